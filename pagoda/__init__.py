@@ -1,0 +1,1 @@
+"""Pagoda: the platform that runs two-tower recall in production."""

@@ -1,0 +1,36 @@
+"""The `pagoda` command: finds the verbs in this folder, one file each."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+
+import typer
+from rich.console import Console
+
+import pagoda.cli
+from pagoda.errors import PagodaError
+
+app = typer.Typer(
+    name="pagoda",
+    help="Two-tower recall in production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+# A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group.
+# Heavy libraries are imported inside the commands, so that `pagoda --help` stays instant.
+for _module in pkgutil.iter_modules(pagoda.cli.__path__):
+    if _module.name not in ("main", "options", "__main__"):
+        app.add_typer(importlib.import_module(f"pagoda.cli.{_module.name}").app)
+
+
+def main() -> None:
+    """Run the CLI; an error made for people is printed as one message, without a traceback."""
+    try:
+        app()
+    except PagodaError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, markup=True)
+        sys.exit(1)

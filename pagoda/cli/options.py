@@ -1,0 +1,25 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pagoda.settings import HOME_VARIABLE
+
+
+class Output(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+HomeOption = Annotated[
+    Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder, see docs/data.md.")]

@@ -1,0 +1,165 @@
+"""The feature declaration: `features.yaml` of a dataset, and the part of a generation that says how to encode.
+
+Training and serving read the same declaration (invariant 9), so raw values travel and only the towers encode.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pagoda.errors import ConfigError, DataError, explain
+
+Tower = Literal["user", "item"]
+Source = Literal["table", "context"]
+EVENTS = ("impression", "click", "like", "purchase", "skip", "ranking_rejected")
+"""Events that every dataset may hold; `FeatureSpec.events` declares further ones."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Feature(_Model):
+    name: str
+    tower: Tower
+    source: Source = "table"
+    """`table`: a column of `users` or `items`. `context`: a column of the interaction, given with each request."""
+    filterable: bool = False
+    """Item features only: stored in the collection, so that a request may filter by it."""
+
+    @property
+    def column(self) -> str:
+        """The column that holds the raw value."""
+        return self.name
+
+
+class Categorical(_Feature):
+    """One string (or integer, read as a string) of a vocabulary that grows between versions."""
+
+    kind: Literal["categorical"] = "categorical"
+    default: str = ""
+
+
+class MultiValued(_Feature):
+    """A list of strings, pooled by their mean."""
+
+    kind: Literal["multi"] = "multi"
+    default: tuple[str, ...] = ()
+    max_values: int = Field(16, ge=1)
+
+
+class Numeric(_Feature):
+    """A number, put into buckets: bucket i holds edges[i-1] <= value < edges[i]."""
+
+    kind: Literal["numeric"] = "numeric"
+    edges: tuple[float, ...]
+    default: float | None = None
+    """`None` gives missing values a bucket of their own."""
+
+    @model_validator(mode="after")
+    def _increasing(self) -> Numeric:
+        if not self.edges or any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
+            raise ValueError(f"feature {self.name!r}: edges {list(self.edges)} must be strictly increasing and not empty")
+        return self
+
+
+class Dense(_Feature):
+    """A float32 vector made elsewhere, a text or image model's output, say. Missing: zeros."""
+
+    kind: Literal["dense"] = "dense"
+    length: int = Field(ge=1)
+
+
+class TimeOf(_Feature):
+    """A part of the request's own UTC timestamp: the hour of the day, the day of the week, or both as one of 168."""
+
+    kind: Literal["time"] = "time"
+    tower: Tower = "user"
+    part: Literal["hour", "weekday", "hour_of_week"]
+
+
+class History(_Model):
+    """The user's last interactions, most recent last, pooled from item-ID rows."""
+
+    length: int = Field(50, ge=1, le=1000)
+    events: tuple[str, ...] | None = None
+    """Events that enter the history; `None` means the positive ones."""
+
+
+Feature = Annotated[Categorical | MultiValued | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+
+
+class FeatureSpec(_Model):
+    """What a dataset holds and which tower sees it. IDs alone need no feature at all."""
+
+    id_type: Literal["int64", "string"] = "int64"
+    """Type of IDs outside Pagoda. Strings are 64-bit hashes inside, see `pagoda.data.ids`."""
+    positives: tuple[str, ...] = ("click",)
+    events: tuple[str, ...] = ()
+    """Events of this dataset beside the common ones."""
+    history: History | None = History()
+    features: tuple[Feature, ...] = ()
+    title: str | None = None
+    """Column of `items` that a person recognises an item by."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FeatureSpec:
+        names = [feature.name for feature in self.features]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"features {twice} are declared twice")
+        for feature in self.features:
+            if feature.tower == "item" and (feature.source == "context" or feature.kind == "time"):
+                raise ValueError(f"feature {feature.name!r}: item vectors are computed offline, so no context reaches them")
+            if feature.filterable and feature.tower == "user":
+                raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
+        known = {*EVENTS, *self.events}
+        for event in (*self.positives, *(self.history.events or () if self.history else ())):
+            if event not in known:
+                raise ValueError(f"event {event!r} is none of {sorted(known)}; add it to `events`")
+        if not self.positives:
+            raise ValueError("positives must name at least one event")
+        return self
+
+    @property
+    def known_events(self) -> frozenset[str]:
+        """Every event that an interaction of this dataset may have."""
+        return frozenset({*EVENTS, *self.events})
+
+    @property
+    def history_events(self) -> tuple[str, ...]:
+        """Events that enter a history (empty when there is no history)."""
+        if self.history is None:
+            return ()
+        return self.history.events or self.positives
+
+    def of(self, tower: Tower) -> tuple[Feature, ...]:
+        """The features of one tower, in declared order."""
+        return tuple(feature for feature in self.features if feature.tower == tower)
+
+
+def read_spec(path: Path) -> FeatureSpec:
+    """Read `features.yaml`.
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong; the message names file, place and value.
+        DataError: The file cannot be read.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    try:
+        return FeatureSpec.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(path))) from error
+
+
+def write_spec(spec: FeatureSpec, path: Path) -> None:
+    """Write the declaration as YAML that `read_spec` reads back."""
+    path.write_text(yaml.safe_dump(spec.model_dump(mode="json", exclude_defaults=False), sort_keys=False))

@@ -1,0 +1,51 @@
+"""The one error hierarchy. A message names the thing, the value, what was expected, and what to do."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+
+class PagodaError(Exception):
+    """Base of everything Pagoda raises on purpose; the CLI prints it without a traceback and exits non-zero."""
+
+
+class ConfigError(PagodaError):
+    """A setting is unknown, contradictory or out of range."""
+
+
+class DataError(PagodaError):
+    """A dataset breaks its contract."""
+
+
+class IntegrityError(PagodaError):
+    """A stored artifact is missing, truncated, or not what its checksum says."""
+
+
+class ConflictError(PagodaError):
+    """Another writer got there first; nothing was changed. Read the state again and decide anew."""
+
+
+class GateError(PagodaError):
+    """A measured condition was not met, so the step stopped before changing anything."""
+
+
+class UnavailableError(PagodaError):
+    """A server or a port that is needed does not answer."""
+
+
+class RequestError(PagodaError):
+    """A request is malformed; the message names the field, the value and what was expected."""
+
+
+class NotHeldError(PagodaError):
+    """A server was asked for a generation that it does not hold."""
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """One line for each thing pydantic found wrong: where, which key, what was given."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"]) or "(top)"
+        given = "" if problem["type"] in ("missing", "value_error") else f" (got {problem['input']!r})"
+        lines.append(f"{where}: {place}: {problem['msg']}{given}")
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""The one typed tree of settings: where this installation keeps its state and where its servers answer.
+
+Precedence: environment (`PAGODA_MILVUS__URI=…`) over `pagoda.yaml` in the home folder over what `pagoda up`
+recorded there (`endpoints.yaml`) over the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from pagoda.errors import ConfigError, explain
+
+HOME_VARIABLE = "PAGODA_HOME"
+SETTINGS_FILE = "pagoda.yaml"
+ENDPOINTS_FILE = "endpoints.yaml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RegistrySettings(_Section):
+    """The model registry and the release log."""
+
+    uri: str = ""
+    """MLflow tracking URI. Empty: versions are kept in a folder below home, without a server."""
+    model: str = "recall"
+    """Name of the registered model."""
+    log: str = ""
+    """Folder or object-store URL of the release log. Empty: `log/` below home."""
+    artifacts: str = ""
+    """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
+
+
+class MilvusSettings(_Section):
+    """The vector database."""
+
+    uri: str = ""
+    token: str = Field("", repr=False)
+    timeout_seconds: float = 10.0
+
+
+class RedisSettings(_Section):
+    """The online store of profiles and recent behaviour."""
+
+    url: str = ""
+
+
+class TowerSettings(_Section):
+    """The user tower's server."""
+
+    url: str = ""
+    """Base URL of the inference API."""
+    management_url: str = ""
+    """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
+    tables: str = ""
+    """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
+    timeout_seconds: float = 1.0
+
+
+class RecallSettings(_Section):
+    """The recall service."""
+
+    url: str = ""
+
+
+class Settings(BaseSettings):
+    """Everything that differs between one machine and a cluster."""
+
+    model_config = SettingsConfigDict(env_prefix="PAGODA_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    home: Path = Path(".pagoda")
+    registry: RegistrySettings = RegistrySettings()
+    milvus: MilvusSettings = MilvusSettings()
+    redis: RedisSettings = RedisSettings()
+    tower: TowerSettings = TowerSettings()
+    recall: RecallSettings = RecallSettings()
+
+    @property
+    def log_url(self) -> str:
+        """Where the release log is."""
+        return self.registry.log or str(self.home / "log")
+
+    @property
+    def artifacts_url(self) -> str:
+        """Where step outputs and segments are."""
+        return self.registry.artifacts or str(self.home / "artifacts")
+
+    @property
+    def tables_folder(self) -> Path:
+        """Where the tower's host keeps ID tables and segments."""
+        return Path(self.tower.tables) if self.tower.tables else self.home / "tables"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = _home(init_settings)
+        files = (YamlConfigSettingsSource(settings_cls, home / name) for name in (SETTINGS_FILE, ENDPOINTS_FILE))
+        return (init_settings, env_settings, *files)
+
+
+def _home(init_settings: PydanticBaseSettingsSource) -> Path:
+    given = init_settings().get("home")
+    return Path(given or os.environ.get(HOME_VARIABLE) or Settings.model_fields["home"].default)
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Read the settings of the installation in `home` (default: `$PAGODA_HOME`, else `.pagoda`).
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong.
+    """
+    try:
+        settings = Settings(home=home) if home else Settings()
+    except ValidationError as error:
+        raise ConfigError(explain(error, "settings")) from error
+    return settings.model_copy(update={"home": settings.home.resolve()})

@@ -1,0 +1,122 @@
+"""Durable writes on a file system: build aside, fsync, then one atomic switch (invariant 4)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from pagoda.errors import ConflictError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable; without it a rename can be lost with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_aside(path: Path, content: bytes) -> Path:
+    """Write `content` durably to a fresh temporary name beside `path` and return that name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with aside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: readers see the old file or the new one, never a part."""
+    aside = write_aside(path, content)
+    aside.replace(path)
+    fsync_folder(path.parent)
+
+
+def put_if_absent(path: Path, content: bytes) -> None:
+    """Create `path` with `content`, whole or not at all.
+
+    Raises:
+        ConflictError: `path` exists already. Of two concurrent writers exactly one wins.
+    """
+    aside = write_aside(path, content)
+    try:
+        # A hard link fails if the name exists and, unlike O_EXCL + write, never shows a half-written file.
+        os.link(aside, path)
+    except FileExistsError:
+        raise ConflictError(f"{path} exists already; another writer was first") from None
+    finally:
+        aside.unlink()
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def build_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block ends well, sync it and rename it to `path`.
+
+    When the block fails, nothing remains. What a killed process left aside is removed by the next build of `path`.
+
+    Raises:
+        ConflictError: `path` exists already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    aside.mkdir()
+    try:
+        yield aside
+        sync_tree(aside)
+        try:
+            aside.rename(path)
+        except OSError as error:
+            if path.exists():
+                raise ConflictError(f"{path} exists already; another writer was first") from error
+            raise
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    fsync_folder(path.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to disk."""
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(directory) / name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        fsync_folder(Path(directory))
+
+
+def checksum_file(path: Path) -> str:
+    """Return the xxh3-128 of a file's bytes as `xxh3:<32 hex digits>`."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return f"xxh3:{digest.hexdigest()}"
+
+
+def checksum_tree(folder: Path) -> str:
+    """Return one checksum over the relative names and contents of all files below `folder`."""
+    digest = xxhash.xxh3_128()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{checksum_file(path)}\n".encode())
+    return f"xxh3:{digest.hexdigest()}"
