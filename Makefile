@@ -1,0 +1,46 @@
+# One environment in .venv, called as .venv/bin/python -m …; `make help` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+SCHEMAS ?= ../shared/schemas
+export SCHEMAS
+
+help: ## List the targets.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+# torch comes first and alone: resolved together with the rest, its CUDA build of several GB would be taken.
+# recbole is wanted for its data only, so its dependencies stay away.
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing the environment into .venv (about 3 minutes, 2 GB; once)"
+	@test -x $(PY) || "$(PYTHON)" -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[standalone,dev]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps recbole
+	@touch $@
+
+env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
+
+demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall on the embedded platform.
+	$(PY) -m pagoda demo
+
+test: .venv/installed ## The tests, real servers included (under 15 minutes on 2 cores).
+	$(PY) -m pytest -m "not long"
+
+test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
+	$(PY) -m pytest -m long
+
+lint: .venv/installed ## Style, types and layers.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+
+format: .venv/installed ## Format the code.
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## Remove what the targets made, the environment included.
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help env demo test test-long lint format clean
