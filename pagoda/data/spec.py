@@ -49,7 +49,7 @@ class MultiValued(_Feature):
 
     kind: Literal["multi"] = "multi"
     default: tuple[str, ...] = ()
-    max_values: int = Field(16, ge=1)
+    max_values: int = Field(default=16, ge=1)
 
 
 class Numeric(_Feature):
@@ -63,7 +63,9 @@ class Numeric(_Feature):
     @model_validator(mode="after")
     def _increasing(self) -> Numeric:
         if not self.edges or any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
-            raise ValueError(f"feature {self.name!r}: edges {list(self.edges)} must be strictly increasing and not empty")
+            raise ValueError(
+                f"feature {self.name!r}: edges {list(self.edges)} must be strictly increasing and not empty"
+            )
         return self
 
 
@@ -85,7 +87,7 @@ class TimeOf(_Feature):
 class History(_Model):
     """The user's last interactions, most recent last, pooled from item-ID rows."""
 
-    length: int = Field(50, ge=1, le=1000)
+    length: int = Field(default=50, ge=1, le=1000)
     events: tuple[str, ...] | None = None
     """Events that enter the history; `None` means the positive ones."""
 
@@ -113,7 +115,9 @@ class FeatureSpec(_Model):
             raise ValueError(f"features {twice} are declared twice")
         for feature in self.features:
             if feature.tower == "item" and (feature.source == "context" or feature.kind == "time"):
-                raise ValueError(f"feature {feature.name!r}: item vectors are computed offline, so no context reaches them")
+                raise ValueError(
+                    f"feature {feature.name!r}: item vectors are computed offline, so no context reaches them"
+                )
             if feature.filterable and feature.tower == "user":
                 raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
         known = {*EVENTS, *self.events}

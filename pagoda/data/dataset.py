@@ -1,0 +1,235 @@
+"""Reading a dataset folder: interactions as a stream in time order, items and users as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pagoda.data.fingerprint import Fingerprint
+from pagoda.data.ids import hash_ids
+from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
+from pagoda.data.partitions import Part, rebatch, row_groups_within, timestamps_us
+from pagoda.data.problems import Strict
+from pagoda.data.spec import FeatureSpec
+from pagoda.data.structure import Structure, inspect, open_parquet, reading
+from pagoda.data.window import Window, from_us
+from pagoda.errors import DataError
+
+BATCH_ROWS = 65_536
+
+
+class Dataset:
+    """A dataset folder whose structure was found sound. Values are checked by `pagoda data check` and at import."""
+
+    def __init__(self, path: Path, structure: Structure) -> None:
+        self.path = path
+        self.spec: FeatureSpec = structure.spec
+        self._structure = structure
+
+    @classmethod
+    def open(cls, path: Path) -> Dataset:
+        """Open the folder: read its feature file and every Parquet footer.
+
+        Raises:
+            DataError: Something is missing, unreadable, corrupt, has another schema than declared, or is empty.
+            ConfigError: The feature file is wrong.
+        """
+        return cls(path, inspect(path, Strict()))
+
+    def batches(
+        self,
+        window: Window | None = None,
+        *,
+        events: Collection[str] | None = None,
+        columns: Sequence[str] | None = None,
+        batch_rows: int = BATCH_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the interactions of `window` (default: all), in time order throughout.
+
+        Args:
+            window: Only timestamps in [start, end). One without interactions gives no batch.
+            events: Only these events (default: all).
+            columns: Exactly these, in this order; default user_id, item_id (int64), event (string), timestamp
+                (µs, UTC). Context features have their own names; with string IDs, `user_key` and `item_key` are
+                the IDs as they were given.
+            batch_rows: Rows of each batch but the last. Memory follows it, not the data.
+
+        Raises:
+            DataError: A column or event is not declared, a file cannot be read, or rows are out of order.
+        """
+        names = self._known_columns(columns)
+        kept = self._known_events(events)
+        return rebatch(self._stream(window, kept, names), max(1, batch_rows))
+
+    def count(self, window: Window | None = None, *, events: Collection[str] | None = None) -> int:
+        """Number of interactions in `window`."""
+        return sum(batch.num_rows for batch in self.batches(window, events=events, columns=["timestamp"]))
+
+    def require(self, window: Window, *, events: Collection[str] | None = None) -> None:
+        """Raise DataError if `window` holds no interaction (of these `events`)."""
+        if next(self.batches(window, events=events, columns=["timestamp"], batch_rows=1), None) is None:
+            span = self.span()
+            what = f" with event {' or '.join(sorted(events))}" if events else ""
+            raise DataError(
+                f"{self.path}: no interaction{what} in window {window.key}; "
+                f"the dataset spans {span.start.isoformat()} to {span.end.isoformat()}"
+            )
+
+    def span(self) -> Window:
+        """From the first interaction to one microsecond after the last."""
+        first = _edge(self._structure.parts, 0)
+        last = _edge(self._structure.parts, -1)
+        return Window(start=from_us(first), end=from_us(last + 1))
+
+    def items(self) -> pa.Table:
+        """All items sorted by `item_id` (int64; for string IDs their hash, and the string as `item_key`)."""
+        return self._table("items", None)
+
+    def users(self, ids: np.ndarray | None = None) -> pa.Table:
+        """Users sorted by `user_id` (int64; for string IDs their hash, and the string as `user_key`).
+
+        Args:
+            ids: int64 [n]: only these users; unknown ones are left out. Memory follows the answer.
+        """
+        return self._table("users", ids)
+
+    def user_batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Stream all users, columns as `users` gives them, in the order of the files."""
+        return self._rows("users", batch_rows)
+
+    def checksum(self, window: Window) -> str:
+        """Checksum over the content of the window's interactions, the items and the feature file.
+
+        It does not depend on how rows are spread over files, row groups or batches.
+        """
+        fingerprint = Fingerprint()
+        schema = schema_of(self.spec, "interactions")
+        for batch in self.batches(window, columns=self._file_columns(schema.names)):
+            fingerprint.update("interactions", batch)
+        for batch in self.items().to_batches():
+            fingerprint.update("items", batch)
+        fingerprint.update_bytes("features", (self.path / FEATURES_FILE).read_bytes())
+        return fingerprint.hexdigest()
+
+    def _stream(self, window: Window | None, events: set[str] | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        last_us = None
+        wanted = [*dict.fromkeys([*map(_file_column, columns), "timestamp", *(["event"] if events else [])])]
+        for part in self._structure.parts:
+            if window is not None and (part.end_us <= window.start_us or part.start_us >= window.end_us):
+                continue
+            for batch in _read_part(part, window, schema_of(self.spec, "interactions"), wanted):
+                last_us = _ordered(batch, part, last_us)
+                rows = _slice(batch, window)
+                if events is not None:
+                    rows = rows.filter(pc.is_in(rows.column("event"), value_set=pa.array(sorted(events))))
+                if rows.num_rows:
+                    yield self._present(rows, columns)
+
+    def _present(self, batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
+        """`columns` of `batch`, IDs as int64."""
+        arrays = []
+        for name in columns:
+            array = batch.column(_file_column(name))
+            arrays.append(self._as_int64(array) if name in ("user_id", "item_id") else array)
+        return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    def _as_int64(self, array: pa.Array) -> pa.Array:
+        return pa.array(hash_ids(array)) if self.spec.id_type == "string" else array
+
+    def _table(self, table: Table, ids: np.ndarray | None) -> pa.Table:
+        key = key_column(table)
+        wanted = None if ids is None else np.unique(ids)
+        batches = list(self._rows(table, BATCH_ROWS, wanted))
+        return pa.Table.from_batches(batches, _presented(self.spec, table)).sort_by(key)
+
+    def _rows(self, table: Table, batch_rows: int, wanted: np.ndarray | None = None) -> Iterator[pa.RecordBatch]:
+        key = key_column(table)
+        schema = schema_of(self.spec, table)
+        for path in self._structure.files[table]:
+            with reading(path), open_parquet(path) as file:
+                for batch in file.iter_batches(batch_rows, columns=schema.names):
+                    rows = _with_keys(batch.select(schema.names).cast(schema, safe=False), key, self.spec.id_type)
+                    if wanted is not None:
+                        rows = rows.filter(pa.array(np.isin(rows.column(key).to_numpy(), wanted)))
+                    yield rows
+
+    def _file_columns(self, names: list[str]) -> list[str]:
+        keys = {"user_id": "user_key", "item_id": "item_key"} if self.spec.id_type == "string" else {}
+        return [keys.get(name, name) for name in names]
+
+    def _known_columns(self, columns: Sequence[str] | None) -> list[str]:
+        known = schema_of(self.spec, "interactions").names
+        if self.spec.id_type == "string":
+            known += ["user_key", "item_key"]
+        chosen = list(INTERACTION_COLUMNS if columns is None else columns)
+        if unknown := [name for name in chosen if name not in known]:
+            raise DataError(f"{self.path}: interactions have no column {unknown}; they have {known}")
+        return chosen
+
+    def _known_events(self, events: Collection[str] | None) -> set[str] | None:
+        if events is None:
+            return None
+        if unknown := sorted(set(events) - self.spec.known_events):
+            raise DataError(f"{self.path}: unknown event {unknown}; known are {sorted(self.spec.known_events)}")
+        return set(events)
+
+
+def _file_column(name: str) -> str:
+    return {"user_key": "user_id", "item_key": "item_id"}.get(name, name)
+
+
+def _with_keys(batch: pa.RecordBatch, key: str, id_type: str) -> pa.RecordBatch:
+    """Replace string IDs by their hashes and keep the strings in a column of their own."""
+    if id_type == "int64":
+        return batch
+    strings = batch.column(key)
+    hashed = batch.set_column(batch.schema.get_field_index(key), key, pa.array(hash_ids(strings)))
+    return hashed.append_column(key.replace("_id", "_key"), strings)
+
+
+def _presented(spec: FeatureSpec, table: Table) -> pa.Schema:
+    """The schema of `users` or `items` as `Dataset` gives them."""
+    empty = pa.RecordBatch.from_pylist([], schema_of(spec, table))
+    return _with_keys(empty, key_column(table), spec.id_type).schema
+
+
+def _read_part(part: Part, window: Window | None, schema: pa.Schema, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    wanted = pa.schema([schema.field(name) for name in columns])
+    with reading(part.path), open_parquet(part.path) as file:
+        groups = list(range(file.metadata.num_row_groups))
+        if window is not None:
+            groups = row_groups_within(file.metadata, window.start_us, window.end_us)
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+            yield batch.select(columns).cast(wanted, safe=False)
+
+
+def _ordered(batch: pa.RecordBatch, part: Part, last_us: int | None) -> int | None:
+    """The batch's last timestamp; DataError unless its rows follow `last_us` in time order within the part's date."""
+    if not batch.num_rows:
+        return last_us
+    times = timestamps_us(batch)
+    before = times[0] if last_us is None else max(last_us, part.start_us)
+    if times[0] < before or (np.diff(times) < 0).any() or times[0] < part.start_us or times[-1] >= part.end_us:
+        raise DataError(f"{part.path}: rows are not in time order or lie outside the date; see `pagoda data check`")
+    return int(times[-1])
+
+
+def _slice(batch: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
+    if window is None:
+        return batch
+    start, end = np.searchsorted(timestamps_us(batch), [window.start_us, window.end_us])
+    return batch.slice(int(start), int(end - start))
+
+
+def _edge(parts: list[Part], position: int) -> int:
+    """The first (0) or last (-1) timestamp of the log, which has at least one row in its first and last part."""
+    path = parts[position].path
+    with reading(path), open_parquet(path) as file:
+        group = 0 if position == 0 else file.metadata.num_row_groups - 1
+        table: pq.Table = file.read_row_group(group, columns=["timestamp"])
+        return int(table.column("timestamp")[position].cast(pa.int64()).as_py())

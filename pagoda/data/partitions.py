@@ -1,0 +1,163 @@
+"""The interaction log on disk: one Parquet file after the other in time order, read by window, and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, partition_name
+from pagoda.data.problems import Kind, Problem, Sink
+
+ROW_GROUP_ROWS = 131_072
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a date."""
+
+    day: date
+    path: Path
+
+    @property
+    def start_us(self) -> int:
+        """First moment that the file may hold."""
+        return day_start_us(self.day)
+
+    @property
+    def end_us(self) -> int:
+        """First moment that is too late for the file."""
+        return self.start_us + DAY_US
+
+
+def list_parts(folder: Path, sink: Sink) -> list[Part]:
+    """The files of an `interactions` folder in time order: by date, within a date by name."""
+    parts = []
+    for partition in sorted(folder.iterdir()):
+        if partition.name.startswith((".", "_")):
+            continue
+        day = partition_date(partition.name) if partition.is_dir() else None
+        if day is None:
+            message = "interactions are kept in folders named date=YYYY-MM-DD; move it away or rename it"
+            sink.add(Problem(Kind.PARTITION, str(partition), message))
+            continue
+        parts += [Part(day, path) for path in parquet_files(partition)]
+    return parts
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder by name, hidden ones left out."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
+
+
+def row_groups_within(metadata: pq.FileMetaData, start_us: int, end_us: int) -> list[int]:
+    """Row groups that may hold a timestamp in [start_us, end_us); those without statistics may."""
+    columns = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
+    timestamp = columns.index("timestamp")
+
+    def overlaps(group: int) -> bool:
+        statistics = metadata.row_group(group).column(timestamp).statistics
+        if statistics is None or not statistics.has_min_max:
+            return True
+        return bool(statistics.min_raw < end_us and statistics.max_raw >= start_us)
+
+    return [group for group in range(metadata.num_row_groups) if overlaps(group)]
+
+
+def rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of exactly `rows`, but for the last."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        rest = batch
+        while held + rest.num_rows >= rows:
+            waiting.append(rest.slice(0, rows - held))
+            yield pa.concat_batches(waiting)
+            rest = rest.slice(rows - held)
+            waiting, held = [], 0
+        if rest.num_rows:
+            waiting.append(rest)
+            held += rest.num_rows
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
+class InteractionWriter:
+    """Writes time-ordered batches below `folder`, one file a date; only the current date's file is open."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._day: date | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._held: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows whose timestamps do not lie before any row written so far."""
+        timestamps = timestamps_us(batch)
+        days = timestamps // DAY_US
+        starts = [0, *(np.flatnonzero(np.diff(days)) + 1), batch.num_rows] if batch.num_rows else []
+        for start, end in pairwise(starts):
+            self._switch(day_of(int(timestamps[start])))
+            self._held.append(batch.slice(start, end - start))
+            if sum(map(len, self._held)) >= ROW_GROUP_ROWS:
+                self._flush()
+
+    def close(self) -> None:
+        """Finish the current file."""
+        if self._writer is not None:
+            self._flush()
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> InteractionWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._writer is not None:
+            self._writer.close()
+
+    def _switch(self, day: date) -> None:
+        if day == self._day:
+            return
+        self.close()
+        folder = self._folder / partition_name(day)
+        # A date that was written before means that the rows are not in time order: fail rather than overwrite.
+        folder.mkdir(parents=True)
+        self._writer = open_writer(folder / "part-0.parquet", self._schema)
+        self._day = day
+
+    def _flush(self) -> None:
+        if self._writer is not None and self._held:
+            self._writer.write_table(pa.Table.from_batches(self._held, self._schema), ROW_GROUP_ROWS)
+        self._held = []
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A Parquet writer as every file of a dataset is written."""
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+
+
+def write_tables(folder: Path, batches: Iterator[pa.RecordBatch] | Sequence[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write `users` or `items`: one file, streamed."""
+    folder.mkdir(parents=True)
+    with open_writer(folder / "part-0.parquet", schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def timestamps_us(batch: pa.RecordBatch) -> np.ndarray:
+    """Column `timestamp` as int64 [n] microseconds."""
+    times: np.ndarray = batch.column("timestamp").cast(pa.int64()).to_numpy()
+    return times
