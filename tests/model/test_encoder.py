@@ -1,0 +1,165 @@
+"""Training and serving encode alike, indices never move, and what a request gets wrong is named."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagoda.data.layout import column_type
+from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, TimeOf
+from pagoda.errors import DataError, IntegrityError, RequestError
+from pagoda.model.encoder import Encoder, Field
+
+words = st.sampled_from(["", "a", "b", "ä", "7", "unseen"])
+numbers = st.one_of(st.sampled_from([0.0, 1.0, 2.5, math.nan, math.inf, -math.inf]), st.floats(-5, 5, width=32))
+FEATURES: dict[str, tuple[list[Feature], st.SearchStrategy[Any]]] = {
+    "categorical": (
+        [Categorical(name="c", tower="user"), Categorical(name="c", tower="user", default="b")],
+        words,
+    ),
+    "multi": (
+        [MultiValued(name="m", tower="user", max_values=2), MultiValued(name="m", tower="user", default=("a", "x"))],
+        st.lists(st.one_of(st.none(), words), max_size=4),
+    ),
+    "numeric": (
+        [Numeric(name="n", tower="user", edges=(0, 1, 2.5)), Numeric(name="n", tower="user", edges=(1,), default=1)],
+        numbers,
+    ),
+    "dense": ([Dense(name="d", tower="user", length=2)], st.lists(numbers, min_size=2, max_size=2)),
+    "time": ([TimeOf(name=part, part=part) for part in ("hour", "weekday", "hour_of_week")], st.none()),
+}
+
+
+def table_of(features: list[Feature], rows: list[dict[str, Any]]) -> pa.Table:
+    columns = [feature for feature in features if feature.kind != "time"]
+    arrays = {f.name: pa.array([row.get(f.name) for row in rows], column_type(f)) for f in columns}
+    return pa.table({"user_id": pa.array(np.arange(len(rows))), **arrays})
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[FeatureSpec, list[dict[str, Any]], list[int]]:
+    chosen = draw(st.lists(st.sampled_from(sorted(FEATURES)), unique=True))
+    features = [draw(st.sampled_from(FEATURES[kind][0])) for kind in chosen]
+    row = st.fixed_dictionaries(
+        {}, optional={f.name: st.one_of(st.none(), FEATURES[f.kind][1]) for f in features if f.kind != "time"}
+    )
+    rows = draw(st.lists(row, min_size=1, max_size=6))
+    times = draw(st.lists(st.integers(-(10**15), 2 * 10**15), min_size=len(rows), max_size=len(rows)))
+    return FeatureSpec(features=tuple(features)), rows, times
+
+
+@given(cases())
+def test_a_request_is_encoded_as_a_table_of_the_same_values(
+    case: tuple[FeatureSpec, list[dict[str, Any]], list[int]],
+) -> None:
+    spec, rows, times = case
+    table = table_of(list(spec.features), rows)
+    encoder = Encoder.fit(spec, table.slice(0, 3), pa.table({}))
+    for moments in (None, np.array(times, np.int64)):
+        from_table = encoder.encode_table("user", table, moments)
+        from_rows = encoder.encode_rows("user", rows, moments)
+        assert from_table.keys() == from_rows.keys() == {f.name for f in spec.features}
+        for field in encoder.fields("user"):
+            assert from_table[field.name].dtype == from_rows[field.name].dtype
+            np.testing.assert_array_equal(from_table[field.name], from_rows[field.name])
+            if field.form != "dense":
+                assert from_rows[field.name].max() < field.size
+
+
+def test_buckets_vocabulary_padding_and_hours() -> None:
+    spec = FeatureSpec(
+        features=(
+            Numeric(name="age", tower="user", edges=(18, 30)),
+            Categorical(name="job", tower="user"),
+            MultiValued(name="likes", tower="user", max_values=3),
+            TimeOf(name="now", part="hour_of_week"),
+        )
+    )
+    users = pa.table(
+        {"age": [17.0, 18.0, 30.0, None], "job": ["b", "a", None, "b"], "likes": [["x"], ["y", "x"], [], None]}
+    )
+    encoder = Encoder.fit(spec, users, pa.table({}))
+    monday_one_o_clock = np.full(4, (4 * 24 + 1) * 3_600_000_000)
+    encoded = encoder.encode_table("user", users, monday_one_o_clock)
+    assert encoded["age"].tolist() == [1, 2, 3, 0]
+    assert encoded["job"].tolist() == [2, 1, 0, 2]
+    assert encoded["likes"].tolist() == [[1, -1, -1], [2, 1, -1], [-1, -1, -1], [-1, -1, -1]]
+    assert encoded["now"].tolist() == [2, 2, 2, 2]
+    assert encoder.fields("user") == [
+        Field("age", "index", 4), Field("job", "index", 3), Field("likes", "bag", 3), Field("now", "index", 169)
+    ]  # fmt: skip
+
+
+@given(st.lists(words, max_size=5), st.lists(words, max_size=5))
+def test_indices_never_move(first: list[str], second: list[str]) -> None:
+    spec = FeatureSpec(features=(Categorical(name="c", tower="item"),))
+    one, two = (pa.table({"c": pa.array(column, pa.string())}) for column in (first, second))
+    before = Encoder.fit(spec, pa.table({}), one)
+    after = Encoder.fit(spec, pa.table({}), two, Encoder.from_json(before.to_json()))
+    old, new = (encoder.encode_table("item", one)["c"] for encoder in (before, after))
+    np.testing.assert_array_equal(old, new)
+    assert (after.encode_table("item", two)["c"] > 0).tolist() == [word != "" for word in second]
+
+
+def test_profile_and_context_can_be_encoded_apart() -> None:
+    spec = FeatureSpec(
+        features=(
+            Categorical(name="job", tower="user"),
+            Categorical(name="device", tower="user", source="context"),
+            TimeOf(name="hour", part="hour"),
+        )
+    )
+    encoder = Encoder.fit(spec, pa.table({"job": ["a"]}), pa.table({}))
+    assert encoder.encode_table("user", pa.table({"job": ["a"]}), source="table").keys() == {"job"}
+    assert encoder.encode_table("user", pa.table({"x": [1]}), np.zeros(1, np.int64), source="context").keys() == {
+        "device", "hour"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"c": 1.5}, "feature 'c': got 1.5, expected a string or an integer"),
+        ({"c": True}, "feature 'c': got True"),
+        ({"m": "abc"}, "feature 'm': got 'abc', expected a list of strings"),
+        ({"n": "12"}, "feature 'n': got '12', expected a number"),
+        ({"d": [1.0]}, "feature 'd': the value has 1 entries, expected 2"),
+        ({"d": [1.0, "x"]}, "feature 'd': got 'x', expected a number"),
+    ],
+)
+def test_a_wrong_request_is_named(row: dict[str, Any], message: str) -> None:
+    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in ("categorical", "multi", "numeric", "dense")))
+    with pytest.raises(RequestError, match=message):
+        Encoder(spec).encode_rows("user", [row])
+
+
+def test_wrong_vectors_specs_and_files_are_refused() -> None:
+    spec = FeatureSpec(features=(Dense(name="d", tower="item", length=2),))
+    with pytest.raises(DataError, match="feature 'd': row 1 has 3 entries, expected 2"):
+        Encoder(spec).encode_table("item", pa.table({"d": pa.array([[1, 2], [1, 2, 3]], pa.list_(pa.float32()))}))
+    with pytest.raises(DataError, match="declaration differs"):
+        Encoder.fit(FeatureSpec(), pa.table({}), pa.table({}), Encoder(spec))
+    with pytest.raises(IntegrityError, match="not an encoder"):
+        Encoder.from_json("{}")
+
+
+def test_one_request_is_encoded_in_microseconds() -> None:
+    spec = FeatureSpec(
+        features=(*(FEATURES[k][0][0] for k in ("categorical", "multi", "numeric")), TimeOf(name="h", part="hour"))
+    )
+    encoder = Encoder.fit(spec, pa.table({"c": ["a", "b"]}), pa.table({}))
+    row = {"c": "a", "m": ["a", "b"], "n": 0.5}
+    moment = np.array([10**15])
+    seconds = []
+    for _ in range(200):
+        start = time.perf_counter()
+        encoder.encode_rows("user", [row], moment)
+        seconds.append(time.perf_counter() - start)
+    assert float(np.median(seconds)) < 200e-6
