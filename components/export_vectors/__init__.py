@@ -1,0 +1,20 @@
+"""Compute the vectors of all items."""
+
+from kfp.dsl import Dataset, Input, Model, Output
+
+from components.base import component
+
+
+@component
+def export_vectors(window: Input[Dataset], version: Input[Model], vectors: Output[Dataset]) -> None:
+    """Run the item tower over the catalogue and write vectors and filter columns as Parquet.
+
+    Args:
+        window: What was learned, from load_window.
+        version: The registered version.
+        vectors: item_vectors.parquet.
+    """
+    from pagoda.settings import load_settings
+    from pagoda.updates.full import FullUpdate
+
+    vectors.uri = FullUpdate.of(load_settings(), window.metadata).export_vectors().as_uri()

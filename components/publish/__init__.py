@@ -1,0 +1,28 @@
+"""Offer tower and collection together as one generation, and make it the stable one."""
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.base import component
+
+
+@component
+def publish(
+    window: Input[Dataset], archive: Input[Artifact], collection: Input[Artifact], generation: Output[Artifact]
+) -> str:
+    """Write the manifest, wait until the tower's host holds the generation, then one release record.
+
+    Args:
+        window: What was learned, from load_window.
+        archive: From package_tower.
+        collection: From build_index.
+        generation: The manifest.
+
+    Returns:
+        The generation's id.
+    """
+    from pagoda.settings import load_settings
+    from pagoda.updates.full import FullUpdate
+
+    manifest = FullUpdate.of(load_settings(), window.metadata).publish()
+    generation.metadata.update({"generation": manifest.id, "collection": manifest.collection})
+    return str(manifest.id)
