@@ -1,0 +1,137 @@
+"""How each kind of record changes what the release log says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from pagoda.errors import IntegrityError, explain
+from pagoda.registry.arms import Arms, Release
+from pagoda.registry.manifest import Manifest, SegmentRef
+from pagoda.registry.records import Record
+from pagoda.registry.versions import VersionRecord
+
+_LONGEST_TRAIL = 100
+"""Steps back that are remembered; what serves is found in it at every release, so it must not grow with the years."""
+
+
+@dataclass
+class Fold:
+    """The state while records are added to it; what its fields mean is said at `ReleaseState`."""
+
+    head: int = 0
+    versions: dict[int, VersionRecord] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    generations: dict[str, Manifest] = field(default_factory=dict)
+    offers: dict[str, datetime] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
+    arms: Arms = field(default_factory=Arms)
+    releases: list[Release] = field(default_factory=list)
+    trail: list[str] = field(default_factory=list)
+    others: list[Record] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Take in the next record.
+
+        Raises:
+            IntegrityError: It is out of order or contradicts those before it.
+        """
+        if record.number != self.head + 1:
+            raise IntegrityError(f"release log: record {record.number} follows record {self.head}")
+        try:
+            _STEPS.get(record.kind, Fold._other)(self, record)
+        except ValidationError as error:
+            raise IntegrityError(explain(error, f"release log: {record.name} ({record.kind})")) from error
+        except KeyError as error:
+            raise IntegrityError(f"release log: {record.name} ({record.kind}): {error} is missing") from error
+        self.head = record.number
+
+    def _registering(self, record: Record) -> None:
+        self.runs[record.body["key"]] = record.body["run"]
+
+    def _registered(self, record: Record) -> None:
+        version = VersionRecord.model_validate(dict(record.body))
+        _expect(version.key not in self.keys, record, f"key {version.key} is version {self.keys.get(version.key)}")
+        _expect(version.version not in self.versions, record, f"version {version.version} is registered already")
+        for name, number in version.numbers.items():
+            _expect(number in self.versions, record, f"its {name}, version {number}, is not registered")
+        self.versions[version.version] = version
+        self.keys[version.key] = version.version
+
+    def _generation(self, record: Record) -> None:
+        manifest = self._expand(record)
+        _expect(manifest.id not in self.generations, record, f"generation {manifest.id} is there already")
+        for number in (manifest.full_version, *(segment.version for segment in manifest.segments)):
+            _expect(number in self.versions, record, f"version {number} is not registered")
+        self.generations[manifest.id] = manifest
+        self.offers[manifest.id] = record.at
+
+    def _expand(self, record: Record) -> Manifest:
+        """The manifest that a record describes.
+
+        An incremental one is written as what it adds to another, so that a day of them does not grow with its square.
+        """
+        body = dict(record.body)
+        onto = body.pop("onto", None)
+        if onto is None:
+            return Manifest.model_validate(body)
+        below = self.generations[self._usable(record, onto)]
+        added = tuple(SegmentRef.model_validate(segment) for segment in body.pop("segments"))
+        return Manifest.model_validate({**dict(below), **body, "segments": (*added, *below.segments)})
+
+    def _offered(self, record: Record) -> None:
+        self.offers[self._usable(record, record.body["generation"])] = record.at
+
+    def _released(self, record: Record) -> None:
+        arms = Arms.model_validate(record.body["arms"])
+        for id_ in arms.serving:
+            self._usable(record, id_)
+        if arms.stable and arms.stable != self.arms.stable:
+            if arms.stable in self.trail:
+                del self.trail[self.trail.index(arms.stable) + 1 :]
+            else:
+                self.trail = [*self.trail[1 - _LONGEST_TRAIL :], arms.stable]
+        self.arms = arms
+        self.releases.append(Release(record.number, record.at, arms, str(record.body.get("reason", record.kind))))
+
+    def _retired(self, record: Record) -> None:
+        id_ = self._usable(record, record.body["generation"])
+        _expect(id_ not in self.arms.serving, record, f"generation {id_} is serving")
+        self.retired.add(id_)
+        self.trail = [other for other in self.trail if other != id_]
+
+    def _pruned(self, record: Record) -> None:
+        for number in record.body["versions"]:
+            _expect(number in self.versions, record, f"version {number} is not registered")
+            gone = {"files": {}, "state_files": {}, "pruned": True}
+            self.versions[number] = self.versions[number].model_copy(update=gone)
+
+    def _other(self, record: Record) -> None:
+        self.others.append(record)
+        if "arms" in record.body:  # A rollout moves traffic and its own state in one record.
+            self._released(record)
+
+    def _usable(self, record: Record, id_: str) -> str:
+        _expect(id_ in self.generations, record, f"generation {id_} is unknown")
+        _expect(id_ not in self.retired, record, f"generation {id_} is retired")
+        return id_
+
+
+_STEPS: Mapping[str, Callable[[Fold, Record], None]] = {
+    "registering": Fold._registering,
+    "registered": Fold._registered,
+    "generation": Fold._generation,
+    "offered": Fold._offered,
+    "released": Fold._released,
+    "retired": Fold._retired,
+    "pruned": Fold._pruned,
+}
+
+
+def _expect(condition: bool, record: Record, reason: str) -> None:
+    if not condition:
+        raise IntegrityError(f"release log: {record.name} ({record.kind}): {reason}")
