@@ -1,0 +1,170 @@
+"""How a rollout goes: its steps, what each must show, how long it may wait."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pagoda.errors import ConfigError, explain
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Stay(_Section):
+    """How long a phase lasts, and what it must have seen before it can end well."""
+
+    minimum_seconds: float = Field(300, ge=0)
+    maximum_seconds: float = Field(86_400, gt=0)
+    """Waiting longer than this for traffic, outcomes or capacity rolls the candidate back: no answer is no pass."""
+    minimum_requests: int = Field(1_000, ge=1)
+    """Requests that each arm must have answered."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Stay:
+        if self.maximum_seconds <= self.minimum_seconds:
+            raise ValueError(f"maximum_seconds must exceed minimum_seconds ({self.minimum_seconds:g})")
+        return self
+
+
+class Step(Stay):
+    """One share of the users in the canary arm."""
+
+    percent: int = Field(ge=1, le=99)
+    """Of users. A whole number, because KServe's traffic fields hold nothing finer."""
+
+
+class OfflineGates(_Section):
+    """What a candidate must show before it sees a user."""
+
+    recall_tolerance: float = Field(0.05, ge=0, lt=1)
+    """Largest loss of recall against the champion on the same rows that is still fine, relative."""
+    recall_alpha: float = Field(0.025, gt=0, lt=0.5)
+    """Error of the bootstrap interval at its lower end."""
+    minimum_rows: int = Field(100, ge=2)
+    ann_recall: float = Field(0.95, gt=0, le=1)
+    """Recall of the approximate search against the exact one."""
+    norm_tolerance: float = Field(1e-3, gt=0)
+    """Largest distance of an item vector's length from one."""
+    spread: float = Field(0.05, gt=0, lt=1)
+    """Smallest part of the vectors' variance outside their mean; vectors that all point one way have none."""
+
+
+class RateGate(_Section):
+    """A share of requests that may not be higher in the canary arm."""
+
+    tolerance: float = Field(0.01, ge=0, lt=1)
+    """Difference (absolute, in shares) that is still fine."""
+
+
+class LatencyGate(RateGate):
+    """The share of answers slower than `ratio` times the stable arm's 99th percentile, measured before the step."""
+
+    ratio: float = Field(1.5, ge=1)
+    floor_ms: float = Field(20.0, ge=0)
+    """Limits below this are raised to it: nobody feels 3 ms against 2."""
+
+
+class ClusterGate(RateGate):
+    """A share that is tested user by user, since one user's requests resemble each other."""
+
+    minimum_users: int = Field(50, ge=2)
+    """Effective users in each arm, (Σn)²/Σn² over the requests of each; fewer is hold."""
+
+
+class ClickGate(ClusterGate):
+    """Click-through; `tolerance` is a relative drop here."""
+
+    tolerance: float = Field(0.0, ge=0, lt=1)
+    minimum_users: int = Field(100, ge=2)
+    effect: float = Field(0.1, gt=0, lt=1)
+    """Relative drop at which the sequential test is made most sensitive."""
+
+
+class OnlineGates(_Section):
+    """What both arms are compared by, at all times of a rollout. None turns a gate off."""
+
+    family_error: float = Field(0.02, gt=0, lt=0.5)
+    """Probability that any of these gates, in any step, ever rolls back a candidate that is no worse."""
+    errors: RateGate | None = RateGate()
+    latency: LatencyGate | None = LatencyGate()
+    short_answers: ClusterGate | None = ClusterGate(tolerance=0.02)
+    fallbacks: ClusterGate | None = ClusterGate(tolerance=0.02)
+    clicks: ClickGate | None = ClickGate()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The gates that are on."""
+        return tuple(name for name in type(self).model_fields if name != "family_error" and getattr(self, name))
+
+
+class RolloutPolicy(_Section):
+    """From a registered candidate to all traffic."""
+
+    shadow: Stay | None = None
+    """Mirror requests to the candidate and drop its answers before any user sees it. None: not."""
+    steps: tuple[Step, ...] = (Step(percent=1), Step(percent=10), Step(percent=50, minimum_seconds=600))
+    prepare_seconds: float = Field(1_800, gt=0)
+    """How long the candidate may take to be loaded."""
+    grace_seconds: float = Field(3_600, ge=0)
+    """How long the previous generation stays loaded after promotion."""
+    drain_seconds: float = Field(60, ge=0)
+    """How long a generation that no arm names any more stays loaded, for requests under way."""
+    offline: OfflineGates = OfflineGates()
+    online: OnlineGates = OnlineGates()
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        percents = [step.percent for step in steps]
+        if percents != sorted(set(percents)):
+            raise ValueError(f"percents must rise from step to step (got {percents})")
+        return steps
+
+    @property
+    def alpha(self) -> float:
+        """The error that one gate may make in one phase: Bonferroni over gates and over phases with traffic."""
+        tests = len(self.online.names) * (len(self.steps) + (self.shadow is not None))
+        return self.online.family_error / max(tests, 1)
+
+    @property
+    def grace(self) -> timedelta:
+        """See `grace_seconds`."""
+        return timedelta(seconds=self.grace_seconds)
+
+    @property
+    def drain(self) -> timedelta:
+        """See `drain_seconds`."""
+        return timedelta(seconds=self.drain_seconds)
+
+
+FULL = RolloutPolicy()
+"""For a full update: tower and index change together."""
+
+INCREMENTAL = RolloutPolicy(
+    steps=(Step(percent=10, minimum_seconds=30, maximum_seconds=600, minimum_requests=200),),
+    prepare_seconds=300,
+    grace_seconds=60,
+    online=OnlineGates(clicks=None),
+)
+"""For an incremental update: user rows alone change, tens of minutes apart, so clicks cannot be awaited."""
+
+
+def read_policy(path: Path) -> RolloutPolicy:
+    """The policy in a YAML file.
+
+    Raises:
+        ConfigError: It cannot be read, a key is unknown, or a value is wrong.
+    """
+    try:
+        return RolloutPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the rollout policy ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML ({error})") from error
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(path))) from error
