@@ -6,6 +6,7 @@ out-of-vocabulary row) and `table.json`, which says how long the others are and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pagoda.errors import DataError, IntegrityError, explain
 from pagoda.storage import build_folder, checksum_file
 
 DESCRIPTION = "table.json"
+FILES = ("ids.npy", "rows.npy", "oov.npy", DESCRIPTION)
 Ids = NDArray[np.int64]
 Rows = NDArray[np.float32]
 
@@ -78,7 +80,7 @@ class IdTable:
         if oov.ndim != 1 or rows.shape != (len(ids), *oov.shape):
             raise DataError(f"{folder}: ids {ids.shape}, rows {rows.shape} and oov {oov.shape} do not fit together")
         with build_folder(folder) as aside:
-            files = write_rows(aside, ids, rows)
+            files = write_rows(aside, *sorted_blocks(ids, rows, folder), rows.shape[1])
             files["oov.npy"] = save_array(aside / "oov.npy", oov, np.float32)
             description = TableDescription(rows=len(ids), dim=rows.shape[1], files=files)
             (aside / DESCRIPTION).write_text(description.model_dump_json(indent=1))
@@ -120,23 +122,35 @@ class IdTable:
         return rows, found
 
 
-def write_rows(folder: Path, ids: Ids, rows: Rows) -> dict[str, str]:
-    """Write `ids.npy` and `rows.npy` sorted by ID, in blocks, and return their checksums.
+def sorted_blocks(ids: Ids, rows: Rows, where: Path) -> tuple[Ids, Iterator[Rows]]:
+    """Return `ids` in order and a stream of `rows` in that order; a sorted input is never copied whole.
 
     Raises:
-        DataError: An ID occurs twice or a row is not finite.
+        DataError: An ID occurs twice.
     """
     order = None if check_increasing(ids) is None else np.argsort(ids, kind="stable")
     ids = ids if order is None else ids[order]
     if (wrong := check_increasing(ids)) is not None:
-        raise DataError(f"{folder}: ID {ids[wrong]} occurs twice")
-    with ArrayWriter(folder / "rows.npy", np.float32, rows.shape) as writer:
-        for start in range(0, len(ids), BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS] if order is None else rows[order[start : start + BLOCK_ROWS]]
+        raise DataError(f"{where}: ID {ids[wrong]} occurs twice")
+    starts = range(0, len(ids), BLOCK_ROWS)
+    parts = (slice(start, start + BLOCK_ROWS) for start in starts)
+    return ids, (rows[part] if order is None else rows[order[part]] for part in parts)
+
+
+def write_rows(folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int) -> dict[str, str]:
+    """Write `ids.npy` and `rows.npy` from sorted `ids` and their rows in blocks, and return the files' checksums.
+
+    Raises:
+        DataError: A row is not finite.
+    """
+    done = 0
+    with ArrayWriter(folder / "rows.npy", np.float32, (len(ids), dim)) as writer:
+        for block in blocks:
             finite = np.isfinite(block).all(axis=1)
             if not finite.all():
-                raise DataError(f"{folder}: the row of ID {ids[start + int(finite.argmin())]} is not finite")
+                raise DataError(f"{folder}: the row of ID {ids[done + int(finite.argmin())]} is not finite")
             writer.write(block)
+            done += len(block)
     return {"ids.npy": save_array(folder / "ids.npy", ids, np.int64), "rows.npy": writer.checksum}
 
 

@@ -1,0 +1,201 @@
+"""A delta segment: the ID rows that one incremental version changed, and which base and segment they lie over.
+
+A folder holds `ids.npy` and `rows.npy` as an ID table has them, and `segment.json`; nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from pagoda.data.window import Window
+from pagoda.embeddings.arrays import open_array
+from pagoda.embeddings.sorted_ids import SortedIds, check_increasing
+from pagoda.embeddings.table import Ids, Rows, sorted_blocks, verify_files, write_rows
+from pagoda.errors import DataError, IntegrityError, explain
+from pagoda.storage import build_folder
+
+DESCRIPTION = "segment.json"
+FILES = ("ids.npy", "rows.npy", DESCRIPTION)
+
+
+class Lineage(BaseModel):
+    """What a segment lies over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_version: int
+    base_checksum: str
+    """Checksum of the base ID table."""
+    parent: str | None
+    """Checksum of the segment it follows; None for the first one over its base."""
+    window: Window
+    merged: tuple[str, ...] = ()
+    """Checksums, newest first, of the segments that this one replaces; empty for an incremental version's own."""
+
+
+class SegmentDescription(Lineage):
+    """What `segment.json` says."""
+
+    rows: int
+    dim: int
+    files: dict[str, str]
+    checksum: str = ""
+    """Own checksum, over everything else here; filled in when left out."""
+
+    @model_validator(mode="after")
+    def _own_checksum(self) -> SegmentDescription:
+        content = self.model_dump(exclude={"checksum", "window"})
+        content["window"] = (self.window.start_us, self.window.end_us)
+        digest = f"xxh3:{xxhash.xxh3_128_hexdigest(json.dumps(content, sort_keys=True).encode())}"
+        if self.checksum and self.checksum != digest:
+            raise ValueError(f"damaged: its own checksum is {self.checksum}, its content gives {digest}")
+        object.__setattr__(self, "checksum", digest)
+        return self
+
+    @property
+    def originals(self) -> tuple[str, ...]:
+        """Checksums, newest first, of the incremental versions' own segments that this one stands for."""
+        return self.merged or (self.checksum,)
+
+
+class Segment:
+    """An opened segment: rows by ID over a base, memory-mapped, never changed."""
+
+    def __init__(self, folder: Path, description: SegmentDescription, ids: Ids, rows: Rows) -> None:
+        self.folder, self.description, self.ids, self.rows = folder, description, ids, rows
+        self._search = SortedIds(ids)
+
+    def __len__(self) -> int:
+        return self.description.rows
+
+    @property
+    def checksum(self) -> str:
+        """The segment's own checksum, by which others name it."""
+        return self.description.checksum
+
+    @classmethod
+    def write(
+        cls,
+        folder: Path,
+        ids: Ids,
+        rows: Rows,
+        *,
+        base_checksum: str,
+        base_version: int,
+        window: Window,
+        parent: str | None,
+    ) -> SegmentDescription:
+        """Write a segment: all of it or nothing.
+
+        Args:
+            folder: Where to; must not exist.
+            ids: int64 [n], each once, in any order.
+            rows: float32 [n, dim], in the order of `ids`.
+            base_checksum: Checksum of the base `IdTable`.
+            base_version: The full version whose base that is.
+            window: The interactions that were learned.
+            parent: Checksum of the segment that this one follows, None for the first.
+
+        Raises:
+            ConflictError: `folder` exists.
+            DataError: Shapes differ, an ID occurs twice, or a row is not finite.
+        """
+        if rows.shape != (len(ids), rows.shape[-1]):
+            raise DataError(f"{folder}: ids {ids.shape} and rows {rows.shape} do not fit together")
+        lineage = Lineage(base_version=base_version, base_checksum=base_checksum, parent=parent, window=window)
+        return write_segment(folder, *sorted_blocks(ids, rows, folder), rows.shape[1], lineage)
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = False) -> Segment:
+        """Map a segment.
+
+        Args:
+            folder: As written by `write`.
+            verify: Also read every byte: checksums and the order of the IDs. Without it only the lengths are checked.
+
+        Raises:
+            IntegrityError: A file is missing, truncated or damaged; the message names it.
+        """
+        description = read_description(folder)
+        if verify:
+            verify_files(folder, description.files)
+        ids = open_array(folder / "ids.npy", np.int64, (description.rows,))
+        rows = open_array(folder / "rows.npy", np.float32, (description.rows, description.dim))
+        if verify and (wrong := check_increasing(ids)) is not None:
+            raise IntegrityError(f"{folder / 'ids.npy'}: not strictly increasing at position {wrong}")
+        return cls(folder, description, ids, rows)
+
+    def find(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the position int64 [n] in `rows` of each of `ids` [n] and whether it is there at all, bool [n]."""
+        return self._search.find(ids)
+
+
+def write_segment(folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int, lineage: Lineage) -> SegmentDescription:
+    """Write a segment from sorted `ids` and their rows in blocks: all of it or nothing."""
+    with build_folder(folder) as aside:
+        files = write_rows(aside, ids, blocks, dim)
+        description = SegmentDescription(**dict(lineage), rows=len(ids), dim=dim, files=files)
+        (aside / DESCRIPTION).write_text(description.model_dump_json(indent=1))
+    return description
+
+
+def read_description(folder: Path) -> SegmentDescription:
+    """Read `segment.json`.
+
+    Raises:
+        IntegrityError: It is missing or damaged.
+    """
+    path = folder / DESCRIPTION
+    try:
+        return SegmentDescription.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise IntegrityError(f"{path}: cannot be read ({error.strerror}); is {folder} a segment?") from error
+    except ValidationError as error:
+        raise IntegrityError(explain(error, str(path))) from error
+
+
+def check_chain(base_version: int, base_checksum: str, dim: int, segments: Sequence[SegmentDescription]) -> None:
+    """Check that `segments`, newest first, lie over this base, each over the next.
+
+    Raises:
+        IntegrityError: One is for another base, or does not follow the one below it; the message says which and why.
+    """
+    below: SegmentDescription | None = None
+    for segment in reversed(segments):
+        check_base(segment, base_version, base_checksum, dim)
+        check_follows(segment, below)
+        below = segment
+
+
+def check_base(segment: SegmentDescription, base_version: int, base_checksum: str, dim: int) -> None:
+    """Refuse a segment that is for another base, with an `IntegrityError` that says so."""
+    name = f"segment {segment.checksum}"
+    if (segment.base_version, segment.base_checksum) != (base_version, base_checksum):
+        raise IntegrityError(
+            f"{name} is for another base: version {segment.base_version} ({segment.base_checksum}), "
+            f"not version {base_version} ({base_checksum})"
+        )
+    if segment.dim != dim:
+        raise IntegrityError(f"{name} has rows of length {segment.dim}, its base {dim}")
+
+
+def check_follows(segment: SegmentDescription, applied: SegmentDescription | None) -> None:
+    """Refuse a segment that does not come right after `applied`, the newest one below it (None: only the base).
+
+    Raises:
+        IntegrityError: It is older than what is applied, or one between them is missing.
+    """
+    newest = applied.originals[0] if applied else None
+    if segment.parent == newest:
+        return
+    name = f"segment {segment.checksum} (window {segment.window.key})"
+    if applied and segment.window.end <= applied.window.end:
+        raise IntegrityError(f"{name} is older than what is applied: {newest} (window {applied.window.key})")
+    raise IntegrityError(f"{name} follows {segment.parent or 'its base'}, but applied is {newest or 'only the base'}")

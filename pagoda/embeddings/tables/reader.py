@@ -1,0 +1,127 @@
+"""The reading side of the tables folder: any number of processes, no locks, several generations open at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
+
+from pagoda.embeddings.overlay import Overlay
+from pagoda.embeddings.segment import Segment, check_chain
+from pagoda.embeddings.table import IdTable
+from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, Layout, read_record
+from pagoda.errors import IntegrityError, NotHeldError, explain
+
+_Part = TypeVar("_Part", IdTable, Segment)
+
+
+@dataclass(frozen=True)
+class OpenGeneration:
+    """One generation's tables. It never changes, and stays readable while someone holds it, even once retired."""
+
+    generation: str
+    full_version: int
+    users: Overlay
+    items: IdTable
+    folder: Path
+    """The full version's folder, with `encoder.json`."""
+
+
+class TowerTables:
+    """The generations of one full version that this host holds, opened when first asked for."""
+
+    def __init__(self, folder: Path, full_version: int) -> None:
+        self._layout, self._full_version = Layout(folder), full_version
+        self._open: dict[str, OpenGeneration] = {}
+        # Parts are shared by the generations that need them, and unmapped with the last of these.
+        self._tables: WeakValueDictionary[Path, IdTable] = WeakValueDictionary()
+        self._segments: WeakValueDictionary[Path, Segment] = WeakValueDictionary()
+        self._seen = 0
+        self._current = (b"", "")
+        self._lock = threading.Lock()
+
+    def generation(self, generation: str) -> OpenGeneration:
+        """Return a generation's tables.
+
+        Raises:
+            NotHeldError: It has no record here, or belongs to another full version.
+            IntegrityError: Its files are damaged.
+        """
+        path = self._layout.generation(generation)
+        held = self._open.get(generation)
+        if held and path.exists():
+            self._drop_retired()
+            return held
+        with self._lock:
+            self._open.pop(generation, None)
+            self._open[generation] = opened = self._open_generation(read_record(path), path)
+        return opened
+
+    def current(self) -> str:
+        """Return the generation that answers a request which names none.
+
+        Raises:
+            NotHeldError: None was made current yet.
+            IntegrityError: The record is damaged.
+        """
+        path = self._layout.current
+        try:
+            # Its bytes, not its time stamp: two publishes within a tick of the file system's clock would look alike.
+            content = path.read_bytes()
+            if content != self._current[0]:
+                self._current = content, CurrentRecord.model_validate_json(content).generation
+        except FileNotFoundError:
+            raise NotHeldError(f"no generation is current yet ({path} is missing)") from None
+        except ValidationError as error:
+            raise IntegrityError(explain(error, str(path))) from error
+        return self._current[1]
+
+    def held(self) -> list[str]:
+        """Names of this full version's generations that have a record here."""
+        return [record.generation for record in self._layout.records() if record.full_version == self._full_version]
+
+    def _drop_retired(self) -> None:
+        """Let go of generations whose record is gone, whenever the records' folder has changed."""
+        changed = self._layout.generations.stat().st_mtime_ns
+        if changed == self._seen:
+            return
+        with self._lock:
+            for generation in list(self._open):
+                if not self._layout.generation(generation).exists():
+                    del self._open[generation]
+            self._seen = changed
+
+    def _open_generation(self, record: GenerationRecord, path: Path) -> OpenGeneration:
+        if record.full_version != self._full_version:
+            raise NotHeldError(
+                f"generation {record.generation} is of full version {record.full_version}; this is {self._full_version}"
+            )
+        try:
+            return self._map(record)
+        except IntegrityError:
+            # Files are removed after the record: were they taken away just now, the record is gone as well.
+            if not path.exists():
+                raise NotHeldError(f"generation {record.generation} was retired") from None
+            raise
+
+    def _map(self, record: GenerationRecord) -> OpenGeneration:
+        folder = self._layout.full(record.full_version)
+        users = _shared(self._tables, folder / "users", IdTable.open)
+        items = _shared(self._tables, folder / "items", IdTable.open)
+        segments = [_shared(self._segments, self._layout.segment(name), Segment.open) for name in record.opens]
+        if users.checksum != record.base_checksum:
+            raise IntegrityError(f"{users.folder}: is {users.checksum}, the record needs {record.base_checksum}")
+        check_chain(record.full_version, users.checksum, users.dim, [segment.description for segment in segments])
+        return OpenGeneration(record.generation, record.full_version, Overlay(users, segments), items, folder)
+
+
+def _shared(cache: WeakValueDictionary[Path, _Part], folder: Path, opener: Callable[[Path], _Part]) -> _Part:
+    part = cache.get(folder)
+    if part is None:
+        cache[folder] = part = opener(folder)
+    return part
