@@ -185,6 +185,9 @@ class TablesWriter:
                 for path in parent.iterdir() if parent.exists() else ():
                     if path not in keep:
                         _remove(path)
+            for pattern in ("generations/.*", f".{self._layout.current.name}.*"):
+                for aside in self._layout.folder.glob(pattern):
+                    aside.unlink()
 
     def records(self) -> list[GenerationRecord]:
         """The records of all generations held."""
