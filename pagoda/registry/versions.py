@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pagoda.data.window import Window
+from pagoda.settings import Settings
 
 Update = Literal["full", "incremental"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 CHAMPION = "champion"
 """Alias of the full version whose generation is stable. For humans, written last, never read by Pagoda."""
 
@@ -36,7 +38,7 @@ class _Version(BaseModel):
     parent: int | None = None
     """The version that training started from: a full one for full versions, the incremental before it (None: the
     base itself) for incremental ones."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Finite] = {}
     tags: dict[str, str] = {}
     """Further lineage: code version, data checksum, …"""
 
@@ -128,3 +130,17 @@ class Registry(Protocol):
 
     def delete_artifacts(self, version: int) -> None:
         """Delete both artifacts, for good; the version's lineage stays."""
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of this installation: an MLflow server when one is configured, else a folder below home."""
+    from pagoda.registry.log import open_log
+
+    log = open_log(settings)
+    if settings.registry.uri:
+        from pagoda.registry.mlflow import MlflowRegistry
+
+        return MlflowRegistry(settings.registry.uri, settings.registry.model, log)
+    from pagoda.registry.folder import FolderRegistry
+
+    return FolderRegistry(settings.home / "versions", log)

@@ -1,0 +1,127 @@
+"""The calls that Pagoda makes to an MLflow server, and what it says when there is no answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from pagoda.errors import RequestError, UnavailableError
+
+KEY_TAG = "pagoda.key"
+"""Tag of a run: the key of the update that it registers."""
+_ANSWER_SECONDS = 3.0
+_ENVIRONMENT = {
+    # Its defaults keep a caller of a dead server waiting for minutes, and talk to its makers and on the terminal.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class Server:
+    """An MLflow tracking server with its model registry."""
+
+    def __init__(self, uri: str, client: Any = None) -> None:
+        self.uri, self._client = uri, client
+
+    @property
+    def client(self) -> Any:
+        """The `mlflow.MlflowClient`."""
+        if self._client is None:
+            for name, value in _ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
+            from mlflow import MlflowClient  # takes seconds, and reading versions does not need it
+
+            self._client = MlflowClient(self.uri, self.uri)
+        return self._client
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Ask whether the server is there at all, and name it in every error of the block.
+
+        Raises:
+            UnavailableError: It does not answer, or fails, or artifacts cannot be stored.
+            RequestError: It refuses.
+        """
+        self._probe()
+        from mlflow.exceptions import MlflowException
+
+        try:
+            yield
+        except MlflowException as error:
+            if error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+                raise UnavailableError(f"MLflow at {self.uri}: {error.message}") from error
+            raise RequestError(f"MLflow at {self.uri} refuses: {error.message}") from error
+        except OSError as error:
+            raise UnavailableError(f"MLflow at {self.uri}: cannot store artifacts ({error})") from error
+
+    def create_model(self, name: str) -> None:
+        """Create the registered model and the experiment of its runs, unless they exist."""
+        for create in (self.client.create_registered_model, self.client.create_experiment):
+            with _unless("RESOURCE_ALREADY_EXISTS"):
+                create(name)
+
+    def runs(self, model: str, key: str) -> list[str]:
+        """IDs of the runs that register `key`, oldest first."""
+        experiment = self.client.get_experiment_by_name(model).experiment_id
+        found = self.client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", order_by=["start_time ASC"])
+        return [run.info.run_id for run in found]
+
+    def versions(self, model: str, run: str) -> list[Any]:
+        """The model versions that a run made, oldest first."""
+        found = self.client.search_model_versions(f"run_id = '{run}'")
+        return sorted((v for v in found if v.name == model), key=lambda version: int(version.version))
+
+    def revive(self, run: str) -> bool:
+        """Bring a run back that somebody deleted in the UI; False when it is gone for good."""
+        alive = False
+        with _unless("RESOURCE_DOES_NOT_EXIST"):
+            if self.client.get_run(run).info.lifecycle_stage == "deleted":
+                self.client.restore_run(run)
+            alive = True
+        return alive
+
+    def describe(self, run: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """Log params and metrics of a run."""
+        from mlflow.entities import Metric, Param
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run,
+            params=[Param(name, value) for name, value in params.items()],
+            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
+        )
+
+    def _probe(self) -> None:
+        if not self.uri.startswith("http"):
+            return
+        try:
+            httpx.get(f"{self.uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS).raise_for_status()
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"MLflow at {self.uri} does not answer ({error}); is it up?") from error
+
+
+def allowed(name: str) -> str:
+    """`recall@50` as `recall_at_50`: MLflow's names take few characters."""
+    return re.sub(r"[^\w.\- :/]", "_", name.replace("@", "_at_"))
+
+
+@contextmanager
+def _unless(code: str) -> Iterator[None]:
+    """Let one kind of MLflow's errors pass."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != code:
+            raise
