@@ -1,0 +1,194 @@
+"""Building a collection that can be offered: imported, indexed, loaded, counted, probed, warmed (invariant 5)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import DataError, GateError, IntegrityError
+from pagoda.index.collection import Collections
+from pagoda.index.config import METRIC, CollectionConfig
+from pagoda.index.fields import filter_fields
+from pagoda.index.probe import probe, warm
+from pagoda.index.vectors import ItemVectors
+from pagoda.storage import checksum_file
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage, how much of it is done and how much there is to do."""
+_log = logging.getLogger(__name__)
+
+
+class IndexReport(BaseModel):
+    """A collection that can be offered, and what was measured on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """Physical name of the collection."""
+    rows: int
+    dim: int
+    metric: str = METRIC
+    config: CollectionConfig
+    checksum: str
+    """Of the vectors file it holds."""
+    recall_at_100: float
+    """Against exact search, over `queries` real query vectors."""
+    queries: int
+    search_ms: float
+    """Median of warm searches for the best 100, one at a time."""
+    reused: bool
+    """Whether a complete one was there already."""
+    seconds: dict[str, float]
+    """By stage."""
+
+
+def build_collection(
+    collections: Collections,
+    name: str,
+    vectors: Path,
+    spec: FeatureSpec,
+    *,
+    queries: np.ndarray,
+    config: CollectionConfig | None = None,
+    in_use: Collection[str] = (),
+    progress: Progress | None = None,
+) -> IndexReport:
+    """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
+
+    Nothing marks a collection as complete: whether it is, is measured. What a killed run left is dropped and rebuilt.
+
+    Args:
+        collections: The server.
+        name: Physical name; new for each generation's vectors.
+        vectors: `item_vectors.parquet`.
+        spec: The feature declaration it was written with.
+        queries: float32 [q, dim]: real user vectors, for the probe and for warming.
+        config: Kind of index, search effort and the recall it must reach. Default: HNSW.
+        in_use: Names of collections that live generations use. One of these is never dropped.
+        progress: Told how far each stage is.
+
+    Raises:
+        DataError: There are no items, or no queries of their dimension.
+        GateError: The recall is too low; nothing remains of the collection.
+        IntegrityError: The file is damaged, rows are missing after the import, or a collection in use fails the checks.
+        UnavailableError: Milvus does not answer, or not in time; run it again.
+    """
+    source = ItemVectors(vectors, spec)
+    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
+    build.check_input()
+    if collections.exists(name):
+        try:
+            return build.verify(reused=True)
+        except (IntegrityError, GateError) as problem:
+            if name in in_use:
+                raise IntegrityError(f"{problem}; it is in use, so it was not touched") from problem
+            _log.warning("%s; it is dropped and built anew", problem)
+            collections.drop(name)
+    build.fill()
+    try:
+        return build.verify(reused=False)
+    except (IntegrityError, GateError):
+        collections.drop(name)
+        raise
+
+
+@dataclass
+class _Build:
+    collections: Collections
+    name: str
+    source: ItemVectors
+    spec: FeatureSpec
+    queries: np.ndarray
+    config: CollectionConfig
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.checksum = checksum_file(self.source.path)
+        # In the collection itself, so that one made of other vectors or with another index is never taken for this one.
+        self.description = f"vectors {self.checksum} index {self.config.index.model_dump_json()}"
+
+    def check_input(self) -> None:
+        if not self.source.rows:
+            raise DataError(f"{self.source.path}: there is no item to search")
+        if not len(self.queries) or self.queries.shape[1:] != (self.source.dim,):
+            raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
+
+    def fill(self) -> None:
+        """Create the collection, import all rows and ask for the index."""
+        rows, done = self.source.rows, 0
+
+        def inserted(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress("import", done, rows)
+
+        with self._stage("import"):
+            keys = self.spec.id_type == "string"
+            self.collections.create(
+                self.name, self.source.dim, filter_fields(self.spec), keys=keys, description=self.description
+            )
+            for batch in self.source.batches():
+                self.collections.insert(self.name, batch, inserted)
+            self.collections.flush(self.name)
+        with self._stage("index"):
+            self.collections.start_index(self.name, self.config.index)
+            # A graph of 100,000 rows takes seconds on an idle machine; a busy one may take far longer.
+            patience = 300.0 + rows / 200
+            self.collections.wait_indexed(self.name, rows, patience, lambda ready: self.progress("index", ready, rows))
+
+    def verify(self, *, reused: bool) -> IndexReport:
+        """Bring the collection from indexed to warm, checking each step."""
+        if (found := self.collections.description(self.name)) != self.description:
+            raise IntegrityError(f"collection {self.name!r} holds [{found}], expected [{self.description}]")
+        self._count("index", self.collections.indexed_rows(self.name) or 0)
+        with self._stage("load"):
+            self.collections.load(self.name)
+        self._count("count", self.collections.count(self.name))
+        effort = self.config.effort
+        with self._stage("probe"):
+            result = probe(self.collections, self.name, self.source, self.queries, effort)
+        if result.recall_at_100 < self.config.minimum_recall:
+            raise GateError(
+                f"collection {self.name!r}: recall@{result.k} over {result.queries} queries is "
+                f"{result.recall_at_100:.4f}, required {self.config.minimum_recall}; "
+                f"raise the effort ({effort}) or build a denser index"
+            )
+        with self._stage("warm"):
+            search_ms = warm(self.collections, self.name, self.queries, effort)
+        return IndexReport(
+            name=self.name,
+            rows=self.source.rows,
+            dim=self.source.dim,
+            config=self.config,
+            checksum=self.checksum,
+            recall_at_100=result.recall_at_100,
+            queries=result.queries,
+            search_ms=search_ms,
+            reused=reused,
+            seconds=self.seconds,
+        )
+
+    def _count(self, what: str, rows: int) -> None:
+        if rows != self.source.rows:
+            raise IntegrityError(f"collection {self.name!r}: {what} gives {rows} rows, the file has {self.source.rows}")
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        self.progress(name, 0, self.source.rows)
+        begin = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - begin, 3)
+        self.progress(name, self.source.rows, self.source.rows)
+
+
+def _silent(stage: str, done: int, rows: int) -> None:
+    """Report progress to nobody."""
