@@ -60,21 +60,16 @@ class ItemVectorsWriter:
 
     def _check(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         if vectors.shape != (len(ids), self._dim):
-            raise IntegrityError(
-                f"{self._path}: {len(ids)} items of dimension {self._dim}, but vectors are {vectors.shape}"
-            )
+            raise IntegrityError(f"{self._path}: vectors are {vectors.shape}, expected {(len(ids), self._dim)}")
         chain = ids if self._last_id is None else np.concatenate([[self._last_id], ids])
         if (falls := np.flatnonzero(chain[1:] <= chain[:-1])).size:
-            raise IntegrityError(
-                f"{self._path}: item_id {chain[falls[0] + 1]} follows {chain[falls[0]]}; IDs must ascend"
-            )
+            before, after = chain[falls[0] : falls[0] + 2]
+            raise IntegrityError(f"{self._path}: item_id {after} follows {before}; IDs must ascend")
         norms = np.linalg.norm(vectors, axis=1)
         # Written so that NaN counts as wrong.
-        wrong = np.flatnonzero(~(np.abs(norms - 1) <= _UNIT_TOLERANCE))
-        if wrong.size:
-            raise IntegrityError(
-                f"{self._path}: vector of item_id {ids[wrong[0]]} has length {norms[wrong[0]]}, expected 1"
-            )
+        if (wrong := np.flatnonzero(~(np.abs(norms - 1) <= _UNIT_TOLERANCE))).size:
+            item, norm = ids[wrong[0]], norms[wrong[0]]
+            raise IntegrityError(f"{self._path}: vector of item_id {item} has length {norm:.4g}, expected 1")
         if len(ids):
             self._last_id = int(ids[-1])
 
