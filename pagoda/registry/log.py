@@ -33,6 +33,10 @@ class ReleaseLog:
         self._state = ReleaseState()
         self._lock = threading.Lock()
 
+    def now(self) -> datetime:
+        """The time that the next record would carry."""
+        return self._clock()
+
     def records(self, after: int = 0) -> list[Record]:
         """Every record whose number is greater than `after`, in order. One probe when there is nothing new.
 

@@ -66,9 +66,14 @@ class Server:
 
     def create_model(self, name: str) -> None:
         """Create the registered model and the experiment of its runs, unless they exist."""
+        from mlflow.exceptions import MlflowException
+
         for create in (self.client.create_registered_model, self.client.create_experiment):
-            with _unless("RESOURCE_ALREADY_EXISTS"):
+            try:
                 create(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
 
     def runs(self, model: str, key: str) -> list[str]:
         """IDs of the runs that register `key`, oldest first."""
@@ -83,12 +88,16 @@ class Server:
 
     def revive(self, run: str) -> bool:
         """Bring a run back that somebody deleted in the UI; False when it is gone for good."""
-        alive = False
-        with _unless("RESOURCE_DOES_NOT_EXIST"):
+        from mlflow.exceptions import MlflowException
+
+        try:
             if self.client.get_run(run).info.lifecycle_stage == "deleted":
                 self.client.restore_run(run)
-            alive = True
-        return alive
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+        return True
 
     def describe(self, run: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Log params and metrics of a run."""
@@ -113,15 +122,3 @@ class Server:
 def allowed(name: str) -> str:
     """`recall@50` as `recall_at_50`: MLflow's names take few characters."""
     return re.sub(r"[^\w.\- :/]", "_", name.replace("@", "_at_"))
-
-
-@contextmanager
-def _unless(code: str) -> Iterator[None]:
-    """Let one kind of MLflow's errors pass."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != code:
-            raise
