@@ -1,0 +1,44 @@
+"""`python -m serving.tower`: become the TorchServe of an installation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pagoda.errors import PagodaError
+from pagoda.settings import load_settings
+from serving.tower.batching import Batching
+from serving.tower.server import TowerServer
+
+
+def main(
+    *,
+    inference: Annotated[str, typer.Option(help="Address of the inference API.")] = "http://127.0.0.1:8080",
+    metrics: Annotated[str, typer.Option(help="Address of the Prometheus metrics.")] = "http://127.0.0.1:8082",
+    management: Annotated[
+        str, typer.Option(help="Address of the management API. Default: a Unix socket in a private folder.")
+    ] = "",
+    store: Annotated[Path | None, typer.Option(help="Folder of model archives. Default: archives/ below home.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of each model version.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests a worker computes at once.")] = 16,
+    batch_delay_ms: Annotated[int, typer.Option(min=0, help="How long a batch waits for more.")] = 1,
+) -> None:
+    """Replace this process by TorchServe; home and tables come from the settings."""
+    try:
+        home = load_settings().home
+        batching = Batching(workers, batch_size, batch_delay_ms)
+        server = TowerServer(home, store or home / "archives", inference, metrics, management, batching)
+        folder = server.prepare()
+        command, environment = server.command(), server.environment()
+    except PagodaError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    os.chdir(folder)
+    os.execve(command[0], command, environment)  # noqa: S606
+
+
+if __name__ == "__main__":
+    typer.run(main)

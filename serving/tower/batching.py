@@ -1,0 +1,40 @@
+"""How a model version's requests are batched, and by how many workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Batching:
+    """Workers of each model version and the size of their batches."""
+
+    workers: int = 1
+    """Processes, 240 MB each; on a machine of its own, one a core."""
+    size: int = 16
+    delay_ms: int = 1
+    """How long the first request of a batch waits for others."""
+    response_timeout_s: int = 10
+    """A worker that takes longer is restarted."""
+
+    def properties(self) -> dict[str, int]:
+        """As config.properties names them."""
+        return {
+            "minWorkers": self.workers,
+            "maxWorkers": self.workers,
+            "batchSize": self.size,
+            "maxBatchDelay": self.delay_ms,
+            "responseTimeout": self.response_timeout_s,
+        }
+
+    def query(self) -> dict[str, int]:
+        """As the management API names them."""
+        return {
+            "initial_workers": self.workers,
+            "batch_size": self.size,
+            "max_batch_delay": self.delay_ms,
+            "response_timeout": self.response_timeout_s,
+        }
+
+
+DEFAULT_BATCHING = Batching()

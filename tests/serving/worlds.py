@@ -1,0 +1,152 @@
+"""A small world for the serving tests: a feature declaration, an exported tower, tables of several generations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from pagoda.data.ids import hash_ids
+from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued, Numeric, TimeOf
+from pagoda.data.window import Window, from_us
+from pagoda.embeddings.segment import Segment
+from pagoda.embeddings.table import IdTable
+from pagoda.embeddings.tables import TablesWriter, TowerTables
+from pagoda.model.encoder import Encoder
+from serving.tower.archive import ENCODER, PROGRAM
+
+DIM, LENGTH = 16, 5
+USERS, ITEMS = 40, 60
+NOW_US = 1_700_000_000_000_000
+WINDOW = Window(start=from_us(NOW_US - 1), end=from_us(NOW_US))
+
+
+def make_spec(id_type: str = "int64") -> FeatureSpec:
+    """Features of every source that the user tower reads, and filterable ones of the items."""
+    return FeatureSpec(
+        id_type=id_type,
+        history=History(length=LENGTH),
+        features=(
+            Numeric(name="age", tower="user", edges=(18, 30, 50)),
+            Categorical(name="gender", tower="user"),
+            Categorical(name="device", tower="user", source="context"),
+            TimeOf(name="hour", part="hour"),
+            MultiValued(name="genres", tower="item", filterable=True),
+            Numeric(name="year", tower="item", edges=(1980, 2000), filterable=True),
+        ),
+    )
+
+
+class ToyTower(nn.Module):
+    """Takes what `UserTower` takes, and lets every input change the answer."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.sizes = {field.name: field.size for field in encoder.fields("user")}
+        self.embeddings = nn.ModuleDict({name: nn.Embedding(size, 4) for name, size in self.sizes.items()})
+        self.mix = nn.Linear(2 * DIM + 4 * len(self.sizes), DIM)
+
+    def forward(
+        self,
+        id_rows: Tensor,
+        history_rows: Tensor,
+        history_mask: Tensor,
+        history_age: Tensor,
+        features: dict[str, Tensor],
+    ) -> Tensor:
+        weights = history_mask / (1 + torch.log1p(history_age))
+        pooled = (weights[..., None] * history_rows).sum(1)
+        embedded = [self.embeddings[name](features[name]) for name in self.sizes]
+        return nn.functional.normalize(self.mix(torch.cat([id_rows, pooled, *embedded], -1)), dim=-1)
+
+
+@dataclass(frozen=True)
+class World:
+    """Where everything is."""
+
+    folder: Path
+    tables: Path
+    spec: FeatureSpec
+    encoder: Encoder
+    version: int
+
+    def open_tables(self) -> TowerTables:
+        """The tables as a tower worker opens them."""
+        return TowerTables(self.tables, self.version)
+
+    def user(self, number: int) -> int | str:
+        """A user's ID as callers know it."""
+        return f"user-{number}" if self.spec.id_type == "string" else number
+
+    def item(self, number: int) -> int | str:
+        """An item's ID as callers know it."""
+        return f"item-{number}" if self.spec.id_type == "string" else number
+
+
+def make_world(folder: Path, tables: Path, version: int = 3, id_type: str = "int64", seed: int = 0) -> World:
+    """Write a full version's files below `folder` and put generation `g<version>` into `tables` as the current one."""
+    spec = make_spec(id_type)
+    users = pa.table({"age": [20.0], "gender": ["F"], "device": ["phone"]})
+    items = pa.table({"genres": [["Drama"]], "year": [1990.0]})
+    encoder = Encoder.fit(spec, users, items)
+    folder.mkdir(parents=True)
+    (folder / ENCODER).write_text(encoder.to_json())
+    _export(encoder, folder / PROGRAM, seed)
+    rng = np.random.default_rng(seed)
+    world = World(folder, tables, spec, encoder, version)
+    for side, count, name in (("users", USERS, world.user), ("items", ITEMS, world.item)):
+        IdTable.write(folder / side, ids_of([name(n) for n in range(count)]), *_rows(rng, count))
+    writer = TablesWriter(tables)
+    writer.install_full(version, str(folder))
+    writer.put_generation(f"g{version}", version, ())
+    writer.set_current(f"g{version}")
+    return world
+
+
+def add_generation(world: World, incremental: int, users: list[int]) -> str:
+    """Publish generation `g<version>.<incremental>`, in which the rows of `users` are others."""
+    base = IdTable.open(world.folder / "users")
+    rng = np.random.default_rng(incremental)
+    folder = world.folder.parent / f"segment-{world.version}-{incremental}"
+    rows = _rows(rng, len(users))[0]
+    ids = ids_of([world.user(n) for n in users])
+    description = Segment.write(
+        folder, ids, rows, base_checksum=base.checksum, base_version=world.version, window=WINDOW, parent=None
+    )
+    writer = TablesWriter(world.tables)
+    writer.install_segment(str(folder), description.checksum)
+    generation = f"g{world.version}.{incremental}"
+    writer.put_generation(generation, world.version, (description.checksum,))
+    return generation
+
+
+def ids_of(ids: list[int | str]) -> np.ndarray:
+    """IDs inside Pagoda."""
+    return hash_ids([str(i) for i in ids]) if isinstance(ids[0], str) else np.array(ids, np.int64)
+
+
+def _rows(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return rng.normal(size=(count, DIM)).astype(np.float32), rng.normal(size=DIM).astype(np.float32)
+
+
+def _export(encoder: Encoder, path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    tower = ToyTower(encoder).eval().requires_grad_(False)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    features = {field.name: torch.zeros(2, dtype=torch.int64) for field in encoder.fields("user")}
+    example = (
+        torch.zeros(2, DIM),
+        torch.zeros(2, LENGTH, DIM),
+        torch.zeros(2, LENGTH, dtype=torch.bool),
+        torch.zeros(2, LENGTH),
+        features,
+    )
+    shapes = {
+        **{name: {0: batch} for name in ("id_rows", "history_rows", "history_mask", "history_age")},
+        "features": {name: {0: batch} for name in features},
+    }
+    torch.export.save(torch.export.export(tower, example, dynamic_shapes=shapes), path)
