@@ -1,0 +1,185 @@
+"""The user tower on a real TorchServe: batching, forms, statuses, two versions at once, and what it keeps closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from pagoda.embeddings.tables import TablesWriter
+from serving.tower.archive import archive_name, package
+from serving.tower.bodies import Instance
+from serving.tower.models import TowerModels
+from serving.tower.runtime import TowerRuntime
+
+from .torchserve import RunningTower, torchserve
+from .worlds import NOW_US, World, add_generation, make_world
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, World]:
+    """Full versions 3 (with g3.5) and 4 in one tables folder."""
+    folder = tmp_path_factory.mktemp("served")
+    third = make_world(folder / "three", folder / "tables")
+    add_generation(third, 5, [1, 2])
+    return third, make_world(folder / "four", folder / "tables", version=4, seed=9)
+
+
+@pytest.fixture(scope="module")
+def tower(worlds: tuple[World, World], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTower]:
+    """A TorchServe that found version 3 in its store."""
+    home = tmp_path_factory.mktemp("home")
+    package(worlds[0].folder, 3, home / "archives")
+    with torchserve(home, worlds[0].tables, home / "archives") as running, models_of(running) as models:
+        models.ensure(3, models.archive(3))
+        yield running
+
+
+def models_of(running: RunningTower) -> TowerModels:
+    """The management seam."""
+    return TowerModels(running.management_url, running.home / "archives")
+
+
+def ask(running: RunningTower, body: Any, version: int = 3) -> httpx.Response:
+    """POST a body to one model version."""
+    return httpx.post(f"{running.url}/predictions/pagoda/{version}.0", json=body, timeout=10)
+
+
+def instances(count: int) -> list[dict[str, Any]]:
+    """Users with a history each."""
+    return [
+        {
+            "user_id": number,
+            "timestamp": NOW_US,
+            "profile": {"age": 20 + number, "gender": "F"},
+            "history": [{"item_id": number + 1, "timestamp": NOW_US - 60_000_000}],
+        }
+        for number in range(count)
+    ]
+
+
+def in_process(world: World, rows: list[dict[str, Any]], generation: str) -> np.ndarray:
+    """The same vectors without TorchServe."""
+    runtime = TowerRuntime.load(world.folder, world.open_tables())
+    return runtime.predict([Instance.model_validate(row) for row in rows], generation).vectors
+
+
+@pytest.mark.parametrize("generation", ["g3", "g3.5"])
+def test_all_forms_agree_with_the_tower_in_process(
+    tower: RunningTower, worlds: tuple[World, World], generation: str
+) -> None:
+    rows = instances(3)
+    vectors = in_process(worlds[0], rows, generation)
+    v1 = ask(tower, {"instances": rows, "generation": generation}).json()
+    np.testing.assert_allclose([row["vector"] for row in v1["predictions"]], vectors, atol=1e-6)
+    plain = ask(tower, {**rows[1], "generation": generation}).json()
+    np.testing.assert_allclose(plain["vector"], vectors[1], atol=1e-6)
+    assert plain["generation"] == v1["generation"] == generation
+    columns = [
+        {"name": "user_id", "datatype": "INT64", "shape": [3], "data": [row["user_id"] for row in rows]},
+        {"name": "timestamp", "datatype": "INT64", "shape": [3], "data": [NOW_US] * 3},
+        {"name": "profile", "datatype": "BYTES", "shape": [3], "data": [dumps(row["profile"]) for row in rows]},
+        {"name": "history", "datatype": "BYTES", "shape": [3], "data": [dumps(row["history"]) for row in rows]},
+    ]
+    v2 = ask(tower, {"inputs": columns, "parameters": {"generation": generation}}).json()
+    np.testing.assert_allclose(v2["outputs"][0]["data"], vectors.reshape(-1), atol=1e-6)
+    assert v2["parameters"] == {"generation": generation}
+
+
+def test_requests_of_one_batch_get_their_own_answers(tower: RunningTower, worlds: tuple[World, World]) -> None:
+    rows = instances(40)
+    stable, newer = (in_process(worlds[0], rows, generation) for generation in ("g3", "g3.5"))
+
+    def one(number: int) -> httpx.Response:
+        generation = ("g3", "g3.5", "g9")[number % 3]
+        user = "wrong" if number % 7 == 6 else number
+        return ask(tower, {**rows[number], "user_id": user, "generation": generation})
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(one, range(40)))
+    for number, answer in enumerate(answers):
+        if number % 3 == 2:
+            assert answer.status_code == 409
+            assert "g9" in answer.json()["error"]
+        elif number % 7 == 6:
+            assert answer.status_code == 400
+            assert answer.json()["error"].startswith("user_id: ")
+        else:
+            wanted = (stable, newer)[number % 3][number]
+            assert answer.json()["generation"] == ("g3", "g3.5")[number % 3]
+            np.testing.assert_allclose(answer.json()["vector"], wanted, atol=1e-6)
+
+
+def test_a_second_version_comes_and_goes_beside_the_first(
+    tower: RunningTower, worlds: tuple[World, World], tmp_path: Path
+) -> None:
+    archive = package(worlds[1].folder, 4, tmp_path)
+    with models_of(tower) as models:
+        models.ensure(4, archive)
+        models.ensure(4, archive)
+        assert sorted(models.held()) == [3, 4]
+        body = {"instances": instances(2), "generation": "g4"}
+        answer = ask(tower, body, version=4).json()
+        vectors = in_process(worlds[1], instances(2), "g4")
+        np.testing.assert_allclose([row["vector"] for row in answer["predictions"]], vectors, atol=1e-6)
+        assert ask(tower, body, version=3).status_code == 409
+        models.retire(4)
+        models.retire(4)
+        assert models.held() == [3]
+        assert not models.archive(4).exists()
+    assert ask(tower, body, version=4).status_code == 404
+
+
+def test_a_generation_published_meanwhile_is_served(tower: RunningTower, worlds: tuple[World, World]) -> None:
+    body = {"user_id": 7, "timestamp": NOW_US, "generation": "g3.8"}
+    assert ask(tower, body).status_code == 409
+    assert add_generation(worlds[0], 8, [7]) == "g3.8"
+    assert ask(tower, body).json()["generation"] == "g3.8"
+    TablesWriter(worlds[0].tables).retire("g3.8")
+    assert ask(tower, body).status_code == 409
+
+
+def test_no_port_offers_management_over_http(tower: RunningTower) -> None:
+    java = psutil.Process(tower.process.pid)
+    listening = {c.laddr for c in java.connections(kind="inet") if c.status == psutil.CONN_LISTEN}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    for port in {address.port for address in listening}:
+        for path in ("/models", "/models/pagoda"):
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code != httpx.codes.OK
+            except httpx.TransportError:
+                continue  # the gRPC ports do not speak this protocol
+    socket = Path(tower.management_url.removeprefix("unix:"))
+    assert socket.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/evil.mar", "file:///srv/evil.mar", "../evil.mar", "/srv/evil.mar", archive_name(99)]
+)
+def test_archives_come_from_the_store_alone(tower: RunningTower, url: str) -> None:
+    transport = httpx.HTTPTransport(uds=tower.management_url.removeprefix("unix:"))
+    with httpx.Client(base_url="http://localhost", transport=transport) as client:
+        assert client.post("/models", params={"url": url}).status_code == 404
+
+
+def test_it_says_how_it_is_doing(tower: RunningTower) -> None:
+    ask(tower, {"user_id": 1})
+    assert "ts_inference_requests_total" in httpx.get(f"{tower.metrics_url}/metrics").text
+    log = tower.log.read_text()
+    assert "Backend received inference" not in log
+    assert len(log.splitlines()) < 200
+
+
+def dumps(value: Any) -> str:
+    """JSON text, as BYTES inputs hold it."""
+    import orjson
+
+    return orjson.dumps(value).decode()
