@@ -1,0 +1,85 @@
+"""From a version to a report."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.evaluation.estimates import RECALL_AT, Estimates
+from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
+from pagoda.evaluation.offline import Answers, answer
+from pagoda.evaluation.report import Method, Report, Third
+from pagoda.evaluation.rows import Protocol
+from pagoda.evaluation.towers import Towers
+
+CURVE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+ROWS = 20_000
+"""Most positives asked: chance among rows is then within 0.007, and a million items take minutes."""
+
+
+def evaluate(
+    towers: Towers,
+    dataset: Dataset,
+    window: Window,
+    *,
+    version: str = "",
+    protocol: Protocol = "each",
+    limit: int = ROWS,
+    seed: int = 0,
+) -> Report:
+    """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
+
+    Args:
+        towers: The version, opened for `dataset`.
+        dataset: Holds the window's positives and everything before them.
+        window: Later than what the version was trained on.
+        version: A name for the report.
+        protocol: Every positive, or the last of each user.
+        limit: Most positives to ask.
+        seed: Of the draw of positives and of the intervals.
+
+    Raises:
+        DataError: The window holds no positive that can be asked.
+    """
+    answers = answer(towers, dataset, window, protocol=protocol, limit=limit, seed=seed, shown_at=RECALL_AT)
+    estimates = Estimates(answers, seed)
+    curve_at = [k for k in CURVE_AT if k < len(answers.clicks)]
+    return Report(
+        version=version,
+        window=window,
+        protocol=protocol,
+        seed=seed,
+        rows=len(answers.rows),
+        available=answers.available,
+        repeats=answers.repeats,
+        users=len(np.unique(answers.rows.users)),
+        items=len(answers.clicks),
+        thirds=_thirds(answers.clicks),
+        methods={
+            name: Method(
+                groups=estimates.groups(name),
+                coverage=_coverage(name, answers),
+                curve=[float(recall(ranks, k).mean()) for k in curve_at],
+            )
+            for name, ranks in answers.ranks.items()
+        },
+        curve_at=curve_at,
+        lift=estimates.lift(),
+    )
+
+
+def _coverage(method: str, answers: Answers) -> dict[str, float]:
+    if method == "random":
+        items, rows = len(answers.clicks), len(answers.rows)
+        return {f"coverage@{k}": random_coverage(k, items, answers.seen, rows) for k in RECALL_AT}
+    return {f"coverage@{k}": coverage(shown) for k, shown in answers.ranks[method].shown.items()}
+
+
+def _thirds(clicks: NDArray[np.int64]) -> dict[str, Third]:
+    place = thirds(clicks)
+    return {
+        name: Third(items=int((place == number).sum()), clicks=int(clicks[place == number].sum()))
+        for number, name in enumerate(THIRDS)
+    }

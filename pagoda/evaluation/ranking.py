@@ -1,0 +1,128 @@
+"""Exact ranks among all items, seen ones masked: no sampled candidates, no luck.
+
+Ties are kept as ties (how many items score above the target, how many equal it) and the metrics take their mean over
+all orders of the tied. So constant scores are worth exactly as much as random ones, however the items are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.errors import IntegrityError
+
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+_BLOCK_BYTES = 1 << 27
+
+
+class Scorer(Protocol):
+    """Gives the scores of rows (users at moments) against all items."""
+
+    items: int
+    """Number of items."""
+
+    def block(self, rows: slice) -> Float32Array:
+        """Scores float32 [rows, items] of some rows; the caller may overwrite them."""
+
+
+class DotScorer:
+    """Scores by the dot product of user and item vectors, the cosine for unit vectors."""
+
+    def __init__(self, user_vectors: Float32Array, item_vectors: Float32Array) -> None:
+        """Take vectors float32 [rows, dim] and [items, dim].
+
+        Raises:
+            IntegrityError: A vector is not finite; a rank among such scores would mean nothing.
+        """
+        for name, vectors in (("user", user_vectors), ("item", item_vectors)):
+            if not np.isfinite(vectors).all():
+                row = int(np.isfinite(vectors).all(axis=1).argmin())
+                raise IntegrityError(f"{name} vector {row} is not finite, so nothing can be ranked by it")
+        self._users, self._items = user_vectors, item_vectors
+        self.items = len(item_vectors)
+
+    def block(self, rows: slice) -> Float32Array:
+        """Scores float32 [rows, items] of some rows."""
+        scores: Float32Array = self._users[rows] @ self._items.T
+        return scores
+
+
+class StaticScorer:
+    """The same scores for everyone: popularity, or a constant, which stands for a random order."""
+
+    def __init__(self, scores: NDArray[np.float32], rows: int) -> None:
+        """Take scores float32 [items] for `rows` rows."""
+        self._scores, self._rows = np.asarray(scores, np.float32), rows
+        self.items = len(scores)
+
+    def block(self, rows: slice) -> Float32Array:
+        """Scores float32 [rows, items] of some rows."""
+        return np.tile(self._scores, (len(range(*rows.indices(self._rows))), 1))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Items to leave out, as pairs (row, item position), int64 [m] each, ordered by row."""
+
+    rows: Int64Array
+    items: Int64Array
+
+    def within(self, start: int, stop: int) -> tuple[Int64Array, Int64Array]:
+        """The pairs of rows start to stop, rows counted from start."""
+        first, last = np.searchsorted(self.rows, [start, stop])
+        return self.rows[first:last] - start, self.items[first:last]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the target of each row stands among its candidates."""
+
+    above: Int64Array
+    """int64 [rows]: candidates that score higher than the target."""
+    tied: Int64Array
+    """int64 [rows]: candidates that score the same, the target included."""
+    shown: dict[int, NDArray[np.bool_]]
+    """For each k asked for: bool [items], the items that are among the top k of any row."""
+
+
+def rank(scorer: Scorer, targets: Int64Array, seen: Pairs, shown_at: Sequence[int] = ()) -> Ranks:
+    """Rank each row's target among all items but those it has seen.
+
+    Args:
+        scorer: Scores of rows against items.
+        targets: int64 [rows], positions of the target items.
+        seen: Items left out; never a row's own target.
+        shown_at: Values of k for which to note what is shown.
+
+    Memory follows a block of rows times the items, 128 MB, not the number of rows.
+    """
+    above, tied = np.empty_like(targets), np.empty_like(targets)
+    shown = {k: np.zeros(scorer.items, np.bool_) for k in shown_at}
+    step = max(1, _BLOCK_BYTES // (4 * scorer.items))
+    for start in range(0, len(targets), step):
+        rows = slice(start, min(start + step, len(targets)))
+        scores = scorer.block(rows)
+        scores[seen.within(rows.start, rows.stop)] = -np.inf
+        target = scores[np.arange(len(scores)), targets[rows], None]
+        above[rows] = (scores > target).sum(axis=1)
+        tied[rows] = (scores == target).sum(axis=1)
+        _note_shown(scores, shown)
+    return Ranks(above, tied, shown)
+
+
+def _note_shown(scores: Float32Array, shown: dict[int, NDArray[np.bool_]]) -> None:
+    """Mark the items among the top k of any row of `scores`, for each k, masked ones never."""
+    if not shown:
+        return
+    most = min(max(shown), scores.shape[1])
+    best = np.argpartition(-scores, most - 1, axis=1)[:, :most]
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    best, allowed = np.take_along_axis(best, order, axis=1), np.take_along_axis(values, order, axis=1) > -np.inf
+    for k, items in shown.items():
+        items[best[:, :k][allowed[:, :k]]] = True

@@ -1,0 +1,78 @@
+"""What an evaluation found, as one document."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pagoda.data.window import Window
+from pagoda.evaluation.rows import Protocol
+
+GroupName = Literal["all", "head", "middle", "tail", "new_users"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Model):
+    """A mean over rows with its 95 % interval over users."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Group(_Model):
+    """Rows of one kind."""
+
+    rows: int
+    users: int
+    metrics: dict[str, Estimate]
+    """By name: `recall@50`, `ndcg@10`."""
+
+
+class Method(_Model):
+    """How one method did."""
+
+    groups: dict[GroupName, Group]
+    """`all`; by the popularity third of the target: `head`, `middle`, `tail`; `new_users`. Empty ones are absent."""
+    coverage: dict[str, float]
+    """Share of the catalogue that is shown to anyone: `coverage@50`."""
+    curve: list[float]
+    """Recall at each of the report's `curve_at`."""
+
+
+class Third(_Model):
+    """A popularity third."""
+
+    items: int
+    clicks: int
+    """Positives before the window."""
+
+
+class Report(_Model):
+    """An evaluation. Methods: `live`, `frozen` (history), `popularity`, `random`, all on the same rows."""
+
+    version: str
+    window: Window
+    protocol: Protocol
+    seed: int
+    rows: int
+    available: int
+    """Positives of the window, of which `rows` and `repeats` were drawn."""
+    repeats: int
+    """Drawn but not asked: the user had the item before."""
+    users: int
+    items: int
+    thirds: dict[str, Third]
+    methods: dict[str, Method]
+    curve_at: list[int]
+    lift: dict[str, Estimate]
+    """`live` divided by `popularity`, paired by user, for each metric over all rows."""
+
+    def summary(self, method: str = "live") -> dict[str, float]:
+        """The figures of one method over all rows, flat: `recall@50`, `ndcg@10`, `coverage@50` …"""
+        found = self.methods[method]
+        return {name: estimate.value for name, estimate in found.groups["all"].metrics.items()} | found.coverage

@@ -1,0 +1,122 @@
+"""One walk through the log in event time: what each user had and did up to each positive that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history import Histories, HistoryState
+from pagoda.data.seen import SeenState
+from pagoda.data.window import Window
+from pagoda.evaluation.ranking import Pairs
+from pagoda.evaluation.rows import Rows
+from pagoda.evaluation.towers import Float32Array, Int64Array, Towers
+
+BoolArray = NDArray[np.bool_]
+_VECTOR_ROWS = 4096
+
+
+class _Batch(NamedTuple):
+    users: Int64Array
+    items: Int64Array
+    times_us: Int64Array
+    enters: BoolArray
+    """Rows that enter histories."""
+    positive: BoolArray
+
+    def where(self, chosen: BoolArray) -> _Batch:
+        return _Batch(
+            users=self.users[chosen],
+            items=self.items[chosen],
+            times_us=self.times_us[chosen],
+            enters=self.enters[chosen],
+            positive=self.positive[chosen],
+        )
+
+
+class Walk:
+    """Walks a dataset for the sake of `rows`: memory follows these, their users' past, and a batch."""
+
+    def __init__(self, dataset: Dataset, window: Window, rows: Rows, towers: Towers) -> None:
+        self._dataset, self._window, self._rows, self._towers = dataset, window, rows, towers
+        history = dataset.spec.history
+        self._users = np.unique(rows.users)
+        self._history = HistoryState(history.length if history else 1)
+        self._seen = SeenState(self._users)
+        self.catalogue: Int64Array = dataset.items().column("item_id").to_numpy()
+        """int64 [items]: all items, ascending."""
+        self.clicks = np.zeros(len(self.catalogue), np.int64)
+        """int64 [items]: positives on each item before the window."""
+        self.vectors: dict[str, Float32Array] = {}
+        """User vectors float32 [rows, dim]: `live`, and with a history also `frozen` at the window's start."""
+        self._past()
+        if history:
+            self.vectors["frozen"] = self._vectors(self._history.read(rows.users, rows.times_us))
+        self._present()
+
+    def seen(self) -> Pairs:
+        """Items that each row's user had strictly earlier, each once."""
+        rows, items = self._seen.seen(self._rows.users, self._rows.times_us)
+        pairs = np.unique(rows * len(self.catalogue) + np.searchsorted(self.catalogue, items))
+        return Pairs(*np.divmod(pairs, len(self.catalogue)))
+
+    def _past(self) -> None:
+        span = self._dataset.span()
+        if span.start >= self._window.start:
+            return
+        for batch in self._batches(Window(start=span.start, end=self._window.start)):
+            places = np.searchsorted(self.catalogue, batch.items[batch.positive])
+            self.clicks += np.bincount(places, minlength=len(self.catalogue))
+            ours = batch.where(np.isin(batch.users, self._users))
+            self._seen.push(*ours.where(ours.positive)[:3])
+            self._history.push(*ours.where(ours.enters)[:3])
+
+    def _present(self) -> None:
+        done = asked = 0
+        live = []
+        for batch in self._batches(self._window):
+            numbers = done + np.cumsum(batch.positive) - 1
+            done += int(batch.positive.sum())
+            place = np.minimum(np.searchsorted(self._rows.ordinals, numbers), len(self._rows) - 1)
+            wanted = batch.positive & (self._rows.ordinals[place] == numbers)
+            mine = np.isin(batch.users, self._users)
+            ours = batch.where(mine)
+            self._seen.push(*ours.where(ours.positive)[:3])
+            histories = self._history.advance(*ours[:3], enters=ours.enters).take(np.flatnonzero(wanted[mine]))
+            if len(histories):
+                live.append(self._vectors(histories, asked))
+                asked += len(histories)
+        self.vectors["live"] = np.concatenate(live)
+
+    def _vectors(self, histories: Histories, first: int = 0) -> Float32Array:
+        """User vectors of the rows from `first` on, as many as there are histories."""
+        rows, made = self._rows, []
+        for start in range(0, len(histories), _VECTOR_ROWS):
+            stop = min(start + _VECTOR_ROWS, len(histories))
+            part = slice(first + start, first + stop)
+            context = rows.context.slice(part.start, stop - start)
+            taken = histories.take(np.arange(start, stop))
+            made.append(self._towers.user_vectors(rows.users[part], rows.times_us[part], taken, context))
+        return np.concatenate(made)
+
+    def _batches(self, window: Window) -> Iterator[_Batch]:
+        spec = self._dataset.spec
+        for batch in self._dataset.batches(window, events={*spec.positives, *spec.history_events}):
+            yield _Batch(
+                batch.column("user_id").to_numpy(),
+                batch.column("item_id").to_numpy(),
+                batch.column("timestamp").cast(pa.int64()).to_numpy(),
+                _among(batch.column("event"), spec.history_events),
+                _among(batch.column("event"), spec.positives),
+            )
+
+
+def _among(events: pa.Array, names: tuple[str, ...]) -> BoolArray:
+    mask: BoolArray = pc.is_in(events, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+    return mask
