@@ -19,9 +19,9 @@ def new_dataset(path: Path) -> Iterator[Path]:
         ConflictError: `path` exists already.
         DataError: The disk is full, or `path` cannot be written.
     """
-    if path.exists():
-        raise ConflictError(f"{path} exists already and is not overwritten; choose another folder or remove it first")
     try:
+        if os.path.lexists(path):
+            raise ConflictError(f"{path} exists already and is not overwritten; choose another or remove it first")
         with build_folder(path) as folder:
             yield folder
     except OSError as error:

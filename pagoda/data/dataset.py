@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
+from pagoda.data.parquet import open_parquet, reading
 from pagoda.data.partitions import Part, rebatch, row_groups_within, timestamps_us
 from pagoda.data.problems import Strict
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.structure import Structure, inspect, open_parquet, reading
+from pagoda.data.structure import Structure, inspect
 from pagoda.data.window import Window, from_us
 from pagoda.errors import DataError
 

@@ -13,7 +13,8 @@ from pyarrow import csv
 
 from pagoda.data.building import new_dataset
 from pagoda.data.layout import FEATURES_FILE, schema_of
-from pagoda.data.partitions import InteractionWriter, write_tables
+from pagoda.data.parquet import write_table
+from pagoda.data.partitions import InteractionWriter
 from pagoda.data.spec import Categorical, FeatureSpec, MultiValued, Numeric, write_spec
 from pagoda.errors import DataError
 
@@ -50,8 +51,8 @@ def import_movielens(path: Path) -> None:
         with InteractionWriter(folder / "interactions", schema_of(SPEC, "interactions")) as writer:
             for batch in _interactions(source).to_batches():
                 writer.write(batch)
-        write_tables(folder / "users", _users(source).to_batches(), schema_of(SPEC, "users"))
-        write_tables(folder / "items", _items(source).to_batches(), schema_of(SPEC, "items"))
+        write_table(folder / "users", iter(_users(source).to_batches()), schema_of(SPEC, "users"))
+        write_table(folder / "items", iter(_items(source).to_batches()), schema_of(SPEC, "items"))
 
 
 def _locate() -> Path:

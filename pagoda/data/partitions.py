@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, partition_name
+from pagoda.data.parquet import open_writer, parquet_files
 from pagoda.data.problems import Kind, Problem, Sink
 
 ROW_GROUP_ROWS = 131_072
@@ -50,11 +51,6 @@ def list_parts(folder: Path, sink: Sink) -> list[Part]:
             continue
         parts += [Part(day, path) for path in parquet_files(partition)]
     return parts
-
-
-def parquet_files(folder: Path) -> list[Path]:
-    """The Parquet files of a folder by name, hidden ones left out."""
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
 
 
 def row_groups_within(metadata: pq.FileMetaData, start_us: int, end_us: int) -> list[int]:
@@ -142,19 +138,6 @@ class InteractionWriter:
         if self._writer is not None and self._held:
             self._writer.write_table(pa.Table.from_batches(self._held, self._schema), ROW_GROUP_ROWS)
         self._held = []
-
-
-def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """A Parquet writer as every file of a dataset is written."""
-    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
-
-
-def write_tables(folder: Path, batches: Iterator[pa.RecordBatch] | Sequence[pa.RecordBatch], schema: pa.Schema) -> None:
-    """Write `users` or `items`: one file, streamed."""
-    folder.mkdir(parents=True)
-    with open_writer(folder / "part-0.parquet", schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
 
 
 def timestamps_us(batch: pa.RecordBatch) -> np.ndarray:

@@ -96,6 +96,11 @@ class Report:
         self.counts[problem.kind] += count
 
     @property
+    def total(self) -> int:
+        """Number of problems, those that were not kept included."""
+        return self.counts.total()
+
+    @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems

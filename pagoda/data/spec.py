@@ -18,6 +18,9 @@ Source = Literal["table", "context"]
 EVENTS = ("impression", "click", "like", "purchase", "skip", "ranking_rejected")
 """Events that every dataset may hold; `FeatureSpec.events` declares further ones."""
 
+RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key"})
+"""Columns with a meaning of their own, which no feature can have as its name."""
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -113,6 +116,8 @@ class FeatureSpec(_Model):
         names = [feature.name for feature in self.features]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features {twice} are declared twice")
+        if reserved := sorted(set(names) & RESERVED):
+            raise ValueError(f"features {reserved} have the names of Pagoda's own columns; rename them")
         for feature in self.features:
             if feature.tower == "item" and (feature.source == "context" or feature.kind == "time"):
                 raise ValueError(

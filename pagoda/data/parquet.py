@@ -1,0 +1,60 @@
+"""Parquet as every file of a dataset is read and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pagoda.errors import DataError
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a file for streaming: row groups are not read ahead, pages with a checksum are verified."""
+    return pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+
+
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a file for writing; its pages carry checksums, so that damage is noticed and not decoded."""
+    return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder by name, hidden ones left out."""
+    # iterdir, since glob passes over a folder that it may not read.
+    return sorted(p for p in folder.iterdir() if p.name.endswith(".parquet") and not p.name.startswith((".", "_")))
+
+
+def write_table(folder: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+    """Write `users` or `items` as one file in the new folder `folder`, streamed."""
+    folder.mkdir(parents=True)
+    with open_writer(folder / "part-0.parquet", schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what Arrow and the file system say about a bad file into a DataError that names it."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(_corrupt(path, error)) from error
+    except OSError as error:
+        # Arrow reports damaged pages as OSError without an errno.
+        if error.errno is None:
+            raise DataError(_corrupt(path, error)) from error
+        raise DataError(f"{path}: cannot be read ({os.strerror(error.errno)})") from error
+
+
+def _corrupt(path: Path, error: Exception) -> str:
+    return f"{path}: corrupt or truncated Parquet ({first_line(error)}); restore it or write it again"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what Arrow says; the others quote data or advise on Arrow's own options."""
+    return str(error).splitlines()[0].rstrip(".")

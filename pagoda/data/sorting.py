@@ -1,0 +1,142 @@
+"""External merge sort: any number of rows in time or ID order, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+BUDGET_BYTES = 96 << 20
+FAN_IN = 64
+_SPILL_ROWS = 16_384
+_SPILL = pa.ipc.IpcWriteOptions(compression="lz4")
+
+Reduce = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+@dataclass
+class ExternalSorter:
+    """Sorts rows by one integer or timestamp column; rows with equal keys stay in the order in which they came."""
+
+    column: str
+    folder: Path
+    """An existing folder for sorted runs, on a disk with room for the rows; the caller removes it."""
+    budget_bytes: int = BUDGET_BYTES
+    """Rows held before they are sorted and spilled."""
+    reduce: Reduce | None = None
+    """Applied to each sorted run: may drop rows that a later step would drop anyway."""
+    _held: list[pa.RecordBatch] = field(default_factory=list)
+    _held_bytes: int = 0
+    _runs: list[Path] = field(default_factory=list)
+    _spilled: int = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take rows in any order."""
+        if not batch.num_rows:
+            return
+        self._held.append(batch)
+        self._held_bytes += batch.nbytes
+        if self._held_bytes >= self.budget_bytes:
+            self._runs.append(self._spill(iter([self._sorted_held()])))
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order. Call it when everything was added; it may be called again."""
+        if not self._runs:
+            yield from [self._sorted_held(keep=True)] if self._held else []
+            return
+        if self._held:
+            self._runs.append(self._spill(iter([self._sorted_held()])))
+        while len(self._runs) > FAN_IN:
+            # Neighbours are merged, so that equal keys stay in the order in which they came.
+            groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
+            self._runs = [self._merge_spilled(group) for group in groups]
+        yield from _merge(self._runs, self.column)
+
+    def _sorted_held(self, *, keep: bool = False) -> pa.RecordBatch:
+        batch = sort_batch(pa.concat_batches(self._held), self.column)
+        if self.reduce is not None:
+            batch = self.reduce(batch)
+        self._held, self._held_bytes = ([batch], batch.nbytes) if keep else ([], 0)
+        return batch
+
+    def _merge_spilled(self, runs: list[Path]) -> Path:
+        merged = self._spill(_merge(runs, self.column))
+        for run in runs:
+            run.unlink()
+        return merged
+
+    def _spill(self, batches: Iterator[pa.RecordBatch]) -> Path:
+        path = self.folder / f"{self.column}-{id(self)}-{self._spilled}.arrow"
+        self._spilled += 1
+        first = next(batches)
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, first.schema, options=_SPILL) as writer:
+            writer.write_table(pa.Table.from_batches([first]), _SPILL_ROWS)
+            for batch in batches:
+                writer.write_table(pa.Table.from_batches([batch]), _SPILL_ROWS)
+        return path
+
+
+def sort_batch(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
+    """The rows in order of an integer or timestamp column, stably; sorted rows are given back as they are."""
+    keys = _keys(batch, column)
+    if (keys[1:] >= keys[:-1]).all():
+        return batch
+    return batch.take(pa.array(np.argsort(keys, kind="stable")))
+
+
+def _keys(batch: pa.RecordBatch, column: str) -> np.ndarray:
+    keys: np.ndarray = batch.column(column).cast(pa.int64()).to_numpy()
+    return keys
+
+
+class _Run:
+    """A sorted file, read batch by batch; `batch` is what of it is loaded and not yet given out."""
+
+    batch: pa.RecordBatch
+    keys: np.ndarray
+
+    def __init__(self, number: int, path: Path, column: str) -> None:
+        self.number = number
+        self._column = column
+        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._next = 0
+        self._load()
+
+    @property
+    def last(self) -> tuple[int, int]:
+        """Key of the last loaded row, and the run's number, which orders equal keys."""
+        return int(self.keys[-1]), self.number
+
+    def take_until(self, horizon: tuple[int, int]) -> pa.RecordBatch:
+        """Give out the loaded rows up to `horizon`."""
+        key, number = horizon
+        end = int(np.searchsorted(self.keys, key, side="right" if self.number <= number else "left"))
+        taken = self.batch.slice(0, end)
+        self.batch, self.keys = self.batch.slice(end), self.keys[end:]
+        return taken
+
+    def more(self) -> bool:
+        """Load the next rows if none is left; False at the run's end."""
+        if self.batch.num_rows:
+            return True
+        if self._next == self._reader.num_record_batches:
+            return False
+        self._load()
+        return True
+
+    def _load(self) -> None:
+        self.batch = self._reader.get_batch(self._next)
+        self.keys = _keys(self.batch, self._column)
+        self._next += 1
+
+
+def _merge(paths: list[Path], column: str) -> Iterator[pa.RecordBatch]:
+    runs = [_Run(number, path, column) for number, path in enumerate(paths)]
+    while runs:
+        # Every row up to the end of the run that ends first is loaded, so these rows can go.
+        horizon = min(run.last for run in runs)
+        yield sort_batch(pa.concat_batches([run.take_until(horizon) for run in runs]), column)
+        runs = [run for run in runs if run.more()]
