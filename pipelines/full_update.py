@@ -10,10 +10,22 @@ from components.package_tower import package_tower
 from components.publish import publish
 from components.register import register
 from components.train import train
+from pipelines.platform import LARGE, Accelerators, Needs, on_cluster
 
 
-@dsl.pipeline(name="full-update", description="Daily: warm start, shuffle, one epoch, all parameters; new tower and item vectors.")
-def full_update(dataset: str, window_end: str = "", config: str = "") -> str:
+@dsl.pipeline(
+    name="full-update", description="Daily: warm start, shuffle, one epoch, all parameters; new tower and item vectors."
+)
+def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
+    dataset: str,
+    window_end: str = "",
+    config: str = "",
+    train_cpu: str = "4",
+    train_memory: str = "16Gi",
+    train_accelerators: int = 0,
+    train_accelerator: str = "nvidia.com/gpu",
+    train_node_selector: dict[str, str] = {},  # noqa: B006 - Kubeflow makes it a parameter
+) -> str:
     """Learn the interactions since the champion's window and serve what was learned.
 
     Every step is keyed by window and parent version: a run that was killed is simply run again.
@@ -22,16 +34,23 @@ def full_update(dataset: str, window_end: str = "", config: str = "") -> str:
         dataset: Folder or URL of the dataset.
         window_end: End of the window, ISO 8601 with zone; empty: the last interaction.
         config: Training configuration as YAML; empty: the defaults.
+        train_cpu: Cores of the training step on a cluster.
+        train_memory: Memory of the training step on a cluster.
+        train_accelerators: GPUs of the training step on a cluster; 0: none.
+        train_accelerator: Kubernetes' resource name of a GPU.
+        train_node_selector: Labels of the nodes that train, as a JSON object; empty: any.
 
     Returns:
         The id of the generation that serves.
     """
-    window = load_window(dataset=dataset, window_end=window_end).outputs["window"]
-    model = train(window=window, config=config).outputs["model"]
-    metrics = evaluate(window=window, model=model).outputs["metrics"]
-    version = register(window=window, model=model, metrics=metrics).outputs["version"]
-    vectors = export_vectors(window=window, version=version).outputs["vectors"]
-    collection = build_index(window=window, version=version, vectors=vectors).outputs["collection"]
-    archive = package_tower(window=window, version=version).outputs["archive"]
-    published = publish(window=window, archive=archive, collection=collection)
+    gpus = Accelerators(train_accelerators, train_accelerator, train_node_selector)
+    window = on_cluster(load_window(dataset=dataset, window_end=window_end)).outputs["window"]
+    trained = on_cluster(train(window=window, config=config), Needs(train_cpu, train_memory), gpus)
+    metrics = on_cluster(evaluate(window=window, model=trained.outputs["model"]), LARGE).outputs["metrics"]
+    registered = on_cluster(register(window=window, model=trained.outputs["model"], metrics=metrics))
+    version = registered.outputs["version"]
+    vectors = on_cluster(export_vectors(window=window, version=version), LARGE).outputs["vectors"]
+    collection = on_cluster(build_index(window=window, version=version, vectors=vectors), LARGE).outputs["collection"]
+    archive = on_cluster(package_tower(window=window, version=version)).outputs["archive"]
+    published = on_cluster(publish(window=window, archive=archive, collection=collection))
     return published.outputs["Output"]

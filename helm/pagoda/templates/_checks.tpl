@@ -1,0 +1,78 @@
+{{/*
+Contradictions between values: what would install but not do what was asked. Each message names the keys.
+*/}}
+{{- define "pagoda.checks" -}}
+{{- $v := .Values -}}
+{{- $standard := eq $v.tower.mode "Standard" -}}
+
+{{- if and $v.objectStorage.existingSecret $v.objectStorage.credentials.accessKeyId -}}
+{{- fail "objectStorage.existingSecret and objectStorage.credentials.accessKeyId: set one of them, two would leave open which is used" -}}
+{{- end -}}
+{{- if ne (empty $v.objectStorage.credentials.accessKeyId) (empty $v.objectStorage.credentials.secretAccessKey) -}}
+{{- fail "objectStorage.credentials.accessKeyId and objectStorage.credentials.secretAccessKey: set both or neither" -}}
+{{- end -}}
+
+{{- with $v.tower.autoscaling -}}
+{{- if and $standard (has .metric (list "concurrency" "rps")) -}}
+{{- fail (printf "tower.autoscaling.metric=%s: KServe ignores it when tower.mode=Standard; use cpu or memory there" .metric) -}}
+{{- end -}}
+{{- if and (not $standard) (has .metric (list "cpu" "memory")) -}}
+{{- fail (printf "tower.autoscaling.metric=%s: Knative's autoscaler does not measure it; use concurrency or rps when tower.mode=Knative" .metric) -}}
+{{- end -}}
+{{- if and (or .enabled (not $standard)) (gt (int $v.tower.minReplicas) (int .maxReplicas)) -}}
+{{- fail (printf "tower.minReplicas=%d is above tower.autoscaling.maxReplicas=%d" (int $v.tower.minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or $standard $v.tower.knative.schedulingFeatures) -}}
+{{- range $key := list "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- if index $v.tower $key -}}
+{{- fail (printf "tower.%s: Knative refuses it unless its feature flag is on; turn that on and set tower.knative.schedulingFeatures=true" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- with $v.recall.autoscaling -}}
+{{- if .enabled -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail (printf "recall.autoscaling.minReplicas=%d is above recall.autoscaling.maxReplicas=%d" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- if not (or .requestsInFlight .cpuPercent) -}}
+{{- fail "recall.autoscaling.requestsInFlight and recall.autoscaling.cpuPercent: one must be above 0 when recall.autoscaling.enabled=true" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.recall.httpRoute.enabled (not $v.recall.httpRoute.parentRefs) -}}
+{{- fail "recall.httpRoute.parentRefs: name a gateway when recall.httpRoute.enabled=true" -}}
+{{- end -}}
+
+{{- range $part, $keys := dict "mlflow" (list "uri") "milvus" (list "uri") "redis" (list "existingSecret") -}}
+{{- range $keys -}}
+{{- $given := index $v $part . -}}
+{{- $external := eq (index $v $part).mode "external" -}}
+{{- if and $external (not $given) -}}
+{{- fail (printf "%s.%s: must be set when %s.mode=external" $part . $part) -}}
+{{- end -}}
+{{- if and (not $external) $given -}}
+{{- fail (printf "%s.%s: is only used when %s.mode=external, but %s.mode=%s" $part . $part $part (index $v $part).mode) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $v.mlflow.mode "external") $v.mlflow.database.existingSecret -}}
+{{- fail "mlflow.database.existingSecret: is only used when mlflow.mode=embedded" -}}
+{{- end -}}
+
+{{- range $name, $schedule := $v.pipelines.schedules -}}
+{{- if $schedule.enabled -}}
+{{- $key := printf "pipelines.schedules.%s" $name -}}
+{{- if eq (empty $schedule.cron) (eq 0 (int $schedule.everyMinutes)) -}}
+{{- fail (printf "%s.cron and %s.everyMinutes: set one of them" $key $key) -}}
+{{- end -}}
+{{- if not ($.Files.Get (printf "files/pipelines/%s.yaml" $schedule.pipeline)) -}}
+{{- fail (printf "%s.pipeline=%s: there is no such pipeline in files/pipelines" $key $schedule.pipeline) -}}
+{{- end -}}
+{{- if not (get ($schedule.parameters | default dict) "dataset") -}}
+{{- fail (printf "%s.parameters.dataset: name the dataset when %s.enabled=true" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

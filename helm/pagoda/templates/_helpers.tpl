@@ -1,0 +1,251 @@
+{{/* Names ------------------------------------------------------------------------------------------------ */}}
+
+{{- define "pagoda.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Cut to 40 characters: KServe appends -tower-<version>-predictor, and a DNS label ends at 63. */}}
+{{- define "pagoda.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "pagoda.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "pagoda.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of one component: (list $ "recall"). */}}
+{{- define "pagoda.componentName" -}}
+{{- printf "%s-%s" (include "pagoda.fullname" (index . 0)) (index . 1) -}}
+{{- end -}}
+
+{{- define "pagoda.host" -}}
+{{- printf "%s.%s.svc.%s" (include "pagoda.componentName" .) (index . 0).Release.Namespace (index . 0).Values.clusterDomain -}}
+{{- end -}}
+
+{{- define "pagoda.objectStorage.secretName" -}}
+{{- $s := .Values.objectStorage -}}
+{{- if $s.credentials.accessKeyId -}}
+{{- include "pagoda.componentName" (list . "object-storage") -}}
+{{- else -}}
+{{- $s.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pagoda.milvus.namespace" -}}
+{{- .Values.milvus.namespace | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* The operator calls the service of a Milvus resource NAME-milvus. */}}
+{{- define "pagoda.milvus.uri" -}}
+{{- if eq .Values.milvus.mode "external" -}}
+{{- .Values.milvus.uri -}}
+{{- else -}}
+{{- printf "http://%s-milvus.%s.svc.%s:19530" (include "pagoda.fullname" .) (include "pagoda.milvus.namespace" .) .Values.clusterDomain -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pagoda.mlflow.uri" -}}
+{{- if eq .Values.mlflow.mode "external" -}}
+{{- .Values.mlflow.uri -}}
+{{- else -}}
+{{- printf "http://%s:5000" (include "pagoda.host" (list . "mlflow")) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pagoda.tower.url" -}}
+{{- if .Values.tower.url -}}
+{{- .Values.tower.url -}}
+{{- else -}}
+{{- printf "http://%s-predictor.%s.svc.%s" (include "pagoda.componentName" (list . "tower")) .Release.Namespace .Values.clusterDomain -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Labels ----------------------------------------------------------------------------------------------- */}}
+
+{{/* What selects a component's pods; never changes. (list $ "recall") */}}
+{{- define "pagoda.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "pagoda.name" (index . 0) }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* Labels of pods: without chart or app version, so that an upgrade restarts only what it changes. */}}
+{{- define "pagoda.podLabels" -}}
+{{ include "pagoda.selectorLabels" . }}
+app.kubernetes.io/part-of: pagoda
+{{- end -}}
+
+{{/* Labels of resources. */}}
+{{- define "pagoda.labels" -}}
+{{ include "pagoda.podLabels" . }}
+app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Containers ------------------------------------------------------------------------------------------- */}}
+
+{{/* One of our own images: (list $ "recall"). A digest wins over the tag. */}}
+{{- define "pagoda.image" -}}
+{{- $images := (index . 0).Values.images -}}
+{{- $image := index $images (index . 1) -}}
+{{- $name := printf "%s/%s" $images.registry $image.repository -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $name $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $name ($images.tag | default (index . 0).Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pagoda.pullSecrets" -}}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* On the container rather than the pod: Knative accepts a pod-level context only behind a feature flag. */}}
+{{- define "pagoda.securityContext" -}}
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+{{- with .Values.runAs.user }}
+runAsUser: {{ . }}
+{{- end }}
+{{- with .Values.runAs.group }}
+runAsGroup: {{ . }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* What every pod of a component shares: (dict "root" $ "component" "recall" "values" .Values.recall). */}}
+{{- define "pagoda.scheduling" -}}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if .values.topologySpread }}
+topologySpreadConstraints:
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "pagoda.selectorLabels" (list $.root $.component) | nindent 8 }}
+{{- end }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Settings --------------------------------------------------------------------------------------------- */}}
+
+{{/*
+All settings, by the group of pods that read them. They stand in one ConfigMap (pipelines read it too), and each pod
+names the keys it reads, so its checksum changes only when one of those does.
+*/}}
+{{- define "pagoda.settings" -}}
+{{- $storage := .Values.objectStorage -}}
+{{- $root := trimSuffix "/" $storage.url -}}
+registry:
+  PAGODA_REGISTRY__URI: {{ include "pagoda.mlflow.uri" . | quote }}
+  PAGODA_REGISTRY__MODEL: {{ .Values.registry.model | quote }}
+log:
+  PAGODA_REGISTRY__LOG: {{ printf "%s/log" $root | quote }}
+  PAGODA_REGISTRY__ARTIFACTS: {{ printf "%s/artifacts" $root | quote }}
+storage:
+  AWS_DEFAULT_REGION: {{ $storage.region | quote }}
+  {{- with $storage.endpoint }}
+  AWS_ENDPOINT_URL: {{ . | quote }}
+  MLFLOW_S3_ENDPOINT_URL: {{ . | quote }}
+  {{- end }}
+milvus:
+  PAGODA_MILVUS__URI: {{ include "pagoda.milvus.uri" . | quote }}
+redis:
+  {{- if eq .Values.redis.mode "embedded" }}
+  PAGODA_REDIS__URL: {{ printf "redis://%s:6379/0" (include "pagoda.host" (list . "redis")) | quote }}
+  {{- end }}
+tower:
+  PAGODA_TOWER__URL: {{ include "pagoda.tower.url" . | quote }}
+recall:
+  PAGODA_RECALL__URL: {{ printf "http://%s" (include "pagoda.host" (list . "recall")) | quote }}
+{{- end -}}
+
+{{/* The keys that the given groups hold, merged into one map: (list $ "registry" "log"). */}}
+{{- define "pagoda.settingsOf" -}}
+{{- $all := include "pagoda.settings" (index . 0) | fromYaml -}}
+{{- $picked := dict -}}
+{{- range rest . -}}
+{{- $picked = merge $picked (index $all . | default dict) -}}
+{{- end -}}
+{{- toYaml $picked -}}
+{{- end -}}
+
+{{/* The environment of a container that reads these groups: settings, and the secrets that belong to them. */}}
+{{- define "pagoda.env" -}}
+{{- $root := index . 0 -}}
+{{- $groups := rest . -}}
+- name: HOME
+  value: /tmp
+- name: PAGODA_HOME
+  value: /tmp/pagoda
+{{- range $key, $value := include "pagoda.settingsOf" . | fromYaml }}
+- name: {{ $key }}
+  valueFrom:
+    configMapKeyRef:
+      name: {{ include "pagoda.componentName" (list $root "settings") }}
+      key: {{ $key }}
+{{- end }}
+{{- if has "storage" $groups }}
+{{- with include "pagoda.objectStorage.secretName" $root }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "pagoda.objectStorage.secretName" $root }}
+      key: {{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and (has "milvus" $groups) $root.Values.milvus.existingSecret }}
+- name: PAGODA_MILVUS__TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.milvus.existingSecret }}
+      key: token
+{{- end }}
+{{- if and (has "redis" $groups) (eq $root.Values.redis.mode "external") }}
+- name: PAGODA_REDIS__URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.redis.existingSecret }}
+      key: url
+{{- end }}
+{{- end -}}
+
+{{/* The annotation that restarts a pod when a setting it reads changes; the same arguments as pagoda.env. */}}
+{{- define "pagoda.settingsChecksum" -}}
+{{- $root := index . 0 -}}
+{{- $read := include "pagoda.settingsOf" . -}}
+{{- if has "storage" (rest .) -}}
+{{- $read = printf "%s%s" $read (toYaml $root.Values.objectStorage.credentials) -}}
+{{- end -}}
+pagoda/settings: {{ $read | sha256sum | trunc 16 | quote }}
+{{- end -}}

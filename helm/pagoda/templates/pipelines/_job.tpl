@@ -1,0 +1,72 @@
+{{/* One step of the job: (dict "root" $ "name" "upload" "args" (list …)). */}}
+{{- define "pagoda.pipelines.step" -}}
+- name: {{ .name }}
+  image: {{ include "pagoda.image" (list .root "components") }}
+  imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+  args:
+    - pipelines
+    {{- toYaml .args | nindent 4 }}
+    - --host={{ .root.Values.pipelines.kubeflow.host }}
+    - --namespace={{ include "pagoda.pipelines.namespace" .root }}
+  env:
+    - name: HOME
+      value: /tmp
+    - name: PAGODA_HOME
+      value: /tmp/pagoda
+    - name: KF_PIPELINES_SA_TOKEN_PATH
+      value: /var/run/secrets/kubeflow/pipelines/token
+  resources:
+    {{- toYaml .root.Values.pipelines.job.resources | nindent 4 }}
+  securityContext:
+    {{- include "pagoda.securityContext" .root | nindent 4 }}
+  volumeMounts:
+    - name: tmp
+      mountPath: /tmp
+    - name: kubeflow-token
+      mountPath: /var/run/secrets/kubeflow/pipelines
+      readOnly: true
+{{- end -}}
+
+{{/* What the job does, as the pod's containers: uploading first, then the schedules. */}}
+{{- define "pagoda.pipelines.containers" -}}
+{{- $upload := eq .Values.pipelines.publish "job" -}}
+{{- $steps := list -}}
+{{- range $name, $schedule := .Values.pipelines.schedules -}}
+{{- if $schedule.enabled -}}
+{{- $args := list "schedule" $schedule.pipeline (printf "--name=%s" ($name | kebabcase)) -}}
+{{- if $schedule.cron -}}
+{{- $args = append $args (printf "--cron=%s" $schedule.cron) -}}
+{{- else -}}
+{{- $args = append $args (printf "--every-minutes=%d" (int $schedule.everyMinutes)) -}}
+{{- end -}}
+{{- with $.Values.pipelines.serviceAccount -}}
+{{- $args = append $args (printf "--service-account=%s" .) -}}
+{{- end -}}
+{{- range $key, $value := $schedule.parameters -}}
+{{- $args = append $args (printf "--parameter=%s=%v" $key $value) -}}
+{{- end -}}
+{{- $steps = append $steps (dict "root" $ "name" (printf "schedule-%s" ($name | kebabcase)) "args" $args) -}}
+{{- end -}}
+{{- end -}}
+{{- if $upload -}}
+{{- $image := printf "--image=%s" (include "pagoda.image" (list . "components")) -}}
+{{- $names := list (printf "--settings=%s" (include "pagoda.componentName" (list . "settings"))) -}}
+{{- with include "pagoda.objectStorage.secretName" . -}}
+{{- $names = append $names (printf "--storage-secret=%s" .) -}}
+{{- end -}}
+{{- with .Values.milvus.existingSecret -}}
+{{- $names = append $names (printf "--milvus-secret=%s" .) -}}
+{{- end -}}
+{{- $steps = prepend $steps (dict "root" . "name" "upload" "args" (concat (list "upload" $image) $names)) -}}
+{{- end -}}
+{{- if $steps }}
+{{- if gt (len $steps) 1 }}
+initContainers:
+  {{- range initial $steps }}
+  {{- include "pagoda.pipelines.step" . | nindent 2 }}
+  {{- end }}
+{{- end }}
+containers:
+  {{- include "pagoda.pipelines.step" (last $steps) | nindent 2 }}
+{{- end }}
+{{- end -}}

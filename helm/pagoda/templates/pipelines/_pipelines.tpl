@@ -1,0 +1,21 @@
+{{/* The compiled pipelines with this release's image and settings: name → {pipelineSpec, platformSpec, version}. */}}
+{{- define "pagoda.pipelines.compiled" -}}
+{{- $root := . -}}
+{{- $settings := include "pagoda.componentName" (list . "settings") -}}
+{{- $storage := include "pagoda.objectStorage.secretName" . -}}
+{{- range $path, $_ := .Files.Glob "files/pipelines/*.yaml" }}
+{{- $text := $root.Files.Get $path -}}
+{{- $text = regexReplaceAll "ghcr.io/pagoda/components:[0-9A-Za-z.-]+" $text (include "pagoda.image" (list $root "components")) -}}
+{{- $text = $text | replace "pagoda-settings" $settings | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
+{{- $text = $text | replace "pagoda-milvus-token" ($root.Values.milvus.existingSecret | default "pagoda-milvus-token") -}}
+{{- $documents := splitList "\n---\n" $text }}
+{{ base $path | trimSuffix ".yaml" }}:
+  version: {{ $text | sha256sum | trunc 12 }}
+  pipelineSpec:
+    {{- first $documents | fromYaml | toYaml | nindent 4 }}
+  {{- if gt (len $documents) 1 }}
+  platformSpec:
+    {{- index $documents 1 | fromYaml | toYaml | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
