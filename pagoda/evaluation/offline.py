@@ -78,7 +78,8 @@ def answer(
         raise DataError(f"{dataset.path}: every positive in window {window.key} is on an item its user had before")
     rows, targets = rows.take(asked), targets[asked]
     items = towers.item_vectors()
-    scorers: dict[str, Scorer] = {name: DotScorer(walk.vectors[name][asked], items) for name in sorted(walk.vectors)}
+    methods = [name for name in ("live", "frozen") if name in walk.vectors]
+    scorers: dict[str, Scorer] = {name: DotScorer(walk.vectors[name][asked], items) for name in methods}
     scorers["popularity"] = StaticScorer(walk.clicks.astype(np.float32), len(rows))
     scorers["random"] = StaticScorer(np.zeros(len(items), np.float32), len(rows))
     return Answers(

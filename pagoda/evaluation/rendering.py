@@ -9,12 +9,7 @@ from rich.table import Table
 
 from pagoda.evaluation.report import Estimate, GroupName, Report
 
-_TITLES = {
-    "live": "version",
-    "frozen": "version, history frozen",
-    "popularity": "popularity",
-    "random": "random",
-}
+_TITLES = {"live": "version", "frozen": "history frozen", "popularity": "popularity", "random": "random"}
 _GROUPS: dict[GroupName, str] = {
     "all": "all",
     "head": "head third",
@@ -26,34 +21,39 @@ _PLOTTED = "recall@50"
 
 
 def as_tables(report: Report) -> Stack:
-    """All methods over all rows, then Recall@50 by group, each with its 95 % interval over users."""
+    """All methods over all rows, then Recall@50 by group; ± is half of the 95 % interval over users."""
     window = f"{report.window.start:%Y-%m-%d} to {report.window.end:%Y-%m-%d}"
     asked = f"{report.rows:,} positives of {report.users:,} users among {report.items:,} items, {window}"
-    methods = Table(title=f"Evaluation: {asked}", title_justify="left")
-    metrics = list(report.methods["live"].groups["all"].metrics)
-    for name in ("", *metrics, *report.methods["live"].coverage):
-        methods.add_column(name, justify="right" if name else "left")
-    for key, method in report.methods.items():
-        cells = [_cell(method.groups["all"].metrics[metric]) for metric in metrics]
-        methods.add_row(_TITLES[key], *cells, *(f"{share:.3f}" for share in method.coverage.values()))
-    lift = [f"x {report.lift[metric].value:.2f}" if metric in report.lift else "" for metric in metrics]
-    methods.add_row("version / popularity", *lift)
-    return Stack(methods, _by_group(report))
+    table = _table(report, f"Evaluation: {asked}")
+    table.add_column("vs popularity", justify="right")
+    for metric in report.methods["live"].groups["all"].metrics:
+        cells = [_cell(method.groups["all"].metrics[metric]) for method in report.methods.values()]
+        table.add_row(metric, *cells, *([_cell(report.lift[metric])] if metric in report.lift else []))
+    for name in report.methods["live"].coverage:
+        table.add_row(name, *(f"{method.coverage[name]:.3f}" for method in report.methods.values()))
+    return Stack(table, _by_group(report))
 
 
 def _by_group(report: Report) -> Table:
-    table = Table(title=f"{_PLOTTED} by popularity of the item, and for new users", title_justify="left")
-    groups = [group for group in _GROUPS if group in report.methods["live"].groups]
+    table = _table(report, f"{_PLOTTED} by popularity of the item, and for new users")
+    table.add_column("positives", justify="right")
+    for group, title in _GROUPS.items():
+        if group in report.methods["live"].groups:
+            cells = [_cell(method.groups[group].metrics[_PLOTTED]) for method in report.methods.values()]
+            table.add_row(title, *cells, f"{report.methods['live'].groups[group].rows:,}")
+    return table
+
+
+def _table(report: Report, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("")
-    for group in groups:
-        table.add_column(f"{_GROUPS[group]} ({report.methods['live'].groups[group].rows:,})", justify="right")
-    for key, method in report.methods.items():
-        table.add_row(_TITLES[key], *(_cell(method.groups[group].metrics[_PLOTTED]) for group in groups))
+    for method in report.methods:
+        table.add_column(_TITLES[method], justify="right")
     return table
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [dim]{estimate.low:.3f}-{estimate.high:.3f}[/]"
+    return f"{estimate.value:.3f} [dim]± {(estimate.high - estimate.low) / 2:.3f}[/]"
 
 
 def plot(report: Report, path: Path) -> None:
