@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def delete(uri: str) -> None:
     """
     with _store_of(uri) as (files, place):
         if files.exists(place):
-            files.rm(place, recursive=True)
+            with suppress(FileNotFoundError):  # somebody else deletes it as well
+                files.rm(place, recursive=True)
 
 
 def children(uri: str) -> list[str]:

@@ -14,7 +14,7 @@ from pagoda.errors import ConfigError, IntegrityError
 from pagoda.registry.artifacts import children, delete, local_path
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.logged import Contents, LoggedRegistry, Stored
-from pagoda.registry.mlflow_server import KEY_TAG, Server, allowed
+from pagoda.registry.mlflow_server import KEY_TAG, Server
 from pagoda.registry.records import Draft
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionDraft, VersionRecord
@@ -51,7 +51,7 @@ class MlflowRegistry(LoggedRegistry):
             place = _readable(self._server.client.get_run(run).info.artifact_uri, self._uri)
             stored = self._adopt(run, draft, contents, place)
             if stored is None:
-                self._describe(run, draft)
+                self._server.describe(run, draft.params, draft.metrics)
                 stored = self._create_version(run, draft, contents, self._upload(run, draft, place), place)
         if stored.version in self.log.state().versions:
             raise IntegrityError(
@@ -64,10 +64,10 @@ class MlflowRegistry(LoggedRegistry):
         with self._server.answering():
             for run in self._server.runs(self._model, record.key):
                 if run != record.run:
-                    self._server.client.delete_run(run)
+                    self._server.discard_run(run)
             for version in self._server.versions(self._model, record.run):
                 if int(version.version) != record.version:
-                    self._server.client.delete_model_version(self._model, version.version)
+                    self._server.discard_version(self._model, version.version)
             place, attempt = record.uri.rsplit("/", 2)[:2]
             for other in children(place):
                 if other != attempt:
@@ -96,14 +96,6 @@ class MlflowRegistry(LoggedRegistry):
         name = f"{draft.update} {draft.window.key}"
         return str(self._server.client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
-    def _describe(self, run: str, draft: VersionDraft) -> None:
-        # MLflow refuses to change a param; one that an earlier attempt logged stays.
-        known = self._server.client.get_run(run).data.params
-        params = {allowed(name): str(value) for name, value in draft.params.items()}
-        new = {name: value for name, value in params.items() if name not in known}
-        metrics = {allowed(name): value for name, value in draft.metrics.items()}
-        self._server.describe(run, new, metrics)
-
     def _upload(self, run: str, draft: VersionDraft, place: str) -> str:
         """Copy both folders to a name of this attempt's own, so that a loser never touches the winner's files."""
         attempt = uuid.uuid4().hex[:8]
@@ -119,7 +111,7 @@ class MlflowRegistry(LoggedRegistry):
         if contents.segment:
             tags["rows"] = str(contents.segment.rows)
         source = f"{place}/{attempt}/{_VERSION}"
-        created = self._server.client.create_model_version(self._model, source, run, tags=tags)
+        created = self._server.client.create_model_version(self._model, source, run, tags=tags, await_creation_for=None)
         return _stored(created, draft)
 
     def _adopt(self, run: str, draft: VersionDraft, contents: Contents, place: str) -> Stored | None:

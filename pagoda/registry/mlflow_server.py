@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from pagoda.errors import RequestError, UnavailableError
 
@@ -32,13 +33,13 @@ class Server:
 
     def __init__(self, uri: str, client: Any = None) -> None:
         self.uri, self._client = uri, client
+        for name, value in _ENVIRONMENT.items():  # MLflow reads them when it is imported
+            os.environ.setdefault(name, value)
 
     @property
     def client(self) -> Any:
         """The `mlflow.MlflowClient`."""
         if self._client is None:
-            for name, value in _ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
             from mlflow import MlflowClient  # takes seconds, and reading versions does not need it
 
             self._client = MlflowClient(self.uri, self.uri)
@@ -99,16 +100,32 @@ class Server:
             return False
         return True
 
-    def describe(self, run: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """Log params and metrics of a run."""
+    def discard_run(self, run: str) -> None:
+        """Delete a run; one that somebody else has deleted meanwhile is fine."""
+        with _already_gone():
+            self.client.delete_run(run)
+
+    def discard_version(self, model: str, version: str) -> None:
+        """Delete a model version likewise."""
+        with _already_gone():
+            self.client.delete_model_version(model, version)
+
+    def describe(self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Log params and metrics of a run. MLflow refuses to change a param: one that is there already stays."""
         from mlflow.entities import Metric, Param
+        from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            run,
-            params=[Param(name, value) for name, value in params.items()],
-            metrics=[Metric(name, value, now, 0) for name, value in metrics.items()],
-        )
+        measured = [Metric(_allowed(name), value, now, 0) for name, value in metrics.items()]
+        # Another writer may log the same params between the look and the write.
+        for attempt in Retrying(
+            retry=retry_if_exception_type(MlflowException), stop=stop_after_attempt(4), reraise=True
+        ):
+            with attempt:
+                known = self.client.get_run(run).data.params
+                named = {_allowed(name): str(value) for name, value in params.items()}
+                new = [Param(name, value) for name, value in named.items() if name not in known]
+                self.client.log_batch(run, params=new, metrics=measured)
 
     def _probe(self) -> None:
         if not self.uri.startswith("http"):
@@ -119,6 +136,17 @@ class Server:
             raise UnavailableError(f"MLflow at {self.uri} does not answer ({error}); is it up?") from error
 
 
-def allowed(name: str) -> str:
+def _allowed(name: str) -> str:
     """`recall@50` as `recall_at_50`: MLflow's names take few characters."""
     return re.sub(r"[^\w.\- :/]", "_", name.replace("@", "_at_"))
+
+
+@contextmanager
+def _already_gone() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise

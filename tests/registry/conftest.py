@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.log import ReleaseLog
+from pagoda.registry.mlflow import MlflowRegistry
+
+from .server import mlflow_server
+from .worlds import World
 
 
 class Clock:
@@ -51,3 +57,25 @@ def bucket() -> Iterator[str]:
         boto3.client("s3").create_bucket(Bucket="pagoda")
         yield "s3://pagoda"
         server.stop()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "made")
+
+
+@pytest.fixture
+def registry(tmp_path: Path, log: ReleaseLog) -> FolderRegistry:
+    return FolderRegistry(tmp_path / "versions", log)
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def on_mlflow(mlflow_uri: str, log: ReleaseLog) -> MlflowRegistry:
+    """A registry of its own on the shared server."""
+    return MlflowRegistry(mlflow_uri, f"recall-{uuid.uuid4().hex[:8]}", log)

@@ -130,7 +130,7 @@ def test_a_record_that_contradicts_the_log_is_not_written(url: str) -> None:
 @pytest.mark.parametrize("content", [b"", b'{"number": 1', b'{"number": 2, "kind": "x"}'])
 def test_a_damaged_record_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "00000001.json").write_bytes(content)
-    with pytest.raises(IntegrityError, match="00000001.json"):
+    with pytest.raises(IntegrityError, match=r"00000001\.json"):
         ReleaseLog(str(tmp_path)).state()
 
 
