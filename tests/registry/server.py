@@ -23,32 +23,49 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+class Server:
+    """A server process that can be started again on the same state and port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.uri = f"http://127.0.0.1:{free_port()}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.uri.split(":")[-1]]
+        command += ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db", "--workers", "1"]
+        command += ["--no-serve-artifacts", "--default-artifact-root", str(self._folder / "artifacts")]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self._folder / "server.log").open("ab") as output:
+            self._process = subprocess.Popen(
+                command, cwd=self._folder, env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        self._await()
+
+    def kill(self) -> None:
+        """End it with all its workers, at once."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                httpx.get(f"{self.uri}/health").raise_for_status()
+                return
+            except httpx.HTTPError:
+                time.sleep(0.2)
+        self.kill()
+        raise RuntimeError(f"MLflow did not start:\n{(self._folder / 'server.log').read_text()}")
+
+
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """Start a server that keeps its state in `folder`; yield its URI."""
-    uri = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", uri.rsplit(":", 1)[1]]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
-    command += ["--no-serve-artifacts", "--default-artifact-root", str(folder / "artifacts")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("wb") as output:
-        server = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
+def mlflow_server(folder: Path) -> Iterator[Server]:
+    """A server that keeps its state in `folder`, running."""
+    server = Server(folder)
     try:
-        _await(uri, server, folder / "server.log")
-        yield uri
+        yield server
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def _await(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            httpx.get(f"{uri}/health").raise_for_status()
-            return
-        except httpx.HTTPError:
-            time.sleep(0.2)
-    raise RuntimeError(f"MLflow did not start:\n{log.read_text()}")
+        server.kill()
