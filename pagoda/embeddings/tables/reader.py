@@ -53,9 +53,9 @@ class TowerTables:
             IntegrityError: Its files are damaged.
         """
         path = self._layout.generation(generation)
+        self._drop_retired()
         held = self._open.get(generation)
         if held and path.exists():
-            self._drop_retired()
             return held
         with self._lock:
             self._open.pop(generation, None)
@@ -87,7 +87,10 @@ class TowerTables:
 
     def _drop_retired(self) -> None:
         """Let go of generations whose record is gone, whenever the records' folder has changed."""
-        changed = self._layout.generations.stat().st_mtime_ns
+        try:
+            changed = self._layout.generations.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
         if changed == self._seen:
             return
         with self._lock:
