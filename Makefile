@@ -18,12 +18,15 @@ help: ## List the targets.
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps recbole
 	@touch $@
 
+.venv/tools: .venv/installed helm/tools.sh
+	@helm/tools.sh
+
 env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
 
 demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall on the embedded platform.
 	$(PY) -m pagoda demo
 
-test: .venv/installed ## The tests, real servers included (under 15 minutes on 2 cores).
+test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
 	$(PY) -m pytest -m "not long"
 
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
@@ -39,8 +42,15 @@ format: .venv/installed ## Format the code.
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+charts: .venv/tools ## Bring up to date what is made of others: compiled pipelines, chart schema and README, kustomize folders.
+	$(PY) -m pipelines.compile
+	$(PY) -m helm.generate
+
+images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG).
+	serving/images.sh
+
 clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo test test-long lint format clean
+.PHONY: help env demo test test-long lint format charts images clean

@@ -1,0 +1,1 @@
+"""What is made of the chart's sources: values schema, values table, kustomize folders. `make charts` runs it."""

@@ -1,0 +1,141 @@
+"""values.schema.json: types from the defaults in values.yaml, and below what defaults cannot say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Schema = dict[str, Any]
+
+_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_PEERS: Schema = {"type": "array", "items": {"type": "object", "minProperties": 1}}
+_QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+_RESOURCES: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": {"type": "array"}},
+}
+_REPLICAS: Schema = {"type": "integer", "minimum": 1}
+_SCHEDULE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["enabled", "pipeline"],
+    "properties": {
+        "enabled": {"type": "boolean"},
+        "pipeline": {"type": "string", "minLength": 1},
+        "cron": {"type": "string"},
+        "everyMinutes": {"type": "integer", "minimum": 0},
+        "parameters": {"type": "object"},
+    },
+}
+
+BY_NAME: dict[str, Schema] = {
+    "resources": _RESOURCES,
+    "nodeSelector": _TEXTS,
+    "annotations": _TEXTS,
+    "labels": _TEXTS,
+    "podLabels": _TEXTS,
+    "affinity": {"type": "object"},
+    "tolerations": {"type": "array", "items": {"type": "object"}},
+    "extraEnv": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+    "replicas": _REPLICAS,
+    "minReplicas": _REPLICAS,
+    "maxReplicas": _REPLICAS,
+    "maxUnavailable": {"type": ["integer", "string"]},
+    "digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
+}
+"""By a key's own name, wherever it is."""
+
+BY_PATH: dict[str, Schema] = {
+    "images.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
+    "images.pullSecrets": {"type": "array", "items": {"type": "string"}},
+    "runAs.user": {"type": ["integer", "null"], "minimum": 1},
+    "runAs.group": {"type": ["integer", "null"], "minimum": 1},
+    "objectStorage.url": {"type": "string", "pattern": "^s3://[^/]+"},
+    "objectStorage.endpoint": {"type": "string", "pattern": "^(https?://[^/]+/?)?$"},
+    "recall.httpRoute.parentRefs": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {key: {"type": "string"} for key in ("name", "namespace", "sectionName")},
+        },
+    },
+    "recall.httpRoute.hostnames": {"type": "array", "items": {"type": "string"}},
+    "tower.mode": {"enum": ["Standard", "Knative"]},
+    "tower.autoscaling.metric": {"enum": ["cpu", "memory", "concurrency", "rps"]},
+    # Knative scales to as few as this; a tower that is gone answers nobody, and its tables take minutes to come back.
+    "tower.minReplicas": _REPLICAS,
+    "tower.workers": _REPLICAS,
+    "tower.batchSize": _REPLICAS,
+    "mlflow.mode": {"enum": ["embedded", "external"]},
+    "mlflow.uri": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "redis.mode": {"enum": ["embedded", "external"]},
+    "milvus.mode": {"enum": ["standalone", "cluster", "external"]},
+    "milvus.uri": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "milvus.config": {"type": "object"},
+    "milvus.image": {"type": "string", "pattern": ":v2\\.6\\.[0-9]+(@sha256:[0-9a-f]{64})?$"},
+    "milvus.standalone.msgStreamType": {"enum": ["rocksmq", "woodpecker"]},
+    "milvus.storage.type": {"enum": ["S3", "MinIO"]},
+    "milvus.etcd.endpoints": {"type": "array", "items": {"type": "string"}},
+    "pipelines.publish": {"enum": ["resources", "job", "none"]},
+    "pipelines.kubeflow.host": {"type": "string", "pattern": "^https?://.+"},
+    "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},
+    "networkPolicy.recallCallers": _PEERS,
+    "networkPolicy.towerCallers": _PEERS,
+    "networkPolicy.mlflowCallers": _PEERS,
+    "networkPolicy.knativeNamespaces": {"type": "array", "items": {"type": "string"}},
+    **{
+        f"networkPolicy.external.{peer}": {**_PEERS, "minItems": 1}
+        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "apiServer")
+    },
+    **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
+    **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},
+    "retention.args": {"type": "array", "items": {"type": "string"}},
+    "monitoring.errorRatio": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+    "monitoring.latencySeconds": {"type": "number", "exclusiveMinimum": 0},
+    "tests.userId": {"type": ["integer", "string"]},
+}
+"""By a key's whole path."""
+
+_TYPES: dict[type, Schema] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer", "minimum": 0},
+    float: {"type": "number", "minimum": 0},
+    str: {"type": "string"},
+}
+
+
+def schema_of(values: dict[str, Any], path: tuple[str, ...] = ()) -> Schema:
+    """The schema of an object of values: its keys and no others."""
+    properties = {key: _property(value, (*path, key)) for key, value in values.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _property(value: Any, path: tuple[str, ...]) -> Schema:
+    known = BY_PATH.get(".".join(path)) or BY_NAME.get(path[-1])
+    if known:
+        return known
+    if isinstance(value, dict):
+        return schema_of(value, path)
+    return _TYPES[type(value)]
+
+
+def text(chart: Path) -> str:
+    """values.schema.json of the chart in `chart`."""
+    schema = schema_of(yaml.safe_load((chart / "values.yaml").read_text()))
+    # Helm adds it to the values of a chart that is used as a part of another.
+    schema["properties"]["global"] = {"type": "object"}
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft-07/schema#", "title": "Values", **schema}, indent=1)
+        + "\n"
+    )
+
+
+def write(chart: Path) -> None:
+    """Write values.schema.json beside values.yaml."""
+    (chart / "values.schema.json").write_text(text(chart))
