@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import xxhash
 
 from pagoda.errors import RequestError
+from pagoda.registry.arms import ARMS, Arm
 
 ARM_HEADER = "x-pagoda-arm"
 """Request header by which a tester chooses the arm; such requests do not count for the gates."""
 
-_SPAN = float(2**64)
-
-
-class Arm(StrEnum):
-    """Who answers."""
-
-    STABLE = "stable"
-    CANARY = "canary"
+_BITS = 53
+"""What a float holds exactly, so that no hash rounds up to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +37,7 @@ class Split:
     """Share of the users whose arm is the canary, in percent."""
     rollout: str = ""
     mirrored: bool = False
-    """Shadow: the stable arm answers everybody, and the canary gets copies whose answers are dropped."""
+    """Shadow: the stable arm answers everybody; the canary gets copies of its users' requests, answers dropped."""
 
     def choose(self, user: int | str, header: str | None = None) -> Choice:
         """The arm that answers `user`; `header` is the value of `ARM_HEADER`, if there is one.
@@ -52,24 +46,26 @@ class Split:
             RequestError: The header names no arm.
         """
         forced = _parse(header) if header else None
-        chosen = forced or self._arm_of(user)
-        if chosen is Arm.CANARY and self.canary is not None:
-            return Choice(Arm.CANARY, self.canary, forced is None)
-        return Choice(Arm.STABLE, self.stable, forced is None)
+        arm = forced or ("canary" if self._in_share(user) and not self.mirrored else "stable")
+        if arm == "canary" and self.canary is not None:
+            return Choice("canary", self.canary, forced is None)
+        return Choice("stable", self.stable, forced is None)
 
-    def _arm_of(self, user: int | str) -> Arm:
-        if self.canary is None or self.percent == 0:
-            return Arm.STABLE
-        return Arm.CANARY if position(self.rollout, user) * 100 < self.percent else Arm.STABLE
+    def mirror(self, user: int | str) -> str | None:
+        """The generation that gets a copy of the user's request, whose answer is dropped; None: none does."""
+        return self.canary if self.mirrored and self._in_share(user) else None
+
+    def _in_share(self, user: int | str) -> bool:
+        return self.canary is not None and position(self.rollout, user) * 100 < self.percent
 
 
 def position(rollout: str, user: int | str) -> float:
     """Where a user stands in [0, 1) for the whole of a rollout: uniform over users, independent between rollouts."""
-    return xxhash.xxh3_64_intdigest(f"{rollout}\0{user}") / _SPAN
+    return float((xxhash.xxh3_64_intdigest(f"{rollout}\0{user}".encode()) >> (64 - _BITS)) / 2**_BITS)
 
 
 def _parse(header: str) -> Arm:
-    try:
-        return Arm(header.strip().lower())
-    except ValueError:
-        raise RequestError(f"header {ARM_HEADER}: {header!r} is no arm; expected stable or canary") from None
+    for arm in ARMS:
+        if header.strip().lower() == arm:
+            return arm
+    raise RequestError(f"header {ARM_HEADER}: {header!r} is no arm; expected {' or '.join(ARMS)}")

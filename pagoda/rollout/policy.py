@@ -18,10 +18,10 @@ class _Section(BaseModel):
 class Stay(_Section):
     """How long a phase lasts, and what it must have seen before it can end well."""
 
-    minimum_seconds: float = Field(300, ge=0)
-    maximum_seconds: float = Field(86_400, gt=0)
+    minimum_seconds: float = Field(default=300, ge=0)
+    maximum_seconds: float = Field(default=86_400, gt=0)
     """Waiting longer than this for traffic, outcomes or capacity rolls the candidate back: no answer is no pass."""
-    minimum_requests: int = Field(1_000, ge=1)
+    minimum_requests: int = Field(default=1_000, ge=1)
     """Requests that each arm must have answered."""
 
     @model_validator(mode="after")
@@ -38,57 +38,64 @@ class Step(Stay):
     """Of users. A whole number, because KServe's traffic fields hold nothing finer."""
 
 
+class Shadow(Stay):
+    """Requests copied to the candidate before any user sees its answers."""
+
+    percent: int = Field(default=10, ge=1, le=100)
+    """Of users."""
+
+
 class OfflineGates(_Section):
     """What a candidate must show before it sees a user."""
 
-    recall_tolerance: float = Field(0.05, ge=0, lt=1)
+    recall_tolerance: float = Field(default=0.1, ge=0, lt=1)
     """Largest loss of recall against the champion on the same rows that is still fine, relative."""
-    recall_alpha: float = Field(0.025, gt=0, lt=0.5)
+    recall_alpha: float = Field(default=0.025, gt=0, lt=0.5)
     """Error of the bootstrap interval at its lower end."""
-    minimum_rows: int = Field(100, ge=2)
-    ann_recall: float = Field(0.95, gt=0, le=1)
+    minimum_rows: int = Field(default=100, ge=2)
+    ann_recall: float = Field(default=0.95, gt=0, le=1)
     """Recall of the approximate search against the exact one."""
-    norm_tolerance: float = Field(1e-3, gt=0)
+    norm_tolerance: float = Field(default=1e-3, gt=0)
     """Largest distance of an item vector's length from one."""
-    spread: float = Field(0.05, gt=0, lt=1)
+    spread: float = Field(default=0.05, gt=0, lt=1)
     """Smallest part of the vectors' variance outside their mean; vectors that all point one way have none."""
 
 
 class RateGate(_Section):
     """A share of requests that may not be higher in the canary arm."""
 
-    tolerance: float = Field(0.01, ge=0, lt=1)
+    tolerance: float = Field(default=0.01, ge=0, lt=1)
     """Difference (absolute, in shares) that is still fine."""
 
 
 class LatencyGate(RateGate):
     """The share of answers slower than `ratio` times the stable arm's 99th percentile, measured before the step."""
 
-    ratio: float = Field(1.5, ge=1)
-    floor_ms: float = Field(20.0, ge=0)
+    ratio: float = Field(default=1.5, ge=1)
+    floor_ms: float = Field(default=20.0, ge=0)
     """Limits below this are raised to it: nobody feels 3 ms against 2."""
 
 
 class ClusterGate(RateGate):
     """A share that is tested user by user, since one user's requests resemble each other."""
 
-    minimum_users: int = Field(50, ge=2)
+    minimum_users: int = Field(default=50, ge=2)
     """Effective users in each arm, (Σn)²/Σn² over the requests of each; fewer is hold."""
 
 
 class ClickGate(ClusterGate):
     """Click-through; `tolerance` is a relative drop here."""
 
-    tolerance: float = Field(0.0, ge=0, lt=1)
-    minimum_users: int = Field(100, ge=2)
-    effect: float = Field(0.1, gt=0, lt=1)
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    minimum_users: int = Field(default=100, ge=2)
+    effect: float = Field(default=0.1, gt=0, lt=1)
     """Relative drop at which the sequential test is made most sensitive."""
 
 
 class OnlineGates(_Section):
     """What both arms are compared by, at all times of a rollout. None turns a gate off."""
 
-    family_error: float = Field(0.02, gt=0, lt=0.5)
+    family_error: float = Field(default=0.02, gt=0, lt=0.5)
     """Probability that any of these gates, in any step, ever rolls back a candidate that is no worse."""
     errors: RateGate | None = RateGate()
     latency: LatencyGate | None = LatencyGate()
@@ -105,14 +112,14 @@ class OnlineGates(_Section):
 class RolloutPolicy(_Section):
     """From a registered candidate to all traffic."""
 
-    shadow: Stay | None = None
+    shadow: Shadow | None = None
     """Mirror requests to the candidate and drop its answers before any user sees it. None: not."""
     steps: tuple[Step, ...] = (Step(percent=1), Step(percent=10), Step(percent=50, minimum_seconds=600))
-    prepare_seconds: float = Field(1_800, gt=0)
+    prepare_seconds: float = Field(default=1_800, gt=0)
     """How long the candidate may take to be loaded."""
-    grace_seconds: float = Field(3_600, ge=0)
+    grace_seconds: float = Field(default=3_600, ge=0)
     """How long the previous generation stays loaded after promotion."""
-    drain_seconds: float = Field(60, ge=0)
+    drain_seconds: float = Field(default=60, ge=0)
     """How long a generation that no arm names any more stays loaded, for requests under way."""
     offline: OfflineGates = OfflineGates()
     online: OnlineGates = OnlineGates()
@@ -125,11 +132,17 @@ class RolloutPolicy(_Section):
             raise ValueError(f"percents must rise from step to step (got {percents})")
         return steps
 
-    @property
-    def alpha(self) -> float:
-        """The error that one gate may make in one phase: Bonferroni over gates and over phases with traffic."""
-        tests = len(self.online.names) * (len(self.steps) + (self.shadow is not None))
-        return self.online.family_error / max(tests, 1)
+    def alpha(self, gate: str) -> float:
+        """The error that one online gate may make in one phase.
+
+        Bonferroni over phases with traffic and over gates: half of the family error for clicks, whose differences are
+        small, the rest in equal parts for the others, which look for gross faults and need little.
+        """
+        names = self.online.names
+        phases = len(self.steps) + (self.shadow is not None)
+        if "clicks" not in names or len(names) == 1:
+            return self.online.family_error / (max(len(names), 1) * max(phases, 1))
+        return self.online.family_error / 2 / (1 if gate == "clicks" else len(names) - 1) / max(phases, 1)
 
     @property
     def grace(self) -> timedelta:

@@ -2,15 +2,15 @@
 
 Two streams of Bernoulli outcomes (`log_e_excess`): an e-process by universal inference (Wasserman, Ramdas &
 Balakrishnan 2020, "Universal inference", section 8; Ramdas, Grünwald, Vovk & Shafer 2023, "Game-theoretic statistics
-and safe anytime-valid inference"). Its numerator is the likelihood averaged over independent Jeffreys priors (a mixture,
-so no data is used twice), its denominator the largest likelihood that the null hypothesis allows. Under every distribution of
-the null it stays below a test martingale, so by Ville's inequality P(it ever reaches 1/alpha) <= alpha, exactly and for any
-sample size. It depends on the counts alone: a restarted driver, or a second one, computes the same value.
+and safe anytime-valid inference"). Its numerator is the likelihood averaged over independent Jeffreys priors (a
+mixture, so no data is used twice), its denominator the largest likelihood that the null hypothesis allows. Under every
+distribution of the null it stays below a test martingale, so by Ville's inequality P(it ever reaches 1/alpha) <= alpha,
+exactly and for any sample size. It depends on the counts alone: a restarted driver, or a second one, gets the same.
 
 Means that are clustered by user (`mixture_radius`): the normal-mixture confidence sequence (Robbins 1970; Johari,
-Koomen, Pekelis & Walsh 2022, "Always valid inference"; Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform, nonparametric,
-nonasymptotic confidence sequences", prop. 5) in its asymptotic form (Waudby-Smith et al. 2024, "Time-uniform central limit
-theory and asymptotic confidence sequences").
+Koomen, Pekelis & Walsh 2022, "Always valid inference"; Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform,
+nonparametric, nonasymptotic confidence sequences") in its asymptotic form (Waudby-Smith, Arbour, Sinha, Kennedy &
+Ramdas 2024, "Time-uniform central limit theory and asymptotic confidence sequences").
 """
 
 from __future__ import annotations
@@ -38,37 +38,39 @@ def log_e_excess(bad: Counts, total: Counts, stable_bad: Counts, stable_total: C
     Returns:
         Natural logarithm of the e-process, float64; `log(1 / alpha)` or more refutes the null at level alpha.
     """
-    x, n, y, m = np.broadcast_arrays(*(np.asarray(c, np.float64) for c in (bad, total, stable_bad, stable_total)))
+    counts = (np.asarray(column, np.float64) for column in (bad, total, stable_bad, stable_total))
+    x, n, y, m = np.broadcast_arrays(*counts)
     return np.asarray(_log_marginal(x, n) + _log_marginal(y, m) - _log_best_null(x, n, y, m, tolerance))
 
 
-def log_e_restarted(bad: Floats, total: Floats, stable_bad: Floats, stable_total: Floats, tolerance: float) -> float:
+def log_e_restarted(windows: npt.NDArray[np.int64], tolerance: float) -> float:
     """Log evidence that the excess began in *some* window, so that a long good past does not dilute a sudden fault.
 
     The average of the e-processes started at every window, with weights 1/(k(k+1)) that sum to one and are fixed in
     advance: an average of e-processes is one. (Idea: Shin, Ramdas & Rinaldo 2022, "E-detectors".)
 
     Args:
-        bad, total, stable_bad, stable_total: [W] counts by window, oldest first.
+        windows: [4, W] counts by window, oldest first: bad and all of the canary, bad and all of the stable arm.
+        tolerance: As for `log_e_excess`.
     """
-    if len(total) == 0:
+    if windows.shape[1] == 0:
         return 0.0
-    since = [np.cumsum(counts[::-1])[::-1] for counts in (bad, total, stable_bad, stable_total)]
-    start = np.arange(1, len(total) + 1)
-    logs = log_e_excess(*since, tolerance) - np.log(start) - np.log1p(start)
+    bad, total, stable_bad, stable_total = np.cumsum(windows[:, ::-1], axis=1)[:, ::-1]
+    start = np.arange(1, windows.shape[1] + 1)
+    logs = log_e_excess(bad, total, stable_bad, stable_total, tolerance) - np.log(start) - np.log1p(start)
     return float(np.logaddexp.reduce(logs))
 
 
 def mixture_radius(precision: Counts, alpha: float) -> Floats:
-    """Half-width, in standard errors, of a confidence sequence whose either end is wrong at some time with probability alpha.
+    """Half-width, in standard errors, of a confidence sequence; either end is ever wrong with probability alpha.
 
     Args:
         precision: tau² / (standard error)², where tau is the size of effect at which the sequence is made tightest.
         alpha: For one end alone.
 
     Returns:
-        z such that estimate ± z · standard error holds at all times at once: the half-normal mixture of normal
-        likelihood ratios 2 Φ(u) exp(u²/2) / √(1 + precision), with u = z √(precision / (1 + precision)), equals 1/alpha.
+        z such that estimate ± z · standard error holds at all times at once. There the half-normal mixture of normal
+        likelihood ratios, 2 Φ(u) exp(u²/2) / √(1 + precision) with u = z √(precision / (1 + precision)), is 1/alpha.
     """
     r = np.asarray(precision, np.float64)
     level = np.maximum(math.log(1 / alpha) - math.log(2) + 0.5 * np.log1p(r), 0.0)

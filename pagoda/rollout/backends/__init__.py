@@ -1,0 +1,1 @@
+"""Where generations run: one small interface, and what differs between one machine and the modes of KServe."""
