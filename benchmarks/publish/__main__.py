@@ -67,21 +67,24 @@ def measure(folder: Path, users: int, delta_rows: int) -> dict[str, Any]:
         before = worker.ask("weigh")
         for number in range(1, PUBLISHES + 1):
             source, parent = folder / f"segment{number}", chain[0] if chain else None
-            chain.insert(0, write_delta(source, ids, rows=delta_rows, number=number, base=base, parent=parent))
+            rows = delta_rows if number > 1 else delta_rows // 100
+            chain.insert(0, write_delta(source, ids, rows=rows, number=number, base=base, parent=parent))
             published = publish(writer, worker, f"g1.{number}", source, chain)
             writer.retire(f"g1.{number - 1}")
             after = worker.ask("weigh")
             publishes.append(published | after | {"growth": after["uss"] - before["uss"]})
             before = after
             writer.compact(f"g1.{number}")
+    # The first, of a hundredth of the rows, pays for code that a process runs for the first time.
+    del publishes[0]
     return {
         "base_users": users,
         "delta_rows": delta_rows,
         "seconds": median(each["seconds"] for each in publishes),
         "bytes_written": median(each["bytes_written"] for each in publishes),
         "worker_uss_growth_bytes": max(each["growth"] for each in publishes),
-        "lookup_us_batch32": max(each["lookup_us"] for each in publishes),
-        "lookup_us_batch32_p99": max(each["lookup_us_p99"] for each in publishes),
+        "lookup_us_batch32": median(each["lookup_us"] for each in publishes),
+        "lookup_us_batch32_p99": median(each["lookup_us_p99"] for each in publishes),
         "segments_open": max(each["segments"] for each in publishes),
         "segment_bytes": delta_rows * ROW_BYTES,
         "base_install_seconds": install_seconds,
