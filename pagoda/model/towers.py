@@ -1,0 +1,97 @@
+"""The two networks. ID rows come from outside (`pagoda.embeddings`), so a tower's own parameters stay few.
+
+Each tower adds its ID row, and the user tower also its pooled history, to what its blocks make of all inputs: rows of
+items in the history and rows of items to be found live in one space from the first step on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pagoda.model.blocks import build_blocks
+from pagoda.model.config import ModelConfig, TowerConfig
+from pagoda.model.encoder import Encoder, Field
+from pagoda.model.features import FeatureEmbeddings
+from pagoda.model.pooling import build_history
+
+
+class _Tower(nn.Module):
+    def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
+        super().__init__()
+        self.features = FeatureEmbeddings(fields, feature_dim)
+        self.blocks, width = build_blocks(config.blocks, rows * dim + self.features.width)
+        self.projection = nn.Linear(width, dim)
+
+    def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
+        inputs = torch.cat([rows.flatten(1), *self.features(features)], 1)
+        return functional.normalize(self.projection(self.blocks(inputs)) + rows.sum(1), dim=1)
+
+
+class UserTower(_Tower):
+    """Who a user is and what they did last, to a unit vector."""
+
+    def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int) -> None:
+        """Build it for the encoded user `fields`; without a history (length 0) it takes and ignores arrays [B, 0]."""
+        history = build_history(config.history) if history_length else None
+        rows = 1 + (history.vectors if history else 0)
+        super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
+        self.history = history
+
+    def forward(
+        self,
+        id_rows: Tensor,
+        history_rows: Tensor,
+        history_mask: Tensor,
+        history_age: Tensor,
+        features: dict[str, Tensor],
+    ) -> Tensor:
+        """Compute user vectors.
+
+        Args:
+            id_rows: float32 [B, D], the users' ID rows.
+            history_rows: float32 [B, L, D], the item-ID rows of their histories, the last event in the last column.
+            history_mask: bool [B, L], True where there is an event.
+            history_age: float32 [B, L], seconds from the event to the request.
+            features: As `Encoder` gives them for the user tower.
+
+        Returns:
+            float32 [B, D], unit length.
+        """
+        rows = id_rows[:, None]
+        if self.history is not None:
+            rows = torch.cat([rows, self.history(history_rows, history_mask, history_age)], 1)
+        return self._vector(rows, features)
+
+
+class ItemTower(_Tower):
+    """What an item is, to a unit vector."""
+
+    def __init__(self, config: ModelConfig, fields: Sequence[Field]) -> None:
+        """Build it for the encoded item `fields`."""
+        super().__init__(config.item, config.dim, 1, fields, config.feature_dim)
+
+    def forward(self, id_rows: Tensor, features: dict[str, Tensor]) -> Tensor:
+        """Compute item vectors float32 [B, D] of unit length from ID rows float32 [B, D] and encoded features."""
+        return self._vector(id_rows[:, None], features)
+
+
+class Towers(nn.Module):
+    """Both towers, with one set of named parameters."""
+
+    def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
+        """Build both for what `encoder` gives."""
+        super().__init__()
+        self.history_length = encoder.spec.history.length if encoder.spec.history else 0
+        self.user = UserTower(config, encoder.fields("user"), self.history_length)
+        self.item = ItemTower(config, encoder.fields("item"))
+
+    def warm_start(self, parameters: Mapping[str, Tensor]) -> None:
+        """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""
+        with torch.no_grad():
+            for name, own in self.state_dict().items():
+                own[: len(parameters[name])].copy_(parameters[name])
