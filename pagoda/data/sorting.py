@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-BUDGET_BYTES = 96 << 20
+BUDGET_BYTES = 64 << 20
 FAN_IN = 64
 _SPILL_ROWS = 16_384
 _SPILL = pa.ipc.IpcWriteOptions(compression="lz4")
