@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pagoda.data.window import Window
 from pagoda.embeddings.arrays import BLOCK_ROWS
-from pagoda.embeddings.segment import Lineage, Segment, SegmentDescription, check_follows, write_segment
+from pagoda.embeddings.chain import check_follows
+from pagoda.embeddings.segment import Lineage, Segment, SegmentDescription, write_segment
 from pagoda.embeddings.table import Rows
 
 RATIO = 2

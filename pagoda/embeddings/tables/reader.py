@@ -11,8 +11,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
+from pagoda.embeddings.chain import check_chain
 from pagoda.embeddings.overlay import Overlay
-from pagoda.embeddings.segment import Segment, check_chain
+from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, Layout, read_record
 from pagoda.errors import IntegrityError, NotHeldError, explain

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pagoda.embeddings.chain import check_base, check_chain
 from pagoda.embeddings.compaction import merge, plan
 from pagoda.embeddings.segment import FILES as SEGMENT_FILES
-from pagoda.embeddings.segment import Segment, SegmentDescription, check_base, check_chain, read_description
+from pagoda.embeddings.segment import Segment, SegmentDescription, read_description
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables.layout import (
     FULL_FILES,
