@@ -40,7 +40,7 @@ class MilvusSettings(_Section):
     """The vector database."""
 
     uri: str = ""
-    token: str = Field("", repr=False)
+    token: str = Field(default="", repr=False)
     timeout_seconds: float = 10.0
 
 
@@ -68,6 +68,13 @@ class RecallSettings(_Section):
     url: str = ""
 
 
+class StandaloneSettings(_Section):
+    """The embedded platform that `pagoda up` runs."""
+
+    ports: dict[str, int] = {}
+    """Port by name, `mlflow: 5000` for example. `pagoda up` chooses the others, once, and records them."""
+
+
 class Settings(BaseSettings):
     """Everything that differs between one machine and a cluster."""
 
@@ -79,6 +86,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
+    standalone: StandaloneSettings = StandaloneSettings()
 
     @property
     def log_url(self) -> str:

@@ -1,0 +1,88 @@
+"""`endpoints.yaml`: the ports that were chosen and where the platform's services answer, as part of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pagoda.errors import ConfigError
+from pagoda.settings import ENDPOINTS_FILE, Settings, load_settings
+from pagoda.standalone.ports import choose_ports
+from pagoda.standalone.service import Service
+from pagoda.storage import write_atomic
+
+_HIGHEST_PORT = 65_535
+
+
+def recorded(home: Path) -> dict[str, Any]:
+    """What the platform recorded at an earlier start; empty before the first."""
+    path = home / ENDPOINTS_FILE
+    content = yaml.safe_load(path.read_text()) if path.exists() else None
+    return content if isinstance(content, dict) else {}
+
+
+def ports_of(home: Path, names: Sequence[str]) -> dict[str, int]:
+    """The port of each name, as set or recorded; 0 before it was chosen.
+
+    Raises:
+        ConfigError: A port is set for a name that there is not, out of range, or for two names.
+    """
+    ports = load_settings(home).standalone.ports
+    _check(ports, names)
+    return {name: ports.get(name, 0) for name in names}
+
+
+def choose_missing_ports(home: Path, names: Sequence[str]) -> None:
+    """Choose and record a free port for every name that has none yet."""
+    ports = ports_of(home, names)
+    missing = [name for name, port in ports.items() if not port]
+    if missing:
+        ports |= choose_ports(missing, ports.values())
+        _write(home, {**recorded(home), "standalone": {"ports": ports}})
+
+
+def own(services: Sequence[Service], home: Path) -> list[Service]:
+    """Those services whose addresses are not set to somebody else's server, in `pagoda.yaml` or the environment."""
+    settings, record = load_settings(home), recorded(home)
+    return [
+        service
+        for service in services
+        if all(_of(settings, key) in ("", _in(record, key), url) for key, url in service.endpoints.items())
+    ]
+
+
+def record_endpoints(home: Path, services: Sequence[Service]) -> None:
+    """Record where these services answer, so that `load_settings` says so. What is recorded of others stays."""
+    content = recorded(home)
+    for service in services:
+        for key, url in service.endpoints.items():
+            section, name = key.split(".")
+            content.setdefault(section, {})[name] = url
+    _write(home, content)
+
+
+def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:
+    for name, port in ports.items():
+        if name not in names:
+            raise ConfigError(f"standalone.ports.{name}: there is no such port; there are {', '.join(names)}")
+        if not 1 <= port <= _HIGHEST_PORT:
+            raise ConfigError(f"standalone.ports.{name}: {port} is no port number")
+        if others := [other for other, value in ports.items() if value == port and other != name]:
+            raise ConfigError(f"standalone.ports: {port} is set for both {name} and {others[0]}")
+
+
+def _write(home: Path, content: Mapping[str, Any]) -> None:
+    write_atomic(home / ENDPOINTS_FILE, yaml.safe_dump(dict(content), sort_keys=True).encode())
+
+
+def _of(settings: Settings, key: str) -> str:
+    section, name = key.split(".")
+    return str(getattr(getattr(settings, section), name))
+
+
+def _in(record: Mapping[str, Any], key: str) -> str:
+    section, name = key.split(".")
+    return str((record.get(section) or {}).get(name, ""))

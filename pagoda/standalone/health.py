@@ -1,0 +1,53 @@
+"""How it is told that a service does its work. A check returns None when it does, else what is wrong."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import httpx
+import redis
+
+HealthCheck = Callable[[], str | None]
+_TIMEOUT_SECONDS = 2.0
+
+
+def http_health(url: str, contains: str = "") -> HealthCheck:
+    """Healthy when `url` answers 200 and the body contains a text."""
+
+    def check() -> str | None:
+        try:
+            answer = _client().get(url)
+        except httpx.HTTPError as error:
+            return f"{url}: {type(error).__name__}"
+        if answer.status_code != httpx.codes.OK or contains not in answer.text:
+            return f"{url}: {answer.status_code} {answer.text.strip()[:100]}"
+        return None
+
+    return check
+
+
+def redis_health(url: str) -> HealthCheck:
+    """Healthy when PING is answered; while it loads its file, it is not."""
+
+    def check() -> str | None:
+        client = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            return f"{url}: {error}"
+        finally:
+            client.close()
+        return None
+
+    return check
+
+
+def always_healthy() -> None:
+    """For a service without an address: it is healthy while its process runs."""
+
+
+@functools.cache
+def _client() -> httpx.Client:
+    # Made once, since it reads certificates; these addresses are local, whatever proxy the environment names.
+    return httpx.Client(timeout=_TIMEOUT_SECONDS, trust_env=False)

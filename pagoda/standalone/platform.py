@@ -1,0 +1,203 @@
+"""The embedded platform: real servers on this machine, supervised, on loopback, with their state below one folder."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import psutil
+
+from pagoda.errors import ConfigError, ConflictError, UnavailableError
+from pagoda.settings import Settings, load_settings
+from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
+from pagoda.standalone.layout import Layout
+from pagoda.standalone.lock import HomeLock
+from pagoda.standalone.ports import require_free
+from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of
+from pagoda.standalone.service import Service
+from pagoda.standalone.services import PORT_NAMES, SERVICES
+from pagoda.standalone.startup import Report, bring_up, gave_up
+from pagoda.standalone.status import Health, ServiceStatus, statuses
+from pagoda.standalone.supervisor import Supervisor
+
+_WATCH_SECONDS = 1.0
+_PATIENCE_SECONDS = 5.0
+
+
+class Platform:
+    """The platform of one home folder, running or not."""
+
+    def __init__(self, home: Path) -> None:
+        self.layout = Layout(home.resolve())
+        self._supervisor = Supervisor(self.layout)
+        self._lock = HomeLock(self.layout.run / "up.lock")
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        """The folder with all state."""
+        return self.layout.home
+
+    def up(
+        self, services: Collection[str] | None = None, *, attached: bool = False, report: Report | None = None
+    ) -> Settings:
+        """Start the platform and wait until the services are healthy.
+
+        Args:
+            services: Names; default all but those for which another server is set. `start` adds some later.
+            attached: Whether everything ends when this process does, however it ends.
+            report: Told the services' states, several times a second.
+
+        Returns:
+            The settings, which now say where the services answer.
+
+        Raises:
+            ConflictError: The platform is up already, or another `up` is at work.
+            UnavailableError: A port is taken or a service does not come up. Everything was stopped again.
+            ConfigError: There is no such service or port.
+        """
+        self.layout.prepare()
+        self._lock.acquire()
+        try:
+            self._refuse_running()
+        except ConflictError:
+            self._lock.release()
+            raise
+        try:
+            self._start(services, report or _silent, attached=attached)
+        except BaseException:
+            self.down()
+            raise
+        if not attached:
+            self._lock.release()
+        return load_settings(self.home)
+
+    def start(self, services: Collection[str], *, report: Report | None = None) -> Settings:
+        """Start more services of the running platform and wait until they are healthy.
+
+        Raises:
+            UnavailableError: The platform is not up, a port is taken, or one does not come up; the others go on.
+        """
+        states = self._supervisor.states()
+        idle = [service for service in _chosen(self._declared(), services) if not states[service.name].pid]
+        self._bring_up(idle, report or _silent)
+        return load_settings(self.home)
+
+    def stop(self, services: Collection[str]) -> None:
+        """Stop some services of the running platform and wait until they have ended."""
+        for service in _chosen(self._declared(), services):
+            self._supervisor.stop_service(service.name)
+
+    def status(self) -> list[ServiceStatus]:
+        """Every service that this platform runs, or would run, as it is now."""
+        return statuses(self._declared(), self._supervisor.states() if self._supervisor.answers() else {})
+
+    def down(self) -> bool:
+        """Stop everything and wait until no process is left, whatever state the platform is in.
+
+        Returns:
+            Whether there was anything to stop.
+        """
+        found = processes_of(self.home)
+        supervisors = processes_of(self.home, SUPERVISOR)
+        if supervisors:
+            try:
+                self._supervisor.shut_down()
+                longest = max((service.stop_seconds for service in self._declared()), default=0)
+                psutil.wait_procs(supervisors, longest + _PATIENCE_SECONDS)
+            except UnavailableError:
+                # It is on its way down or hangs; either way the next lines end it.
+                pass
+        self._end(_PATIENCE_SECONDS)
+        return bool(found)
+
+    def kill(self) -> None:
+        """Kill everything at once. State survives: every server recovers what it had acknowledged."""
+        self._end(0)
+
+    def log(self, service: str) -> Path:
+        """The log of a service.
+
+        Raises:
+            ConfigError: There is no such service.
+        """
+        if service not in (*SERVICES, SUPERVISOR):
+            raise ConfigError(f"there is no service {service!r}; there are {', '.join((*SERVICES, SUPERVISOR))}")
+        return self.layout.log(service)
+
+    def watch(self, report: Report) -> None:
+        """Report the services' states until somebody stops the platform.
+
+        Raises:
+            UnavailableError: The supervisor died, or gave a service up.
+        """
+        while self._supervised():
+            try:
+                current = statuses(self._declared(), self._supervisor.states())
+            except UnavailableError:
+                continue
+            report(current)
+            for status in current:
+                if status.health == Health.FAILED:
+                    raise gave_up(self.layout, status)
+            time.sleep(_WATCH_SECONDS)
+
+    def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
+        choose_missing_ports(self.home, PORT_NAMES)
+        declared = self._declared()
+        chosen = _chosen(declared, names)
+        # What a platform that was killed left behind would hold its ports and files.
+        end_processes(processes_of(self.home), _PATIENCE_SECONDS)
+        self._child = self._supervisor.start(declared, bound=attached)
+        self._bring_up(chosen, report)
+
+    def _end(self, patience_seconds: float) -> None:
+        # The supervisor first: it would start the others again.
+        end_processes(processes_of(self.home, SUPERVISOR), patience_seconds)
+        end_processes(processes_of(self.home), patience_seconds)
+        self._lock.release()
+
+    def _supervised(self) -> bool:
+        """Whether the supervisor runs; raises if it was killed."""
+        if self._child is None:
+            return self._supervisor.answers()
+        code = self._child.poll()
+        if code:
+            raise UnavailableError(f"the supervisor died (exit status {code}); its log: {self.layout.log(SUPERVISOR)}")
+        return code is None
+
+    def _declared(self) -> list[Service]:
+        ports = ports_of(self.home, PORT_NAMES)
+        return own([declare(self.layout, ports) for declare in SERVICES.values()], self.home)
+
+    def _bring_up(self, services: Sequence[Service], report: Report) -> None:
+        record_endpoints(self.home, services)
+        for service in services:
+            require_free(service.ports)
+            service.folder.mkdir(parents=True, exist_ok=True)
+            service.prepare()
+        bring_up(self._supervisor, self.layout, services, report)
+
+    def _refuse_running(self) -> None:
+        running = processes_of(self.home, SUPERVISOR)
+        if running and self._supervisor.answers():
+            raise ConflictError(
+                f"the platform in {self.home} is up already (supervisor pid {running[0].pid}); "
+                "see `pagoda status`, stop it with `pagoda down`"
+            )
+
+
+def _chosen(declared: Sequence[Service], names: Collection[str] | None) -> list[Service]:
+    known = {service.name for service in declared}
+    for name in names or ():
+        if name not in SERVICES:
+            raise ConfigError(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
+        if name not in known:
+            raise ConfigError(f"service {name!r} is not run here: the settings name another server")
+    return [service for service in declared if names is None or service.name in names]
+
+
+def _silent(current: list[ServiceStatus]) -> None:
+    """Report to nobody."""

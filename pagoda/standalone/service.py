@@ -1,0 +1,43 @@
+"""What a service of the embedded platform is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pagoda.standalone.health import HealthCheck
+
+
+def _nothing() -> None:
+    """Nothing to prepare."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One supervised process."""
+
+    name: str
+    command: tuple[str, ...]
+    healthy: HealthCheck
+    """Whether it has started: `pagoda up` waits for it."""
+    ready: HealthCheck
+    """Whether it answers requests. Without a generation the recall service starts, but is not ready."""
+    folder: Path
+    """Its state, and its working folder."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """By name."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beside the platform's own."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Settings that say where it answers, `milvus.uri` for example. It is not run where another server is set."""
+    url: str = ""
+    """For people."""
+    after: tuple[str, ...] = ()
+    """Services that must be healthy before this one is started."""
+    prepare: Callable[[], None] = _nothing
+    """Called before each start by the platform: writes configuration, unpacks programs."""
+    start_seconds: float = 120.0
+    """Longest time from its start until it is healthy."""
+    stop_seconds: int = 10
+    """Longest time for it to end by itself."""

