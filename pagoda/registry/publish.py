@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pagoda.errors import ConflictError, GateError
 from pagoda.registry.arms import Arm, Arms
+from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.records import Draft, Record
@@ -90,9 +91,7 @@ def publish(
     Raises:
         GateError: A check was not passed. Nothing was changed.
     """
-    plan = plan_publish(log.state(), id_, arm, reason)
-    if plan.changes:
-        _run(checks, plan.generation)
+    _prepare(log, plan_publish(log.state(), id_, arm, reason), checks)
     return log.commit(lambda state: plan_publish(state, id_, arm, reason).draft())
 
 
@@ -103,8 +102,7 @@ def carry_out(log: ReleaseLog, plan: Plan, *, checks: Sequence[Check] = ()) -> R
         GateError: A check was not passed. Nothing was changed.
         ConflictError: The arms are no longer what they were in the plan. Nothing was changed.
     """
-    if plan.changes:
-        _run(checks, plan.generation)
+    _prepare(log, plan, checks)
 
     def decide(state: ReleaseState) -> Draft | None:
         if state.arms == plan.after:
@@ -135,6 +133,17 @@ def offer(log: ReleaseLog, id_: str) -> None:
     log.append("offered", {"generation": id_})
 
 
+def _prepare(log: ReleaseLog, plan: Plan, checks: Sequence[Check]) -> None:
+    """Have hosts bring the generation if they may have dropped it, and pass the checks."""
+    if not plan.changes:
+        return
+    id_ = plan.generation.id
+    if id_ not in live(log.state(), log.now(), GRACE / 2):
+        offer(log, id_)
+    for check in checks:
+        check(plan.generation)
+
+
 def _usable(state: ReleaseState, id_: str) -> Manifest:
     manifest = state.generation(id_)
     if id_ in state.retired:
@@ -153,8 +162,3 @@ def _check_newer(new: Manifest, now: Manifest, arm: Arm) -> None:
             f"generation {new.id} is older than {now.id}, which is {arm}, or does not build on it; "
             f"`pagoda rollback --to {new.id}` goes back"
         )
-
-
-def _run(checks: Sequence[Check], manifest: Manifest) -> None:
-    for check in checks:
-        check(manifest)

@@ -1,0 +1,107 @@
+"""What must be true of a generation before it may serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from pagoda.embeddings.tables.layout import Layout
+from pagoda.errors import GateError, UnavailableError
+from pagoda.index.collection import Collections
+from pagoda.registry.holding import read_holding
+from pagoda.registry.manifest import Manifest
+from pagoda.registry.publish import Check
+from pagoda.settings import Settings
+
+PATIENCE_SECONDS = 120.0
+"""How long hosts may take to bring a generation; a full version's tower has to start its workers."""
+_POLL_SECONDS = 0.05
+_CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
+
+
+def checks_of(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
+    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
+    checks: list[Check] = []
+    if settings.milvus.uri:
+        milvus = settings.milvus
+        checks.append(collection_ready(Collections(milvus.uri, milvus.token, milvus.timeout_seconds)))
+    if settings.tower.url:
+        tower = settings.tower
+        checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
+    else:
+        checks.append(tables_hold(settings.tables_folder, patience_seconds))
+    return checks
+
+
+def collection_ready(collections: Collections) -> Check:
+    """The generation's collection is there, in memory, and has rows."""
+
+    def check(manifest: Manifest) -> None:
+        name = manifest.collection
+        if not collections.exists(name):
+            raise GateError(f"generation {manifest.id}: its collection {name!r} does not exist at {collections.uri}")
+        if not collections.loaded(name):
+            raise GateError(f"generation {manifest.id}: its collection {name!r} is not loaded at {collections.uri}")
+        if not collections.count(name):
+            raise GateError(f"generation {manifest.id}: its collection {name!r} is empty")
+
+    return check
+
+
+def tower_answers(url: str, folder: Path, timeout_seconds: float, patience_seconds: float) -> Check:
+    """The user tower at `url` answers a request that names the generation, within `patience_seconds`.
+
+    Where its host's tables `folder` is on this machine, a generation that the follower refuses is refused at once.
+    """
+
+    def check(manifest: Manifest) -> None:
+        address = f"{url.rstrip('/')}/predictions/pagoda/{manifest.full_version}.0"
+        user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
+        body = {"generation": manifest.id, "instances": [{"user_id": user}]}
+
+        def problem() -> str | None:
+            try:
+                answer = httpx.post(address, json=body, timeout=timeout_seconds)
+            except httpx.HTTPError as error:
+                return f"{address}: {error}"
+            if answer.is_success:
+                return None
+            complaint = f"{address} answers {answer.status_code}: {answer.text.strip()}"
+            if answer.status_code not in (_CONFLICT, _NOT_FOUND, _BUSY):
+                raise UnavailableError(f"generation {manifest.id}: {complaint}")
+            return complaint
+
+        _await(manifest, problem, folder, patience_seconds)
+
+    return check
+
+
+def tables_hold(folder: Path, patience_seconds: float) -> Check:
+    """The tower host's folder holds the generation, within `patience_seconds`."""
+
+    def check(manifest: Manifest) -> None:
+        path = Layout(folder).generation(manifest.id)
+
+        def problem() -> str | None:
+            return None if path.exists() else f"{path} is missing"
+
+        _await(manifest, problem, folder, patience_seconds)
+
+    return check
+
+
+def _await(manifest: Manifest, problem: Callable[[], str | None], folder: Path, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
+    while complaint := problem():
+        said = read_holding(folder)
+        if said and manifest.id in said.refused:
+            raise GateError(f"generation {manifest.id} is refused by the tower's host: {said.refused[manifest.id]}")
+        if time.monotonic() > deadline:
+            raise GateError(
+                f"generation {manifest.id} is not held by the tower's host after {patience_seconds:.0f} s "
+                f"({complaint}); does the follower run?"
+            )
+        time.sleep(_POLL_SECONDS)
