@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pagoda.data.window import Window
-from pagoda.settings import Settings
 
 Update = Literal["full", "incremental"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -130,17 +129,3 @@ class Registry(Protocol):
 
     def delete_artifacts(self, version: int) -> None:
         """Delete both artifacts, for good; the version's lineage stays."""
-
-
-def open_registry(settings: Settings) -> Registry:
-    """The registry of this installation: an MLflow server when one is configured, else a folder below home."""
-    from pagoda.registry.log import open_log
-
-    log = open_log(settings)
-    if settings.registry.uri:
-        from pagoda.registry.mlflow import MlflowRegistry
-
-        return MlflowRegistry(settings.registry.uri, settings.registry.model, log)
-    from pagoda.registry.folder import FolderRegistry
-
-    return FolderRegistry(settings.home / "versions", log)
