@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from pagoda.data.window import to_us
@@ -62,10 +62,9 @@ Moment = Annotated[
 """A moment, in microseconds since the epoch inside, ISO 8601 with a zone or microseconds outside."""
 
 
+@with_config(ConfigDict(extra="forbid"))
 class PastItem(TypedDict):
     """One item that a user interacted with."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
     item_id: Id
     timestamp: Moment

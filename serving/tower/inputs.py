@@ -70,8 +70,8 @@ class InputReader:
         )
 
     def _raw(self, instance: Instance) -> dict[str, Any]:
-        _refuse_unknown("profile", instance.profile, self._profile)
-        _refuse_unknown("context", instance.context, self._context)
+        refuse_unknown("profile", instance.profile, self._profile)
+        refuse_unknown("context", instance.context, self._context)
         return {**instance.profile, **instance.context}
 
     def _histories(
@@ -112,7 +112,8 @@ def user_features(spec: FeatureSpec) -> tuple[frozenset[str], frozenset[str]]:
     return profile, frozenset(feature.name for feature in given) - profile
 
 
-def _refuse_unknown(field: str, given: dict[str, Any], known: frozenset[str]) -> None:
+def refuse_unknown(field: str, given: dict[str, Any], known: frozenset[str]) -> None:
+    """Raise RequestError if `given` names a feature that is not among the `known` ones."""
     if unknown := given.keys() - known:
         raise RequestError(f"{field}.{min(unknown)}: unknown field; this generation knows {sorted(known)}")
 

@@ -1,0 +1,30 @@
+"""`python -m serving.recall`: the recall service of an installation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+import uvloop
+
+from pagoda.errors import PagodaError
+from pagoda.settings import load_settings
+from serving.recall.server import serve
+
+
+def main(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+) -> None:
+    """Serve recall; where its parts are comes from the settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        uvloop.run(serve(load_settings(), host, port))
+    except PagodaError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

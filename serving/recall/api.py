@@ -1,0 +1,151 @@
+"""What callers of the recall service send and get, as KServe v1 and v2 bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from serving.wire import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
+
+MODEL = "recall"
+MAX_K = 1000
+MAX_INSTANCES = 100
+MAX_HISTORY = 1000
+_STRUCTURED = ("context", "profile", "history", "filter")
+
+
+class RecallInstance(BaseModel):
+    """One user who wants items."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    user_id: Id
+    k: Annotated[int, Field(strict=True, ge=1, le=MAX_K)] = 100
+    """How many items at most."""
+    timestamp: Moment | None = None
+    """The moment that the answer is for. Absent: now."""
+    context: dict[str, Any] = {}
+    """Raw values of the features that come with a request."""
+    profile: dict[str, Any] = {}
+    """Raw values to use instead of the stored ones."""
+    history: Annotated[tuple[PastItem, ...], Field(max_length=MAX_HISTORY)] | None = None
+    """Recent behaviour, to use instead of the stored one."""
+    filter: dict[str, Any] = {}
+    """By filterable item feature: a value, a list of values, or a mapping of operators."""
+    exclude_seen: Annotated[bool, Field(strict=True)] = False
+    """Leave out what the user has had."""
+
+
+class RecallBody(BaseModel):
+    """A KServe v1 request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    instances: Annotated[list[RecallInstance], Field(min_length=1, max_length=MAX_INSTANCES)]
+
+
+class RecalledItem(TypedDict):
+    """One item of an answer; the score is the cosine."""
+
+    item_id: int | str
+    score: float
+
+
+class Prediction(TypedDict):
+    """One user's answer, items by falling score."""
+
+    items: list[RecalledItem]
+    generation: str
+    """What answered: tower, ID tables and collection of this one generation."""
+    arm: str
+    known_user: bool
+    """Whether the user has an ID row of their own; otherwise the out-of-vocabulary row stood in."""
+    timing_ms: dict[str, float]
+
+
+class RecallAnswer(TypedDict):
+    """A KServe v1 answer."""
+
+    predictions: list[Prediction]
+
+
+class Output(TypedDict):
+    """One output of a KServe v2 answer, flat."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any]
+
+
+class V2Answer(TypedDict):
+    """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got."""
+
+    model_name: str
+    id: str
+    outputs: list[Output]
+
+
+class Refusal(TypedDict):
+    """Why a request was not answered."""
+
+    error: str
+
+
+_ROWS: TypeAdapter[list[RecallInstance]] = TypeAdapter(RecallBody.model_fields["instances"].rebuild_annotation())
+
+
+def parse_v1(raw: bytes) -> list[RecallInstance]:
+    """Parse a v1 body.
+
+    Raises:
+        RequestError: It is malformed; the message names the field, the value and what was expected.
+    """
+    try:
+        return RecallBody.model_validate(load_json(raw)).instances
+    except ValidationError as error:
+        raise refuse(error) from None
+
+
+def parse_v2(raw: bytes) -> tuple[list[RecallInstance], str]:
+    """Parse a v2 body: one input a field, `context`, `profile`, `history` and `filter` as JSON texts. Also its id.
+
+    Raises:
+        RequestError: It is malformed; the message names the field, the value and what was expected.
+    """
+    try:
+        body = V2Body.model_validate(load_json(raw))
+    except ValidationError as error:
+        raise refuse(error) from None
+    try:
+        return _ROWS.validate_python(rows_of(body, _STRUCTURED)), body.id or ""
+    except ValidationError as error:
+        raise refuse(error, ("inputs",)) from None
+
+
+def render_v1(predictions: Sequence[Prediction]) -> bytes:
+    """A v1 answer."""
+    return orjson.dumps({"predictions": predictions})
+
+
+def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
+    """A v2 answer."""
+    items = [item for prediction in predictions for item in prediction["items"]]
+    ids = [item["item_id"] for item in items]
+    outputs = [
+        _output("item_id", "BYTES" if ids and isinstance(ids[0], str) else "INT64", ids),
+        _output("score", "FP32", [item["score"] for item in items]),
+        _output("count", "INT32", [len(prediction["items"]) for prediction in predictions]),
+        _output("generation", "BYTES", [prediction["generation"] for prediction in predictions]),
+        _output("arm", "BYTES", [prediction["arm"] for prediction in predictions]),
+        _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
+    ]
+    return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
+
+
+def _output(name: str, datatype: str, data: list[Any]) -> Output:
+    return {"name": name, "datatype": datatype, "shape": [len(data)], "data": data}

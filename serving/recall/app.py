@@ -1,0 +1,147 @@
+"""The HTTP application: KServe's endpoints for health and metadata, typed ones for recall, metrics, an OpenAPI page."""
+
+from __future__ import annotations
+
+import logging
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
+from kserve.protocol.dataplane import DataPlane
+from kserve.protocol.rest.v1_endpoints import V1Endpoints
+from kserve.protocol.rest.v2_endpoints import V2Endpoints
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
+from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
+from serving.recall.metrics import REQUESTS
+from serving.recall.openapi import REFUSALS, describe, takes
+from serving.recall.service import Recall
+from serving.wire import V2Body
+
+MAX_BODY_BYTES = 1 << 20
+_JSON = "application/json"
+_RETRY = {"Retry-After": "1"}
+_V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
+_V2_EXAMPLE = {
+    "inputs": [
+        {"name": "user_id", "datatype": "INT64", "shape": [1], "data": [5]},
+        {"name": "k", "datatype": "INT32", "shape": [1], "data": [10]},
+    ]
+}
+logger = logging.getLogger(__name__)
+
+
+class TooLargeError(RequestError):
+    """A body is longer than `MAX_BODY_BYTES`."""
+
+
+def build_app(recall: Recall, dataplane: DataPlane) -> FastAPI:
+    """The application that answers by `recall`; `dataplane` says whether its model is ready."""
+    app = FastAPIOffline(
+        title="Pagoda recall",
+        version=version("pagoda"),
+        description="A user's items: profile and recent behaviour → user tower → item vectors.",
+        redoc_url=None,
+    )
+    _add_recall(app, recall)
+    _add_kserve(app, dataplane)
+    _add_errors(app)
+    app.openapi_schema = describe(app)
+    return app
+
+
+def _add_recall(app: FastAPI, recall: Recall) -> None:
+    async def predict(request: Request) -> Response:
+        """Items for users (KServe v1)."""
+        predictions = await recall.answer(parse_v1(await _body(request)))
+        REQUESTS.labels("v1", "ok").inc()
+        return Response(render_v1(predictions), media_type=_JSON)
+
+    async def infer(request: Request) -> Response:
+        """Items for users (KServe v2)."""
+        asked, request_id = parse_v2(await _body(request))
+        predictions = await recall.answer(asked)
+        REQUESTS.labels("v2", "ok").inc()
+        return Response(render_v2(predictions, request_id), media_type=_JSON)
+
+    for path, route, body, answer, example in (
+        (f"/v1/models/{MODEL}:predict", predict, RecallBody, RecallAnswer, _V1_EXAMPLE),
+        (f"/v2/models/{MODEL}/infer", infer, V2Body, V2Answer, _V2_EXAMPLE),
+    ):
+        app.add_api_route(
+            path,
+            route,
+            methods=["POST"],
+            tags=["recall"],
+            response_class=Response,
+            responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
+            openapi_extra=takes(body, example),
+        )
+
+
+def _add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
+    """KServe's read-only endpoints. Those that load and unload models are left out: anybody could switch recall off."""
+    v1, v2 = V1Endpoints(dataplane), V2Endpoints(dataplane)
+    for path, route in (
+        ("/", dataplane.live),
+        ("/v1/models", v1.models),
+        ("/v1/models/{model_name}", v1.model_ready),
+        ("/v2", v2.metadata),
+        ("/v2/health/live", v2.live),
+        ("/v2/health/ready", v2.ready),
+        ("/v2/models", v2.models),
+        ("/v2/models/{model_name}", v2.model_metadata),
+        ("/v2/models/{model_name}/ready", v2.model_ready),
+        ("/metrics", _metrics),
+    ):
+        app.add_api_route(path, route, methods=["GET"], tags=["KServe"])
+
+
+async def _metrics() -> Response:
+    """Prometheus metrics."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        TooLargeError: It is longer than `MAX_BODY_BYTES`.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise TooLargeError(f"body: longer than {MAX_BODY_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _add_errors(app: FastAPI) -> None:
+    async def refuse(request: Request, error: Exception) -> Response:
+        status, outcome = _status(error)
+        if request.method == "POST":
+            REQUESTS.labels(request.url.path[1:3], outcome).inc()
+        if status >= 500:  # noqa: PLR2004
+            logger.log(logging.WARNING if status == 503 else logging.ERROR, "%s", error)  # noqa: PLR2004
+        return JSONResponse({"error": str(error)}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
+
+    for kind in (PagodaError, ModelNotFound, ModelNotReady, ServerNotReady):
+        app.add_exception_handler(kind, refuse)
+
+
+def _status(error: Exception) -> tuple[int, str]:
+    """HTTP status of an error, and what the request counts as."""
+    match error:
+        case TooLargeError():
+            return 413, "refused"
+        case RequestError():
+            return 400, "refused"
+        case ModelNotFound():
+            return 404, "refused"
+        case UnavailableError() | NotHeldError() | ModelNotReady() | ServerNotReady():
+            return 503, "unavailable"
+    return 500, "failed"

@@ -1,0 +1,76 @@
+"""Item search as recall needs it: asynchronous, eventually consistent, in the collection that a manifest names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+from pymilvus import AsyncMilvusClient, MilvusException
+
+from pagoda.errors import UnavailableError
+from pagoda.index.config import METRIC, CollectionConfig, search_params
+from pagoda.index.fields import ITEM_KEY, VECTOR
+from serving.recall.api import RecalledItem
+
+_EFFORT = CollectionConfig().effort
+
+
+class ItemIndex:
+    """Searches collections. Safe to share between requests."""
+
+    def __init__(self, uri: str, token: str, timeout_seconds: float) -> None:
+        """Make a client of the Milvus at `uri`; it connects at the first search."""
+        self._uri, self._timeout = uri, timeout_seconds
+        self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds)
+        self._kinds: dict[str, str] = {}
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+    async def search(
+        self, collection: str, vector: Sequence[float], k: int, *, expression: str, keys: bool
+    ) -> list[RecalledItem]:
+        """Find the k items of the largest inner product, fewer if fewer pass the filter.
+
+        Args:
+            collection: Physical name.
+            vector: dim numbers of unit length.
+            k: 1 to 1,000.
+            expression: What the items must satisfy, from `Filters`.
+            keys: Give the items' string IDs instead of their hashes.
+
+        Raises:
+            UnavailableError: Milvus does not answer in time, or cannot search the collection now.
+        """
+        try:
+            params = search_params(await self._kind(collection), k, _EFFORT)
+            found = await self._client.search(
+                collection,
+                [vector],
+                filter=expression,
+                limit=k,
+                output_fields=[ITEM_KEY] if keys else None,
+                search_params={"metric_type": METRIC, "params": params},
+                anns_field=VECTOR,
+                consistency_level="Eventually",
+                timeout=self._timeout,
+            )
+        except (MilvusException, grpc.RpcError) as error:
+            raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}") from error
+        return _items(found[0], keys)
+
+    async def _kind(self, collection: str) -> str:
+        """The index's type, which says what its search parameters are. A collection's never changes."""
+        if collection not in self._kinds:
+            state = await self._client.describe_index(collection, VECTOR, timeout=self._timeout)
+            if state is None:
+                raise UnavailableError(f"collection {collection!r} at {self._uri} has no index yet")
+            self._kinds[collection] = str(state["index_type"])
+        return self._kinds[collection]
+
+
+def _items(hits: Any, keys: bool) -> list[RecalledItem]:
+    ids = [hit["entity"][ITEM_KEY] for hit in hits] if keys else hits.ids
+    return [{"item_id": item, "score": score} for item, score in zip(ids, hits.distances, strict=True)]

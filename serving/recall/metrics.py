@@ -1,0 +1,41 @@
+"""What the recall service tells Prometheus, by arm, so that arms can be compared."""
+
+from __future__ import annotations
+
+import time
+
+from prometheus_client import Counter, Histogram
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+STAGES = Histogram(
+    "pagoda_recall_stage_seconds", "Time of each stage of a request.", ("arm", "stage"), buckets=_BUCKETS
+)
+REQUESTS = Counter("pagoda_recall_requests", "Requests by how they ended.", ("protocol", "outcome"))
+ANSWERS = Counter("pagoda_recall_answers", "Users answered.", ("arm", "generation"))
+UNKNOWN_USERS = Counter("pagoda_recall_unknown_users", "Users without an ID row of their own.", ("arm", "generation"))
+SHORT_ANSWERS = Counter("pagoda_recall_short_answers", "Answers with too few items.", ("arm", "generation"))
+
+
+class Stopwatch:
+    """Times the stages of one request."""
+
+    def __init__(self, arm: str) -> None:
+        self._arm = arm
+        self._start = self._lap = time.perf_counter()
+        self.milliseconds: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        """End a stage; the next one begins."""
+        now = time.perf_counter()
+        self._record(stage, now - self._lap)
+        self._lap = now
+
+    def stop(self) -> dict[str, float]:
+        """End the request and return the milliseconds of each stage and of all."""
+        self._record("total", time.perf_counter() - self._start)
+        return self.milliseconds
+
+    def _record(self, stage: str, seconds: float) -> None:
+        STAGES.labels(self._arm, stage).observe(seconds)
+        self.milliseconds[stage] = round(seconds * 1000, 3)

@@ -1,0 +1,36 @@
+"""The OpenAPI page of the recall service: bodies are parsed by hand for speed, and described as if they were not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from serving.recall.api import RecallBody, RecallInstance, Refusal
+from serving.wire import V2Body
+
+_REF = "#/components/schemas/{model}"
+_BODIES: tuple[type[BaseModel], ...] = (RecallBody, RecallInstance, V2Body)
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "A field is wrong; the error names it."},
+    413: {"model": Refusal, "description": "The body is too large."},
+    503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
+}
+
+
+def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads `body` itself."""
+    schema = {"$ref": _REF.format(model=body.__name__)}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The page of `app`, with the bodies' schemas."""
+    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
+    page["components"]["schemas"].update(definitions["$defs"])
+    return page

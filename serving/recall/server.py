@@ -1,0 +1,152 @@
+"""The recall service as a KServe model server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import uvicorn
+from kserve import Model, ModelServer
+from kserve.protocol.dataplane import DataPlane
+
+from pagoda.errors import ConfigError, UnavailableError
+from pagoda.registry.log import open_log
+from pagoda.settings import Settings
+from serving.recall.api import MODEL
+from serving.recall.app import build_app
+from serving.recall.generations import Generations, Serving
+from serving.recall.index import ItemIndex
+from serving.recall.service import Parts, Recall, warm_up
+from serving.recall.store import OnlineStore
+from serving.recall.tower import TowerClient
+
+_DRAIN_SECONDS = 10
+_INPUTS = {
+    "user_id": "INT64",
+    "k": "INT32",
+    "exclude_seen": "BOOL",
+    "timestamp": "INT64",
+    **dict.fromkeys(("context", "profile", "history", "filter"), "BYTES"),
+}
+"""The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""
+_OUTPUTS = {
+    "item_id": "INT64",
+    "score": "FP32",
+    "count": "INT32",
+    "known_user": "BOOL",
+    **dict.fromkeys(("generation", "arm"), "BYTES"),
+}
+
+
+class RecallModel(Model):  # type: ignore[misc]
+    """What KServe asks about: ready once a generation answered a real request."""
+
+    def __init__(self, generations: Generations) -> None:
+        super().__init__(MODEL)
+        self._generations = generations
+
+    async def healthy(self) -> bool:
+        return self._generations.ready
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        return [_tensor(*one) for one in _INPUTS.items()]
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        return [_tensor(*one) for one in _OUTPUTS.items()]
+
+
+def _tensor(name: str, datatype: str) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [-1]}
+
+
+class _DataPlane(DataPlane):  # type: ignore[misc]
+    """The server is ready when its model is; KServe's own answer is always yes."""
+
+    async def ready(self) -> bool:
+        return bool(await self.model_ready(MODEL))
+
+
+class RecallServer(ModelServer):  # type: ignore[misc]
+    """KServe's model server with its model registry and endpoints, started our own way.
+
+    `ModelServer.start` listens on every address, gives up when no model is ready yet, writes two log lines a request,
+    and lets anybody unload the model.
+    """
+
+    def __init__(self, recall: Recall, generations: Generations) -> None:
+        super().__init__(enable_grpc=False, enable_latency_logging=False)
+        self.dataplane = _DataPlane(self.registered_models)
+        self.register_model(RecallModel(generations))
+        self.app = build_app(recall, self.dataplane)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Answer requests that come in at `listener` until SIGTERM or SIGINT, then finish those under way."""
+        config = uvicorn.Config(
+            self.app,
+            loop="none",
+            http="httptools",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # uvicorn sends itself the signal again when it has finished; by then there is nothing left to do.
+            signal.signal(number, lambda *_: None)
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
+    """Connect to everything, and follow the release log until the block ends.
+
+    Raises:
+        ConfigError: The settings do not say where a part is.
+    """
+    _require(settings)
+    async with AsyncExitStack() as stack:
+        store = OnlineStore(settings.redis.url)
+        tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
+        index = ItemIndex(settings.milvus.uri, settings.milvus.token, settings.milvus.timeout_seconds)
+        for part in (store, tower, index):
+            stack.push_async_callback(part.close)
+        parts = Parts(store, tower, index)
+
+        async def warm(serving: Serving) -> None:
+            await warm_up(serving, parts)
+
+        generations = Generations(open_log(settings), warm)
+        follower = asyncio.create_task(generations.follow())
+        try:
+            yield Recall(parts, generations), generations
+        finally:
+            follower.cancel()
+            with suppress(asyncio.CancelledError):
+                await follower
+
+
+async def serve(settings: Settings, host: str, port: int) -> None:
+    """Run the recall service at `host:port` until it is told to stop.
+
+    Raises:
+        ConfigError: The settings do not say where a part is.
+        UnavailableError: The port is taken.
+    """
+    try:
+        listener = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
+    with listener:
+        async with running(settings) as (recall, generations):
+            await RecallServer(recall, generations).serve(listener)
+
+
+def _require(settings: Settings) -> None:
+    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
+    if missing := [name for name, value in wanted.items() if not value]:
+        raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")

@@ -1,0 +1,91 @@
+"""The user tower's server as recall sees it: vectors of exactly the generation that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
+
+_CONNECTIONS = 256
+_JSON = {"Content-Type": "application/json"}
+_OK, _BAD_REQUEST = 200, 400
+_NOT_HELD = (404, 409)
+"""409: not the generation. 404: TorchServe itself knows no such full version."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserVector:
+    """A user's vector, `dim` numbers of unit length, and whether the user has an ID row."""
+
+    vector: list[float]
+    known: bool
+
+
+class TowerClient:
+    """Asks the user tower over pooled connections."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        """Make a client of the inference API at `url`. Call it inside the running event loop."""
+        self._url = url.rstrip("/")
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            headers=_JSON,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def vectors(
+        self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
+    ) -> list[UserVector]:
+        """Compute the vectors of `instances`, raw values as the tower's protocol has them.
+
+        Raises:
+            NotHeldError: The server does not hold the generation.
+            RequestError: A raw value is wrong.
+            UnavailableError: The server does not answer in time, or fails.
+            IntegrityError: It answered with another generation, or not as its protocol says.
+        """
+        body = orjson.dumps({"generation": generation, "instances": instances})
+        try:
+            async with self._http.post(f"{self._url}/predictions/pagoda/{full_version}.0", data=body) as answer:
+                status, content = answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error
+        if status != _OK:
+            raise self._refused(status, content)
+        return self._read(content, generation)
+
+    def _read(self, content: bytes, generation: str) -> list[UserVector]:
+        try:
+            predictions = orjson.loads(content)["predictions"]
+            if wrong := [row["generation"] for row in predictions if row["generation"] != generation]:
+                raise IntegrityError(f"user tower at {self._url}: asked for {generation}, answered {wrong[0]}")
+            return [UserVector(row["vector"], row["known"]) for row in predictions]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise IntegrityError(f"user tower at {self._url}: unreadable answer ({error})") from error
+
+    def _refused(self, status: int, content: bytes) -> PagodaError:
+        message = _message(content)
+        if status in _NOT_HELD:
+            return NotHeldError(message)
+        if status == _BAD_REQUEST:
+            return RequestError(message)
+        return UnavailableError(f"user tower at {self._url}: answered {status}: {message}")
+
+
+def _message(content: bytes) -> str:
+    """The reason in an answer of the handler (`error`) or of TorchServe itself (`message`)."""
+    try:
+        reasons = orjson.loads(content)
+        return str(reasons.get("error") or reasons.get("message") or reasons)
+    except (orjson.JSONDecodeError, AttributeError):
+        return content[:200].decode(errors="replace")
