@@ -43,20 +43,21 @@ def simulate(
     new_items: NewItems = 0.1,
 ) -> None:
     """Simulate users whose interests move: write what a platform would have logged, and `world.yaml` with the truth."""
-    from pagoda.data.world import Drift, WorldConfig
+    from pagoda.data.world import make_config
     from pagoda.data.world import simulate as run
 
-    config = WorldConfig(
-        users=users,
-        items=items,
-        days=days,
-        events=events,
-        drift=Drift(drift),
-        seed=seed,
-        start=start.replace(tzinfo=UTC),
-        new_users=new_users,
-        new_items=new_items,
-    )
+    settings = {
+        "users": users,
+        "items": items,
+        "days": days,
+        "events": events,
+        "drift": drift.value,
+        "seed": seed,
+        "start": start.replace(tzinfo=UTC),
+        "new_users": new_users,
+        "new_items": new_items,
+    }
+    config = make_config(settings)
     began = time.perf_counter()
     rows = run(config, path)
     seconds = time.perf_counter() - began

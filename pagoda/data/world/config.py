@@ -5,10 +5,12 @@ They are fixed here, before any result that they lead to; a benchmark chooses am
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -62,7 +64,7 @@ def _motion(strength: float) -> Motion:
     return Motion(
         wander=Shots(0.25 * strength, every_hours=48, half_life_hours=168),
         shift=Shots(1.2 * strength, every_hours=240, half_life_hours=720, chance=0.5),
-        trend=Shots(1.6 * strength, every_hours=8, half_life_hours=4),
+        trend=Shots(1.6 * strength, every_hours=12, half_life_hours=6),
         rhythm=0.3 * strength,
     )
 
@@ -122,6 +124,18 @@ class WorldConfig(BaseModel):
         return MOTIONS[self.drift]
 
 
+def make_config(settings: Mapping[str, Any], where: str = "world") -> WorldConfig:
+    """A world's settings from plain values.
+
+    Raises:
+        ConfigError: A value is out of range; the message names it and `where`.
+    """
+    try:
+        return WorldConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from error
+
+
 def read_config(path: Path) -> WorldConfig:
     """Read `world.yaml` of the dataset folder `path`.
 
@@ -134,10 +148,7 @@ def read_config(path: Path) -> WorldConfig:
         raw = yaml.safe_load(file.read_text())
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); `pagoda simulate` makes a world") from error
-    try:
-        return WorldConfig.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(explain(error, str(file))) from error
+    return make_config(raw, str(file))
 
 
 def write_config(config: WorldConfig, path: Path) -> None:

@@ -15,7 +15,7 @@ Int = NDArray[np.int64]
 _ITEM_SPREAD = 0.6
 _USER_SPREAD = 0.4
 _TASTES = (0.6, 0.3, 0.1)
-_ZIPF = 0.9
+_ZIPF = 0.6
 _PEAKS = ((0.2, 8.0), (0.2, 12.5), (0.6, 20.0))
 """Weight and hour of the times of day around which people come."""
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pagoda.data.world.config import WorldConfig
 from pagoda.data.world.population import Float, Int, Items
 
-_POPULAR = 0.3
+_POPULAR = 0.1
 """Share of candidates taken by popularity alone."""
 _FOCUS = 5.0
 """How closely the other candidates' topics follow the user's interest."""

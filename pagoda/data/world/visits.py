@@ -11,7 +11,7 @@ from pagoda.data.layout import DAY_US
 from pagoda.data.world.config import HOUR_US, WorldConfig
 from pagoda.data.world.population import Int, Stream, Users, generator
 
-_REQUESTS_A_SESSION = 8
+_REQUESTS_A_SESSION = 6
 _BETWEEN_REQUESTS_US = 420_000_000
 """Mean time between the requests of a session: seven minutes."""
 _AT_ANY_HOUR = 0.25

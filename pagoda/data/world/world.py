@@ -20,7 +20,7 @@ from pagoda.errors import DataError
 
 _BIAS = -4.5
 _SLOPE = 6.0
-_APPEAL = 0.5
+_APPEAL = 0.3
 """Click probability: the logistic function of bias + slope · cosine(interest, item) + appeal · appeal of the item."""
 _BLOCK = 1024
 _PILOT = 4096
