@@ -86,7 +86,10 @@ def answer(
         rows=rows,
         available=available,
         repeats=len(asked) - len(rows),
-        ranks={name: rank(scorer, targets, seen, shown_at) for name, scorer in scorers.items()},
+        # What a random order shows is a matter of arithmetic, see `random_coverage`.
+        ranks={
+            name: rank(scorer, targets, seen, () if name == "random" else shown_at) for name, scorer in scorers.items()
+        },
         clicks=walk.clicks,
         targets=targets,
         seen=seen,

@@ -18,7 +18,7 @@ from pagoda.errors import IntegrityError
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
-_BLOCK_BYTES = 1 << 27
+_BLOCK_BYTES = 1 << 25
 
 
 class Scorer(Protocol):
@@ -100,7 +100,7 @@ def rank(scorer: Scorer, targets: Int64Array, seen: Pairs, shown_at: Sequence[in
         seen: Items left out; never a row's own target.
         shown_at: Values of k for which to note what is shown.
 
-    Memory follows a block of rows times the items, 128 MB, not the number of rows.
+    Memory follows a block of rows times the items, 32 MB or one row, not the number of rows.
     """
     above, tied = np.empty_like(targets), np.empty_like(targets)
     shown = {k: np.zeros(scorer.items, np.bool_) for k in shown_at}
@@ -122,5 +122,7 @@ def _note_shown(scores: Float32Array, shown: dict[int, NDArray[np.bool_]]) -> No
         return
     # torch's selection is ten times as fast as numpy's, which would cost more than the scores themselves.
     values, best = torch.topk(torch.from_numpy(scores), min(max(shown), scores.shape[1]), dim=1)
+    # Where fewer are left than asked for, masked ones fill up: show the row's first again instead.
+    places = torch.where(values > -torch.inf, best, best[:, :1]).numpy()
     for k, items in shown.items():
-        items[best[:, :k][values[:, :k] > -torch.inf].numpy()] = True
+        items[places[:, :k].ravel()] = True

@@ -63,8 +63,10 @@ class Walk:
     def seen(self) -> Pairs:
         """Items that each row's user had strictly earlier, each once."""
         rows, items = self._seen.seen(self._rows.users, self._rows.times_us)
-        pairs = np.unique(rows * len(self.catalogue) + np.searchsorted(self.catalogue, items))
-        return Pairs(*np.divmod(pairs, len(self.catalogue)))
+        # Not `np.unique`, whose hashing takes ten times as long as sorting what is nearly sorted.
+        pairs = np.sort(rows * len(self.catalogue) + np.searchsorted(self.catalogue, items))
+        distinct = pairs[np.diff(pairs, prepend=-1) > 0]
+        return Pairs(*np.divmod(distinct, len(self.catalogue)))
 
     def _past(self) -> None:
         span = self._dataset.span()
