@@ -23,9 +23,10 @@ def build_index(
         metrics: Rows, recall against exact search, seconds.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    report = FullUpdate.of(load_settings(), window.metadata).build_index()
+    report = full_steps.build_index(FullUpdate.of(load_settings(), window.metadata))
     collection.metadata.update({"collection": report.name})
     metrics.log_metric("rows", report.rows)
     metrics.log_metric("ann_recall_at_100", report.recall_at_100)

@@ -15,9 +15,9 @@ def evaluate(window: Input[Dataset], model: Input[Model], metrics: Output[Metric
         metrics: Recall, NDCG and coverage.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    update = FullUpdate.of(load_settings(), window.metadata)
-    metrics.uri = update.evaluate().as_uri()
-    for name, value in update.metrics().items():
+    report = full_steps.evaluate(FullUpdate.of(load_settings(), window.metadata))
+    for name, value in report.summary().items() if report else ():
         metrics.log_metric(name, value)

@@ -15,6 +15,7 @@ def export_vectors(window: Input[Dataset], version: Input[Model], vectors: Outpu
         vectors: item_vectors.parquet.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    vectors.uri = FullUpdate.of(load_settings(), window.metadata).export_vectors().as_uri()
+    vectors.uri = full_steps.export_vectors(FullUpdate.of(load_settings(), window.metadata)).as_uri()

@@ -15,8 +15,8 @@ def package_tower(window: Input[Dataset], version: Input[Model], archive: Output
         archive: The model archive.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
+    from pagoda.updates.full import FullUpdate
     from serving.tower.archive import package
 
-    from pagoda.updates.full import FullUpdate
-
-    archive.uri = FullUpdate.of(load_settings(), window.metadata).package_tower(package).as_uri()
+    archive.uri = full_steps.package_tower(FullUpdate.of(load_settings(), window.metadata), package).as_uri()

@@ -21,8 +21,9 @@ def publish(
         The generation's id.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    manifest = FullUpdate.of(load_settings(), window.metadata).publish()
+    manifest = full_steps.publish(FullUpdate.of(load_settings(), window.metadata))
     generation.metadata.update({"generation": manifest.id, "collection": manifest.collection})
     return str(manifest.id)

@@ -19,9 +19,10 @@ def register(window: Input[Dataset], model: Input[Model], metrics: Input[Metrics
         The version's number.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    record = FullUpdate.of(load_settings(), window.metadata).register()
+    record = full_steps.register(FullUpdate.of(load_settings(), window.metadata))
     version.uri = record.uri
     version.metadata.update({"version": str(record.version), "key": record.key})
     return int(record.version)

@@ -15,6 +15,7 @@ def train(window: Input[Dataset], config: str, model: Output[Model]) -> None:
         model: The files of the version.
     """
     from pagoda.settings import load_settings
+    from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    model.uri = FullUpdate.of(load_settings(), window.metadata).train(config).as_uri()
+    model.uri = full_steps.train(FullUpdate.of(load_settings(), window.metadata), config).as_uri()

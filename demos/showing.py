@@ -1,0 +1,96 @@
+"""What a person sees at the end of the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from demos.outcome import Outcome
+from pagoda.data.dataset import Dataset
+from pagoda.evaluation.rendering import as_tables
+from pagoda.standalone.status import Health, ServiceStatus
+
+_RECENT = 5
+
+
+def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
+    """A report for `Platform.up` that prints each service once, when it is healthy."""
+    shown: set[str] = set()
+
+    def report(statuses: Sequence[ServiceStatus]) -> None:
+        for status in statuses:
+            if status.health in (Health.HEALTHY, Health.NOT_READY) and status.name not in shown:
+                shown.add(status.name)
+                console.print(f"  [green]✓[/] {status.name:<12} {status.url or ''}", highlight=False)
+
+    return report
+
+
+def outcome(found: Outcome, console: Console) -> None:
+    """Print evaluation, answers, manifest, times and addresses."""
+    console.rule("[bold]What came out", align="left", style="dim")
+    console.print(as_tables(found.evaluation))
+    console.print(_answers(found))
+    console.print(_manifest(found))
+    console.print(found.stages.table())
+    console.print(_figures(found), highlight=False)
+
+
+def _answers(found: Outcome) -> Table:
+    titles = _titles(found.dataset)
+    table = Table("user", "watched last (newest first)", "recalled", title="Recall for three users", show_lines=True)
+    for answer in found.answers:
+        recent = _recent(found.dataset, answer["user_id"])
+        items = [f"{item['score']:.3f}  {titles[item['item_id']]}" for item in answer["items"]]
+        table.add_row(str(answer["user_id"]), "\n".join(titles[item] for item in recent), "\n".join(items))
+    return table
+
+
+def _titles(dataset: Dataset) -> dict[int, str]:
+    items = dataset.items()
+    return dict(zip(items["item_id"].to_pylist(), items[dataset.spec.title].to_pylist(), strict=True))
+
+
+def _recent(dataset: Dataset, user: int) -> list[int]:
+    items: list[Any] = []
+    for batch in dataset.batches(events=dataset.spec.history_events, columns=["user_id", "item_id"]):
+        items.extend(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == np.int64(user)])
+    return [int(item) for item in items[: -_RECENT - 1 : -1]]
+
+
+def _manifest(found: Outcome) -> Panel:
+    manifest = found.generation
+    lines = {
+        "id": manifest.id,
+        "full version": manifest.full_version,
+        "segments": len(manifest.segments),
+        "collection": manifest.collection,
+        "items": f"{manifest.item_count:,} × {manifest.dim}, {manifest.metric}",
+        "learned": f"{manifest.window.start:%Y-%m-%d %H:%M} to {manifest.window.end:%Y-%m-%d %H:%M}",
+        "tower": f"{manifest.tower.uri.rsplit('/', 1)[-1]}  {manifest.tower.checksum}",
+        "ID tables": manifest.base.checksum,
+        "item vectors": manifest.item_vectors.checksum,
+        "created": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
+    }
+    text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
+    return Panel(text, title=f"Generation {manifest.id}", expand=False)
+
+
+def _figures(found: Outcome) -> str:
+    latency, settings = found.latency, found.settings
+    lift = found.evaluation.lift["recall@50"]
+    return "\n".join(
+        [
+            f"Recall@50 over popularity's: {lift.value:.2f} × (95 % interval {lift.low:.2f} to {lift.high:.2f})",
+            f"ANN recall@100 against exact search: {found.index.recall_at_100:.4f}",
+            f"Recall end to end, one connection, {latency['requests']} requests: "
+            f"p50 {latency['p50']} ms, p99 {latency['p99']} ms",
+            f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs",
+            "Everything is in build/demo/report.json; `make demo KEEP=1` leaves the platform up.",
+        ]
+    )

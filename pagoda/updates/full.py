@@ -1,0 +1,125 @@
+"""The steps of a full update, each keyed by window and parent version and safe to kill and run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.errors import ConfigError, ConflictError, DataError
+from pagoda.registry.log import ReleaseLog
+from pagoda.registry.versions import VersionRecord, full_key
+from pagoda.settings import Settings
+from pagoda.storage import build_folder
+
+
+@dataclass(frozen=True)
+class FullUpdate:
+    """One full update: this dataset, this window, from this parent.
+
+    A step that is done already returns what it made; so the whole update can be run again after a crash.
+    """
+
+    settings: Settings
+    dataset: Path
+    window: Window
+    parent: int | None
+
+    @classmethod
+    def resolve(cls, settings: Settings, dataset: str, window_end: str) -> FullUpdate:
+        """The update from the champion's window end to `window_end` (empty: to the last interaction).
+
+        When the champion ends there already, it is the champion's own update, all of whose steps are done.
+
+        Raises:
+            DataError: There is nothing after the champion's window.
+            ConfigError: `window_end` is no moment with a zone.
+        """
+        data = Dataset.open(Path(dataset))
+        span = data.span()
+        end = _moment(window_end) if window_end else span.end
+        state = ReleaseLog(settings.log_url).state()
+        if state.champion is None:
+            return cls(settings, data.path, Window(start=span.start, end=end), None)
+        champion = state.versions[state.champion]
+        if champion.window.end == end:
+            return cls(settings, data.path, champion.window, champion.parent)
+        if champion.window.end > end:
+            raise DataError(
+                f"nothing to learn: version {champion.version} has learned up to {champion.window.end.isoformat()}, "
+                f"and the window would end at {end.isoformat()}"
+            )
+        window = Window(start=champion.window.end, end=end)
+        data.require(window, events=data.spec.positives)
+        return cls(settings, data.path, window, champion.version)
+
+    @classmethod
+    def of(cls, settings: Settings, description: Mapping[str, Any]) -> FullUpdate:
+        """The update that `describe` described, in another process."""
+        window = Window(start=description["start"], end=description["end"])
+        parent = int(description["parent"]) or None
+        return cls(settings, Path(description["dataset"]), window, parent)
+
+    def describe(self) -> dict[str, str]:
+        """What another process needs to go on, as strings that any artifact's metadata can hold."""
+        return {
+            "dataset": str(self.dataset.resolve()),
+            "start": self.window.start.isoformat(),
+            "end": self.window.end.isoformat(),
+            "parent": str(self.parent or 0),
+            "key": self.key,
+        }
+
+    @property
+    def key(self) -> str:
+        """What makes two runs the same update."""
+        return full_key(self.window, self.parent)
+
+    @property
+    def folder(self) -> Path:
+        """Where the steps put what they make."""
+        return Path(self.settings.artifacts_url) / self.key.replace(":", "/")
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The opened dataset."""
+        return Dataset.open(self.dataset)
+
+    def version(self) -> VersionRecord:
+        """The registered version.
+
+        Raises:
+            ConflictError: The update is not registered yet.
+        """
+        record = ReleaseLog(self.settings.log_url).state().by_key(self.key)
+        if record is None:
+            raise ConflictError(f"{self.key} is not registered yet; run its register step first")
+        return record
+
+    def step(self, name: str, make: Callable[[Path], None]) -> Path:
+        """The folder that `make` fills, made at most once."""
+        folder = self.folder / name
+        if not folder.exists():
+            try:
+                with build_folder(folder) as aside:
+                    make(aside)
+            except ConflictError:
+                # Another run of the same update finished this step first; both made the same thing.
+                if not folder.exists():
+                    raise
+        return folder
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"window_end {text!r} is no ISO 8601 moment, like 1998-03-24T00:00:00+00:00") from error
+    if moment.tzinfo is None:
+        raise ConfigError(f"window_end {text!r} has no zone; write {text}+00:00 for UTC")
+    return moment

@@ -1,0 +1,172 @@
+"""What each step of a full update does; the pipeline's components call these, one each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.data.window import Window, to_us
+from pagoda.errors import GateError
+from pagoda.evaluation.evaluate import evaluate as evaluate_towers
+from pagoda.evaluation.report import Report
+from pagoda.index.build import IndexReport, build_collection
+from pagoda.index.collection import Collections
+from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.generations import create_generation
+from pagoda.registry.log import open_log
+from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.registry.open import open_registry
+from pagoda.registry.publish import publish as publish_generation
+from pagoda.registry.versions import VersionDraft, VersionRecord
+from pagoda.storage import checksum_file
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import parse_config
+from pagoda.training.full import full_update
+from pagoda.training.inputs import no_histories
+from pagoda.training.version import OpenVersion
+from pagoda.updates.full import FullUpdate
+from pagoda.updates.serving import serving_checks
+
+MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
+"""Folders of the steps."""
+REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
+_PROBES = 400
+
+Package = Callable[[Path, int, Path], Path]
+"""Writes a version's model archive into a folder: files of the version, its number, the folder."""
+
+
+def train(update: FullUpdate, config: str) -> Path:
+    """Learn the window; returns the version's files. `config` is YAML, empty for the defaults."""
+    folder = update.folder / MODEL
+    if not folder.exists():
+        full_update(update.data, update.window, _parent(update), parse_config(config), folder)
+    return folder
+
+
+def evaluate(update: FullUpdate) -> Report | None:
+    """Measure the version on the positives after its window; None when there are none yet."""
+    span = update.data.span()
+    if span.end <= update.window.end:
+        return None
+    later = Window(start=update.window.end, end=span.end)
+
+    def measure(folder: Path) -> None:
+        report = evaluate_towers(_open(update), update.data, later, version=update.key)
+        (folder / REPORT).write_text(report.model_dump_json(indent=1))
+
+    return Report.model_validate_json((update.step(EVALUATION, measure) / REPORT).read_text())
+
+
+def register(update: FullUpdate) -> VersionRecord:
+    """Register the version, its state and its metrics."""
+    files, report = _files(update), evaluate(update)
+    draft = VersionDraft(
+        key=update.key,
+        update="full",
+        window=update.window,
+        parent=update.parent,
+        metrics=report.summary() if report else {},
+        tags={"data": files.lineage.data_checksum, "code": files.lineage.code_version},
+        folder=files.folder,
+        state_folder=files.state,
+        params=files.config.model_dump(mode="json"),
+    )
+    return open_registry(update.settings).register(draft)
+
+
+def export_vectors(update: FullUpdate) -> Path:
+    """Compute all item vectors; returns the Parquet file."""
+
+    def export(folder: Path) -> None:
+        files, items = _files(update), update.data.items()
+        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
+            writer.write(items, _open(update).item_vectors())
+
+    return update.step(VECTORS, export) / VECTORS_FILE
+
+
+def build_index(update: FullUpdate) -> IndexReport:
+    """Build the collection and prove it searchable."""
+    version, vectors = update.version(), export_vectors(update)
+    name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
+    milvus = update.settings.milvus
+    collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+    state = open_log(update.settings).state()
+    serving = {state.generations[id_].collection for id_ in state.arms.serving}
+    report = build_collection(collections, name, vectors, update.data.spec, queries=_queries(update), in_use=serving)
+    update.step(INDEX, lambda folder: _write(folder / REPORT, report))
+    return index_report(update)
+
+
+def index_report(update: FullUpdate) -> IndexReport:
+    """What was measured when the collection was built."""
+    return IndexReport.model_validate_json((update.folder / INDEX / REPORT).read_text())
+
+
+def package_tower(update: FullUpdate, package: Package) -> Path:
+    """Package the user tower; returns the archive."""
+    version = update.version().version
+
+    def make(folder: Path) -> None:
+        package(_files(update).folder, version, folder)
+
+    return next(update.step(TOWER, make).glob("*.mar"))
+
+
+def publish(update: FullUpdate) -> Manifest:
+    """Offer tower, tables and collection as one generation, wait until they are held, and release it."""
+    log, version = open_log(update.settings), update.version()
+    index = index_report(update)
+    archive, vectors = next((update.folder / TOWER).glob("*.mar")), update.folder / VECTORS / VECTORS_FILE
+    if index.checksum != checksum_file(vectors):
+        raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
+    manifest = create_generation(
+        log,
+        version.version,
+        tower=Artifact(uri=archive.as_uri(), checksum=checksum_file(archive)),
+        item_vectors=Artifact(uri=vectors.as_uri(), checksum=index.checksum),
+        collection=index.name,
+        dim=index.dim,
+        item_count=index.rows,
+        spec=update.data.spec,
+        metric=index.metric,
+    )
+    publish_generation(log, manifest.id, "stable", checks=serving_checks(update.settings))
+    return manifest
+
+
+def _files(update: FullUpdate) -> FullVersionFiles:
+    folder = update.folder / MODEL
+    return FullVersionFiles(folder / "version", folder / "state")
+
+
+def _open(update: FullUpdate) -> OpenVersion:
+    return OpenVersion(_files(update), update.data)
+
+
+def _parent(update: FullUpdate) -> FullVersionFiles | None:
+    if update.parent is None:
+        return None
+    registry, folder = open_registry(update.settings), update.folder / PARENT
+    return FullVersionFiles(
+        registry.fetch(update.parent, folder / "version"), registry.fetch_state(update.parent, folder / "state")
+    )
+
+
+def _queries(update: FullUpdate) -> NDArray[np.float32]:
+    """Vectors of real users as of the window's end, for the probe."""
+    files = _files(update)
+    users = np.asarray(files.users.ids)
+    users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
+    moments = np.full(len(users), to_us(update.window.end), np.int64)
+    state = files.history()
+    histories = state.read(users, moments) if state else no_histories(len(users))
+    return _open(update).user_vectors(users, moments, histories)
+
+
+def _write(path: Path, report: IndexReport) -> None:
+    path.write_text(report.model_dump_json(indent=1))
