@@ -47,7 +47,7 @@ class Walk:
         self._dataset, self._window, self._rows, self._towers = dataset, window, rows, towers
         history = dataset.spec.history
         self._users = np.unique(rows.users)
-        self._history = HistoryState(history.length if history else 1)
+        self._history = HistoryState(history.length) if history else None
         self._seen = SeenState(self._users)
         self.catalogue: Int64Array = dataset.items().column("item_id").to_numpy()
         """int64 [items]: all items, ascending."""
@@ -56,7 +56,7 @@ class Walk:
         self.vectors: dict[str, Float32Array] = {}
         """User vectors float32 [rows, dim]: `live`, and with a history also `frozen` at the window's start."""
         self._past()
-        if history:
+        if self._history is not None:
             self.vectors["frozen"] = self._vectors(self._history.read(rows.users, rows.times_us))
         self._present()
 
@@ -77,7 +77,8 @@ class Walk:
             self.clicks += np.bincount(places, minlength=len(self.catalogue))
             ours = batch.where(np.isin(batch.users, self._users))
             self._seen.push(*ours.where(ours.positive)[:3])
-            self._history.push(*ours.where(ours.enters)[:3])
+            if self._history is not None:
+                self._history.push(*ours.where(ours.enters)[:3])
 
     def _present(self) -> None:
         done = asked = 0
@@ -90,11 +91,18 @@ class Walk:
             mine = np.isin(batch.users, self._users)
             ours = batch.where(mine)
             self._seen.push(*ours.where(ours.positive)[:3])
-            histories = self._history.advance(*ours[:3], enters=ours.enters).take(np.flatnonzero(wanted[mine]))
+            histories = self._advance(ours).take(np.flatnonzero(wanted[mine]))
             if len(histories):
                 live.append(self._vectors(histories, asked))
                 asked += len(histories)
         self.vectors["live"] = np.concatenate(live)
+
+    def _advance(self, batch: _Batch) -> Histories:
+        """Each row's history as of its own moment; of length 0 where the dataset declares none."""
+        if self._history is not None:
+            return self._history.advance(*batch[:3], enters=batch.enters)
+        empty, zeros = np.empty(0, np.int64), np.zeros(len(batch.users), np.int64)
+        return Histories(0, empty, empty, zeros, zeros)
 
     def _vectors(self, histories: Histories, first: int = 0) -> Float32Array:
         """User vectors of the rows from `first` on, as many as there are histories."""

@@ -62,7 +62,9 @@ class NotingTowers:
             past = padded.items[row][padded.mask[row]].tolist()
             assert (padded.times_us[row][padded.mask[row]] < moment).all()
             self.asked.append((int(user), int(moment) // HOUR, past, list(raw[row].values())))
-        last = np.where(padded.mask[:, -1], padded.items[:, -1] - 100, 0)
+        last = np.zeros(len(user_ids), np.int64)
+        if histories.length:
+            last = np.where(padded.mask[:, -1], padded.items[:, -1] - 100, 0)
         return np.eye(self.items, dtype=np.float32)[last]
 
     def knows(self, user_ids: np.ndarray) -> np.ndarray:
