@@ -39,9 +39,9 @@ class IdType(StrEnum):
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="New dataset folder; an existing one is not overwritten.")]
 Interactions = Annotated[Path, typer.Option(help="File or folder of interactions.")]
-Users = Annotated[Path | None, typer.Option(help="File or folder of users [those of the interactions].")]
-Items = Annotated[Path | None, typer.Option(help="File or folder of items [those of the interactions].")]
-Features = Annotated[Path | None, typer.Option(help="features.yaml [none: IDs only, other columns are left out].")]
+Users = Annotated[Path | None, typer.Option(help="File or folder of users; default: those of the interactions.")]
+Items = Annotated[Path | None, typer.Option(help="File or folder of items; default: those of the interactions.")]
+Features = Annotated[Path | None, typer.Option(help="features.yaml; without: IDs only, other columns are left out.")]
 UserColumn = Annotated[str, typer.Option(help="Column with the user's ID.")]
 ItemColumn = Annotated[str, typer.Option(help="Column with the item's ID.")]
 EventColumn = Annotated[str, typer.Option(help="Column with the event.")]
@@ -52,7 +52,9 @@ Drop = Annotated[list[str] | None, typer.Option(help="Column to leave out; repea
 Timestamps = Annotated[Times, typer.Option(help="ISO with a zone, or time since 1970 in UTC.")]
 Zone = Annotated[str | None, typer.Option(help="Zone of timestamps that carry none, such as Europe/Berlin.")]
 Event = Annotated[str, typer.Option(help="Event of interactions without an event column.")]
-IdTypeOption = Annotated[IdType | None, typer.Option("--id-type", help="Without --features [what the IDs look like].")]
+IdTypeOption = Annotated[
+    IdType | None, typer.Option("--id-type", help="Without --features; default: what the IDs look like.")
+]
 Delimiter = Annotated[str, typer.Option(help="CSV: between columns; 'tab' for a tab.")]
 ListSeparator = Annotated[str, typer.Option(help="Between the values of a multi-valued feature or vector in text.")]
 

@@ -8,6 +8,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 import pagoda.cli
 from pagoda.errors import PagodaError
@@ -32,5 +33,7 @@ def main() -> None:
     try:
         app()
     except PagodaError as error:
-        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]: {error}", highlight=False, markup=True)
+        # Unwrapped, so that a path or a value in the message stays whole, and escaped, since it may hold brackets.
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
         sys.exit(1)

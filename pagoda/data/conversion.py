@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +32,16 @@ class TimeUnit(StrEnum):
 _MICROSECONDS = {TimeUnit.SECONDS: 1_000_000, TimeUnit.MILLISECONDS: 1_000, TimeUnit.MICROSECONDS: 1}
 
 
+class Place(NamedTuple):
+    """Where raw values come from."""
+
+    file: str
+    column: str
+    """Its name in the file."""
+    first_row: int
+    """Row number of the first value, counted from 1."""
+
+
 @dataclass(frozen=True)
 class Conversion:
     """How raw values are to be understood."""
@@ -45,8 +56,8 @@ class Conversion:
         if self.zone is not None and self.zone not in zoneinfo.available_timezones():
             raise ConfigError(f"zone {self.zone!r} is unknown; a zone is called UTC or Europe/Berlin, say")
 
-    def column(self, raw: pa.Array, field: pa.Field, file: str, first_row: int) -> pa.Array:
-        """`raw` as the type of `field`.
+    def column(self, raw: pa.Array, field: pa.Field, place: Place) -> pa.Array:
+        """`raw`, which lies at `place`, as the type of `field`.
 
         Raises:
             DataError: A value does not fit; the message names file, column, row and value.
@@ -57,7 +68,7 @@ class Conversion:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             row = _first_bad(raw, cast)
             kind, message = self._explain(field, raw.type, raw[row])
-            problem = Problem(kind, file, message, field.name, first_row + row, shown(raw[row].as_py()))
+            problem = Problem(kind, place.file, message, place.column, place.first_row + row, shown(raw[row].as_py()))
             raise DataError(str(problem)) from error
 
     def _cast(self, given: pa.DataType, wanted: pa.DataType) -> Cast:

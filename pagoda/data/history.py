@@ -48,6 +48,10 @@ class Histories:
         """The histories of some rows."""
         return replace(self, starts=self.starts[rows], ends=self.ends[rows])
 
+    def last(self, length: int) -> Histories:
+        """The histories cut to their last `length` events."""
+        return replace(self, length=length, starts=np.maximum(self.starts, self.ends - length))
+
     def padded(self) -> Padded:
         """The histories as arrays [n, length]."""
         place = self.ends[:, None] + np.arange(-self.length, 0)

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.data.building import new_dataset
-from pagoda.data.conversion import Conversion
+from pagoda.data.conversion import Conversion, Place
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.ledger import IdLedger
 from pagoda.data.mapping import ColumnNames, guess_id_type
@@ -171,7 +171,8 @@ class _Running:
         return ids
 
     def _ledger(self, column: str, *, distinct: bool) -> IdLedger:
-        return IdLedger(column, self._spill, distinct=distinct, budget_bytes=self._job.budget_bytes)
+        name = self._job.names.renamed.get(column, column)
+        return IdLedger(name, self._spill, distinct=distinct, budget_bytes=self._job.budget_bytes)
 
     def _read(self, table: Table, source: Path) -> Iterator[Rows]:
         """Converted and checked batches of all files of `source`."""
@@ -180,7 +181,7 @@ class _Running:
             first_row = 1
             for raw in self._job.reader.batches(path, list(used.values())):
                 batch = self._convert(raw, table, used, path, first_row)
-                rows = Rows(batch, str(path), first_row, _SINK)
+                rows = Rows(batch, str(path), first_row, _SINK, used)
                 check_values(rows, self._spec, table)
                 yield rows
                 first_row += raw.num_rows
@@ -201,11 +202,11 @@ class _Running:
         self, raw: pa.RecordBatch, table: Table, used: dict[str, str], path: Path, first_row: int
     ) -> pa.RecordBatch:
         schema = schema_of(self._spec, table)
-        convert = self._job.conversion.column
-        arrays = [
-            convert(raw.column(used[wanted.name]), wanted, str(path), first_row)
-            if wanted.name in used
-            else pa.repeat(self._job.default_event, raw.num_rows)
-            for wanted in schema
-        ]
+        arrays = []
+        for wanted in schema:
+            if wanted.name in used:
+                place = Place(str(path), used[wanted.name], first_row)
+                arrays.append(self._job.conversion.column(raw.column(place.column), wanted, place))
+            else:
+                arrays.append(pa.repeat(self._job.default_event, raw.num_rows))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)

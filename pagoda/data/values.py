@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -23,11 +24,19 @@ class Rows:
     first_row: int
     """Row number of the first row in the file, counted from 1."""
     sink: Sink
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Names of columns in the file, where they differ from Pagoda's: messages use the file's."""
 
     def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str) -> None:
         """Report the rows of `column` where `bad` holds."""
         mask = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)
-        add_rows(self.sink, Problem(kind, self.file, message, column), self.first_row, self.batch[column], mask)
+        add_rows(
+            self.sink,
+            Problem(kind, self.file, message, self.names.get(column, column)),
+            self.first_row,
+            self.batch[column],
+            mask,
+        )
 
 
 def check_values(rows: Rows, spec: FeatureSpec, table: Table) -> None:

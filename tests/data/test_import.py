@@ -302,3 +302,10 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     assert "make room" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["log.parquet"]
+
+
+def test_messages_use_the_columns_names_in_the_file(tmp_path: Path) -> None:
+    names = ColumnNames({"user_id": "who", "timestamp": "when"})
+    for row, column in (("x,1,2024-01-01", "when"), (",1,2024-01-01T00:00Z", "who")):
+        with pytest.raises(DataError, match=rf"log.csv, column '{column}', row 1"):
+            import_csv(tmp_path, f"who,item_id,when\n{row}\n", names=names)
