@@ -85,6 +85,7 @@ BY_PATH: dict[str, Schema] = {
     "pipelines.publish": {"enum": ["resources", "job", "none"]},
     "pipelines.kubeflow.host": {"type": "string", "pattern": "^https?://.+"},
     "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},
+    "networkPolicy.dns.extraPeers": _PEERS,
     "networkPolicy.recallCallers": _PEERS,
     "networkPolicy.towerCallers": _PEERS,
     "networkPolicy.mlflowCallers": _PEERS,

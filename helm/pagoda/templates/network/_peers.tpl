@@ -49,7 +49,23 @@ app.kubernetes.io/component: pipelines
 {{- $root := index . 0 -}}
 {{- $v := $root.Values -}}
 {{- range rest . }}
-{{- if eq . "tower" }}
+{{- if eq . "dns" }}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: {{ $v.networkPolicy.dns.namespace }}
+      podSelector:
+        matchLabels:
+          {{- toYaml $v.networkPolicy.dns.podLabels | nindent 10 }}
+    {{- with $v.networkPolicy.dns.extraPeers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- else if eq . "tower" }}
 # The user tower, both arms; in Knative mode by way of the gateway and the activator.
 - to:
     {{- include "pagoda.peers" (list $root "tower") | nindent 4 }}

@@ -1,0 +1,85 @@
+"""Values that would install but not do what was asked."""
+
+from __future__ import annotations
+
+import pytest
+
+from pagoda.errors import ConfigError
+
+from .charts import with_values
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["tower.autoscaling.metric=rps"], "tower.autoscaling.metric=rps: KServe ignores it"),
+        (["tower.mode=Knative"], "tower.autoscaling.metric=cpu: Knative's autoscaler"),
+        (["tower.mode=Knative", "tower.autoscaling.metric=rps", "tower.nodeSelector.a=b"], "tower.nodeSelector"),
+        (
+            ["tower.minReplicas=5", "tower.autoscaling.enabled=true", "tower.autoscaling.maxReplicas=2"],
+            "tower.minReplicas=5 is above tower.autoscaling.maxReplicas=2",
+        ),
+        (
+            ["recall.autoscaling.enabled=true", "recall.autoscaling.maxReplicas=1"],
+            "recall.autoscaling.minReplicas=3 is above recall.autoscaling.maxReplicas=1",
+        ),
+        (
+            [
+                "recall.autoscaling.enabled=true",
+                "recall.autoscaling.cpuPercent=0",
+                "recall.autoscaling.requestsInFlight=0",
+            ],
+            "recall.autoscaling.requestsInFlight and recall.autoscaling.cpuPercent",
+        ),
+        (["recall.httpRoute.enabled=true"], "recall.httpRoute.parentRefs"),
+        (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
+        (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
+        (
+            ["mlflow.mode=external", "mlflow.uri=http://mlflow", "mlflow.database.existingSecret=a"],
+            "mlflow.database.existingSecret",
+        ),
+        (["redis.mode=external"], "redis.existingSecret: must be set"),
+        (["redis.existingSecret=a"], "redis.existingSecret: is only used"),
+        (["milvus.mode=external"], "milvus.uri: must be set"),
+        (["milvus.uri=http://milvus:19530"], "milvus.uri: is only used"),
+        (["objectStorage.credentials.accessKeyId=a"], "objectStorage.credentials.secretAccessKey"),
+        (
+            [
+                "objectStorage.existingSecret=s",
+                "objectStorage.credentials.accessKeyId=a",
+                "objectStorage.credentials.secretAccessKey=b",
+            ],
+            "objectStorage.existingSecret and objectStorage.credentials.accessKeyId",
+        ),
+        (["pipelines.schedules.fullUpdate.enabled=true"], "pipelines.schedules.fullUpdate.parameters.dataset"),
+        (
+            ["pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.fullUpdate.everyMinutes=5"],
+            "pipelines.schedules.fullUpdate.cron and pipelines.schedules.fullUpdate.everyMinutes",
+        ),
+        (
+            ["pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.fullUpdate.pipeline=weekly"],
+            "pipelines.schedules.fullUpdate.pipeline=weekly",
+        ),
+    ],
+)
+def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match="(?s)" + said.replace(".", r"\.")):
+        with_values(*sets)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        "recall.replica=3",
+        "tower.mode=Raw",
+        "recall.replicas=0",
+        "objectStorage.url=/data",
+        "milvus.image=milvusdb/milvus:latest",
+        "images.recall.digest=sha256:abc",
+        "pipelines.schedules.fullUpdate.every=5",
+        "tower.resources.memory=5Gi",
+    ],
+)
+def test_should_refuse_values_that_the_schema_does_not_know(one: str) -> None:
+    with pytest.raises(ConfigError, match=r"values\.schema\.json|values don't meet|specifications of the schema"):
+        with_values(one)

@@ -1,0 +1,98 @@
+"""The user tower on KServe: what each mode understands, and nothing that it ignores."""
+
+from __future__ import annotations
+
+import pytest
+
+from helm.generate.chart import Resource
+
+from .charts import Chart, in_profile, with_values
+
+DRIVERS = {"storageUri", "name", "canaryTrafficPercent", "canary"}
+KNATIVE_ONLY = {"containerConcurrency", "timeout", "canaryTrafficPercent"}
+STANDARD_ONLY = {"deploymentStrategy"}
+FLAGGED = {
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "securityContext",
+}
+
+
+def _predictor(chart: Chart) -> Resource:
+    predictor: Resource = chart.one("InferenceService", "pagoda-tower")["spec"]["predictor"]
+    return predictor
+
+
+def test_should_leave_traffic_and_versions_to_the_rollout_driver(chart: Chart) -> None:
+    service = chart.one("InferenceService", "pagoda-tower")
+    assert not DRIVERS & {*service["spec"], *_predictor(chart), *_predictor(chart)["model"]}
+
+
+def test_should_set_no_field_that_standard_mode_ignores() -> None:
+    chart = in_profile("production")
+    assert not KNATIVE_ONLY & set(_predictor(chart))
+    annotations = chart.one("InferenceService", "pagoda-tower")["metadata"]["annotations"]
+    assert annotations == {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "hpa",
+    }
+
+
+def test_should_set_no_field_that_knative_mode_ignores_or_refuses() -> None:
+    chart = in_profile("knative")
+    assert not (STANDARD_ONLY | FLAGGED) & set(_predictor(chart))
+    assert _predictor(chart)["scaleMetric"] == "concurrency"
+    annotations = chart.one("InferenceService", "pagoda-tower")["metadata"]["annotations"]
+    assert "serving.kserve.io/autoscalerClass" not in annotations
+    assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
+
+
+def test_should_schedule_in_knative_mode_once_its_feature_flags_are_on() -> None:
+    chart = in_profile("knative", "tower.knative.schedulingFeatures=true", "tower.nodeSelector.disk=ssd")
+    assert _predictor(chart)["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_should_not_ask_kserve_for_scaling_that_is_off() -> None:
+    predictor = _predictor(with_values())
+    assert predictor["minReplicas"] == 1
+    assert not {"maxReplicas", "scaleMetric", "scaleTarget"} & set(predictor)
+
+
+def test_should_serve_from_our_own_runtime(chart: Chart) -> None:
+    runtime = chart.one("ServingRuntime", "pagoda-tower")
+    assert _predictor(chart)["model"]["runtime"] == "pagoda-tower"
+    assert {container["image"].split(":")[0] for container in runtime["spec"]["containers"]} == {"ghcr.io/pagoda/tower"}
+
+
+def test_should_let_only_the_inference_port_out_of_the_pod(chart: Chart) -> None:
+    tower, follower = chart.one("ServingRuntime", "pagoda-tower")["spec"]["containers"]
+    assert [port["containerPort"] for port in tower["ports"]] == [8080]
+    assert "ports" not in follower
+    addresses = [argument for argument in tower["args"] if "://" in argument]
+    assert addresses == ["--inference=http://0.0.0.0:8080"]
+
+
+def test_should_be_ready_only_with_its_generation(chart: Chart) -> None:
+    tower = chart.one("ServingRuntime", "pagoda-tower")["spec"]["containers"][0]
+    assert tower["readinessProbe"]["exec"]["command"] == ["python", "-m", "serving.tower.ready"]
+
+
+def test_should_bring_tables_by_a_follower_to_a_volume_of_the_pod(chart: Chart) -> None:
+    spec = chart.one("ServingRuntime", "pagoda-tower")["spec"]
+    tower, follower = spec["containers"]
+    (tables,) = [volume for volume in spec["volumes"] if volume["name"] == "tables"]
+    assert tables["emptyDir"]["sizeLimit"]
+    assert {"name": "tables", "mountPath": "/tables", "readOnly": True} in tower["volumeMounts"]
+    assert {"name": "tables", "mountPath": "/tables"} in follower["volumeMounts"]
+    for container in (tower, follower):
+        assert {"name": "PAGODA_TOWER__TABLES", "value": "/tables"} in container["env"]
+
+
+@pytest.mark.parametrize("profile", ["production", "knative"])
+def test_should_protect_both_arms_from_a_drain(profile: str) -> None:
+    chart = in_profile(profile)
+    selector = chart.one("PodDisruptionBudget", "pagoda-tower")["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"].items()

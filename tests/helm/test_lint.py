@@ -1,0 +1,55 @@
+"""What Helm itself says, and that what is made of the chart is fresh."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helm.generate import values_schema, values_table
+from helm.generate.chart import CHART, PROFILES, identity, tool
+from pipelines.compile import COMPILED, compile_all
+
+from .charts import Chart
+
+
+@pytest.mark.parametrize("profile", ["defaults", *PROFILES])
+def test_should_lint_strictly(profile: str) -> None:
+    values = [] if profile == "defaults" else ["--values", str(CHART / "profiles" / f"{profile}.yaml")]
+    done = subprocess.run([tool("helm"), "lint", "--strict", str(CHART), *values], capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_should_render_one_resource_of_each_kind_and_name(chart: Chart) -> None:
+    names = [identity(resource) for resource in chart.resources]
+    assert len(names) == len(set(names))
+
+
+def test_should_fit_names_for_the_longest_release_name(chart: Chart) -> None:
+    assert all(len(resource["metadata"]["name"]) <= 63 for resource in chart.resources)
+
+
+def test_should_describe_every_value_in_the_readme() -> None:
+    assert (CHART / "README.md").read_text() == values_table.text(CHART), "run `make charts`"
+
+
+def test_should_have_a_schema_for_every_value() -> None:
+    assert (CHART / "values.schema.json").read_text() == values_schema.text(CHART), "run `make charts`"
+
+
+def test_should_ship_the_pipelines_as_they_are_in_python(tmp_path: Path) -> None:
+    fresh = {path.name: path.read_text() for path in compile_all(tmp_path)}
+    assert fresh == {path.name: path.read_text() for path in COMPILED.glob("*.yaml")}, "run `make charts`"
+
+
+def test_should_package_with_the_pipelines_inside(tmp_path: Path) -> None:
+    subprocess.run(
+        [tool("helm"), "package", str(CHART), "--destination", str(tmp_path)], check=True, capture_output=True
+    )
+    (package,) = tmp_path.glob("*.tgz")
+    listing = subprocess.run(
+        [sys.executable, "-m", "tarfile", "--list", str(package)], check=True, capture_output=True, text=True
+    ).stdout
+    assert "pagoda/files/pipelines/full-update.yaml" in listing

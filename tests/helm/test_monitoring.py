@@ -1,0 +1,85 @@
+"""Alerts and dashboard: valid PromQL, of metrics that somebody exports, each alert explained."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import promql_parser
+import pytest
+
+from helm.generate.chart import CHART, ROOT
+
+from .charts import Chart, in_profile
+
+METRIC = re.compile(r'(Counter|Gauge|Histogram)\(\s*"(pagoda_\w+)"')
+SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_sum", "_count")}
+OTHERS = re.compile(r"up|kube_\w+")
+"""Prometheus' own, and kube-state-metrics'."""
+
+
+@pytest.fixture
+def production() -> Chart:
+    """The profile with alerts."""
+    return in_profile("production")
+
+
+def _rules(chart: Chart) -> list[dict[str, str]]:
+    (rules,) = chart.of("PrometheusRule")
+    return [rule for group in rules["spec"]["groups"] for rule in group["rules"]]
+
+
+def _panels() -> list[str]:
+    dashboard = json.loads((CHART / "dashboards" / "pagoda.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def _exported() -> set[str]:
+    sources = (path.read_text() for folder in ("serving", "pagoda") for path in (ROOT / folder).rglob("*.py"))
+    found = (match for source in sources for match in METRIC.finditer(source))
+    return {match[2] + suffix for match in found for suffix in SUFFIXES[match[1]]}
+
+
+def _metrics(expression: str) -> Iterator[str]:
+    promql_parser.parse(expression)
+    yield from re.findall(r"(?<![\"\w])(pagoda_\w+|kube_\w+|up)(?=\{|\[|\))", expression)
+
+
+def test_should_measure_only_what_is_exported(production: Chart) -> None:
+    expressions = [rule["expr"] for rule in _rules(production)] + _panels()
+    used = {metric for expression in expressions for metric in _metrics(expression)}
+    assert {metric for metric in used if not OTHERS.fullmatch(metric)} <= _exported()
+    assert len(used) > 8
+
+
+def test_should_scale_by_a_metric_that_is_exported(production: Chart) -> None:
+    metrics = production.one("HorizontalPodAutoscaler", "pagoda-recall")["spec"]["metrics"]
+    assert metrics[0]["pods"]["metric"]["name"] in _exported()
+    assert metrics[1]["resource"]["name"] == "cpu"
+
+
+def test_should_explain_every_alert(production: Chart) -> None:
+    documented = (ROOT / "docs" / "kubernetes.md").read_text()
+    for rule in _rules(production):
+        assert f"#### {rule['alert']}\n" in documented, rule["alert"]
+        assert rule["annotations"]["runbook"] == f"docs/kubernetes.md#{rule['alert'].lower()}"
+
+
+def test_should_make_alerts_findable_by_prometheus() -> None:
+    chart = in_profile("production", "monitoring.labels.release=kube-prometheus-stack")
+    for kind in ("PrometheusRule", "ServiceMonitor"):
+        assert all(one["metadata"]["labels"]["release"] == "kube-prometheus-stack" for one in chart.of(kind))
+
+
+def test_should_scrape_the_port_that_recall_has(production: Chart) -> None:
+    monitor = production.one("ServiceMonitor", "pagoda-recall")["spec"]
+    service = production.one("Service", "pagoda-recall")
+    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+
+
+def test_should_offer_the_dashboard_to_grafana(production: Chart) -> None:
+    dashboard = production.one("ConfigMap", "pagoda-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(dashboard["data"]["pagoda.json"])["title"] == "Pagoda"

@@ -1,0 +1,106 @@
+"""Who may talk to whom: denied by default, allowed where a component's work needs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from .charts import Chart, in_profile, with_values
+from .flows import OUTSIDE, Network, pod
+
+DNS = pod("kube-system", **{"k8s-app": "kube-dns"})
+STRANGER = pod("elsewhere", app="stranger")
+NEIGHBOUR = pod(app="neighbour")
+PROMETHEUS = pod("monitoring", app="prometheus")
+KUBEFLOW = pod("kubeflow", app="ml-pipeline")
+ALL = ("workers.sink.enabled=true", "workers.items.enabled=true")
+
+ALLOWED = {
+    ("recall", "tower", 8080),
+    ("recall", "redis", 6379),
+    ("recall", "milvus", 19530),
+    ("rollout", "tower", 8080),
+    ("rollout", "recall", 8080),
+    ("rollout", "milvus", 19530),
+    ("rollout", "mlflow", 5000),
+    ("pipelines", "tower", 8080),
+    ("pipelines", "recall", 8080),
+    ("pipelines", "milvus", 19530),
+    ("pipelines", "mlflow", 5000),
+    ("pipelines", "redis", 6379),
+    ("retention", "mlflow", 5000),
+    ("retention", "milvus", 19530),
+    ("sink", "redis", 6379),
+    ("items", "milvus", 19530),
+    ("test", "recall", 8080),
+}
+
+
+@pytest.fixture
+def network() -> Network:
+    """Everything on, everything in the cluster."""
+    return Network(with_values(*ALL))
+
+
+def test_should_isolate_every_pod_in_both_directions(chart: Chart) -> None:
+    network = Network(chart)
+    for component in network.components() - {"milvus"}:
+        assert network.isolated(component) == {"Ingress", "Egress"}, component
+    assert network.isolated("milvus") == {"Ingress"}
+
+
+def test_should_allow_between_components_what_their_work_needs_and_nothing_else(network: Network) -> None:
+    ports = {8080, 6379, 19530, 5000}
+    components = network.components()
+    flows = {(a, b, port) for a in components for b in components for port in ports if network.allows(a, b, port)}
+    assert {flow for flow in flows if flow[0] != "milvus"} == ALLOWED
+
+
+@pytest.mark.parametrize("port", [7070, 7071, 8081, 8082])
+def test_should_never_let_torchserves_other_ports_be_reached(network: Network, port: int) -> None:
+    sources = [network[component] for component in network.components()] + [STRANGER, NEIGHBOUR, PROMETHEUS]
+    assert not any(network.allows(source, "tower", port) for source in sources)
+
+
+def test_should_keep_strangers_and_neighbours_from_everything_but_recall(network: Network) -> None:
+    for component, port in [("tower", 8080), ("mlflow", 5000), ("redis", 6379), ("milvus", 19530), ("rollout", 8080)]:
+        assert not network.allows(STRANGER, component, port), component
+        assert not network.allows(NEIGHBOUR, component, port), component
+    assert network.allows(STRANGER, "recall", 8080)
+
+
+def test_should_let_only_the_gateway_ask_for_recall_in_production() -> None:
+    network = Network(in_profile("production"))
+    assert network.allows(pod("gateway", app="envoy"), "recall", 8080)
+    assert not network.allows(STRANGER, "recall", 8080)
+
+
+def test_should_let_every_component_resolve_names(network: Network) -> None:
+    assert all(network.allows(component, DNS, 53) for component in network.components())
+
+
+def test_should_let_prometheus_scrape_recall(network: Network) -> None:
+    assert network.allows(PROMETHEUS, "recall", 8080)
+
+
+def test_should_let_out_only_those_who_use_object_storage_or_the_kubernetes_api(network: Network) -> None:
+    out = {component for component in network.components() if network.allows(component, OUTSIDE, 443)}
+    assert out - {"milvus"} == {"recall", "tower", "rollout", "mlflow", "pipelines", "retention", "sink", "items"}
+
+
+def test_should_let_the_setup_job_reach_kubeflow_alone(network: Network) -> None:
+    assert network.allows("pipelines-setup", KUBEFLOW, 8888)
+    assert not network.allows("pipelines-setup", OUTSIDE, 443)
+
+
+def test_should_let_knatives_activator_reach_the_tower() -> None:
+    network = Network(in_profile("knative"))
+    activator = pod("knative-serving", app="activator")
+    assert network.allows(activator, "tower", 8012)
+    assert network.allows("recall", activator, 8012)
+    assert not network.allows(activator, "tower", 8081)
+
+
+def test_should_leave_the_namespaces_other_pods_alone(chart: Chart) -> None:
+    network = Network(chart)
+    assert network.allows(NEIGHBOUR, STRANGER, 80)
+    assert network.allows(STRANGER, NEIGHBOUR, 80)

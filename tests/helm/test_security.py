@@ -1,0 +1,115 @@
+"""Pods meet the restricted Pod Security Standard; service accounts can do their work and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .charts import Chart, in_profile, with_values
+
+POD_FIELDS = {"hostNetwork", "hostPID", "hostIPC"}
+VOLUMES = {"name", "emptyDir", "persistentVolumeClaim", "projected", "configMap", "secret"}
+
+
+def test_should_meet_the_restricted_pod_security_standard(chart: Chart) -> None:
+    for name, container in chart.containers():
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False, name
+        assert context["capabilities"] == {"drop": ["ALL"]}, name
+        assert context["runAsNonRoot"] is True, name
+        assert context["runAsUser"] > 10000, name
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert context["readOnlyRootFilesystem"] is True, name
+    for name, template in chart.pods():
+        assert not POD_FIELDS & set(template["spec"]), name
+        assert all(set(volume) <= VOLUMES for volume in template["spec"].get("volumes", [])), name
+
+
+def test_should_let_the_platform_choose_the_user() -> None:
+    chart = with_values("runAs.user=null", "runAs.group=null")
+    assert not any("runAsUser" in container["securityContext"] for _, container in chart.containers())
+    assert not any("fsGroup" in str(template) for _, template in chart.pods())
+
+
+def test_should_bound_memory_of_every_container(chart: Chart) -> None:
+    for name, container in chart.containers():
+        assert container["resources"]["limits"]["memory"], name
+        assert {"cpu", "memory"} <= set(container["resources"]["requests"]), name
+
+
+def test_should_pin_every_image(chart: Chart) -> None:
+    images = [container["image"] for _, container in chart.containers()]
+    images += [milvus["spec"]["components"]["image"] for milvus in chart.of("Milvus")]
+    assert all(re.search(r":v?\d+\.\d+\.\d+[\w.-]*$|@sha256:[0-9a-f]{64}$", image) for image in images), images
+
+
+def test_should_use_digests_where_they_are_given() -> None:
+    digest = "sha256:" + "a" * 64
+    chart = with_values(f"images.recall.digest={digest}")
+    container = chart.one("Deployment", "pagoda-recall")["spec"]["template"]["spec"]["containers"][0]
+    assert container["image"] == f"ghcr.io/pagoda/recall@{digest}"
+
+
+def test_should_give_a_kubernetes_token_to_the_rollout_driver_alone(chart: Chart) -> None:
+    with_token = {
+        name
+        for name, template in chart.pods()
+        if "containers" in template["spec"] and template["spec"].get("automountServiceAccountToken") is not False
+    }
+    assert with_token - {"ServingRuntime/pagoda-tower"} == {"Deployment/pagoda-rollout"}
+    assert chart.one("InferenceService", "pagoda-tower")["spec"]["predictor"]["automountServiceAccountToken"] is False
+    assert all(account["automountServiceAccountToken"] is False for account in chart.of("ServiceAccount"))
+
+
+def test_should_give_every_component_its_own_service_account(chart: Chart) -> None:
+    known = {account["metadata"]["name"] for account in chart.of("ServiceAccount")}
+    for name, template in chart.pods():
+        if name.startswith(("Pod/", "ServingRuntime/")):
+            continue
+        assert template["spec"]["serviceAccountName"] in known, name
+
+
+def _rules(chart: Chart, name: str) -> list[tuple[str, list[str], list[str], list[str]]]:
+    (role,) = [role for role in chart.of("Role") if role["metadata"]["name"] == name]
+    return [
+        (rule["apiGroups"][0], rule["resources"], rule.get("resourceNames", []), rule["verbs"])
+        for rule in role["rules"]
+    ]
+
+
+def test_should_let_the_driver_touch_the_tower_and_its_lease_alone() -> None:
+    for chart in (in_profile("production"), in_profile("knative")):
+        writes = [rule for rule in _rules(chart, "pagoda-rollout") if set(rule[3]) - {"get", "list", "watch"}]
+        assert writes == [
+            ("serving.kserve.io", ["inferenceservices"], ["pagoda-tower"], ["get", "patch"]),
+            ("coordination.k8s.io", ["leases"], ["pagoda-rollout"], ["get", "update", "patch"]),
+        ]
+
+
+def test_should_ask_for_no_rights_beyond_the_namespace(chart: Chart) -> None:
+    assert not chart.of("ClusterRole")
+    assert not chart.of("ClusterRoleBinding")
+    assert {role["metadata"]["name"] for role in chart.of("Role")} <= {"pagoda-rollout", "pagoda-pipelines-setup"}
+    for role in chart.of("Role"):
+        assert "*" not in str(role["rules"])
+        assert "secrets" not in str(role["rules"])
+
+
+def test_should_keep_secrets_out_of_settings_and_arguments() -> None:
+    chart = with_values(
+        "objectStorage.credentials.accessKeyId=open-sesame", "objectStorage.credentials.secretAccessKey=xyzzy"
+    )
+    assert "xyzzy" not in str([resource for resource in chart.resources if resource["kind"] != "Secret"])
+    assert "open-sesame" not in str([resource for resource in chart.resources if resource["kind"] != "Secret"])
+
+
+def test_should_name_in_each_pod_only_settings_that_exist(chart: Chart) -> None:
+    settings = chart.one("ConfigMap", "pagoda-settings")["data"]
+    for name, container in chart.containers():
+        for key in _config_keys(container):
+            assert key in settings, f"{name}: {key}"
+
+
+def _config_keys(container: dict[str, Any]) -> list[str]:
+    sources = [variable.get("valueFrom", {}) for variable in container.get("env", [])]
+    return [source["configMapKeyRef"]["key"] for source in sources if "configMapKeyRef" in source]

@@ -1,0 +1,93 @@
+"""An upgrade restarts what it changes and nothing else; uninstalling leaves data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helm.generate.chart import CHART, Resource, render
+
+from .charts import Chart, in_profile, with_values
+
+KEEP = {"helm.sh/resource-policy": "keep"}
+
+
+def _templates(chart: Chart) -> dict[str, Resource]:
+    """What decides whether pods are made anew."""
+    templates = {name: template for name, template in chart.pods() if not name.startswith("Pod/")}
+    service = chart.one("InferenceService", "pagoda-tower")
+    # KServe copies labels and annotations to the pods.
+    templates["InferenceService"] = {key: service["metadata"][key] for key in ("labels", "annotations")} | service[
+        "spec"
+    ]
+    return templates
+
+
+def _restarted(before: Chart, after: Chart) -> set[str]:
+    old, new = _templates(before), _templates(after)
+    return {name for name in old if new.get(name) != old[name]}
+
+
+def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> None:
+    shutil.copytree(CHART, tmp_path / "pagoda")
+    meta = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    (tmp_path / "pagoda" / "Chart.yaml").write_text(yaml.safe_dump({**meta, "version": "9.9.9"}))
+    after = Chart(render(chart=tmp_path / "pagoda"))
+    assert not _restarted(with_values(), after)
+
+
+@pytest.mark.parametrize(
+    ("one", "restarted"),
+    [
+        # Who reads it is restarted…
+        (
+            "tower.url=http://elsewhere",
+            {"Deployment/pagoda-recall", "Deployment/pagoda-rollout"},
+        ),
+        (
+            "redis.mode=external,redis.existingSecret=r",
+            {"Deployment/pagoda-recall", "StatefulSet/pagoda-redis"},
+        ),
+        # (A CronJob's pods read afresh each time.)
+        ("registry.model=other", {"Deployment/pagoda-rollout"}),
+        (
+            "milvus.mode=external,milvus.uri=http://milvus:19530",
+            {"Deployment/pagoda-recall", "Deployment/pagoda-rollout"},
+        ),
+        # … and a setting of one part is nobody else's business.
+        ("tower.workers=3", {"ServingRuntime/pagoda-tower"}),
+        ("recall.resources.requests.cpu=2", {"Deployment/pagoda-recall"}),
+        ("retention.schedule=0 0 * * *", set()),
+        ("monitoring.prometheusRules.enabled=true,monitoring.serviceMonitors.enabled=true", set()),
+        ("networkPolicy.enabled=false", set()),
+        ("recall.replicas=5,tower.podDisruptionBudget.enabled=true", set()),
+    ],
+)
+def test_should_restart_only_pods_that_read_what_changed(one: str, restarted: set[str]) -> None:
+    before, after = with_values(), with_values(*one.split(","))
+    changed = _restarted(before, after)
+    assert changed == restarted
+
+
+def test_should_give_the_job_another_name_when_it_has_other_work() -> None:
+    def names(chart: Chart) -> list[str]:
+        return [job["metadata"]["name"] for job in chart.of("Job")]
+
+    assert names(with_values()) == names(with_values("recall.replicas=2"))
+    assert names(with_values()) != names(with_values("images.tag=2.0.0"))
+
+
+@pytest.mark.parametrize("profile", ["minimal", "production"])
+def test_should_leave_what_lasts_when_uninstalled(profile: str) -> None:
+    chart = in_profile(profile)
+    kinds = {"Milvus", "PersistentVolumeClaim", "Pipeline", "PipelineVersion"}
+    for resource in chart.resources:
+        if resource["kind"] in kinds:
+            assert resource["metadata"]["annotations"].items() >= KEEP.items(), resource["metadata"]["name"]
+    for stateful in chart.of("StatefulSet"):
+        assert stateful["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    dependencies = chart.one("Milvus", "pagoda")["spec"]["dependencies"]
+    assert all(dependencies[part]["inCluster"]["deletionPolicy"] == "Retain" for part in ("etcd", "storage"))

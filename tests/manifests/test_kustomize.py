@@ -1,0 +1,46 @@
+"""The kustomize folders: the same resources as the chart's profiles, and fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helm.generate import kustomize
+from helm.generate.chart import MANIFESTS, PROFILES, Resource, identity, kustomized, profile
+
+SAID_BY_HELM = {"helm.sh/chart", "app.kubernetes.io/managed-by"}
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_should_hold_the_resources_of_the_chart_with_equal_specs(name: str) -> None:
+    chart = {identity(resource): resource for resource in profile(name, hooks=False)}
+    overlay = {identity(resource): resource for resource in kustomized(MANIFESTS / "overlays" / name)}
+    assert set(overlay) == set(chart)
+    for key, resource in chart.items():
+        assert _content(overlay[key]) == _content(resource), key
+
+
+def _content(resource: Resource) -> dict[str, Any]:
+    """All of a resource but what Helm writes for itself."""
+    metadata = resource["metadata"]
+    labels = {key: value for key, value in metadata["labels"].items() if key not in SAID_BY_HELM}
+    notes = {key: value for key, value in metadata.get("annotations", {}).items() if not key.startswith("helm.sh/")}
+    return {**resource, "metadata": {"name": metadata["name"], "labels": labels, "annotations": notes}}
+
+
+def test_should_be_made_afresh_from_the_chart(tmp_path: Path) -> None:
+    kustomize.write(tmp_path)
+    for part in ("base", "overlays"):
+        made, kept = _files(tmp_path / part), _files(MANIFESTS / part)
+        assert made == kept, "run `make charts`"
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.yaml")}
+
+
+def test_should_put_everything_into_one_namespace() -> None:
+    for resource in kustomized(MANIFESTS / "base"):
+        assert resource["metadata"]["namespace"] == "pagoda", identity(resource)
