@@ -55,7 +55,8 @@ def _import(folder: Path, console: Console) -> Dataset:
     span = dataset.span()
     console.print(
         f"{dataset.count():,} interactions of {dataset.users().num_rows} users "
-        f"with {dataset.items().num_rows:,} films, {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}; the last {TEST_DAYS} days are kept for testing",
+        f"with {dataset.items().num_rows:,} films, {span.start:%Y-%m-%d} to {span.end:%Y-%m-%d};\n"
+        f"the last {TEST_DAYS} days are kept for testing",
         highlight=False,
     )
     return dataset
