@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ from pagoda.index.collection import Collections
 from pagoda.registry.holding import read_holding
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
+from pagoda.registry.state import ReleaseState
 from pagoda.settings import Settings
 
 PATIENCE_SECONDS = 120.0
@@ -22,12 +23,13 @@ _POLL_SECONDS = 0.05
 _CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
 
 
-def checks_of(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
+def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
     """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
     checks: list[Check] = []
     if settings.milvus.uri:
         milvus = settings.milvus
-        checks.append(collection_ready(Collections(milvus.uri, milvus.token, milvus.timeout_seconds)))
+        served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
+        checks.append(collection_ready(Collections(milvus.uri, milvus.token, milvus.timeout_seconds), served))
     if settings.tower.url:
         tower = settings.tower
         checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
@@ -36,17 +38,18 @@ def checks_of(settings: Settings, patience_seconds: float = PATIENCE_SECONDS) ->
     return checks
 
 
-def collection_ready(collections: Collections) -> Check:
-    """The generation's collection is there, in memory, and has rows."""
+def collection_ready(collections: Collections, served: Container[str] = ()) -> Check:
+    """The collection is in memory and has the rows that it was built with, unless it `served` and saw item changes."""
 
     def check(manifest: Manifest) -> None:
-        name = manifest.collection
+        name, where = manifest.collection, f"generation {manifest.id}: its collection {manifest.collection!r}"
         if not collections.exists(name):
-            raise GateError(f"generation {manifest.id}: its collection {name!r} does not exist at {collections.uri}")
+            raise GateError(f"{where} does not exist at {collections.uri}")
         if not collections.loaded(name):
-            raise GateError(f"generation {manifest.id}: its collection {name!r} is not loaded at {collections.uri}")
-        if not collections.count(name):
-            raise GateError(f"generation {manifest.id}: its collection {name!r} is empty")
+            raise GateError(f"{where} is not loaded at {collections.uri}")
+        rows = collections.count(name)
+        if rows != manifest.item_count and (name not in served or not rows):
+            raise GateError(f"{where} has {rows:,} rows, expected {manifest.item_count:,}")
 
     return check
 

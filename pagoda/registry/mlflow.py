@@ -44,6 +44,12 @@ class MlflowRegistry(LoggedRegistry):
         with self._server.answering():
             self._server.client.set_registered_model_alias(self._model, name, str(version))
 
+    def delete_artifacts(self, version: int) -> None:
+        """See `Registry.delete_artifacts`; MLflow's pages say that they are gone."""
+        super().delete_artifacts(version)
+        with self._server.answering():
+            self._server.client.set_model_version_tag(self._model, str(version), "pruned", "true")
+
     def _store(self, draft: VersionDraft, contents: Contents) -> Stored:
         with self._server.answering():
             self._server.create_model(self._model)

@@ -23,7 +23,7 @@ class Clock:
     """Time that moves only when a test says so."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 11, 22, tzinfo=UTC)
+        self.now = datetime(2026, 11, 20, tzinfo=UTC)
 
     def __call__(self) -> datetime:
         return self.now

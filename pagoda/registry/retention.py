@@ -1,0 +1,150 @@
+"""What may be deleted: nothing that serves, that a rollback needs, or that training goes on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pagoda.registry import artifacts
+from pagoda.registry.live import GRACE, live
+from pagoda.registry.log import ReleaseLog
+from pagoda.registry.records import Draft
+from pagoda.registry.state import ReleaseState
+from pagoda.registry.versions import Registry, VersionRecord
+
+
+class RetentionPolicy(BaseModel):
+    """How much of the past is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    full_versions: int = Field(3, ge=2)
+    """Full versions that a rollback can return to, the stable one included; of each, the last generation that was
+    stable. As many of the newest full versions keep their artifacts in any case."""
+    grace: timedelta = GRACE
+    """How long a generation stays live after it served."""
+
+
+@dataclass(frozen=True)
+class Removals:
+    """What a policy lets go."""
+
+    generations: tuple[str, ...]
+    """To be retired."""
+    collections: tuple[str, ...]
+    versions: tuple[int, ...]
+    """Whose artifacts and step outputs go; their lineage stays."""
+
+    def __bool__(self) -> bool:
+        return bool(self.generations or self.collections or self.versions)
+
+
+def plan_retention(
+    state: ReleaseState, now: datetime, policy: RetentionPolicy, collections: Collection[str] = ()
+) -> Removals:
+    """What could be removed now; nothing is changed.
+
+    Args:
+        state: What the log says.
+        now: The present.
+        policy: How much of the past is kept.
+        collections: Names of the collections that exist; others than those of generations are never removed.
+    """
+    kept = _kept_generations(state, now, policy)
+    gone = [manifest for id_, manifest in state.generations.items() if id_ not in kept]
+    in_use = {state.generations[id_].collection for id_ in kept}
+    needed = _needed_versions(state, kept, policy)
+    return Removals(
+        generations=tuple(manifest.id for manifest in gone if manifest.id not in state.retired),
+        collections=tuple(sorted({manifest.collection for manifest in gone}.intersection(collections) - in_use)),
+        versions=tuple(n for n, record in state.versions.items() if n not in needed and not record.pruned),
+    )
+
+
+def carry_out_retention(
+    log: ReleaseLog,
+    registry: Registry,
+    policy: RetentionPolicy,
+    *,
+    collections: Callable[[], Collection[str]],
+    drop: Callable[[str], None],
+    step_outputs: Callable[[VersionRecord], str],
+) -> Removals:
+    """Remove what can be removed. Killed anywhere, the next run goes on.
+
+    First the log says that a generation is retired, so that nobody can publish it any more; only then its parts go.
+
+    Args:
+        log: The release log.
+        registry: Where the versions' artifacts are.
+        policy: How much of the past is kept.
+        collections: Gives the names of the collections that exist.
+        drop: Removes one; nothing happens if it is gone.
+        step_outputs: Gives the URL of what the steps of a version's update left.
+
+    Returns:
+        What was removed.
+    """
+    existing = collections()
+    planned = plan_retention(log.state(), log.now(), policy, existing)
+    for id_ in planned.generations:
+        _retire(log, id_, policy)
+    # Another process may have asked for a generation meanwhile, which then was not retired.
+    state = log.state()
+    removals = plan_retention(state, log.now(), policy, existing)
+    for name in removals.collections:
+        drop(name)
+    for number in removals.versions:
+        registry.delete_artifacts(number)
+        artifacts.delete(step_outputs(state.versions[number]))
+    if removals.versions:
+        log.append("pruned", {"versions": list(removals.versions)})
+    retired = tuple(id_ for id_ in planned.generations if id_ in state.retired)
+    return Removals(retired, removals.collections, removals.versions)
+
+
+def sizes(registry: Registry, versions: Iterable[int], step_outputs: Callable[[VersionRecord], str]) -> int:
+    """Bytes that the artifacts and step outputs of `versions` take."""
+    total = 0
+    for number in versions:
+        record = registry.get(number)
+        total += sum(artifacts.size(uri) for uri in (record.uri, record.state_uri, step_outputs(record)) if uri)
+    return total
+
+
+def _retire(log: ReleaseLog, id_: str, policy: RetentionPolicy) -> None:
+    def decide(state: ReleaseState) -> Draft | None:
+        if id_ in _kept_generations(state, log.now(), policy) or id_ in state.retired:
+            return None
+        return Draft(kind="retired", body={"generation": id_})
+
+    log.commit(decide)
+
+
+def _kept_generations(state: ReleaseState, now: datetime, policy: RetentionPolicy) -> set[str]:
+    """Live ones, the last stable one of each full version that a rollback may return to, and candidates."""
+    stable = state.generations[state.stable].order if state.stable else (0, 0)
+    latest = {state.generations[id_].full_version: id_ for id_ in state.trail}  # later ones replace earlier ones
+    targets = list(latest.values())[-policy.full_versions :]
+    candidates = (id_ for id_, manifest in state.generations.items() if manifest.order > stable)
+    return {*live(state, now, policy.grace), *targets, *candidates} - state.retired
+
+
+def _needed_versions(state: ReleaseState, kept: set[str], policy: RetentionPolicy) -> set[int]:
+    newest = [number for number, record in state.versions.items() if record.update == "full"][-policy.full_versions :]
+    needed = set(newest)
+    for id_ in kept:
+        manifest = state.generations[id_]
+        needed |= {manifest.full_version, *(segment.version for segment in manifest.segments)}
+    # An incremental that no generation has yet goes on from its parents' segments.
+    offered = {manifest.incremental_version for manifest in state.generations.values()}
+    for number, record in state.versions.items():
+        if record.base in needed and number not in offered:
+            link: VersionRecord | None = record
+            while link is not None and link.version not in needed:
+                needed.add(link.version)
+                link = state.versions[link.parent] if link.parent else None
+    return needed

@@ -1,0 +1,141 @@
+"""What must hold before a generation may serve, each with a message that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from pagoda.errors import GateError, UnavailableError
+from pagoda.index.collection import Collections
+from pagoda.registry.checks import collection_ready, tables_hold, tower_answers
+from pagoda.registry.folder import FolderRegistry
+from pagoda.registry.holding import Holding
+from pagoda.registry.log import ReleaseLog
+from pagoda.registry.manifest import Manifest
+
+from .worlds import World
+
+
+@pytest.fixture
+def manifest(log: ReleaseLog, registry: FolderRegistry, world: World) -> Manifest:
+    return world.serve_chain(registry, log, 0)[0]
+
+
+class Milvus(Collections):
+    """A server in memory with one collection."""
+
+    def __init__(self, name: str, *, rows: int, loaded: bool = True) -> None:
+        self.uri, self._name, self._rows, self._is_loaded = "http://milvus", name, rows, loaded
+
+    def exists(self, name: str) -> bool:
+        return name == self._name
+
+    def loaded(self, name: str) -> bool:
+        return self.exists(name) and self._is_loaded
+
+    def count(self, name: str) -> int:
+        return self._rows if self.exists(name) else 0
+
+
+@pytest.mark.parametrize(
+    ("milvus", "complaint"),
+    [
+        (Milvus("another", rows=3), "'recall_v1' does not exist at http://milvus"),
+        (Milvus("recall_v1", rows=3, loaded=False), "is not loaded"),
+        (Milvus("recall_v1", rows=2), "has 2 rows, expected 3"),
+    ],
+)
+def test_a_collection_that_is_not_whole(manifest: Manifest, milvus: Milvus, complaint: str) -> None:
+    with pytest.raises(GateError, match=complaint):
+        collection_ready(milvus)(manifest)
+
+
+def test_item_changes_may_have_come_to_a_collection_that_served(manifest: Manifest) -> None:
+    collection_ready(Milvus("recall_v1", rows=3))(manifest)
+    collection_ready(Milvus("recall_v1", rows=5), {"recall_v1"})(manifest)
+    with pytest.raises(GateError, match="has 0 rows"):
+        collection_ready(Milvus("recall_v1", rows=0), {"recall_v1"})(manifest)
+
+
+class Tower(HTTPServer):
+    """Answers with the statuses it was given, the last one for good."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.statuses, self.asked = list(statuses), list[tuple[str, dict]]()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Tower
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, body))
+        self.send_response(self.server.statuses[0])
+        self.end_headers()
+        self.wfile.write(b"generation g1 is not held here")
+        if len(self.server.statuses) > 1:
+            self.server.statuses.pop(0)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def towers() -> Iterator[list[Tower]]:
+    started: list[Tower] = []
+    yield started
+    for tower in started:
+        tower.shutdown()
+        tower.server_close()
+
+
+def start(towers: list[Tower], *statuses: int) -> Tower:
+    tower = Tower(*statuses)
+    threading.Thread(target=tower.serve_forever, daemon=True).start()
+    towers.append(tower)
+    return tower
+
+
+def test_the_tower_is_asked_for_just_this_generation(manifest: Manifest, towers: list[Tower], tmp_path: Path) -> None:
+    tower = start(towers, 404, 409, 503, 200)
+    tower_answers(tower.url, tmp_path, 1.0, 30.0)(manifest)
+    assert [path for path, _ in tower.asked] == ["/predictions/pagoda/1.0"] * 4
+    assert tower.asked[0][1] == {"generation": "g1", "instances": [{"user_id": 0}]}
+
+
+def test_a_tower_without_the_generation_is_waited_for_not_for_ever(
+    manifest: Manifest, towers: list[Tower], tmp_path: Path
+) -> None:
+    with pytest.raises(GateError, match=r"g1 is not held by the tower's host after 0 s .* answers 409: .*follower run"):
+        tower_answers(start(towers, 409).url, tmp_path, 1.0, 0.0)(manifest)
+
+
+def test_a_tower_that_fails_is_named_at_once(manifest: Manifest, towers: list[Tower], tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="answers 500"):
+        tower_answers(start(towers, 500).url, tmp_path, 1.0, 60.0)(manifest)
+
+
+def test_a_tower_that_is_not_there(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(GateError, match="Connection refused"):
+        tower_answers("http://127.0.0.1:9", tmp_path, 1.0, 0.1)(manifest)
+
+
+def test_the_followers_refusal_is_the_reason(manifest: Manifest, tmp_path: Path) -> None:
+    Holding(head=3, current=None, held=(), refused={"g1": "rows.npy is damaged"}).write(tmp_path)
+    with pytest.raises(GateError, match=r"g1 is refused by the tower's host: rows\.npy is damaged"):
+        tables_hold(tmp_path, 60.0)(manifest)
+
+
+def test_tables_that_hold_it_are_enough_without_a_tower(manifest: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"g1\.json is missing"):
+        tables_hold(tmp_path, 0.0)(manifest)
+    (tmp_path / "generations").mkdir()
+    (tmp_path / "generations/g1.json").write_text("{}")
+    tables_hold(tmp_path, 0.0)(manifest)
