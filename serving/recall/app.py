@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.metrics import REQUESTS
-from serving.recall.openapi import REFUSALS, describe, takes
+from serving.recall.openapi import REFUSALS, describe_bodies, takes
 from serving.recall.service import Recall
 from serving.wire import V2Body
 
@@ -49,7 +49,7 @@ def build_app(recall: Recall, dataplane: DataPlane) -> FastAPI:
     _add_recall(app, recall)
     _add_kserve(app, dataplane)
     _add_errors(app)
-    app.openapi_schema = describe(app)
+    describe_bodies(app)
     return app
 
 

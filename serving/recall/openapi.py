@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
@@ -28,9 +27,7 @@ def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The page of `app`, with the bodies' schemas."""
-    page = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+def describe_bodies(app: FastAPI) -> None:
+    """Put the bodies' schemas on the page of `app`, which must have all its routes."""
     _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
-    page["components"]["schemas"].update(definitions["$defs"])
-    return page
+    app.openapi()["components"]["schemas"].update(definitions["$defs"])
