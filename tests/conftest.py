@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from pagoda.standalone.platform import Platform
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
 settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The embedded platform in a folder of its own, shared by the whole run; the fixtures below add services to it."""
+    platform = Platform(tmp_path_factory.mktemp("platform"))
+    platform.up([], attached=True)
+    yield platform
+    platform.down()
+
+
+@pytest.fixture(scope="session")
+def milvus_uri(platform: Platform) -> str:
+    """A real Milvus server. Tests share it: drop your collections."""
+    return platform.start(["milvus"]).milvus.uri
+
+
+@pytest.fixture(scope="session")
+def redis_url(platform: Platform) -> str:
+    """A real Redis server. Tests share it: use keys of your own."""
+    return platform.start(["redis"]).redis.url
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(platform: Platform) -> str:
+    """A real MLflow server. Tests share it: use model names of your own."""
+    return platform.start(["mlflow"]).registry.uri

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import HomeOption, Output, OutputOption
 
@@ -124,22 +125,23 @@ def _stop(platform: Platform, console: Console) -> None:
     raise typer.Exit(0)
 
 
-def _table(current: list[ServiceStatus]) -> Table:
+def _table(current: list[ServiceStatus]) -> Group:
     table = Table(box=None, pad_edge=False)
-    for name in ("service", "health", "pid", "up", "RSS MiB", "address", ""):
-        table.add_column(name, justify="right" if name in ("pid", "up", "RSS MiB") else "left")
+    for name in ("service", "health", "pid", "up", "RSS MiB", "address"):
+        table.add_column(name, justify="right" if name in ("pid", "up", "RSS MiB") else "left", no_wrap=True)
     for service in current:
         colour = _COLOURS.get(service.health, "red")
+        alive = service.pid is not None
         table.add_row(
             service.name,
             f"[{colour}]{service.health}[/]",
             str(service.pid or ""),
-            _duration(service.uptime_seconds) if service.pid else "",
-            f"{service.rss_bytes / _MEBIBYTE:.0f}" if service.pid else "",
-            service.url if service.pid else "",
-            service.problem.splitlines()[0] if service.problem else "",
+            _duration(service.uptime_seconds) if alive else "",
+            f"{service.rss_bytes / _MEBIBYTE:.0f}" if alive else "",
+            service.url if alive else "",
         )
-    return table
+    problems = [Text(f"{service.name}: {service.problem}", style="dim") for service in current if service.problem]
+    return Group(table, *problems)
 
 
 def _json(current: list[ServiceStatus]) -> str:

@@ -146,7 +146,7 @@ class Collections:
             name: Physical name of the collection.
             vectors: float32 [q, dim].
             k: 1 to 16,384.
-            effort: See `CollectionConfig`; an `ef` below k is raised to it.
+            effort: See `CollectionConfig`; raised where k or a filter needs more.
             expression: What the items must satisfy, from `Filters`.
             keys: Give the items' string IDs too.
             timeout_seconds: Instead of the connection's.
@@ -162,7 +162,10 @@ class Collections:
                 filter=expression,
                 limit=k,
                 output_fields=[ITEM_KEY] if keys else None,
-                search_params={"metric_type": METRIC, "params": search_params(kind, k, effort)},
+                search_params={
+                    "metric_type": METRIC,
+                    "params": search_params(kind, k, effort, filtered=bool(expression)),
+                },
                 anns_field=VECTOR,
                 consistency_level="Eventually",
                 timeout=timeout_seconds or self._timeout,

@@ -50,10 +50,10 @@ def to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def to_hits(found: Sequence[Any], *, keys: bool) -> Hits:
+def to_hits(found: Any, *, keys: bool) -> Hits:
     """One query's answer from pymilvus."""
     return Hits(
-        ids=np.fromiter((hit["id"] for hit in found), np.int64, len(found)),
-        scores=np.fromiter((hit["distance"] for hit in found), np.float32, len(found)),
+        ids=np.array(found.ids, np.int64),
+        scores=np.array(found.distances, np.float32),
         keys=[hit["entity"][ITEM_KEY] for hit in found] if keys else None,
     )

@@ -19,9 +19,9 @@ def http_health(url: str, contains: str = "") -> HealthCheck:
         try:
             answer = _client().get(url)
         except httpx.HTTPError as error:
-            return f"{url}: {type(error).__name__}"
+            return f"{url} gives no answer ({type(error).__name__})"
         if answer.status_code != httpx.codes.OK or contains not in answer.text:
-            return f"{url}: {answer.status_code} {answer.text.strip()[:100]}"
+            return f"{url} answers {answer.status_code} {answer.text.strip()[:80]}"
         return None
 
     return check
@@ -35,7 +35,7 @@ def redis_health(url: str) -> HealthCheck:
         try:
             client.ping()
         except redis.RedisError as error:
-            return f"{url}: {error}"
+            return f"{url} gives no answer ({error})"
         finally:
             client.close()
         return None

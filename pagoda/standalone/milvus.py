@@ -98,6 +98,8 @@ def _milvus(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     # The embedded etcd listens on 2379 unless a file of its own says otherwise.
     config["etcd"]["config"] = {"path": str(folder / "configs" / "etcd.yaml")}
     config["log"]["level"] = "warn"
+    # Segments too small for an index are then searched exactly, not by a coarse one made in passing (recall 0.95).
+    config["queryNode"]["segcore"]["interimIndex"]["enableIndex"] = False
     # A query node that stops first waits for others to take over what it has loaded. There are none: 30 minutes.
     config["common"]["gracefulStopTimeout"] = 1
     # After a kill, the next start waits until the dead one's sessions expire: searches come back in 16 s, not in 36.

@@ -22,7 +22,7 @@ from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
 from pagoda.standalone.supervisor import Supervisor
 
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS = 2.0
 _PATIENCE_SECONDS = 5.0
 
 

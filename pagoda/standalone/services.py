@@ -108,6 +108,7 @@ def follower_service(layout: Layout, _: Ports) -> Service:
         healthy=always_healthy,
         ready=always_healthy,
         folder=layout.data("follower"),
+        after=("torchserve",),
     )
 
 

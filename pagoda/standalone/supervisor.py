@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
+from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from pagoda.errors import UnavailableError
 from pagoda.standalone import launch
@@ -115,6 +115,10 @@ class Supervisor:
             return getattr(server.supervisor, method)(*arguments)
         except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
             raise UnavailableError(f"the supervisor at {self._socket} does not answer ({error})") from error
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == Faults.SHUTDOWN_STATE:
+                raise UnavailableError("the supervisor is shutting down") from fault
+            raise
         finally:
             transport.close()
 

@@ -45,7 +45,7 @@ class ItemIndex:
             UnavailableError: Milvus does not answer in time, or cannot search the collection now.
         """
         try:
-            params = search_params(await self._kind(collection), k, _EFFORT)
+            params = search_params(await self._kind(collection), k, _EFFORT, filtered=bool(expression))
             found = await self._client.search(
                 collection,
                 [vector],
