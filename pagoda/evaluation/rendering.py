@@ -9,7 +9,8 @@ from rich.table import Table
 
 from pagoda.evaluation.report import Estimate, GroupName, Report
 
-_TITLES = {"live": "version", "frozen": "history frozen", "popularity": "popularity", "random": "random"}
+_TITLES = {"live": "version", "frozen": "frozen", "popularity": "popularity", "random": "random"}
+_CAPTION = "±: half of the 95 % interval over users. frozen: the version, with histories as of the window's start."
 _GROUPS: dict[GroupName, str] = {
     "all": "all",
     "head": "head third",
@@ -21,17 +22,17 @@ _PLOTTED = "recall@50"
 
 
 def as_tables(report: Report) -> Stack:
-    """All methods over all rows, then Recall@50 by group; ± is half of the 95 % interval over users."""
+    """All methods over all rows, then Recall@50 by group."""
     window = f"{report.window.start:%Y-%m-%d} to {report.window.end:%Y-%m-%d}"
-    asked = f"{report.rows:,} positives of {report.users:,} users among {report.items:,} items, {window}"
-    table = _table(report, f"Evaluation: {asked}")
-    table.add_column("vs popularity", justify="right")
+    asked = f"{report.rows:,} positives of {report.users:,} users, {report.items:,} items"
+    table = _table(report, f"{window}: {asked}")
+    table.add_column("vs popularity", justify="right", no_wrap=True)
     for metric in report.methods["live"].groups["all"].metrics:
         cells = [_cell(method.groups["all"].metrics[metric]) for method in report.methods.values()]
         table.add_row(metric, *cells, *([_cell(report.lift[metric])] if metric in report.lift else []))
     for name in report.methods["live"].coverage:
         table.add_row(name, *(f"{method.coverage[name]:.3f}" for method in report.methods.values()))
-    return Stack(table, _by_group(report))
+    return Stack(table, "", _by_group(report), "", f"[dim]{_CAPTION}[/]")
 
 
 def _by_group(report: Report) -> Table:
@@ -45,15 +46,16 @@ def _by_group(report: Report) -> Table:
 
 
 def _table(report: Report, title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
+    # Without borders it fits a terminal of 80 columns.
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
     for method in report.methods:
-        table.add_column(_TITLES[method], justify="right")
+        table.add_column(_TITLES[method], justify="right", no_wrap=True)
     return table
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} [dim]± {(estimate.high - estimate.low) / 2:.3f}[/]"
+    return f"{estimate.value:.3f}[dim]±{(estimate.high - estimate.low) / 2:.3f}[/]"
 
 
 def plot(report: Report, path: Path) -> None:
