@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from datetime import timedelta
 from typing import Annotated
@@ -56,8 +57,11 @@ def towers_of(settings: Settings) -> Towers:
 
 
 def main() -> None:
-    """Run the follower until it is told to stop."""
-    typer.run(_main)
+    """Run the follower until it is told to stop; an error made for people is printed as one line."""
+    try:
+        typer.run(_main)
+    except PagodaError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 def _main(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from hypothesis import given
@@ -10,50 +10,41 @@ from hypothesis import strategies as st
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.table import FILES
-from pagoda.errors import ConflictError, PagodaError
+from pagoda.errors import PagodaError
 from pagoda.registry.generations import create_generation
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, generation_id
 from pagoda.registry.publish import carry_out, offer, plan_publish, plan_rollback, publish
-from pagoda.registry.records import Draft, parse_record
+from pagoda.registry.records import Draft, Record, parse_record
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionRecord, full_key
 
 from .conftest import Clock
-from .worlds import day
+from .worlds import Memory, day
 
 Operation = tuple[str, int]
 NAMES = ("register", "generate", "publish", "plan", "roll back", "retire", "offer", "note")
 OPERATIONS = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 3)), max_size=12)
+PREPARED: list[Operation] = [("register", 1), ("register", 2), ("generate", 1), ("generate", 2), ("publish", 1)]
 CONTENTS = {"encoder.json": "x", **{f"{side}/{name}": "x" for side in ("users", "items") for name in FILES}}
 
 
-class Shared:
-    """The one store; a second writer may come in just before each write of the first."""
-
-    def __init__(self) -> None:
-        self.blobs: dict[str, bytes] = {}
+class Shared(Memory):
+    """The one store. Whatever is in it makes sense, at every moment."""
 
     def put(self, name: str, content: bytes) -> None:
-        if name in self.blobs:
-            raise ConflictError(name)
-        self.blobs[name] = content
-        ReleaseState.of(self.records())  # every prefix of the log makes sense
+        super().put(name, content)
+        ReleaseState.of(self.records())
 
-    def read(self, names: Sequence[str]) -> list[bytes]:
-        found = []
-        for name in names:
-            if name not in self.blobs:
-                break
-            found.append(self.blobs[name])
-        return found
-
-    def records(self) -> list:
+    def records(self) -> list[Record]:
         return [parse_record(content, number) for number, content in enumerate(self.blobs.values(), 1)]
 
 
 class Interrupted(Shared):
+    """The same store, to a writer that another one comes before."""
+
     def __init__(self, shared: Shared, interrupt: Callable[[], None]) -> None:
+        super().__init__()
         self.blobs, self._interrupt = shared.blobs, interrupt
 
     def put(self, name: str, content: bytes) -> None:
@@ -135,6 +126,8 @@ def test_two_writers_agree(mine: list[Operation], yours: list[Operation], pauses
                 carry_on(other, operation)
 
     log = ReleaseLog("", store=Interrupted(shared, interrupt), clock=clock)
+    for operation in PREPARED:
+        carry_on(other, operation)
     for operation in mine:
         written = dict(shared.blobs)
         carry_on(log, operation)
@@ -158,7 +151,7 @@ def test_two_writers_agree(mine: list[Operation], yours: list[Operation], pauses
 def test_reading_in_pieces_is_reading_at_once(operations: list[Operation], cut: int) -> None:
     shared = Shared()
     log = ReleaseLog("", store=shared, clock=Clock())
-    for operation in operations:
+    for operation in (*PREPARED, *operations):
         carry_on(log, operation)
     records = shared.records()
     first = ReleaseState.of(records[:cut])

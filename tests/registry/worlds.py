@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
+from pagoda.errors import ConflictError
 from pagoda.registry.generations import add_incremental, create_generation
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
@@ -34,6 +37,23 @@ def minutes(number: int, length: int = 10) -> Window:
 
 def rows(values: list[float]) -> np.ndarray:
     return np.repeat(np.array(values, np.float32)[:, None], DIM, axis=1)
+
+
+class Memory:
+    """A store of records without a disk."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.reads = 0
+
+    def put(self, name: str, content: bytes) -> None:
+        if name in self.blobs:
+            raise ConflictError(name)
+        self.blobs[name] = content
+
+    def read(self, names: Sequence[str]) -> list[bytes]:
+        self.reads += 1
+        return [self.blobs[name] for name in takewhile(self.blobs.__contains__, names)]
 
 
 class World:
