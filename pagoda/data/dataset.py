@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
-from pagoda.data.parquet import open_parquet, reading
+from pagoda.data.parquet import open_parquet, reading, row_count
 from pagoda.data.partitions import Part, rebatch, row_groups_within, timestamps_us
 from pagoda.data.problems import Strict
 from pagoda.data.spec import FeatureSpec
@@ -69,6 +69,8 @@ class Dataset:
 
     def count(self, window: Window | None = None, *, events: Collection[str] | None = None) -> int:
         """Number of interactions in `window`."""
+        if window is None and events is None:
+            return sum(row_count(part.path) for part in self._structure.parts)
         return sum(batch.num_rows for batch in self.batches(window, events=events, columns=["timestamp"]))
 
     def require(self, window: Window, *, events: Collection[str] | None = None) -> None:

@@ -23,6 +23,12 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", compression_level=1, write_page_checksum=True)
 
 
+def row_count(path: Path) -> int:
+    """Number of rows, from the footer."""
+    with reading(path), open_parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def parquet_files(folder: Path) -> list[Path]:
     """The Parquet files of a folder by name, hidden ones left out."""
     # iterdir, since glob passes over a folder that it may not read.

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, model_validator
 
+from pagoda.errors import ConfigError
+
 
 class Window(BaseModel):
     """The half-open span of event time [start, end), in UTC with microseconds."""
@@ -53,6 +55,21 @@ def from_us(microseconds: int) -> datetime:
     """The UTC moment `microseconds` after the epoch."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def parse_moment(text: str, name: str) -> datetime:
+    """Read a moment that a person gave as `name`.
+
+    Raises:
+        ConfigError: It is no ISO 8601 moment with a zone.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} {text!r} is no ISO 8601 moment, like 1998-03-24T00:00:00+00:00") from error
+    if moment.tzinfo is None:
+        raise ConfigError(f"{name} {text!r} has no zone; write {text}+00:00 for UTC")
+    return moment
 
 
 def _stamp(moment: datetime) -> str:

@@ -186,3 +186,23 @@ def test_the_writer_never_goes_back_to_a_date(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), InteractionWriter(tmp_path, schema) as writer:
         for hour in (0, 30, 1):
             writer.write(pa.RecordBatch.from_pylist(log([hour]), schema))
+
+
+def test_memory_follows_the_batch_and_not_the_data(tmp_path: Path) -> None:
+    rows = 1_500_000
+    rng = np.random.default_rng(0)
+    schema = schema_of(BARE, "interactions")
+    path = write_dataset(tmp_path / "d", spec=BARE, parts=[], users=[{"user_id": 1}], items=[{"item_id": 10}])
+    with InteractionWriter(path / "interactions", schema) as writer:
+        for start in range(0, rows, 100_000):
+            ids = rng.integers(0, 2**60, (2, 100_000))
+            times = to_us(START) + np.arange(start, start + 100_000)
+            table = pa.table([ids[0], ids[1], ["click"] * 100_000, times], names=list(INTERACTION_COLUMNS)).cast(schema)
+            writer.write(table.combine_chunks().to_batches()[0])
+    before = pa.total_allocated_bytes()
+    peak = seen = 0
+    for batch in Dataset.open(path).batches(batch_rows=8192):
+        seen += batch.num_rows
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert seen == rows
+    assert peak < 20 << 20 < rows * 33  # bytes of a row in memory
