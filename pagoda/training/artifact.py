@@ -1,0 +1,137 @@
+"""The files of a full version, and the second artifact that only the next update reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pagoda.data.history import HistoryState
+from pagoda.data.window import Window
+from pagoda.embeddings.table import IdTable
+from pagoda.errors import IntegrityError
+from pagoda.model.encoder import Encoder
+from pagoda.model.towers import Towers
+from pagoda.training.config import TrainConfig, read_config
+
+ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
+USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
+USERS, ITEMS = "users", "items"
+POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
+DENSE_STATE, HISTORY = "dense.safetensors", "history"
+
+
+class Lineage(BaseModel):
+    """Where a version comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    update: str = "full"
+    window: Window
+    parent: Window | None
+    """The parent's window; None for a first version."""
+    data_checksum: str
+    config_checksum: str
+    code_version: str
+
+
+@dataclass(frozen=True)
+class FullVersionFiles:
+    """A full version: `folder` is what serves, `state` what the next update warm-starts from besides."""
+
+    folder: Path
+    state: Path
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The feature declaration with its vocabularies."""
+        return Encoder.from_json(_read(self.folder / ENCODER))
+
+    @cached_property
+    def config(self) -> TrainConfig:
+        """The configuration that trained it."""
+        return read_config(self.folder / CONFIG)
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Where it comes from."""
+        return Lineage.model_validate_json(_read(self.folder / LINEAGE))
+
+    @cached_property
+    def users(self) -> IdTable:
+        """The base of the user-ID table."""
+        return IdTable.open(self.folder / USERS)
+
+    @cached_property
+    def items(self) -> IdTable:
+        """The item-ID table."""
+        return IdTable.open(self.folder / ITEMS)
+
+    def metrics(self) -> dict[str, Any]:
+        """How training went."""
+        metrics: dict[str, Any] = orjson.loads(_read(self.folder / METRICS))
+        return metrics
+
+    def popularity(self) -> pa.Table:
+        """`item_id` int64 and `clicks` int64: positives of each item in the window, the most popular first."""
+        return pq.read_table(self.folder / POPULARITY)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The towers' parameters by name."""
+        return load_tensors(self.folder / TOWERS)
+
+    def towers(self) -> Towers:
+        """The towers, ready for inference."""
+        towers = Towers(self.config.model, self.encoder)
+        towers.load_state_dict(self.parameters())
+        return towers.eval()
+
+    def squares(self, table: str) -> NDArray[np.float32]:
+        """Row-wise Adagrad's sums for the table `USERS` or `ITEMS`, float32 [n + 1], the OOV row's first."""
+        squares: NDArray[np.float32] = np.load(self.state / f"{table}.npy", allow_pickle=False)
+        return squares
+
+    def dense_state(self) -> dict[str, Tensor]:
+        """AdamW's state."""
+        return load_tensors(self.state / DENSE_STATE)
+
+    def history(self) -> HistoryState | None:
+        """Histories as of the window's end; None where the dataset declares none."""
+        folder = self.state / HISTORY
+        return HistoryState.load(folder) if folder.exists() else None
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors by name, without pickle."""
+    save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        IntegrityError: The file is missing or damaged.
+    """
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise IntegrityError(f"{path}: missing or damaged ({error})") from error
+    return tensors
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{path}: cannot be read ({error.strerror}); is {path.parent} a full version?") from error

@@ -1,0 +1,98 @@
+"""The training configuration: one YAML file, every key typed, an unknown one refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from pagoda.errors import ConfigError, explain
+from pagoda.model.config import ModelConfig, Section
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class ListwiseConfig(Section):
+    """In-batch sampled softmax over cosine / temperature with logQ correction, see `pagoda.model.losses`."""
+
+    kind: Literal["listwise"] = "listwise"
+    temperature: PositiveFloat = 0.1
+
+
+class OptimiserConfig(Section):
+    """Row-wise Adagrad for the ID tables, AdamW for the towers."""
+
+    table_learning_rate: PositiveFloat = 0.1
+    dense_learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.01
+    """Of the towers' matrices."""
+
+
+class DropoutConfig(Section):
+    """What is hidden in training, so that what stands for the unknown is trained, and the rest learns to do alone."""
+
+    user: Share = 0.5
+    """Users' ID rows replaced by the out-of-vocabulary row."""
+    item: Share = 0.05
+    """Items' ID rows replaced by the out-of-vocabulary row, in the item tower and in histories."""
+    profile: Share = 0.1
+    """Users whose features are all unknown."""
+
+
+class DriftConfig(Section):
+    """What a version must keep to; one that does not is never returned."""
+
+    max_row_norm: PositiveFloat = 100.0
+    """Longest ID row."""
+    max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
+
+
+class TrainConfig(Section):
+    """How to train a full version."""
+
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(1024, ge=2)
+    bootstrap_epochs: PositiveInt = 4
+    """Passes over the window of a first version; one that has a parent learns each interaction once."""
+    shuffle_rows: PositiveInt = 1_000_000
+    """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
+    model: ModelConfig = ModelConfig()
+    objective: ListwiseConfig = ListwiseConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    dropout: DropoutConfig = DropoutConfig()
+    drift: DriftConfig = DriftConfig()
+
+    def to_yaml(self) -> str:
+        """The whole configuration, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def parse_config(text: str, where: str = "config") -> TrainConfig:
+    """Read a configuration; what it does not name has its default.
+
+    Raises:
+        ConfigError: It is no YAML mapping, a key is unknown or a value is wrong; the message names `where` and the key.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {error}") from error
+    try:
+        return TrainConfig.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read, or as for `parse_config`.
+    """
+    try:
+        return parse_config(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error

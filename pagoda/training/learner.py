@@ -1,0 +1,60 @@
+"""One step of training: a batch through both towers, the loss, its gradient, and the change of every touched row."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pagoda.model.losses import Candidates, ListwiseSoftmax, Objective
+from pagoda.model.towers import Towers
+from pagoda.training.batches import Batch
+from pagoda.training.config import ListwiseConfig, TrainConfig
+from pagoda.training.optimisers import adagrad_step, dense_optimiser
+from pagoda.training.tables import TrainableTable
+
+
+class Learner:
+    """Everything that training changes."""
+
+    def __init__(self, config: TrainConfig, towers: Towers, users: TrainableTable, items: TrainableTable) -> None:
+        self.towers, self.users, self.items = towers, users, items
+        self._parameters = list(towers.parameters())
+        self.optimiser = dense_optimiser(towers, config.optimiser)
+        self._objective = _objective(config.objective)
+        self._learning_rate = config.optimiser.table_learning_rate
+
+    def learn(self, batch: Batch) -> float:
+        """Take one step and return the batch's loss before it; when that is not finite, nothing is changed."""
+        users = self.users.rows[batch.user_rows].requires_grad_()
+        items = self.items.rows[batch.item_rows].requires_grad_()
+        user_vectors, item_vectors = self._forward(batch, users, items)
+        loss = self._objective(user_vectors, Candidates(item_vectors, batch.log_q), batch.targets)
+        if torch.isfinite(loss):
+            user_gradient, item_gradient, *dense = torch.autograd.grad(loss, [users, items, *self._parameters])
+            for parameter, gradient in zip(self._parameters, dense, strict=True):
+                parameter.grad = gradient
+            self.optimiser.step()
+            adagrad_step(self.users, batch.user_rows, user_gradient, self._learning_rate)
+            adagrad_step(self.items, batch.item_rows, item_gradient, self._learning_rate)
+        return float(loss.detach())
+
+    def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim]."""
+        with torch.no_grad():
+            return self._forward(batch, self.users.rows[batch.user_rows], self.items.rows[batch.item_rows])
+
+    def _forward(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        user_vectors = self.towers.user(
+            functional.embedding(batch.user_of, users),
+            functional.embedding(batch.history_of, items),
+            batch.history_mask,
+            batch.history_age,
+            batch.user_features,
+        )
+        item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
+        return user_vectors, item_vectors
+
+
+def _objective(config: ListwiseConfig) -> Objective:
+    return ListwiseSoftmax(config.temperature)

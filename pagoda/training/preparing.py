@@ -1,0 +1,142 @@
+"""What training needs before its first step: grown vocabularies, warm tables and towers, histories up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.layout import features_of
+from pagoda.data.window import Window
+from pagoda.errors import ConfigError
+from pagoda.model.encoder import Encoder
+from pagoda.model.losses import in_batch_log_q
+from pagoda.model.towers import Towers
+from pagoda.training.artifact import ITEMS, USERS, FullVersionFiles
+from pagoda.training.batches import Batcher, Catalogue
+from pagoda.training.config import DropoutConfig, TrainConfig
+from pagoda.training.examples import ExampleStream
+from pagoda.training.inputs import Int64Array, histories_at
+from pagoda.training.learner import Learner
+from pagoda.training.optimisers import restore_dense_state
+from pagoda.training.survey import Survey, survey
+from pagoda.training.tables import TrainableTable
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A full update that is ready to learn."""
+
+    survey: Survey
+    encoder: Encoder
+    learner: Learner
+    stream: ExampleStream
+    catalogue: Catalogue
+
+    def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
+        """Cuts the stream's blocks into batches."""
+        rng = np.random.default_rng(seed)
+        return Batcher(self.encoder, self.learner.users, self.learner.items, self.catalogue, dropout=dropout, rng=rng)
+
+
+def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Prepared:
+    """Get a full update ready; arguments and errors as for `full_update`."""
+    if parent is not None:
+        _refuse_misfit(dataset, window, parent, config)
+    generator = torch.Generator().manual_seed(config.seed)
+    items = dataset.items()
+    found = survey(dataset, window, items.column("item_id").to_numpy())
+    encoder = _encoder(dataset, window, found, items, parent)
+    users = _table(USERS, found.users, parent, config, generator)
+    item_table = _table(ITEMS, found.catalogue[found.used], parent, config, generator)
+    stream = ExampleStream(
+        dataset=dataset,
+        window=window,
+        encoder=encoder,
+        users=users,
+        items=item_table,
+        catalogue=found.catalogue,
+        block_rows=config.shuffle_rows,
+        before=histories_at(
+            dataset,
+            window.start,
+            parent.history() if parent else None,
+            parent.lineage.window.end if parent else None,
+        ),
+    )
+    return Prepared(
+        survey=found,
+        encoder=encoder,
+        learner=_learner(encoder, users, item_table, parent, config),
+        stream=stream,
+        catalogue=Catalogue(
+            rows=item_table.places(found.catalogue),
+            features=encoder.encode_table("item", items),
+            log_q=_log_q(found, config.batch_size),
+        ),
+    )
+
+
+def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, config: TrainConfig) -> None:
+    if window.start < parent.lineage.window.end:
+        raise ConfigError(
+            f"the window starts at {window.start.isoformat()}, but the parent has learned up to "
+            f"{parent.lineage.window.end.isoformat()}: each interaction is learned once"
+        )
+    if dataset.spec != parent.encoder.spec:
+        raise ConfigError(
+            f"{dataset.path}/features.yaml differs from the declaration that the parent was trained with; "
+            "train a first version, without a parent"
+        )
+    if config.model != parent.config.model:
+        raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
+
+
+def _encoder(
+    dataset: Dataset, window: Window, found: Survey, items: pa.Table, parent: FullVersionFiles | None
+) -> Encoder:
+    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, parent.encoder if parent else None)
+    context = [feature.column for feature in features_of(dataset.spec, "interactions")]
+    if context:
+        for batch in dataset.batches(window, events=dataset.spec.positives, columns=context):
+            encoder.grow("user", pa.Table.from_batches([batch]))
+    return encoder
+
+
+def _table(
+    name: str, ids: Int64Array, parent: FullVersionFiles | None, config: TrainConfig, generator: torch.Generator
+) -> TrainableTable:
+    if parent is None:
+        return TrainableTable.first(ids, config.model.dim, generator)
+    published = parent.users if name == USERS else parent.items
+    return TrainableTable.of(published, parent.squares(name)).grown(ids, generator)
+
+
+def _learner(
+    encoder: Encoder,
+    users: TrainableTable,
+    items: TrainableTable,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+) -> Learner:
+    # Initial values come from PyTorch's global generator; the caller's own use of it goes on undisturbed.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        towers = Towers(config.model, encoder)
+    learner = Learner(config, towers, users, items)
+    if parent is not None:
+        towers.warm_start(parent.parameters())
+        restore_dense_state(towers, learner.optimiser, parent.dense_state())
+    return learner
+
+
+def _log_q(found: Survey, batch_size: int) -> np.ndarray:
+    """log q of every item; those without a positive are never candidates."""
+    log_q = np.zeros(len(found.clicks), np.float32)
+    clicked = found.clicks > 0
+    shares = found.clicks[clicked] / found.positives
+    log_q[clicked] = in_batch_log_q(shares, min(batch_size, found.positives))
+    return log_q

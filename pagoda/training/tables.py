@@ -1,0 +1,69 @@
+"""ID tables while they are trained: rows in memory, each with its share of the optimiser's state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda.embeddings.sorted_ids import SortedIds
+from pagoda.embeddings.table import IdTable
+
+OOV = 0
+"""Place of the out-of-vocabulary row; the row of the i-th ID in sorted order is at place i + 1."""
+_SCALE = 0.05
+"""Standard deviation of what new rows differ by from the out-of-vocabulary row that served their IDs until now."""
+
+Int64Array = NDArray[np.int64]
+
+
+class TrainableTable:
+    """Rows by ID; the vocabulary is fixed when the table is made."""
+
+    def __init__(self, ids: Int64Array, rows: Tensor, squares: Tensor) -> None:
+        """Take over the parts.
+
+        Args:
+            ids: int64 [n], strictly increasing.
+            rows: float32 [n + 1, dim], the out-of-vocabulary row first.
+            squares: float32 [n + 1], row-wise Adagrad's sums of squared gradients.
+        """
+        self.ids, self.rows, self.squares = ids, rows, squares
+        self._search = SortedIds(ids)
+
+    @classmethod
+    def first(cls, ids: Int64Array, dim: int, generator: torch.Generator) -> TrainableTable:
+        """A table for `ids` (int64 [n], any order) before any training; the out-of-vocabulary row is zero."""
+        empty = cls(np.empty(0, np.int64), torch.zeros(1, dim), torch.zeros(1))
+        return empty.grown(ids, generator)
+
+    @classmethod
+    def of(cls, table: IdTable, squares: NDArray[np.float32]) -> TrainableTable:
+        """A published table with its optimiser's state (as in `squares` above)."""
+        rows = torch.empty(len(table) + 1, table.dim)
+        rows[OOV] = torch.from_numpy(table.oov)
+        rows.numpy()[1:] = table.rows
+        return cls(np.array(table.ids), rows, torch.from_numpy(squares))
+
+    def grown(self, ids: Int64Array, generator: torch.Generator) -> TrainableTable:
+        """A table that has rows for `ids` (int64 [n], any order) too; new ones start near the out-of-vocabulary row."""
+        merged = np.union1d(self.ids, ids)
+        old = np.concatenate([[OOV], np.searchsorted(merged, self.ids) + 1])
+        rows = self.rows[OOV] + _SCALE * torch.randn(len(merged) + 1, self.rows.shape[1], generator=generator)
+        squares = torch.zeros(len(merged) + 1)
+        rows[old], squares[old] = self.rows, self.squares
+        return TrainableTable(merged, rows, squares)
+
+    def places(self, ids: Int64Array) -> Int64Array:
+        """Where the rows of `ids` are, int64 shaped like `ids`; `OOV` for an ID that has none."""
+        flat = ids.ravel()
+        position, found = self._search.find(flat)
+        return np.where(found, position + 1, OOV).reshape(ids.shape)
+
+    def write(self, folder: Path) -> None:
+        """Write the rows as an `IdTable`; the optimiser's state is no part of it."""
+        rows = self.rows.numpy()
+        IdTable.write(folder, self.ids, rows[1:], rows[OOV])

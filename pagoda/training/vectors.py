@@ -1,0 +1,106 @@
+"""A full version opened for a dataset: vectors of users and items in process, for evaluation, export and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history import Histories
+from pagoda.model.encoder import Encoded
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.inputs import profiles_of
+
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+_ROWS = 4096
+_US = 1e6
+
+
+class OpenVersion:
+    """A full version's towers and tables over a dataset's profiles and items."""
+
+    def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
+        """Open `files`; `dataset` has the users' profiles and the items.
+
+        Raises:
+            IntegrityError: A file is missing or damaged.
+        """
+        self._files, self._dataset = files, dataset
+        self._encoder, self._towers = files.encoder, files.towers()
+
+    def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
+        """Which users have an ID row of their own, bool [n]."""
+        return self._files.users.find(user_ids)[1]
+
+    def item_vectors(self) -> Float32Array:
+        """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
+        items = self._dataset.items()
+        ids = items.column("item_id").to_numpy()
+        encoded = self._encoder.encode_table("item", items)
+
+        def compute(part: slice) -> Tensor:
+            rows, _ = self._files.items.lookup(ids[part])
+            vectors: Tensor = self._towers.item(torch.from_numpy(rows), _tensors(encoded, part))
+            return vectors
+
+        return self._by_parts(len(ids), compute)
+
+    def user_vectors(
+        self,
+        user_ids: Int64Array,
+        timestamps_us: Int64Array,
+        histories: Histories,
+        context: pa.Table | None = None,
+    ) -> Float32Array:
+        """Unit vectors of users as of given moments.
+
+        Args:
+            user_ids: int64 [n]; one without an ID row or profile is answered by what is known of them.
+            timestamps_us: int64 [n].
+            histories: Of each row as of its moment, at least as long as the version's own; items by ID.
+            context: n rows with the raw context features as columns; what is absent is missing.
+
+        Returns:
+            float32 [n, dim].
+        """
+        profiles, profile_rows = profiles_of(self._dataset, self._encoder, user_ids)
+        given = pa.table({"user_id": user_ids}) if context is None else context
+        moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
+
+        def compute(part: slice) -> Tensor:
+            rows, _ = self._files.users.lookup(user_ids[part])
+            features = _tensors(profiles, profile_rows[part]) | _tensors(moments, part)
+            past = self._past(histories.take(np.arange(part.start, part.stop)), timestamps_us[part])
+            vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
+            return vectors
+
+        return self._by_parts(len(user_ids), compute)
+
+    def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
+        items, times_us, mask = histories.last(self._towers.history_length).padded()
+        rows, _ = self._files.items.lookup(items.ravel())
+        age = np.where(mask, (timestamps_us[:, None] - times_us) / _US, 0).astype(np.float32)
+        shaped = rows.reshape(*items.shape, self._files.items.dim)
+        return torch.from_numpy(shaped), torch.from_numpy(mask), torch.from_numpy(age)
+
+    def _by_parts(self, count: int, compute: Callable[[slice], Tensor]) -> Float32Array:
+        """Bound memory to a part's inputs."""
+        vectors = np.empty((count, self._files.config.model.dim), np.float32)
+        with torch.inference_mode():
+            for part in _parts(count):
+                vectors[part] = compute(part).numpy()
+        return vectors
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS))
+
+
+def _tensors(encoded: Encoded, rows: slice | Int64Array) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array[rows]) for name, array in encoded.items()}

@@ -1,0 +1,68 @@
+"""Writing the files of a full version."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.model.export import export_towers
+from pagoda.training import artifact
+from pagoda.training.artifact import FullVersionFiles, Lineage, save_tensors
+from pagoda.training.config import TrainConfig
+from pagoda.training.optimisers import dense_state
+from pagoda.training.preparing import Prepared
+from pagoda.training.survey import Survey
+
+
+def write_version(
+    folder: Path, prepared: Prepared, config: TrainConfig, lineage: Lineage, metrics: dict[str, Any]
+) -> None:
+    """Write what serves into `folder`, which is created."""
+    folder.mkdir()
+    learner = prepared.learner
+    (folder / artifact.ENCODER).write_text(prepared.encoder.to_json())
+    (folder / artifact.CONFIG).write_text(config.to_yaml())
+    (folder / artifact.LINEAGE).write_text(lineage.model_dump_json(indent=1))
+    (folder / artifact.METRICS).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
+    learner.users.write(folder / artifact.USERS)
+    learner.items.write(folder / artifact.ITEMS)
+    pq.write_table(_popularity(prepared.survey), folder / artifact.POPULARITY)
+    save_tensors(learner.towers.state_dict(), folder / artifact.TOWERS)
+    programs = folder / artifact.USER_PROGRAM, folder / artifact.ITEM_PROGRAM
+    export_towers(learner.towers, prepared.encoder, config.model.dim, *programs)
+
+
+def write_state(folder: Path, prepared: Prepared) -> None:
+    """Write what only the next update reads into `folder`, which is created."""
+    folder.mkdir()
+    learner = prepared.learner
+    np.save(folder / f"{artifact.USERS}.npy", learner.users.squares.numpy())
+    np.save(folder / f"{artifact.ITEMS}.npy", learner.items.squares.numpy())
+    save_tensors(dense_state(learner.towers, learner.optimiser), folder / artifact.DENSE_STATE)
+    if prepared.stream.after is not None:
+        prepared.stream.after.save(folder / artifact.HISTORY)
+
+
+def lineage_of(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Lineage:
+    """Where a version trained on these comes from."""
+    return Lineage(
+        window=window,
+        parent=parent.lineage.window if parent else None,
+        data_checksum=dataset.checksum(window),
+        config_checksum=f"xxh3:{xxhash.xxh3_128_hexdigest(config.to_yaml().encode())}",
+        code_version=version("pagoda"),
+    )
+
+
+def _popularity(survey: Survey) -> pa.Table:
+    order = np.argsort(-survey.clicks, kind="stable")
+    return pa.table({"item_id": survey.catalogue[order], "clicks": survey.clicks[order]})
