@@ -62,13 +62,14 @@ class Conversion:
         Raises:
             DataError: A value does not fit; the message names file, column, row and value.
         """
+        raw = _plain(raw)
         cast = self._cast(raw.type, field.type)
         try:
             return cast(raw)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             row = _first_bad(raw, cast)
             kind, message = self._explain(field, raw.type, raw[row])
-            problem = Problem(kind, place.file, message, place.column, place.first_row + row, shown(raw[row].as_py()))
+            problem = Problem(kind, place.file, message, place.column, place.first_row + row, shown(raw[row]))
             raise DataError(str(problem)) from error
 
     def _cast(self, given: pa.DataType, wanted: pa.DataType) -> Cast:
@@ -142,6 +143,12 @@ def _is_moment(value: pa.Scalar) -> bool:
         return bool(pa.types.is_string(value.type) and value.cast(pa.timestamp("ns")).is_valid)
     except pa.ArrowInvalid:
         return False
+
+
+def _plain(raw: pa.Array) -> pa.Array:
+    """Text as plain strings, whatever its encoding."""
+    decoded = raw.dictionary_decode() if pa.types.is_dictionary(raw.type) else raw
+    return decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
 
 
 def _holds_floats(kind: pa.DataType) -> bool:

@@ -75,7 +75,14 @@ class IdLedger:
             if kind is Kind.COLLISION:
                 message = f"its 64-bit hash is that of {first['key']!r} in {place}; rename one of the two"
             sink.add(
-                Problem(kind, self._files[second["file"]], message, self._column, second["row"], shown(second["key"]))
+                Problem(
+                    kind,
+                    self._files[second["file"]],
+                    message,
+                    self._column,
+                    second["row"],
+                    shown(batch["key"][int(position) + 1]),
+                )
             )
 
 

@@ -123,13 +123,18 @@ def add_rows(sink: Sink, problem: Problem, first_row: int, values: pa.Array, bad
     rows = np.flatnonzero(bad)
     for position, row in enumerate(rows[:NAMED_ROWS]):
         count = 1 if position else max(1, rows.size - NAMED_ROWS + 1)
-        named = replace(problem, row=first_row + int(row), value=shown(values[int(row)].as_py()))
+        named = replace(problem, row=first_row + int(row), value=shown(values[int(row)]))
         sink.add(named, count)
 
 
-def shown(value: object) -> str:
+def shown(scalar: pa.Scalar) -> str:
     """A value as a message shows it: short, and visibly quoted where it is text."""
-    if value is None:
+    if not scalar.is_valid:
         return "null"
+    try:
+        value = scalar.as_py()
+    except (ValueError, OverflowError):
+        # A moment beyond the year 9999: Arrow can hold it, Python cannot.
+        return f"{scalar.cast(pa.int64()).as_py()} µs after 1970"
     text = value.isoformat() if isinstance(value, datetime) else repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"

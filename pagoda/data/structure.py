@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, schema_of
-from pagoda.data.parquet import open_parquet, parquet_files, reading
+from pagoda.data.parquet import open_parquet, parquet_files, reading, row_count
 from pagoda.data.partitions import Part, list_parts
 from pagoda.data.problems import Kind, Problem, Sink
 from pagoda.data.spec import FeatureSpec, read_spec
@@ -44,7 +44,7 @@ def inspect(path: Path, sink: Sink) -> Structure:
     parts: list[Part] = []
     with _listing(path / "interactions", sink):
         parts = list_parts(path / "interactions", sink)
-    parts = [part for part in parts if _has_rows(part.path, spec, "interactions", sink)]
+    parts = [part for part in parts if _is_sound(part.path, spec, "interactions", sink) and row_count(part.path)]
     if not parts:
         sink.add(
             Problem(Kind.EMPTY, str(path / "interactions"), "there is no interaction; a dataset needs at least one")
@@ -59,7 +59,7 @@ def _files(folder: Path, table: Table, spec: FeatureSpec, sink: Sink) -> list[Pa
         if not found:
             message = f"there is no Parquet file; {table} need one with a column {key_column(table)!r}"
             sink.add(Problem(Kind.EMPTY, str(folder), message))
-    return [path for path in found if _has_rows(path, spec, table, sink)]
+    return [path for path in found if _is_sound(path, spec, table, sink)]
 
 
 @contextmanager
@@ -71,18 +71,18 @@ def _listing(folder: Path, sink: Sink) -> Iterator[None]:
         sink.add(Problem(Kind.UNREADABLE, str(error.filename or folder), message))
 
 
-def _has_rows(path: Path, spec: FeatureSpec, table: Table, sink: Sink) -> bool:
-    """Whether there are rows to read: the footer is whole, and the columns are the declared ones."""
+def _is_sound(path: Path, spec: FeatureSpec, table: Table, sink: Sink) -> bool:
+    """Whether the file's footer is whole, and its columns are the declared ones."""
     try:
         with reading(path), open_parquet(path) as file:
-            schema, rows = file.schema_arrow, file.metadata.num_rows
+            schema = file.schema_arrow
     except DataError as error:
         sink.add(Problem(Kind.CORRUPT, str(path), str(error).removeprefix(f"{path}: ")))
         return False
     problems = list(compare(schema, schema_of(spec, table), str(path)))
     for problem in problems:
         sink.add(problem)
-    return rows > 0 and not problems
+    return not problems
 
 
 def compare(given: pa.Schema, wanted: pa.Schema, file: str) -> Iterator[Problem]:

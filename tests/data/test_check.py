@@ -71,6 +71,12 @@ def test_a_wrong_interaction_is_named_by_file_column_row_and_value(
     assert place(only_problem(path), path) == (kind, LOG, column, 2, value)
 
 
+def test_every_item_is_unknown_where_items_are_empty(tmp_path: Path) -> None:
+    path = write_dataset(tmp_path / "d", parts=[(DAY, [good])], items=[])
+    assert place(only_problem(path), path) == (Kind.UNKNOWN_ITEM, LOG, "item_id", 1, "10")
+    assert Dataset.open(path).items().num_rows == 0
+
+
 def test_a_null_timestamp_is_a_problem(tmp_path: Path) -> None:
     path = write_dataset(tmp_path / "d", parts=[(DAY, [good | {"timestamp": None}])])
     assert place(only_problem(path), path) == (Kind.NULL, LOG, "timestamp", 1, "null")

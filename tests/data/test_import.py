@@ -193,6 +193,9 @@ def test_timestamps_keep_their_microseconds(
         (pa.array([float("nan")]), TimeUnit.SECONDS, "not a number of seconds"),
         (pa.array([2**62]), TimeUnit.SECONDS, "not a number of seconds"),
         (pa.array([874724710]), TimeUnit.ISO, "not an ISO timestamp"),
+        (pa.array([874724710000]), TimeUnit.SECONDS, "value 874724710000000000 µs after 1970: lies in the future"),
+        (pa.array(["1997-09-20T03:05:10Z"], pa.large_string()), TimeUnit.ISO, "1997-09-20T03:05:10Z"),
+        (pa.array(["1997-09-20T03:05:10Z"]).dictionary_encode(), TimeUnit.ISO, "1997-09-20T03:05:10Z"),
     ],
 )
 def test_parquet_timestamps_are_converted_or_refused(
