@@ -23,7 +23,10 @@ class Towers(Protocol):
     def user_vectors(
         self, user_ids: Int64Array, timestamps_us: Int64Array, histories: Histories, context: pa.Table
     ) -> Float32Array:
-        """Unit vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context."""
+        """Unit vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context.
+
+        Asked once for all rows of an evaluation, so it should compute in parts.
+        """
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""

@@ -19,7 +19,6 @@ from pagoda.evaluation.rows import Rows
 from pagoda.evaluation.towers import Float32Array, Int64Array, Towers
 
 BoolArray = NDArray[np.bool_]
-_VECTOR_ROWS = 4096
 
 
 class _Batch(NamedTuple):
@@ -81,8 +80,8 @@ class Walk:
                 self._history.push(*ours.where(ours.enters)[:3])
 
     def _present(self) -> None:
-        done = asked = 0
-        live = []
+        done = 0
+        asked: list[Histories] = []
         for batch in self._batches(self._window):
             numbers = done + np.cumsum(batch.positive) - 1
             done += int(batch.positive.sum())
@@ -91,11 +90,8 @@ class Walk:
             mine = np.isin(batch.users, self._users)
             ours = batch.where(mine)
             self._seen.push(*ours.where(ours.positive)[:3])
-            histories = self._advance(ours).take(np.flatnonzero(wanted[mine]))
-            if len(histories):
-                live.append(self._vectors(histories, asked))
-                asked += len(histories)
-        self.vectors["live"] = np.concatenate(live)
+            asked.append(self._advance(ours).take(np.flatnonzero(wanted[mine])))
+        self.vectors["live"] = self._vectors(_laid_end_to_end(asked))
 
     def _advance(self, batch: _Batch) -> Histories:
         """Each row's history as of its own moment; of length 0 where the dataset declares none."""
@@ -104,16 +100,10 @@ class Walk:
         empty, zeros = np.empty(0, np.int64), np.zeros(len(batch.users), np.int64)
         return Histories(0, empty, empty, zeros, zeros)
 
-    def _vectors(self, histories: Histories, first: int = 0) -> Float32Array:
-        """User vectors of the rows from `first` on, as many as there are histories."""
-        rows, made = self._rows, []
-        for start in range(0, len(histories), _VECTOR_ROWS):
-            stop = min(start + _VECTOR_ROWS, len(histories))
-            part = slice(first + start, first + stop)
-            context = rows.context.slice(part.start, stop - start)
-            taken = histories.take(np.arange(start, stop))
-            made.append(self._towers.user_vectors(rows.users[part], rows.times_us[part], taken, context))
-        return np.concatenate(made)
+    def _vectors(self, histories: Histories) -> Float32Array:
+        # One call for all rows: towers read the users' profiles once, and bound their own memory.
+        rows = self._rows
+        return self._towers.user_vectors(rows.users, rows.times_us, histories, rows.context)
 
     def _batches(self, window: Window) -> Iterator[_Batch]:
         spec = self._dataset.spec
@@ -130,3 +120,12 @@ class Walk:
 def _among(events: pa.Array, names: tuple[str, ...]) -> BoolArray:
     mask: BoolArray = pc.is_in(events, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
     return mask
+
+
+def _laid_end_to_end(parts: list[Histories]) -> Histories:
+    """The histories of all parts, with the events of these rows only."""
+    padded = [part.padded() for part in parts]
+    ends = np.cumsum(np.concatenate([each.mask.sum(axis=1) for each in padded]))
+    items = np.concatenate([each.items[each.mask] for each in padded])
+    times = np.concatenate([each.times_us[each.mask] for each in padded])
+    return Histories(parts[0].length, items, times, np.concatenate([[0], ends[:-1]]), ends)
