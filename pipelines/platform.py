@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from kfp import kubernetes
 from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
-SETTINGS, STORAGE_SECRET, MILVUS_SECRET = "pagoda-settings", "pagoda-object-storage", "pagoda-milvus-token"
+SETTINGS, STORAGE_SECRET, MILVUS_SECRET = "pagoda-pipelines", "pagoda-object-storage", "pagoda-milvus-token"
 """Names of the ConfigMap and the secrets; whoever uploads a pipeline puts the installation's own in their place."""
 
 SETTINGS_KEYS = (
@@ -27,7 +28,7 @@ SETTINGS_KEYS = (
 LABELS = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
 """Labels of a step's pod, by which network policies know it."""
 
-Quantity = str | PipelineParameterChannel
+Quantity: TypeAlias = str | PipelineParameterChannel
 
 
 @dataclass(frozen=True, slots=True)

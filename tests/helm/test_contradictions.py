@@ -51,6 +51,7 @@ from .charts import with_values
             ],
             "objectStorage.existingSecret and objectStorage.credentials.accessKeyId",
         ),
+        (["pipelines.namespace=team"], "pipelines.namespace: is only used when pipelines.kubeflow.multiUser=true"),
         (["pipelines.schedules.fullUpdate.enabled=true"], "pipelines.schedules.fullUpdate.parameters.dataset"),
         (
             ["pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.fullUpdate.everyMinutes=5"],

@@ -35,10 +35,10 @@ ALLOWED = {
 }
 
 
-@pytest.fixture
-def network() -> Network:
-    """Everything on, everything in the cluster."""
-    return Network(with_values(*ALL))
+@pytest.fixture(params=["pipelines.kubeflow.multiUser=true", "pipelines.kubeflow.multiUser=false"])
+def network(request: pytest.FixtureRequest) -> Network:
+    """Everything on, everything in the cluster; the pipelines' steps in this namespace, or in Kubeflow's."""
+    return Network(with_values(*ALL, request.param))
 
 
 def test_should_isolate_every_pod_in_both_directions(chart: Chart) -> None:

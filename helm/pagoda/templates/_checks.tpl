@@ -61,6 +61,9 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail "mlflow.database.existingSecret: is only used when mlflow.mode=embedded" -}}
 {{- end -}}
 
+{{- if and $v.pipelines.namespace (not $v.pipelines.kubeflow.multiUser) -}}
+{{- fail "pipelines.namespace: is only used when pipelines.kubeflow.multiUser=true; single-user Kubeflow runs the steps in pipelines.kubeflow.namespace" -}}
+{{- end -}}
 {{- range $name, $schedule := $v.pipelines.schedules -}}
 {{- if $schedule.enabled -}}
 {{- $key := printf "pipelines.schedules.%s" $name -}}

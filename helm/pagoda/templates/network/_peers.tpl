@@ -1,4 +1,4 @@
-{{/* Pods of these components as network peers: (list $ "recall" "rollout"). */}}
+{{/* Pods of these components as network peers, from any namespace: (list $ "recall" "rollout"). */}}
 {{- define "pagoda.peers" -}}
 {{- $root := index . 0 -}}
 {{- range rest . }}
@@ -10,16 +10,23 @@
     matchLabels:
       {{- include "pagoda.pipelines.podLabels" $root | nindent 6 }}
 {{- else }}
-- podSelector:
+- namespaceSelector:
+    matchLabels:
+      kubernetes.io/metadata.name: {{ $root.Release.Namespace }}
+  podSelector:
     matchLabels:
       {{- include "pagoda.selectorLabels" (list $root .) | nindent 6 }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{/* Where Kubeflow runs the steps: with Pagoda, or in its own namespace (single-user mode). */}}
+{{/* Where Kubeflow runs the steps: in its own namespace, or in its user's. */}}
 {{- define "pagoda.pipelines.namespace" -}}
+{{- if .Values.pipelines.kubeflow.multiUser -}}
 {{- .Values.pipelines.namespace | default .Release.Namespace -}}
+{{- else -}}
+{{- .Values.pipelines.kubeflow.namespace -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Compiled into the pipelines (pipelines/platform.py), so they name no release. */}}

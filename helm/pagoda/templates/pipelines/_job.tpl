@@ -50,8 +50,8 @@
 {{- end -}}
 {{- if $upload -}}
 {{- $image := printf "--image=%s" (include "pagoda.image" (list . "components")) -}}
-{{- $names := list (printf "--settings=%s" (include "pagoda.componentName" (list . "settings"))) -}}
-{{- with include "pagoda.objectStorage.secretName" . -}}
+{{- $names := list (printf "--settings=%s" (include "pagoda.componentName" (list . "pipelines"))) -}}
+{{- with include "pagoda.pipelines.storageSecret" . -}}
 {{- $names = append $names (printf "--storage-secret=%s" .) -}}
 {{- end -}}
 {{- with .Values.milvus.existingSecret -}}

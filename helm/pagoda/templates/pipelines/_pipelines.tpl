@@ -1,12 +1,12 @@
 {{/* The compiled pipelines with this release's image and settings: name → {pipelineSpec, platformSpec, version}. */}}
 {{- define "pagoda.pipelines.compiled" -}}
 {{- $root := . -}}
-{{- $settings := include "pagoda.componentName" (list . "settings") -}}
-{{- $storage := include "pagoda.objectStorage.secretName" . -}}
+{{- $settings := include "pagoda.componentName" (list . "pipelines") -}}
+{{- $storage := include "pagoda.pipelines.storageSecret" . -}}
 {{- range $path, $_ := .Files.Glob "files/pipelines/*.yaml" }}
 {{- $text := $root.Files.Get $path -}}
 {{- $text = regexReplaceAll "ghcr.io/pagoda/components:[0-9A-Za-z.-]+" $text (include "pagoda.image" (list $root "components")) -}}
-{{- $text = $text | replace "pagoda-settings" $settings | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
+{{- $text = $text | replace ": pagoda-pipelines\n" (printf ": %s\n" $settings) | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
 {{- $text = $text | replace "pagoda-milvus-token" ($root.Values.milvus.existingSecret | default "pagoda-milvus-token") -}}
 {{- $documents := splitList "\n---\n" $text }}
 {{ base $path | trimSuffix ".yaml" }}:
@@ -18,4 +18,13 @@
     {{- index $documents 1 | fromYaml | toYaml | nindent 4 }}
   {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* The secret of the steps' keys. One that the chart makes has a name of its own in another namespace. */}}
+{{- define "pagoda.pipelines.storageSecret" -}}
+{{- $name := include "pagoda.objectStorage.secretName" . -}}
+{{- if and .Values.objectStorage.credentials.accessKeyId (ne (include "pagoda.pipelines.namespace" .) .Release.Namespace) -}}
+{{- $name = printf "%s-pipelines" $name -}}
+{{- end -}}
+{{- $name -}}
 {{- end -}}

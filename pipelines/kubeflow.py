@@ -1,0 +1,223 @@
+"""Pagoda's pipelines in Kubeflow Pipelines: upload, run, schedule. Every call can be repeated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import kfp
+import kfp_server_api as api
+from kfp.client import ServiceAccountTokenVolumeCredentials
+from urllib3.exceptions import HTTPError
+
+from pagoda.errors import ConfigError, UnavailableError
+from pipelines.package import Package
+from pipelines.schedule import Schedule
+
+EXPERIMENT = "pagoda"
+TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - a variable's name
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An uploaded version of a pipeline."""
+
+    pipeline_id: str
+    version_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call did: `created`, `replaced` or `unchanged`, and the id of what is there now."""
+
+    done: str
+    id: str
+
+
+class Kubeflow:
+    """Kubeflow Pipelines at one address."""
+
+    def __init__(self, host: str, namespace: str = "") -> None:
+        """Connect.
+
+        Args:
+            host: Of the API or the UI, with http:// or https://.
+            namespace: Where runs are kept, if Kubeflow has several users; ignored otherwise.
+
+        Raises:
+            UnavailableError: It does not answer.
+        """
+        self._host = host
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        credentials = ServiceAccountTokenVolumeCredentials(path=token) if token and Path(token).exists() else None
+        with self._errors(), warnings.catch_warnings(action="ignore"):
+            self._client = kfp.Client(host=host, credentials=credentials)
+            health = self._client.get_kfp_healthz(sleep_duration=1)
+        self._namespace = namespace if health.multi_user else ""
+        if health.multi_user and not namespace:
+            raise ConfigError(
+                f"{host}: Kubeflow has several users here; say whose namespace the runs go to (--namespace)"
+            )
+
+    def upload(self, package: Package) -> tuple[Version, Outcome]:
+        """Make `package` the newest version of its pipeline; nothing happens if it is there already.
+
+        Raises:
+            UnavailableError: Kubeflow does not answer or refuses.
+        """
+        with self._errors(), _file(package) as path:
+            pipeline_id = self._pipeline(package.name)
+            if pipeline_id is None:
+                made = self._client.upload_pipeline(path, package.name, package.description, self._namespace or None)
+                pipeline_id = made.pipeline_id
+            if version := self._version(pipeline_id, package.version):
+                return version, Outcome("unchanged", version.version_id)
+            new = self._client.upload_pipeline_version(path, package.version, pipeline_id=pipeline_id)
+            return _version_of(new), Outcome("created", new.pipeline_version_id)
+
+    def run(self, name: str, parameters: Mapping[str, Any], service_account: str = "") -> str:
+        """Start a run of the newest version of a pipeline and return its id.
+
+        Raises:
+            ConfigError: The pipeline was not uploaded.
+            UnavailableError: Kubeflow does not answer or refuses.
+        """
+        with self._errors():
+            version = self._newest(name)
+            run = self._client.run_pipeline(
+                self._experiment(),
+                name,
+                params=dict(parameters),
+                pipeline_id=version.pipeline_id,
+                version_id=version.version_id,
+                service_account=service_account or None,
+            )
+            return str(run.run_id)
+
+    def schedule(
+        self, name: str, schedule: Schedule, parameters: Mapping[str, Any], service_account: str = ""
+    ) -> Outcome:
+        """Have the newest version of a pipeline run at these times, and no other run under the schedule's name.
+
+        A schedule that somebody has paused stays paused.
+
+        Raises:
+            ConfigError: The pipeline was not uploaded.
+            UnavailableError: Kubeflow does not answer or refuses.
+        """
+        with self._errors():
+            version, experiment = self._newest(name), self._experiment()
+            present = self._recurring(experiment, schedule.name)
+            wanted = [one for one in present if _is(one, version, schedule, parameters, service_account)][:1]
+            outcome = Outcome("unchanged", wanted[0].recurring_run_id) if wanted else None
+            if outcome is None:
+                # The new one comes first: a crash between the two leaves one too many, and the next call removes it.
+                made = self._client.create_recurring_run(
+                    experiment,
+                    schedule.name,
+                    **schedule.trigger,
+                    max_concurrency=1,
+                    no_catchup=True,
+                    params=dict(parameters),
+                    pipeline_id=version.pipeline_id,
+                    version_id=version.version_id,
+                    enabled=all(one.mode != api.RecurringRunMode.DISABLE for one in present),
+                    service_account=service_account or None,
+                )
+                outcome = Outcome("replaced" if present else "created", made.recurring_run_id)
+            for one in present:
+                if one.recurring_run_id != outcome.id:
+                    self._client.delete_recurring_run(one.recurring_run_id)
+            return outcome
+
+    def _pipeline(self, name: str) -> str | None:
+        found = self._client.list_pipelines(filter=_named(name), namespace=self._namespace or None).pipelines or []
+        return str(found[0].pipeline_id) if found else None
+
+    def _version(self, pipeline_id: str, name: str) -> Version | None:
+        answer = self._client.list_pipeline_versions(pipeline_id, filter=_named(name))
+        return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
+
+    def _newest(self, name: str) -> Version:
+        pipeline_id = self._pipeline(name)
+        if pipeline_id is None:
+            raise ConfigError(f"pipeline {name!r} is not in Kubeflow at {self._host}; run `pagoda pipelines upload`")
+        answer = self._client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
+        return _version_of(answer.pipeline_versions[0])
+
+    def _experiment(self) -> str:
+        made = self._client.create_experiment(EXPERIMENT, "Pagoda's updates", self._namespace or None)
+        return str(made.experiment_id)
+
+    def _recurring(self, experiment: str, name: str) -> list[api.V2beta1RecurringRun]:
+        found, page = [], ""
+        while True:
+            answer = self._client.list_recurring_runs(page, _PAGE, experiment_id=experiment)
+            found += [one for one in answer.recurring_runs or [] if one.display_name == name]
+            page = answer.next_page_token
+            if not page:
+                return found
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        # Kubeflow's client prints links; standard output is for what scripts read.
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        except api.ApiException as error:
+            raise UnavailableError(f"Kubeflow at {self._host} answers {error.status}: {_reason(error)}") from error
+        except (HTTPError, TimeoutError) as error:
+            raise UnavailableError(f"Kubeflow at {self._host} does not answer: {error}") from error
+
+
+def _reason(error: api.ApiException) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+def _named(name: str) -> str:
+    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
+
+
+def _version_of(version: api.V2beta1PipelineVersion) -> Version:
+    return Version(version.pipeline_id, version.pipeline_version_id, version.display_name)
+
+
+def _is(
+    run: api.V2beta1RecurringRun,
+    version: Version,
+    schedule: Schedule,
+    parameters: Mapping[str, Any],
+    service_account: str,
+) -> bool:
+    reference = run.pipeline_version_reference
+    return (
+        reference is not None
+        and (reference.pipeline_id, reference.pipeline_version_id) == (version.pipeline_id, version.version_id)
+        and schedule.matches(run.trigger)
+        and (run.runtime_config.parameters or {}) == dict(parameters)
+        and int(run.max_concurrency) == 1
+        and bool(run.no_catchup)
+        and (not service_account or run.service_account == service_account)
+    )
+
+
+@contextlib.contextmanager
+def _file(package: Package) -> Iterator[str]:
+    """The package as a file, which is what Kubeflow's client uploads."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{package.name}.yaml"
+        path.write_text(package.text)
+        yield str(path)

@@ -1,0 +1,165 @@
+"""Upload, run and schedule against Kubeflow's HTTP API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pagoda.cli.main import app
+from pagoda.errors import ConfigError, UnavailableError
+from pipelines.kubeflow import Kubeflow
+from pipelines.package import Names, Package
+from pipelines.schedule import Schedule
+
+from .fake_kubeflow import FakeKubeflow, kubeflow
+
+DAILY = Schedule("daily", cron="0 3 * * *")
+DATASET = {"dataset": "s3://bucket/data"}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeKubeflow]:
+    """A Kubeflow of one user."""
+    with kubeflow() as server:
+        yield server
+
+
+@pytest.fixture
+def client(fake: FakeKubeflow) -> Kubeflow:
+    """A client of it that has uploaded the full update."""
+    connected = Kubeflow(fake.url)
+    connected.upload(Package.of("full-update"))
+    return connected
+
+
+def test_uploads_a_version_once(fake: FakeKubeflow) -> None:
+    client, package = Kubeflow(fake.url), Package.of("full-update")
+    first, second = client.upload(package), client.upload(package)
+    assert (first[1].done, second[1].done) == ("created", "unchanged")
+    assert first[0] == second[0]
+    assert [one["display_name"] for one in fake.versions] == ["full-update", package.version]
+    assert fake.pipelines[0]["description"] == package.description
+
+
+def test_uploads_what_changed_as_another_version(fake: FakeKubeflow, client: Kubeflow) -> None:
+    client.upload(Package.of("full-update", Names(image="other:1")))
+    assert len(fake.pipelines) == 1
+    assert "image: other:1" in str(fake.versions[-1]["pipeline_spec"]).replace("'", "")
+
+
+def test_finishes_an_upload_that_was_broken_off(fake: FakeKubeflow) -> None:
+    client = Kubeflow(fake.url)
+    fake.refuse = "upload_version"
+    with pytest.raises(UnavailableError, match="503: the database is away"):
+        client.upload(Package.of("full-update"))
+    fake.refuse = ""
+    assert client.upload(Package.of("full-update"))[1].done == "created"
+    assert len(fake.pipelines) == 1
+
+
+def test_runs_the_newest_version(fake: FakeKubeflow, client: Kubeflow) -> None:
+    run = client.run("full-update", DATASET, "trainer")
+    (made,) = fake.runs
+    assert made["run_id"] == run
+    assert made["pipeline_version_reference"]["pipeline_version_id"] == fake.versions[-1]["pipeline_version_id"]
+    assert made["runtime_config"]["parameters"] == DATASET
+    assert made["service_account"] == "trainer"
+
+
+def test_says_what_to_do_when_nothing_was_uploaded(fake: FakeKubeflow) -> None:
+    with pytest.raises(ConfigError, match="run `pagoda pipelines upload`"):
+        Kubeflow(fake.url).run("full-update", DATASET)
+
+
+def test_schedules_without_catch_up_and_one_at_a_time(fake: FakeKubeflow, client: Kubeflow) -> None:
+    assert client.schedule("full-update", DAILY, DATASET).done == "created"
+    (made,) = fake.recurring
+    assert made["trigger"] == {"cron_schedule": {"cron": "0 0 3 * * *"}}
+    assert (made["no_catchup"], int(made["max_concurrency"]), made["mode"]) == (True, 1, "ENABLE")
+
+
+def test_leaves_a_schedule_alone_that_is_as_it_should_be(fake: FakeKubeflow, client: Kubeflow) -> None:
+    often = Schedule("often", every_minutes=10)
+    first = [client.schedule("full-update", one, DATASET) for one in (DAILY, often)]
+    before = json.dumps(fake.recurring)
+    again = [client.schedule("full-update", one, DATASET) for one in (DAILY, often)]
+    assert [one.done for one in again] == ["unchanged", "unchanged"]
+    assert [one.id for one in again] == [one.id for one in first]
+    assert json.dumps(fake.recurring) == before
+
+
+def test_replaces_a_schedule_that_is_different(fake: FakeKubeflow, client: Kubeflow) -> None:
+    client.schedule("full-update", DAILY, DATASET)
+    client.schedule("full-update", Schedule("weekly", cron="0 3 * * 0"), DATASET)
+    assert client.schedule("full-update", Schedule("daily", cron="0 4 * * *"), DATASET).done == "replaced"
+    assert client.schedule("full-update", Schedule("daily", cron="0 4 * * *"), {"dataset": "other"}).done == "replaced"
+    client.upload(Package.of("full-update", Names(image="other:1")))
+    assert client.schedule("full-update", Schedule("daily", cron="0 4 * * *"), {"dataset": "other"}).done == "replaced"
+    assert sorted(one["display_name"] for one in fake.recurring) == ["daily", "weekly"]
+
+
+def test_keeps_a_schedule_paused_that_somebody_paused(fake: FakeKubeflow, client: Kubeflow) -> None:
+    client.schedule("full-update", DAILY, DATASET)
+    fake.recurring[0]["mode"] = "DISABLE"
+    assert client.schedule("full-update", DAILY, DATASET).done == "unchanged"
+    client.schedule("full-update", Schedule("daily", cron="0 5 * * *"), DATASET)
+    assert [one["mode"] for one in fake.recurring] == ["DISABLE"]
+
+
+def test_removes_what_a_crash_left_twice(fake: FakeKubeflow, client: Kubeflow) -> None:
+    client.schedule("full-update", DAILY, DATASET)
+    fake.recurring += [{**fake.recurring[0], "recurring_run_id": f"twin-{number}"} for number in range(4)]
+    assert client.schedule("full-update", DAILY, DATASET).done == "unchanged"
+    assert len(fake.recurring) == 1
+
+
+def test_asks_as_its_service_account(fake: FakeKubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("secret-of-the-pod")
+    monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+    Kubeflow(fake.url).upload(Package.of("full-update"))
+    assert fake.authorization == {"Bearer secret-of-the-pod"}
+
+
+def test_works_in_a_namespace_where_kubeflow_has_several_users() -> None:
+    with kubeflow(multi_user=True) as fake:
+        client = Kubeflow(fake.url, "team")
+        client.upload(Package.of("full-update"))
+        client.run("full-update", DATASET)
+        client.schedule("full-update", DAILY, DATASET)
+        assert {one["namespace"] for one in (*fake.pipelines, *fake.experiments)} == {"team"}
+        with pytest.raises(ConfigError, match="--namespace"):
+            Kubeflow(fake.url)
+
+
+def test_says_which_kubeflow_does_not_answer() -> None:
+    with kubeflow() as fake:
+        url = fake.url
+    with pytest.raises(UnavailableError, match=f"Kubeflow at {url} does not answer"):
+        Kubeflow(url)
+
+
+@pytest.mark.parametrize(
+    ("name", "cron", "minutes"), [("a", "", 0), ("a", "0 3 * * *", 5), ("a", "0 0 3 * * *", 0), ("a", "", -1)]
+)
+def test_refuses_schedules_without_a_time(name: str, cron: str, minutes: int) -> None:
+    with pytest.raises(ConfigError, match="schedule 'a'"):
+        Schedule(name, cron, minutes)
+
+
+def test_does_it_all_from_the_command_line(fake: FakeKubeflow) -> None:
+    def call(*arguments: str) -> list[dict[str, str]]:
+        done = CliRunner().invoke(app, ["pipelines", *arguments, "--host", fake.url, "--output", "json"])
+        assert done.exit_code == 0, done.output
+        rows: list[dict[str, str]] = json.loads(done.stdout)
+        return rows
+
+    assert "full-update" in {one["pipeline"] for one in call("upload")}
+    (scheduled,) = call("schedule", "full-update", "--cron", "0 3 * * *", "-p", "dataset=s3://bucket/data")
+    assert (scheduled["schedule"], scheduled["done"]) == ("full-update", "created")
+    (run,) = call("run", "full-update", "-p", "dataset=s3://bucket/data", "-p", "train_accelerators=1")
+    assert run["url"] == f"{fake.url}/#/runs/details/{run['run']}"
+    assert fake.runs[0]["runtime_config"]["parameters"]["train_accelerators"] == 1
