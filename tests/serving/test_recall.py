@@ -1,0 +1,219 @@
+"""The recall service end to end: real TorchServe, Milvus and Redis, compared with the same computed in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import orjson
+import pytest
+import redis
+
+from pagoda.embeddings.tables import TablesWriter
+from pagoda.index.collection import Collections
+from pagoda.registry.publish import publish
+from serving.recall.store import OnlineStore
+from serving.tower.archive import archive_name
+from serving.tower.bodies import Instance
+from serving.tower.runtime import TowerRuntime
+
+from .installation import Installation, add_incremental_version, install, item_features, recall_service
+from .torchserve import RunningTower
+from .worlds import ITEMS, NOW_US, ids_of
+
+pytestmark = pytest.mark.integration
+PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
+
+
+@pytest.fixture(scope="module", params=["int64", "string"])
+def installation(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tower: RunningTower,
+    milvus_uri: str,
+    redis_url: str,
+) -> Iterator[Installation]:
+    """A released generation, with either type of IDs."""
+    folder, url = tmp_path_factory.mktemp("installation"), redis_url.rsplit("/", 1)[0] + "/8"
+    redis.Redis.from_url(url).flushdb()
+    version = {"int64": 11, "string": 12}[request.param]
+    made = install(folder, tower.tables, milvus_uri, url, version=version, id_type=request.param)
+    with tower.models() as models:
+        models.ensure(version, made.home / "archives" / archive_name(version))
+        yield made
+        models.retire(version)
+    collections = Collections(milvus_uri)
+    collections.drop(made.manifest.collection)
+    collections.close()
+
+
+@pytest.fixture(scope="module")
+def recall(installation: Installation, tower: RunningTower) -> Iterator[httpx.Client]:
+    """The service, ready."""
+    log = installation.home / "recall.log"
+    with recall_service(installation.environment(tower.url), log) as url, httpx.Client(base_url=url) as client:
+        yield client
+
+
+def expected(installation: Installation, asked: dict[str, Any]) -> list[tuple[int | str, float]]:
+    """The items in this process: vector from the registered version, exact search, nothing served."""
+    world = installation.world
+    (stored,) = asyncio.run(_stored(installation, asked["user_id"]))
+    instance = Instance(
+        user_id=asked["user_id"],
+        timestamp=NOW_US,
+        profile=stored.profile,
+        context=asked.get("context", {}),
+        history=asked.get("history", stored.recent),
+    )
+    vector = (
+        TowerRuntime.load(world.folder, world.open_tables()).predict([instance], installation.manifest.id).vectors[0]
+    )
+    ids, vectors = installation.items()
+    names = {int(_id): name for _id, name in zip(ids_of(_names(installation)), _names(installation), strict=True)}
+    scores = vectors @ vector
+    years = dict(zip(_names(installation), item_features(range(ITEMS))["year"], strict=True))
+    out = []
+    for place in np.argsort(-scores):
+        name = names[int(ids[place])]
+        if asked.get("exclude_seen") and name in stored.seen:
+            continue
+        if "filter" in asked and not years[name] >= asked["filter"]["year"]["gte"]:
+            continue
+        out.append((name, float(scores[place])))
+    return out[: asked["k"]]
+
+
+async def _stored(installation: Installation, user: int | str) -> list[Any]:
+    store = OnlineStore(installation.redis_url)
+    found = await store.read([(user, True)], installation.world.spec)
+    await store.close()
+    return found
+
+
+def _names(installation: Installation) -> list[int | str]:
+    return [installation.world.item(number) for number in range(ITEMS)]
+
+
+def questions(installation: Installation) -> list[dict[str, Any]]:
+    """Two different users and ways to ask."""
+    world = installation.world
+    return [
+        {"user_id": world.user(5), "k": 10, "timestamp": NOW_US, "exclude_seen": True, "context": {"device": "tv"}},
+        {
+            "user_id": world.user(9),
+            "k": 15,
+            "timestamp": NOW_US,
+            "history": [{"item_id": world.item(3), "timestamp": NOW_US - 60_000_000}],
+            "filter": {"year": {"gte": 1980}},
+        },
+    ]
+
+
+def assert_same(items: list[tuple[int | str, float]], wanted: list[tuple[int | str, float]]) -> None:
+    """The same items in the same order, with the same scores."""
+    assert [item for item, _ in items] == [item for item, _ in wanted]
+    np.testing.assert_allclose([score for _, score in items], [score for _, score in wanted], atol=1e-5)
+
+
+def test_v1_agrees_with_the_registered_version_in_process(installation: Installation, recall: httpx.Client) -> None:
+    asked = questions(installation)
+    answer = recall.post(PREDICT, json={"instances": asked}).raise_for_status().json()
+    for one, prediction in zip(asked, answer["predictions"], strict=True):
+        assert_same([(item["item_id"], item["score"]) for item in prediction["items"]], expected(installation, one))
+        assert (prediction["generation"], prediction["arm"], prediction["known_user"]) == (
+            installation.manifest.id,
+            "stable",
+            True,
+        )
+
+
+def test_v2_agrees_with_the_registered_version_in_process(installation: Installation, recall: httpx.Client) -> None:
+    strings = installation.world.spec.id_type == "string"
+    for one in questions(installation):
+        inputs = [_tensor("user_id", "BYTES" if strings else "INT64", one["user_id"])]
+        inputs += [_tensor(name, "INT64", one[name]) for name in ("k", "timestamp")]
+        inputs += [
+            _tensor(name, "BYTES", orjson.dumps(one[name]).decode())
+            for name in ("history", "filter", "context")
+            if name in one
+        ]
+        inputs.append(_tensor("exclude_seen", "BOOL", one.get("exclude_seen", False)))
+        answer = recall.post(INFER, json={"id": "q", "inputs": inputs}).raise_for_status().json()
+        outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+        assert_same(list(zip(outputs["item_id"], outputs["score"], strict=True)), expected(installation, one))
+        assert outputs["generation"] == [installation.manifest.id]
+
+
+def _tensor(name: str, datatype: str, value: Any) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": [1], "data": [value]}
+
+
+def test_unknown_users_get_an_answer(installation: Installation, recall: httpx.Client) -> None:
+    asked = {"user_id": installation.world.user(4000), "k": 5}
+    (prediction,) = recall.post(PREDICT, json={"instances": [asked]}).json()["predictions"]
+    assert prediction["known_user"] is False
+    assert len(prediction["items"]) == 5
+    with_profile = {**asked, "profile": {"age": 60}}
+    (other,) = recall.post(PREDICT, json={"instances": [with_profile]}).json()["predictions"]
+    assert [item["score"] for item in other["items"]] != [item["score"] for item in prediction["items"]]
+
+
+def test_what_the_tower_or_the_filter_refuses_is_named(installation: Installation, recall: httpx.Client) -> None:
+    user = installation.world.user(1)
+    for fields, named in (
+        ({"profile": {"age": "old"}}, "feature 'age'"),
+        ({"filter": {"year": {"gte": "x"}}}, "instances.0.filter.year.gte"),
+        ({"filter": {"genres": {"any": []}}}, "instances.0.filter.genres.any"),
+    ):
+        answer = recall.post(PREDICT, json={"instances": [{"user_id": user, **fields}]})
+        assert answer.status_code == 400
+        assert named in answer.json()["error"]
+
+
+def test_a_warm_request_is_quick(installation: Installation, recall: httpx.Client) -> None:
+    body = {"instances": [{"user_id": installation.world.user(5), "k": ITEMS, "timestamp": NOW_US}]}
+    seconds = []
+    for _ in range(200):
+        start = time.perf_counter()
+        recall.post(PREDICT, json=body).raise_for_status()
+        seconds.append(time.perf_counter() - start)
+    # On quiet cores 7 ms; the tests' machine is rarely quiet.
+    assert np.median(seconds) < 0.05
+
+
+def test_a_released_incremental_takes_over_without_a_mixture(installation: Installation, recall: httpx.Client) -> None:
+    world = installation.world
+    users = [world.user(number) for number in range(4)]
+    before = recall.post(PREDICT, json={"instances": [{"user_id": user, "timestamp": NOW_US} for user in users]}).json()
+    manifest = add_incremental_version(installation, users[:1])
+    publish(installation.log, manifest.id)
+    TablesWriter(world.tables).set_current(manifest.id)
+    deadline = time.monotonic() + 20
+    while True:
+        after = recall.post(PREDICT, json={"instances": [{"user_id": user, "timestamp": NOW_US} for user in users]})
+        predictions = after.raise_for_status().json()["predictions"]
+        generations = {prediction["generation"] for prediction in predictions}
+        assert len(generations) == 1
+        if generations == {manifest.id}:
+            break
+        assert time.monotonic() < deadline
+    changed = [one["items"] != other["items"] for one, other in zip(before["predictions"], predictions, strict=True)]
+    assert changed == [True, False, False, False]
+
+
+def test_it_says_what_it_lacks(tmp_path: Path) -> None:
+    environment = {"PAGODA_HOME": str(tmp_path), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "serving.recall"], check=False, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "ConfigError: recall: set redis.url, tower.url, milvus.uri" in done.stderr
+    assert "Traceback" not in done.stderr
