@@ -79,10 +79,11 @@ def logs(
     from pagoda.standalone import logs as reading
 
     path = _platform(home).log(service)
+    position = reading.size_of(path)
     typer.echo(reading.last_lines(path, lines))
     if follow:
         try:
-            for text in reading.follow(path):
+            for text in reading.follow(path, position):
                 typer.echo(text, nl=False)
         except KeyboardInterrupt:
             return
@@ -104,8 +105,7 @@ def _run(platform: Platform, console: Console) -> None:
         for now in current:
             before = last.get(now.name)
             if before and (before.health, before.pid) != (now.health, now.pid):
-                reason = f" ({now.problem})" if now.problem else ""
-                console.print(f"{now.name}: {now.health}, pid {now.pid or '-'}{reason}", highlight=False, markup=False)
+                console.print(_change(before, now), highlight=False, markup=False)
             last[now.name] = now
 
     try:
@@ -113,6 +113,13 @@ def _run(platform: Platform, console: Console) -> None:
         console.print("The platform was stopped.")
     finally:
         platform.down()
+
+
+def _change(before: ServiceStatus, now: ServiceStatus) -> str:
+    reason = f" ({now.problem})" if now.problem else ""
+    if before.pid is not None and before.pid != now.pid:
+        return f"{now.name}: pid {before.pid} ended; {now.health}, pid {now.pid or 'none'}{reason}"
+    return f"{now.name}: {now.health}, pid {now.pid or 'none'}{reason}"
 
 
 def _stop(platform: Platform, console: Console) -> None:

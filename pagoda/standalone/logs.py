@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,18 +21,26 @@ def last_lines(path: Path, lines: int = 15) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-def follow(path: Path) -> Iterator[str]:
-    """What is appended to a log from now on, for ever; rotation is followed to the new file."""
-    position = path.stat().st_size if path.exists() else 0
+def size_of(path: Path) -> int:
+    """Bytes in a log; 0 when there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def follow(path: Path, position: int) -> Iterator[str]:
+    """What is in a log from byte `position` on, and all that is appended, for ever. A rotated log is read anew."""
+    number = path.stat().st_ino if path.exists() else 0
     while True:
-        size = path.stat().st_size if path.exists() else 0
-        if size < position:
-            position = 0
-        if size > position:
-            with path.open("rb") as file:
-                file.seek(position)
-                text = file.read(size - position)
-            position += len(text)
+        if not path.exists():
+            time.sleep(_POLL_SECONDS)
+            continue
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if state.st_ino != number or state.st_size < position:
+                number, position = state.st_ino, 0
+            file.seek(position)
+            text = file.read()
+        position += len(text)
+        if text:
             yield text.decode(errors="replace")
         else:
             time.sleep(_POLL_SECONDS)

@@ -15,7 +15,7 @@ from pagoda.standalone.supervisor import Supervisor
 
 Report = Callable[[list[ServiceStatus]], None]
 _POLL_SECONDS = 0.2
-_DEATHS = 3
+_DEATHS = 4
 _UP = (Health.HEALTHY, Health.NOT_READY)
 
 

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pagoda.errors import ConfigError
+from pagoda.settings import load_settings
+from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
+from pagoda.standalone.layout import Layout
+from pagoda.standalone.service import Service
+from pagoda.standalone.services import PORT_NAMES, SERVICES
+
+
+def _services(home: Path) -> list[Service]:
+    ports = ports_of(home, PORT_NAMES)
+    return [declare(Layout(home), ports) for declare in SERVICES.values()]
+
+
+def test_ports_are_chosen_once_and_a_set_one_wins(tmp_path: Path) -> None:
+    assert set(ports_of(tmp_path, PORT_NAMES).values()) == {0}
+    assert list(tmp_path.iterdir()) == []
+    choose_missing_ports(tmp_path, PORT_NAMES)
+    first = ports_of(tmp_path, PORT_NAMES)
+    choose_missing_ports(tmp_path, PORT_NAMES)
+    assert ports_of(tmp_path, PORT_NAMES) == first
+    (tmp_path / "pagoda.yaml").write_text("standalone: {ports: {mlflow: 5000}}")
+    assert ports_of(tmp_path, PORT_NAMES) == {**first, "mlflow": 5000}
+
+
+@pytest.mark.parametrize(
+    ("ports", "complaint"),
+    [
+        ({"milvuss": 5000}, r"standalone\.ports\.milvuss: there is no such port; there are mlflow, milvus"),
+        ({"milvus": 70000}, "70000 is no port number"),
+        ({"milvus": 5000, "redis": 5000}, "5000 is set for both"),
+    ],
+)
+def test_a_wrong_port_is_refused(tmp_path: Path, ports: dict[str, int], complaint: str) -> None:
+    (tmp_path / "pagoda.yaml").write_text(yaml.safe_dump({"standalone": {"ports": ports}}))
+    with pytest.raises(ConfigError, match=complaint):
+        ports_of(tmp_path, PORT_NAMES)
+
+
+def test_recorded_addresses_are_settings_and_stay(tmp_path: Path) -> None:
+    choose_missing_ports(tmp_path, PORT_NAMES)
+    services = {service.name: service for service in _services(tmp_path)}
+    record_endpoints(tmp_path, [services["milvus"]])
+    assert load_settings(tmp_path).registry.uri == ""
+    record_endpoints(tmp_path, [services["mlflow"]])
+    settings = load_settings(tmp_path)
+    assert (settings.milvus.uri, settings.registry.uri) == (services["milvus"].url, services["mlflow"].url)
+    assert own(list(services.values()), tmp_path) == list(services.values())
+
+
+def test_a_service_for_which_another_server_is_set_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_missing_ports(tmp_path, PORT_NAMES)
+    record_endpoints(tmp_path, _services(tmp_path))
+    monkeypatch.setenv("PAGODA_MILVUS__URI", "http://milvus.example:19530")
+    (tmp_path / "pagoda.yaml").write_text("redis: {url: 'redis://redis.example'}")
+    names = [service.name for service in own(_services(tmp_path), tmp_path)]
+    assert names == ["mlflow", "torchserve", "follower", "recall"]
