@@ -48,7 +48,8 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what Arrow and the file system say about a bad file into a DataError that names it."""
     try:
         yield
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        # A damaged footer can also surface as an undecodable or unknown name.
         raise DataError(_corrupt(path, error)) from error
     except OSError as error:
         # Arrow reports damaged pages as OSError without an errno.
