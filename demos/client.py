@@ -53,7 +53,7 @@ class RecallClient:
 
     def recall(self, users: Sequence[int], k: int) -> list[dict[str, Any]]:
         """The answers for some users, one request each."""
-        return [self._predict({"user_id": user, "k": k}) for user in users]
+        return [self._predict({"user_id": user, "k": k, "exclude_seen": True}) for user in users]
 
     def measure(self, users: Sequence[int], k: int = 100) -> dict[str, float]:
         """Ask for each user, one after the other; the first requests warm up and are not counted.

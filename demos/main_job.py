@@ -39,7 +39,7 @@ def run(platform: Platform, folder: Path, console: Console) -> Outcome:
     with stages.stage("start the embedded platform"):
         settings = platform.up(attached=True, report=showing.starting(console))
     with stages.stage("full update: a Kubeflow pipeline, run by kfp.local"):
-        update = _update(settings, dataset)
+        update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
     with stages.stage(f"answer {REQUESTS} requests"), RecallClient(settings.recall.url) as client:
@@ -62,11 +62,12 @@ def _import(folder: Path, console: Console) -> Dataset:
     return dataset
 
 
-def _update(settings: Settings, dataset: Dataset) -> FullUpdate:
+def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     window_end = (dataset.span().end - timedelta(days=TEST_DAYS)).isoformat()
     update = FullUpdate.resolve(settings, str(dataset.path), window_end)
     arguments = {"dataset": str(dataset.path), "window_end": window_end, "config": CONFIG.read_text()}
-    run_locally(full_update, settings, arguments)
+    with stages.steps() as report:
+        run_locally(full_update, settings, arguments, report)
     return update
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 
@@ -24,6 +25,21 @@ class Stages:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 2)
+
+    @contextmanager
+    def steps(self) -> Iterator[Callable[[str, str], None]]:
+        """Show the steps of a pipeline as they run, each with its time."""
+        columns = (SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=Console(file=self.console.file)) as progress:
+            running: dict[str, TaskID] = {}
+
+            def report(name: str, status: str) -> None:
+                if status == "running":
+                    running[name] = progress.add_task(name, total=1)
+                elif status == "SUCCESS":
+                    progress.update(running[name], completed=1)
+
+            yield report
 
     def table(self) -> Table:
         """Seconds and share of each stage."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import os
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from kfp import local
@@ -12,21 +17,56 @@ from kfp.dsl.graph_component import GraphComponent
 from pagoda.errors import PagodaError
 from pagoda.settings import HOME_VARIABLE, Settings
 
+Report = Callable[[str, str], None]
+"""Told a step's name, and `running`, `SUCCESS` or `FAILURE`."""
+_COLOUR = re.compile(r"\x1b\[\d+m")
+_STARTED = re.compile(r"Executing task '(.+)'")
+_ENDED = re.compile(r"Task '(.+)' finished with status (\w+)")
+_ERROR = re.compile(r"^\s*((?:\w+\.)*\w+Error: .+)$", re.MULTILINE)
 
-def run_locally(pipeline: GraphComponent, settings: Settings, arguments: dict[str, Any]) -> Any:
+
+def run_locally(
+    pipeline: GraphComponent, settings: Settings, arguments: dict[str, Any], report: Report | None = None
+) -> Any:
     """Run `pipeline` step by step, each in a process of its own, and return its output.
 
     The steps find their installation by `PAGODA_HOME`, as the containers on a cluster do by their environment.
+    What they print goes to `logs/<pipeline>.log` below home.
 
     Raises:
-        PagodaError: A step failed; its log names the reason.
+        PagodaError: A step failed; the message ends with the step's own error.
     """
     os.environ[HOME_VARIABLE] = str(settings.home)
-    runs = settings.home / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    logging.getLogger().setLevel(logging.WARNING)
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs), raise_on_error=True)
-    try:
-        return pipeline(**arguments).output
-    except RuntimeError as error:
-        raise PagodaError(f"pipeline {pipeline.name}: {error}") from error
+    path = settings.home / "logs" / f"{pipeline.name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(settings.home / "runs"), raise_on_error=True)
+    with path.open("w") as file, redirect_stdout(_Transcript(file, report)), warnings.catch_warnings():
+        # That resources have no effect here and that the image is not Python's own is as intended.
+        warnings.simplefilter("ignore")
+        try:
+            return pipeline(**arguments).output
+        except RuntimeError as error:
+            raise PagodaError(_failure(pipeline.name, path, error)) from error
+
+
+class _Transcript(io.TextIOBase):
+    """Writes what the runner prints to a file, and reports the steps it tells of."""
+
+    def __init__(self, file: io.TextIOBase, report: Report | None) -> None:
+        self._file, self._report = file, report
+
+    def write(self, text: str) -> int:
+        plain = _COLOUR.sub("", text)
+        self._file.write(plain)
+        self._file.flush()
+        if self._report and (started := _STARTED.search(plain)):
+            self._report(started[1], "running")
+        if self._report and (ended := _ENDED.search(plain)):
+            self._report(ended[1], ended[2])
+        return len(text)
+
+
+def _failure(name: str, log: Path, error: RuntimeError) -> str:
+    reasons = _ERROR.findall(log.read_text())
+    return f"pipeline {name}: {reasons[-1] if reasons else error}\nAll that its steps printed: {log}"
