@@ -53,6 +53,7 @@ class Follower:
         self._retry_at: dict[str, float] = {}
         self._refused: dict[str, str] = {}
         self._said: Holding | None = None
+        self._done: tuple[int, tuple[str, ...]] | None = None
         self._background = ThreadPoolExecutor(1, "compaction")
 
     def step(self) -> Holding:
@@ -63,6 +64,9 @@ class Follower:
         """
         state = self._log.state()
         wanted = live(state, self._log.now(), self._grace)
+        if self._said and self._done == (state.head, wanted):
+            self._towers.repair()
+            return self._said
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
         failures: list[UnavailableError] = []
         held = self._held()
@@ -81,6 +85,7 @@ class Follower:
         holding = self._say(state.head)
         if failures:
             raise failures[0]
+        self._done = None if holding.refused else (state.head, wanted)
         return holding
 
     def close(self) -> None:

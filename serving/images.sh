@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Builds the three images. ENGINE: docker, podman or buildah (the first found). REGISTRY, TAG: their names.
+# BASE_IMAGE: any Debian or Ubuntu with Python 3.11. ENGINE_OPTIONS: more options of the engine's build.
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+REGISTRY=${REGISTRY:-ghcr.io/pagoda}
+TAG=${TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+ENGINE=${ENGINE:-$(command -v docker podman buildah | head -n 1 || true)}
+case $(basename "${ENGINE:-none}") in
+  docker) build=(build) ;;
+  # The format that knows health checks.
+  podman | buildah) build=(build --format docker) ;;
+  *) echo "images: install docker, podman or buildah" >&2; exit 1 ;;
+esac
+for folder in serving/tower serving/recall components; do
+  name=$REGISTRY/$(basename "$folder"):$TAG
+  echo "images: $name"
+  # shellcheck disable=SC2086 # several options
+  "$ENGINE" "${build[@]}" ${BASE_IMAGE:+--build-arg BASE_IMAGE="$BASE_IMAGE"} ${ENGINE_OPTIONS:-} \
+    --file "$folder/Dockerfile" --tag "$name" .
+done
