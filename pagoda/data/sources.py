@@ -115,7 +115,7 @@ def _raise(error: OSError) -> None:
 def _reading_csv(path: Path) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:
         raise DataError(f"{path}: {first_line(error)}; is this CSV, in UTF-8, with this delimiter?") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or first_line(error)})") from error

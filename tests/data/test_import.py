@@ -244,6 +244,9 @@ def test_a_corrupt_source_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("user_id,item_id,timestamp\n1,Bücher,2024\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"latin.csv: .*invalid UTF8"):
         import_files(tmp_path / "out", Import(CSV, tmp_path / "latin.csv"))
+    (tmp_path / "header.csv").write_bytes("user_id,item_id,timestamp,größe\n1,1,2024,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"header.csv: .*UTF-8"):
+        import_files(tmp_path / "out", Import(CSV, tmp_path / "header.csv"))
     with pytest.raises(DataError, match="no such file"):
         import_files(tmp_path / "out", Import(CSV, tmp_path / "absent.csv"))
 
