@@ -52,7 +52,8 @@ class MlflowRegistry(LoggedRegistry):
 
     def _store(self, draft: VersionDraft, contents: Contents) -> Stored:
         with self._server.answering():
-            self._server.create_model(self._model)
+            if not self.log.state().versions:
+                self._server.create_model(self._model)
             run = self._claim_run(draft)
             place = _readable(self._server.client.get_run(run).info.artifact_uri, self._uri)
             stored = self._adopt(run, draft, contents, place)
@@ -97,7 +98,7 @@ class MlflowRegistry(LoggedRegistry):
         return self.log.state().runs[draft.key]
 
     def _create_run(self, draft: VersionDraft) -> str:
-        experiment = self._server.client.get_experiment_by_name(self._model).experiment_id
+        experiment = self._server.experiment(self._model)
         tags = {KEY_TAG: draft.key, **_lineage(draft)}
         name = f"{draft.update} {draft.window.key}"
         return str(self._server.client.create_run(experiment, tags=tags, run_name=name).info.run_id)

@@ -33,6 +33,7 @@ class Server:
 
     def __init__(self, uri: str, client: Any = None) -> None:
         self.uri, self._client = uri, client
+        self._experiments: dict[str, str] = {}
         for name, value in _ENVIRONMENT.items():  # MLflow reads them when it is imported
             os.environ.setdefault(name, value)
 
@@ -65,6 +66,16 @@ class Server:
         except OSError as error:
             raise UnavailableError(f"MLflow at {self.uri}: cannot store artifacts ({error})") from error
 
+    def experiment(self, model: str) -> str:
+        """ID of the experiment that holds the model's runs; made, with the registered model, if there is none."""
+        if model not in self._experiments:
+            found = self.client.get_experiment_by_name(model)
+            if found is None:
+                self.create_model(model)
+                found = self.client.get_experiment_by_name(model)
+            self._experiments[model] = str(found.experiment_id)
+        return self._experiments[model]
+
     def create_model(self, name: str) -> None:
         """Create the registered model and the experiment of its runs, unless they exist."""
         from mlflow.exceptions import MlflowException
@@ -78,8 +89,9 @@ class Server:
 
     def runs(self, model: str, key: str) -> list[str]:
         """IDs of the runs that register `key`, oldest first."""
-        experiment = self.client.get_experiment_by_name(model).experiment_id
-        found = self.client.search_runs([experiment], f"tags.`{KEY_TAG}` = '{key}'", order_by=["start_time ASC"])
+        found = self.client.search_runs(
+            [self.experiment(model)], f"tags.`{KEY_TAG}` = '{key}'", order_by=["start_time ASC"]
+        )
         return [run.info.run_id for run in found]
 
     def versions(self, model: str, run: str) -> list[Any]:
