@@ -1,10 +1,11 @@
 """The reconcile loop: read the log, look at the world, decide, write one record, carry it out.
 
-The log comes before the servers. A record is written only when what it needs is ready (capacity for a step's share, every
-part of a generation before it is promoted), and the servers are brought to what the log says afterwards, and again at
-every later look. So a crash between any two of these loses nothing: the next look finds the log ahead of the servers, or
-the servers ready for a record that is not written yet. Of two drivers one writes the next record; the other's attempt is
-refused, and whatever it would do to the servers follows from an older record, which backends refuse.
+The log comes before the servers. A record is written only when what it needs is ready (capacity for a step's share,
+every part of a generation before it is promoted), and the servers are brought to what the log says afterwards, and
+again at every later look. So a crash between any two of these loses nothing: the next look finds the log ahead of the
+servers, or the servers ready for a record that is not written yet. Of two drivers one writes the next record; the
+other's attempt is refused, and whatever it would do to the servers follows from an older record, which backends
+refuse.
 """
 
 from __future__ import annotations

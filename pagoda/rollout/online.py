@@ -1,15 +1,15 @@
 """Online gates: the canary arm against the stable arm, while users are in both.
 
-Every gate may be looked at after every request. Each tests, in each phase anew, at its level `policy.alpha(gate)`. These
-levels add up to the family error, so by the union bound that is the most by which a candidate that is no worse is ever
-rolled back by any of them. A phase is tested anew because shares change between phases: counts pooled over them would
-compare a stable arm of the morning with a canary of the evening (Simpson's paradox).
+Every gate may be looked at after every request. Each tests, in each phase anew, at its level `policy.alpha(gate)`.
+These levels add up to the family error, so by the union bound a candidate that is no worse is rolled back by any of
+them, ever, with at most that probability. A phase is tested anew because shares change between phases: counts pooled
+over them would compare a stable arm of the morning with a canary of the evening (Simpson's paradox).
 
-Errors and latency are tested request by request and window by window, since a fault must be seen at once. Clicks, short
-answers and fallbacks are tested with users as the unit, because users, not requests, were put into arms at random and
-one user's requests resemble each other. A returning user's later requests are correlated with his earlier ones,
-positively. That only makes the standardised difference move less than the Brownian motion for which the boundary is
-made (Slepian's inequality), so the levels still hold.
+Errors and latency are tested request by request and window by window, since a fault must be seen at once. Clicks,
+short answers and fallbacks are tested with users as the unit, because users, not requests, were put into arms at
+random and one user's requests resemble each other. A returning user's later requests are correlated with his earlier
+ones, positively. That only makes the standardised difference move less than the Brownian motion for which the
+boundary is made (Slepian's inequality), so the levels still hold.
 """
 
 from __future__ import annotations
