@@ -14,7 +14,7 @@ import pytest
 from pagoda.embeddings.tables import TablesWriter
 from serving.tower.archive import archive_name, package
 from serving.tower.bodies import Instance
-from serving.tower.ready import unready
+from serving.tower.ready import missing
 from serving.tower.runtime import TowerRuntime
 
 from .torchserve import RunningTower
@@ -147,14 +147,17 @@ def test_archives_come_from_the_store_alone(tower: RunningTower, url: str) -> No
         assert client.post("/models", params={"url": url}).status_code == 404
 
 
-def test_it_is_ready_once_the_follower_brought_a_generation(tower: RunningTower, fourth: World, tmp_path: Path) -> None:
-    store, tables = tower.store, tower.tables
-    assert unready(tower.url, store, tables) is None
-    assert "holds no archive" in str(unready(tower.url, tmp_path, tables))
-    assert "holds no generation of full version 3" in str(unready(tower.url, store, tmp_path))
-    assert "no answer" in str(unready("http://127.0.0.1:9", store, tables))
-    package(fourth.folder, 4, tmp_path)
-    assert "generation g4: 404" in str(unready(tower.url, tmp_path, tables))
+def test_it_is_ready_once_the_follower_brought_a_generation(
+    tower: RunningTower, served: World, fourth: World, tmp_path: Path
+) -> None:
+    tables = tower.tables
+    package(served.folder, 3, tmp_path / "three")
+    assert missing(tower.url, tmp_path / "three", tables) is None
+    assert "no model archive" in str(missing(tower.url, tmp_path, tables))
+    assert "no generation of version 3" in str(missing(tower.url, tmp_path / "three", tmp_path))
+    assert missing("http://127.0.0.1:9", tmp_path / "three", tables)
+    package(fourth.folder, 4, tmp_path / "four")
+    assert "404" in str(missing(tower.url, tmp_path / "four", tables))
 
 
 def test_it_counts_requests_and_logs_none(tower: RunningTower) -> None:
