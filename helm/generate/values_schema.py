@@ -96,7 +96,7 @@ BY_PATH: dict[str, Schema] = {
     },
     **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},
-    "retention.args": {"type": "array", "items": {"type": "string"}},
+    "retention.fullVersions": {"type": "integer", "minimum": 2},
     "monitoring.errorRatio": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "monitoring.latencySeconds": {"type": "number", "exclusiveMinimum": 0},
     "tests.userId": {"type": ["integer", "string"]},

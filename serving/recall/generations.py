@@ -11,6 +11,7 @@ from pagoda.errors import PagodaError, UnavailableError
 from pagoda.registry.arms import ARMS, Arm
 from pagoda.registry.log import ReleaseLog
 from serving.recall.live import LiveGeneration
+from serving.recall.metrics import WINDOW_END
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -83,4 +84,7 @@ class Generations:
         )
         await self._warm(serving)
         self._serving = serving
+        WINDOW_END.clear()
+        for arm, live in serving.arms.items():
+            WINDOW_END.labels(arm).set(live.manifest.window.end.timestamp())
         logger.info("serving %s", released)

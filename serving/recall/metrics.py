@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
@@ -15,6 +15,10 @@ REQUESTS = Counter("pagoda_recall_requests", "Requests by how they ended.", ("pr
 ANSWERS = Counter("pagoda_recall_answers", "Users answered.", ("arm", "generation"))
 UNKNOWN_USERS = Counter("pagoda_recall_unknown_users", "Users without an ID row of their own.", ("arm", "generation"))
 SHORT_ANSWERS = Counter("pagoda_recall_short_answers", "Answers with too few items.", ("arm", "generation"))
+IN_FLIGHT = Gauge("pagoda_recall_requests_in_flight", "Requests being answered; what the service is scaled by.")
+WINDOW_END = Gauge(
+    "pagoda_recall_generation_window_end_timestamp_seconds", "End of the data that an arm has learned.", ("arm",)
+)
 
 
 class Stopwatch:

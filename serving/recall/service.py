@@ -12,7 +12,7 @@ from pagoda.errors import IntegrityError, NotHeldError, RequestError, Unavailabl
 from serving.recall.api import Prediction, RecalledItem, RecallInstance
 from serving.recall.generations import Generations, Serving
 from serving.recall.live import LiveGeneration
-from serving.recall.metrics import ANSWERS, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch
+from serving.recall.metrics import ANSWERS, IN_FLIGHT, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch
 from serving.recall.store import Key, StoredUser
 from serving.recall.tower import UserVector
 
@@ -69,6 +69,10 @@ class Recall:
             UnavailableError: Nothing serves yet, or a server that is needed does not answer.
             NotHeldError: The tower does not hold the generation.
         """
+        with IN_FLIGHT.track_inprogress():
+            return await self._answer_by_what_serves(asked)
+
+    async def _answer_by_what_serves(self, asked: Sequence[RecallInstance]) -> list[Prediction]:
         serving = self._generations.require()
         try:
             return await self._answer(serving, asked)
