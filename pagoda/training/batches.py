@@ -104,6 +104,7 @@ class Batcher:
         user_rows, user_of = self._users.distinct(self._hide(block.users[rows], self._dropout.user))
         chosen, targets = self._choices.distinct(block.items[rows])
         past, times_us, mask = block.histories.take(rows).padded()
+        mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
         touched = np.concatenate([self._catalogue.rows[chosen], past.ravel()])
         item_rows, item_of = self._items.distinct(self._hide(touched, self._dropout.item))
         moments_us = block.times_us[rows]

@@ -25,7 +25,7 @@ class OptimiserConfig(Section):
     """Row-wise Adagrad for the ID tables, AdamW for the towers."""
 
     table_learning_rate: PositiveFloat = 0.1
-    dense_learning_rate: PositiveFloat = 1e-3
+    dense_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegativeFloat = 0.01
     """Of the towers' matrices."""
 
@@ -39,6 +39,8 @@ class DropoutConfig(Section):
     """Items' ID rows replaced by the out-of-vocabulary row, in the item tower and in histories."""
     profile: Share = 0.1
     """Users whose features are all unknown."""
+    history: Share = 0.1
+    """Histories that are empty; else what a user without one gets would be learned from first interactions alone."""
 
 
 class DriftConfig(Section):

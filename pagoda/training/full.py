@@ -16,7 +16,7 @@ from pagoda.training.preparing import Prepared, prepare
 from pagoda.training.writing import lineage_of, write_state, write_version
 
 VERSION, STATE = "version", "state"
-_NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0)
+_NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 
 
 def full_update(

@@ -70,7 +70,7 @@ class OpenVersion:
             float32 [n, dim].
         """
         profiles, profile_rows = profiles_of(self._dataset, self._encoder, user_ids)
-        given = pa.table({"user_id": user_ids}) if context is None else context
+        given = pa.table({"user_id": user_ids, **({} if context is None else dict(_columns(context)))})
         moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
 
         def compute(part: slice) -> Tensor:
@@ -96,6 +96,10 @@ class OpenVersion:
             for part in _parts(count):
                 vectors[part] = compute(part).numpy()
         return vectors
+
+
+def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    return zip(table.column_names, table.columns, strict=True)
 
 
 def _parts(count: int) -> Iterator[slice]:
