@@ -15,20 +15,21 @@ from pagoda.evaluation.report import Report
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.checks import checks_of
 from pagoda.registry.generations import create_generation
 from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry
 from pagoda.registry.publish import publish as publish_generation
+from pagoda.registry.publish import write_aliases
 from pagoda.registry.versions import VersionDraft, VersionRecord
 from pagoda.storage import checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import parse_config
 from pagoda.training.full import full_update
 from pagoda.training.inputs import no_histories
-from pagoda.training.version import OpenVersion
+from pagoda.training.vectors import OpenVersion
 from pagoda.updates.full import FullUpdate
-from pagoda.updates.serving import serving_checks
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
 """Folders of the steps."""
@@ -135,7 +136,8 @@ def publish(update: FullUpdate) -> Manifest:
         spec=update.data.spec,
         metric=index.metric,
     )
-    publish_generation(log, manifest.id, "stable", checks=serving_checks(update.settings))
+    publish_generation(log, manifest.id, "stable", checks=checks_of(update.settings, log.state()))
+    write_aliases(log, open_registry(update.settings))
     return manifest
 
 

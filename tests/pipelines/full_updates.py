@@ -1,0 +1,65 @@
+"""Running the full update pipeline in a process of its own, so that it can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from pagoda.settings import load_settings
+from pipelines.full_update import full_update
+from pipelines.local import run_locally
+
+home, dataset, end, config = sys.argv[1:]
+print(run_locally(full_update, load_settings(Path(home)), {"dataset": dataset, "window_end": end, "config": config}))
+"""
+CONFIG = "{bootstrap_epochs: 1, model: {dim: 16}, batch_size: 512}"
+_PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the pipeline up to `end`."""
+
+    home: Path
+    dataset: Path
+    end: datetime
+
+    def finish(self) -> str:
+        """Run to the end and return the generation that it says it published."""
+        process = self._start(subprocess.PIPE)
+        output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
+        assert process.returncode == 0, output
+        return str(output).strip().splitlines()[-1]
+
+    def kill_in(self, step: str) -> None:
+        """Run until `step` is at work, then kill the pipeline and the step at once."""
+        self._transcript.unlink(missing_ok=True)
+        process = self._start(subprocess.DEVNULL)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while f"Executing task '{step}'" not in self._printed():
+            assert process.poll() is None, self._printed()
+            assert time.monotonic() < deadline, f"step {step} was not reached:\n{self._printed()}"
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    @property
+    def _transcript(self) -> Path:
+        return self.home / "logs" / "full-update.log"
+
+    def _printed(self) -> str:
+        return self._transcript.read_text() if self._transcript.exists() else ""
+
+    def _start(self, stdout: int) -> subprocess.Popen[str]:
+        arguments = [str(self.home), str(self.dataset), self.end.isoformat(), CONFIG]
+        command = [sys.executable, "-c", SCRIPT, *arguments]
+        return subprocess.Popen(command, stdout=stdout, stderr=subprocess.STDOUT, text=True, start_new_session=True)

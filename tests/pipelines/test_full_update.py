@@ -1,0 +1,191 @@
+"""The main job on real servers: interactions to a served generation, day after day, whatever is killed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import mlflow
+import numpy as np
+import pytest
+
+from demos.client import RecallClient
+from pagoda.data.dataset import Dataset
+from pagoda.data.history import Histories
+from pagoda.data.movielens import import_movielens
+from pagoda.data.window import to_us
+from pagoda.index.collection import Collections
+from pagoda.index.vectors import ItemVectors
+from pagoda.registry.log import open_log
+from pagoda.registry.state import ReleaseState
+from pagoda.settings import Settings
+from pagoda.standalone.platform import Platform
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.inputs import histories_at
+from pagoda.training.vectors import OpenVersion
+from serving.recall.loading import load_store
+
+from .full_updates import Run
+
+pytestmark = pytest.mark.integration
+STEPS = (
+    "load-window",
+    "train",
+    "evaluate",
+    "register",
+    "export-vectors",
+    "build-index",
+    "package-tower",
+    "publish",
+)
+SAMPLED = ("register", "build-index", "publish")
+"""Steps killed in `make test`: those that write to a server."""
+K = 20
+
+
+class Days:
+    """One installation that learns window after window."""
+
+    def __init__(self, platform: Platform, dataset: Dataset, start: datetime) -> None:
+        self.platform, self.dataset, self.end = platform, dataset, start
+        self.settings: Settings = platform.up(attached=True)
+
+    def next(self) -> Run:
+        """The run of the day after."""
+        self.end += timedelta(days=2)
+        return Run(self.platform.home, self.dataset.path, self.end)
+
+    def state(self) -> ReleaseState:
+        """What the release log says."""
+        return open_log(self.settings).state()
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
+    """MovieLens-100K on a platform of its own, with a first version released."""
+    folder = tmp_path_factory.mktemp("days")
+    import_movielens(folder / "data")
+    dataset = Dataset.open(folder / "data")
+    platform = Platform(folder / "home")
+    try:
+        made = Days(platform, dataset, dataset.span().end - timedelta(days=60))
+        assert made.next().finish() == "g1"
+        load_store(dataset, dataset.span().end, made.settings.redis.url)
+        yield made
+    finally:
+        platform.down()
+
+
+@pytest.fixture(scope="module")
+def client(days: Days) -> Iterator[RecallClient]:
+    """A caller of the recall service, which is ready."""
+    with RecallClient(days.settings.recall.url) as client:
+        client.wait_ready()
+        yield client
+
+
+def test_registers_a_full_version_with_its_lineage(days: Days) -> None:
+    registered = mlflow.MlflowClient(days.settings.registry.uri).get_model_version(days.settings.registry.model, "1")
+    assert registered.tags["update"] == "full"
+    assert days.state().versions[1].window.end == days.end
+    assert days.state().versions[1].metrics["recall@50"] > 0
+    assert "champion" in registered.aliases
+
+
+@pytest.mark.parametrize("body", ["v1", "v2"])
+def test_answers_are_those_computed_in_process(days: Days, client: RecallClient, body: str) -> None:
+    users = [int(user) for user in days.dataset.users()["user_id"].to_pylist()[:2]]
+    now = days.dataset.span().end
+    served = (ask_v1 if body == "v1" else ask_v2)(days.settings.recall.url, users, to_us(now))
+    for answer, expected in zip(served, in_process(days, users, now), strict=True):
+        ids, scores = zip(*answer, strict=True)
+        best = sorted(expected.values(), reverse=True)[:K]
+        np.testing.assert_allclose(scores, best, atol=1e-4)
+        np.testing.assert_allclose([expected[item] for item in ids], scores, atol=1e-4)
+    assert served[0] != served[1]
+
+
+def test_running_it_again_changes_nothing(days: Days) -> None:
+    before = days.state()
+    assert Run(days.platform.home, days.dataset.path, days.end).finish() == before.stable
+    assert days.state().head == before.head
+
+
+@pytest.mark.parametrize("step", SAMPLED)
+def test_killed_in_a_step_and_run_again_ends_as_if_never_killed(days: Days, step: str) -> None:
+    check_killed(days, step, Run.kill_in)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_in_any_step_and_run_again(days: Days, step: str) -> None:
+    check_killed(days, step, Run.kill_in)
+
+
+def check_killed(days: Days, step: str, kill: Callable[[Run, str], None]) -> None:
+    """Kill the next day's run in `step`: the old generation serves on, and the second run ends with one of each."""
+    before, run = days.state(), days.next()
+    kill(run, step)
+    assert days.state().stable == before.stable
+    with RecallClient(days.settings.recall.url) as client:
+        assert client.recall([1], K)[0]["generation"] == before.stable
+    generation = run.finish()
+    after = days.state()
+    assert (after.stable, after.previous) == (generation, before.stable)
+    assert len(after.versions) == len(before.versions) + 1
+    assert len(after.generations) == len(before.generations) + 1
+    assert after.versions[after.champion or 0].parent == before.champion
+    runs = mlflow.MlflowClient(days.settings.registry.uri).search_registered_models()
+    assert len({model.name for model in runs}) == 1
+    assert collections_of(days) == {manifest.collection for manifest in after.generations.values()}
+
+
+def collections_of(days: Days) -> set[str]:
+    """The collections on the server."""
+    return set(Collections(days.settings.milvus.uri).names())
+
+
+def in_process(days: Days, users: list[int], now: datetime) -> list[dict[int, float]]:
+    """The score of every item, from the registered version and the exported vectors, without any server."""
+    state = days.state()
+    record = state.versions[state.champion or 0]
+    folder = Path(httpx.URL(record.uri).path)
+    version = OpenVersion(FullVersionFiles(folder, folder), days.dataset)
+    moments = np.full(len(users), to_us(now), np.int64)
+    vectors = version.user_vectors(np.array(users), moments, histories(days, users, now), None)
+    manifest = state.generation(state.stable or "")
+    source = ItemVectors(Path(httpx.URL(manifest.item_vectors.uri).path), manifest.spec)
+    scores: list[dict[int, float]] = [{} for _ in users]
+    for ids, items in source.blocks():
+        for user, found in zip(vectors, scores, strict=True):
+            found.update(zip(ids.tolist(), (items @ user).tolist(), strict=True))
+    return scores
+
+
+def histories(days: Days, users: list[int], now: datetime) -> Histories:
+    """What the users did before `now`."""
+    state = histories_at(days.dataset, now, None, None)
+    assert state is not None
+    return state.read(np.array(users), np.full(len(users), to_us(now), np.int64))
+
+
+def ask_v1(url: str, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
+    """KServe v1 bodies."""
+    body = {"instances": [{"user_id": user, "k": K, "timestamp": now_us} for user in users]}
+    answer = httpx.post(f"{url}/v1/models/recall:predict", json=body).raise_for_status().json()
+    return [[(item["item_id"], item["score"]) for item in one["items"]] for one in answer["predictions"]]
+
+
+def ask_v2(url: str, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
+    """KServe v2 bodies: flat tensors."""
+    columns = {"user_id": users, "k": [K] * len(users), "timestamp": [now_us] * len(users)}
+    inputs = [
+        {"name": name, "datatype": "INT64", "shape": [len(users)], "data": data} for name, data in columns.items()
+    ]
+    answer = httpx.post(f"{url}/v2/models/recall/infer", json={"inputs": inputs}).raise_for_status().json()
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+    pairs, starts = list(zip(outputs["item_id"], outputs["score"], strict=True)), np.cumsum([0, *outputs["count"]])
+    return [pairs[start:end] for start, end in pairwise(starts)]
