@@ -7,15 +7,13 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import psutil
-
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
 from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.lock import HomeLock
 from pagoda.standalone.ports import require_free
-from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of
+from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of, wait_ended
 from pagoda.standalone.service import Service
 from pagoda.standalone.services import PORT_NAMES, SERVICES
 from pagoda.standalone.startup import Report, bring_up, gave_up
@@ -47,7 +45,8 @@ class Platform:
 
         Args:
             services: Names; default all but those for which another server is set. `start` adds some later.
-            attached: Whether everything ends when this process does, however it ends.
+            attached: Whether everything ends when this process does, however it ends. The kernel sees to that for the
+                calling thread, so call it from one that stays: the main one.
             report: Told the services' states, several times a second.
 
         Returns:
@@ -106,7 +105,7 @@ class Platform:
             try:
                 self._supervisor.shut_down()
                 longest = max((service.stop_seconds for service in self._declared()), default=0)
-                psutil.wait_procs(supervisors, longest + _PATIENCE_SECONDS)
+                wait_ended(supervisors, longest + _PATIENCE_SECONDS)
             except UnavailableError:
                 # It is on its way down or hangs; either way the next lines end it.
                 pass
@@ -157,6 +156,9 @@ class Platform:
         # The supervisor first: it would start the others again.
         end_processes(processes_of(self.home, SUPERVISOR), patience_seconds)
         end_processes(processes_of(self.home), patience_seconds)
+        if self._child is not None:
+            # Collect it, if it was ours.
+            self._child.poll()
         self._lock.release()
 
     def _supervised(self) -> bool:

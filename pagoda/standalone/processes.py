@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ import psutil
 HOME_MARK = "PAGODA_PLATFORM"
 SERVICE_MARK = "PAGODA_SERVICE"
 SUPERVISOR = "supervisor"
+_POLL_SECONDS = 0.05
 _KILL_SECONDS = 10.0
 """The kernel ends a killed process at once, unless it waits for a disk."""
 
@@ -28,23 +30,43 @@ def processes_of(home: Path, service: str | None = None) -> list[psutil.Process]
     for process in psutil.process_iter():
         try:
             environment = process.environ()
-            alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             continue
-        if alive and environment.get(HOME_MARK) == str(home) and service in (None, environment.get(SERVICE_MARK)):
+        ours = environment.get(HOME_MARK) == str(home) and service in (None, environment.get(SERVICE_MARK))
+        if ours and _alive(process):
             found.append(process)
     return found
 
 
-def end_processes(processes: Iterable[psutil.Process], patience_seconds: float) -> None:
+def wait_ended(processes: Collection[psutil.Process], patience_seconds: float) -> list[psutil.Process]:
+    """Wait until the processes have ended, and return those that have not after `patience_seconds`.
+
+    A zombie has ended: in a container, nobody may ever collect it.
+    """
+    deadline = time.monotonic() + patience_seconds
+    while living := [process for process in processes if _alive(process)]:
+        if time.monotonic() > deadline:
+            return living
+        time.sleep(_POLL_SECONDS)
+    return []
+
+
+def end_processes(processes: Collection[psutil.Process], patience_seconds: float) -> None:
     """Ask the processes to end, and kill those that have not after `patience_seconds`."""
     living = list(processes)
     for process in living:
         _signal(process.terminate)
-    _, living = psutil.wait_procs(living, patience_seconds)
+    living = wait_ended(living, patience_seconds)
     for process in living:
         _signal(process.kill)
-    psutil.wait_procs(living, _KILL_SECONDS)
+    wait_ended(living, _KILL_SECONDS)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _signal(send: Callable[[], None]) -> None:

@@ -154,7 +154,8 @@ class Supervisor:
         content = {
             "command": list(command),
             "folder": str(folder),
-            "environment": {**environment, **marks(self._layout.home, name)},
+            "environment": environment,
+            "marks": marks(self._layout.home, name),
             "bound": bound,
         }
         # The environment may hold a password.

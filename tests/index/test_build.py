@@ -69,7 +69,10 @@ def test_a_complete_collection_is_kept_and_another_content_is_not(
     assert not _build(collections, other, config=CollectionConfig(index=Hnsw(m=8))).reused
 
 
-@pytest.mark.parametrize("stage", ["created", "inserted", "indexing"])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("created", marks=pytest.mark.long), "inserted", pytest.param("indexing", marks=pytest.mark.long)],
+)
 def test_a_half_built_collection_is_built_anew(collections: Collections, vectors: Path, stage: str) -> None:
     class Killed(BaseException):
         pass
@@ -137,7 +140,7 @@ def test_a_gate_that_is_not_met_leaves_nothing(collections: Collections, vectors
     assert not collections.exists("built")
 
 
-@pytest.mark.parametrize("index", [IvfFlat(nlist=32), Flat()])
+@pytest.mark.parametrize("index", [IvfFlat(nlist=32), pytest.param(Flat(), marks=pytest.mark.long)])
 def test_other_kinds_of_index(collections: Collections, vectors: Path, index: IndexConfig) -> None:
     report = _build(collections, vectors, config=CollectionConfig(index=index, effort=32))
     assert report.recall_at_100 == 1.0
