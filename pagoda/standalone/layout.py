@@ -41,7 +41,7 @@ class Layout:
 
     @property
     def sockets(self) -> Path:
-        """Folder for Unix sockets. It is short, since their paths may have 107 bytes, and it is this user's alone."""
+        """Folder for Unix sockets while the platform runs: short, as their paths may have 107 bytes, and private."""
         name = xxhash.xxh3_64_hexdigest(str(self.home).encode())[:12]
         return Path(tempfile.gettempdir()) / f"pagoda-{os.getuid()}-{name}"
 

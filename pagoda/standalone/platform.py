@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Collection, Sequence
@@ -159,6 +160,7 @@ class Platform:
         if self._child is not None:
             # Collect it, if it was ours.
             self._child.poll()
+        shutil.rmtree(self.layout.sockets, ignore_errors=True)
         self._lock.release()
 
     def _supervised(self) -> bool:

@@ -95,6 +95,8 @@ def torchserve_service(layout: Layout, ports: Ports) -> Service:
         ready=health,
         folder=layout.data("torchserve"),
         ports={name: ports[name] for name in ("tower", "tower_metrics")},
+        # It unpacks models into a temporary folder; in ours, they are removed when the platform stops.
+        environment={"TMPDIR": str(layout.sockets)},
         endpoints={"tower.url": url, "tower.management_url": management},
         url=url,
     )

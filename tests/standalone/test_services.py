@@ -69,3 +69,4 @@ def test_all_services_start_come_back_when_killed_and_leave_nothing(
     finally:
         platform.down()
     assert processes_of(platform.home) == []
+    assert not platform.layout.sockets.exists()
