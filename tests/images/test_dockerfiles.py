@@ -1,0 +1,120 @@
+"""The images' files: linted, pinned, non-root, and with everything that their processes import."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from helm.generate.chart import ROOT, tool
+
+FOLDERS = ("serving/tower", "serving/recall", "components")
+SERVERS = {
+    "serving/recall": "serving.recall.__main__",
+    "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.run",
+}
+OURS = {"pagoda", "setuptools"}
+IMPORTING = """
+import importlib, json, sys
+absent, entries = set(json.loads(sys.argv[1])), sys.argv[2].split(",")
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+for entry in entries:
+    importlib.import_module(entry)
+"""
+"""Imports entry points as where these modules are not installed."""
+
+
+def _dockerfile(folder: str) -> str:
+    return (ROOT / folder / "Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_satisfies_the_linter(folder: str) -> None:
+    done = subprocess.run(
+        [tool("hadolint"), str(ROOT / folder / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_is_pinned_and_runs_as_a_numbered_user(folder: str) -> None:
+    text = _dockerfile(folder)
+    assert re.search(r"^ARG BASE_IMAGE=\S+:\d+\.\d+\.\d+-\S+$", text, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE_IMAGE}"}
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
+    assert "sbom.cdx.json" in text
+    assert "HEALTHCHECK" in text
+
+
+@pytest.mark.parametrize("folder", sorted(SERVERS))
+def test_holds_what_its_processes_import(folder: str) -> None:
+    listed = (ROOT / folder / "requirements.txt").read_text().splitlines()
+    held = _closure({line for line in listed if not line.startswith("#")}) | OURS
+    owners = packages_distributions()
+    absent = [top for top, names in owners.items() if not held & {_canonical(name) for name in names}]
+    assert "mlflow" in absent
+    subprocess.run([sys.executable, "-c", IMPORTING, json.dumps(absent), SERVERS[folder]], check=True)
+
+
+def _closure(names: set[str]) -> set[str]:
+    """These distributions and all that they depend on."""
+    found: set[str] = set()
+    todo = [Requirement(name) for name in names]
+    while todo:
+        requirement = todo.pop()
+        key = f"{_canonical(requirement.name)}[{','.join(sorted(requirement.extras))}]"
+        if key in found or not _wanted(requirement):
+            continue
+        found.add(key)
+        extras = requirement.extras or {""}
+        for text in distribution(requirement.name).requires or []:
+            child = Requirement(text)
+            if any(child.marker is None or child.marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(child)
+    return {key.split("[")[0] for key in found}
+
+
+def _wanted(requirement: Requirement) -> bool:
+    try:
+        distribution(requirement.name)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("folder", sorted(SERVERS))
+def test_takes_every_version_from_the_one_list(folder: str) -> None:
+    pinned = {_canonical(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    listed = {
+        line for line in (ROOT / folder / "requirements.txt").read_text().splitlines() if not line.startswith("#")
+    }
+    assert {_canonical(line) for line in listed} <= pinned
+
+
+def test_sends_only_sources_to_the_builder() -> None:
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert {Path(line).parts[0] for line in allowed} == {
+        *("LICENSE", "README.md", "constraints.txt", "pyproject.toml"),
+        *("components", "pagoda", "pipelines", "serving"),
+    }
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_is_built_by_make_images(folder: str) -> None:
+    assert folder in (ROOT / "serving" / "images.sh").read_text()
