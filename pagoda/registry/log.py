@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from pagoda.errors import ConflictError
@@ -54,8 +55,9 @@ class ReleaseLog:
             UnavailableError: The store does not answer.
         """
         with self._lock:
-            if news := self.records(self._state.head):
-                self._state = self._state.apply(news)
+            news = self._read(self._state.head)
+            if first := next(news, None):  # not all at once: a year of records would fill memory
+                self._state = self._state.apply(chain([first], news))
             return self._state
 
     def append(self, kind: str, body: Mapping[str, Any], expected_head: int | None = None) -> Record:
@@ -100,7 +102,7 @@ class ReleaseLog:
         number, token = state.head + 1, uuid.uuid4().hex
         content = Record(number=number, kind=draft.kind, at=self._clock(), token=token, body=draft.body).to_json()
         record = parse_record(content, number)  # what every other process is going to see
-        state.apply([record])
+        _check(state.apply([record]), record)
         try:
             self._store.put(record.name, content)
         except ConflictError:
@@ -141,6 +143,14 @@ class ReleaseLog:
 def open_log(settings: Settings) -> ReleaseLog:
     """The release log of this installation."""
     return ReleaseLog(settings.log_url)
+
+
+def _check(state: ReleaseState, record: Record) -> None:
+    """Parse what the record adds: reading believes that whoever wrote it did."""
+    if record.kind == "registered":
+        state.version(record.body["version"])
+    elif record.kind == "generation":
+        state.generation(record.body["id"])
 
 
 def _pack_name(last: int) -> str:

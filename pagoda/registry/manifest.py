@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -35,7 +35,7 @@ class Manifest(_Part):
     `item_count` and the checksums describe the build; later item changes are a log of their own.
     """
 
-    id: str
+    id: str = Field(pattern=r"^g\d+(\.\d+)?$")
     """`g3`, or `g3.5` with incremental version 5 on full version 3."""
     full_version: int
     incremental_version: int | None = None
@@ -60,9 +60,21 @@ class Manifest(_Part):
     @property
     def order(self) -> tuple[int, int]:
         """Later generations compare greater."""
-        return self.full_version, self.incremental_version or 0
+        return order_of(self.id)
 
 
 def generation_id(full_version: int, incremental_version: int | None = None) -> str:
     """`g3` for full version 3, `g3.5` for incremental version 5 on it."""
     return f"g{full_version}" if incremental_version is None else f"g{full_version}.{incremental_version}"
+
+
+def versions_in(id_: str) -> tuple[int, int | None]:
+    """The full and the incremental version that a generation is named after."""
+    full, _, incremental = id_.removeprefix("g").partition(".")
+    return int(full), int(incremental) if incremental else None
+
+
+def order_of(id_: str) -> tuple[int, int]:
+    """Later generations compare greater."""
+    full, incremental = versions_in(id_)
+    return full, incremental or 0

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pagoda.registry import artifacts
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
+from pagoda.registry.manifest import order_of, versions_in
 from pagoda.registry.records import Draft
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import Registry, VersionRecord
@@ -54,13 +55,14 @@ def plan_retention(
         collections: Names of the collections that exist; others than those of generations are never removed.
     """
     kept = _kept_generations(state, now, policy)
-    gone = [manifest for id_, manifest in state.generations.items() if id_ not in kept]
-    in_use = {state.generations[id_].collection for id_ in kept}
     needed = _needed_versions(state, kept, policy)
+    # Incrementals share the collection of their base.
+    ours = {state.generations[id_].collection for id_ in state.generations if versions_in(id_)[1] is None}
+    in_use = {state.generations[id_].collection for id_ in kept}
     return Removals(
-        generations=tuple(manifest.id for manifest in gone if manifest.id not in state.retired),
-        collections=tuple(sorted({manifest.collection for manifest in gone}.intersection(collections) - in_use)),
-        versions=tuple(n for n, record in state.versions.items() if n not in needed and not record.pruned),
+        generations=tuple(id_ for id_ in state.generations if id_ not in kept and id_ not in state.retired),
+        collections=tuple(sorted(ours.intersection(collections) - in_use)),
+        versions=tuple(n for n in state.versions if n not in needed and not state.versions[n].pruned),
     )
 
 
@@ -126,10 +128,10 @@ def _retire(log: ReleaseLog, id_: str, policy: RetentionPolicy) -> None:
 
 def _kept_generations(state: ReleaseState, now: datetime, policy: RetentionPolicy) -> set[str]:
     """Live ones, the last stable one of each full version that a rollback may return to, and candidates."""
-    stable = state.generations[state.stable].order if state.stable else (0, 0)
-    latest = {state.generations[id_].full_version: id_ for id_ in state.trail}  # later ones replace earlier ones
+    stable = order_of(state.stable) if state.stable else (0, 0)
+    latest = {versions_in(id_)[0]: id_ for id_ in state.trail}  # later ones replace earlier ones
     targets = list(latest.values())[-policy.full_versions :]
-    candidates = (id_ for id_, manifest in state.generations.items() if manifest.order > stable)
+    candidates = (id_ for id_ in state.generations if order_of(id_) > stable)
     return {*live(state, now, policy.grace), *targets, *candidates} - state.retired
 
 
@@ -140,7 +142,7 @@ def _needed_versions(state: ReleaseState, kept: set[str], policy: RetentionPolic
         manifest = state.generations[id_]
         needed |= {manifest.full_version, *(segment.version for segment in manifest.segments)}
     # An incremental that no generation has yet goes on from its parents' segments.
-    offered = {manifest.incremental_version for manifest in state.generations.values()}
+    offered = {versions_in(id_)[1] for id_ in state.generations}
     for number, record in state.versions.items():
         if record.base in needed and number not in offered:
             link: VersionRecord | None = record

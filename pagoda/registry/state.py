@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from pagoda.errors import RequestError
 from pagoda.registry.arms import ARMS, Arm, Arms, Release
 from pagoda.registry.fold import Fold
 from pagoda.registry.manifest import Manifest
+from pagoda.registry.parsed import Parsed, generations_of, versions_of
 from pagoda.registry.records import Record
 from pagoda.registry.versions import VersionRecord
+
+_Key = TypeVar("_Key", bound=int | str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +23,12 @@ class ReleaseState:
     """The state after the record numbered `head`. Never changed; `apply` makes another."""
 
     head: int = 0
-    versions: Mapping[int, VersionRecord] = field(default_factory=dict)
+    versions: Mapping[int, VersionRecord] = field(default_factory=lambda: versions_of({}))
     keys: Mapping[str, int] = field(default_factory=dict)
     """Key of an update -> its version."""
     runs: Mapping[str, str] = field(default_factory=dict)
     """Key of an update -> the MLflow run that registers it."""
-    generations: Mapping[str, Manifest] = field(default_factory=dict)
+    generations: Mapping[str, Manifest] = field(default_factory=lambda: generations_of({}))
     offers: Mapping[str, datetime] = field(default_factory=dict)
     """When each generation was made, or last asked for, so that hosts bring it before it serves."""
     retired: frozenset[str] = frozenset()
@@ -54,10 +58,10 @@ class ReleaseState:
         """
         fold = Fold(
             head=self.head,
-            versions=dict(self.versions),
+            versions=dict(_bodies(self.versions)),
             keys=dict(self.keys),
             runs=dict(self.runs),
-            generations=dict(self.generations),
+            generations=dict(_bodies(self.generations)),
             offers=dict(self.offers),
             retired=set(self.retired),
             arms=self.arms,
@@ -70,6 +74,8 @@ class ReleaseState:
         return ReleaseState(
             **{
                 **vars(fold),
+                "versions": versions_of(fold.versions),
+                "generations": generations_of(fold.generations),
                 "retired": frozenset(fold.retired),
                 "releases": tuple(fold.releases),
                 "trail": tuple(fold.trail),
@@ -126,6 +132,13 @@ class ReleaseState:
             if id_ and self.generations[id_].full_version == full_version:
                 return arm
         return None
+
+
+def _bodies(models: Mapping[_Key, object]) -> Mapping[_Key, bytes]:
+    if not isinstance(models, Parsed):
+        raise TypeError("only a state that came from records can take in more of them")
+    bodies: Mapping[_Key, bytes] = models.bodies
+    return bodies
 
 
 def _listing(names: Iterable[int | str], most: int = 8) -> str:

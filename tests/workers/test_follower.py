@@ -127,11 +127,11 @@ def test_a_delta_for_another_base_or_an_older_one_is_refused(host: Host) -> None
     publish(host.log, g3.id, "stable")
     other = host.world.serve_chain(host.registry, host.log, 1, day_number=1)[1]
     host.follower.step()
-    put_by_hand(host.log, "g1.other", g3.id, other.segments)
-    put_by_hand(host.log, "g1.older", g3.id, g2.segments)
+    put_by_hand(host.log, "g1.98", g3.id, other.segments)
+    put_by_hand(host.log, "g1.99", g3.id, g2.segments)
     refused = host.follower.step().refused
-    assert "is for another base: version 4" in refused["g1.other"]
-    assert "is older than what is applied" in refused["g1.older"]
+    assert "is for another base: version 4" in refused["g1.98"]
+    assert "is older than what is applied" in refused["g1.99"]
     assert host.value(g3.id) == 11.0
 
 
