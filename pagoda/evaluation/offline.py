@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.history import Histories
 from pagoda.data.window import Window
 from pagoda.errors import DataError
 from pagoda.evaluation.ranking import DotScorer, Pairs, Ranks, Scorer, StaticScorer, rank
@@ -24,25 +25,67 @@ from pagoda.evaluation.walk import Walk
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Where each method ranks the targets of the same rows."""
+class Questions:
+    """The positives that are asked, and what every method may know of them."""
 
     rows: Rows
-    """The positives that were asked."""
     available: int
     """Positives of the window under the protocol; `rows` were drawn from them."""
     repeats: int
     """Positives drawn but not asked, because their user had the item before."""
-    ranks: dict[str, Ranks]
-    """By method: `live`, `frozen` (with a history only), `popularity` and `random`."""
+    histories: dict[str, Histories]
+    """Of each row: `live`, as of its moment, and where the dataset declares a history `frozen`, as of the start."""
     clicks: Int64Array
     """int64 [items]: positives on each item before the window."""
     targets: Int64Array
     """int64 [rows]: position of each row's item in the catalogue."""
     seen: Pairs
     """What was left out."""
+
+
+@dataclass(frozen=True)
+class Answers(Questions):
+    """Where each method ranks the targets of the same rows."""
+
+    ranks: dict[str, Ranks]
+    """By method: `live`, `frozen` (with a history only), `popularity` and `random`."""
     known: NDArray[np.bool_]
     """bool [rows]: the version has an ID row of the user."""
+
+
+def ask(dataset: Dataset, window: Window, *, protocol: Protocol, limit: int, seed: int) -> Questions:
+    """Choose the positives of `window` to be answered, and gather what was known at the moment of each.
+
+    Args:
+        dataset: Holds the window's positives and everything before them.
+        window: From when to when.
+        protocol: Every positive, or the last of each user.
+        limit: Most positives to answer; of more, this many are drawn under `seed`.
+        seed: Of the draw.
+
+    Raises:
+        DataError: The window holds no positive that can be asked.
+    """
+    chosen, available = choose(dataset, window, protocol, limit, seed)
+    rows = read_rows(dataset, window, chosen)
+    walk = Walk(dataset, window, rows)
+    targets = np.searchsorted(walk.catalogue, rows.items)
+    seen, asked = _without_repeats(walk.seen(), targets)
+    if not asked.any():
+        raise DataError(f"{dataset.path}: every positive in window {window.key} is on an item its user had before")
+    return Questions(
+        rows=rows.take(asked),
+        available=available,
+        repeats=int((~asked).sum()),
+        histories={
+            name: walk.histories[name].take(np.flatnonzero(asked))
+            for name in ("live", "frozen")
+            if name in walk.histories
+        },
+        clicks=walk.clicks,
+        targets=targets[asked],
+        seen=seen,
+    )
 
 
 def answer(
@@ -59,40 +102,32 @@ def answer(
 
     Args:
         towers: The version.
-        dataset: Holds the window's positives and everything before them.
+        dataset: As for `ask`, like the other arguments that are not here.
         window: Later than what the version was trained on.
-        protocol: Every positive, or the last of each user.
-        limit: Most positives to answer; of more, this many are drawn under `seed`.
-        seed: Of the draw.
+        protocol: See `ask`.
+        limit: See `ask`.
+        seed: See `ask`.
         shown_at: Values of k for which coverage is wanted.
 
     Raises:
         DataError: The window holds no positive that can be asked.
     """
-    chosen, available = choose(dataset, window, protocol, limit, seed)
-    rows = read_rows(dataset, window, chosen)
-    walk = Walk(dataset, window, rows, towers)
-    targets = np.searchsorted(walk.catalogue, rows.items)
-    seen, asked = _without_repeats(walk.seen(), targets)
-    if not asked.any():
-        raise DataError(f"{dataset.path}: every positive in window {window.key} is on an item its user had before")
-    rows, targets = rows.take(asked), targets[asked]
-    items = towers.item_vectors()
-    methods = [name for name in ("live", "frozen") if name in walk.vectors]
-    scorers: dict[str, Scorer] = {name: DotScorer(walk.vectors[name][asked], items) for name in methods}
-    scorers["popularity"] = StaticScorer(walk.clicks.astype(np.float32), len(rows))
+    questions = ask(dataset, window, protocol=protocol, limit=limit, seed=seed)
+    rows, items = questions.rows, towers.item_vectors()
+    # One call for all rows: towers read the users' profiles once, and bound their own memory.
+    scorers: dict[str, Scorer] = {
+        name: DotScorer(towers.user_vectors(rows.users, rows.times_us, histories, rows.context), items)
+        for name, histories in questions.histories.items()
+    }
+    scorers["popularity"] = StaticScorer(questions.clicks.astype(np.float32), len(rows))
     scorers["random"] = StaticScorer(np.zeros(len(items), np.float32), len(rows))
     return Answers(
-        rows=rows,
-        available=available,
-        repeats=len(asked) - len(rows),
+        **vars(questions),
         # What a random order shows is a matter of arithmetic, see `random_coverage`.
         ranks={
-            name: rank(scorer, targets, seen, () if name == "random" else shown_at) for name, scorer in scorers.items()
+            name: rank(scorer, questions.targets, questions.seen, () if name == "random" else shown_at)
+            for name, scorer in scorers.items()
         },
-        clicks=walk.clicks,
-        targets=targets,
-        seen=seen,
         known=towers.knows(rows.users),
     )
 

@@ -16,7 +16,7 @@ from pagoda.data.seen import SeenState
 from pagoda.data.window import Window
 from pagoda.evaluation.ranking import Pairs
 from pagoda.evaluation.rows import Rows
-from pagoda.evaluation.towers import Float32Array, Int64Array, Towers
+from pagoda.evaluation.towers import Int64Array
 
 BoolArray = NDArray[np.bool_]
 
@@ -42,8 +42,8 @@ class _Batch(NamedTuple):
 class Walk:
     """Walks a dataset for the sake of `rows`: memory follows these, their users' past, and a batch."""
 
-    def __init__(self, dataset: Dataset, window: Window, rows: Rows, towers: Towers) -> None:
-        self._dataset, self._window, self._rows, self._towers = dataset, window, rows, towers
+    def __init__(self, dataset: Dataset, window: Window, rows: Rows) -> None:
+        self._dataset, self._window, self._rows = dataset, window, rows
         history = dataset.spec.history
         self._users = np.unique(rows.users)
         self._history = HistoryState(history.length) if history else None
@@ -52,11 +52,11 @@ class Walk:
         """int64 [items]: all items, ascending."""
         self.clicks = np.zeros(len(self.catalogue), np.int64)
         """int64 [items]: positives on each item before the window."""
-        self.vectors: dict[str, Float32Array] = {}
-        """User vectors float32 [rows, dim]: `live`, and with a history also `frozen` at the window's start."""
+        self.histories: dict[str, Histories] = {}
+        """Of each row: `live`, as of its moment (empty without a declared one); with one also `frozen` at the start."""
         self._past()
         if self._history is not None:
-            self.vectors["frozen"] = self._vectors(self._history.read(rows.users, rows.times_us))
+            self.histories["frozen"] = self._history.read(rows.users, rows.times_us)
         self._present()
 
     def seen(self) -> Pairs:
@@ -91,7 +91,7 @@ class Walk:
             ours = batch.where(mine)
             self._seen.push(*ours.where(ours.positive)[:3])
             asked.append(self._advance(ours).take(np.flatnonzero(wanted[mine])))
-        self.vectors["live"] = self._vectors(_laid_end_to_end(asked))
+        self.histories["live"] = _laid_end_to_end(asked)
 
     def _advance(self, batch: _Batch) -> Histories:
         """Each row's history as of its own moment; of length 0 where the dataset declares none."""
@@ -99,11 +99,6 @@ class Walk:
             return self._history.advance(*batch[:3], enters=batch.enters)
         empty, zeros = np.empty(0, np.int64), np.zeros(len(batch.users), np.int64)
         return Histories(0, empty, empty, zeros, zeros)
-
-    def _vectors(self, histories: Histories) -> Float32Array:
-        # One call for all rows: towers read the users' profiles once, and bound their own memory.
-        rows = self._rows
-        return self._towers.user_vectors(rows.users, rows.times_us, histories, rows.context)
 
     def _batches(self, window: Window) -> Iterator[_Batch]:
         spec = self._dataset.spec
