@@ -31,7 +31,7 @@ class DecayPooling(Section):
     """Means weighted by 2^(-age / half-life), one for each half-life; the half-lives are learned from here on."""
 
     kind: Literal["decay"] = "decay"
-    half_lives_seconds: tuple[PositiveFloat, ...] = Field(default=(600.0, 86_400.0), min_length=1)
+    half_lives_seconds: tuple[PositiveFloat, ...] = Field(default=(60.0, 3600.0, 86_400.0), min_length=1)
 
 
 Pooling = Annotated[MeanPooling | DecayPooling, Field(discriminator="kind")]
