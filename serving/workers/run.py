@@ -30,7 +30,8 @@ _log = logging.getLogger(__name__)
 def follow(follower: Follower, stop: threading.Event, poll_seconds: float) -> None:
     """Look at the log every `poll_seconds` until `stop` is set; after a failure, less often."""
     retrying = Retrying(
-        retry=retry_if_exception_type((PagodaError, OSError)),
+        # Whatever it is, serving goes on with what is held, and the next look may fare better.
+        retry=retry_if_exception_type(Exception),
         wait=wait_exponential(multiplier=poll_seconds, max=_LONGEST_PAUSE_SECONDS),
         sleep=sleep_using_event(stop),
         stop=stop_when_event_set(stop),
@@ -46,7 +47,8 @@ def follow(follower: Follower, stop: threading.Event, poll_seconds: float) -> No
 
 def _complain(attempt: RetryCallState) -> None:
     error = attempt.outcome.exception() if attempt.outcome else None
-    _log.warning("%s (try %d)", error, attempt.attempt_number)
+    trace = None if isinstance(error, PagodaError | OSError) else error
+    _log.warning("%s (try %d)", error, attempt.attempt_number, exc_info=trace)
 
 
 def towers_of(settings: Settings) -> Towers:

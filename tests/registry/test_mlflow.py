@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from mlflow import MlflowClient
 
@@ -17,6 +18,8 @@ from pagoda.registry.mlflow import MlflowRegistry
 from pagoda.registry.publish import publish, write_aliases
 from pagoda.registry.store import RecordStore
 from pagoda.registry.versions import CHAMPION
+from serving.workers.follower import Follower
+from serving.workers.towers import LocalTowers
 
 from .server import mlflow_server
 from .worlds import World
@@ -180,6 +183,22 @@ def test_a_server_that_hands_out_artifacts_itself_is_refused(on_mlflow: MlflowRe
         on_mlflow.register(world.full())
 
 
+class Models:
+    """A tower's server that takes any archive."""
+
+    def __init__(self) -> None:
+        self.archives: dict[int, bytes] = {}
+
+    def ensure(self, full_version: int, archive: Path) -> None:
+        self.archives[full_version] = archive.read_bytes()
+
+    def retire(self, full_version: int) -> None:
+        del self.archives[full_version]
+
+    def held(self) -> list[int]:
+        return list(self.archives)
+
+
 def test_artifacts_may_lie_in_a_bucket(on_mlflow: MlflowRegistry, world: World, bucket: str, tmp_path: Path) -> None:
     place = f"{bucket}/{uuid.uuid4().hex}"
     MlflowClient(on_mlflow._uri).create_experiment(on_mlflow._model, artifact_location=place)
@@ -187,6 +206,17 @@ def test_artifacts_may_lie_in_a_bucket(on_mlflow: MlflowRegistry, world: World, 
     assert record.uri.startswith(place)
     assert on_mlflow.register(world.full(value=2.0)) == record
     assert (on_mlflow.fetch(1, tmp_path / "all") / "users/rows.npy").exists()
+
+    archive = world.archive(1)
+    fsspec.filesystem("s3").put_file(archive.uri, f"{place}/pagoda-1.mar")
+    stored = archive.model_copy(update={"uri": f"{place}/pagoda-1.mar"})
+    manifest = world.generation(on_mlflow.log, 1, tower=stored)
+    models = Models()
+    follower = Follower(on_mlflow.log, tmp_path / "tables", LocalTowers(models))
+    assert follower.step().held == (manifest.id,)
+    assert models.archives == {1: b"archive of 1"}
+    follower.close()
+
     on_mlflow.log.append("pruned", {"versions": [1]})
     on_mlflow.delete_artifacts(1)
     on_mlflow.delete_artifacts(1)

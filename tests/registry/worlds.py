@@ -111,12 +111,12 @@ class World:
         path.write_bytes(b"archive of %d" % version)
         return Artifact(uri=str(path), checksum=checksum_file(path))
 
-    def generation(self, log: ReleaseLog, version: int) -> Manifest:
+    def generation(self, log: ReleaseLog, version: int, tower: Artifact | None = None) -> Manifest:
         vectors = Artifact(uri=str(self.folder / "item_vectors.parquet"), checksum="xxh3:0")
         return create_generation(
             log,
             version,
-            tower=self.archive(version),
+            tower=tower or self.archive(version),
             item_vectors=vectors,
             collection=f"recall_v{version}",
             dim=DIM,
