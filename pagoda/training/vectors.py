@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.history import Histories
+from pagoda.embeddings.overlay import Overlay
+from pagoda.embeddings.table import IdTable
 from pagoda.model.encoder import Encoded
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.inputs import profiles_of
@@ -33,10 +36,17 @@ class OpenVersion:
         """
         self._files, self._dataset = files, dataset
         self._encoder, self._towers = files.encoder, files.towers()
+        self._users: IdTable | Overlay = files.users
+
+    def under(self, users: Overlay) -> OpenVersion:
+        """The same version with user-ID rows as a generation sees them: its base under delta segments."""
+        opened = copy.copy(self)
+        opened._users = users
+        return opened
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
-        return self._files.users.find(user_ids)[1]
+        return self._users.lookup(user_ids)[1]
 
     def item_vectors(self) -> Float32Array:
         """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
@@ -74,7 +84,7 @@ class OpenVersion:
         moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
 
         def compute(part: slice) -> Tensor:
-            rows, _ = self._files.users.lookup(user_ids[part])
+            rows, _ = self._users.lookup(user_ids[part])
             features = _tensors(profiles, profile_rows[part]) | _tensors(moments, part)
             past = self._past(histories.take(np.arange(part.start, part.stop)), timestamps_us[part])
             vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
