@@ -54,6 +54,16 @@ def download(uri: str, path: Path) -> None:
         files.get_file(place, str(path))
 
 
+def upload(path: Path, uri: str) -> None:
+    """Copy one file to `uri`.
+
+    Raises:
+        UnavailableError: The store does not answer.
+    """
+    with _store_of(uri) as (files, place):
+        files.put_file(str(path), place)
+
+
 def delete(uri: str) -> None:
     """Delete everything below `uri`; nothing there is fine.
 
@@ -81,6 +91,17 @@ def size(uri: str) -> int:
     """Bytes below `uri`; 0 when it does not exist."""
     with _store_of(uri) as (files, place):
         return int(files.du(place)) if files.exists(place) else 0
+
+
+def sizes(uri: str) -> dict[str, int]:
+    """Bytes of every file below `uri`, by its relative name; none when it does not exist.
+
+    Raises:
+        UnavailableError: The store does not answer.
+    """
+    with _store_of(uri) as (files, place):
+        found = files.find(place, detail=True)
+    return {name.removeprefix(place).lstrip("/"): int(about["size"]) for name, about in sorted(found.items())}
 
 
 def local_path(uri: str) -> Path | None:

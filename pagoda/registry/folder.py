@@ -42,6 +42,8 @@ class FolderRegistry(LoggedRegistry):
         return Stored(uri=str(place / _VERSION), state_uri=str(place / _STATE) if draft.state_folder else None)
 
     def _settle(self, record: VersionRecord) -> None:
+        if record.run:
+            return  # Registered on a server that was used before.
         kept = Path(record.uri).parent.name
         for place in self._folder.iterdir():
             if place.name != kept and place.name.lstrip(".").startswith(_prefix(record.key)):

@@ -47,6 +47,8 @@ class MlflowRegistry(LoggedRegistry):
     def delete_artifacts(self, version: int) -> None:
         """See `Registry.delete_artifacts`; MLflow's pages say that they are gone."""
         super().delete_artifacts(version)
+        if not self.get(version).run:
+            return
         with self._server.answering():
             self._server.client.set_model_version_tag(self._model, str(version), "pruned", "true")
 
@@ -68,6 +70,8 @@ class MlflowRegistry(LoggedRegistry):
         return stored
 
     def _settle(self, record: VersionRecord) -> None:
+        if not record.run:
+            return  # Registered before there was a server: its files have other neighbours.
         with self._server.answering():
             for run in self._server.runs(self._model, record.key):
                 if run != record.run:

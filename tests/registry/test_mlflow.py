@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
+from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.mlflow import MlflowRegistry
 from pagoda.registry.publish import publish, write_aliases
@@ -175,6 +176,18 @@ def test_a_server_that_forgot_its_versions_is_refused(on_mlflow: MlflowRegistry,
     elsewhere = MlflowRegistry(on_mlflow._uri, uuid.uuid4().hex, on_mlflow.log)
     with pytest.raises(IntegrityError, match="do not belong together"):
         elsewhere.register(world.full(1, parent=1))
+
+
+def test_versions_of_before_the_server_stay_untouched(
+    on_mlflow: MlflowRegistry, registry: FolderRegistry, world: World, tmp_path: Path
+) -> None:
+    drafts = [world.full(), world.full(1, parent=1)]
+    before = [registry.register(draft) for draft in drafts]
+    assert [on_mlflow.register(draft) for draft in drafts] == before
+    for record in before:
+        on_mlflow.fetch(record.version, tmp_path / str(record.version))
+    on_mlflow.delete_artifacts(1)
+    assert not Path(before[0].uri).exists() and Path(before[1].uri).exists()
 
 
 def test_a_server_that_hands_out_artifacts_itself_is_refused(on_mlflow: MlflowRegistry, world: World) -> None:
