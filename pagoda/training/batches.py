@@ -95,9 +95,9 @@ class Batcher:
         self._nobody = encoder.encode_rows("user", [{}])
 
     def batches(self, block: Block, size: int) -> Iterator[Batch]:
-        """All positives of `block` once, in random order, in batches of nearly equal size up to `size`."""
+        """All positives of `block` (at least one), each once, in random order, in batches of nearly equal size."""
         order = self._rng.permutation(len(block))
-        for rows in np.array_split(order, -(-len(order) // size)) if len(order) else ():
+        for rows in np.array_split(order, -(-len(order) // size)):
             yield self._batch(block, rows)
 
     def _batch(self, block: Block, rows: Int64Array) -> Batch:

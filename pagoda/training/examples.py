@@ -57,21 +57,34 @@ class ExampleStream:
     before: HistoryState | None
     """Histories as of the window's start; None where the dataset declares none."""
     after: HistoryState | None = None
-    """Histories as of the window's end, after the first pass."""
-    _only: Block | None = None
+    """Histories as of the window's end, once a pass is complete."""
+    _last: Block | None = None
+    _kept: bool = False
 
-    def blocks(self) -> Iterator[Block]:
-        """One pass. A window that is a single block is read once and kept."""
-        if self._only is not None:
-            yield self._only
+    def blocks(self, *, final: bool) -> Iterator[Block]:
+        """One pass. A window that is a single block is read once and kept.
+
+        Args:
+            final: No other pass follows, so the histories before the window need not be kept for it.
+        """
+        if self._kept:
+            yield self.last
             return
-        state, blocks = copy.deepcopy(self.before), 0
+        state, count = self.before if final else copy.deepcopy(self.before), 0
         for batch in self._batches():
             block = self._block(batch, state)
-            blocks += 1
-            yield block
-        self.after = state
-        self._only = block if blocks == 1 else None
+            count += 1
+            if len(block):
+                self._last = block
+                yield block
+        self.after, self._kept = state, count == 1
+
+    @property
+    def last(self) -> Block:
+        """The block that a pass gave last; it is not empty."""
+        if self._last is None:
+            raise RuntimeError("there was no pass yet")
+        return self._last
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         spec = self.dataset.spec

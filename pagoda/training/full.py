@@ -80,12 +80,8 @@ def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
 def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     """Drift checks of both tables, and of both towers on one batch of what was learned."""
     learner, limits = prepared.learner, config.drift
-    batch = next(
-        batch
-        for block in prepared.stream.blocks()
-        for batch in prepared.batcher(_NOTHING_HIDDEN, config.seed).batches(block, config.batch_size)
-    )
-    users, items = learner.vectors(batch)
+    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
+    users, items = learner.vectors(next(batcher.batches(prepared.stream.last, config.batch_size)))
     return {
         **check_table("user", learner.users, limits),
         **check_table("item", learner.items, limits),

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from pagoda.errors import GateError
-from pagoda.training.batches import Batch, Batcher
+from pagoda.training.batches import Batch
 from pagoda.training.config import TrainConfig
 from pagoda.training.preparing import Prepared
 
@@ -58,14 +58,19 @@ def train(prepared: Prepared, config: TrainConfig, epochs: int, progress: Progre
     start = time.perf_counter()
     progress.begin(prepared.survey.positives, epochs)
     with _few_threads():
-        losses = [_epoch(prepared, batcher, config.batch_size, epoch, progress) for epoch in range(1, epochs + 1)]
+        losses = []
+        for epoch in range(1, epochs + 1):
+            blocks = prepared.stream.blocks(final=epoch == epochs)
+            batches = (batch for block in blocks for batch in batcher.batches(block, config.batch_size))
+            losses.append(_epoch(prepared, batches, epoch, progress))
     seconds = time.perf_counter() - start
     return Outcome(losses, seconds, epochs * prepared.survey.positives / seconds)
 
 
-def _epoch(prepared: Prepared, batcher: Batcher, size: int, epoch: int, progress: Progress) -> float:
+def _epoch(prepared: Prepared, batches: Iterator[Batch], epoch: int, progress: Progress) -> float:
+    """Learn all batches and return the mean loss of a positive."""
     total = 0.0
-    for number, batch in enumerate(_batches(prepared, batcher, size), 1):
+    for number, batch in enumerate(batches, 1):
         loss = prepared.learner.learn(batch)
         if not math.isfinite(loss):
             raise GateError(
@@ -90,8 +95,3 @@ def _few_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _batches(prepared: Prepared, batcher: Batcher, size: int) -> Iterator[Batch]:
-    for block in prepared.stream.blocks():
-        yield from batcher.batches(block, size)

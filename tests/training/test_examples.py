@@ -23,7 +23,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def batches(prepared: Prepared, dropout: DropoutConfig = NOTHING, seed: int = 0) -> list[Batch]:
     batcher = prepared.batcher(dropout, seed)
-    return [batch for block in prepared.stream.blocks() for batch in batcher.batches(block, 64)]
+    return [batch for block in prepared.stream.blocks(final=False) for batch in batcher.batches(block, 64)]
 
 
 def seen(prepared: Prepared, batch: Batch) -> list[tuple[object, ...]]:
