@@ -16,7 +16,7 @@ from pagoda.evaluation.report import Estimate, Group, GroupName
 
 RECALL_AT = (10, 50, 100)
 NDCG_AT = (10, 50)
-_METRICS: dict[str, Callable[[Ranks], NDArray[np.float64]]] = {
+METRICS: dict[str, Callable[[Ranks], NDArray[np.float64]]] = {
     **{f"recall@{k}": partial(recall, k=k) for k in RECALL_AT},
     **{f"ndcg@{k}": partial(ndcg, k=k) for k in NDCG_AT},
 }
@@ -31,7 +31,7 @@ class Estimates:
         self._places: dict[_Column, int] = {}
         values: list[NDArray[np.float64]] = []
         for method, ranks in answers.ranks.items():
-            for metric, compute in _METRICS.items():
+            for metric, compute in METRICS.items():
                 per_row = compute(ranks)
                 for group, mask in self._masks.items():
                     self._places[method, group, metric] = len(values)
@@ -44,7 +44,7 @@ class Estimates:
             group: Group(
                 rows=int(mask.sum()),
                 users=len(np.unique(self._users[mask])),
-                metrics={metric: self._estimate((method, group, metric)) for metric in _METRICS},
+                metrics={metric: self._estimate((method, group, metric)) for metric in METRICS},
             )
             for group, mask in self._masks.items()
         }
@@ -52,7 +52,7 @@ class Estimates:
     def lift(self) -> dict[str, Estimate]:
         """`live` divided by `popularity` over all rows, for each metric in which popularity is above 0."""
         lift = {}
-        for metric in _METRICS:
+        for metric in METRICS:
             live, popularity = self._places["live", "all", metric], self._places["popularity", "all", metric]
             means, samples = self._resampled.means, self._resampled.samples
             if means[popularity] > 0:

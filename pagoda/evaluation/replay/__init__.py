@@ -1,0 +1,1 @@
+"""Replay: what each policy of updates would have been worth on a log, walked in event time."""

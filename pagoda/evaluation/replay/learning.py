@@ -1,0 +1,100 @@
+"""What the policies learn: full versions day after day, and chains of incremental versions over them.
+
+Nothing is trained here: versions come from `full_update` and `incremental_update`, as pipelines call them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.embeddings import compaction
+from pagoda.embeddings.overlay import Overlay
+from pagoda.embeddings.segment import Segment
+from pagoda.evaluation.replay.answering import Served
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import TrainConfig
+from pagoda.training.full import full_update
+from pagoda.training.incremental import IncrementalFiles, incremental_update
+from pagoda.training.vectors import OpenVersion
+
+
+@dataclass
+class Spent:
+    """What updates of one kind took so far."""
+
+    seconds: float = 0.0
+    updates: int = 0
+
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        """Count what happens inside as one update."""
+        start = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - start
+        self.updates += 1
+
+
+class FullVersion:
+    """A full version with its item vectors, opened."""
+
+    def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
+        self.files = files
+        self._open = OpenVersion(files, dataset)
+        self._item_vectors = self._open.item_vectors()
+
+    def served(self, users: Overlay | None = None) -> Served:
+        """The version as it serves, with user-ID rows from its base or from an overlay on it."""
+        return Served(self._open.under(users) if users else self._open, self._item_vectors)
+
+
+class FullVersions:
+    """Full versions, each warm-started from the one before, each positive learned once."""
+
+    def __init__(self, dataset: Dataset, first: Window, config: TrainConfig, folder: Path) -> None:
+        self._dataset, self._config, self._folder = dataset, config, folder
+        self.first_spent, self.spent = Spent(), Spent()
+        with self.first_spent.update():
+            files = full_update(dataset, first, None, config, folder / "0")
+        self.newest = FullVersion(files, dataset)
+
+    def learn(self, until: Window) -> bool:
+        """Learn what happened since the newest version up to the end of `until`; False if there was no positive."""
+        window = Window(start=self.newest.files.lineage.window.end, end=until.end)
+        if not self._dataset.count(window, events=self._dataset.spec.positives):
+            return False
+        out = self._folder / str(self.spent.updates + 1)
+        with self.spent.update():
+            files = full_update(self._dataset, window, self.newest.files, self._config, out)
+        self.newest = FullVersion(files, self._dataset)
+        return True
+
+
+class Incrementals:
+    """The chain of incremental versions over one full version after another."""
+
+    def __init__(self, dataset: Dataset, base: FullVersion, config: TrainConfig, folder: Path) -> None:
+        self._dataset, self._config, self._folder = dataset, config, folder
+        self.spent = Spent()
+        self.restart(base)
+
+    def restart(self, base: FullVersion) -> None:
+        """Begin a chain over `base`."""
+        self._base = base
+        self._newest: IncrementalFiles | None = None
+        self._segments: list[Segment] = []
+        self._merged = 0
+
+    def learn(self, window: Window) -> Served:
+        """Learn a step's window and return what serves then."""
+        out = self._folder / f"{self.spent.updates}"
+        with self.spent.update():
+            self._newest = incremental_update(self._dataset, window, self._base.files, self._newest, self._config, out)
+        self._segments.insert(0, Segment.open(self._newest.segment))
+        self._compact()
+        return self._base.served(Overlay(self._base.files.users, self._segments))
