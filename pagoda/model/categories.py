@@ -38,7 +38,8 @@ class Vocabulary:
     def encode(self, strings: pa.Array) -> NDArray[np.int64]:
         """Indices int64 [n] of strings without nulls; `UNKNOWN` where the vocabulary lacks them."""
         found = pc.index_in(strings, pa.array(self.words, pa.string()))
-        return np.asarray(pc.fill_null(pc.add(found, 1), UNKNOWN).to_numpy(zero_copy_only=False), np.int64)
+        # A copy, since Arrow's own memory is read-only and tensors are not.
+        return np.array(pc.fill_null(pc.add(found, 1), UNKNOWN).to_numpy(zero_copy_only=False), np.int64)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def test_a_request_is_encoded_as_a_table_of_the_same_values(
         assert from_table.keys() == from_rows.keys() == {f.name for f in spec.features}
         for field in encoder.fields("user"):
             assert from_table[field.name].dtype == from_rows[field.name].dtype
+            assert from_table[field.name].flags.writeable
             np.testing.assert_array_equal(from_table[field.name], from_rows[field.name])
             if field.form != "dense":
                 assert from_rows[field.name].max() < field.size
