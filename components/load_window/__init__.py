@@ -18,5 +18,5 @@ def load_window(dataset: str, window_end: str, window: Output[Dataset]) -> None:
     from pagoda.updates.full import FullUpdate
 
     update = FullUpdate.resolve(load_settings(), dataset, window_end)
-    window.uri = update.folder.as_uri()
+    window.uri = update.scratch.as_uri()
     window.metadata.update(update.describe())

@@ -12,10 +12,13 @@ from typing import Any
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError, ConflictError, DataError
+from pagoda.registry.artifacts import local_path
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.versions import VersionRecord, full_key
 from pagoda.settings import Settings
 from pagoda.storage import build_folder
+from pagoda.updates.mirror import local_dataset
+from pagoda.updates.outputs import StepOutputs, open_outputs
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class FullUpdate:
     """
 
     settings: Settings
-    dataset: Path
+    dataset: str
+    """Folder or URL."""
     window: Window
     parent: int | None
 
@@ -40,15 +44,15 @@ class FullUpdate:
             DataError: There is nothing after the champion's window.
             ConfigError: `window_end` is no moment with a zone.
         """
-        data = Dataset.open(Path(dataset))
+        data = Dataset.open(_here(settings, dataset))
         span = data.span()
         end = _moment(window_end) if window_end else span.end
         state = ReleaseLog(settings.log_url).state()
         if state.champion is None:
-            return cls(settings, data.path, Window(start=span.start, end=end), None)
+            return cls(settings, dataset, Window(start=span.start, end=end), None)
         champion = state.versions[state.champion]
         if champion.window.end == end:
-            return cls(settings, data.path, champion.window, champion.parent)
+            return cls(settings, dataset, champion.window, champion.parent)
         if champion.window.end > end:
             raise DataError(
                 f"nothing to learn: version {champion.version} has learned up to {champion.window.end.isoformat()}, "
@@ -56,19 +60,19 @@ class FullUpdate:
             )
         window = Window(start=champion.window.end, end=end)
         data.require(window, events=data.spec.positives)
-        return cls(settings, data.path, window, champion.version)
+        return cls(settings, dataset, window, champion.version)
 
     @classmethod
     def of(cls, settings: Settings, description: Mapping[str, Any]) -> FullUpdate:
         """The update that `describe` described, in another process."""
         window = Window(start=description["start"], end=description["end"])
         parent = int(description["parent"]) or None
-        return cls(settings, Path(description["dataset"]), window, parent)
+        return cls(settings, str(description["dataset"]), window, parent)
 
     def describe(self) -> dict[str, str]:
         """What another process needs to go on, as strings that any artifact's metadata can hold."""
         return {
-            "dataset": str(self.dataset.resolve()),
+            "dataset": self.dataset if local_path(self.dataset) is None else str(self.data.path.resolve()),
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
             "parent": str(self.parent or 0),
@@ -80,15 +84,24 @@ class FullUpdate:
         """What makes two runs the same update."""
         return full_key(self.window, self.parent)
 
+    @cached_property
+    def outputs(self) -> StepOutputs:
+        """What the steps make."""
+        return open_outputs(f"{self.settings.artifacts_url}/{self._place}", self.scratch)
+
     @property
-    def folder(self) -> Path:
-        """Where the steps put what they make."""
-        return Path(self.settings.artifacts_url) / self.key.replace(":", "/")
+    def scratch(self) -> Path:
+        """A folder of this machine alone."""
+        return self.settings.home / "work" / self._place
+
+    @property
+    def _place(self) -> str:
+        return self.key.replace(":", "/")
 
     @cached_property
     def data(self) -> Dataset:
         """The opened dataset."""
-        return Dataset.open(self.dataset)
+        return Dataset.open(_here(self.settings, self.dataset))
 
     def version(self) -> VersionRecord:
         """The registered version.
@@ -102,17 +115,17 @@ class FullUpdate:
         return record
 
     def step(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder that `make` fills, made at most once."""
-        folder = self.folder / name
-        if not folder.exists():
-            try:
-                with build_folder(folder) as aside:
-                    make(aside)
-            except ConflictError:
-                # Another run of the same update finished this step first; both made the same thing.
-                if not folder.exists():
-                    raise
-        return folder
+        """The folder of a step, which `make` fills, at most once."""
+
+        def build(folder: Path) -> None:
+            with build_folder(folder) as aside:
+                make(aside)
+
+        return self.outputs.make(name, build)
+
+
+def _here(settings: Settings, dataset: str) -> Path:
+    return local_dataset(dataset, settings.home / "datasets")
 
 
 def _moment(text: str) -> datetime:

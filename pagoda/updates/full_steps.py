@@ -42,10 +42,11 @@ Package = Callable[[Path, int, Path], Path]
 
 def train(update: FullUpdate, config: str) -> Path:
     """Learn the window; returns the version's files. `config` is YAML, empty for the defaults."""
-    folder = update.folder / MODEL
-    if not folder.exists():
+
+    def learn(folder: Path) -> None:
         full_update(update.data, update.window, _parent(update), parse_config(config), folder)
-    return folder
+
+    return update.outputs.make(MODEL, learn)
 
 
 def evaluate(update: FullUpdate) -> Report | None:
@@ -105,7 +106,7 @@ def build_index(update: FullUpdate) -> IndexReport:
 
 def index_report(update: FullUpdate) -> IndexReport:
     """What was measured when the collection was built."""
-    return IndexReport.model_validate_json((update.folder / INDEX / REPORT).read_text())
+    return IndexReport.model_validate_json((update.outputs.get(INDEX) / REPORT).read_text())
 
 
 def package_tower(update: FullUpdate, package: Package) -> Path:
@@ -122,14 +123,14 @@ def publish(update: FullUpdate) -> Manifest:
     """Offer tower, tables and collection as one generation, wait until they are held, and release it."""
     log, version = open_log(update.settings), update.version()
     index = index_report(update)
-    archive, vectors = next((update.folder / TOWER).glob("*.mar")), update.folder / VECTORS / VECTORS_FILE
+    archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), update.outputs.get(VECTORS) / VECTORS_FILE
     if index.checksum != checksum_file(vectors):
         raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
     manifest = create_generation(
         log,
         version.version,
-        tower=Artifact(uri=archive.as_uri(), checksum=checksum_file(archive)),
-        item_vectors=Artifact(uri=vectors.as_uri(), checksum=index.checksum),
+        tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive)),
+        item_vectors=Artifact(uri=update.outputs.uri(VECTORS, VECTORS_FILE), checksum=index.checksum),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,
@@ -142,7 +143,7 @@ def publish(update: FullUpdate) -> Manifest:
 
 
 def _files(update: FullUpdate) -> FullVersionFiles:
-    folder = update.folder / MODEL
+    folder = update.outputs.get(MODEL)
     return FullVersionFiles(folder / "version", folder / "state")
 
 
@@ -153,7 +154,7 @@ def _open(update: FullUpdate) -> OpenVersion:
 def _parent(update: FullUpdate) -> FullVersionFiles | None:
     if update.parent is None:
         return None
-    registry, folder = open_registry(update.settings), update.folder / PARENT
+    registry, folder = open_registry(update.settings), update.scratch / PARENT
     return FullVersionFiles(
         registry.fetch(update.parent, folder / "version"), registry.fetch_state(update.parent, folder / "state")
     )

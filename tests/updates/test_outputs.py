@@ -1,0 +1,148 @@
+"""Outputs of steps: made once, whole or not at all, found by the steps after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+import pytest
+
+from pagoda.errors import ConflictError, DataError
+from pagoda.registry.artifacts import upload
+from pagoda.storage import build_folder
+from pagoda.updates.mirror import local_dataset
+from pagoda.updates.outputs import Make, StepOutputs, open_outputs
+
+
+class Pods:
+    """Machines with the same outputs; which share a disk, or do not."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self._folder, self._count = url, folder, 0
+
+    def new(self) -> StepOutputs:
+        """Another machine."""
+        self._count += 1
+        return open_outputs(f"{self.url}/full/key", self._folder / f"pod-{self._count}")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def pods(request: pytest.FixtureRequest, tmp_path: Path) -> Pods:
+    """Both kinds of place."""
+    url = str(tmp_path / "artifacts") if request.param == "folder" else request.getfixturevalue("bucket")
+    return Pods(url, tmp_path)
+
+
+def filled(text: str) -> Make:
+    """Makes a folder with two files."""
+
+    def make(folder: Path) -> None:
+        with build_folder(folder) as aside:
+            (aside / "a").write_text(text)
+            (aside / "below").mkdir()
+            (aside / "below" / "b").write_text(text * 2)
+
+    return make
+
+
+def never(_: Path) -> None:
+    raise AssertionError("made twice")
+
+
+def test_a_step_is_made_once_and_found_by_the_next(pods: Pods) -> None:
+    pods.new().make("train", filled("x"))
+    folder = pods.new().make("train", never)
+    assert [(folder / name).read_text() for name in ("a", "below/b")] == ["x", "xx"]
+    assert (pods.new().get("train") / "a").read_text() == "x"
+
+
+def test_a_step_that_is_not_done_is_named(pods: Pods) -> None:
+    with pytest.raises(ConflictError, match="run the step 'train' first"):
+        pods.new().get("train")
+
+
+def test_a_step_that_fails_leaves_nothing(pods: Pods) -> None:
+    def fail(folder: Path) -> None:
+        with build_folder(folder) as aside:
+            (aside / "a").write_text("half")
+            raise RuntimeError("no memory")
+
+    outputs = pods.new()
+    with pytest.raises(RuntimeError, match="no memory"):
+        outputs.make("train", fail)
+    with pytest.raises(ConflictError):
+        pods.new().get("train")
+    assert (outputs.make("train", filled("whole")) / "a").read_text() == "whole"
+
+
+def test_of_two_runs_one_wins_and_both_go_on_with_it(bucket: str, tmp_path: Path) -> None:
+    pods = Pods(bucket, tmp_path)
+    first, second = pods.new(), pods.new()
+
+    def late(folder: Path) -> None:
+        first.make("train", filled("first"))
+        filled("second")(folder)
+
+    assert (second.make("train", late) / "a").read_text() == "first"
+    assert len(_objects(bucket)) == 3, "the loser's upload is removed"
+
+
+def test_an_upload_that_was_broken_off_is_done_again(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = Pods(bucket, tmp_path).new()
+
+    def break_off(path: Path, uri: str) -> None:
+        if path.name == "b":
+            raise KeyboardInterrupt
+        upload(path, uri)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pagoda.updates.outputs.upload", break_off)
+        outputs.make("train", filled("x"))
+    with pytest.raises(ConflictError):
+        Pods(bucket, tmp_path).new().get("train")
+    assert (outputs.make("train", never) / "below" / "b").read_text() == "xx"
+
+
+def test_a_damaged_copy_is_fetched_again(bucket: str, tmp_path: Path) -> None:
+    outputs = Pods(bucket, tmp_path).new()
+    folder = outputs.make("train", filled("x"))
+    (folder / "a").write_text("damaged")
+    assert (outputs.get("train") / "a").read_text() == "x"
+
+
+def test_others_read_files_by_their_address(pods: Pods, tmp_path: Path) -> None:
+    outputs = pods.new()
+    outputs.make("package", filled("x"))
+    address = outputs.uri("package", "a")
+    assert address.startswith("s3://" if pods.url.startswith("s3") else "file:///")
+    assert address.endswith("/a")
+
+
+def test_a_dataset_in_a_bucket_is_copied_once_and_kept_up_to_date(bucket: str, tmp_path: Path) -> None:
+    source, scratch = tmp_path / "file", tmp_path / "scratch"
+    source.write_text("day one")
+    upload(source, f"{bucket}/data/interactions/date=1/a.parquet")
+    upload(source, f"{bucket}/data/features.yaml")
+    folder = local_dataset(f"{bucket}/data", scratch)
+    before = (folder / "features.yaml").stat().st_ino
+    source.write_text("day two, longer")
+    upload(source, f"{bucket}/data/interactions/date=2/a.parquet")
+    boto3.client("s3").delete_object(Bucket=bucket.removeprefix("s3://"), Key="data/interactions/date=1/a.parquet")
+    assert local_dataset(f"{bucket}/data/", scratch).exists()
+    assert local_dataset(f"{bucket}/data", scratch) == folder
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"features.yaml", "interactions/date=2/a.parquet"}
+    assert (folder / "features.yaml").stat().st_ino == before
+
+
+def test_a_dataset_that_is_not_there_is_named(bucket: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no dataset"):
+        local_dataset(f"{bucket}/data", tmp_path)
+    assert local_dataset(str(tmp_path / "here"), tmp_path) == tmp_path / "here"
+
+
+def _objects(bucket: str) -> list[str]:
+    listing = boto3.client("s3").list_objects_v2(Bucket=bucket.removeprefix("s3://"))
+    return [one["Key"] for one in listing.get("Contents", [])]

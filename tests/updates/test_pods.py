@@ -1,0 +1,85 @@
+"""The steps of a full update as a cluster runs them: each in a pod of its own, with nothing shared but a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pagoda.errors import ConflictError
+from pagoda.registry.artifacts import download, upload
+from pagoda.registry.log import open_log
+from pagoda.settings import RegistrySettings, Settings
+from pagoda.storage import checksum_file
+from pagoda.updates import full_steps
+from pagoda.updates.full import FullUpdate
+from serving.tower.archive import package
+from tests.training.worlds import CONFIG, ITEMS, make
+
+CONFIG_TEXT = yaml.safe_dump(CONFIG.model_dump(mode="json"))
+
+
+class Cluster:
+    """Pods of one update; `registry` stands for the MLflow server, which they all reach."""
+
+    def __init__(self, folder: Path, bucket: str) -> None:
+        self.folder, self.bucket = folder, bucket
+        self.description: dict[str, str] = {}
+
+    def settings(self, pod: str) -> Settings:
+        home = self.folder / pod
+        home.mkdir()
+        (home / "registry").symlink_to(self.folder / "registry")
+        registry = RegistrySettings(log=f"{self.bucket}/log", artifacts=f"{self.bucket}/artifacts")
+        return Settings(home=home, registry=registry)
+
+    def pod(self, name: str) -> FullUpdate:
+        return FullUpdate.of(self.settings(name), self.description)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, bucket: str) -> Cluster:
+    """A cluster whose dataset is in the bucket."""
+    data = make(tmp_path / "source").path
+    for path in data.rglob("*"):
+        if path.is_file():
+            upload(path, f"{bucket}/dataset/{path.relative_to(data).as_posix()}")
+    (tmp_path / "registry").mkdir()
+    cluster = Cluster(tmp_path, bucket)
+    update = FullUpdate.resolve(cluster.settings("load-window"), f"{bucket}/dataset", "1970-01-03T00:00:00+00:00")
+    cluster.description = update.describe()
+    return cluster
+
+
+def test_every_step_finds_what_the_steps_before_it_made(cluster: Cluster, tmp_path: Path) -> None:
+    trained = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
+    report = full_steps.evaluate(cluster.pod("evaluate"))
+    record = full_steps.register(cluster.pod("register"))
+    vectors = full_steps.export_vectors(cluster.pod("export"))
+    archive = full_steps.package_tower(cluster.pod("package"), package)
+
+    assert report is not None
+    assert open_log(cluster.settings("reader")).state().by_key(cluster.description["key"]) == record
+    assert pq.read_metadata(vectors).num_rows == ITEMS
+    assert str(tmp_path / "export") in str(vectors), "a pod's own copy"
+    outputs = cluster.pod("index").outputs
+    download(outputs.uri("tower", archive.name), tmp_path / "tower.mar")
+    assert checksum_file(tmp_path / "tower.mar") == checksum_file(archive)
+    assert (trained / "version" / "encoder.json").exists()
+
+
+def test_a_step_run_again_elsewhere_makes_nothing_anew(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
+    monkeypatch.setattr(full_steps, "full_update", None)
+    again = full_steps.train(cluster.pod("train-again"), CONFIG_TEXT)
+    assert again != first
+    assert checksum_file(again / "version" / "towers.safetensors") == checksum_file(
+        first / "version" / "towers.safetensors"
+    )
+
+
+def test_a_step_before_its_turn_says_which_step_is_missing(cluster: Cluster) -> None:
+    with pytest.raises(ConflictError, match="run the step 'model' first"):
+        full_steps.register(cluster.pod("register"))
