@@ -54,7 +54,8 @@ class TowerSettings(_Section):
     """The user tower's server."""
 
     url: str = ""
-    """Base URL of the inference API."""
+    """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
+    each has a predictor of its own."""
     management_url: str = ""
     """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
     tables: str = ""
@@ -115,6 +116,12 @@ class Settings(BaseSettings):
         home = _home(init_settings)
         files = (YamlConfigSettingsSource(settings_cls, home / name) for name in (SETTINGS_FILE, ENDPOINTS_FILE))
         return (init_settings, env_settings, *files)
+
+
+def tower_address(url: str, full_version: int) -> str:
+    """Address of the tower's model for a full version, for `url` as in `TowerSettings`."""
+    base = url.rstrip("/").replace("{full_version}", str(full_version))
+    return f"{base}/predictions/pagoda/{full_version}.0"
 
 
 def _home(init_settings: PydanticBaseSettingsSource) -> Path:

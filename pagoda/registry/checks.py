@@ -15,7 +15,7 @@ from pagoda.registry.holding import read_holding
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
 from pagoda.registry.state import ReleaseState
-from pagoda.settings import Settings
+from pagoda.settings import Settings, tower_address
 
 PATIENCE_SECONDS = 120.0
 """How long hosts may take to bring a generation; a full version's tower has to start its workers."""
@@ -61,7 +61,7 @@ def tower_answers(url: str, folder: Path, timeout_seconds: float, patience_secon
     """
 
     def check(manifest: Manifest) -> None:
-        address = f"{url.rstrip('/')}/predictions/pagoda/{manifest.full_version}.0"
+        address = tower_address(url, manifest.full_version)
         user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
         body = {"generation": manifest.id, "instances": [{"user_id": user}]}
 

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 
 from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
+from pagoda.settings import tower_address
 
 _CONNECTIONS = 256
 _JSON = {"Content-Type": "application/json"}
@@ -56,7 +57,7 @@ class TowerClient:
         """
         body = orjson.dumps({"generation": generation, "instances": instances})
         try:
-            async with self._http.post(f"{self._url}/predictions/pagoda/{full_version}.0", data=body) as answer:
+            async with self._http.post(tower_address(self._url, full_version), data=body) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from helm.generate.chart import Resource
+from pagoda.settings import tower_address
 
 from .charts import Chart, in_profile, with_values
 
@@ -26,6 +27,11 @@ def _predictor(chart: Chart) -> Resource:
     return predictor
 
 
+def test_should_address_the_predictor_of_each_full_version() -> None:
+    url = in_profile("production").one("ConfigMap", "pagoda-settings")["data"]["PAGODA_TOWER__URL"]
+    assert tower_address(url, 7) == ("http://pagoda-tower-v7-predictor.pagoda.svc.cluster.local/predictions/pagoda/7.0")
+
+
 def test_should_leave_traffic_and_versions_to_the_rollout_driver(chart: Chart) -> None:
     service = chart.one("InferenceService", "pagoda-tower")
     assert not DRIVERS & {*service["spec"], *_predictor(chart), *_predictor(chart)["model"]}
@@ -38,6 +44,7 @@ def test_should_set_no_field_that_standard_mode_ignores() -> None:
     assert annotations == {
         "serving.kserve.io/deploymentMode": "Standard",
         "serving.kserve.io/autoscalerClass": "hpa",
+        "serving.kserve.io/storageSecretName": "pagoda-object-storage",
     }
 
 

@@ -82,7 +82,7 @@ def test_should_let_the_driver_touch_the_tower_and_its_lease_alone() -> None:
         writes = [rule for rule in _rules(chart, "pagoda-rollout") if set(rule[3]) - {"get", "list", "watch"}]
         assert writes == [
             ("serving.kserve.io", ["inferenceservices"], ["pagoda-tower"], ["get", "patch"]),
-            ("coordination.k8s.io", ["leases"], ["pagoda-rollout"], ["get", "update", "patch"]),
+            ("coordination.k8s.io", ["leases"], ["pagoda-rollout"], ["get", "patch"]),
         ]
 
 

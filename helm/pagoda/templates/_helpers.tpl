@@ -54,12 +54,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* In Standard mode each full version has a predictor, and so a service, of its own; Knative's are one behind tags. */}}
 {{- define "pagoda.tower.url" -}}
-{{- if .Values.tower.url -}}
-{{- .Values.tower.url -}}
-{{- else -}}
-{{- printf "http://%s-predictor.%s.svc.%s" (include "pagoda.componentName" (list . "tower")) .Release.Namespace .Values.clusterDomain -}}
-{{- end -}}
+{{- $name := include "pagoda.componentName" (list . "tower") -}}
+{{- $predictor := eq .Values.tower.mode "Standard" | ternary "v{full_version}-predictor" "predictor" -}}
+{{- .Values.tower.url | default (printf "http://%s-%s.%s.svc.%s" $name $predictor .Release.Namespace .Values.clusterDomain) -}}
 {{- end -}}
 
 {{/* Labels ----------------------------------------------------------------------------------------------- */}}
