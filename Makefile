@@ -23,8 +23,8 @@ help: ## List the targets.
 
 env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
 
-demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall on the embedded platform.
-	$(PY) -m pagoda demo
+demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (KEEP=1 leaves the platform up).
+	$(PY) -m demos.main_job $(if $(KEEP),--keep)
 
 test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
 	$(PY) -m pytest -m "not long"
@@ -46,6 +46,9 @@ charts: .venv/tools ## Bring up to date what is made of others: compiled pipelin
 	$(PY) -m pipelines.compile
 	$(PY) -m helm.generate
 
+bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).
+	$(PY) -m benchmarks.replay
+
 images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG).
 	serving/images.sh
 
@@ -53,4 +56,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo test test-long lint format charts images clean
+.PHONY: help env demo bench-replay test test-long lint format charts images clean

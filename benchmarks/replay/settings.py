@@ -3,8 +3,8 @@
 Decided on 2026-11-22, before any replay had been run:
 
 * Worlds: 1,000 users, 2,000 items, 13 days at the default world's density (71 rows a user and day); the strengths of
-  drift are those of `pagoda.data.world.config`. The first version learns 10 days, 3 days are replayed: the first version
-  has most of what lasting tastes can teach, so that what later updates add is news and not more of the same.
+  drift are those of `pagoda.data.world.config`. The first version learns 10 days, 3 days are replayed: by then
+  it has most of what lasting tastes can teach, so that what later updates add is news and not more of the same.
 * No new users (`new_users=0`), at any drift. In the default world 5 % of the users arrive after the start; an
   incremental update can know a user who arrived this morning, a full one cannot. That is a real advantage, but it is
   there at every drift, so it would blur what the sweep asks: what does drift cost?
@@ -14,7 +14,7 @@ Decided on 2026-11-22, before any replay had been run:
   not looked at before the configuration is fixed. Training and intervals have seed 0.
 * A tie is a paired difference in Recall@50 whose 95 % interval includes 0. Since intervals narrow with more rows until
   any difference shows, one within ±0.005 is also called a tie, and named with its sign.
-* MovieLens-100K: the first version learns to the first midnight at least 185 days after the log's start, the last
+* MovieLens-100K: the first version learns to the midnight nearest to 185 days after the log's start, the last
   month (about 19,000 ratings) is replayed, incremental every 2 hours, full at midnight. The entry `movielens-100k` is
   without a history, like `world`; beside it stands the same with one.
 * Each configuration is trained with the defaults of `pagoda replay`; nothing is set for one dataset or drift alone.

@@ -89,5 +89,4 @@ def _groups(keys: Int64Array) -> Iterator[tuple[int, Int64Array]]:
     """Each distinct key in ascending order, with the positions that have it."""
     order = np.argsort(keys, kind="stable")
     distinct, first = np.unique(keys[order], return_index=True)
-    for key, rows in zip(distinct.tolist(), np.split(order, first[1:]), strict=True):
-        yield key, rows
+    yield from zip(distinct.tolist(), np.split(order, first[1:]), strict=True)

@@ -81,6 +81,7 @@ class Incrementals:
     def __init__(self, dataset: Dataset, base: FullVersion, config: TrainConfig, folder: Path) -> None:
         self._dataset, self._config, self._folder = dataset, config, folder
         self.spent = Spent()
+        self._merged = 0
         self.restart(base)
 
     def restart(self, base: FullVersion) -> None:
@@ -88,7 +89,6 @@ class Incrementals:
         self._base = base
         self._newest: IncrementalFiles | None = None
         self._segments: list[Segment] = []
-        self._merged = 0
 
     def learn(self, window: Window) -> Served:
         """Learn a step's window and return what serves then."""
@@ -98,3 +98,11 @@ class Incrementals:
         self._segments.insert(0, Segment.open(self._newest.segment))
         self._compact()
         return self._base.served(Overlay(self._base.files.users, self._segments))
+
+    def _compact(self) -> None:
+        """Merge segments as a serving host does, so that a lookup never has many to search."""
+        while (neighbours := compaction.plan([len(segment) for segment in self._segments])) is not None:
+            folder = self._folder / f"merged-{self._merged}"
+            compaction.merge(self._segments[neighbours], folder)
+            self._segments[neighbours] = [Segment.open(folder)]
+            self._merged += 1

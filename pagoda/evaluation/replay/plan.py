@@ -45,7 +45,7 @@ class ReplayConfig(BaseModel):
     full_at: time = time()
     """UTC time of day of the full update."""
     first: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=3)
-    """How much the first version learns at least; it is made at the first full update's moment after that."""
+    """How much the first version learns, to the nearest moment of a full update."""
     policies: tuple[Policy, ...] = Field(tuple(Policy), min_length=1)
     rows: Annotated[int, Field(ge=1)] = 200_000
     """Most positives to ask; of more, this many are drawn."""
@@ -85,13 +85,13 @@ def make_plan(span: Window, config: ReplayConfig) -> Plan:
     """Lay the days of a log's `span` out.
 
     Raises:
-        DataError: Nothing is left after the first version's window.
+        DataError: Nothing is left in the first version's window, or after it.
     """
-    begin = _next_moment(span.start + config.first, config.full_at)
-    if begin >= span.end:
+    begin = _nearest(span.start + config.first, config.full_at)
+    if not span.start < begin < span.end:
         raise DataError(
-            f"the first version would learn up to {begin.isoformat()}, but the log ends at {span.end.isoformat()}: "
-            "nothing is left to replay; let it learn less"
+            f"the first version would learn up to {begin.isoformat()}, which is not inside the log, "
+            f"{span.start.isoformat()} to {span.end.isoformat()}; choose another length for its window"
         )
     days = []
     start = begin
@@ -101,7 +101,7 @@ def make_plan(span: Window, config: ReplayConfig) -> Plan:
     return Plan(Window(start=span.start, end=begin), tuple(days), config.every)
 
 
-def _next_moment(after: datetime, at: time) -> datetime:
-    """The first moment from `after` on with the UTC time of day `at`."""
-    moment = datetime.combine(after.date(), at, after.tzinfo)
-    return moment if moment >= after else moment + DAY
+def _nearest(moment: datetime, at: time) -> datetime:
+    """The moment nearest to `moment` that has the UTC time of day `at`."""
+    same_day = datetime.combine(moment.date(), at, moment.tzinfo)
+    return same_day + DAY * round((moment - same_day) / DAY)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Group as Stack
 from rich.table import Table
 
@@ -85,27 +86,26 @@ def _over_time(axes: Axes, report: Report) -> None:
     for policy in report.overall.policies:
         if hourly:
             estimates = [hour.figures.policies[policy][_PLOTTED] for hour in report.hours]
-            _line(axes, [hour.start for hour in report.hours], estimates, policy)
+            _line(axes, np.array([_naive(hour.start) for hour in report.hours]), estimates, policy)
         else:
             days, means = zip(*_daily(report.hours, policy), strict=True)
-            axes.plot(days, means, color=_COLOURS[policy], label=policy.value, linewidth=1.2)
-    moment = report.window.start
-    while hourly and moment < report.window.end:
-        axes.axvline(moment, color="0.8", linewidth=0.8, zorder=0)  # type: ignore[arg-type]
-        moment += timedelta(days=1)
+            axes.plot(np.array(days), means, color=_COLOURS[policy], label=policy.value, linewidth=1.2)
+    if hourly:
+        midnights = np.arange(_naive(report.window.start), _naive(report.window.end), np.timedelta64(1, "D"))
+        axes.vlines(midnights, *axes.get_ylim(), color="0.8", linewidth=0.8, zorder=0)
     axes.set(title=f"{_PLOTTED} {'hour by hour' if hourly else 'day by day'}; band: 95 % over users", ylabel=_PLOTTED)
     axes.legend(ncols=4)
 
 
 def _since_full(axes: Axes, report: Report) -> None:
-    hours = [hour.hour for hour in report.since_full]
+    hours = np.array([hour.hour for hour in report.since_full])
     for policy in report.overall.policies:
         _line(axes, hours, [hour.figures.policies[policy][_PLOTTED] for hour in report.since_full], policy)
     axes.set(title="By hours since the full update", xlabel="hours", ylabel=_PLOTTED)
 
 
 def _differences(axes: Axes, report: Report) -> None:
-    hours = [hour.hour for hour in report.since_full]
+    hours = np.array([hour.hour for hour in report.since_full])
     for number, difference in enumerate(report.overall.paired):
         if difference.policy is not Policy.BOTH:
             continue
@@ -119,7 +119,7 @@ def _differences(axes: Axes, report: Report) -> None:
 
 def _line(
     axes: Axes,
-    places: Sequence[datetime] | Sequence[int],
+    places: NDArray[np.generic],
     estimates: list[Estimate],
     policy: Policy,
     difference: Difference | None = None,
@@ -129,11 +129,16 @@ def _line(
     axes.fill_between(places, low, high, color=_COLOURS[policy], alpha=0.15, linewidth=0)
 
 
-def _daily(hours: Sequence[Hour], policy: Policy) -> list[tuple[datetime, float]]:
+def _daily(hours: Sequence[Hour], policy: Policy) -> list[tuple[np.datetime64, float]]:
     """Mean over the rows of each day."""
-    days = []
+    days: list[tuple[np.datetime64, float]] = []
     for _, group in groupby(hours, key=lambda hour: hour.start.date()):
         found = list(group)
         means = [hour.figures.policies[policy][_PLOTTED].value for hour in found]
-        days.append((found[0].start, float(np.average(means, weights=[hour.figures.rows for hour in found]))))
+        days.append((_naive(found[0].start), float(np.average(means, weights=[hour.figures.rows for hour in found]))))
     return days
+
+
+def _naive(moment: datetime) -> np.datetime64:
+    """UTC for numpy, which knows no zones."""
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None))

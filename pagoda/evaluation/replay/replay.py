@@ -68,7 +68,15 @@ def replay(
     watching.begin(plan.step_count)
     questions = ask(dataset, plan.window, protocol="each", limit=config.rows, seed=config.seed)
     with tempfile.TemporaryDirectory(prefix="replay-", dir=scratch) as folder:
-        walk = _Walk(dataset, plan, config.policies, train, questions, Path(folder))
+        full = FullVersions(dataset, plan.first, train, Path(folder) / "full")
+        chains = {
+            policy: Incrementals(dataset, full.newest, train, Path(folder) / policy.value)
+            for policy in config.policies
+            if policy.incremental
+        }
+        walk = _Walk(
+            plan, full, {policy: Answering(questions, full.newest.served()) for policy in config.policies}, chains
+        )
         walk.run(watching)
         return _report(dataset, config, plan, questions, walk)
 
@@ -78,22 +86,12 @@ class _Walk:
 
     def __init__(
         self,
-        dataset: Dataset,
         plan: Plan,
-        policies: tuple[Policy, ...],
-        train: TrainConfig,
-        questions: Questions,
-        folder: Path,
+        full: FullVersions,
+        answering: dict[Policy, Answering],
+        chains: dict[Policy, Incrementals],
     ) -> None:
-        self._plan = plan
-        self.full = FullVersions(dataset, plan.first, train, folder / "full")
-        first = self.full.newest
-        self.answering = {policy: Answering(questions, first.served()) for policy in policies}
-        self.chains = {
-            policy: Incrementals(dataset, first, train, folder / policy.value)
-            for policy in policies
-            if policy.incremental
-        }
+        self._plan, self.full, self.answering, self.chains = plan, full, answering, chains
 
     def run(self, progress: Progress) -> None:
         """Go through all days. What ends with the log would serve nobody, so it is not trained."""

@@ -1,0 +1,132 @@
+"""What updates are worth, on worlds of every drift and on MovieLens-100K: `python -m benchmarks.replay`.
+
+The settings were fixed before the first result, see `settings.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.replay.document import draw_sweep, entry, sweep_table
+from benchmarks.replay.settings import DRIFTS, FINAL_SEED, MOVIELENS_REPLAY, TUNING_SEEDS, WORLD_REPLAY, world
+from pagoda.data.dataset import Dataset
+from pagoda.data.movielens import import_movielens
+from pagoda.data.world import Drift, simulate
+from pagoda.evaluation.replay.rendering import plot
+from pagoda.evaluation.replay.replay import replay
+from pagoda.evaluation.replay.report import Report
+from pagoda.evaluation.replay.views import view_without_history
+from pagoda.training.config import parse_config, read_config
+
+HISTORY = {False: "without_history", True: "with_history"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One replay."""
+
+    drift: Drift | None
+    """Of a world; None for MovieLens-100K."""
+    history: bool
+    seed: int
+    config: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of its plot, too."""
+        return f"{f'world-{self.drift}' if self.drift else 'movielens-100k'}-{HISTORY[self.history]}"
+
+
+def main() -> None:
+    """Replay everything and write the document and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=FINAL_SEED, help=f"{FINAL_SEED}, or to tune {TUNING_SEEDS}")
+    parser.add_argument("--drifts", type=Drift, nargs="*", default=DRIFTS)
+    parser.add_argument("--history", choices=("with", "without", "both"), default="both")
+    parser.add_argument("--movielens", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--config", type=Path, help="training configuration (YAML), default: the defaults")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="replays at once")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/replay.json"))
+    arguments = parser.parse_args()
+    histories = {"with": (True,), "without": (False,), "both": (False, True)}[arguments.history]
+    drifts = [*arguments.drifts, *([None] if arguments.movielens else [])]
+    jobs = [Job(drift, history, arguments.seed, arguments.config) for drift in drifts for history in histories]
+    plots = arguments.out.with_suffix("")
+    plots.mkdir(parents=True, exist_ok=True)
+    found: dict[Job, dict[str, Any]] = {}
+    for job, report in run(jobs, arguments.workers):
+        plot(report, plots / f"{job.name}.png")
+        (plots / f"{job.name}.json").write_text(report.model_dump_json(indent=1))
+        found[job] = entry(report)
+    document = assemble({job: found[job] for job in jobs})
+    arguments.out.write_text(json.dumps(document, indent=1))
+    draw_sweep(document["sweep"], plots / "sweep.png")
+    Console().print(sweep_table({job.name: found[job] for job in jobs}))
+
+
+def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
+    """Replay jobs in processes of one thread each; results come as they are ready."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    context = multiprocessing.get_context("spawn")
+    with Progress(*columns, console=console) as bar, ProcessPoolExecutor(workers, context) as pool:
+        task = bar.add_task("replays", total=len(jobs))
+        for future in as_completed([pool.submit(one, job) for job in jobs]):
+            job, report = future.result()
+            bar.advance(task)
+            bar.console.print(f"{job.name}: {report.overall.rows:,} positives")
+            yield job, report
+
+
+def one(job: Job) -> tuple[Job, Report]:
+    """Make the data of a job and replay it."""
+    torch.set_num_threads(1)
+    train = read_config(job.config) if job.config else parse_config("")
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        data = Path(folder) / "data"
+        if job.drift is None:
+            import_movielens(data)
+        else:
+            simulate(world(job.drift, job.seed), data)
+        if not job.history:
+            data = view_without_history(data, Path(folder) / "view")
+        settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
+        return job, replay(Dataset.open(data), settings, train, Path(folder))
+
+
+def assemble(found: dict[Job, dict[str, Any]]) -> dict[str, Any]:
+    """The document: `world` is default drift, it and `movielens-100k` without history; the sweep has both."""
+    sweep: dict[str, dict[str, Any]] = {}
+    for job, result in found.items():
+        if job.drift is not None:
+            sweep.setdefault(job.drift.value, {})[HISTORY[job.history]] = result
+    movielens = {HISTORY[job.history]: result for job, result in found.items() if job.drift is None}
+    document = {
+        "world": sweep.get(Drift.DEFAULT.value, {}).get("without_history"),
+        "movielens-100k": movielens.get("without_history"),
+        "movielens-100k with history": movielens.get("with_history"),
+        "sweep": sweep,
+        "seeds": _seeds(found),
+    }
+    return {name: value for name, value in document.items() if value is not None}
+
+
+def _seeds(jobs: Iterable[Job]) -> list[int]:
+    return sorted({job.seed for job in jobs})
+
+
+if __name__ == "__main__":
+    main()
