@@ -21,7 +21,7 @@ from pagoda.training.config import TrainConfig, parse_config
 from pagoda.training.full import full_update
 from pagoda.training.vectors import OpenVersion
 
-from .worlds import HOUR, Event, hours, write_dataset
+from .worlds import HOUR, Event, write_dataset
 
 ITEMS, TOTAL_HOURS = 40, 90
 CONFIG = ReplayConfig(first=timedelta(days=1), every=timedelta(hours=4))
