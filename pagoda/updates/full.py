@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.window import Window
-from pagoda.errors import ConfigError, ConflictError, DataError
+from pagoda.data.window import Window, parse_moment
+from pagoda.errors import ConflictError, DataError
 from pagoda.registry.artifacts import local_path
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.versions import VersionRecord, full_key
@@ -46,7 +45,7 @@ class FullUpdate:
         """
         data = Dataset.open(_here(settings, dataset))
         span = data.span()
-        end = _moment(window_end) if window_end else span.end
+        end = parse_moment(window_end, "window_end") if window_end else span.end
         state = ReleaseLog(settings.log_url).state()
         if state.champion is None:
             return cls(settings, dataset, Window(start=span.start, end=end), None)
@@ -126,13 +125,3 @@ class FullUpdate:
 
 def _here(settings: Settings, dataset: str) -> Path:
     return local_dataset(dataset, settings.home / "datasets")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"window_end {text!r} is no ISO 8601 moment, like 1998-03-24T00:00:00+00:00") from error
-    if moment.tzinfo is None:
-        raise ConfigError(f"window_end {text!r} has no zone; write {text}+00:00 for UTC")
-    return moment
