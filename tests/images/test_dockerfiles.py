@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -118,3 +119,16 @@ def test_sends_only_sources_to_the_builder() -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_is_built_by_make_images(folder: str) -> None:
     assert folder in (ROOT / "serving" / "images.sh").read_text()
+
+
+@pytest.mark.parametrize(("engine", "verb"), [("docker", "build"), ("podman", "build --format docker")])
+def test_make_images_asks_the_engine_for_all_three(engine: str, verb: str, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    (tmp_path / engine).write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    (tmp_path / engine).chmod(0o755)
+    settings = {"ENGINE": str(tmp_path / engine), "REGISTRY": "here/pagoda", "TAG": "7", "BASE_IMAGE": "debian:12"}
+    subprocess.run([str(ROOT / "serving" / "images.sh")], env={**os.environ, **settings}, check=True)
+    assert asked.read_text().splitlines() == [
+        f"{verb} --build-arg BASE_IMAGE=debian:12 --file {folder}/Dockerfile --tag here/pagoda/{Path(folder).name}:7 ."
+        for folder in ("serving/tower", "serving/recall", "components")
+    ]
