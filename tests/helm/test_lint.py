@@ -31,6 +31,14 @@ def test_should_fit_names_for_the_longest_release_name(chart: Chart) -> None:
     assert all(len(resource["metadata"]["name"]) <= 63 for resource in chart.resources)
 
 
+def test_should_name_every_variable_and_port_of_a_container_once(chart: Chart) -> None:
+    """Server-side apply tells list items apart by these."""
+    for name, container in chart.containers():
+        for part, key in (("env", "name"), ("ports", "containerPort"), ("volumeMounts", "mountPath")):
+            keys = [item[key] for item in container.get(part, [])]
+            assert len(keys) == len(set(keys)), (name, part)
+
+
 def test_should_describe_every_value_in_the_readme() -> None:
     assert (CHART / "README.md").read_text() == values_table.text(CHART), "run `make charts`"
 

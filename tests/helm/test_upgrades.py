@@ -77,7 +77,8 @@ def test_should_give_the_job_another_name_when_it_has_other_work() -> None:
         return [job["metadata"]["name"] for job in chart.of("Job")]
 
     assert names(with_values()) == names(with_values("recall.replicas=2"))
-    assert names(with_values()) != names(with_values("images.tag=2.0.0"))
+    for other in ("images.tag=2.0.0", "images.pullSecrets={a}", "runAs.user=20000", "pipelines.kubeflow.host=http://k"):
+        assert names(with_values()) != names(with_values(other)), other
 
 
 @pytest.mark.parametrize("profile", ["minimal", "production"])

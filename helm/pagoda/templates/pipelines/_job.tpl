@@ -70,3 +70,29 @@ containers:
   {{- include "pagoda.pipelines.step" (last $steps) | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* The job's pods. */}}
+{{- define "pagoda.pipelines.jobTemplate" -}}
+{{- $setup := list . "pipelines-setup" -}}
+metadata:
+  labels:
+    {{- include "pagoda.podLabels" $setup | nindent 4 }}
+spec:
+  restartPolicy: OnFailure
+  serviceAccountName: {{ include "pagoda.componentName" $setup }}
+  automountServiceAccountToken: false
+  {{- include "pagoda.pullSecrets" . | nindent 2 }}
+  {{- include "pagoda.pipelines.containers" . | nindent 2 }}
+  volumes:
+    - name: tmp
+      emptyDir:
+        sizeLimit: 256Mi
+    # Who asks, for Kubeflow's API alone.
+    - name: kubeflow-token
+      projected:
+        sources:
+          - serviceAccountToken:
+              audience: pipelines.kubeflow.org
+              expirationSeconds: 3600
+              path: token
+{{- end -}}
