@@ -1,0 +1,144 @@
+"""The few verbs of the Kubernetes API that a rollout needs, with its errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tenacity
+import urllib3
+from kubernetes import client, config
+
+from pagoda.errors import ConflictError, UnavailableError
+
+MANAGER = "pagoda-rollout"
+"""Field manager: what it applies is Pagoda's, everything else stays as others left it."""
+
+Object = Mapping[str, Any]
+
+_TIMEOUT_SECONDS = (3, 10)
+_CONFLICT, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 409, 404, 429, 500
+_APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
+
+
+class _TryAgainError(Exception):
+    """The server is busy, restarting or out of reach for the moment."""
+
+
+class Cluster:
+    """One namespace of a cluster."""
+
+    def __init__(self, namespace: str, api: client.ApiClient | None = None, *, attempts: int = 5) -> None:
+        """Connect with `api`, or as this pod's service account, or as the kubeconfig says."""
+        if api is None:
+            config.load_config()
+            api = client.ApiClient()
+        self.namespace = namespace
+        self._api = api
+        self._retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_TryAgainError),
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=tenacity.wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.2),
+            reraise=True,
+        )
+
+    def get(self, group_version: str, plural: str, name: str) -> dict[str, Any] | None:
+        """One object of the namespace, None when it is not there."""
+        return self._call("GET", f"{self._path(group_version, plural)}/{name}")
+
+    def find(self, group_version: str, plural: str, selector: str) -> list[dict[str, Any]]:
+        """Objects of the namespace with these labels."""
+        found = self._call("GET", self._path(group_version, plural), query=[("labelSelector", selector)])
+        return list(found["items"]) if found else []
+
+    def apply(self, group_version: str, plural: str, body: Object) -> None:
+        """Server-side apply: `body` is all that our field manager wants of the object.
+
+        Raises:
+            ConflictError: The object is no longer at the resource version that `body` names.
+        """
+        name = body["metadata"]["name"]
+        # Forced: we own the fields that we name (Kubernetes' advice to controllers); all others stay untouched.
+        query = [("fieldManager", MANAGER), ("force", "true")]
+        self._call("PATCH", f"{self._path(group_version, plural)}/{name}", query=query, body=body, content=_APPLY)
+
+    def merge(self, group_version: str, plural: str, body: Object) -> None:
+        """Merge `body` into an object.
+
+        Raises:
+            ConflictError: As for `apply`.
+        """
+        name = body["metadata"]["name"]
+        query = [("fieldManager", MANAGER)]
+        self._call("PATCH", f"{self._path(group_version, plural)}/{name}", query=query, body=body, content=_MERGE)
+
+    def serves(self, group_version: str) -> bool:
+        """Whether the cluster knows an API."""
+        return self._call("GET", f"/apis/{group_version}") is not None
+
+    def schemas(self, group_version: str) -> dict[str, Any]:
+        """The OpenAPI schemas of an API, by name; empty when the server tells none."""
+        found = self._call("GET", f"/openapi/v3/apis/{group_version}") or {}
+        return dict(found.get("components", {}).get("schemas", {}))
+
+    def may(self, verb: str, group: str, plural: str, name: str = "") -> bool:
+        """Whether we may do this in the namespace."""
+        attributes = {"namespace": self.namespace, "verb": verb, "group": group, "resource": plural, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        found = self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review) or {}
+        return bool(found.get("status", {}).get("allowed"))
+
+    def _path(self, group_version: str, plural: str) -> str:
+        return f"/apis/{group_version}/namespaces/{self.namespace}/{plural}"
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: list[tuple[str, str]] | None = None,
+        body: Object | None = None,
+        content: str = _JSON,
+    ) -> dict[str, Any] | None:
+        def once() -> dict[str, Any]:
+            answer = self._api.call_api(
+                path,
+                method,
+                query_params=query or [],
+                header_params={"Accept": _JSON, "Content-Type": content},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+            return dict(answer)
+
+        return self._translate(f"{method} {path}", once)
+
+    def _translate(self, what: str, once: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+        def attempt() -> dict[str, Any] | None:
+            try:
+                return once()
+            except client.ApiException as error:
+                if error.status == _NOT_FOUND:
+                    return None
+                if error.status == _TOO_MANY or not error.status or error.status >= _SERVER_ERROR:
+                    raise _TryAgainError(f"{error.status} {error.reason}") from error
+                kind = ConflictError if error.status == _CONFLICT else UnavailableError
+                raise kind(f"Kubernetes refused {what}: {error.status} {_message(error)}") from error
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise _TryAgainError(str(error)) from error
+
+        try:
+            return self._retry(attempt)
+        except _TryAgainError as error:
+            raise UnavailableError(f"Kubernetes does not answer {what}: {error}") from error
+
+
+def _message(error: client.ApiException) -> str:
+    return str(error.body)[:500] if error.body else str(error.reason)

@@ -1,0 +1,148 @@
+"""What is read from Kubernetes' objects, and how towers are named in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pagoda.registry.manifest import Manifest
+
+SERVING = "serving.kserve.io/v1beta1"
+SERVICES = "inferenceservices"
+APPS = "apps/v1"
+LEASES = "coordination.k8s.io/v1"
+ROUTES = "gateway.networking.k8s.io/v1"
+KNATIVE = "serving.knative.dev/v1"
+
+MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
+TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+REVISION_LABEL = "serving.knative.dev/revision"
+_MODES = {"Standard": "Standard", "RawDeployment": "Standard", "Knative": "Knative", "Serverless": "Knative"}
+
+
+@dataclass(frozen=True)
+class Tower:
+    """The user tower of one full version, as an InferenceService names it."""
+
+    version: int
+    uri: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Tower:
+        """The tower of a generation; all generations of a full version share it."""
+        return cls(manifest.full_version, manifest.tower.uri)
+
+    @property
+    def name(self) -> str:
+        """`predictor.name`, from which KServe names the Deployment and the Service."""
+        return f"v{self.version}"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The pods of one predictor."""
+
+    replicas: int = 0
+    """Wanted at present; an autoscaler may have set it."""
+    ready: int = 0
+    settled: bool = False
+    """Whether all of them run the present template."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Deployment:
+        """Read a Deployment object."""
+        spec, status = found.get("spec", {}), found.get("status", {})
+        replicas = spec.get("replicas", 1)
+        current = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
+        settled = current and status.get("updatedReplicas", 0) == status.get("replicas", 0)
+        return cls(replicas, status.get("readyReplicas", 0), settled)
+
+
+@dataclass(frozen=True)
+class Service:
+    """An InferenceService and the Deployments that KServe made of it."""
+
+    found: Mapping[str, Any]
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    """By name; in Knative mode by revision."""
+
+    @property
+    def name(self) -> str:
+        """Of the object."""
+        return str(self.found["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Of the object."""
+        return str(self.found["metadata"]["namespace"])
+
+    @property
+    def mode(self) -> str:
+        """`Standard` or `Knative`, or what else KServe calls it; the default mode is Standard."""
+        said = self.status.get("deploymentMode") or self.annotations.get(MODE_ANNOTATION) or "Standard"
+        return _MODES.get(said, str(said))
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Of the object."""
+        return self.found["metadata"].get("annotations") or {}
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """As KServe last wrote it."""
+        return self.found.get("status") or {}
+
+    @property
+    def predictor(self) -> Mapping[str, Any]:
+        """The stable predictor in Standard mode, the latest one in Knative mode."""
+        return dict(self.found["spec"]["predictor"])
+
+    @property
+    def uri(self) -> str | None:
+        """`storageUri` of that predictor."""
+        return (self.predictor.get("model") or {}).get("storageUri")
+
+    @property
+    def canaries(self) -> Mapping[str, Mapping[str, Any]]:
+        """Entries of `spec.canary` by predictor name."""
+        return {entry["predictor"]["name"]: entry for entry in self.found["spec"].get("canary") or []}
+
+    @property
+    def seen(self) -> bool:
+        """Whether KServe's status is about the present spec."""
+        return bool(self.status.get("observedGeneration", 0) >= self.found["metadata"].get("generation", 0))
+
+    def deployment(self, predictor_name: str) -> Deployment:
+        """The pods of a predictor in Standard mode."""
+        return self.deployments.get(deployment_name(self.name, predictor_name), Deployment())
+
+    def appliers(self, *path: str) -> list[str]:
+        """Field managers that own a field of the spec by server-side apply."""
+        keys = [f"f:{name}" for name in ("spec", *path)]
+        owners = []
+        for entry in self.found["metadata"].get("managedFields") or []:
+            fields: Any = entry.get("fieldsV1", {})
+            for key in keys:
+                fields = fields.get(key) if isinstance(fields, Mapping) else None
+            if fields is not None and entry.get("operation") == "Apply":
+                owners.append(str(entry["manager"]))
+        return owners
+
+
+def deployment_name(service: str, predictor_name: str) -> str:
+    """`{isvc}-{predictor.name}-predictor`, without a name `{isvc}-predictor`; the Service in front is named alike."""
+    return f"{service}-{predictor_name}-predictor" if predictor_name else f"{service}-predictor"
+
+
+def is_ours(predictor_name: str) -> bool:
+    """Whether a canary entry has a name that `Tower.name` gives."""
+    return re.fullmatch(r"v\d+", predictor_name) is not None
+
+
+def standard_url(service: str, namespace: str, full_version: int, cluster_domain: str = "cluster.local") -> str:
+    """Where a full version's tower answers in Standard mode, whichever arm it is."""
+    name = deployment_name(service, f"v{full_version}")
+    return f"http://{name}.{namespace}.svc.{cluster_domain}"

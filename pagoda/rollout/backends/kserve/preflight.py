@@ -1,0 +1,169 @@
+"""What must be there before a rollout touches KServe, and combinations that KServe would silently ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pagoda.registry.manifest import Manifest
+from pagoda.rollout.backends.base import Target
+from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
+from pagoda.rollout.backends.kserve.objects import (
+    KNATIVE,
+    LEASES,
+    ROUTES,
+    SERVICES,
+    SERVING,
+    TAGS_ANNOTATION,
+    Service,
+    is_ours,
+)
+
+Check = Callable[[Target], Sequence[str]]
+"""A further check: one sentence for each thing that is missing."""
+
+_BYTES = 4
+_LINKS = 2 * 16
+"""Neighbours of a vector on HNSW's lowest level, with M = 16."""
+_OVERHEAD = 1.3
+
+
+def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: Sequence[Check] = ()) -> list[str]:
+    """Everything that stands in the way, one sentence each; empty when nothing does.
+
+    Raises:
+        UnavailableError: Kubernetes does not answer.
+    """
+    if not cluster.serves(SERVING):
+        return [f"KServe is not installed: the API {SERVING} is missing"]
+    problems = list(_rights(cluster, name, lease))
+    if problems:
+        return problems
+    found = cluster.get(SERVING, SERVICES, name)
+    if found is None:
+        return [f"InferenceService {cluster.namespace}/{name} is missing; the chart makes it"]
+    if cluster.get(LEASES, "leases", lease) is None:
+        problems.append(f"Lease {cluster.namespace}/{lease} is missing; the chart makes it")
+    service = Service(found)
+    problems += _common(service)
+    if service.mode == "Standard":
+        problems += _standard(cluster, service)
+    elif service.mode == "Knative":
+        problems += _knative(cluster, service)
+    else:
+        problems.append(f"InferenceService {name} is in {service.mode} mode; arms need Standard or Knative")
+    return problems + [problem for check in checks for problem in check(target)]
+
+
+def room_for_two(free_bytes: Callable[[], int]) -> Check:
+    """A check that the vector database has memory for the candidate's collection beside the stable one's.
+
+    Args:
+        free_bytes: Memory that is free for it now.
+    """
+
+    def check(target: Target) -> list[str]:
+        candidate, stable = target.candidate, target.stable
+        if candidate is None or (stable and stable.collection == candidate.collection):
+            return []
+        need, free = collection_bytes(candidate), free_bytes()
+        if need <= free:
+            return []
+        return [f"collection {candidate.collection} needs about {need >> 20} MiB, {free >> 20} MiB are free"]
+
+    return check
+
+
+def collection_bytes(manifest: Manifest) -> int:
+    """Memory of a loaded HNSW collection: vectors, links of the graph, and a third on top."""
+    return int(manifest.item_count * (manifest.dim + _LINKS + 2) * _BYTES * _OVERHEAD)
+
+
+def _rights(cluster: Cluster, name: str, lease: str) -> Iterator[str]:
+    wanted = [
+        ("get", "serving.kserve.io", SERVICES, name),
+        ("patch", "serving.kserve.io", SERVICES, name),
+        ("get", "coordination.k8s.io", "leases", lease),
+        ("patch", "coordination.k8s.io", "leases", lease),
+        ("list", "apps", "deployments", ""),
+    ]
+    for verb, group, plural, which in wanted:
+        if not cluster.may(verb, group, plural, which):
+            yield f"this account may not {verb} {plural}.{group} {which} in {cluster.namespace}".replace("  ", " ")
+
+
+def _common(service: Service) -> Iterator[str]:
+    if "model" not in service.predictor:
+        yield f"InferenceService {service.name}: spec.predictor has no `model`; its version could not be changed"
+    if service.found["spec"].get("transformer"):
+        yield (
+            f"InferenceService {service.name} has a transformer, which calls the predictor directly and bypasses the "
+            "weights of the arms; the recall service chooses the arm, so remove it"
+        )
+    for path in (("predictor", "model", "storageUri"), ("predictor", "name"), ("canary",)):
+        if others := sorted(set(service.appliers(*path)) - {MANAGER}):
+            yield (
+                f"InferenceService {service.name}: {', '.join(others)} also applies spec.{'.'.join(path)} and would "
+                "take the traffic back; leave that field out there"
+            )
+
+
+def _standard(cluster: Cluster, service: Service) -> Iterator[str]:
+    if not _knows_canary(cluster.schemas(SERVING)):
+        yield "KServe is older than 0.21: without spec.canary there are no arms in Standard mode"
+    if "canaryTrafficPercent" in service.predictor:
+        yield f"InferenceService {service.name}: Standard mode silently ignores canaryTrafficPercent; remove it"
+    if foreign := [name for name in service.canaries if not is_ours(name)]:
+        yield f"InferenceService {service.name}: canary {', '.join(foreign)} is not Pagoda's; remove it first"
+    maximum, minimum = service.predictor.get("maxReplicas"), service.predictor.get("minReplicas", 1)
+    if maximum and maximum < 2 * minimum:
+        yield (
+            f"InferenceService {service.name}: maxReplicas {maximum} leaves no room for a canary beside {minimum} "
+            f"replicas; raise it to {2 * minimum}"
+        )
+    if not cluster.serves(ROUTES):
+        yield f"the Gateway API ({ROUTES}) is missing: KServe has nothing to weigh the arms with"
+    elif not cluster.may("get", "gateway.networking.k8s.io", "httproutes"):
+        yield f"this account may not get httproutes.gateway.networking.k8s.io in {cluster.namespace}"
+    else:
+        yield from _route(cluster, service)
+
+
+def _route(cluster: Cluster, service: Service) -> Iterator[str]:
+    if service.uri is None:
+        return  # KServe makes the route with the first version.
+    route = cluster.get(ROUTES, "httproutes", f"{service.name}-predictor")
+    if route is None:
+        yield (
+            f"HTTPRoute {service.name}-predictor is missing: KServe runs without Gateway API (enableGatewayApi), so "
+            "weights would be ignored"
+        )
+        return
+    parents = (route.get("status") or {}).get("parents") or []
+    accepted = any(
+        condition["type"] == "Accepted" and condition["status"] == "True"
+        for parent in parents
+        for condition in parent.get("conditions") or []
+    )
+    if not accepted:
+        yield f"HTTPRoute {service.name}-predictor is accepted by no Gateway"
+
+
+def _knative(cluster: Cluster, service: Service) -> Iterator[str]:
+    if not cluster.serves(KNATIVE):
+        yield f"Knative Serving ({KNATIVE}) is missing"
+    if service.canaries:
+        yield f"InferenceService {service.name}: spec.canary is for Standard mode only; remove it"
+    if service.annotations.get(TAGS_ANNOTATION) != "true":
+        yield (
+            f'InferenceService {service.name}: annotation {TAGS_ANNOTATION}: "true" is missing; without it the arms '
+            "have no addresses"
+        )
+
+
+def _knows_canary(schemas: Mapping[str, Any]) -> bool:
+    for name, schema in schemas.items():
+        if name.endswith("InferenceService"):
+            spec = (schema.get("properties") or {}).get("spec") or {}
+            return "canary" in (spec.get("properties") or {})
+    return False
