@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from helm.generate import values_schema, values_table
 from helm.generate.chart import CHART, PROFILES, identity, tool
@@ -41,6 +44,26 @@ def test_should_name_every_variable_and_port_of_a_container_once(chart: Chart) -
 
 def test_should_describe_every_value_in_the_readme() -> None:
     assert (CHART / "README.md").read_text() == values_table.text(CHART), "run `make charts`"
+
+
+def test_should_document_every_value() -> None:
+    text = (CHART / "values.yaml").read_text()
+    documented = {key for key, _, _ in values_table.rows(text)}
+    undocumented = {path for path in _leaves(yaml.safe_load(text)) if not _prefixes(path) & documented}
+    assert not undocumented
+
+
+def _leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def _prefixes(path: str) -> set[str]:
+    parts = path.split(".")
+    return {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
 
 
 def test_should_have_a_schema_for_every_value() -> None:

@@ -169,6 +169,8 @@ registry:
 log:
   PAGODA_REGISTRY__LOG: {{ printf "%s/log" $root | quote }}
   PAGODA_REGISTRY__ARTIFACTS: {{ printf "%s/artifacts" $root | quote }}
+mlflow:
+  MLFLOW_DEFAULT_ARTIFACT_ROOT: {{ printf "%s/mlflow" $root | quote }}
 storage:
   AWS_DEFAULT_REGION: {{ $storage.region | quote }}
   {{- with $storage.endpoint }}
