@@ -69,6 +69,15 @@ class RecallSettings(_Section):
     url: str = ""
 
 
+class EventSettings(_Section):
+    """Events that clients send, and the dataset that they become a part of."""
+
+    dataset: str = ""
+    """Folder or URL of the dataset. Empty: `dataset/` below home."""
+    stream_length: int = Field(default=1_000_000, ge=1)
+    """Events that may wait for the sink (about 300 MB of Redis); further ones are refused with 503."""
+
+
 class StandaloneSettings(_Section):
     """The embedded platform that `pagoda up` runs."""
 
@@ -87,6 +96,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
+    events: EventSettings = EventSettings()
     standalone: StandaloneSettings = StandaloneSettings()
 
     @property
@@ -98,6 +108,11 @@ class Settings(BaseSettings):
     def artifacts_url(self) -> str:
         """Where step outputs and segments are."""
         return self.registry.artifacts or str(self.home / "artifacts")
+
+    @property
+    def events_dataset(self) -> str:
+        """The dataset that events and item changes are written into."""
+        return self.events.dataset or str(self.home / "dataset")
 
     @property
     def tables_folder(self) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
@@ -18,10 +19,10 @@ from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableEr
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import REFUSALS, describe_bodies, takes
+from serving.recall.reading import TooLargeError, read_body
 from serving.recall.service import Recall
 from serving.wire import V2Body
 
-MAX_BODY_BYTES = 1 << 20
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
 _V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
@@ -34,11 +35,7 @@ _V2_EXAMPLE = {
 logger = logging.getLogger(__name__)
 
 
-class TooLargeError(RequestError):
-    """A body is longer than `MAX_BODY_BYTES`."""
-
-
-def build_app(recall: Recall, dataplane: DataPlane) -> FastAPI:
+def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter] = ()) -> FastAPI:
     """The application that answers by `recall`; `dataplane` says whether its model is ready."""
     app = FastAPIOffline(
         title="Pagoda recall",
@@ -48,6 +45,8 @@ def build_app(recall: Recall, dataplane: DataPlane) -> FastAPI:
     )
     _add_recall(app, recall)
     _add_kserve(app, dataplane)
+    for router in further:
+        app.include_router(router)
     _add_errors(app)
     describe_bodies(app)
     return app
@@ -56,13 +55,13 @@ def build_app(recall: Recall, dataplane: DataPlane) -> FastAPI:
 def _add_recall(app: FastAPI, recall: Recall) -> None:
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        predictions = await recall.answer(parse_v1(await _body(request)))
+        predictions = await recall.answer(parse_v1(await read_body(request)))
         REQUESTS.labels("v1", "ok").inc()
         return Response(render_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
-        asked, request_id = parse_v2(await _body(request))
+        asked, request_id = parse_v2(await read_body(request))
         predictions = await recall.answer(asked)
         REQUESTS.labels("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)
@@ -105,32 +104,22 @@ async def _metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _body(request: Request) -> bytes:
-    """The request's body.
-
-    Raises:
-        TooLargeError: It is longer than `MAX_BODY_BYTES`.
-    """
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise TooLargeError(f"body: longer than {MAX_BODY_BYTES} bytes")
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _add_errors(app: FastAPI) -> None:
     async def refuse(request: Request, error: Exception) -> Response:
         status, outcome = _status(error)
         if request.method == "POST":
-            REQUESTS.labels(request.url.path[1:3], outcome).inc()
+            REQUESTS.labels(_protocol(request.url.path), outcome).inc()
         if status >= 500:  # noqa: PLR2004
             logger.log(logging.WARNING if status == 503 else logging.ERROR, "%s", error)  # noqa: PLR2004
         return JSONResponse({"error": str(error)}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
 
     for kind in (PagodaError, ModelNotFound, ModelNotReady, ServerNotReady):
         app.add_exception_handler(kind, refuse)
+
+
+def _protocol(path: str) -> str:
+    """What a request counts as: `v1`, `v2`, or for others than recall the end of its path."""
+    return path[1:3] if "/models/" in path else path.rsplit("/", 1)[-1]
 
 
 def _status(error: Exception) -> tuple[int, str]:

@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.events.body import Event, EventsBody
 from serving.recall.api import RecallBody, RecallInstance, Refusal
 from serving.wire import V2Body
 
 _REF = "#/components/schemas/{model}"
-_BODIES: tuple[type[BaseModel], ...] = (RecallBody, RecallInstance, V2Body)
+_BODIES: tuple[type[BaseModel], ...] = (RecallBody, RecallInstance, V2Body, EventsBody, Event)
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "A field is wrong; the error names it."},
     413: {"model": Refusal, "description": "The body is too large."},

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import uvicorn
+from fastapi import APIRouter
 from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
 
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
+from serving.events.wiring import taking
 from serving.recall.api import MODEL
 from serving.recall.app import build_app
 from serving.recall.generations import Generations, Serving
@@ -77,11 +79,11 @@ class RecallServer(ModelServer):  # type: ignore[misc]
     and lets anybody unload the model.
     """
 
-    def __init__(self, recall: Recall, generations: Generations) -> None:
+    def __init__(self, recall: Recall, generations: Generations, further: Sequence[APIRouter] = ()) -> None:
         super().__init__(enable_grpc=False, enable_latency_logging=False)
         self.dataplane = _DataPlane(self.registered_models)
         self.register_model(RecallModel(generations))
-        self.app = build_app(recall, self.dataplane)
+        self.app = build_app(recall, self.dataplane, further)
 
     async def serve(self, listener: socket.socket) -> None:
         """Answer requests that come in at `listener` until SIGTERM or SIGINT, then finish those under way."""
@@ -142,8 +144,8 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:
-        async with running(settings) as (recall, generations):
-            await RecallServer(recall, generations).serve(listener)
+        async with running(settings) as (recall, generations), taking(settings) as further:
+            await RecallServer(recall, generations, further).serve(listener)
 
 
 def _require(settings: Settings) -> None:

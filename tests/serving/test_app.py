@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from pagoda.registry.arms import Arms
-from serving.recall.app import MAX_BODY_BYTES
+from serving.recall.reading import MAX_BODY_BYTES
 from serving.recall.server import RecallServer
 
 from .test_service import Setting

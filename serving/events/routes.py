@@ -1,0 +1,34 @@
+"""The endpoint that takes events, as a part of the recall service's application."""
+
+from __future__ import annotations
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from serving.events.body import EventsBody, Receipt, parse_events
+from serving.events.intake import EventIntake
+from serving.recall.openapi import REFUSALS, takes
+from serving.recall.reading import read_body
+
+PATH = "/v1/events"
+_EXAMPLE = {"events": [{"event_id": "6f1c", "user_id": 5, "item_id": 17, "event": "click"}]}
+
+
+def events_router(intake: EventIntake) -> APIRouter:
+    """`POST /v1/events`."""
+    router = APIRouter(tags=["events"])
+
+    async def events(request: Request) -> Response:
+        """Take what users did: into the stream for the updates, and into the next answer of these users."""
+        receipt = await intake.take(parse_events(await read_body(request)))
+        return Response(orjson.dumps(receipt), media_type="application/json")
+
+    router.add_api_route(
+        PATH,
+        events,
+        methods=["POST"],
+        response_class=Response,
+        responses={200: {"model": Receipt, "description": "All are in the stream."}, **REFUSALS},
+        openapi_extra=takes(EventsBody, _EXAMPLE),
+    )
+    return router

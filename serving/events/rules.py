@@ -1,0 +1,73 @@
+"""What an event must be like to become an interaction of the dataset."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pagoda.data.layout import features_of
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import RequestError
+from pagoda.model.raw import normal
+from serving.events.body import Event
+from serving.recall.store import Key
+from serving.tower.inputs import read_ids
+from serving.wire import shown
+
+FUTURE_US = 60_000_000
+"""How far a client's clock may be ahead of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An event that may be taken."""
+
+    row: dict[str, Any]
+    """What the stream holds: event_id, user_id, item_id, event, timestamp in µs, and context values by name."""
+    enters: bool
+    """Whether it becomes a part of the user's history."""
+    positive: bool
+    """Whether the item counts as seen from now on."""
+
+    @property
+    def user(self) -> Key:
+        """Whose event it is."""
+        user: Key = self.row["user_id"]
+        return user
+
+
+class EventRules:
+    """The rules of one feature declaration."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.spec = spec
+        self._context = features_of(spec, "interactions")
+
+    def accept(self, event: Event, place: str, now_us: int) -> Accepted:
+        """Check one event.
+
+        Raises:
+            RequestError: An ID is not of the dataset's type, the event or a context feature is unknown, a value is of
+                the wrong type, or the timestamp lies in the future; the message names the field below `place`.
+        """
+        try:
+            read_ids(self.spec, [event.user_id], "user_id")
+            read_ids(self.spec, [event.item_id], "item_id")
+        except RequestError as error:
+            raise RequestError(f"{place}{error}") from None
+        if event.event not in self.spec.known_events:
+            known = sorted(self.spec.known_events)
+            raise RequestError(f"{place}event: must be one of {known} (got {shown(event.event)})")
+        moment = now_us if event.timestamp is None else event.timestamp
+        if moment > now_us + FUTURE_US:
+            raise RequestError(f"{place}timestamp: lies in the future (got {moment}, it is {now_us})")
+        row = {
+            "event_id": event.event_id or uuid.uuid4().hex,
+            "user_id": event.user_id,
+            "item_id": event.item_id,
+            "event": event.event,
+            "timestamp": moment,
+            **normal(self._context, event.context, f"{place}context"),
+        }
+        return Accepted(row, event.event in self.spec.history_events, event.event in self.spec.positives)
