@@ -21,6 +21,12 @@ from pagoda.rollout.backends.kserve.objects import Service, Tower
 
 _ALL = 100
 _NONE = "none"
+_CONTAINER = "kserve-container"
+_NOT_OF_PODS = (
+    *("name", "model", "minReplicas", "canaryTrafficPercent"),
+    *("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling"),
+)
+"""What a canary has of its own, or must not have."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +106,16 @@ def _may_take_over(service: Service, target: Target, stable: Tower, base: int) -
 
 
 def _entry(service: Service, tower: Tower, share: int, replicas: int) -> dict[str, Any]:
-    model = {key: value for key, value in service.predictor["model"].items() if key != "name"}
-    # The whole model block, so that the pods are those of the stable predictor but for the version.
+    # The CRD asks for a container's name here, though KServe takes the runtime's in its place.
+    model = {**service.predictor["model"], "name": _CONTAINER, "storageUri": tower.uri}
+    # Service account, spread and all else that pods are made of, so that they are those of the stable predictor but for
+    # the version: KServe restarts a canary at its promotion if there is a difference.
+    pods = {key: value for key, value in service.predictor.items() if key not in _NOT_OF_PODS}
     predictor = {
+        **pods,
         "name": tower.name,
         "minReplicas": _capped(service, replicas),
-        "model": {**model, "storageUri": tower.uri},
+        "model": model,
     }
     return {"trafficPercent": share, "predictor": predictor}
 
