@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pagoda.data.arrivals import changes_of
 from pagoda.data.layout import Table, key_column, schema_of
 from pagoda.data.ledger import IdLedger
 from pagoda.data.parquet import open_parquet, reading
@@ -67,14 +68,16 @@ class _Check:
     def run(self) -> None:
         self._check_table("users")
         known = self._check_table("items")
-        order = _Order(self._sink)
+        imported = _Order(self._sink)
         for part in self._structure.parts:
+            order = _Order(self._sink) if part.arrived else imported
             for rows in self._read(part.path, "interactions"):
                 check_values(rows, self._spec, "interactions")
                 order.check(rows, part)
                 self._ids(rows, "user_id")
                 items = self._ids(rows, "item_id")
-                if self._structure.files["items"]:
+                # Events as they arrived may be of items that come later: they are read when `items` has them.
+                if self._structure.files["items"] and not part.arrived:
                     check_known_items(rows, items, known)
         for ledger in self._seen.values():
             ledger.report(self._sink)
@@ -82,16 +85,19 @@ class _Check:
     def _check_table(self, table: Table) -> np.ndarray:
         """Check `users` or `items`; return the items' IDs as sorted int64 (users may be too many, theirs are empty)."""
         key = key_column(table)
-        ledger = IdLedger(key, self._spill, distinct=False)
+        # Changed items stand before the other files' rows of the same IDs, so they repeat none of them.
+        ledgers = {changed: IdLedger(key, self._spill, distinct=False) for changed in (True, False)}
         ids = [np.empty(0, np.int64)]
         for path in self._structure.files[table]:
+            ledger = ledgers[changes_of(path.name) is not None]
             for rows in self._read(path, table):
                 check_values(rows, self._spec, table)
                 found = ledger.add(rows.batch[key], rows.file, rows.first_row)
                 self._ids(rows, key)
                 if table == "items":
                     ids.append(found)
-        ledger.report(self._sink)
+        for ledger in ledgers.values():
+            ledger.report(self._sink)
         return np.unique(np.concatenate(ids))
 
     def _ids(self, rows: Rows, column: str) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property, partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pagoda.data.arrivals import changes_of
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
+from pagoda.data.merging import Run, merge
 from pagoda.data.parquet import open_parquet, reading, row_count
-from pagoda.data.partitions import Part, rebatch, row_groups_within, timestamps_us
+from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
 from pagoda.data.problems import Strict
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.structure import Structure, inspect
@@ -69,7 +73,7 @@ class Dataset:
 
     def count(self, window: Window | None = None, *, events: Collection[str] | None = None) -> int:
         """Number of interactions in `window`."""
-        if window is None and events is None:
+        if window is None and events is None and not any(part.arrived for part in self._structure.parts):
             return sum(row_count(part.path) for part in self._structure.parts)
         return sum(batch.num_rows for batch in self.batches(window, events=events, columns=["timestamp"]))
 
@@ -85,8 +89,9 @@ class Dataset:
 
     def span(self) -> Window:
         """From the first interaction to one microsecond after the last."""
-        first = _edge(self._structure.parts, 0)
-        last = _edge(self._structure.parts, -1)
+        parts = self._structure.parts
+        first = min(_edge(part, 0) for part in parts if part.day == parts[0].day)
+        last = max(_edge(part, -1) for part in parts if part.day == parts[-1].day)
         return Window(start=from_us(first), end=from_us(last + 1))
 
     def items(self) -> pa.Table:
@@ -120,18 +125,47 @@ class Dataset:
         return fingerprint.hexdigest()
 
     def _stream(self, window: Window | None, events: set[str] | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        last_us = None
         wanted = [*dict.fromkeys([*map(_file_column, columns), "timestamp", *(["event"] if events else [])])]
-        for part in self._structure.parts:
-            if window is not None and (part.end_us <= window.start_us or part.start_us >= window.end_us):
-                continue
-            for batch in _read_part(part, window, schema_of(self.spec, "interactions"), wanted):
-                last_us = _ordered(batch, part, last_us)
-                rows = _slice(batch, window)
+        parts = [
+            part
+            for part in self._structure.parts
+            if window is None or (part.end_us > window.start_us and part.start_us < window.end_us)
+        ]
+        for _, of_day in groupby(parts, key=lambda part: part.day):
+            for batch in self._day(list(of_day), window, wanted):
+                rows = batch
                 if events is not None:
                     rows = rows.filter(pc.is_in(rows.column("event"), value_set=pa.array(sorted(events))))
                 if rows.num_rows:
                     yield self._present(rows, columns)
+
+    def _day(self, parts: list[Part], window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """One date's rows in time order. Events as they arrived lie in files that overlap, others follow each other."""
+        imported, arrived = ([part for part in parts if part.arrived == kind] for kind in (False, True))
+        if not arrived:
+            return self._follow(imported, window, columns)
+        runs = [Run(first_moment_us(part), partial(self._arrived, part, window, columns)) for part in arrived]
+        if imported:
+            runs.insert(0, Run(imported[0].start_us, partial(self._follow, imported, window, columns)))
+        return merge(runs)
+
+    def _follow(self, parts: list[Part], window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        last_us = None
+        for part in parts:
+            for batch in _read_part(part, window, schema_of(self.spec, "interactions"), columns):
+                last_us = _ordered(batch, part, last_us)
+                yield _slice(batch, window)
+
+    def _arrived(self, part: Part, window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of one file of events; those of items that `items` lacks so far are left out until it has them."""
+        for batch in self._follow([part], window, [*columns, *({"item_id"} - set(columns))]):
+            known = np.isin(self._as_int64(batch.column("item_id")).to_numpy(), self._item_ids)
+            yield batch.filter(pa.array(known)).select(columns)
+
+    @cached_property
+    def _item_ids(self) -> np.ndarray:
+        ids: np.ndarray = self.items().column("item_id").to_numpy()
+        return ids
 
     def _present(self, batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
         """`columns` of `batch`, IDs as int64."""
@@ -153,10 +187,17 @@ class Dataset:
     def _rows(self, table: Table, batch_rows: int, wanted: np.ndarray | None = None) -> Iterator[pa.RecordBatch]:
         key = key_column(table)
         schema = schema_of(self.spec, table)
+        changed = [pa.array([], schema.field(key).type)]
         for path in self._structure.files[table]:
             with reading(path), open_parquet(path) as file:
                 for batch in file.iter_batches(batch_rows, columns=schema.names):
-                    rows = _with_keys(batch.select(schema.names).cast(schema, safe=False), key, self.spec.id_type)
+                    given = batch.select(schema.names).cast(schema, safe=False)
+                    if changes_of(path.name) is not None:
+                        changed.append(given.column(key))
+                    elif len(changed) > 1:
+                        stands = pc.is_in(given.column(key), value_set=pa.concat_arrays(changed))
+                        given = given.filter(pc.invert(stands))
+                    rows = _with_keys(given, key, self.spec.id_type)
                     if wanted is not None:
                         rows = rows.filter(pa.array(np.isin(rows.column(key).to_numpy(), wanted)))
                     yield rows
@@ -229,10 +270,9 @@ def _slice(batch: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
     return batch.slice(int(start), int(end - start))
 
 
-def _edge(parts: list[Part], position: int) -> int:
-    """The first (0) or last (-1) timestamp of the log, which has at least one row in its first and last part."""
-    path = parts[position].path
-    with reading(path), open_parquet(path) as file:
+def _edge(part: Part, position: int) -> int:
+    """The first (0) or last (-1) timestamp of a file, which has at least one row."""
+    with reading(part.path), open_parquet(part.path) as file:
         group = 0 if position == 0 else file.metadata.num_row_groups - 1
         table: pq.Table = file.read_row_group(group, columns=["timestamp"])
         return int(table.column("timestamp")[position].cast(pa.int64()).as_py())

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pagoda.data.arrivals import arrivals_of, superseded
 from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, partition_name
-from pagoda.data.parquet import open_writer, parquet_files
+from pagoda.data.parquet import open_parquet, open_writer, parquet_files, reading
 from pagoda.data.problems import Kind, Problem, Sink
 
 ROW_GROUP_ROWS = 131_072
@@ -37,9 +38,14 @@ class Part:
         """First moment that is too late for the file."""
         return self.start_us + DAY_US
 
+    @property
+    def arrived(self) -> bool:
+        """Whether the file holds events as they arrived: those of one date may overlap in time."""
+        return arrivals_of(self.path.name) is not None
+
 
 def list_parts(folder: Path, sink: Sink) -> list[Part]:
-    """The files of an `interactions` folder in time order: by date, within a date by name."""
+    """The files of an `interactions` folder by date, within a date by name; those for which another stands left out."""
     parts = []
     for partition in sorted(folder.iterdir()):
         if partition.name.startswith((".", "_")):
@@ -49,22 +55,31 @@ def list_parts(folder: Path, sink: Sink) -> list[Part]:
             message = "interactions are kept in folders named date=YYYY-MM-DD; move it away or rename it"
             sink.add(Problem(Kind.PARTITION, str(partition), message))
             continue
-        parts += [Part(day, path) for path in parquet_files(partition)]
+        paths = parquet_files(partition)
+        gone = superseded(path.name for path in paths)
+        parts += [Part(day, path) for path in paths if path.name not in gone]
     return parts
 
 
 def row_groups_within(metadata: pq.FileMetaData, start_us: int, end_us: int) -> list[int]:
     """Row groups that may hold a timestamp in [start_us, end_us); those without statistics may."""
+    spans = _spans(metadata)
+    return [number for number, span in enumerate(spans) if span is None or (span[0] < end_us and span[1] >= start_us)]
+
+
+def first_moment_us(part: Part) -> int:
+    """A moment that no row of the file lies before, from the footer."""
+    with reading(part.path), open_parquet(part.path) as file:
+        spans = _spans(file.metadata)
+    return min((span[0] if span else part.start_us for span in spans), default=part.start_us)
+
+
+def _spans(metadata: pq.FileMetaData) -> list[tuple[int, int] | None]:
+    """First and last timestamp of each row group, where it says them."""
     columns = [metadata.schema.column(i).name for i in range(metadata.num_columns)]
     timestamp = columns.index("timestamp")
-
-    def overlaps(group: int) -> bool:
-        statistics = metadata.row_group(group).column(timestamp).statistics
-        if statistics is None or not statistics.has_min_max:
-            return True
-        return bool(statistics.min_raw < end_us and statistics.max_raw >= start_us)
-
-    return [group for group in range(metadata.num_row_groups) if overlaps(group)]
+    found = [metadata.row_group(group).column(timestamp).statistics for group in range(metadata.num_row_groups)]
+    return [(one.min_raw, one.max_raw) if one is not None and one.has_min_max else None for one in found]
 
 
 def rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

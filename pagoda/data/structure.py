@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pagoda.data.arrivals import current_items
 from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, schema_of
 from pagoda.data.parquet import open_parquet, parquet_files, reading, row_count
 from pagoda.data.partitions import Part, list_parts
@@ -55,7 +56,7 @@ def inspect(path: Path, sink: Sink) -> Structure:
 def _files(folder: Path, table: Table, spec: FeatureSpec, sink: Sink) -> list[Path]:
     found: list[Path] = []
     with _listing(folder, sink):
-        found = parquet_files(folder)
+        found = current_items(parquet_files(folder))
         if not found:
             message = f"there is no Parquet file; {table} need one with a column {key_column(table)!r}"
             sink.add(Problem(Kind.EMPTY, str(folder), message))
