@@ -162,5 +162,9 @@ def _line(problem: Mapping[str, Any], above: Sequence[str | int]) -> str:
 
 def shown(value: Any) -> str:
     """`value` for a message, cut where it gets long."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return cut(repr(value), _SHOWN_CHARACTERS)
+
+
+def cut(text: str, characters: int = 1000) -> str:
+    """`text`, cut where it gets long: a message must not send a whole body back."""
+    return text if len(text) <= characters else text[:characters] + "…"

@@ -21,7 +21,7 @@ from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import REFUSALS, describe_bodies, takes
 from serving.recall.reading import TooLargeError, read_body
 from serving.recall.service import Recall
-from serving.wire import V2Body
+from serving.wire import V2Body, cut
 
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
@@ -111,10 +111,16 @@ def _add_errors(app: FastAPI) -> None:
             REQUESTS.labels(_protocol(request.url.path), outcome).inc()
         if status >= 500:  # noqa: PLR2004
             logger.log(logging.WARNING if status == 503 else logging.ERROR, "%s", error)  # noqa: PLR2004
-        return JSONResponse({"error": str(error)}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
+        return JSONResponse({"error": cut(str(error))}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
+
+    async def fail(request: Request, error: Exception) -> Response:
+        REQUESTS.labels(_protocol(request.url.path), "failed").inc()
+        logger.error("%s %s", request.method, request.url.path, exc_info=error)
+        return JSONResponse({"error": "internal error; see the service's log"}, 500)
 
     for kind in (PagodaError, ModelNotFound, ModelNotReady, ServerNotReady):
         app.add_exception_handler(kind, refuse)
+    app.add_exception_handler(Exception, fail)
 
 
 def _protocol(path: str) -> str:

@@ -30,7 +30,7 @@ class ItemIndex:
         await self._client.close()
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, keys: bool
+        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
     ) -> list[RecalledItem]:
         """Find the k items of the largest inner product, fewer if fewer pass the filter.
 
@@ -39,13 +39,15 @@ class ItemIndex:
             vector: dim numbers of unit length.
             k: 1 to 1,000.
             expression: What the items must satisfy, from `Filters`.
+            selective: Whether that may leave few items, so that the search has to look further. What a user has seen
+                is never that much.
             keys: Give the items' string IDs instead of their hashes.
 
         Raises:
             UnavailableError: Milvus does not answer in time, or cannot search the collection now.
         """
         try:
-            params = search_params(await self._kind(collection), k, _EFFORT, filtered=bool(expression))
+            params = search_params(await self._kind(collection), k, _EFFORT, filtered=selective)
             found = await self._client.search(
                 collection,
                 [vector],

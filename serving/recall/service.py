@@ -41,7 +41,7 @@ class Index(Protocol):
     """What finds items."""
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, keys: bool
+        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
     ) -> list[RecalledItem]:
         """See `ItemIndex.search`."""
 
@@ -112,6 +112,7 @@ async def answer_by(
                 user.vector,
                 one.k,
                 expression=generation.expression(one, known),
+                selective=bool(one.filter),
                 keys=generation.spec.id_type == "string",
             )
             for one, known, user in zip(asked, stored, vectors, strict=True)

@@ -55,7 +55,7 @@ class TowerClient:
             UnavailableError: The server does not answer in time, or fails.
             IntegrityError: It answered with another generation, or not as its protocol says.
         """
-        body = orjson.dumps({"generation": generation, "instances": instances})
+        body = _encode(generation, instances)
         try:
             async with self._http.post(tower_address(self._url, full_version), data=body) as answer:
                 status, content = answer.status, await answer.read()
@@ -81,6 +81,13 @@ class TowerClient:
         if status == _BAD_REQUEST:
             return RequestError(message)
         return UnavailableError(f"user tower at {self._url}: answered {status}: {message}")
+
+
+def _encode(generation: str, instances: Sequence[dict[str, Any]]) -> bytes:
+    try:
+        return orjson.dumps({"generation": generation, "instances": instances})
+    except orjson.JSONEncodeError as error:  # reading takes deeper nesting than writing
+        raise RequestError(f"instances: cannot be passed on: {error}") from None
 
 
 def _message(content: bytes) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError
-from serving.wire import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
+from serving.wire import Id, Moment, PastItem, V2Body, cut, load_json, refuse, rows_of
 
 MAX_INSTANCES = 1000
 _STRUCTURED = ("profile", "context", "history")
@@ -159,4 +159,4 @@ def render_error(error: PagodaError) -> tuple[int, bytes]:
         status = _CONFLICT
     elif isinstance(error, RequestError):
         status = _BAD_REQUEST
-    return status, orjson.dumps({"error": str(error)})
+    return status, orjson.dumps({"error": cut(str(error))})

@@ -91,11 +91,13 @@ class FakeIndex:
     """Gives two items whose IDs name the collection and the vector's generation."""
 
     asked: list[tuple[str, str]] = field(default_factory=list)
+    selective: list[bool] = field(default_factory=list)
     items: int = 2
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, **_: bool
+        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, **_: bool
     ) -> list[RecalledItem]:
         """As Milvus would."""
         self.asked.append((collection, expression))
+        self.selective.append(selective)
         return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5}] * min(k, self.items)

@@ -97,6 +97,20 @@ async def test_what_is_wrong_is_refused_and_named(
     assert (await client.get("/v2/health/ready")).status_code == 200
 
 
+async def test_what_nobody_foresaw_is_an_answer_too(setting: Setting) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    await setting.generations.refresh()
+    setting.tower.before = fail
+    application = RecallServer(setting.recall, setting.generations).app
+    transport = httpx.ASGITransport(application, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+        answer = await client.post(PREDICT, json=BODY)
+    assert answer.status_code == 500
+    assert answer.json()["error"].startswith("internal error")
+
+
 async def test_the_page_describes_real_requests(client: httpx.AsyncClient) -> None:
     page = (await client.get("/openapi.json")).json()
     schemas = page["components"]["schemas"]

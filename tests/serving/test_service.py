@@ -134,6 +134,12 @@ async def test_the_search_gets_filter_and_seen_items(setting: Setting) -> None:
     assert all(f"{item}" in setting.index.asked[-1][1] for item in (11, 12, 13))
 
 
+async def test_only_a_filter_makes_the_search_look_further(setting: Setting) -> None:
+    await setting.recall.answer(ask(exclude_seen=True, history=[{"item_id": 13, "timestamp": 1}]))
+    await setting.recall.answer(ask(filter={"year": 1990}))
+    assert setting.index.selective[-2:] == [False, True]
+
+
 async def test_string_ids_are_hashed_for_the_search_alone() -> None:
     setting = Setting(make_spec("string"))
     await setting.generations.refresh()
