@@ -158,15 +158,26 @@ def read_spec(path: Path) -> FeatureSpec:
         DataError: The file cannot be read.
     """
     try:
-        raw = yaml.safe_load(path.read_text()) or {}
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return parse_spec(content, str(path))
+
+
+def parse_spec(content: bytes, name: str) -> FeatureSpec:
+    """Read the content of the `features.yaml` that messages call `name`.
+
+    Raises:
+        ConfigError: A key is unknown or a value is wrong; the message names file, place and value.
+    """
+    try:
+        raw = yaml.safe_load(content.decode()) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
+        raise ConfigError(f"{name}: not YAML: {error}") from error
     try:
         return FeatureSpec.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(explain(error, str(path))) from error
+        raise ConfigError(explain(error, name)) from error
 
 
 def write_spec(spec: FeatureSpec, path: Path) -> None:

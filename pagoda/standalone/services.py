@@ -104,14 +104,7 @@ def torchserve_service(layout: Layout, ports: Ports) -> Service:
 
 def follower_service(layout: Layout, _: Ports) -> Service:
     """Brings tables and segments of new generations to the tower's folder."""
-    return Service(
-        name="follower",
-        command=_python("serving.workers.follower"),
-        healthy=always_healthy,
-        ready=always_healthy,
-        folder=layout.data("follower"),
-        after=("torchserve",),
-    )
+    return _worker("follower", "serving.workers.follower", layout, after=("torchserve",))
 
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
@@ -130,6 +123,11 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
     )
 
 
+def sink_service(layout: Layout, _: Ports) -> Service:
+    """Turns the event stream into files of the dataset."""
+    return _worker("sink", "serving.workers.sink", layout, after=("redis",))
+
+
 Declaration = Callable[[Layout, Ports], Service]
 SERVICES: dict[str, Declaration] = {
     "mlflow": mlflow_service,
@@ -138,6 +136,7 @@ SERVICES: dict[str, Declaration] = {
     "torchserve": torchserve_service,
     "follower": follower_service,
     "recall": recall_service,
+    "sink": sink_service,
 }
 """In the order that they are started and shown in."""
 PORT_NAMES = (
@@ -150,6 +149,17 @@ PORT_NAMES = (
     "tower_metrics",
     "recall",
 )
+
+
+def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:
+    return Service(
+        name=name,
+        command=_python(module),
+        healthy=always_healthy,
+        ready=always_healthy,
+        folder=layout.data(name),
+        after=after,
+    )
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

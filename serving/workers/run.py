@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_exponential
@@ -27,8 +27,15 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
-def follow(follower: Follower, stop: threading.Event, poll_seconds: float) -> None:
-    """Look at the log every `poll_seconds` until `stop` is set; after a failure, less often."""
+class Worker(Protocol):
+    """Something that brings one thing in line with another, as far as possible at the moment."""
+
+    def step(self) -> object:
+        """Do what there is to do."""
+
+
+def follow(worker: Worker, stop: threading.Event, poll_seconds: float) -> None:
+    """Take a step every `poll_seconds` until `stop` is set; after a failure, less often."""
     retrying = Retrying(
         # Whatever it is, serving goes on with what is held, and the next look may fare better.
         retry=retry_if_exception_type(Exception),
@@ -39,10 +46,18 @@ def follow(follower: Follower, stop: threading.Event, poll_seconds: float) -> No
     )
     while not stop.is_set():
         try:
-            retrying(follower.step)
+            retrying(worker.step)
         except RetryError:
             return  # It failed, and was told to stop.
         stop.wait(poll_seconds)
+
+
+def follow_until_told(worker: Worker, poll_seconds: float) -> None:
+    """`follow` until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    follow(worker, stop, poll_seconds)
 
 
 def _complain(attempt: RetryCallState) -> None:
@@ -85,10 +100,7 @@ def _main(
         if once:
             stable = log.state().stable
             raise typer.Exit(stable is not None and stable not in follower.step().held)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
         _log.info("following %s into %s", settings.log_url, settings.tables_folder)
-        follow(follower, stop, poll)
+        follow_until_told(follower, poll)
     finally:
         follower.close()

@@ -1,0 +1,139 @@
+"""The sink: turns the event stream into Parquet files of the dataset, each event into exactly one row.
+
+`python -m serving.workers.sink` runs it.
+
+Time of arrival is cut into slots. What arrived in a slot is settled once the stream can give no more IDs of it, which
+the script below makes sure of; then the slot's files follow from the stream alone: their names, and every byte. They
+are written if absent and flushed to disk, and only then the slot leaves the stream. So a sink that is killed at any
+moment, restarted, or run twice at once writes the same files again, or finds them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from pagoda.data.arrivals import Arrivals
+from pagoda.data.layout import FEATURES_FILE
+from pagoda.data.spec import FeatureSpec, parse_spec
+from pagoda.errors import ConflictError, UnavailableError
+from pagoda.registry.store import open_store
+from serving.events.intake import FIELD, STREAM
+from serving.workers.compaction import Compaction
+from serving.workers.filing import by_day
+
+SLOT_MS = 30_000
+"""Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
+_PAGE = 10_000
+_CLOSE = """
+local now = redis.call('TIME')
+local ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local cut = ms - ms % tonumber(ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' and tonumber(string.match(info[i + 1], '^%d+')) < cut then
+      redis.call('XSETID', KEYS[1], string.format('%.0f-0', cut))
+    end
+  end
+end
+return cut
+"""
+_log = logging.getLogger(__name__)
+
+
+class Sink:
+    """Files events of one stream into one dataset."""
+
+    def __init__(self, redis_url: str, dataset: str, *, slot_ms: int = SLOT_MS) -> None:
+        """Make a sink; nothing is read or written yet.
+
+        Args:
+            redis_url: Where the stream is.
+            dataset: Folder or URL; the sink waits until there is one.
+            slot_ms: Length of a slot; for tests.
+        """
+        self._redis = Redis.from_url(redis_url, socket_timeout=30, socket_connect_timeout=5)
+        self._url, self._dataset, self._slot = redis_url, dataset, slot_ms
+        self._close: Callable[..., int] = self._redis.register_script(_CLOSE)
+        self._store = open_store(dataset)
+        self._compaction = Compaction(dataset)
+        self._said_missing = False
+
+    def step(self) -> int:
+        """File every slot that is over; returns the number of events.
+
+        Raises:
+            UnavailableError: Redis or the dataset's store does not answer; nothing is lost.
+            ConfigError: The dataset's features.yaml is wrong.
+        """
+        spec = self._spec()
+        if spec is None:
+            return 0
+        filed = 0
+        try:
+            cut = int(self._close([STREAM], [self._slot]))
+            while (slot := self._oldest()) and slot.end_ms <= cut:
+                filed += self._file(slot, spec)
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"event stream at {self._url}: {error}") from error
+        self._compaction.step(cut, spec)
+        return filed
+
+    def _spec(self) -> FeatureSpec | None:
+        found = self._store.read([FEATURES_FILE])
+        if found:
+            return parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}")
+        if not self._said_missing:
+            _log.warning("%s is no dataset yet; events wait in the stream until it is one", self._dataset)
+        self._said_missing = True
+        return None
+
+    def _oldest(self) -> Arrivals | None:
+        """The slot of the first event in the stream."""
+        first = self._range("-", "+", 1)
+        if not first:
+            return None
+        ms = int(first[0][0].split(b"-")[0])
+        start = ms - ms % self._slot
+        return Arrivals(start, start + self._slot)
+
+    def _file(self, slot: Arrivals, spec: FeatureSpec) -> int:
+        entries = self._entries(slot)
+        files, refused = by_day(entries, spec)
+        for partition, content in files.items():
+            self._put(f"interactions/{partition}/{slot.name}", content)
+        if refused:
+            self._put(f"refused/{slot.name.removesuffix('.parquet')}.jsonl", b"\n".join(refused))
+        # All of it is on disk, so the stream may forget it.
+        self._redis.xtrim(STREAM, minid=f"{slot.end_ms}-0", approximate=False)
+        _log.info("%s: %d events, %d refused", slot.name, len(entries), len(refused))
+        return len(entries)
+
+    def _entries(self, slot: Arrivals) -> list[bytes]:
+        entries: list[bytes] = []
+        after = f"{slot.start_ms}-0"
+        # Another sink may trim the slot meanwhile; then its files are there, and the part read here changes nothing.
+        while page := self._range(after, str(slot.end_ms - 1), _PAGE):
+            entries += [fields[FIELD] for _, fields in page]
+            after = f"({page[-1][0].decode()}"
+        return entries
+
+    def _range(self, first: str, last: str, count: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        found: Any = self._redis.xrange(STREAM, min=first, max=last, count=count)
+        return list(found)
+
+    def _put(self, name: str, content: bytes) -> None:
+        with suppress(ConflictError):  # The same slot, filed before a kill or by another sink.
+            self._store.put(name, content)
+
+
+if __name__ == "__main__":
+    from serving.workers.sinking import main
+
+    main()

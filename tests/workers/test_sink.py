@@ -1,0 +1,300 @@
+"""Each event becomes exactly one row of the dataset, whatever is killed when."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from pagoda.data.arrivals import Arrivals, arrivals_of
+from pagoda.data.checking import check_dataset
+from pagoda.data.dataset import Dataset
+from pagoda.data.spec import Categorical, FeatureSpec
+from pagoda.standalone.platform import Platform
+from serving.events.intake import STREAM
+from serving.workers.compaction import HOUR_MS
+from serving.workers.sink import Sink
+from tests.data.folders import write_dataset
+from tests.embeddings.test_tables_killed import run_killed_at
+
+pytestmark = pytest.mark.integration
+SPEC = FeatureSpec(features=(Categorical(name="device", tower="user", source="context"),))
+SLOT_MS = 100
+MIDNIGHT_US = int(datetime(2026, 5, 2, tzinfo=UTC).timestamp() * 1e6)
+
+
+@pytest.fixture
+def url(redis_url: str) -> str:
+    """An empty database of the shared Redis."""
+    own = redis_url.rsplit("/", 1)[0] + "/12"
+    redis.Redis.from_url(own).flushdb()
+    return own
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset with one interaction of user -1."""
+    rows = [{"user_id": -1, "item_id": 10, "event": "click", "timestamp": datetime(2026, 4, 1, tzinfo=UTC)}]
+    parts = [("date=2026-04-01", rows)]
+    return write_dataset(tmp_path / "d", spec=SPEC, parts=parts, users=[{"user_id": 1}], items=[{"item_id": 10}])
+
+
+def put(client: redis.Redis, number: int, arrival_ms: int | None = None, **fields: Any) -> None:
+    """Event `number`; its moments go back and forth around midnight."""
+    moment = MIDNIGHT_US + (number * 7919) % 1000 - 500
+    row = {"event_id": str(number), "user_id": number, "item_id": 10, "event": "click", "timestamp": moment}
+    id_ = "*" if arrival_ms is None else f"{arrival_ms}-{number + 1}"
+    client.xadd(STREAM, {"event": orjson.dumps({**row, "device": "tv", **fields})}, id=id_)
+
+
+def filed(dataset: Path) -> list[int]:
+    """The events in the files, in the order of reading."""
+    users = [user for batch in Dataset.open(dataset).batches() for user in batch.column("user_id").to_pylist()]
+    return [user for user in users if user >= 0]
+
+
+def drain(sink: Sink, client: redis.Redis) -> None:
+    deadline = time.monotonic() + 30
+    while client.xlen(STREAM):
+        sink.step()
+        assert time.monotonic() < deadline
+
+
+def test_events_become_rows_of_their_dates_in_time_order(url: str, dataset: Path) -> None:
+    client, sink = redis.Redis.from_url(url), Sink(url, str(dataset), slot_ms=SLOT_MS)
+    for number in range(300):
+        put(client, number)
+        if number % 100 == 99:
+            drain(sink, client)
+    assert sorted(filed(dataset)) == list(range(300))
+    assert check_dataset(dataset).report.ok
+    days = sorted(path.name for path in (dataset / "interactions").iterdir())
+    assert days == ["date=2026-04-01", "date=2026-05-01", "date=2026-05-02"]
+    batches = list(Dataset.open(dataset).batches(columns=["timestamp", "device"]))
+    assert batches[-1].column("device").to_pylist()[-1] == "tv"
+    assert len(list((dataset / "interactions/date=2026-05-02").glob("*.parquet"))) >= 3
+
+
+def test_a_slot_stays_in_the_stream_until_it_is_over(url: str, dataset: Path) -> None:
+    client, sink = redis.Redis.from_url(url), Sink(url, str(dataset), slot_ms=HOUR_MS)
+    put(client, 1)
+    assert sink.step() in (0, 1)  # 1 at the very end of an hour
+    now_ms = int(time.time() * 1000)
+    closed = Sink(url, str(dataset), slot_ms=1)
+    drain(closed, client)
+    assert filed(dataset) == [1]
+    assert int(client.xinfo_stream(STREAM)["last-generated-id"].split(b"-")[0]) >= now_ms - 1000
+
+
+def test_without_a_dataset_events_wait(url: str, tmp_path: Path) -> None:
+    client, sink = redis.Redis.from_url(url), Sink(url, str(tmp_path / "later"), slot_ms=1)
+    put(client, 1)
+    assert sink.step() == 0
+    assert client.xlen(STREAM) == 1
+
+
+def test_what_fits_no_column_is_set_aside(url: str, dataset: Path) -> None:
+    client, sink = redis.Redis.from_url(url), Sink(url, str(dataset), slot_ms=SLOT_MS)
+    put(client, 1)
+    put(client, 2, user_id="ann")
+    put(client, 3, item_id=None)
+    client.xadd(STREAM, {"event": b"{"})
+    put(client, 4)
+    drain(sink, client)
+    assert sorted(filed(dataset)) == [1, 4]
+    assert sum(path.read_bytes().count(b"\n") + 1 for path in (dataset / "refused").iterdir()) == 3
+
+
+def test_two_sinks_at_once_write_nothing_twice(url: str, dataset: Path) -> None:
+    client = redis.Redis.from_url(url)
+    stop = threading.Event()
+
+    def work() -> None:
+        sink = Sink(url, str(dataset), slot_ms=5)
+        while not stop.is_set():
+            sink.step()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(1500):
+        put(client, number)
+    drain(Sink(url, str(dataset), slot_ms=5), client)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(filed(dataset)) == list(range(1500))
+
+
+def test_the_files_of_an_hour_become_one(url: str, dataset: Path) -> None:
+    client, sink = redis.Redis.from_url(url), Sink(url, str(dataset), slot_ms=60_000)
+    now_ms = int(time.time() * 1000)
+    hour = now_ms - now_ms % HOUR_MS - 2 * HOUR_MS
+    for number in range(120):
+        put(client, number, hour + number * 60_000 + 5)
+    sink.step()
+    day = dataset / "interactions/date=2026-05-01"
+    assert {Arrivals(hour, hour + HOUR_MS).name, Arrivals(hour + HOUR_MS, hour + 2 * HOUR_MS).name} <= {
+        path.name for path in day.iterdir()
+    }
+    assert sorted(filed(dataset)) == list(range(120))
+    before = filed(dataset)
+    for path in dataset.glob("interactions/*/events-*"):
+        span = arrivals_of(path.name)
+        if span and span.end_ms - span.start_ms < HOUR_MS:
+            path.unlink()
+    assert filed(dataset) == before
+    assert check_dataset(dataset).report.ok
+
+
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.long)])
+def test_a_sink_killed_at_a_touch_of_the_disk(url: str, dataset: Path, stride: int) -> None:
+    client = redis.Redis.from_url(url)
+    now_ms = int(time.time() * 1000)
+    hour = now_ms - now_ms % HOUR_MS - HOUR_MS
+    step, number, killed = 1, 0, True
+    while killed:
+        client.flushdb()
+        for _ in range(6):
+            put(client, number, hour + number * 60_000)
+            number += 1
+        killed = run_killed_at(step, lambda: Sink(url, str(dataset), slot_ms=60_000).step(), dataset)
+        Sink(url, str(dataset), slot_ms=60_000).step()
+        assert sorted(filed(dataset)) == list(range(number))
+        hour -= 2 * HOUR_MS
+        step += stride
+    assert step > 20
+
+
+class Stand:
+    """A Redis, a service that takes events, and a sink, each a process that may be killed."""
+
+    def __init__(self, folder: Path, dataset: Path, redis_url: str) -> None:
+        self.folder, self.dataset, self.url = folder, dataset, redis_url
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, code: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+
+    def kill(self, name: str) -> None:
+        self._processes[name].kill()
+        self._processes[name].wait()
+
+    def close(self) -> None:
+        for name in self._processes:
+            self.kill(name)
+
+
+SINK = """
+import sys, logging
+from serving.workers.run import follow_until_told
+from serving.workers.sink import Sink
+logging.basicConfig(level=logging.INFO)
+follow_until_told(Sink({url!r}, {dataset!r}, slot_ms={slot}), 0.02)
+"""
+INTAKE = """
+import asyncio, os
+from pagoda.data.spec import parse_spec
+from pagoda.errors import UnavailableError
+from serving.events.body import Event
+from serving.events.intake import EventIntake
+
+class Specs:
+    spec_ = parse_spec(open({features!r}, 'rb').read(), '')
+    async def spec(self): return self.spec_
+
+async def main():
+    intake = EventIntake({url!r}, Specs(), stream_length=100000)
+    number = int(open({mark!r}).read() or 0)
+    while True:
+        events = [Event(event_id=str(n), user_id=n, item_id=10, event='click') for n in range(number, number + 5)]
+        try:
+            await intake.take(events)
+        except UnavailableError:
+            await asyncio.sleep(0.02)
+            continue
+        number += 5
+        with open({mark!r} + '.new', 'w') as file: file.write(str(number))
+        os.replace({mark!r} + '.new', {mark!r})
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Platform]:
+    """A platform of Redis alone, to be killed."""
+    platform = Platform(tmp_path / "home")
+    platform.up(["redis"], attached=True)
+    yield platform
+    platform.down()
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.long)])
+def test_any_part_killed_at_any_moment(tmp_path: Path, dataset: Path, own_redis: Platform, kills: int) -> None:
+    """A client that sends again what was not acknowledged; acknowledged events are in the files, each once."""
+    (status,) = [one for one in own_redis.status() if one.name == "redis"]
+    url, mark = status.url, tmp_path / "acknowledged"
+    mark.write_text("0")
+    stand, rng = Stand(tmp_path, dataset, url), random.Random(kills)
+    parts = {
+        "sink": SINK.format(url=url, dataset=str(dataset), slot=50),
+        "intake": INTAKE.format(url=url, features=str(dataset / "features.yaml"), mark=str(mark)),
+    }
+    for name, code in parts.items():
+        stand.start(name, code)
+    client = redis.Redis.from_url(url)
+    try:
+        for _ in range(kills):
+            before = _acknowledged(mark)
+            _wait(lambda before=before: _acknowledged(mark) > before)  # type: ignore[misc]
+            time.sleep(rng.random() * 0.3)  # any moment
+            name = rng.choice(["sink", "intake", "redis"])
+            if name == "redis":
+                (status,) = [one for one in own_redis.status() if one.name == "redis"]
+                os.kill(status.pid or 0, signal.SIGKILL)
+            else:
+                stand.kill(name)
+                stand.start(name, parts[name])
+        stand.kill("intake")
+        _wait(lambda: _answers(client))
+        _wait(lambda: client.xlen(STREAM) == 0)
+    finally:
+        stand.close()
+    counts = Counter(filed(dataset))
+    assert set(counts.values()) == {1}
+    # The last batch may have been appended without the client having been told.
+    assert set(range(_acknowledged(mark))) <= counts.keys() <= set(range(_acknowledged(mark) + 5))
+    assert check_dataset(dataset).report.ok
+
+
+def _acknowledged(mark: Path) -> int:
+    return int(mark.read_text() or 0)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _wait(condition: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
