@@ -9,9 +9,8 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
 
 from pagoda.errors import ConfigError, explain
-from pagoda.model.config import ModelConfig, Section
-
-Share = Annotated[float, Field(ge=0, lt=1)]
+from pagoda.model.config import ModelConfig, Section, Share
+from pagoda.training.incremental_config import IncrementalConfig
 
 
 class ListwiseConfig(Section):
@@ -66,6 +65,8 @@ class TrainConfig(Section):
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
+    incremental: IncrementalConfig = IncrementalConfig()
+    """Of the incremental updates over this version."""
 
     def to_yaml(self) -> str:
         """The whole configuration, defaults included."""

@@ -57,7 +57,7 @@ def train(prepared: Prepared, config: TrainConfig, epochs: int, progress: Progre
     batcher = prepared.batcher(config.dropout, config.seed)
     start = time.perf_counter()
     progress.begin(prepared.survey.positives, epochs)
-    with _few_threads():
+    with few_threads():
         losses = []
         for epoch in range(1, epochs + 1):
             blocks = prepared.stream.blocks(final=epoch == epochs)
@@ -83,7 +83,7 @@ def _epoch(prepared: Prepared, batches: Iterator[Batch], epoch: int, progress: P
 
 
 @contextmanager
-def _few_threads() -> Iterator[None]:
+def few_threads() -> Iterator[None]:
     """Let a tensor operation use half the cores.
 
     A step's operations are short, and each waits for its slowest thread. With a thread on every core, any other process

@@ -20,7 +20,9 @@ from pagoda.evaluation.replay.answering import Served
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update
-from pagoda.training.incremental import IncrementalFiles, incremental_update
+from pagoda.training.incremental import incremental_update, watermark_of
+from pagoda.training.incremental_base import FrozenBase
+from pagoda.training.incremental_files import IncrementalFiles
 from pagoda.training.vectors import OpenVersion
 
 
@@ -45,6 +47,7 @@ class FullVersion:
 
     def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
         self.files = files
+        self.frozen = FrozenBase(files, dataset)
         self._open = OpenVersion(files, dataset)
         self._item_vectors = self._open.item_vectors()
 
@@ -93,10 +96,14 @@ class Incrementals:
     def learn(self, window: Window) -> Served:
         """Learn a step's window and return what serves then."""
         out = self._folder / f"{self.spent.updates}"
+        # After a window without a positive, the watermark is where it was.
+        window = Window(start=watermark_of(self._base.files, self._newest), end=window.end)
         with self.spent.update():
-            self._newest = incremental_update(self._dataset, window, self._base.files, self._newest, self._config, out)
-        self._segments.insert(0, Segment.open(self._newest.segment))
-        self._compact()
+            newest = incremental_update(self._dataset, window, self._base.frozen, self._newest, self._config, out=out)
+        if newest is not None:
+            self._newest = newest
+            self._segments.insert(0, newest.delta)
+            self._compact()
         return self._base.served(Overlay(self._base.files.users, self._segments))
 
     def _compact(self) -> None:

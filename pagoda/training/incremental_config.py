@@ -1,0 +1,25 @@
+"""How incremental updates learn: a section of the training configuration."""
+
+from __future__ import annotations
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from pagoda.model.config import Section
+
+
+class IncrementalConfig(Section):
+    """One pass over a window in time order; only user rows change."""
+
+    learning_rate: PositiveFloat = 0.3
+    """Of row-wise Adagrad. A row has few steps in which to catch up with its user."""
+    batch_size: PositiveInt = 256
+    """Consecutive positives learned at once; of a user among them, one step."""
+    candidates: int = Field(default=4096, ge=2)
+    """Items drawn for each batch, beside its own; all items where there are no more."""
+    lateness_seconds: NonNegativeFloat = 60.0
+    """How long interactions may be on their way. A window ends this long before now; what comes later still is left to
+    the next full update."""
+    late_horizon_seconds: NonNegativeFloat = 3600.0
+    """How far before the window interactions that came too late are looked for and counted."""
+    seed: int = Field(default=0, ge=0)
+    """Of the candidates drawn."""
