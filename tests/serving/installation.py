@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.ids import hash_ids
 from pagoda.data.layout import FEATURES_FILE, day_of, partition_name, schema_of
-from pagoda.data.spec import write_spec
-from pagoda.data.window import from_us
+from pagoda.data.spec import FeatureSpec, write_spec
+from pagoda.data.window import Window, from_us
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.config import CollectionConfig
-from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
+from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.model.config import ModelConfig
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.generations import add_incremental, create_generation
 from pagoda.registry.log import ReleaseLog
@@ -36,13 +37,23 @@ from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
 from pagoda.registry.versions import VersionDraft, full_key, incremental_key
 from pagoda.storage import checksum_file
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import DriftConfig, TrainConfig
+from pagoda.training.full import full_update
+from pagoda.training.vectors import OpenVersion
 from serving.recall.loading import load_store
 from serving.tower.archive import package
 
 from .torchserve import free_port
-from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, World, ids_of, make_world
+from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, Names, World, ids_of, make_spec
 
 HOUR_US = 3_600_000_000
+CONFIG = TrainConfig(
+    batch_size=64,
+    bootstrap_epochs=2,
+    model=ModelConfig(dim=DIM, feature_dim=4),
+    drift=DriftConfig(max_mean_cosine=1),  # so little data teaches little
+)
 
 
 @dataclass(frozen=True)
@@ -51,9 +62,8 @@ class Installation:
 
     home: Path
     world: World
-    dataset: Path
+    dataset: Dataset
     manifest: Manifest
-    vectors: Path
     milvus_uri: str
     redis_url: str
 
@@ -72,63 +82,83 @@ class Installation:
             "PAGODA_TOWER__TABLES": str(self.world.tables),
         }
 
-    def items(self) -> tuple[np.ndarray, np.ndarray]:
-        """IDs and vectors of all items."""
-        ids, vectors = zip(*ItemVectors(self.vectors, self.world.spec).blocks(), strict=True)
-        return np.concatenate(ids), np.concatenate(vectors)
+    def registered(self) -> FullVersionFiles:
+        """The files of the registered version."""
+        record = self.log.state().version(self.world.version)
+        return FullVersionFiles(Path(record.uri), Path(str(record.state_uri)))
 
 
 def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, version: int, id_type: str) -> Installation:
-    """Make full version `version` and its generation, and release it."""
-    world = make_world(folder / "version", tables, version=version, id_type=id_type)
-    write_dataset(world, folder / "dataset")
+    """Train full version `version` on a small dataset, make its generation, and release it."""
+    names = Names(make_spec(id_type))
+    write_dataset(names, folder / "dataset")
+    dataset = Dataset.open(folder / "dataset")
+    window = Window(start=dataset.span().start, end=from_us(NOW_US))
+    trained = full_update(dataset, window, None, CONFIG, folder / "trained")
+    world = World(names.spec, trained.folder, tables, trained.encoder, version)
+    world.offer()
     home = folder / "home"
     log = ReleaseLog(str(home / "log"))
-    registry = FolderRegistry(home / "versions", log)
-    for number in range(1, version + 1):  # the earlier ones only take the numbers
-        draft = VersionDraft(key=full_key(WINDOW, number), update="full", window=WINDOW, folder=world.folder)
-        registry.register(draft)
-    vectors = write_vectors(world, folder / "item_vectors.parquet")
-    collection = f"serving_{folder.name}_{id_type}_{free_port()}".replace("-", "_")
-    queries = np.random.default_rng(5).normal(size=(20, DIM)).astype(np.float32)
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    collections = Collections(milvus_uri)
-    report = build_collection(
-        collections, collection, vectors, world.spec, queries=queries, config=CollectionConfig(effort=ITEMS)
-    )
-    collections.close()
+    _register(home, log, window, trained, version)
+    vectors = folder / "item_vectors.parquet"
+    with ItemVectorsWriter(vectors, names.spec, DIM) as writer:
+        writer.write(dataset.items(), OpenVersion(trained, dataset).item_vectors())
+    collection, checksum = _build(milvus_uri, vectors, names.spec)
     archive = package(world.folder, version, home / "archives")
     manifest = create_generation(
         log,
         version,
         tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
-        item_vectors=Artifact(uri=str(vectors), checksum=report.checksum),
+        item_vectors=Artifact(uri=str(vectors), checksum=checksum),
         collection=collection,
         dim=DIM,
         item_count=ITEMS,
-        spec=world.spec,
+        spec=names.spec,
     )
-    TablesWriter(world.tables).set_current(manifest.id)
     publish(log, manifest.id, "stable")
-    load_store(Dataset.open(folder / "dataset"), from_us(NOW_US), redis_url)
-    return Installation(home, world, folder / "dataset", manifest, vectors, milvus_uri, redis_url)
+    load_store(dataset, from_us(NOW_US), redis_url)
+    return Installation(home, world, dataset, manifest, milvus_uri, redis_url)
 
 
-def write_dataset(world: World, folder: Path) -> None:
+def _register(home: Path, log: ReleaseLog, window: Window, trained: FullVersionFiles, version: int) -> None:
+    registry = FolderRegistry(home / "versions", log)
+    for number in range(1, version + 1):  # the earlier ones only take the numbers
+        draft = VersionDraft(
+            key=full_key(window, number),
+            update="full",
+            window=window,
+            folder=trained.folder,
+            state_folder=trained.state,
+        )
+        registry.register(draft)
+
+
+def _build(milvus_uri: str, vectors: Path, spec: FeatureSpec) -> tuple[str, str]:
+    """Build a collection of the vectors; its name and their checksum."""
+    name = f"serving_{uuid.uuid4().hex}"
+    queries = np.random.default_rng(5).normal(size=(20, DIM)).astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    collections = Collections(milvus_uri)
+    report = build_collection(collections, name, vectors, spec, queries=queries, config=CollectionConfig(effort=ITEMS))
+    collections.close()
+    return name, report.checksum
+
+
+def write_dataset(names: Names, folder: Path) -> None:
     """Users with profiles, items with genres and years, and an interaction an hour before `NOW_US` and after it."""
-    spec = world.spec
+    spec = names.spec
     folder.mkdir(parents=True)
     write_spec(spec, folder / FEATURES_FILE)
-    users = {"user_id": [world.user(n) for n in range(USERS)], "age": [float(15 + n) for n in range(USERS)]}
+    users = {"user_id": [names.user(n) for n in range(USERS)], "age": [float(15 + n) for n in range(USERS)]}
     _write(folder / "users/users.parquet", {**users, "gender": ["F", None] * (USERS // 2)}, schema_of(spec, "users"))
-    items = {"item_id": [world.item(n) for n in range(ITEMS)], **item_features(range(ITEMS))}
+    items = {"item_id": [names.item(n) for n in range(ITEMS)], **item_features(range(ITEMS))}
     _write(folder / "items/items.parquet", items, schema_of(spec, "items"))
     random = np.random.default_rng(3)
     count = 400
     times = NOW_US - (300 - np.arange(count)) * HOUR_US
     rows = {
-        "user_id": [world.user(n) for n in random.integers(0, USERS, count).tolist()],
-        "item_id": [world.item(n) for n in random.integers(0, ITEMS, count).tolist()],
+        "user_id": [names.user(n) for n in random.integers(0, USERS, count).tolist()],
+        "item_id": [names.item(n) for n in random.integers(0, ITEMS, count).tolist()],
         "event": random.choice(["click", "impression"], count).tolist(),
         "timestamp": times.tolist(),
         "device": ["tv"] * count,
@@ -147,20 +177,6 @@ def item_features(numbers: range) -> dict[str, list[object]]:
         "genres": [["Drama"] if n % 3 else ["Comedy", "Drama"] for n in numbers],
         "year": [float(1960 + n) for n in numbers],
     }
-
-
-def write_vectors(world: World, path: Path) -> Path:
-    """Unit vectors of all items."""
-    random = np.random.default_rng(11)
-    vectors = random.normal(size=(ITEMS, DIM)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    names = [world.item(n) for n in range(ITEMS)]
-    strings = world.spec.id_type == "string"
-    columns = {"item_id": hash_ids([str(name) for name in names]) if strings else np.array(names, np.int64)}
-    table = pa.table({**columns, **({"item_key": names} if strings else {}), **item_features(range(ITEMS))})
-    with ItemVectorsWriter(path, world.spec, DIM) as writer:
-        writer.write(table.sort_by("item_id"), vectors)
-    return path
 
 
 def _write(path: Path, columns: Mapping[str, list[object]], schema: pa.Schema) -> None:

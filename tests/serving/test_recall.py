@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import time
@@ -13,20 +12,21 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 import redis
 
+from pagoda.data.history import Histories
+from pagoda.data.window import Window, from_us
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.index.collection import Collections
 from pagoda.registry.publish import publish
-from serving.recall.store import OnlineStore
+from pagoda.training.vectors import OpenVersion
 from serving.tower.archive import archive_name
-from serving.tower.bodies import Instance
-from serving.tower.runtime import TowerRuntime
 
-from .installation import Installation, add_incremental_version, install, item_features, recall_service
+from .installation import Installation, add_incremental_version, install, recall_service
 from .torchserve import RunningTower
-from .worlds import ITEMS, NOW_US, ids_of
+from .worlds import ITEMS, LENGTH, NOW_US, World, ids_of
 
 pytestmark = pytest.mark.integration
 PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
@@ -63,43 +63,51 @@ def recall(installation: Installation, tower: RunningTower) -> Iterator[httpx.Cl
 
 
 def expected(installation: Installation, asked: dict[str, Any]) -> list[tuple[int | str, float]]:
-    """The items in this process: vector from the registered version, exact search, nothing served."""
-    world = installation.world
-    (stored,) = asyncio.run(_stored(installation, asked["user_id"]))
-    instance = Instance(
-        user_id=asked["user_id"],
-        timestamp=NOW_US,
-        profile=stored.profile,
-        context=asked.get("context", {}),
-        history=asked.get("history", stored.recent),
-    )
-    vector = (
-        TowerRuntime.load(world.folder, world.open_tables()).predict([instance], installation.manifest.id).vectors[0]
-    )
-    ids, vectors = installation.items()
-    names = {int(_id): name for _id, name in zip(ids_of(_names(installation)), _names(installation), strict=True)}
-    scores = vectors @ vector
-    years = dict(zip(_names(installation), item_features(range(ITEMS))["year"], strict=True))
-    out = []
-    for place in np.argsort(-scores):
-        name = names[int(ids[place])]
-        if asked.get("exclude_seen") and name in stored.seen:
-            continue
-        if "filter" in asked and not years[name] >= asked["filter"]["year"]["gte"]:
-            continue
-        out.append((name, float(scores[place])))
-    return out[: asked["k"]]
+    """The items from the registered version's files in this process: nothing served, no index, no store."""
+    dataset, world = installation.dataset, installation.world
+    version = OpenVersion(installation.registered(), dataset)
+    scores = version.item_vectors() @ user_vector(installation, version, asked)
+    ids, years = (dataset.items().column(name).to_numpy() for name in ("item_id", "year"))
+    wanted = np.ones(len(ids), bool)
+    if asked.get("exclude_seen"):
+        wanted &= ~np.isin(ids, clicked(installation, asked["user_id"]))
+    if "filter" in asked:
+        wanted &= years >= asked["filter"]["year"]["gte"]
+    names = dict(zip(ids_of(_items(world)).tolist(), _items(world), strict=True))
+    order = [place for place in np.argsort(-scores) if wanted[place]]
+    return [(names[int(ids[place])], float(scores[place])) for place in order[: asked["k"]]]
 
 
-async def _stored(installation: Installation, user: int | str) -> list[Any]:
-    store = OnlineStore(installation.redis_url)
-    found = await store.read([(user, True)], installation.world.spec)
-    await store.close()
-    return found
+def user_vector(installation: Installation, version: OpenVersion, asked: dict[str, Any]) -> np.ndarray:
+    """As evaluation computes it: history by `HistoryState`, profile from the dataset, eager towers."""
+    user, moment = ids_of([asked["user_id"]]), np.array([NOW_US])
+    if "history" in asked:
+        items = ids_of([event["item_id"] for event in asked["history"]])
+        times = np.array([event["timestamp"] for event in asked["history"]])
+        histories = Histories(LENGTH, items, times, np.array([0]), np.array([len(items)]))
+    else:
+        state = installation.registered().history()
+        assert state is not None
+        histories = state.read(user, moment)
+    context = pa.table({"device": pa.array([asked.get("context", {}).get("device")], pa.string())})
+    return version.user_vectors(user, moment, histories, context)[0]
 
 
-def _names(installation: Installation) -> list[int | str]:
-    return [installation.world.item(number) for number in range(ITEMS)]
+def clicked(installation: Installation, user: int | str) -> np.ndarray:
+    """What a user clicked before `NOW_US`."""
+    dataset = installation.dataset
+    window = Window(start=dataset.span().start, end=from_us(NOW_US))
+    batches = dataset.batches(window, events=["click"], columns=["user_id", "item_id"])
+    users, items = (np.concatenate(column) for column in zip(*(_columns(batch) for batch in batches), strict=True))
+    return items[users == ids_of([user])[0]]
+
+
+def _columns(batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
+    return batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
+
+
+def _items(world: World) -> list[int | str]:
+    return [world.item(number) for number in range(ITEMS)]
 
 
 def questions(installation: Installation) -> list[dict[str, Any]]:

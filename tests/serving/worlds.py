@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor, nn
 
 from pagoda.data.ids import hash_ids
 from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued, Numeric, TimeOf
@@ -16,7 +15,10 @@ from pagoda.data.window import Window, from_us
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables import TablesWriter, TowerTables
+from pagoda.model.config import DecayPooling, ModelConfig
 from pagoda.model.encoder import Encoder
+from pagoda.model.export import export_towers
+from pagoda.model.towers import Towers
 from serving.tower.archive import ENCODER, PROGRAM
 
 DIM, LENGTH = 16, 5
@@ -41,36 +43,27 @@ def make_spec(id_type: str = "int64") -> FeatureSpec:
     )
 
 
-class ToyTower(nn.Module):
-    """Takes what `UserTower` takes, and lets every input change the answer."""
+@dataclass(frozen=True)
+class Names:
+    """IDs as callers know them."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.sizes = {field.name: field.size for field in encoder.fields("user")}
-        self.embeddings = nn.ModuleDict({name: nn.Embedding(size, 4) for name, size in self.sizes.items()})
-        self.mix = nn.Linear(2 * DIM + 4 * len(self.sizes), DIM)
+    spec: FeatureSpec
 
-    def forward(
-        self,
-        id_rows: Tensor,
-        history_rows: Tensor,
-        history_mask: Tensor,
-        history_age: Tensor,
-        features: dict[str, Tensor],
-    ) -> Tensor:
-        weights = history_mask / (1 + torch.log1p(history_age))
-        pooled = (weights[..., None] * history_rows).sum(1)
-        embedded = [self.embeddings[name](features[name]) for name in self.sizes]
-        return nn.functional.normalize(self.mix(torch.cat([id_rows, pooled, *embedded], -1)), dim=-1)
+    def user(self, number: int) -> int | str:
+        """A user's ID."""
+        return f"user-{number}" if self.spec.id_type == "string" else number
+
+    def item(self, number: int) -> int | str:
+        """An item's ID."""
+        return f"item-{number}" if self.spec.id_type == "string" else number
 
 
 @dataclass(frozen=True)
-class World:
-    """Where everything is."""
+class World(Names):
+    """A full version and the tables folder that it is in."""
 
     folder: Path
     tables: Path
-    spec: FeatureSpec
     encoder: Encoder
     version: int
 
@@ -78,32 +71,28 @@ class World:
         """The tables as a tower worker opens them."""
         return TowerTables(self.tables, self.version)
 
-    def user(self, number: int) -> int | str:
-        """A user's ID as callers know it."""
-        return f"user-{number}" if self.spec.id_type == "string" else number
-
-    def item(self, number: int) -> int | str:
-        """An item's ID as callers know it."""
-        return f"item-{number}" if self.spec.id_type == "string" else number
+    def offer(self) -> None:
+        """Put generation `g<version>` into the tables as the current one."""
+        writer = TablesWriter(self.tables)
+        writer.install_full(self.version, str(self.folder))
+        writer.put_generation(f"g{self.version}", self.version, ())
+        writer.set_current(f"g{self.version}")
 
 
 def make_world(folder: Path, tables: Path, version: int = 3, id_type: str = "int64", seed: int = 0) -> World:
-    """Write a full version's files below `folder` and put generation `g<version>` into `tables` as the current one."""
+    """Write an untrained full version's files below `folder` and offer its generation."""
     spec = make_spec(id_type)
     users = pa.table({"age": [20.0], "gender": ["F"], "device": ["phone"]})
     items = pa.table({"genres": [["Drama"]], "year": [1990.0]})
     encoder = Encoder.fit(spec, users, items)
     folder.mkdir(parents=True)
     (folder / ENCODER).write_text(encoder.to_json())
-    _export(encoder, folder / PROGRAM, seed)
+    _export(encoder, folder, seed)
     rng = np.random.default_rng(seed)
-    world = World(folder, tables, spec, encoder, version)
+    world = World(spec, folder, tables, encoder, version)
     for side, count, name in (("users", USERS, world.user), ("items", ITEMS, world.item)):
         IdTable.write(folder / side, ids_of([name(n) for n in range(count)]), *_rows(rng, count))
-    writer = TablesWriter(tables)
-    writer.install_full(version, str(folder))
-    writer.put_generation(f"g{version}", version, ())
-    writer.set_current(f"g{version}")
+    world.offer()
     return world
 
 
@@ -133,20 +122,7 @@ def _rows(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]
     return rng.normal(size=(count, DIM)).astype(np.float32), rng.normal(size=DIM).astype(np.float32)
 
 
-def _export(encoder: Encoder, path: Path, seed: int) -> None:
+def _export(encoder: Encoder, folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
-    tower = ToyTower(encoder).eval().requires_grad_(False)
-    batch = torch.export.Dim("batch", min=1, max=4096)
-    features = {field.name: torch.zeros(2, dtype=torch.int64) for field in encoder.fields("user")}
-    example = (
-        torch.zeros(2, DIM),
-        torch.zeros(2, LENGTH, DIM),
-        torch.zeros(2, LENGTH, dtype=torch.bool),
-        torch.zeros(2, LENGTH),
-        features,
-    )
-    shapes = {
-        **{name: {0: batch} for name in ("id_rows", "history_rows", "history_mask", "history_age")},
-        "features": {name: {0: batch} for name in features},
-    }
-    torch.export.save(torch.export.export(tower, example, dynamic_shapes=shapes), path)
+    config = ModelConfig(dim=DIM, feature_dim=4, history=DecayPooling(half_lives_seconds=(60.0, 3600.0)))
+    export_towers(Towers(config, encoder), encoder, DIM, folder / PROGRAM, folder / "item_tower.pt2")
