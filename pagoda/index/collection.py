@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from pagoda.index.rows import Hits, collection_schema, to_hits, to_rows
 _POLL_SECONDS = 0.2
 _INSERT_BYTES = 4 << 20
 """A gRPC message may hold 64 MiB; smaller batches keep the server's buffers short."""
+
+_DELETE_IDS = 10_000
 
 
 class Collections:
@@ -64,13 +66,23 @@ class Collections:
 
     def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:
         """Insert rows of `item_vectors.parquet`; `progress` is told how many rows each message took."""
-        step = max(1, _INSERT_BYTES // (4 * batch[VECTOR].type.list_size))
-        for start in range(0, batch.num_rows, step):
-            part = batch.slice(start, step)
+        for part in _parts(batch):
             with self._connection.client("insertion", name) as client:
                 client.insert(name, to_rows(part), timeout=self._long)
             if progress:
                 progress(part.num_rows)
+
+    def upsert(self, name: str, batch: pa.RecordBatch) -> None:
+        """Insert rows, in place of those of the same IDs. Searches see them within about a second."""
+        for part in _parts(batch):
+            with self._connection.client("upsert", name) as client:
+                client.upsert(name, to_rows(part), timeout=self._long)
+
+    def delete(self, name: str, ids: np.ndarray) -> None:
+        """Delete items by their IDs, int64 [n]; unknown ones are no error. Searches see it within about a second."""
+        for start in range(0, len(ids), _DELETE_IDS):
+            with self._connection.client("deletion", name) as client:
+                client.delete(name, ids=ids[start : start + _DELETE_IDS].tolist(), timeout=self._long)
 
     def flush(self, name: str) -> None:
         """Seal what was inserted, so that it can be indexed."""
@@ -199,3 +211,9 @@ class Collections:
     def _long(self) -> float:
         """Seconds for calls whose work grows with the collection."""
         return max(60.0, self._timeout)
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows, a message at a time."""
+    step = max(1, _INSERT_BYTES // (4 * batch[VECTOR].type.list_size))
+    return (batch.slice(start, step) for start in range(0, batch.num_rows, step))

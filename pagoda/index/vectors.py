@@ -27,14 +27,13 @@ class ItemVectorsWriter:
     def __init__(self, path: Path, spec: FeatureSpec, dim: int) -> None:
         self._path = path
         self._aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        self._fields = filter_fields(spec)
-        self._schema = vectors_schema(spec, dim)
+        self._spec = spec
         self._dim = dim
         self._last_id: int | None = None
 
     def __enter__(self) -> ItemVectorsWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._aside, self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(self._aside, vectors_schema(self._spec, self._dim), compression="zstd")
         return self
 
     def write(self, items: pa.Table, vectors: np.ndarray) -> None:
@@ -50,13 +49,7 @@ class ItemVectorsWriter:
         """
         ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
         self._check(ids, vectors)
-        columns = [items[ITEM_ID].combine_chunks()]
-        if ITEM_KEY in self._schema.names:
-            columns.append(key_column(items[ITEM_KEY].combine_chunks(), ids))
-        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-        columns.append(pa.FixedSizeListArray.from_arrays(flat, type=self._schema.field(VECTOR).type))
-        columns.extend(filter_column(field, items[field.name].combine_chunks(), ids) for field in self._fields)
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._writer.write_batch(vectors_batch(self._spec, items, vectors))
 
     def _check(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         if vectors.shape != (len(ids), self._dim):
@@ -82,6 +75,28 @@ class ItemVectorsWriter:
             return
         self._aside.replace(self._path)
         fsync_folder(self._path.parent)
+
+
+def vectors_batch(spec: FeatureSpec, items: pa.Table, vectors: np.ndarray) -> pa.RecordBatch:
+    """Items as a collection stores them.
+
+    Args:
+        spec: The feature declaration.
+        items: n rows of `Dataset.items()`.
+        vectors: float32 [n, dim].
+
+    Raises:
+        DataError: A value of a filter column does not fit into a collection.
+    """
+    ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
+    schema = vectors_schema(spec, vectors.shape[1])
+    columns = [items[ITEM_ID].combine_chunks()]
+    if ITEM_KEY in schema.names:
+        columns.append(key_column(items[ITEM_KEY].combine_chunks(), ids))
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field(VECTOR).type))
+    columns.extend(filter_column(field, items[field.name].combine_chunks(), ids) for field in filter_fields(spec))
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 class ItemVectors:

@@ -12,6 +12,7 @@ from pagoda.embeddings.tables.layout import Layout
 from pagoda.errors import GateError, UnavailableError
 from pagoda.index.collection import Collections
 from pagoda.registry.holding import read_holding
+from pagoda.registry.items import open_item_log
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
 from pagoda.registry.state import ReleaseState
@@ -29,7 +30,9 @@ def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float =
     if settings.milvus.uri:
         milvus = settings.milvus
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
-        checks.append(collection_ready(Collections(milvus.uri, milvus.token, milvus.timeout_seconds), served))
+        changed = next(open_item_log(settings).records(), None) is not None
+        collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        checks.append(collection_ready(collections, served, changed=changed))
     if settings.tower.url:
         tower = settings.tower
         checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
@@ -38,8 +41,14 @@ def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float =
     return checks
 
 
-def collection_ready(collections: Collections, served: Container[str] = ()) -> Check:
-    """The collection is in memory and has the rows that it was built with, unless it `served` and saw item changes."""
+def collection_ready(collections: Collections, served: Container[str] = (), *, changed: bool = False) -> Check:
+    """The collection is in memory and has the rows that it was built with.
+
+    Args:
+        collections: The server.
+        served: Collections that may have seen item changes; any number of rows but none is right.
+        changed: Whether every collection may, because the item log is not empty.
+    """
 
     def check(manifest: Manifest) -> None:
         name, where = manifest.collection, f"generation {manifest.id}: its collection {manifest.collection!r}"
@@ -48,7 +57,7 @@ def collection_ready(collections: Collections, served: Container[str] = ()) -> C
         if not collections.loaded(name):
             raise GateError(f"{where} is not loaded at {collections.uri}")
         rows = collections.count(name)
-        if rows != manifest.item_count and (name not in served or not rows):
+        if rows != manifest.item_count and (not (changed or name in served) or not rows):
             raise GateError(f"{where} has {rows:,} rows, expected {manifest.item_count:,}")
 
     return check

@@ -16,6 +16,7 @@ from pagoda.data.history import Histories
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.table import IdTable
 from pagoda.model.encoder import Encoded
+from pagoda.model.towers import Towers
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.inputs import profiles_of
 
@@ -50,16 +51,7 @@ class OpenVersion:
 
     def item_vectors(self) -> Float32Array:
         """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
-        items = self._dataset.items()
-        ids = items.column("item_id").to_numpy()
-        encoded = self._encoder.encode_table("item", items)
-
-        def compute(part: slice) -> Tensor:
-            rows, _ = self._files.items.lookup(ids[part])
-            vectors: Tensor = self._towers.item(torch.from_numpy(rows), _tensors(encoded, part))
-            return vectors
-
-        return self._by_parts(len(ids), compute)
+        return item_vectors(self._files, self._towers, self._dataset.items())
 
     def user_vectors(
         self,
@@ -90,7 +82,7 @@ class OpenVersion:
             vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
             return vectors
 
-        return self._by_parts(len(user_ids), compute)
+        return _by_parts(len(user_ids), self._files.config.model.dim, compute)
 
     def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
         items, times_us, mask = histories.last(self._towers.history_length).padded()
@@ -99,13 +91,36 @@ class OpenVersion:
         shaped = rows.reshape(*items.shape, self._files.items.dim)
         return torch.from_numpy(shaped), torch.from_numpy(mask), torch.from_numpy(age)
 
-    def _by_parts(self, count: int, compute: Callable[[slice], Tensor]) -> Float32Array:
-        """Bound memory to a part's inputs."""
-        vectors = np.empty((count, self._files.config.model.dim), np.float32)
-        with torch.inference_mode():
-            for part in _parts(count):
-                vectors[part] = compute(part).numpy()
+
+def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
+    """Unit vectors of items; one without an ID row is known by its features.
+
+    Args:
+        files: The full version.
+        towers: Its towers.
+        items: n rows like those of `Dataset.items()`.
+
+    Returns:
+        float32 [n, dim].
+    """
+    ids = items.column("item_id").to_numpy()
+    encoded = files.encoder.encode_table("item", items)
+
+    def compute(part: slice) -> Tensor:
+        rows, _ = files.items.lookup(ids[part])
+        vectors: Tensor = towers.item(torch.from_numpy(rows), _tensors(encoded, part))
         return vectors
+
+    return _by_parts(len(ids), files.config.model.dim, compute)
+
+
+def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float32Array:
+    """Bound memory to a part's inputs."""
+    vectors = np.empty((count, dim), np.float32)
+    with torch.inference_mode():
+        for part in _parts(count):
+            vectors[part] = compute(part).numpy()
+    return vectors
 
 
 def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:

@@ -30,6 +30,7 @@ from pagoda.training.full import full_update
 from pagoda.training.inputs import no_histories
 from pagoda.training.vectors import OpenVersion
 from pagoda.updates.full import FullUpdate
+from pagoda.updates.items import replay
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
 """Folders of the steps."""
@@ -99,7 +100,9 @@ def build_index(update: FullUpdate) -> IndexReport:
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
     state = open_log(update.settings).state()
     serving = {state.generations[id_].collection for id_ in state.arms.serving}
-    report = build_collection(collections, name, vectors, update.data.spec, queries=_queries(update), in_use=serving)
+    if name in serving:
+        return index_report(update)  # It was built and released; item changes have made it differ from the file.
+    report = build_collection(collections, name, vectors, update.data.spec, queries=_queries(update))
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
 
@@ -137,6 +140,8 @@ def publish(update: FullUpdate) -> Manifest:
         spec=update.data.spec,
         metric=index.metric,
     )
+    # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
+    replay(update.settings, log, manifest)
     publish_generation(log, manifest.id, "stable", checks=checks_of(update.settings, log.state()))
     write_aliases(log, open_registry(update.settings))
     return manifest

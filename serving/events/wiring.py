@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter
 
+from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.intake import EventIntake
+from serving.events.items import items_router
 from serving.events.routes import events_router
 from serving.events.specs import StableSpec
 
@@ -20,6 +22,6 @@ async def taking(settings: Settings) -> AsyncIterator[Sequence[APIRouter]]:
     specs = StableSpec(open_log(settings))
     intake = EventIntake(settings.redis.url, specs, stream_length=settings.events.stream_length)
     try:
-        yield [events_router(intake)]
+        yield [events_router(intake), items_router(open_item_log(settings), specs)]
     finally:
         await intake.close()

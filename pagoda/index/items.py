@@ -1,0 +1,124 @@
+"""Item changes: checked before they enter the item log, folded to the last of each item, as rows of a table.
+
+Imports no torch, since the service that takes changes uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pagoda.data.ids import hash_ids
+from pagoda.data.layout import features_of, schema_of
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import DataError, RequestError
+from pagoda.index.columns import filter_column, key_column
+from pagoda.index.fields import filter_fields
+from pagoda.model.raw import normal
+from pagoda.registry.items import ItemChange, ItemRecord
+
+ItemId = int | str
+
+
+def upserted(spec: FeatureSpec, item: Mapping[str, Any], place: str) -> ItemChange:
+    """The change that adds an item or replaces all of its features.
+
+    Args:
+        spec: The feature declaration in force.
+        item: `item_id`, and raw features and the title by name; what is absent is missing.
+        place: Where it is, for messages.
+
+    Raises:
+        RequestError: An ID or a value is of the wrong type or too long, or a feature is unknown; the message names the
+            field below `place`.
+    """
+    given = {name: value for name, value in item.items() if name != "item_id"}
+    features = features_of(spec, "items")
+    titled = spec.title if spec.title and spec.title not in {feature.name for feature in features} else None
+    title = given.pop(titled, None) if titled else None
+    if title is not None and not isinstance(title, str):
+        raise RequestError(f"{place}.{titled}: must be a string")
+    values = normal(features, given, place)
+    change = ItemChange(
+        item_id=_checked(spec, item.get("item_id"), place),
+        features={**values, **({titled: title} if titled and title is not None else {})},
+    )
+    _fit_a_collection(spec, change, place)
+    return change
+
+
+def removed(spec: FeatureSpec, item_id: Any, place: str) -> ItemChange:
+    """The change that takes an item out of every collection.
+
+    Raises:
+        RequestError: The ID is not of the dataset's type.
+    """
+    return ItemChange(item_id=_checked(spec, item_id, place), features=None)
+
+
+def _checked(spec: FeatureSpec, item_id: Any, place: str) -> ItemId:
+    if spec.id_type == "string" and isinstance(item_id, str) and item_id:
+        return item_id
+    if spec.id_type == "int64" and isinstance(item_id, int) and not isinstance(item_id, bool):
+        if -(2**63) <= item_id < 2**63:
+            return item_id
+        raise RequestError(f"{place}.item_id: must fit 64 bits")
+    expected = "a string" if spec.id_type == "string" else "an integer"
+    raise RequestError(f"{place}.item_id: must be {expected}, as the IDs of this dataset are (got {item_id!r})")
+
+
+def _fit_a_collection(spec: FeatureSpec, change: ItemChange, place: str) -> None:
+    table, ids = items_table(spec, [change]), np.zeros(1, np.int64)
+    try:
+        if "item_key" in table.column_names:
+            key_column(table["item_key"].combine_chunks(), ids)
+        for filtered in filter_fields(spec):
+            filter_column(filtered, table[filtered.name].combine_chunks(), ids)
+    except DataError as error:
+        raise RequestError(f"{place}: {error}") from None
+
+
+def items_table(spec: FeatureSpec, changes: Sequence[ItemChange]) -> pa.Table:
+    """Items with their features as `Dataset.items()` gives them, in ascending order of ID."""
+    rows = [{"item_id": change.item_id, **(change.features or {})} for change in changes]
+    table = pa.Table.from_pylist(rows, schema_of(spec, "items"))
+    if spec.id_type == "string":
+        keys = table["item_id"]
+        table = table.set_column(0, "item_id", pa.array(hash_ids(keys))).append_column("item_key", keys)
+    return table.sort_by("item_id")
+
+
+@dataclass
+class ItemChanges:
+    """What the item log says so far: the last change of each item, and when it was made."""
+
+    head: int = 0
+    _last: dict[ItemId, tuple[int, ItemChange]] = field(default_factory=dict)
+    _described: dict[ItemId, ItemChange] = field(default_factory=dict)
+
+    def take(self, records: Iterable[ItemRecord]) -> None:
+        """Take in the records after `head`."""
+        for record in records:
+            self.head = record.number
+            for change in record.changes:
+                self._last[change.item_id] = (record.number, change)
+                if change.features is not None:
+                    self._described[change.item_id] = change
+
+    def after(self, number: int) -> list[ItemChange]:
+        """The last change of each item that a record after `number` changed."""
+        return [change for when, change in self._last.values() if when > number]
+
+    @property
+    def described(self) -> list[ItemChange]:
+        """The last features of every item that was ever given any; its interactions outlive its removal."""
+        return list(self._described.values())
+
+
+def int64_ids(spec: FeatureSpec, ids: Sequence[ItemId]) -> np.ndarray:
+    """IDs as callers know them to int64 [n]; strings become their hashes."""
+    return hash_ids([str(one) for one in ids]) if spec.id_type == "string" else np.array(ids, np.int64)

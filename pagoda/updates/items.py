@@ -1,0 +1,86 @@
+"""What the item log says, brought into the collections of generations by the item towers of their full versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pagoda.index.collection import Collections
+from pagoda.index.items import ItemChanges, int64_ids, items_table
+from pagoda.index.vectors import vectors_batch
+from pagoda.model.towers import Towers
+from pagoda.registry.artifacts import fetch, local_path
+from pagoda.registry.inventory import select
+from pagoda.registry.items import ItemChange, open_item_log
+from pagoda.registry.log import ReleaseLog
+from pagoda.registry.manifest import Manifest
+from pagoda.settings import Settings
+from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, TOWERS, FullVersionFiles
+from pagoda.training.vectors import item_vectors
+
+
+class Items:
+    """Item towers of full versions, and the collections that their vectors are in."""
+
+    def __init__(self, settings: Settings, log: ReleaseLog) -> None:
+        milvus = settings.milvus
+        self._log, self._scratch = log, settings.home / "work" / "items"
+        self._collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._collections.close()
+
+    def apply(self, manifest: Manifest, changes: Sequence[ItemChange]) -> None:
+        """Bring changes into a generation's collection; doing it again does no harm.
+
+        Raises:
+            UnavailableError: Milvus or the artifacts' store does not answer.
+            IntegrityError: The collection is gone, or the version's files are damaged.
+        """
+        gone = [change.item_id for change in changes if change.features is None]
+        if gone:
+            # First: an item is removed for a reason, and a vector can wait.
+            self._collections.delete(manifest.collection, int64_ids(manifest.spec, gone))
+        if stay := [change for change in changes if change.features is not None]:
+            files, towers = self._open(manifest.full_version)
+            table = items_table(manifest.spec, stay)
+            vectors = item_vectors(files, towers, table)
+            self._collections.upsert(manifest.collection, vectors_batch(manifest.spec, table, vectors))
+
+    def keep(self, full_versions: set[int]) -> None:
+        """Forget the towers of all others."""
+        self._towers = {version: opened for version, opened in self._towers.items() if version in full_versions}
+
+    def _open(self, version: int) -> tuple[FullVersionFiles, Towers]:
+        if version not in self._towers:
+            files = FullVersionFiles(self._folder(version), Path())
+            self._towers[version] = (files, files.towers())
+        return self._towers[version]
+
+    def _folder(self, version: int) -> Path:
+        """The version's files on this machine: where they are, or a copy of what the item tower needs."""
+        record = self._log.state().version(version)
+        place = local_path(record.uri)
+        if place is not None:
+            return place
+        parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS))
+        return fetch(record.uri, parts, self._scratch / str(version))
+
+
+def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:
+    """Bring all that the item log says into a collection that was built without it; returns the last record's number.
+
+    Raises:
+        UnavailableError: A server or store does not answer.
+    """
+    changes = ItemChanges()
+    changes.take(open_item_log(settings).records())
+    if changes.head:
+        items = Items(settings, log)
+        try:
+            items.apply(manifest, changes.after(0))
+        finally:
+            items.close()
+    return changes.head
