@@ -28,8 +28,17 @@ class _TryAgainError(Exception):
 class Cluster:
     """One namespace of a cluster."""
 
-    def __init__(self, namespace: str, api: client.ApiClient | None = None, *, attempts: int = 5) -> None:
-        """Connect with `api`, or as this pod's service account, or as the kubeconfig says."""
+    def __init__(
+        self, namespace: str, api: client.ApiClient | None = None, *, attempts: int = 5, pause_seconds: float = 0.2
+    ) -> None:
+        """Connect; nothing is asked yet.
+
+        Args:
+            namespace: Where everything is.
+            api: None: as this pod's service account, or as the kubeconfig says.
+            attempts: How often a busy server is asked in all.
+            pause_seconds: Before it is asked again; twice that before the next time, and so on.
+        """
         if api is None:
             config.load_config()
             api = client.ApiClient()
@@ -38,7 +47,7 @@ class Cluster:
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_TryAgainError),
             stop=tenacity.stop_after_attempt(attempts),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=2.0, jitter=0.2),
+            wait=tenacity.wait_exponential_jitter(initial=pause_seconds, max=2.0, jitter=pause_seconds),
             reraise=True,
         )
 
