@@ -34,12 +34,11 @@ class Spent:
     updates: int = 0
 
     @contextmanager
-    def update(self) -> Iterator[None]:
-        """Count what happens inside as one update."""
+    def measured(self) -> Iterator[None]:
+        """Add the time that the inside takes."""
         start = time.perf_counter()
         yield
         self.seconds += time.perf_counter() - start
-        self.updates += 1
 
 
 class FullVersion:
@@ -62,7 +61,7 @@ class FullVersions:
     def __init__(self, dataset: Dataset, first: Window, config: TrainConfig, folder: Path) -> None:
         self._dataset, self._config, self._folder = dataset, config, folder
         self.first_spent, self.spent = Spent(), Spent()
-        with self.first_spent.update():
+        with self.first_spent.measured():
             files = full_update(dataset, first, None, config, folder / "0")
         self.newest = FullVersion(files, dataset)
 
@@ -71,8 +70,9 @@ class FullVersions:
         window = Window(start=self.newest.files.lineage.window.end, end=until.end)
         if not self._dataset.count(window, events=self._dataset.spec.positives):
             return False
-        out = self._folder / str(self.spent.updates + 1)
-        with self.spent.update():
+        self.spent.updates += 1
+        out = self._folder / str(self.spent.updates)
+        with self.spent.measured():
             files = full_update(self._dataset, window, self.newest.files, self._config, out)
         self.newest = FullVersion(files, self._dataset)
         return True
@@ -90,20 +90,23 @@ class Incrementals:
     def restart(self, base: FullVersion) -> None:
         """Begin a chain over `base`."""
         self._base = base
+        with self.spent.measured():
+            self._frozen = FrozenBase(base.files, self._dataset)
         self._newest: IncrementalFiles | None = None
         self._segments: list[Segment] = []
 
-    def learn(self, window: Window) -> Served:
-        """Learn a step's window and return what serves then."""
-        out = self._folder / f"{self.spent.updates}"
-        # After a window without a positive, the watermark is where it was.
-        window = Window(start=watermark_of(self._base.files, self._newest), end=window.end)
-        with self.spent.update():
-            newest = incremental_update(self._dataset, window, self._base.frozen, self._newest, self._config, out=out)
-        if newest is not None:
-            self._newest = newest
-            self._segments.insert(0, newest.delta)
-            self._compact()
+    def learn(self, until: Window) -> Served | None:
+        """Learn what is new up to the end of `until` and return what serves then; None if there was no positive."""
+        window = Window(start=watermark_of(self._base.files, self._newest), end=until.end)
+        out = self._folder / str(self.spent.updates)
+        with self.spent.measured():
+            files = incremental_update(self._dataset, window, self._frozen, self._newest, self._config, out=out)
+        if files is None:
+            return None
+        self._newest = files
+        self.spent.updates += 1
+        self._segments.insert(0, files.delta)
+        self._compact()
         return self._base.served(Overlay(self._base.files.users, self._segments))
 
     def _compact(self) -> None:

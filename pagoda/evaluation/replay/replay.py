@@ -105,7 +105,8 @@ class _Walk:
 
     def _incremental(self, step: Window) -> None:
         for policy, chain in self.chains.items():
-            self.answering[policy].switch(chain.learn(step), step.end_us)
+            if (served := chain.learn(step)) is not None:
+                self.answering[policy].switch(served, step.end_us)
 
     def _full(self, day: Window) -> None:
         policies = [policy for policy in self.answering if policy.full]
