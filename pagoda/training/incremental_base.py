@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 import xxhash
 from numpy.typing import NDArray
@@ -30,8 +32,16 @@ class FrozenBase:
     The tables are mapped read-only, so the process itself cannot change them; towers and item vectors are in memory.
     """
 
-    def __init__(self, files: FullVersionFiles, dataset: Dataset, version: int = 0) -> None:
-        """Open `files`, registered as `version`, for the items of `dataset`.
+    def __init__(
+        self, files: FullVersionFiles, dataset: Dataset, version: int = 0, *, vectors: Path | None = None
+    ) -> None:
+        """Open a full version.
+
+        Args:
+            files: Its files.
+            dataset: Its items are the candidates; those newer than the version have vectors by their features.
+            version: Its number.
+            vectors: The `item_vectors.parquet` that serves; None: they are computed.
 
         Raises:
             ConfigError: The dataset declares other features than the version was trained with.
@@ -46,10 +56,8 @@ class FrozenBase:
         self.encoder, self.config = files.encoder, files.config
         self.users, self.items = files.users, files.items
         self.towers = files.towers().requires_grad_(False)
-        self.item_ids: Int64Array = dataset.items().column("item_id").to_numpy()
-        """int64 [i], ascending."""
-        self.item_vectors = torch.from_numpy(OpenVersion(files, dataset).item_vectors())
-        """float32 [i, dim], in the order of `item_ids`."""
+        self.item_ids, self.item_vectors, self._exported = _vectors(files, dataset, vectors)
+        # int64 [i] ascending, float32 [i, dim], and where in these the vectors are that serve.
         self._opened = self._in_memory()
 
     @cached_property
@@ -106,25 +114,46 @@ class FrozenBase:
     def _in_memory(self) -> dict[str, str]:
         # Serialised again, the parameters must give the very file that they were read from.
         state = {name: tensor.detach().contiguous() for name, tensor in self.towers.state_dict().items()}
-        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(self.item_vectors))}
+        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(self.item_vectors[self._exported]))}
+
+
+def _vectors(files: FullVersionFiles, dataset: Dataset, exported: Path | None) -> tuple[Int64Array, Tensor, Int64Array]:
+    """All items, their vectors, and which of these were exported.
+
+    Those that were exported are taken as they are: they serve, and what is computed here may differ in the last bit.
+    """
+    ids: Int64Array = dataset.items().column("item_id").to_numpy()
+    vectors = OpenVersion(files, dataset).item_vectors()
+    if exported is None:
+        return ids, torch.from_numpy(vectors), np.arange(len(ids))
+    served_ids, served = _read_vectors(exported)
+    merged = np.union1d(ids, served_ids)
+    both = np.empty((len(merged), vectors.shape[1]), np.float32)
+    both[np.searchsorted(merged, ids)] = vectors
+    place = np.searchsorted(merged, served_ids)
+    both[place] = served
+    return merged, torch.from_numpy(both), place
+
+
+def exported_checksum(path: Path) -> str:
+    """Checksum of the vectors in an `item_vectors.parquet`, as `FrozenBase.prove_frozen` gives it for the same ones."""
+    return _checksum(_bytes(torch.from_numpy(_read_vectors(path)[1])))
+
+
+def _read_vectors(path: Path) -> tuple[Int64Array, NDArray[np.float32]]:
+    """Item IDs int64 [n], ascending, and vectors float32 [n, dim]."""
+    try:
+        table = pq.read_table(path, columns=["item_id", "vector"])
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(f"{path}: not readable as item vectors ({error})") from error
+    vectors = table.column("vector").combine_chunks()
+    flat: NDArray[np.float32] = vectors.flatten().to_numpy().reshape(len(vectors), -1)
+    return table.column("item_id").to_numpy(), flat
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.numpy().reshape(-1).view(np.uint8).data
+    return tensor.contiguous().numpy().reshape(-1).view(np.uint8).data
 
 
 def _checksum(content: bytes | memoryview) -> str:
     return f"xxh3:{xxhash.xxh3_128_hexdigest(content)}"
-
-
-def exported_vectors(base: FrozenBase, ids: Int64Array, vectors: NDArray[np.float32], where: Path) -> None:
-    """Check that the vectors that serve, of items `ids` ascending, are what incrementals learn against.
-
-    Raises:
-        IntegrityError: They differ by more than rounding, so they are of another version.
-    """
-    known = np.isin(ids, base.item_ids)
-    place = np.searchsorted(base.item_ids, ids[known])
-    if not np.allclose(base.item_vectors.numpy()[place], vectors[known], atol=1e-5):
-        raise IntegrityError(f"{where}: holds the item vectors of another version than {base.files.folder}")
-    base.item_vectors[place] = torch.from_numpy(vectors[known])

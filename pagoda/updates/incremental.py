@@ -1,0 +1,123 @@
+"""The incremental update of a full version's users: resolve, train, check, register, make a generation, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.errors import GateError
+from pagoda.registry.arms import ARMS
+from pagoda.registry.log import open_log
+from pagoda.registry.manifest import Manifest
+from pagoda.registry.state import ReleaseState
+from pagoda.registry.versions import incremental_key
+from pagoda.settings import Settings
+from pagoda.updates.mirror import local_dataset
+from pagoda.updates.outputs import StepOutputs, open_outputs
+
+
+@dataclass(frozen=True)
+class IncrementalUpdate:
+    """One incremental update: this dataset, this window, over this base and chain.
+
+    A step that is done already returns what it made; so the whole update can be run again after a crash.
+    """
+
+    settings: Settings
+    dataset: str
+    """Folder or URL."""
+    window: Window
+    base: int
+    parent: int | None
+
+    @property
+    def key(self) -> str:
+        """What makes two runs the same update."""
+        return incremental_key(self.window, self.base, self.parent)
+
+    @cached_property
+    def outputs(self) -> StepOutputs:
+        """What the steps make."""
+        place = self.key.replace(":", "/")
+        return open_outputs(f"{self.settings.artifacts_url}/{place}", self.settings.home / "work" / place)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The opened dataset."""
+        return open_dataset(self.settings, self.dataset)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An update that has nothing to do, and why."""
+
+    reason: str
+
+
+def open_dataset(settings: Settings, dataset: str) -> Dataset:
+    """The dataset at a folder or URL, as it is now."""
+    return Dataset.open(local_dataset(dataset, settings.home / "datasets"))
+
+
+def resolve(
+    settings: Settings, dataset: str, base: int, now: datetime | None = None, *, lateness_seconds: float
+) -> IncrementalUpdate | Nothing:
+    """The update of one full version from its watermark to `now` less the lateness.
+
+    Args:
+        settings: Of this installation.
+        dataset: Folder or URL.
+        base: The full version.
+        now: The present; None: right after the newest interaction.
+        lateness_seconds: How long interactions may be on their way.
+
+    Raises:
+        RequestError: There is no such version.
+        GateError: The full version has no generation that can serve.
+    """
+    data = open_dataset(settings, dataset)
+    tip = tip_of(open_log(settings).state(), base)
+    end = (now or data.span().end) - timedelta(seconds=lateness_seconds)
+    watermark = tip.window.end
+    if end <= watermark:
+        return Nothing(f"full version {base} has learned up to {watermark.isoformat()}, and now is {end.isoformat()}")
+    window = Window(start=watermark, end=end)
+    if not data.count(window, events=data.spec.positives):
+        return Nothing(f"no positive ({' or '.join(data.spec.positives)}) in window {window.key}")
+    return IncrementalUpdate(settings, dataset, window, base, tip.incremental_version)
+
+
+def tip_of(state: ReleaseState, base: int) -> Manifest:
+    """The generation that the next incremental of a full version builds on.
+
+    What serves decides: after a rollback the next one builds on what was gone back to. A full version that no arm
+    serves is caught up from the newest of its generations.
+
+    Raises:
+        RequestError: There is no such version.
+        GateError: It has no generation that can serve.
+    """
+    state.version(base)
+    arm = state.arm_of(base)
+    if arm is not None:
+        return state.generations[state.arms.of(arm) or ""]
+    usable = [one for id_, one in state.generations.items() if one.full_version == base and id_ not in state.retired]
+    if not usable:
+        raise GateError(f"full version {base} has no generation that can serve; run its full update to the end")
+    return max(usable, key=lambda manifest: manifest.order)
+
+
+def live_bases(state: ReleaseState) -> Iterator[int]:
+    """The full versions that answer requests, the stable arm's first: each has its own chain."""
+    served = (state.arms.of(arm) for arm in ARMS)
+    yield from dict.fromkeys(state.generations[id_].full_version for id_ in served if id_)
+
+
+def scratch_of(settings: Settings, version: int) -> Path:
+    """Where this machine keeps a version's files between updates."""
+    return settings.home / "work" / "versions" / str(version)

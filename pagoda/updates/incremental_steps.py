@@ -1,0 +1,182 @@
+"""What each step of an incremental update does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version as code_version
+from pathlib import Path
+
+from pagoda.registry.artifacts import fetch
+from pagoda.registry.checks import checks_of
+from pagoda.registry.generations import add_incremental
+from pagoda.registry.log import open_log
+from pagoda.registry.manifest import Manifest
+from pagoda.registry.open import open_registry
+from pagoda.registry.publish import publish as publish_generation
+from pagoda.registry.state import ReleaseState
+from pagoda.registry.versions import VersionDraft, VersionRecord
+from pagoda.settings import Settings
+from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
+from pagoda.training.incremental import STATE, VERSION, incremental_update
+from pagoda.training.incremental_base import FrozenBase
+from pagoda.training.incremental_check import check_incremental
+from pagoda.training.incremental_files import IncrementalFiles
+from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
+
+MODEL = "model"
+"""The one folder that an incremental update makes."""
+_PARTS = (ENCODER, CONFIG, LINEAGE, POPULARITY, TOWERS, USERS, ITEMS)
+"""What an incremental reads of its base."""
+_VECTORS = "item_vectors.parquet"
+
+
+@dataclass(frozen=True)
+class Done:
+    """An incremental update that ended well."""
+
+    record: VersionRecord
+    manifest: Manifest
+    served: bool
+    """Whether an arm answers with it."""
+    seconds_to_serve: float
+    """From registered to released, which is when every checked host holds it."""
+
+
+def run_all(settings: Settings, dataset: str, now: datetime | None = None) -> dict[int, Done | Nothing]:
+    """Update every live full version, each on its own chain; by the version's number.
+
+    Raises:
+        PagodaError: A step of one failed. Running it again finishes the job.
+    """
+    return {base: run(settings, dataset, base, now) for base in live_bases(open_log(settings).state())}
+
+
+def run(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Done | Nothing:
+    """Update one full version from its watermark to `now`, and publish to the arm that it answers, if any.
+
+    Raises:
+        PagodaError: A step failed. Running it again finishes the job.
+    """
+    lateness = base_files(settings, base).config.incremental.lateness_seconds
+    update = resolve(settings, dataset, base, now, lateness_seconds=lateness)
+    return update if isinstance(update, Nothing) else carry_out(update)
+
+
+def catch_up(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Manifest | None:
+    """Bring a full version up to now on its own base before it is offered; None when it is there already."""
+    done = run(settings, dataset, base, now)
+    return done.manifest if isinstance(done, Done) else None
+
+
+def carry_out(update: IncrementalUpdate) -> Done:
+    """All steps; those that are done already are not done again."""
+    train(update)
+    check(update)
+    record = register(update)
+    began = time.perf_counter()
+    manifest = add_incremental(open_log(update.settings), record.version)
+    served = publish(update, manifest)
+    return Done(record, manifest, served, time.perf_counter() - began)
+
+
+def train(update: IncrementalUpdate) -> IncrementalFiles:
+    """Learn the window."""
+
+    def learn(folder: Path) -> None:
+        base, parent = frozen_base(update), chain_files(update.settings, update.parent)
+        incremental_update(update.data, update.window, base, parent, base.config, out=folder)
+
+    update.outputs.make(MODEL, learn)
+    return files_of(update)
+
+
+def check(update: IncrementalUpdate) -> None:
+    """Prove that nothing but user rows changed.
+
+    Raises:
+        IntegrityError: Something else did, or the artifact holds something else.
+    """
+    base = open_registry(update.settings).get(update.base)
+    check_incremental(files_of(update), update.base, base.files, exported_vectors(update))
+
+
+def register(update: IncrementalUpdate) -> VersionRecord:
+    """Register the version and its state."""
+    files = files_of(update)
+    about = files.description
+    counts = about.model_dump(include={"rows", "positives", "duplicates", "late", "new_users", "loss", "seconds"})
+    draft = VersionDraft(
+        key=update.key,
+        update="incremental",
+        base=update.base,
+        window=update.window,
+        parent=update.parent,
+        metrics={name: float(value) for name, value in counts.items()},
+        tags={"code": code_version("pagoda")},
+        folder=files.folder,
+        state_folder=files.state,
+    )
+    return open_registry(update.settings).register(draft)
+
+
+def publish(update: IncrementalUpdate, manifest: Manifest) -> bool:
+    """Let the arm that the base answers answer with the new generation; False when it answers none."""
+    log = open_log(update.settings)
+    state = log.state()
+    if state.arm_of(update.base) is None:
+        return False
+    publish_generation(log, manifest.id, checks=checks_of(update.settings, state), reason="incremental")
+    return True
+
+
+def files_of(update: IncrementalUpdate) -> IncrementalFiles:
+    """What the train step made."""
+    folder = update.outputs.get(MODEL)
+    return IncrementalFiles(folder / VERSION, folder / STATE)
+
+
+def base_files(settings: Settings, base: int) -> FullVersionFiles:
+    """A full version's files on this machine: fetched and verified once, mapped read-only ever after."""
+    registry, folder = open_registry(settings), scratch_of(settings, base)
+    if not (folder / VERSION).exists():
+        registry.fetch(base, folder / VERSION, _PARTS)
+    if not (folder / STATE).exists():
+        registry.fetch_state(base, folder / STATE)
+    return FullVersionFiles(folder / VERSION, folder / STATE)
+
+
+def frozen_base(update: IncrementalUpdate) -> FrozenBase:
+    """The base, opened against the item vectors that serve."""
+    files = base_files(update.settings, update.base)
+    return FrozenBase(files, update.data, update.base, vectors=exported_vectors(update))
+
+
+def exported_vectors(update: IncrementalUpdate) -> Path:
+    """The item vectors that the base's collection was built from, verified."""
+    exported = _base_manifest(open_log(update.settings).state(), update.base).item_vectors
+    uri, name = exported.uri.rsplit("/", 1)
+    folder = scratch_of(update.settings, update.base) / "vectors"
+    return fetch(uri, {name: exported.checksum}, folder) / name
+
+
+def chain_files(settings: Settings, newest: int | None) -> IncrementalFiles | None:
+    """An incremental version with those below it, down to the base; each is fetched once."""
+    registry, numbers = open_registry(settings), []
+    while newest is not None:
+        numbers.append(newest)
+        newest = registry.get(newest).parent
+    below: IncrementalFiles | None = None
+    for number in reversed(numbers):
+        folder = scratch_of(settings, number)
+        for part, bring in ((VERSION, partial(registry.fetch, number)), (STATE, partial(registry.fetch_state, number))):
+            if not (folder / part).exists():
+                bring(folder / part)
+        below = IncrementalFiles(folder / VERSION, folder / STATE, below)
+    return below
+
+
+def _base_manifest(state: ReleaseState, base: int) -> Manifest:
+    return next(manifest for manifest in state.generations.values() if manifest.full_version == base)
