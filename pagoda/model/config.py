@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -34,13 +36,45 @@ class DecayPooling(Section):
     half_lives_seconds: tuple[PositiveFloat, ...] = Field(default=(60.0, 3600.0, 86_400.0), min_length=1)
 
 
-Pooling = Annotated[MeanPooling | DecayPooling, Field(discriminator="kind")]
+class Gru(Section):
+    """A gated recurrent unit over the item rows in order; its last state, of the length of a row."""
+
+    kind: Literal["gru"] = "gru"
+    dropout: Share = 0.0
+    """Of the unit's inputs."""
+
+
+class Transformer(Section):
+    """A causal Transformer over the item rows in order; its state at the last event."""
+
+    kind: Literal["transformer"] = "transformer"
+    layers: PositiveInt = 2
+    heads: PositiveInt = 2
+    """Divides `model.dim`."""
+    hidden: PositiveInt = 256
+    """Width of the fully connected layer in each block."""
+    dropout: Share = 0.2
+    """Of the inputs, of attention weights, and of what each half of a block adds."""
+
+
+HistoryConfig = Annotated[MeanPooling | DecayPooling | Gru | Transformer, Field(discriminator="kind")]
 
 
 class TowerConfig(Section):
-    """One tower: what lies between its inputs and the projection to the vector."""
+    """One tower: what lies between its inputs and the projection to the vector.
+
+    Without any block and without features there is no projection either: the vector is the direction of the sum of the
+    tower's rows.
+    """
 
     blocks: tuple[Mlp, ...] = (Mlp(),)
+
+
+class UserTowerConfig(TowerConfig):
+    """The user tower."""
+
+    id_row: bool = True
+    """Whether the user's own ID row is an input; without it, incremental updates have nothing to change."""
 
 
 class ModelConfig(Section):
@@ -50,7 +84,16 @@ class ModelConfig(Section):
     """Length of vectors and of ID rows."""
     feature_dim: PositiveInt = 16
     """Length of a feature value's embedding."""
-    history: Pooling = DecayPooling()
+    history: HistoryConfig = DecayPooling()
     """Used where the dataset declares a history."""
-    user: TowerConfig = TowerConfig()
+    seed_item: bool = False
+    """Whether the last item of the history is an input of its own too, as the video being watched is in Zhao et al.,
+    RecSys 2019."""
+    user: UserTowerConfig = UserTowerConfig()
     item: TowerConfig = TowerConfig()
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> ModelConfig:
+        if isinstance(self.history, Transformer) and self.dim % self.history.heads:
+            raise ValueError(f"model.history.heads {self.history.heads} must divide model.dim {self.dim}")
+        return self

@@ -1,4 +1,4 @@
-"""History encoders: item-ID rows of what a user did last to vectors of the user tower."""
+"""History encoders: item-ID rows of what a user did last to vectors of the user tower. Here those that pool rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
-
-from pagoda.model.config import DecayPooling, MeanPooling
 
 _LONG = 1e12
 _NEVER = -1e9
@@ -69,10 +67,16 @@ class DecayHistory(HistoryEncoder):
         return torch.bmm(torch.softmax(logits, 2) * mask[:, None], rows)
 
 
-def build_history(declared: MeanPooling | DecayPooling) -> HistoryEncoder:
-    """The history encoder that is declared."""
-    match declared:
-        case MeanPooling():
-            return MeanHistory()
-        case DecayPooling():
-            return DecayHistory(declared.half_lives_seconds)
+class SeededHistory(HistoryEncoder):
+    """What another encoder gives, and the row of the last event as it is (the seed)."""
+
+    def __init__(self, history: HistoryEncoder) -> None:
+        super().__init__()
+        self.vectors = history.vectors + 1
+        self.history = history
+
+    @override
+    def forward(self, rows: Tensor, mask: Tensor, age: Tensor) -> Tensor:
+        """See `HistoryEncoder`; the seed comes last."""
+        seed = rows[:, -1:] * mask[:, -1:, None]
+        return torch.cat([self.history(rows, mask, age), seed], 1)

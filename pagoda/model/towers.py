@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pagoda.errors import ConfigError
 from pagoda.model.blocks import build_blocks
 from pagoda.model.config import ModelConfig, TowerConfig
 from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features import FeatureEmbeddings
-from pagoda.model.pooling import build_history
+from pagoda.model.histories import build_history
 
 
 class _Tower(nn.Module):
@@ -24,12 +25,16 @@ class _Tower(nn.Module):
         super().__init__()
         self.features = FeatureEmbeddings(fields, feature_dim)
         self.blocks, width = build_blocks(config.blocks, rows * dim + self.features.width)
-        self.projection = nn.Linear(width, dim)
+        # Rows alone already lie in the space of vectors.
+        self.projection = nn.Linear(width, dim) if config.blocks or fields else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
-        inputs = torch.cat([rows.flatten(1), *self.features(features)], 1)
-        return functional.normalize(self.projection(self.blocks(inputs)) + rows.sum(1), dim=1)
+        total = rows.sum(1)
+        if self.projection is not None:
+            inputs = torch.cat([rows.flatten(1), *self.features(features)], 1)
+            total = self.projection(self.blocks(inputs)) + total
+        return functional.normalize(total, dim=1)
 
 
 class UserTower(_Tower):
@@ -37,10 +42,12 @@ class UserTower(_Tower):
 
     def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int) -> None:
         """Build it for the encoded user `fields`; without a history (length 0) it takes and ignores arrays [B, 0]."""
-        history = build_history(config.history) if history_length else None
-        rows = 1 + (history.vectors if history else 0)
+        history = build_history(config, history_length) if history_length else None
+        if history is None and not config.user.id_row:
+            raise ConfigError("model.user.id_row is false, but the dataset declares no history to tell users apart by")
+        rows = int(config.user.id_row) + (history.vectors if history else 0)
         super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
-        self.history = history
+        self._id_row, self.history = config.user.id_row, history
 
     def forward(
         self,
@@ -62,10 +69,10 @@ class UserTower(_Tower):
         Returns:
             float32 [B, D], unit length.
         """
-        rows = id_rows[:, None]
+        rows = [id_rows[:, None]] if self._id_row else []
         if self.history is not None:
-            rows = torch.cat([rows, self.history(history_rows, history_mask, history_age)], 1)
-        return self._vector(rows, features)
+            rows.append(self.history(history_rows, history_mask, history_age))
+        return self._vector(torch.cat(rows, 1), features)
 
 
 class ItemTower(_Tower):

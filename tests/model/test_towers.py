@@ -10,12 +10,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, History, MultiValued, Numeric, TimeOf
-from pagoda.model.config import DecayPooling, MeanPooling, Mlp, ModelConfig, TowerConfig
+from pagoda.errors import ConfigError
+from pagoda.model.config import (
+    DecayPooling,
+    Gru,
+    HistoryConfig,
+    MeanPooling,
+    Mlp,
+    ModelConfig,
+    TowerConfig,
+    Transformer,
+    UserTowerConfig,
+)
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
-from pagoda.model.pooling import build_history
+from pagoda.model.histories import build_history
+from pagoda.model.pooling import HistoryEncoder
+from pagoda.model.sequences import SequenceHistory
 from pagoda.model.towers import Towers
 
 DIM = 8
@@ -31,6 +45,17 @@ SPECS = {
     "ids alone": FeatureSpec(history=None),
     "features without history": FeatureSpec(features=FEATURES, history=None),
 }
+
+HISTORIES: tuple[HistoryConfig, ...] = (
+    MeanPooling(),
+    DecayPooling(half_lives_seconds=(1.0, 1e6)),
+    Gru(),
+    Transformer(hidden=8),
+)
+
+
+def history_of(declared: HistoryConfig, *, dim: int, length: int = 5, seed_item: bool = False) -> HistoryEncoder:
+    return build_history(ModelConfig(dim=dim, history=declared, seed_item=seed_item), length).eval()
 
 
 def make(spec: FeatureSpec, config: ModelConfig) -> tuple[Towers, Encoder]:
@@ -54,12 +79,10 @@ def inputs(encoder: Encoder, length: int, rows: int) -> tuple[tuple[Tensor, ...]
     )
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: str) -> None:
-    config = ModelConfig(dim=DIM, item=TowerConfig(blocks=(Mlp(hidden=(12, 10)),)))
-    towers, encoder = make(SPECS[name], config)
-    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
-    user, item = (torch.export.load(tmp_path / f"{tower}.pt2").module() for tower in ("user", "item"))
+def assert_exported(folder: Path, spec: FeatureSpec, config: ModelConfig) -> None:
+    towers, encoder = make(spec, config)
+    export_towers(towers, encoder, DIM, folder / "user.pt2", folder / "item.pt2")
+    user, item = (torch.export.load(folder / f"{tower}.pt2").module() for tower in ("user", "item"))
     for rows in (1, 2, 5):
         arrays, user_features, item_features = inputs(encoder, towers.history_length, rows)
         expected = towers.user(*arrays, user_features), towers.item(arrays[0], item_features)
@@ -69,11 +92,35 @@ def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: st
             torch.testing.assert_close(vectors.norm(dim=1), torch.ones(rows))
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: str) -> None:
+    assert_exported(tmp_path, SPECS[name], ModelConfig(dim=DIM, item=TowerConfig(blocks=(Mlp(hidden=(12, 10)),))))
+
+
+@pytest.mark.parametrize("history", HISTORIES, ids=lambda declared: declared.kind)
+def test_every_history_encoder_is_exported(tmp_path: Path, history: HistoryConfig) -> None:
+    assert_exported(tmp_path, SPECS["everything"], ModelConfig(dim=DIM, history=history, seed_item=True))
+
+
+def test_towers_of_rows_alone_are_exported_and_have_no_projection(tmp_path: Path) -> None:
+    spec = FeatureSpec(history=History(length=6))
+    nothing = TowerConfig(blocks=())
+    config = ModelConfig(dim=DIM, history=Gru(), user=UserTowerConfig(blocks=(), id_row=False), item=nothing)
+    towers, encoder = make(spec, config)
+    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
+    arrays, *_ = inputs(encoder, 6, 3)
+    item, user = (torch.export.load(tmp_path / f"{tower}.pt2").module() for tower in ("item", "user"))
+    torch.testing.assert_close(item(arrays[0], {}), functional.normalize(arrays[0], dim=1))
+    assert torch.equal(user(torch.zeros(3, DIM), *arrays[1:], {}), user(*arrays, {}))
+    with pytest.raises(ConfigError, match=r"id_row is false, but the dataset declares no history"):
+        make(FeatureSpec(history=None), config)
+
+
 @given(st.integers(0, 1000))
 def test_what_stands_in_masked_places_does_not_matter(seed: int) -> None:
     torch.manual_seed(seed)
-    for declared in (MeanPooling(), DecayPooling(half_lives_seconds=(1.0, 1e6))):
-        encoder = build_history(declared)
+    for declared in HISTORIES:
+        encoder = history_of(declared, dim=2, seed_item=bool(seed % 2))
         rows, age, mask = torch.randn(3, 5, 2), torch.rand(3, 5) * 1e9, torch.rand(3, 5) > 0.5
         other = torch.where(mask[..., None], rows, torch.randn(3, 5, 2))
         torch.testing.assert_close(encoder(rows, mask, age), encoder(other, mask, age))
@@ -83,8 +130,33 @@ def test_what_stands_in_masked_places_does_not_matter(seed: int) -> None:
 def test_decay_halves_the_weight_with_each_half_life() -> None:
     rows = torch.eye(3)[None]
     age = torch.tensor([[1_000_020.0, 1_000_010.0, 1_000_000.0]])
-    encoded = build_history(DecayPooling(half_lives_seconds=(10.0,)))(rows, torch.ones(1, 3, dtype=torch.bool), age)
+    encoder = history_of(DecayPooling(half_lives_seconds=(10.0,)), dim=3)
+    encoded = encoder(rows, torch.ones(1, 3, dtype=torch.bool), age)
     torch.testing.assert_close(encoded[0, 0], torch.tensor([1.0, 2.0, 4.0]) / 7)
+
+
+@pytest.mark.parametrize("declared", [Gru(), Transformer(hidden=8)], ids=["gru", "transformer"])
+def test_the_state_after_an_event_is_what_a_history_up_to_it_gives(declared: HistoryConfig) -> None:
+    torch.manual_seed(1)
+    encoder = history_of(declared, dim=4, length=6)
+    assert isinstance(encoder, SequenceHistory)
+    rows = torch.randn(2, 6, 4)
+    states = encoder.states(rows)
+    for seen in range(1, 7):
+        right_aligned = torch.cat([torch.randn(2, 6 - seen, 4), rows[:, :seen]], 1)
+        mask = torch.arange(6).expand(2, 6) >= 6 - seen
+        torch.testing.assert_close(encoder(right_aligned, mask, torch.zeros(2, 6))[:, 0], states[:, seen - 1])
+
+
+def test_the_seed_is_the_row_of_the_last_event() -> None:
+    rows, mask = torch.randn(2, 3, 4), torch.tensor([[True, True, True], [False, False, False]])
+    encoded = history_of(MeanPooling(), dim=4, length=3, seed_item=True)(rows, mask, torch.zeros(2, 3))
+    torch.testing.assert_close(encoded, torch.stack([torch.stack([rows[0].mean(0), rows[0, -1]]), torch.zeros(2, 4)]))
+
+
+def test_heads_must_divide_the_dimension() -> None:
+    with pytest.raises(ValueError, match=r"model\.history\.heads 3 must divide model\.dim 8"):
+        ModelConfig(dim=8, history=Transformer(heads=3))
 
 
 def test_a_warm_start_keeps_what_was_learned_and_grows() -> None:
