@@ -39,7 +39,7 @@ class ReleaseState:
     trail: tuple[str, ...] = ()
     """Generations that were stable, oldest first, without those that a rollback left; the last one is stable."""
     others: tuple[Record, ...] = ()
-    """Records of kinds that others define (`rollout.…`), in order."""
+    """Records of kinds that others define, in order; of rollouts (`rollout.…`), those of the latest."""
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> ReleaseState:
