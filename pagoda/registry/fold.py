@@ -103,7 +103,8 @@ class Fold:
             self.versions[number] = _json({**orjson.loads(self.versions[number]), **gone})
 
     def _other(self, record: Record) -> None:
-        if record.kind == "rollout.started":  # Earlier rollouts are history; with their evidence they would fill memory.
+        if record.kind == "rollout.started":
+            # Earlier rollouts are history; with their evidence they would fill memory.
             self.others = [other for other in self.others if not other.kind.startswith("rollout.")]
         self.others.append(record)
         if "arms" in record.body:  # A rollout moves traffic and its own state in one record.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pytest
 
 from pagoda.errors import ConflictError, GateError, IntegrityError, RequestError
 from pagoda.rollout import commands
+from pagoda.rollout.driver import Look
 from pagoda.rollout.machine import Phase, Rollout
 from pagoda.rollout.policy import FULL, INCREMENTAL, Shadow
 from pagoda.rollout.reading import rollout_of, split_of
@@ -412,6 +414,21 @@ def test_a_crash_loses_nothing(stage: Stage, place: str) -> None:
         stage.drive().reconcile()
         stage.clock.forward(1)
     assert stage.log.state().stable == "g2"
+
+
+def test_the_loop_runs_until_it_is_stopped_and_outlives_an_outage(stage: Stage) -> None:
+    start(stage)
+    stop, looks = threading.Event(), []
+
+    def watch(look: Look) -> None:
+        looks.append(look)
+        stage.clock.forward(5)
+        stage.servers.down = len(looks) in range(5, 10)
+        if look.rollout and look.rollout.phase is Phase.FINISHED:
+            stop.set()
+
+    stage.driver.run(stop, every_seconds=0.001, watch=watch)
+    assert stage.log.state().stable == "g2" and any(look.trouble for look in looks)
 
 
 def test_a_rollout_written_by_another_release_of_pagoda_stays_readable(stage: Stage) -> None:
