@@ -9,45 +9,20 @@ import argparse
 import json
 import multiprocessing
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.replay.document import draw_sweep, entry, sweep_table
-from benchmarks.replay.settings import DRIFTS, FINAL_SEED, MOVIELENS_REPLAY, TUNING_SEEDS, WORLD_REPLAY, world
-from pagoda.data.dataset import Dataset
-from pagoda.data.movielens import import_movielens
-from pagoda.data.world import Drift, simulate
+from benchmarks.replay.job import HISTORY, Job, one
+from benchmarks.replay.settings import DRIFTS, FINAL_SEED, TUNING_SEEDS
+from pagoda.data.world import Drift
 from pagoda.evaluation.replay.rendering import plot
-from pagoda.evaluation.replay.replay import replay
 from pagoda.evaluation.replay.report import Report
-from pagoda.evaluation.replay.views import view_without_history
-from pagoda.training.config import parse_config, read_config
-
-HISTORY = {False: "without_history", True: "with_history"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One replay."""
-
-    drift: Drift | None
-    """Of a world; None for MovieLens-100K."""
-    history: bool
-    seed: int
-    config: Path | None
-
-    @property
-    def name(self) -> str:
-        """Of its plot, too."""
-        return f"{f'world-{self.drift}' if self.drift else 'movielens-100k'}-{HISTORY[self.history]}"
 
 
 def main() -> None:
@@ -89,22 +64,6 @@ def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
             bar.advance(task)
             bar.console.print(f"{job.name}: {report.overall.rows:,} positives")
             yield job, report
-
-
-def one(job: Job) -> tuple[Job, Report]:
-    """Make the data of a job and replay it."""
-    torch.set_num_threads(1)
-    train = read_config(job.config) if job.config else parse_config("")
-    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
-        data = Path(folder) / "data"
-        if job.drift is None:
-            import_movielens(data)
-        else:
-            simulate(world(job.drift, job.seed), data)
-        if not job.history:
-            data = view_without_history(data, Path(folder) / "view")
-        settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
-        return job, replay(Dataset.open(data), settings, train, Path(folder))
 
 
 def assemble(found: dict[Job, dict[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .worlds import HOUR, Event, write_dataset
 ITEMS, TOTAL_HOURS = 40, 90
 CONFIG = ReplayConfig(first=timedelta(days=1), every=timedelta(hours=4))
 QUIET = (52, 60)
-"""Hours without a click, so that a step is empty."""
+"""Hours without a click, so that two steps are empty."""
 
 
 def train() -> TrainConfig:
@@ -128,8 +128,8 @@ def test_costs_count_the_updates_of_each_policy(replayed: tuple[Path, Report, di
     assert costs[Policy.FROZEN].seconds == 0
     assert [costs[policy].full_updates for policy in Policy] == [0, 2, 0, 2]
     steps = make_plan(Dataset.open(folder / "data").span(), CONFIG).step_count
-    # Nothing follows the last step, and one is empty.
-    assert [costs[policy].incremental_updates for policy in Policy] == [0, 0, steps - 2, steps - 2]
+    # Nothing follows the last step, and two are empty.
+    assert [costs[policy].incremental_updates for policy in Policy] == [0, 0, steps - 3, steps - 3]
     assert costs[Policy.BOTH].seconds > costs[Policy.FULL].seconds > 0
     assert [path.name for path in folder.iterdir()] == ["data"]  # no version is left
 

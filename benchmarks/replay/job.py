@@ -1,0 +1,52 @@
+"""One replay of the benchmark; a module of its own, so that a fresh process can import it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.replay.settings import MOVIELENS_REPLAY, WORLD_REPLAY, world
+from pagoda.data.dataset import Dataset
+from pagoda.data.movielens import import_movielens
+from pagoda.data.world import Drift, simulate
+from pagoda.evaluation.replay.replay import replay
+from pagoda.evaluation.replay.report import Report
+from pagoda.evaluation.replay.views import view_without_history
+from pagoda.training.config import parse_config, read_config
+
+HISTORY = {False: "without_history", True: "with_history"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One replay."""
+
+    drift: Drift | None
+    """Of a world; None for MovieLens-100K."""
+    history: bool
+    seed: int
+    config: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of its plot, too."""
+        return f"{f'world-{self.drift}' if self.drift else 'movielens-100k'}-{HISTORY[self.history]}"
+
+
+def one(job: Job) -> tuple[Job, Report]:
+    """Make the data of a job and replay it."""
+    torch.set_num_threads(1)
+    train = read_config(job.config) if job.config else parse_config("")
+    with tempfile.TemporaryDirectory(prefix="replay-") as folder:
+        data = Path(folder) / "data"
+        if job.drift is None:
+            import_movielens(data)
+        else:
+            simulate(world(job.drift, job.seed), data)
+        if not job.history:
+            data = view_without_history(data, Path(folder) / "view")
+        settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
+        return job, replay(Dataset.open(data), settings, train, Path(folder))
