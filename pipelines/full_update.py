@@ -20,6 +20,7 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     dataset: str,
     window_end: str = "",
     config: str = "",
+    catch_up: str = "",
     train_cpu: str = "4",
     train_memory: str = "16Gi",
     train_accelerators: int = 0,
@@ -34,6 +35,8 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
         dataset: Folder or URL of the dataset.
         window_end: End of the window, ISO 8601 with zone; empty: the last interaction.
         config: Training configuration as YAML; empty: the defaults.
+        catch_up: Before it is offered, the version learns on its own base up to this moment, ISO 8601 with zone, or
+            `now` for the newest interaction; empty: not at all.
         train_cpu: Cores of the training step on a cluster.
         train_memory: Memory of the training step on a cluster.
         train_accelerators: GPUs of the training step on a cluster; 0: none.
@@ -52,5 +55,5 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     vectors = on_cluster(export_vectors(window=window, version=version), LARGE).outputs["vectors"]
     collection = on_cluster(build_index(window=window, version=version, vectors=vectors), LARGE).outputs["collection"]
     archive = on_cluster(package_tower(window=window, version=version)).outputs["archive"]
-    published = on_cluster(publish(window=window, archive=archive, collection=collection))
+    published = on_cluster(publish(window=window, archive=archive, collection=collection, catch_up=catch_up))
     return published.outputs["Output"]

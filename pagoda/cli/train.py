@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pagoda.cli.options import DataOption, Output, OutputOption
+from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
     from pagoda.data.dataset import Dataset
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
     from pagoda.training.artifact import FullVersionFiles
 
 app = typer.Typer(name="train", help="Train versions without pipeline or servers.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `full` a command of its own, though it is the only one."""
 
 
 @app.command()
@@ -49,9 +45,42 @@ def full(
     _show(files, output)
 
 
+@app.command()
+def incremental(
+    *,
+    data: DataOption,
+    base: Annotated[Path, typer.Option(help="The --out of the full version whose user rows change.")],
+    out: Annotated[Path, typer.Option(help="New folder for the segment and its state.")],
+    chain: Annotated[
+        list[Path] | None, typer.Option(help="An earlier --out over the same base; repeat, the oldest first.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the base's.")] = None,
+    window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Learn what happened since the base, or since the chain over it, into user rows alone."""
+    from pagoda.data.dataset import Dataset
+    from pagoda.data.window import Window, parse_moment
+    from pagoda.training.config import read_config
+    from pagoda.training.full import open_version
+    from pagoda.training.incremental import incremental_update, open_chain, watermark_of
+
+    dataset, full_version, parent = Dataset.open(data), open_version(base), open_chain(chain or [])
+    end = parse_moment(window_end, "--window-end") if window_end else dataset.span().end
+    start = watermark_of(full_version, parent)
+    if end <= start:
+        raise ConfigError(f"nothing to learn: the window would go from {start.isoformat()} to {end.isoformat()}")
+    chosen, window = read_config(config) if config else full_version.config, Window(start=start, end=end)
+    files = incremental_update(dataset, window, full_version, parent, chosen, out=out)
+    if files is None:
+        typer.echo(f"Nothing to learn: no positive in window {window.key}. Nothing was written.", err=True)
+        return
+    about = files.description.model_dump(exclude={"files", "frozen", "window"})
+    _print(str(files.folder), {"window": window.key, **about}, output)
+
+
 def _window(dataset: Dataset, parent: FullVersionFiles | None, window_end: str | None) -> Window:
     from pagoda.data.window import Window, parse_moment
-    from pagoda.errors import ConfigError
 
     span = dataset.span()
     start = parent.lineage.window.end if parent else span.start
@@ -62,15 +91,18 @@ def _window(dataset: Dataset, parent: FullVersionFiles | None, window_end: str |
 
 
 def _show(files: FullVersionFiles, output: Output) -> None:
+    _print(str(files.folder), {"window": files.lineage.window.key, **files.metrics()}, output)
+
+
+def _print(title: str, metrics: dict[str, object], output: Output) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    metrics = {"window": files.lineage.window.key, **files.metrics()}
     console = Console()
     if output is Output.JSON:
         console.print_json(data=metrics)
         return
-    table = Table("", "value", title=str(files.folder))
+    table = Table("", "value", title=title)
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), _shown(value))
     console.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def incremental_update(
 def watermark_of(base: FullVersionFiles, parent: IncrementalFiles | None) -> datetime:
     """Up to when a base with its chain has learned."""
     return parent.window.end if parent else base.lineage.window.end
+
+
+def open_chain(outs: Sequence[Path]) -> IncrementalFiles | None:
+    """The incremental versions that `incremental_update` wrote to `outs`, the oldest first; None for none.
+
+    Raises:
+        IntegrityError: A file is missing.
+    """
+    below: IncrementalFiles | None = None
+    for out in outs:
+        below = IncrementalFiles(out / VERSION, out / STATE, below)
+        _ = below.description
+    return below
 
 
 def count_late(dataset: Dataset, window: Window, parent: IncrementalFiles | None, config: TrainConfig) -> int:

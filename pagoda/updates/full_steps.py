@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.data.window import Window, to_us
+from pagoda.data.window import Window, parse_moment, to_us
 from pagoda.errors import GateError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
@@ -30,6 +30,8 @@ from pagoda.training.full import full_update
 from pagoda.training.inputs import no_histories
 from pagoda.training.vectors import OpenVersion
 from pagoda.updates.full import FullUpdate
+from pagoda.updates.incremental import tip_of
+from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.items import replay
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
@@ -122,14 +124,23 @@ def package_tower(update: FullUpdate, package: Package) -> Path:
     return next(update.step(TOWER, make).glob("*.mar"))
 
 
-def publish(update: FullUpdate) -> Manifest:
-    """Offer tower, tables and collection as one generation, wait until they are held, and release it."""
+def publish(update: FullUpdate, catch_up: str = "") -> Manifest:
+    """Offer tower, tables and collection as one generation, wait until they are held, and release it.
+
+    Args:
+        update: All of whose other steps are done.
+        catch_up: Before it is offered, the version learns on its own base up to this moment, ISO 8601 with zone, or
+            `now` for the newest interaction; empty: not at all.
+
+    Returns:
+        The generation that answers; one with an incremental version when the version has caught up, or serves already.
+    """
     log, version = open_log(update.settings), update.version()
     index = index_report(update)
     archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), update.outputs.get(VECTORS) / VECTORS_FILE
     if index.checksum != checksum_file(vectors):
         raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
-    manifest = create_generation(
+    own = create_generation(
         log,
         version.version,
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive)),
@@ -141,10 +152,15 @@ def publish(update: FullUpdate) -> Manifest:
         metric=index.metric,
     )
     # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
-    replay(update.settings, log, manifest)
-    publish_generation(log, manifest.id, "stable", checks=checks_of(update.settings, log.state()))
+    replay(update.settings, log, own)
+    if log.state().champion != version.version:
+        if catch_up:
+            moment = None if catch_up == "now" else parse_moment(catch_up, "catch_up")
+            catch_up_to(update.settings, update.dataset, version.version, moment)
+        newest = tip_of(log.state(), version.version).id
+        publish_generation(log, newest, "stable", checks=checks_of(update.settings, log.state()))
     write_aliases(log, open_registry(update.settings))
-    return manifest
+    return tip_of(log.state(), version.version)
 
 
 def _files(update: FullUpdate) -> FullVersionFiles:

@@ -65,7 +65,7 @@ def run(settings: Settings, dataset: str, base: int, now: datetime | None = None
     return update if isinstance(update, Nothing) else carry_out(update)
 
 
-def catch_up(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Manifest | None:
+def catch_up_to(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Manifest | None:
     """Bring a full version up to now on its own base before it is offered; None when it is there already."""
     done = run(settings, dataset, base, now)
     return done.manifest if isinstance(done, Done) else None

@@ -1,0 +1,130 @@
+"""The scheduler of one machine: runs what the timetable says is due and the release log says is not done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from pagoda.errors import PagodaError
+from pagoda.registry.log import open_log
+from pagoda.settings import Settings
+from pagoda.training.config import parse_config
+from pagoda.updates.exclusive import exclusive
+from pagoda.updates.incremental import open_dataset
+from pagoda.updates.incremental_steps import run_all
+from pagoda.updates.scheduler import Due, Kind, Progress, Timetable, walk
+from pagoda.updates.telling import in_words
+from pipelines.full_update import full_update
+from pipelines.local import run_locally
+
+_PROGRAM = (
+    "import sys; from pathlib import Path; from pagoda.settings import load_settings; "
+    "from pipelines.scheduling import run_full; "
+    "print(run_full(load_settings(Path(sys.argv[1])), *sys.argv[2:]))"
+)
+
+
+class Scheduler:
+    """Runs updates for one installation.
+
+    A full update has a process of its own, so that incremental ones go on while it runs. What is due follows from the
+    release log at each look: so nothing runs twice, what failed is tried again, and what was missed is learned at once.
+    """
+
+    def __init__(
+        self, settings: Settings, dataset: str, timetable: Timetable, config: str, say: Callable[[str], None]
+    ) -> None:
+        """Nothing runs yet; `config` is a training configuration as YAML, empty for the defaults."""
+        self._settings, self._dataset, self._timetable, self._config = settings, dataset, timetable, config
+        self._lateness = timedelta(seconds=parse_config(config).incremental.lateness_seconds)
+        self._say = say
+        self._full: subprocess.Popen[str] | None = None
+        self._beginning = open_dataset(settings, dataset).span().start
+
+    def through_data(self) -> None:
+        """Go through the data's own time to its end, one update after the other.
+
+        Raises:
+            PagodaError: An update failed.
+        """
+        end = open_dataset(self._settings, self._dataset).span().end
+        for moment in walk(self._timetable, self._progress().incremental, end):
+            for due in self._due(moment):
+                self._learn(due)
+
+    def through_time(self) -> None:
+        """Go on until interrupted: look now, and at every moment of the timetable."""
+        while True:
+            now = datetime.now(UTC)
+            self.look(now)
+            time.sleep(max(0.0, (self._timetable.after(now) - datetime.now(UTC)).total_seconds()))
+
+    def look(self, now: datetime) -> None:
+        """Run what is due at `now`; a failure is told, and tried again at the next look."""
+        self._reap()
+        for due in self._due(now):
+            if due.kind is Kind.FULL:
+                self._start_full(due, now)
+                continue
+            try:
+                self._learn(due)
+            except PagodaError as error:
+                self._say(f"{due.moment:%Y-%m-%d %H:%M} incremental update failed: {error}")
+
+    def close(self) -> None:
+        """Wait for a full update that is at work."""
+        if self._full is not None:
+            self._full.wait()
+            self._reap()
+
+    def _progress(self) -> Progress:
+        return Progress.of(open_log(self._settings).state(), self._beginning, self._lateness)
+
+    def _due(self, now: datetime) -> list[Due]:
+        done = self._progress()
+        return self._timetable.due(done.full, done.incremental, now)
+
+    def _learn(self, due: Due) -> None:
+        stamp = f"{due.moment:%Y-%m-%d %H:%M}"
+        if due.kind is Kind.FULL:
+            end = (due.moment - self._lateness).isoformat()
+            generation = run_full(self._settings, self._dataset, end, self._config, due.moment.isoformat())
+            self._say(f"{stamp} full update: {generation} answers")
+            return
+        with exclusive(self._settings.home, "incremental"):
+            outcomes = run_all(self._settings, self._dataset, due.moment)
+        for base, outcome in outcomes.items():
+            self._say(f"{stamp} {in_words(base, outcome)}")
+
+    def _start_full(self, due: Due, now: datetime) -> None:
+        if self._full is not None:
+            self._say(f"{now:%Y-%m-%d %H:%M} the full update is still at work; nothing is started beside it")
+            return
+        end = (due.moment - self._lateness).isoformat()
+        arguments = [str(self._settings.home), self._dataset, end, self._config, "now"]
+        self._say(f"{due.moment:%Y-%m-%d %H:%M} full update begins")
+        self._full = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def _reap(self) -> None:
+        if self._full is None or self._full.poll() is None:
+            return
+        printed = self._full.communicate()[0].strip().splitlines()[-1:]
+        self._say(f"full update {'done' if not self._full.returncode else 'failed'}: {''.join(printed)}")
+        self._full = None
+
+
+def run_full(settings: Settings, dataset: str, window_end: str, config: str, catch_up: str) -> str:
+    """Run the full update pipeline on this machine, unless one is at work, and return the generation that answers.
+
+    Raises:
+        ConflictError: Another one is at work.
+        PagodaError: A step failed.
+    """
+    arguments = {"dataset": dataset, "window_end": window_end, "config": config, "catch_up": catch_up}
+    with exclusive(settings.home, "full"):
+        return str(run_locally(full_update, settings, arguments))
