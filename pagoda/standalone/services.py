@@ -128,6 +128,11 @@ def sink_service(layout: Layout, _: Ports) -> Service:
     return _worker("sink", "serving.workers.sink", layout, after=("redis",))
 
 
+def items_service(layout: Layout, _: Ports) -> Service:
+    """Brings item changes into every live collection."""
+    return _worker("items", "serving.workers.items", layout, after=("milvus",))
+
+
 Declaration = Callable[[Layout, Ports], Service]
 SERVICES: dict[str, Declaration] = {
     "mlflow": mlflow_service,
@@ -137,6 +142,7 @@ SERVICES: dict[str, Declaration] = {
     "follower": follower_service,
     "recall": recall_service,
     "sink": sink_service,
+    "items": items_service,
 }
 """In the order that they are started and shown in."""
 PORT_NAMES = (
