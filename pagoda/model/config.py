@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -21,6 +21,24 @@ class Mlp(Section):
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[PositiveInt, ...] = Field(default=(128,), min_length=1)
     """Widths of the layers."""
+
+
+class Senet(Section):
+    """A gate that weighs each input of the tower by what all inputs are."""
+
+    kind: Literal["senet"] = "senet"
+    reduction: PositiveInt = 3
+    """How many inputs share one hidden unit of the gate."""
+
+
+class Cross(Section):
+    """A cross network (DCN-v2): products of inputs, of one degree more in each layer."""
+
+    kind: Literal["cross"] = "cross"
+    layers: PositiveInt = 2
+
+
+BlockConfig = Annotated[Mlp | Senet | Cross, Field(discriminator="kind")]
 
 
 class MeanPooling(Section):
@@ -67,7 +85,13 @@ class TowerConfig(Section):
     tower's rows.
     """
 
-    blocks: tuple[Mlp, ...] = (Mlp(),)
+    blocks: tuple[BlockConfig, ...] = (Mlp(),)
+
+    @model_validator(mode="after")
+    def _gate_first(self) -> Self:
+        if any(isinstance(block, Senet) for block in self.blocks[1:]):
+            raise ValueError("a senet block weighs the tower's inputs, so it must be the first of blocks")
+        return self
 
 
 class UserTowerConfig(TowerConfig):

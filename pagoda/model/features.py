@@ -20,7 +20,7 @@ class FeatureEmbeddings(nn.Module):
         super().__init__()
         self._fields = tuple(fields)
         self.tables = nn.ModuleDict({f.name: _table(f.size, dim) for f in fields if f.form != "dense"})
-        self.width = sum(field.size if field.form == "dense" else dim for field in fields)
+        self.widths = [field.size if field.form == "dense" else dim for field in fields]
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Embed the arrays that `Encoder` gives, as tensors; one float32 [B, width] a feature, in declared order."""

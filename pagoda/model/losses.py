@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+from typing_extensions import override
+
+_LOWEST_TEMPERATURE = 0.01
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,11 @@ class Candidates:
     """float32 [M, D], unit length."""
     log_q: Tensor
     """float32 [M]: log of the probability that the sampler puts this item among the candidates of a batch."""
+    first_shared: int = 0
+    """Items from here on are candidates of every user; those before only of the users that chose them."""
+    negatives: Tensor | None = None
+    """int64 [B, K]: each user's own negatives, for objectives that take single ones. One that is the user's choice
+    stands for none."""
 
 
 class Objective(Protocol):
@@ -45,12 +54,32 @@ class ListwiseSoftmax:
     Algorithms Reference", TensorFlow), for small catalogues too, where q(y) is far from proportional to popularity.
     """
 
-    temperature: float
+    temperature: float | Tensor
 
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        logits = users @ candidates.vectors.T / self.temperature - candidates.log_q
-        return functional.cross_entropy(logits, targets)
+        first = candidates.first_shared
+        logits = users @ candidates.vectors[first:].T / self.temperature - candidates.log_q[first:]
+        if not first:
+            return functional.cross_entropy(logits, targets)
+        own = (users * candidates.vectors[targets]).sum(1) / self.temperature - candidates.log_q[targets]
+        places = torch.arange(first, len(candidates.vectors), device=targets.device)
+        others = logits.masked_fill(places == targets[:, None], -torch.inf)
+        return functional.cross_entropy(torch.cat([own[:, None], others], 1), torch.zeros_like(targets))
+
+
+class LearnedTemperature(nn.Module):
+    """`ListwiseSoftmax` whose temperature is learned on a logarithmic scale and kept above 0.01, as in CLIP."""
+
+    def __init__(self, initial: float) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(initial).log())
+
+    @override
+    def forward(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+        """See `Objective`."""
+        temperature = self.log_temperature.exp().clamp(min=_LOWEST_TEMPERATURE)
+        return ListwiseSoftmax(temperature)(users, candidates, targets)
 
 
 def in_batch_log_q(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.float32]:
@@ -61,7 +90,20 @@ def in_batch_log_q(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.f
             proportional to the share, which is the correction as it was published.
         batch_size: Number of positives in a batch.
     """
+    return log_drawn(log_missed(shares, batch_size))
+
+
+def log_missed(shares: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
+    """Log of the probability that none of so many draws gives the item, float64 [n]; `shares` float64 [n] in [0, 1]."""
     with np.errstate(divide="ignore"):  # a share of 1 gives log1p(-1) = -inf, and then log q = 0 as it should
-        never = batch_size * np.log1p(-shares)
-    drawn: NDArray[np.float64] = -np.expm1(never)
-    return np.log(drawn).astype(np.float32)
+        missed: NDArray[np.float64] = draws * np.log1p(-shares)
+    return missed
+
+
+def log_drawn(missed: NDArray[np.float64]) -> NDArray[np.float32]:
+    """log q float32 [n] from the log of the probability not to be drawn; 0 for what is never drawn.
+
+    The logs of independent samplers add up: what is drawn by none of them is not among the candidates.
+    """
+    drawn = -np.expm1(missed)
+    return np.log(drawn, out=np.zeros_like(drawn), where=drawn > 0).astype(np.float32)

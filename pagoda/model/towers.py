@@ -24,7 +24,7 @@ class _Tower(nn.Module):
     def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
         super().__init__()
         self.features = FeatureEmbeddings(fields, feature_dim)
-        self.blocks, width = build_blocks(config.blocks, rows * dim + self.features.width)
+        self.blocks, width = build_blocks(config.blocks, [dim] * rows + self.features.widths)
         # Rows alone already lie in the space of vectors.
         self.projection = nn.Linear(width, dim) if config.blocks or fields else None
 

@@ -29,7 +29,7 @@ ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
 USERS, ITEMS = "users", "items"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
-DENSE_STATE, HISTORY = "dense.safetensors", "history"
+DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
 
 class Lineage(BaseModel):
@@ -105,6 +105,11 @@ class FullVersionFiles:
     def dense_state(self) -> dict[str, Tensor]:
         """AdamW's state."""
         return load_tensors(self.state / DENSE_STATE)
+
+    def objective_state(self) -> dict[str, Tensor] | None:
+        """What the objective has learned; None where it learns nothing."""
+        path = self.state / OBJECTIVE_STATE
+        return load_tensors(path) if path.exists() else None
 
     def history(self) -> HistoryState | None:
         """Histories as of the window's end; None where the dataset declares none."""

@@ -14,6 +14,8 @@ from pagoda.data.window import from_us
 from pagoda.model.encoder import Encoded, Encoder
 from pagoda.training.config import DropoutConfig
 from pagoda.training.examples import Block
+from pagoda.training.objectives import NegativesConfig
+from pagoda.training.sampling import NegativeSampler
 from pagoda.training.tables import OOV, TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -53,6 +55,9 @@ class Batch:
     """int64 [B]: which of the M distinct items each user chose."""
     moments: str
     """From when to when, for people."""
+    first_shared: int = 0
+    negatives: Tensor | None = None
+    """As in `pagoda.model.losses.Candidates`."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -88,7 +93,10 @@ class Batcher:
         *,
         dropout: DropoutConfig,
         rng: np.random.Generator,
+        sampler: NegativeSampler | None = None,
     ) -> None:
+        """Make one; without a `sampler`, the batch's own items are the candidates of every user."""
+        self._sampler = sampler or NegativeSampler(NegativesConfig(), np.zeros(len(catalogue.rows), np.int64))
         self._catalogue, self._dropout, self._rng = catalogue, dropout, rng
         self._users, self._items = Numbering(len(users.rows)), Numbering(len(items.rows))
         self._choices = Numbering(len(catalogue.rows))
@@ -102,7 +110,11 @@ class Batcher:
 
     def _batch(self, block: Block, rows: Int64Array) -> Batch:
         user_rows, user_of = self._users.distinct(self._hide(block.users[rows], self._dropout.user))
-        chosen, targets = self._choices.distinct(block.items[rows])
+        sampled = self._sampler.draw(self._rng)
+        # The last occurrence of an item counts, so those that were sampled come last.
+        chosen, number = self._choices.distinct(np.concatenate([block.items[rows], sampled]))
+        targets = number[: len(rows)]
+        first_shared = 0 if self._sampler.in_batch else len(chosen) - len(sampled)
         past, times_us, mask = block.histories.take(rows).padded()
         mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
         touched = np.concatenate([self._catalogue.rows[chosen], past.ravel()])
@@ -121,6 +133,8 @@ class Batcher:
             item_features=_take(self._catalogue.features, chosen),
             log_q=torch.from_numpy(self._catalogue.log_q[chosen]),
             targets=torch.from_numpy(targets),
+            first_shared=first_shared,
+            negatives=self._sampler.negatives(targets, first_shared, len(chosen), self._rng),
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
@@ -11,13 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 from pagoda.errors import ConfigError, explain
 from pagoda.model.config import ModelConfig, Section, Share
 from pagoda.training.incremental_config import IncrementalConfig
-
-
-class ListwiseConfig(Section):
-    """In-batch sampled softmax over cosine / temperature with logQ correction, see `pagoda.model.losses`."""
-
-    kind: Literal["listwise"] = "listwise"
-    temperature: PositiveFloat = 0.1
+from pagoda.training.objectives import ListwiseConfig, NegativesConfig, ObjectiveConfig
 
 
 class OptimiserConfig(Section):
@@ -61,7 +55,8 @@ class TrainConfig(Section):
     shuffle_rows: PositiveInt = 1_000_000
     """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
     model: ModelConfig = ModelConfig()
-    objective: ListwiseConfig = ListwiseConfig()
+    objective: ObjectiveConfig = ListwiseConfig()
+    negatives: NegativesConfig = NegativesConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()

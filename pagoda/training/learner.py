@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from pagoda.model.losses import Candidates, ListwiseSoftmax, Objective
+from pagoda.model.losses import Candidates
 from pagoda.model.towers import Towers
 from pagoda.training.batches import Batch
-from pagoda.training.config import ListwiseConfig, TrainConfig
+from pagoda.training.config import TrainConfig
+from pagoda.training.objectives import build_objective
 from pagoda.training.optimisers import adagrad_step, dense_optimiser
 from pagoda.training.tables import TrainableTable
 
@@ -19,9 +20,13 @@ class Learner:
 
     def __init__(self, config: TrainConfig, towers: Towers, users: TrainableTable, items: TrainableTable) -> None:
         self.towers, self.users, self.items = towers, users, items
+        self.objective = build_objective(config.objective)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
-        self._objective = _objective(config.objective)
+        if isinstance(self.objective, nn.Module):
+            own = list(self.objective.parameters())
+            self._parameters += own
+            self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
         self._learning_rate = config.optimiser.table_learning_rate
 
     def learn(self, batch: Batch) -> float:
@@ -29,7 +34,8 @@ class Learner:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
-        loss = self._objective(user_vectors, Candidates(item_vectors, batch.log_q), batch.targets)
+        candidates = Candidates(item_vectors, batch.log_q, batch.first_shared, batch.negatives)
+        loss = self.objective(user_vectors, candidates, batch.targets)
         if torch.isfinite(loss):
             user_gradient, item_gradient, *dense = torch.autograd.grad(loss, [users, items, *self._parameters])
             for parameter, gradient in zip(self._parameters, dense, strict=True):
@@ -54,7 +60,3 @@ class Learner:
         )
         item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
         return user_vectors, item_vectors
-
-
-def _objective(config: ListwiseConfig) -> Objective:
-    return ListwiseSoftmax(config.temperature)

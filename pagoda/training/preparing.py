@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
-from pagoda.model.losses import in_batch_log_q
 from pagoda.model.towers import Towers
 from pagoda.training.artifact import ITEMS, USERS, FullVersionFiles
 from pagoda.training.batches import Batcher, Catalogue
@@ -21,7 +21,9 @@ from pagoda.training.config import DropoutConfig, TrainConfig
 from pagoda.training.examples import ExampleStream
 from pagoda.training.inputs import Int64Array, histories_at
 from pagoda.training.learner import Learner
+from pagoda.training.objectives import single_negatives
 from pagoda.training.optimisers import restore_dense_state
+from pagoda.training.sampling import NegativeSampler
 from pagoda.training.survey import Survey, survey
 from pagoda.training.tables import TrainableTable
 
@@ -35,11 +37,13 @@ class Prepared:
     learner: Learner
     stream: ExampleStream
     catalogue: Catalogue
+    sampler: NegativeSampler
 
     def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
         """Cuts the stream's blocks into batches."""
         rng = np.random.default_rng(seed)
-        return Batcher(self.encoder, self.learner.users, self.learner.items, self.catalogue, dropout=dropout, rng=rng)
+        tables = self.learner.users, self.learner.items
+        return Batcher(self.encoder, *tables, self.catalogue, dropout=dropout, rng=rng, sampler=self.sampler)
 
 
 def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Prepared:
@@ -67,6 +71,7 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
             parent.lineage.window.end if parent else None,
         ),
     )
+    sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective))
     return Prepared(
         survey=found,
         encoder=encoder,
@@ -75,8 +80,9 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
         catalogue=Catalogue(
             rows=item_table.places(found.catalogue),
             features=encoder.encode_table("item", items),
-            log_q=_log_q(found, config.batch_size),
+            log_q=sampler.log_q(min(config.batch_size, found.positives)),
         ),
+        sampler=sampler,
     )
 
 
@@ -130,13 +136,6 @@ def _learner(
     if parent is not None:
         towers.warm_start(parent.parameters())
         restore_dense_state(towers, learner.optimiser, parent.dense_state())
+        if isinstance(learner.objective, nn.Module):
+            learner.objective.load_state_dict(parent.objective_state() or learner.objective.state_dict())
     return learner
-
-
-def _log_q(found: Survey, batch_size: int) -> np.ndarray:
-    """log q of every item; those without a positive are never candidates."""
-    log_q = np.zeros(len(found.clicks), np.float32)
-    clicked = found.clicks > 0
-    shares = found.clicks[clicked] / found.positives
-    log_q[clicked] = in_batch_log_q(shares, min(batch_size, found.positives))
-    return log_q

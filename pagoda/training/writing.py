@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
+from torch import nn
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -48,6 +49,8 @@ def write_state(folder: Path, prepared: Prepared) -> None:
     np.save(folder / f"{artifact.USERS}.npy", learner.users.squares.numpy())
     np.save(folder / f"{artifact.ITEMS}.npy", learner.items.squares.numpy())
     save_tensors(dense_state(learner.towers, learner.optimiser), folder / artifact.DENSE_STATE)
+    if isinstance(learner.objective, nn.Module):
+        save_tensors(learner.objective.state_dict(), folder / artifact.OBJECTIVE_STATE)
     if prepared.stream.after is not None:
         prepared.stream.after.save(folder / artifact.HISTORY)
 

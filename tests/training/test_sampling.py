@@ -1,0 +1,70 @@
+"""What the sampler says of an item's chance is how often the item is a candidate; every objective trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pagoda.training.full import full_update
+from pagoda.training.objectives import NegativesConfig
+from pagoda.training.sampling import NegativeSampler
+
+from .worlds import config, hours, make
+
+CLICKS = np.array([60, 30, 9, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "negatives",
+    [
+        NegativesConfig(),
+        NegativesConfig(in_batch=False, uniform=3),
+        NegativesConfig(in_batch=False, popularity=3, popularity_exponent=0.5),
+        NegativesConfig(uniform=2, popularity=2),
+    ],
+)
+def test_q_is_the_share_of_batches_that_hold_the_item(negatives: NegativesConfig) -> None:
+    rng, held, batches = np.random.default_rng(0), np.zeros(5), 20_000
+    sampler = NegativeSampler(negatives, CLICKS)
+    for _ in range(batches):
+        own = rng.choice(5, size=4, p=CLICKS / 100) if negatives.in_batch else np.empty(0, np.int64)
+        held[np.union1d(own, sampler.draw(rng))] += 1
+    ever = held > 0
+    np.testing.assert_allclose(np.exp(sampler.log_q(4))[ever], held[ever] / batches, atol=0.015)
+
+
+def test_single_negatives_are_even_among_the_shared_candidates_without_the_own_item() -> None:
+    rng, targets = np.random.default_rng(0), np.repeat([0, 1, 3, 4], 3000)
+    found = NegativeSampler(NegativesConfig(), CLICKS, 2).negatives(targets, 2, 5, rng)
+    assert found is not None
+    for own in (0, 1, 3, 4):
+        expected = [item for item in (2, 3, 4) if item != own]
+        counts = np.bincount(found.numpy()[targets == own].ravel(), minlength=5)
+        assert np.flatnonzero(counts).tolist() == expected
+        assert counts.max() < 1.15 * counts[expected].min()
+    alone = NegativeSampler(NegativesConfig(), CLICKS, 2).negatives(np.array([0]), 0, 1, rng)
+    assert alone is not None
+    assert alone.tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"kind": "listwise", "learn_temperature": True},
+        {"kind": "pointwise"},
+        {"kind": "triplet_hinge"},
+        {"kind": "triplet_logistic"},
+    ],
+    ids=lambda given: given["kind"],
+)
+def test_every_objective_learns_and_goes_on(objective: dict[str, object], tmp_path: Path) -> None:
+    dataset = make(tmp_path / "data")
+    blocks = [{"kind": "senet"}, {"kind": "cross"}, {"kind": "mlp", "hidden": [8]}]
+    model = {"dim": 8, "history": {"kind": "gru"}, "item": {"blocks": blocks}}
+    how = config(objective=objective, negatives={"in_batch": False, "uniform": 20}, model=model)
+    first = full_update(dataset, hours(0, 40), None, how, tmp_path / "a")
+    assert first.metrics()["losses"][-1] < first.metrics()["losses"][0]
+    full_update(dataset, hours(40, 50), first, how, tmp_path / "b")
+    assert (first.objective_state() is not None) == ("learn_temperature" in objective)
