@@ -1,0 +1,127 @@
+"""The item-change worker: brings what the item log says into every live collection, and into the dataset.
+
+`python -m serving.workers.items` runs it. A collection that it sees for the first time gets all of the log, since only
+the last change of each item counts and bringing it in twice does no harm: so it keeps no position, and any number run.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import pyarrow as pa
+
+from pagoda.data.arrivals import changes_name, changes_of
+from pagoda.data.layout import FEATURES_FILE, schema_of
+from pagoda.data.spec import parse_spec
+from pagoda.errors import ConflictError, IntegrityError, PagodaError, UnavailableError
+from pagoda.index.items import ItemChanges
+from pagoda.registry.artifacts import children, delete
+from pagoda.registry.items import ItemLog
+from pagoda.registry.live import GRACE, live
+from pagoda.registry.log import ReleaseLog
+from pagoda.registry.manifest import Manifest
+from pagoda.registry.store import open_store
+from pagoda.updates.items import Items
+from serving.workers.filing import parquet
+
+DATASET_SECONDS = 30.0
+"""How often at most the dataset's file of changed items is written anew."""
+_log = logging.getLogger(__name__)
+
+
+class ItemWorker:
+    """Keeps collections and dataset in line with the item log."""
+
+    def __init__(
+        self,
+        log: ReleaseLog,
+        item_log: ItemLog,
+        items: Items,
+        dataset: str,
+        *,
+        grace: timedelta = GRACE,
+        dataset_seconds: float = DATASET_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._log, self._item_log, self._items, self._dataset = log, item_log, items, dataset
+        self._grace, self._dataset_seconds, self._monotonic = grace, dataset_seconds, monotonic
+        self._changes = ItemChanges()
+        self._applied: dict[str, int] = {}
+        self._written, self._write_at = 0, 0.0
+        self._refused: dict[str, str] = {}
+
+    def step(self) -> int:
+        """Bring in what is new; returns the number of the last record.
+
+        Raises:
+            UnavailableError: A log, Milvus or a store does not answer; all else was done.
+        """
+        self._changes.take(self._item_log.records(self._changes.head))
+        failures: list[PagodaError] = []
+        for manifest in self._live():
+            if self._applied.get(manifest.collection, 0) < self._changes.head:
+                try:
+                    self._bring(manifest)
+                except UnavailableError as error:
+                    failures.append(error)
+                except IntegrityError as error:
+                    self._refuse(manifest, error)
+        if self._written < self._changes.head and self._monotonic() >= self._write_at:
+            self._write()
+        if failures:
+            raise failures[0]
+        return self._changes.head
+
+    def _live(self) -> list[Manifest]:
+        """One manifest of each live collection."""
+        state = self._log.state()
+        manifests = [state.generations[id_] for id_ in live(state, self._log.now(), self._grace)]
+        by_collection = {manifest.collection: manifest for manifest in reversed(manifests)}
+        self._applied = {name: number for name, number in self._applied.items() if name in by_collection}
+        self._items.keep({manifest.full_version for manifest in manifests})
+        return list(by_collection.values())
+
+    def _bring(self, manifest: Manifest) -> None:
+        changes = self._changes.after(self._applied.get(manifest.collection, 0))
+        begin = self._monotonic()
+        self._items.apply(manifest, changes)
+        self._applied[manifest.collection] = self._changes.head
+        self._refused.pop(manifest.collection, None)
+        seconds = self._monotonic() - begin
+        _log.info("%s: %d items, up to record %d, in %.2f s", manifest.id, len(changes), self._changes.head, seconds)
+
+    def _refuse(self, manifest: Manifest, error: IntegrityError) -> None:
+        if self._refused.get(manifest.collection) != str(error):
+            _log.error("generation %s goes without item changes: %s", manifest.id, error)
+        self._refused[manifest.collection] = str(error)
+
+    def _write(self) -> None:
+        """Put the changed items into the dataset, for the next full update."""
+        store = open_store(self._dataset)
+        found = store.read([FEATURES_FILE])
+        if not found:
+            return
+        schema = schema_of(parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}"), "items")
+        rows = [{"item_id": change.item_id, **(change.features or {})} for change in self._changes.described]
+        if rows:
+            name, batch = changes_name(self._changes.head), pa.RecordBatch.from_pylist(rows, schema)
+            with suppress(ConflictError):  # Another worker was first; both made the same.
+                store.put(f"items/{name}", parquet([batch], schema))
+            self._forget_older()
+        self._written, self._write_at = self._changes.head, self._monotonic() + self._dataset_seconds
+
+    def _forget_older(self) -> None:
+        """Delete files of changed items but the last two: somebody may be reading the last but one."""
+        folder = f"{self._dataset.rstrip('/')}/items"
+        for name in sorted(name for name in children(folder) if changes_of(name) is not None)[:-2]:
+            delete(f"{folder}/{name}")
+
+
+if __name__ == "__main__":
+    from serving.workers.changing import main
+
+    main()
