@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.replay.__main__ import assemble
+from benchmarks.replay.document import draw_sweep, entry
+from benchmarks.replay.job import Job
+from benchmarks.replay.settings import DRIFTS
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, History
@@ -165,3 +169,23 @@ def test_cli_names_what_is_wrong(tmp_path: Path, option: str, value: str, messag
     assert done.exception is not None
     with pytest.raises(type(done.exception), match=message):
         raise done.exception
+
+
+def test_the_benchmark_has_every_promised_figure(
+    replayed: tuple[Path, Report, dict[Policy, Ranks], Any], tmp_path: Path
+) -> None:
+    _, report, _, _ = replayed
+    jobs = [Job(drift, history, 7, None) for drift in (*DRIFTS, None) for history in (False, True)]
+    document = assemble({job: entry(report) for job in jobs})
+    for name in ("world", "movielens-100k"):
+        for policy in ("frozen", "full", "incremental", "full+incremental"):
+            found = document[name][policy]
+            assert set(found) == {"recall@50", "low", "high", "cost_seconds"}
+            assert found["low"] <= found["recall@50"] <= found["high"]
+        for minus in ("full", "incremental"):
+            difference = document[name]["paired"][f"full+incremental minus {minus}"]
+            assert difference["low"] <= difference["difference"] <= difference["high"]
+    assert list(document["sweep"]) == ["none", "low", "default", "high"]
+    assert all(set(found) == {"without_history", "with_history"} for found in document["sweep"].values())
+    draw_sweep(document["sweep"], tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 10_000
