@@ -31,14 +31,16 @@ class Spent:
     """What updates of one kind took so far."""
 
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     updates: int = 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Add the time that the inside takes."""
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         yield
         self.seconds += time.perf_counter() - start
+        self.cpu_seconds += time.process_time() - cpu_start
 
 
 class FullVersion:

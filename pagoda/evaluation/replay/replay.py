@@ -12,7 +12,7 @@ from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import Ranks
 from pagoda.evaluation.replay.answering import Answering
 from pagoda.evaluation.replay.estimating import Estimating
-from pagoda.evaluation.replay.learning import FullVersions, Incrementals
+from pagoda.evaluation.replay.learning import FullVersions, Incrementals, Spent
 from pagoda.evaluation.replay.plan import Plan, Policy, ReplayConfig, make_plan
 from pagoda.evaluation.replay.report import Cost, Report
 from pagoda.training.config import TrainConfig
@@ -123,12 +123,13 @@ class _Walk:
 
     def cost(self, policy: Policy) -> Cost:
         """What the policy's updates took."""
-        full = self.full.spent if policy.full else None
-        incremental = self.chains[policy].spent if policy.incremental else None
+        full = self.full.spent if policy.full else Spent()
+        incremental = self.chains[policy].spent if policy.incremental else Spent()
         return Cost(
-            seconds=sum(spent.seconds for spent in (full, incremental) if spent),
-            full_updates=full.updates if full else 0,
-            incremental_updates=incremental.updates if incremental else 0,
+            seconds=full.seconds + incremental.seconds,
+            cpu_seconds=full.cpu_seconds + incremental.cpu_seconds,
+            full_updates=full.updates,
+            incremental_updates=incremental.updates,
         )
 
 

@@ -55,6 +55,8 @@ class Cost(_Model):
 
     seconds: float
     """Wall time of the updates, from reading the log to the written files."""
+    cpu_seconds: float
+    """The same in time of processors, whatever else runs on the machine."""
     full_updates: int
     incremental_updates: int
 
