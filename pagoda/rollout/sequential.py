@@ -91,10 +91,13 @@ def _log_likelihood(bad: Floats, total: Floats, p: Floats) -> Floats:
 def _log_best_null(x: Floats, n: Floats, y: Floats, m: Floats, tolerance: float) -> Floats:
     """The largest log-likelihood of both arms with p <= q + tolerance."""
     p, q = _share(x, n), _share(y, m)
-    free = _log_likelihood(x, n, p) + _log_likelihood(y, m, q)
-    edge = _best_on_edge(x, n, y, m, tolerance)
-    tied = _log_likelihood(x, n, edge + tolerance) + _log_likelihood(y, m, edge)
-    return np.where(p <= q + tolerance, free, tied)
+    best = np.atleast_1d(_log_likelihood(x, n, p) + _log_likelihood(y, m, q))
+    over = np.atleast_1d(p > q + tolerance)
+    if over.any():  # Only there the null binds; most looks are spared the search.
+        x, n, y, m = (np.atleast_1d(counts)[over] for counts in (x, n, y, m))
+        edge = _best_on_edge(x, n, y, m, tolerance)
+        best[over] = _log_likelihood(x, n, edge + tolerance) + _log_likelihood(y, m, edge)
+    return best.reshape(p.shape)
 
 
 def _best_on_edge(x: Floats, n: Floats, y: Floats, m: Floats, tolerance: float) -> Floats:
