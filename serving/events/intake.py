@@ -20,8 +20,8 @@ from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, recent_key, seen_ke
 STREAM = "events"
 FIELD = b"event"
 """The one field of a stream entry: the row as JSON."""
-REMEMBERED_SECONDS = 24 * 3600
-"""How long an event ID is remembered, so that a retry is known as one."""
+REMEMBERED_SECONDS = 3600
+"""How long an event ID is remembered, so that a retry is known as one; about 90 bytes of Redis each."""
 _CONNECTIONS = 16
 
 # KEYS: the stream; for each event its mark, the user's recent behaviour, the user's seen items.
@@ -32,7 +32,7 @@ local function push(key, moment, entry)
   local function time(of) return tonumber(string.match(of, '^%d+') or 0) end
   local last = redis.call('LINDEX', key, -1)
   if not last or time(last) <= moment then
-    redis.call('RPUSH', key, entry)
+    if redis.call('RPUSH', key, entry) <= tonumber(ARGV[3]) then return end
   else
     for _, other in ipairs(redis.call('LRANGE', key, 0, -1)) do
       if time(other) > moment then
@@ -53,8 +53,9 @@ for i = 0, events - 1 do
     redis.call('XADD', KEYS[1], '*', 'event', row)
     if entry ~= '' then push(KEYS[3 * i + 3], moment, entry) end
     if item ~= '' then
-      redis.call('ZADD', KEYS[3 * i + 4], 'GT', moment, item)
-      redis.call('ZREMRANGEBYRANK', KEYS[3 * i + 4], 0, -ARGV[4] - 1)
+      if redis.call('ZADD', KEYS[3 * i + 4], 'GT', moment, item) == 1 then
+        redis.call('ZREMRANGEBYRANK', KEYS[3 * i + 4], 0, -ARGV[4] - 1)
+      end
     end
     taken = taken + 1
   end

@@ -138,7 +138,8 @@ async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: st
         events = [
             {"user_id": 5, "item_id": moment, "event": "click", "timestamp": NOW_US + moment} for moment in moments
         ]
-        await client.post(PATH, json={"events": events})
+        for start in range(0, len(events), 150):
+            await client.post(PATH, json={"events": events[start : start + 150]})
     kept = redis.Redis.from_url(url).lrange("recent:5", 0, -1)
     assert [int(entry.split(b":")[1]) for entry in kept] == sorted(moments)[-RECENT_LENGTH:]
     assert [past["item_id"] for past in (await stored(url, 5)).recent] == sorted(moments)[-LENGTH:]
@@ -193,7 +194,8 @@ async def test_many_clients_at_once_lose_nothing(url: str) -> None:
 
         async def send(number: int) -> None:
             event = {**CLICK, "event_id": str(number % 200), "user_id": number % 7}
-            (await client.post(PATH, json=event)).raise_for_status()
+            while not (await client.post(PATH, json=event)).is_success:
+                """A busy machine sheds; clients send again."""
 
         await asyncio.gather(*(send(number) for number in range(400)))
     assert sorted(row["event_id"] for row in stream(url)) == sorted(str(number) for number in range(200))
