@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -100,6 +101,8 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn sends itself the signal again when it has finished; by then there is nothing left to do.
             signal.signal(number, lambda *_: None)
+        # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
+        gc.freeze()
         await uvicorn.Server(config).serve(sockets=[listener])
 
 

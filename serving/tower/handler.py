@@ -6,6 +6,7 @@ archive; all that it does is in the installed packages.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,4 +45,7 @@ def _load(context: Any) -> Replies:
     torch.set_num_threads(1)
     version = str(context.manifest["model"]["modelVersion"])
     tables = TowerTables(load_settings().tables_folder, int(float(version)))
-    return Replies(TowerRuntime.load(Path(context.system_properties["model_dir"]), tables), version)
+    runtime = TowerRuntime.load(Path(context.system_properties["model_dir"]), tables)
+    # What was loaded stays for good; a full collection over its 190,000 objects would stop requests for 60 ms.
+    gc.freeze()
+    return Replies(runtime, version)
