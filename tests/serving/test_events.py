@@ -193,12 +193,12 @@ async def test_many_clients_at_once_lose_nothing(url: str) -> None:
     async with Application(url, Specs(make_spec()), stream_length=10_000) as client:
 
         async def send(number: int) -> None:
-            event = {**CLICK, "event_id": str(number % 200), "user_id": number % 7}
+            event = {**CLICK, "event_id": str(number % 50), "user_id": number % 7}
             while not (await client.post(PATH, json=event)).is_success:
-                """A busy machine sheds; clients send again."""
+                await asyncio.sleep(0.1)  # a busy machine sheds; clients send again
 
-        await asyncio.gather(*(send(number) for number in range(400)))
-    assert sorted(row["event_id"] for row in stream(url)) == sorted(str(number) for number in range(200))
+        await asyncio.gather(*(send(number) for number in range(100)))
+    assert sorted(row["event_id"] for row in stream(url)) == sorted(str(number) for number in range(50))
 
 
 async def test_the_page_describes_events(client: httpx.AsyncClient) -> None:
