@@ -10,8 +10,9 @@ from pagoda.model.config import Section
 class IncrementalConfig(Section):
     """One pass over a window in time order; only user rows change."""
 
-    learning_rate: PositiveFloat = 0.3
-    """Of row-wise Adagrad. A row has few steps in which to catch up with its user."""
+    learning_rate: PositiveFloat = 0.2
+    """Of row-wise Adagrad. A row has few steps in which to catch up with its user; but where interests are steady, more
+    than this costs recall (replayed worlds of the tuning seed: `benchmarks/replay/settings.py`)."""
     batch_size: PositiveInt = 256
     """Consecutive positives learned at once; of a user among them, one step."""
     candidates: int = Field(default=4096, ge=2)
