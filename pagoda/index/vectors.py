@@ -27,13 +27,13 @@ class ItemVectorsWriter:
     def __init__(self, path: Path, spec: FeatureSpec, dim: int) -> None:
         self._path = path
         self._aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        self._spec = spec
-        self._dim = dim
+        self._spec, self._dim = spec, dim
+        self._schema = vectors_schema(spec, dim)
         self._last_id: int | None = None
 
     def __enter__(self) -> ItemVectorsWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._aside, vectors_schema(self._spec, self._dim), compression="zstd")
+        self._writer = pq.ParquetWriter(self._aside, self._schema, compression="zstd")
         return self
 
     def write(self, items: pa.Table, vectors: np.ndarray) -> None:
