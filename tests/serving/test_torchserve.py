@@ -160,6 +160,16 @@ def test_it_is_ready_once_the_follower_brought_a_generation(
     assert "404" in str(missing(tower.url, tmp_path / "four", tables))
 
 
+def test_a_killed_worker_is_replaced_and_its_request_answered(tower: RunningTower, served: World) -> None:
+    for worker in psutil.Process(tower.process.pid).children():
+        worker.kill()
+    row = instances(1)[0]
+    answer = httpx.post(f"{tower.url}/predictions/pagoda/3.0", json={**row, "generation": "g3"}, timeout=60)
+    np.testing.assert_allclose(answer.json()["vector"], in_process(served, [row], "g3")[0], atol=1e-6)
+    with tower.models() as models:
+        models.ensure(3, models.archive(3))
+
+
 def test_it_counts_requests_and_logs_none(tower: RunningTower) -> None:
     before = tower.log.read_text()
     for _ in range(20):
