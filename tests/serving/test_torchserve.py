@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -160,14 +161,15 @@ def test_it_is_ready_once_the_follower_brought_a_generation(
     assert "404" in str(missing(tower.url, tmp_path / "four", tables))
 
 
-def test_a_killed_worker_is_replaced_and_its_request_answered(tower: RunningTower, served: World) -> None:
+def test_a_killed_worker_is_replaced(tower: RunningTower, served: World) -> None:
     for worker in psutil.Process(tower.process.pid).children():
         worker.kill()
     row = instances(1)[0]
-    answer = httpx.post(f"{tower.url}/predictions/pagoda/3.0", json={**row, "generation": "g3"}, timeout=60)
+    deadline = time.monotonic() + 60
+    # Depending on when TorchServe notices, a request is refused or waits for the new worker.
+    while not (answer := ask(tower, {**row, "generation": "g3"})).is_success:
+        assert time.monotonic() < deadline
     np.testing.assert_allclose(answer.json()["vector"], in_process(served, [row], "g3")[0], atol=1e-6)
-    with tower.models() as models:
-        models.ensure(3, models.archive(3))
 
 
 def test_it_counts_requests_and_logs_none(tower: RunningTower) -> None:

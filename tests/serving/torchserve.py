@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from serving.tower.models import TowerModels
-from serving.tower.server import management_url
+from serving.tower.server import management_url, run_folder
 
 START_SECONDS = 90
 
@@ -65,6 +66,7 @@ def torchserve(home: Path) -> Iterator[RunningTower]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+        shutil.rmtree(run_folder(home), ignore_errors=True)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
