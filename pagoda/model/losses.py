@@ -78,8 +78,12 @@ class LearnedTemperature(nn.Module):
     @override
     def forward(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        temperature = self.log_temperature.exp().clamp(min=_LOWEST_TEMPERATURE)
-        return ListwiseSoftmax(temperature)(users, candidates, targets)
+        return ListwiseSoftmax(self.temperature)(users, candidates, targets)
+
+    @property
+    def temperature(self) -> Tensor:
+        """As it is now."""
+        return self.log_temperature.exp().clamp(min=_LOWEST_TEMPERATURE)
 
 
 def in_batch_log_q(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.float32]:

@@ -102,6 +102,11 @@ class FullVersionFiles:
         squares: NDArray[np.float32] = np.load(self.state / f"{table}.npy", allow_pickle=False)
         return squares
 
+    def seen(self, table: str) -> NDArray[np.int64]:
+        """When each ID of the table `USERS` or `ITEMS` was last seen: the end of that window in microseconds, [n]."""
+        seen: NDArray[np.int64] = np.load(self.state / f"{table}_seen.npy", allow_pickle=False)
+        return seen
+
     def dense_state(self) -> dict[str, Tensor]:
         """AdamW's state."""
         return load_tensors(self.state / DENSE_STATE)

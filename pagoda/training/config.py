@@ -43,6 +43,9 @@ class DriftConfig(Section):
     """Longest ID row."""
     max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
+    max_recall_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the parent's Recall@50 that a version may lose on the positives after its window. Where there is none
+    yet, nothing is compared."""
 
 
 class TrainConfig(Section):
@@ -54,6 +57,8 @@ class TrainConfig(Section):
     """Passes over the window of a first version; one that has a parent learns each interaction once."""
     shuffle_rows: PositiveInt = 1_000_000
     """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
+    retire_after_days: PositiveFloat | None = 90.0
+    """Users and items unseen for so long lose their ID row; their features and history go on. None: never."""
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ListwiseConfig()
     negatives: NegativesConfig = NegativesConfig()

@@ -18,9 +18,12 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history_files import SavedHistories
 from pagoda.embeddings.table import verify_files
 from pagoda.errors import ConfigError, IntegrityError
+from pagoda.model.losses import LearnedTemperature
+from pagoda.model.towers import Towers
 from pagoda.storage import checksum_file
 from pagoda.training.artifact import HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
-from pagoda.training.vectors import OpenVersion
+from pagoda.training.objectives import build_objective
+from pagoda.training.vectors import item_vectors
 
 Int64Array = NDArray[np.int64]
 ITEM_VECTORS = "item_vectors"
@@ -56,8 +59,8 @@ class FrozenBase:
         self.encoder, self.config = files.encoder, files.config
         self.users, self.items = files.users, files.items
         self.towers = files.towers().requires_grad_(False)
-        self.item_ids, self.item_vectors, self._exported = _vectors(files, dataset, vectors)
-        # int64 [i] ascending, float32 [i, dim], and where in these the vectors are that serve.
+        # IDs int64 [i] ascending, vectors float32 [i, dim], and which of these are the ones that serve.
+        self.item_ids, self.item_vectors, self._exported = _vectors(files, self.towers, dataset, vectors)
         self._opened = self._in_memory()
 
     @cached_property
@@ -70,6 +73,15 @@ class FrozenBase:
         shares = np.zeros(len(self.item_ids))
         shares[place] = clicks[known] / clicks.sum()
         return shares
+
+    @cached_property
+    def temperature(self) -> float:
+        """Of the softmax that the base was trained with; learned, if it learned one."""
+        objective = build_objective(self.config.objective)
+        if isinstance(objective, LearnedTemperature) and (learned := self.files.objective_state()):
+            objective.load_state_dict(learned)
+            return float(objective.temperature)
+        return self.config.objective.temperature
 
     @cached_property
     def squares(self) -> NDArray[np.float32]:
@@ -117,27 +129,28 @@ class FrozenBase:
         return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(self.item_vectors[self._exported]))}
 
 
-def _vectors(files: FullVersionFiles, dataset: Dataset, exported: Path | None) -> tuple[Int64Array, Tensor, Int64Array]:
+def _vectors(
+    files: FullVersionFiles, towers: Towers, dataset: Dataset, exported: Path | None
+) -> tuple[Int64Array, Tensor, Int64Array]:
     """All items, their vectors, and which of these were exported.
 
     Those that were exported are taken as they are: they serve, and what is computed here may differ in the last bit.
     """
-    ids: Int64Array = dataset.items().column("item_id").to_numpy()
-    vectors = OpenVersion(files, dataset).item_vectors()
+    items = dataset.items()
+    ids: Int64Array = items.column("item_id").to_numpy()
     if exported is None:
-        return ids, torch.from_numpy(vectors), np.arange(len(ids))
+        return ids, torch.from_numpy(item_vectors(files, towers, items)), np.arange(len(ids))
     served_ids, served = _read_vectors(exported)
-    merged = np.union1d(ids, served_ids)
-    both = np.empty((len(merged), vectors.shape[1]), np.float32)
-    both[np.searchsorted(merged, ids)] = vectors
-    place = np.searchsorted(merged, served_ids)
-    both[place] = served
-    return merged, torch.from_numpy(both), place
+    new = np.flatnonzero(~np.isin(ids, served_ids))
+    merged = np.concatenate([served_ids, ids[new]])
+    both = np.concatenate([served, item_vectors(files, towers, items.take(new))])
+    order = np.argsort(merged)
+    return merged[order], torch.from_numpy(both[order]), np.flatnonzero(order < len(served_ids))
 
 
 def exported_checksum(path: Path) -> str:
     """Checksum of the vectors in an `item_vectors.parquet`, as `FrozenBase.prove_frozen` gives it for the same ones."""
-    return _checksum(_bytes(torch.from_numpy(_read_vectors(path)[1])))
+    return _checksum(_read_vectors(path)[1].reshape(-1).view(np.uint8).data)
 
 
 def _read_vectors(path: Path) -> tuple[Int64Array, NDArray[np.float32]]:

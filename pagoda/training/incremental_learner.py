@@ -76,7 +76,7 @@ class _Pass:
         candidates, log_q = draw(base.shares, examples.items[part], self._config.candidates, self._rng)
         cosines = vectors @ base.item_vectors[torch.from_numpy(candidates)].T
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
-        logits = cosines / base.config.objective.temperature - torch.from_numpy(log_q)
+        logits = cosines / base.temperature - torch.from_numpy(log_q)
         loss = functional.cross_entropy(logits, targets, reduction="sum")
         # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
         # are made of, however few positives came.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from pagoda.training.inputs import Int64Array, histories_at
 from pagoda.training.learner import Learner
 from pagoda.training.objectives import single_negatives
 from pagoda.training.optimisers import restore_dense_state
+from pagoda.training.retirement import last_seen, retire
 from pagoda.training.sampling import NegativeSampler
 from pagoda.training.survey import Survey, survey
 from pagoda.training.tables import TrainableTable
@@ -38,6 +40,8 @@ class Prepared:
     stream: ExampleStream
     catalogue: Catalogue
     sampler: NegativeSampler
+    seen: Mapping[str, Int64Array]
+    """When the IDs of each table were last seen, as `pagoda.training.retirement` has it."""
 
     def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
         """Cuts the stream's blocks into batches."""
@@ -54,8 +58,10 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy())
     encoder = _encoder(dataset, window, found, items, parent)
-    users = _table(USERS, found.users, parent, config, generator)
-    item_table = _table(ITEMS, found.catalogue[found.used], parent, config, generator)
+    users, users_seen = _table(USERS, found.users, window, parent, config=config, generator=generator)
+    item_table, items_seen = _table(
+        ITEMS, found.catalogue[found.used], window, parent, config=config, generator=generator
+    )
     stream = ExampleStream(
         dataset=dataset,
         window=window,
@@ -83,6 +89,7 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
             log_q=sampler.log_q(min(config.batch_size, found.positives)),
         ),
         sampler=sampler,
+        seen={USERS: users_seen, ITEMS: items_seen},
     )
 
 
@@ -113,12 +120,22 @@ def _encoder(
 
 
 def _table(
-    name: str, ids: Int64Array, parent: FullVersionFiles | None, config: TrainConfig, generator: torch.Generator
-) -> TrainableTable:
+    name: str,
+    ids: Int64Array,
+    window: Window,
+    parent: FullVersionFiles | None,
+    *,
+    config: TrainConfig,
+    generator: torch.Generator,
+) -> tuple[TrainableTable, Int64Array]:
+    """A table with rows for `ids`, and when each of its IDs was last seen."""
     if parent is None:
-        return TrainableTable.first(ids, config.model.dim, generator)
+        table = TrainableTable.first(ids, config.model.dim, generator)
+        return table, last_seen(table, ids, window.end_us, None)
     published = parent.users if name == USERS else parent.items
-    return TrainableTable.of(published, parent.squares(name)).grown(ids, generator)
+    table = TrainableTable.of(published, parent.squares(name)).grown(ids, generator)
+    seen = last_seen(table, ids, window.end_us, (np.asarray(published.ids), parent.seen(name)))
+    return retire(table, seen, window.end_us, config.retire_after_days)
 
 
 def _learner(

@@ -48,6 +48,8 @@ def write_state(folder: Path, prepared: Prepared) -> None:
     learner = prepared.learner
     np.save(folder / f"{artifact.USERS}.npy", learner.users.squares.numpy())
     np.save(folder / f"{artifact.ITEMS}.npy", learner.items.squares.numpy())
+    for table, seen in prepared.seen.items():
+        np.save(folder / f"{table}_seen.npy", seen)
     save_tensors(dense_state(learner.towers, learner.optimiser), folder / artifact.DENSE_STATE)
     if isinstance(learner.objective, nn.Module):
         save_tensors(learner.objective.state_dict(), folder / artifact.OBJECTIVE_STATE)

@@ -33,10 +33,11 @@ from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.items import replay
+from pagoda.updates.regression import refuse_drop
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
 """Folders of the steps."""
-REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
+REPORT, PARENT_REPORT, VECTORS_FILE = "report.json", "parent.json", "item_vectors.parquet"
 _PROBES = 400
 
 Package = Callable[[Path, int, Path], Path]
@@ -53,17 +54,30 @@ def train(update: FullUpdate, config: str) -> Path:
 
 
 def evaluate(update: FullUpdate) -> Report | None:
-    """Measure the version on the positives after its window; None when there are none yet."""
+    """Measure the version on the positives after its window; None when there are none yet.
+
+    Raises:
+        GateError: Its parent is much better on the same positives, so something went wrong.
+    """
     span = update.data.span()
     if span.end <= update.window.end:
         return None
     later = Window(start=update.window.end, end=span.end)
 
     def measure(folder: Path) -> None:
-        report = evaluate_towers(_open(update), update.data, later, version=update.key)
-        (folder / REPORT).write_text(report.model_dump_json(indent=1))
+        _measure(update, later, folder)
 
     return Report.model_validate_json((update.step(EVALUATION, measure) / REPORT).read_text())
+
+
+def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
+    """Write the version's report, after comparing it with its parent's where there is one."""
+    report = evaluate_towers(_open(update), update.data, later, version=update.key)
+    if parent := _parent(update):
+        before = evaluate_towers(OpenVersion(parent, update.data), update.data, later, version=str(update.parent))
+        refuse_drop(report, before, _files(update).config.drift)
+        (folder / PARENT_REPORT).write_text(before.model_dump_json(indent=1))
+    (folder / REPORT).write_text(report.model_dump_json(indent=1))
 
 
 def register(update: FullUpdate) -> VersionRecord:

@@ -1,0 +1,107 @@
+"""An installation without servers: a folder registry, the release log, and a real follower that brings tables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.embeddings.tables import TowerTables
+from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.generations import create_generation
+from pagoda.registry.log import ReleaseLog, open_log
+from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.registry.open import open_registry
+from pagoda.registry.publish import publish
+from pagoda.registry.state import ReleaseState
+from pagoda.registry.versions import VersionDraft, full_key
+from pagoda.settings import Settings
+from pagoda.storage import checksum_file
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import TrainConfig
+from pagoda.training.full import full_update
+from pagoda.training.vectors import OpenVersion
+from serving.workers.follower import Follower
+from serving.workers.run import follow
+from serving.workers.towers import NoTowers
+
+
+class Installation:
+    """What updates need, in a folder."""
+
+    def __init__(self, home: Path, dataset: Dataset, config: TrainConfig) -> None:
+        self.settings = Settings(home=home)
+        self.dataset, self.config = dataset, config
+
+    @property
+    def log(self) -> ReleaseLog:
+        """The release log."""
+        return open_log(self.settings)
+
+    def state(self) -> ReleaseState:
+        """What the log says."""
+        return self.log.state()
+
+    def full(self, window: Window, *, serve: bool = True) -> Manifest:
+        """Train a full version from the champion, register it, and let it serve."""
+        champion = self.state().champion
+        out = self.settings.home / "work" / "full" / window.key
+        parent = FullVersionFiles(*self._files(champion)) if champion else None
+        files = full_update(self.dataset, window, parent, self.config, out)
+        draft = VersionDraft(
+            key=full_key(window, champion),
+            update="full",
+            window=window,
+            parent=champion,
+            folder=files.folder,
+            state_folder=files.state,
+        )
+        manifest = self._generation(open_registry(self.settings).register(draft).version, files)
+        if serve:
+            publish(self.log, manifest.id, "stable")
+        return manifest
+
+    def _files(self, version: int) -> tuple[Path, Path]:
+        record = open_registry(self.settings).get(version)
+        return Path(record.uri), Path(record.state_uri or "")
+
+    def _generation(self, version: int, files: FullVersionFiles) -> Manifest:
+        vectors = self.settings.home / f"vectors-{version}" / "item_vectors.parquet"
+        items = self.dataset.items()
+        with ItemVectorsWriter(vectors, self.dataset.spec, files.config.model.dim) as writer:
+            writer.write(items, OpenVersion(files, self.dataset).item_vectors())
+        archive = vectors.with_name("tower.mar")
+        archive.write_bytes(b"archive")
+        return create_generation(
+            self.log,
+            version,
+            tower=Artifact(uri=archive.as_uri(), checksum=checksum_file(archive)),
+            item_vectors=Artifact(uri=vectors.as_uri(), checksum=checksum_file(vectors)),
+            collection=f"recall_v{version}",
+            dim=files.config.model.dim,
+            item_count=items.num_rows,
+            spec=self.dataset.spec,
+        )
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """While a follower brings tables."""
+        follower, stop = Follower(self.log, self.settings.tables_folder, NoTowers()), threading.Event()
+        thread = threading.Thread(target=follow, args=(follower, stop, 0.02))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            follower.close()
+
+    def served_rows(self, generation: str, users: np.ndarray) -> np.ndarray:
+        """Rows of users as the tower's host looks them up."""
+        version = self.state().generation(generation).full_version
+        return TowerTables(self.settings.tables_folder, version).generation(generation).users.lookup(users)[0]
