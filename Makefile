@@ -26,8 +26,9 @@ env: .venv/installed ## Install everything into .venv (done by the other targets
 demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (KEEP=1 leaves the platform up).
 	$(PY) -m demos.main_job $(if $(KEEP),--keep)
 
+# Two workers, whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
 test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
-	$(PY) -m pytest -m "not long"
+	$(PY) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long

@@ -14,6 +14,11 @@ settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, so that no worker waits for another one's long end."""
+    items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))
+
+
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """The embedded platform in a folder of its own, shared by the whole run; the fixtures below add services to it."""

@@ -41,8 +41,8 @@ STEPS = (
     "package-tower",
     "publish",
 )
-SAMPLED = ("build-index", "publish")
-"""Steps killed in `make test`: those that write to a server."""
+SAMPLED = ("build-index",)
+"""Steps killed in `make test`."""
 K = 20
 
 

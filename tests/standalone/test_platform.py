@@ -124,6 +124,7 @@ def test_services_do_not_outlive_a_killed_supervisor(mine: Platform) -> None:
     assert _redis(mine).health == Health.STOPPED
 
 
+@pytest.mark.long
 def test_what_hangs_after_a_killed_supervisor_is_cleared_by_the_next_start(mine: Platform) -> None:
     mine.up(["redis"])
     left = psutil.Process(_redis(mine).pid)

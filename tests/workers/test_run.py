@@ -49,6 +49,7 @@ def test_a_loop_that_only_fails_stops_when_told() -> None:
 def test_a_host_at_rest_writes_nothing(host: Host) -> None:
     host.world.serve_chain(host.registry, host.log, 1)
     host.follower.step()
+    host.follower.close()  # Compaction in the background has ended.
     before = {path: path.stat().st_mtime_ns for path in host.folder.rglob("*")}
     for _ in range(3):
         host.follower.step()
