@@ -1,0 +1,133 @@
+"""Sending a plan, and taking down what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import selectors
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.errors import ConfigError, UnavailableError
+from pagoda.load.connection import Address, Connection
+from pagoda.load.outcomes import NO_ANSWER, TOO_LATE, Outcomes
+from pagoda.load.plan import Plan
+
+PREDICT = "/v1/models/recall:predict"
+_DRAWN = 100_000
+"""Users drawn for connections that ask as fast as they can; then they come again."""
+Progress = Callable[[Outcomes], None]
+_REPORT_SECONDS = 0.5
+
+
+def send(
+    plan: Plan,
+    url: str,
+    *,
+    connections: int,
+    timeout_seconds: float = 5.0,
+    path: str = PREDICT,
+    progress: Progress | None = None,
+) -> Outcomes:
+    """Send all requests of `plan` to the recall service at `url` and wait for their ends.
+
+    A request that finds all connections busy waits for one, and its time runs from the moment it was due.
+
+    Args:
+        plan: What to send.
+        url: Base URL, http or https.
+        connections: At once, 1 to 900.
+        timeout_seconds: After it was sent, a request counts as failed.
+        path: Of the endpoint.
+        progress: Told twice a second what came back so far.
+
+    Raises:
+        ConfigError: `url` is none.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
+    sender = _Sender(plan, Address.of(parts, path), connections, timeout_seconds)
+    # select() waits to the microsecond; epoll, and so uvloop, to the millisecond, which would count as latency.
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+        # A full collection would hold up requests for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
+        runner.run(sender.run(progress))
+    return sender.outcomes
+
+
+@dataclass
+class _Sender:
+    plan: Plan
+    address: Address
+    connections: int
+    timeout: float
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    start: float = 0.0
+
+    async def run(self, progress: Progress | None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.start = self.loop.time()
+        reporting = asyncio.create_task(self._report(progress)) if progress else None
+        open_ = [Connection(self.address) for _ in range(self.connections)]
+        try:
+            await (self._open_loop(open_) if self.plan.rate else self._closed_loop(open_))
+        finally:
+            for connection in open_:
+                connection.close()
+            if reporting:
+                reporting.cancel()
+
+    async def _open_loop(self, connections: list[Connection]) -> None:
+        moments = self.plan.moments()
+        waiting: asyncio.Queue[tuple[float, int] | None] = asyncio.Queue()
+        workers = [asyncio.create_task(self._serve(connection, waiting)) for connection in connections]
+        self.start = self.loop.time()
+        for due, place in self._schedule(moments):
+            if (pause := self.start + due - self.loop.time()) > 0:
+                await asyncio.sleep(pause)
+            waiting.put_nowait((due, place))
+        for _ in workers:
+            waiting.put_nowait(None)
+        await asyncio.gather(*workers)
+
+    def _schedule(self, moments: NDArray[np.float64]) -> Iterator[tuple[float, int]]:
+        return zip(moments.tolist(), self.plan.draw(len(moments)).tolist(), strict=True)
+
+    async def _serve(self, connection: Connection, waiting: asyncio.Queue[tuple[float, int] | None]) -> None:
+        while (next_ := await waiting.get()) is not None:
+            await self._ask(connection, *next_)
+
+    async def _closed_loop(self, connections: list[Connection]) -> None:
+        drawn = self.plan.draw(_DRAWN).tolist()
+        turn = iter(range(1 << 62))
+
+        async def ask_again(connection: Connection) -> None:
+            while (now := self.loop.time() - self.start) < self.plan.seconds:
+                await self._ask(connection, now, drawn[next(turn) % _DRAWN])
+
+        await asyncio.gather(*(ask_again(connection) for connection in connections))
+
+    async def _ask(self, connection: Connection, due: float, place: int) -> None:
+        kind, degraded, status, content = NO_ANSWER, False, 0, b""
+        try:
+            status, content = await connection.post(self.plan.body(place), self.timeout)
+        except TimeoutError:
+            kind = TOO_LATE
+        except UnavailableError:
+            # A closed port refuses at once: without a pause, this would be all that the machine does.
+            await asyncio.sleep(0.01)
+        seconds = self.loop.time() - self.start - due
+        if status:
+            kind, degraded = self.outcomes.read(status, content)
+        self.outcomes.add(due, seconds, kind, degraded)
+
+    async def _report(self, progress: Progress) -> None:
+        while True:
+            await asyncio.sleep(_REPORT_SECONDS)
+            progress(self.outcomes)

@@ -1,0 +1,77 @@
+"""Calls that come while earlier ones are under way, joined into one: no call waits when there is nothing to wait for.
+
+Servers take many users in one call for little more than one. So the busier the service is, the less a request costs,
+and an idle service answers as if it did not join anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Ask = TypeVar("Ask")
+Answer = TypeVar("Answer")
+Send = Callable[[Key, Sequence[Ask]], Awaitable[Sequence[Answer]]]
+"""One call for several asks of one key; as many answers, in order."""
+
+
+@dataclass
+class _Line(Generic[Ask, Answer]):
+    """The asks of one key."""
+
+    running: int = 0
+    waiting: deque[tuple[Ask, asyncio.Future[Answer]]] = field(default_factory=deque)
+
+
+class Coalescer(Generic[Key, Ask, Answer]):
+    """Sends asks of one key, at most so many calls at once and so many asks in a call."""
+
+    def __init__(self, send: Send[Key, Ask, Answer], *, at_once: int, most: int) -> None:
+        self._send, self._at_once, self._most = send, at_once, most
+        self._lines: dict[Key, _Line[Ask, Answer]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, key: Key, ask: Ask) -> Answer:
+        """The answer to one ask. What `send` raises, all asks of its call raise."""
+        line = self._lines.setdefault(key, _Line())
+        if line.running < self._at_once and not line.waiting:
+            line.running += 1
+            try:
+                return (await self._send(key, (ask,)))[0]
+            finally:
+                self._ended(key, line)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        line.waiting.append((ask, answer))
+        return await answer
+
+    def _ended(self, key: Key, line: _Line[Ask, Answer]) -> None:
+        """A call has ended: the next one takes whoever still waits."""
+        line.running -= 1
+        batch = []
+        while line.waiting and len(batch) < self._most:
+            if not (next_ := line.waiting.popleft())[1].done():
+                batch.append(next_)
+        if batch:
+            line.running += 1
+            task = asyncio.create_task(self._run(key, line, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif not line.running:
+            self._lines.pop(key, None)
+
+    async def _run(self, key: Key, line: _Line[Ask, Answer], batch: list[tuple[Ask, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._send(key, [ask for ask, _ in batch])
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        except Exception as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        finally:
+            self._ended(key, line)
