@@ -32,6 +32,19 @@ class HistoryEncoder(nn.Module, ABC):
             float32 [B, vectors, D]; zeros for an empty history.
         """
 
+    @abstractmethod
+    def along(self, rows: Tensor, age: Tensor) -> Tensor:
+        """What `forward` gives after each event of sequences, in one pass, so that training can learn from all.
+
+        Args:
+            rows: float32 [S, L, D], left-aligned: the first event is in the first column. What follows the last event
+                of a sequence has no part in what comes before it.
+            age: float [S, L], seconds from each event to one moment of its sequence.
+
+        Returns:
+            float32 [S, L, vectors, D].
+        """
+
 
 class MeanHistory(HistoryEncoder):
     """The mean of the rows."""
@@ -44,6 +57,12 @@ class MeanHistory(HistoryEncoder):
         weights = mask.to(rows.dtype)
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         return torch.bmm(weights[:, None], rows)
+
+    @override
+    def along(self, rows: Tensor, age: Tensor) -> Tensor:
+        """See `HistoryEncoder`."""
+        counts = torch.arange(1, rows.shape[1] + 1, dtype=rows.dtype, device=rows.device)
+        return (rows.cumsum(1) / counts[:, None])[:, :, None]
 
 
 class DecayHistory(HistoryEncoder):
@@ -66,6 +85,15 @@ class DecayHistory(HistoryEncoder):
         logits = ((newest - age)[:, None] * rates[:, None]).masked_fill(~mask[:, None], _NEVER)
         return torch.bmm(torch.softmax(logits, 2) * mask[:, None], rows)
 
+    @override
+    def along(self, rows: Tensor, age: Tensor) -> Tensor:
+        """See `HistoryEncoder`."""
+        rates = math.log(2) * torch.exp(-self.log_half_lives)
+        since = (age[:, None] - age[:, :, None]).to(rows.dtype)  # [S, after, event]
+        later = torch.ones(since.shape[1:], dtype=torch.bool, device=rows.device).triu(1)
+        logits = (-since[:, :, None] * rates[:, None]).masked_fill(later[:, None], _NEVER)
+        return torch.einsum("slve,sed->slvd", torch.softmax(logits, 3), rows)
+
 
 class SeededHistory(HistoryEncoder):
     """What another encoder gives, and the row of the last event as it is (the seed)."""
@@ -80,3 +108,8 @@ class SeededHistory(HistoryEncoder):
         """See `HistoryEncoder`; the seed comes last."""
         seed = rows[:, -1:] * mask[:, -1:, None]
         return torch.cat([self.history(rows, mask, age), seed], 1)
+
+    @override
+    def along(self, rows: Tensor, age: Tensor) -> Tensor:
+        """See `HistoryEncoder`."""
+        return torch.cat([self.history.along(rows, age), rows[:, :, None]], 2)

@@ -41,6 +41,11 @@ class SequenceHistory(HistoryEncoder):
         state = states.gather(1, last[:, None, None].expand(-1, 1, rows.shape[2]))
         return state * mask.any(1)[:, None, None]
 
+    @override
+    def along(self, rows: Tensor, age: Tensor) -> Tensor:
+        """See `HistoryEncoder`."""
+        return self.states(rows)[:, :, None]
+
 
 class GruHistory(SequenceHistory):
     """A gated recurrent unit (Cho et al. 2014), as in Hidasi et al., ICLR 2016."""

@@ -74,6 +74,32 @@ class UserTower(_Tower):
             rows.append(self.history(history_rows, history_mask, history_age))
         return self._vector(torch.cat(rows, 1), features)
 
+    def along(
+        self,
+        id_rows: Tensor,
+        sequence_rows: Tensor,
+        sequence_age: Tensor,
+        after: Tensor,
+        features: dict[str, Tensor],
+    ) -> Tensor:
+        """Compute the vectors that users had along their sequences: as `forward`, in one pass over each sequence.
+
+        Args:
+            id_rows: float32 [B, D], as for `forward`.
+            sequence_rows: float32 [S, L, D], the item-ID rows of sequences, the first event in the first column.
+            sequence_age: float [S, L], seconds from each event to one moment of its sequence.
+            after: int64 [B], the event after which each vector is wanted, as sequence x L + column; -1 before all.
+            features: As for `forward`.
+
+        Returns:
+            float32 [B, D], unit length.
+        """
+        rows = [id_rows[:, None]] if self._id_row else []
+        if self.history is not None:
+            encoded = self.history.along(sequence_rows, sequence_age).flatten(0, 1)
+            rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
+        return self._vector(torch.cat(rows, 1), features)
+
 
 class ItemTower(_Tower):
     """What an item is, to a unit vector."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Batch:
     candidate_of: Tensor
     """int64 [M]: the M distinct items of the batch."""
     history_of: Tensor
-    """int64 [B, L]."""
+    """int64 [B, L], or of sequences [S, L]."""
     history_mask: Tensor
     history_age: Tensor
     user_features: dict[str, Tensor]
@@ -58,9 +59,23 @@ class Batch:
     first_shared: int = 0
     negatives: Tensor | None = None
     """As in `pagoda.model.losses.Candidates`."""
+    history_after: Tensor | None = None
+    """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+class Past(NamedTuple):
+    """What was done before the positives of a batch: a history of each, or sequences that several of them end."""
+
+    items: Int64Array
+    """int64 [B or sequences, L]: places in the item table."""
+    mask: NDArray[np.bool_]
+    age: NDArray[np.floating]
+    """Seconds from each event to the positive, or to the sequence's newest event."""
+    after: Int64Array | None = None
+    """As in `Batch.history_after`."""
 
 
 class Numbering:
@@ -104,37 +119,43 @@ class Batcher:
 
     def batches(self, block: Block, size: int) -> Iterator[Batch]:
         """All positives of `block` (at least one), each once, in random order, in batches of nearly equal size."""
+        for rows, past in self._parts(block, size):
+            yield self._batch(block, rows, past)
+
+    def _parts(self, block: Block, size: int) -> Iterator[tuple[Int64Array, Past]]:
+        """The positives of each batch, int64 [B], and what was done before them."""
         order = self._rng.permutation(len(block))
         for rows in np.array_split(order, -(-len(order) // size)):
-            yield self._batch(block, rows)
+            items, times_us, mask = block.histories.take(rows).padded()
+            mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
+            age = np.where(mask, (block.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
+            yield rows, Past(items, mask, age)
 
-    def _batch(self, block: Block, rows: Int64Array) -> Batch:
+    def _batch(self, block: Block, rows: Int64Array, past: Past) -> Batch:
         user_rows, user_of = self._users.distinct(self._hide(block.users[rows], self._dropout.user))
         sampled = self._sampler.draw(self._rng)
         # The last occurrence of an item counts, so those that were sampled come last.
         chosen, number = self._choices.distinct(np.concatenate([block.items[rows], sampled]))
         targets = number[: len(rows)]
         first_shared = 0 if self._sampler.in_batch else len(chosen) - len(sampled)
-        past, times_us, mask = block.histories.take(rows).padded()
-        mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
-        touched = np.concatenate([self._catalogue.rows[chosen], past.ravel()])
+        touched = np.concatenate([self._catalogue.rows[chosen], past.items.ravel()])
         item_rows, item_of = self._items.distinct(self._hide(touched, self._dropout.item))
         moments_us = block.times_us[rows]
-        age = np.where(mask, (moments_us[:, None] - times_us) / _US, 0).astype(np.float32)
         return Batch(
             user_rows=torch.from_numpy(user_rows),
             user_of=torch.from_numpy(user_of),
             item_rows=torch.from_numpy(item_rows),
             candidate_of=torch.from_numpy(item_of[: len(chosen)]),
-            history_of=torch.from_numpy(item_of[len(chosen) :].reshape(past.shape)),
-            history_mask=torch.from_numpy(mask),
-            history_age=torch.from_numpy(age),
+            history_of=torch.from_numpy(item_of[len(chosen) :].reshape(past.items.shape)),
+            history_mask=torch.from_numpy(past.mask),
+            history_age=torch.from_numpy(past.age),
             user_features=self._user_features(block, rows),
             item_features=_take(self._catalogue.features, chosen),
             log_q=torch.from_numpy(self._catalogue.log_q[chosen]),
             targets=torch.from_numpy(targets),
             first_shared=first_shared,
             negatives=self._sampler.negatives(targets, first_shared, len(chosen), self._rng),
+            history_after=None if past.after is None else torch.from_numpy(past.after),
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )
 

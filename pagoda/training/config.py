@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
@@ -52,7 +52,11 @@ class TrainConfig(Section):
     """How to train a full version."""
 
     seed: int = Field(0, ge=0)
+    learn: Literal["positives", "sequences"] = "positives"
+    """`positives`: each with a history of its own, in random order. `sequences`: users in random order, all positives
+    of one in a pass over what they did, which costs a history encoder that reads events in order far less."""
     batch_size: int = Field(1024, ge=2)
+    """Positives of a step; of whole sequences, about so many."""
     bootstrap_epochs: PositiveInt = 4
     """Passes over the window of a first version; one that has a parent learns each interaction once."""
     shuffle_rows: PositiveInt = 1_000_000

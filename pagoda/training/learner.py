@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,10 +28,22 @@ class Learner:
             own = list(self.objective.parameters())
             self._parameters += own
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+        self._seed, self.steps = config.seed, 0
         self._learning_rate = config.optimiser.table_learning_rate
 
     def learn(self, batch: Batch) -> float:
-        """Take one step and return the batch's loss before it; when that is not finite, nothing is changed."""
+        """Take one step and return the batch's loss before it; when that is not finite, nothing is changed.
+
+        What is dropped at random inside the towers follows from the seed and the number of the step alone.
+        """
+        self.towers.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence((self._seed, self.steps)).generate_state(1)[0]))
+            loss = self._step(batch)
+        self.steps += 1
+        return loss
+
+    def _step(self, batch: Batch) -> float:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
@@ -47,16 +60,17 @@ class Learner:
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim]."""
+        self.towers.eval()
         with torch.no_grad():
             return self._forward(batch, self.users.rows[batch.user_rows], self.items.rows[batch.item_rows])
 
     def _forward(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        user_vectors = self.towers.user(
-            functional.embedding(batch.user_of, users),
-            functional.embedding(batch.history_of, items),
-            batch.history_mask,
-            batch.history_age,
-            batch.user_features,
-        )
+        id_rows, past = functional.embedding(batch.user_of, users), functional.embedding(batch.history_of, items)
+        if batch.history_after is None:
+            user_vectors = self.towers.user(id_rows, past, batch.history_mask, batch.history_age, batch.user_features)
+        else:
+            user_vectors = self.towers.user.along(
+                id_rows, past, batch.history_age, batch.history_after, batch.user_features
+            )
         item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
         return user_vectors, item_vectors

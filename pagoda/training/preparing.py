@@ -26,6 +26,7 @@ from pagoda.training.objectives import single_negatives
 from pagoda.training.optimisers import restore_dense_state
 from pagoda.training.retirement import last_seen, retire
 from pagoda.training.sampling import NegativeSampler
+from pagoda.training.sequence_batches import SequenceBatcher
 from pagoda.training.survey import Survey, survey
 from pagoda.training.tables import TrainableTable
 
@@ -40,6 +41,7 @@ class Prepared:
     stream: ExampleStream
     catalogue: Catalogue
     sampler: NegativeSampler
+    batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
     """When the IDs of each table were last seen, as `pagoda.training.retirement` has it."""
 
@@ -47,7 +49,7 @@ class Prepared:
         """Cuts the stream's blocks into batches."""
         rng = np.random.default_rng(seed)
         tables = self.learner.users, self.learner.items
-        return Batcher(self.encoder, *tables, self.catalogue, dropout=dropout, rng=rng, sampler=self.sampler)
+        return self.batchers(self.encoder, *tables, self.catalogue, dropout=dropout, rng=rng, sampler=self.sampler)
 
 
 def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Prepared:
@@ -89,6 +91,7 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
             log_q=sampler.log_q(min(config.batch_size, found.positives)),
         ),
         sampler=sampler,
+        batchers=_batchers(dataset, config),
         seen={USERS: users_seen, ITEMS: items_seen},
     )
 
@@ -106,6 +109,14 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
         )
     if config.model != parent.config.model:
         raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
+
+
+def _batchers(dataset: Dataset, config: TrainConfig) -> type[Batcher]:
+    if config.learn == "positives":
+        return Batcher
+    if dataset.spec.history is None:
+        raise ConfigError(f"learn is sequences, but {dataset.path}/features.yaml declares no history")
+    return SequenceBatcher
 
 
 def _encoder(

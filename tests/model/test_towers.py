@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -146,6 +147,33 @@ def test_the_state_after_an_event_is_what_a_history_up_to_it_gives(declared: His
         right_aligned = torch.cat([torch.randn(2, 6 - seen, 4), rows[:, :seen]], 1)
         mask = torch.arange(6).expand(2, 6) >= 6 - seen
         torch.testing.assert_close(encoder(right_aligned, mask, torch.zeros(2, 6))[:, 0], states[:, seen - 1])
+
+
+@pytest.mark.parametrize("declared", HISTORIES, ids=lambda declared: declared.kind)
+@pytest.mark.parametrize("id_row", [True, False], ids=["with ID row", "history alone"])
+def test_vectors_along_a_sequence_are_those_of_the_tower_for_each_prefix(declared: HistoryConfig, id_row: bool) -> None:
+    user = UserTowerConfig(id_row=id_row)
+    towers, encoder = make(SPECS["everything"], ModelConfig(dim=DIM, history=declared, seed_item=True, user=user))
+    tower, length = towers.user.eval(), 6
+    generator = torch.Generator().manual_seed(3)
+    sequences = torch.randn(2, length, DIM, generator=generator)
+    moments = torch.rand(2, length, generator=generator).cumsum(1) * 3600
+    seen = torch.arange(length + 1)
+    features = {
+        name: torch.from_numpy(array)
+        for name, array in encoder.encode_rows(
+            "user", [{"job": "a"}] * len(seen), np.arange(len(seen)) * 10**10
+        ).items()
+    }
+    ids = torch.randn(len(seen), DIM, generator=generator)
+    for sequence in range(2):
+        after = torch.where(seen > 0, sequence * length + seen - 1, -1)
+        found = tower.along(ids, sequences, (moments[:, -1:] - moments).double(), after, features)
+        mask = torch.arange(length) >= length - seen[:, None]
+        place = (torch.arange(length) - (length - seen[:, None])).clamp(min=0)
+        age = 1e5 - moments[sequence][place]
+        expected = tower(ids, sequences[sequence][place], mask, age, features)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_seed_is_the_row_of_the_last_event() -> None:
