@@ -51,7 +51,7 @@ class Coalescer(Generic[Key, Ask, Answer]):
     def _ended(self, key: Key, line: _Line[Ask, Answer]) -> None:
         """A call has ended: the next one takes whoever still waits."""
         line.running -= 1
-        batch = []
+        batch: list[tuple[Ask, asyncio.Future[Answer]]] = []
         while line.waiting and len(batch) < self._most:
             if not (next_ := line.waiting.popleft())[1].done():
                 batch.append(next_)

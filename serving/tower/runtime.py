@@ -6,7 +6,7 @@ TorchServe's handler is one host of it; any other Python model server can be.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from pagoda.model.encoder import Encoder
 from serving.tower.archive import ENCODER, PROGRAM
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest
 from serving.tower.inputs import InputReader, Inputs
-
-Program = Callable[..., torch.Tensor]
+from serving.tower.program import Program, load_program
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class TowerRuntime:
             IntegrityError: A file is missing or damaged.
         """
         try:
-            program = torch.export.load(folder / PROGRAM).module()
+            program = load_program(folder / PROGRAM)
             encoder = Encoder.from_json((folder / ENCODER).read_bytes())
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise IntegrityError(f"{folder}: holds no user tower ({error})") from error

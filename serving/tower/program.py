@@ -1,0 +1,89 @@
+"""The user tower's exported program, made quick for small batches.
+
+The artifact is the program of `torch.export`, without pickle and without the model's code. Called as a module, it
+checks every input against its declaration in Python, which takes longer than the tower itself; traced once when it is
+loaded, it runs without.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Program = Callable[..., torch.Tensor]
+_TRACE: Callable[..., Any] = torch.jit.trace
+_TOLERANCE = 1e-6
+_BATCHES = (1, 2, 5)
+_logger = logging.getLogger(__name__)
+_Inputs = tuple[Any, ...]
+
+
+def load_program(path: Path) -> Program:
+    """Load a program of id_rows, history_rows, history_mask, history_age and features, any batch size.
+
+    Raises:
+        OSError, RuntimeError: It cannot be read.
+    """
+    exported = torch.export.load(path)
+    module = exported.module()
+    if exported.example_inputs is None:
+        return module
+    example = exported.example_inputs[0]
+    with torch.inference_mode(), warnings.catch_warnings():
+        # What depends on values is found by comparing.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        traced = _TRACE(module, example_inputs=example, strict=False, check_trace=False)
+        if all(_agree(module, traced, _resized(example, rows)) for rows in _BATCHES):
+            return _Traced(traced)
+    # What is decided by values cannot be traced, a recurrent unit's number of steps, say.
+    _logger.warning("%s: cannot be traced; it runs as exported, which is slower", path)
+    return module
+
+
+class _Traced:
+    """A traced program by the names of its inputs."""
+
+    def __init__(self, traced: Any) -> None:
+        self._traced = traced
+
+    def __call__(
+        self,
+        id_rows: torch.Tensor,
+        history_rows: torch.Tensor,
+        history_mask: torch.Tensor,
+        history_age: torch.Tensor,
+        features: dict[str, torch.Tensor],
+    ) -> torch.Tensor:
+        vectors: torch.Tensor = self._traced(id_rows, history_rows, history_mask, history_age, features)
+        return vectors
+
+
+def _agree(module: Program, traced: Program, inputs: _Inputs) -> bool:
+    try:
+        found = traced(*inputs)
+    except RuntimeError:
+        return False
+    expected = module(*inputs)
+    return found.shape == expected.shape and bool(torch.allclose(found, expected, rtol=0, atol=_TOLERANCE))
+
+
+def _resized(inputs: _Inputs, rows: int) -> _Inputs:
+    """Inputs of `rows` rows with values that differ: what is an index or a flag stays as it is in the example."""
+    generator = torch.Generator().manual_seed(rows)
+
+    def resize(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: resize(inner) for name, inner in value.items()}
+        resized = value[:1].expand(rows, *value.shape[1:]).clone()
+        if resized.is_floating_point():
+            resized += torch.rand(resized.shape, generator=generator)
+        elif resized.dtype == torch.bool:
+            resized = torch.randint(0, 2, resized.shape, generator=generator).bool()
+        return resized
+
+    return tuple(resize(value) for value in inputs)
