@@ -47,6 +47,9 @@ charts: .venv/tools ## Bring up to date what is made of others: compiled pipelin
 	$(PY) -m pipelines.compile
 	$(PY) -m helm.generate
 
+bench-publish: .venv/installed ## What publishing an incremental version costs, whatever the base (5 minutes, 8 GB of disk).
+	$(PY) -m benchmarks.publish
+
 bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).
 	$(PY) -m benchmarks.replay
 
@@ -57,4 +60,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo bench-replay test test-long lint format charts images clean
+.PHONY: help env demo bench-publish bench-replay test test-long lint format charts images clean

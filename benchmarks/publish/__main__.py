@@ -1,7 +1,8 @@
-"""What publishing an incremental version costs a tower's host, whatever the base: `python -m benchmarks.publish`.
+"""What publishing an incremental version costs, whatever the base: `python -m benchmarks.publish`.
 
-For each base: install it, let a worker serve it, then publish deltas one after the other: fetch the segment, verify,
-record, switch, until the worker has answered from it.
+For each base: let TorchServe serve it, with a follower, as `pagoda up` runs them; then publish deltas one after the
+other. The time is from the version's record in the registry to the first answer of the tower's worker with it: the
+generation's record, fetching and verifying the segment, its tables, the checks, the release record, the switch.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.publish.world import DIM, user_ids, write_base, write_delta
-from pagoda.embeddings.table import IdTable
-from pagoda.embeddings.tables import TablesWriter
+from benchmarks.publish.host import Host, running_host
+from benchmarks.publish.world import DIM
 
-PUBLISHES = 8
+PUBLISHES = 5
 ROW_BYTES = 4 * DIM + 8
 
 
@@ -33,76 +33,56 @@ def main() -> None:
     """Measure every base and write the JSON array."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
-    parser.add_argument("--delta-rows", type=int, default=100_000)
+    parser.add_argument("--delta-rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--without-server", action="store_true", help="tables and follower alone, without TorchServe")
     parser.add_argument("--out", type=Path, default=Path("build/bench/publish.json"))
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    results = []
-    for users in arguments.users:
-        # Beside the result rather than in /tmp, which may be memory.
-        folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="publish-"))
-        try:
-            results.append(measure(folder, users, min(arguments.delta_rows, users)))
-        finally:
-            shutil.rmtree(folder)
-    arguments.out.write_text(json.dumps(results, indent=1))
-    show(results)
+    rows: list[dict[str, Any]] = []
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("bases", total=len(arguments.users))
+        for users in arguments.users:
+            bar.update(task, description=f"a base of {users:,} users")
+            # Beside the result rather than in /tmp, which may be memory.
+            folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="publish-"))
+            try:
+                rows += measure(folder, users, arguments.delta_rows, torchserve=not arguments.without_server)
+            finally:
+                shutil.rmtree(folder)
+            bar.advance(task)
+    arguments.out.write_text(json.dumps(rows, indent=1))
+    Console().print(as_table(rows))
 
 
-def measure(folder: Path, users: int, delta_rows: int) -> dict[str, Any]:
-    """Publish deltas over a base of `users` and return the medians."""
-    write_base(folder / "full", users)
-    base, ids = IdTable.open(folder / "full" / "users").checksum, user_ids(users)
-    writer = TablesWriter(folder / "tables")
-    start = time.perf_counter()
-    writer.install_full(1, str(folder / "full"))
-    install_seconds = time.perf_counter() - start
-    writer.put_generation("g1.0", 1, [])
-    writer.set_current("g1.0")
+def measure(folder: Path, users: int, sizes: list[int], *, torchserve: bool) -> list[dict[str, Any]]:
+    """Publish deltas of each size over a base of `users`; medians, a row for each size."""
+    rows, number = [], 0
+    with running_host(folder, users, torchserve=torchserve) as host, Worker(host.settings.tables_folder) as worker:
+        # A small one that does not count: a process pays for code that it runs for the first time.
+        for size, times in ((min(sizes) // 10, 1), *((size, PUBLISHES) for size in sizes)):
+            found = [publish(host, worker, folder / "delta", size, number + time) for time in range(1, times + 1)]
+            number += times
+            rows.append({"base_users": users, "delta_rows": size} | {name: median(of) for name, of in zipped(found)})
+    return rows[1:]
 
-    chain: list[str] = []
-    publishes = []
-    with Worker(folder / "tables") as worker:
-        worker.ask("g1.0")
-        before = worker.ask("weigh")
-        for number in range(1, PUBLISHES + 1):
-            source, parent = folder / f"segment{number}", chain[0] if chain else None
-            rows = delta_rows if number > 1 else delta_rows // 100
-            chain.insert(0, write_delta(source, ids, rows=rows, number=number, base=base, parent=parent))
-            published = publish(writer, worker, f"g1.{number}", source, chain)
-            writer.retire(f"g1.{number - 1}")
-            after = worker.ask("weigh")
-            publishes.append(published | after | {"growth": after["uss"] - before["uss"]})
-            before = after
-            writer.compact(f"g1.{number}")
-    # The first, of a hundredth of the rows, pays for code that a process runs for the first time.
-    del publishes[0]
+
+def publish(host: Host, worker: Worker, folder: Path, rows: int, number: int) -> dict[str, float]:
+    """A publish, and how a worker fares with it."""
+    before = worker.weigh()
+    published = host.publish(folder, rows, number)
+    after = worker.weigh()
+    host.settle()
     return {
-        "base_users": users,
-        "delta_rows": delta_rows,
-        "seconds": median(each["seconds"] for each in publishes),
-        "bytes_written": median(each["bytes_written"] for each in publishes),
-        "worker_uss_growth_bytes": median(each["growth"] for each in publishes),
-        "worker_uss_growth_bytes_most": max(each["growth"] for each in publishes),
-        "lookup_us_batch32": median(each["lookup_us"] for each in publishes),
-        "lookup_us_batch32_p99": median(each["lookup_us_p99"] for each in publishes),
-        "segments_open": max(each["segments"] for each in publishes),
-        "segment_bytes": delta_rows * ROW_BYTES,
-        "base_install_seconds": install_seconds,
+        "seconds": published.seconds,
+        "bytes_written": published.bytes_written,
+        "worker_uss_growth_bytes": after["uss"] - before["uss"],
+        "lookup_us_batch32": after["lookup_us"],
     }
 
 
-def publish(writer: TablesWriter, worker: Worker, generation: str, source: Path, chain: list[str]) -> dict[str, float]:
-    """Publish the newest segment of `chain` and wait until the worker has answered from it."""
-    written = psutil.Process().io_counters().write_chars
-    start = time.time()
-    worker.expect(generation)
-    writer.install_segment(str(source), chain[0])
-    writer.put_generation(generation, 1, chain)
-    writer.set_current(generation)
-    written = psutil.Process().io_counters().write_chars - written
-    answer = worker.answer()
-    return answer | {"seconds": answer["served_at"] - start, "bytes_written": written}
+def zipped(found: list[dict[str, float]]) -> Iterator[tuple[str, list[float]]]:
+    """The values of each name."""
+    return ((name, [one[name] for one in found]) for name in found[0])
 
 
 class Worker:
@@ -119,38 +99,30 @@ class Worker:
     def __exit__(self, *error: object) -> None:
         self._process.communicate(timeout=30)
 
-    def expect(self, question: str) -> None:
-        """Let it wait for a generation, or weigh itself."""
-        self._questions.write(f"{question}\n")
+    def weigh(self) -> dict[str, float]:
+        """What it holds and how quickly it answers."""
+        self._questions.write("\n")
         self._questions.flush()
-
-    def answer(self) -> dict[str, float]:
-        """What it said."""
         answer: dict[str, float] = json.loads(self._answers.readline())
         return answer
 
-    def ask(self, question: str) -> dict[str, float]:
-        """A question and its answer."""
-        self.expect(question)
-        return self.answer()
 
-
-def show(results: list[dict[str, Any]]) -> None:
-    """Print the results as a table."""
-    table = Table(title=f"Publishing a delta of {DIM}-dimensional rows", title_justify="left")
-    columns = ("base users", "delta rows", "seconds", "MB written", "worker USS growth, MB", "lookup of 32, µs (p99)")
-    for column in columns:
+def as_table(rows: list[dict[str, Any]]) -> Table:
+    """The results for people."""
+    table = Table(title=f"Publishing a delta of {DIM}-dimensional rows, registered to served", box=None, pad_edge=False)
+    for column in ("base users", "delta rows", "seconds", "MB written", "delta, MB", "USS growth, MB", "lookup, µs"):
         table.add_column(column, justify="right")
-    for row in results:
+    for row in rows:
         table.add_row(
             f"{row['base_users']:,}",
             f"{row['delta_rows']:,}",
             f"{row['seconds']:.2f}",
             f"{row['bytes_written'] / 1e6:.1f}",
-            f"{row['worker_uss_growth_bytes'] / 1e6:.1f} of {row['segment_bytes'] / 1e6:.1f}",
-            f"{row['lookup_us_batch32']:.0f} ({row['lookup_us_batch32_p99']:.0f})",
+            f"{row['delta_rows'] * ROW_BYTES / 1e6:.1f}",
+            f"{row['worker_uss_growth_bytes'] / 1e6:.1f}",
+            f"{row['lookup_us_batch32']:.0f}",
         )
-    Console().print(table)
+    return table
 
 
 if __name__ == "__main__":

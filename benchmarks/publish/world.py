@@ -11,6 +11,12 @@ from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 
 DIM = 64
+HOUR_US = 3_600_000_000
+
+
+def hour(number: int) -> Window:
+    """The window of an update."""
+    return Window(start=from_us(number * HOUR_US), end=from_us((number + 1) * HOUR_US))
 
 
 def user_ids(users: int) -> np.ndarray:
@@ -30,19 +36,18 @@ def write_base(folder: Path, users: int) -> None:
     del rows
     scratch.unlink()
     IdTable.write(folder / "items", np.arange(100), np.ones((100, DIM), np.float32), np.zeros(DIM, np.float32))
-    (folder / "encoder.json").write_text("{}")
 
 
-def write_delta(folder: Path, users: np.ndarray, *, rows: int, number: int, base: str, parent: str | None) -> str:
-    """Write a segment of `rows` users whose row values are all `number`; return its checksum."""
-    chosen = np.random.default_rng(number).choice(len(users), rows, replace=False)
-    hour = 3_600_000_000
-    return Segment.write(
+def write_delta(folder: Path, base: Path, *, rows: int, number: int, parent: str | None) -> None:
+    """Write a segment over the table in `base`: `rows` of its users, whose row values are all `number`."""
+    table = IdTable.open(base)
+    chosen = np.random.default_rng(number).choice(len(table), rows, replace=False)
+    Segment.write(
         folder,
-        users[chosen],
+        table.ids[chosen],
         np.full((rows, DIM), number, np.float32),
-        base_checksum=base,
+        base_checksum=table.checksum,
         base_version=1,
-        window=Window(start=from_us(number * hour), end=from_us((number + 1) * hour)),
+        window=hour(number),
         parent=parent,
-    ).checksum
+    )

@@ -1,6 +1,7 @@
 """What updates are worth, on worlds of every drift and on MovieLens-100K: `python -m benchmarks.replay`.
 
-The settings were fixed before the first result, see `settings.py`.
+The settings were fixed before the first result, see `settings.py`. A replay that is finished is kept beside its plot,
+under a key of all that it follows from, code included; so a benchmark that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.replay.document import draw_sweep, entry, sweep_table
+from benchmarks.replay.document import draw_sweep, entry, sweep_tables
 from benchmarks.replay.job import HISTORY, Job, one
 from benchmarks.replay.settings import DRIFTS, FINAL_SEED, TUNING_SEEDS
 from pagoda.data.world import Drift
 from pagoda.evaluation.replay.rendering import plot
 from pagoda.evaluation.replay.report import Report
+from pagoda.storage import write_atomic
 
 
 def main() -> None:
@@ -40,16 +42,27 @@ def main() -> None:
     drifts = [*arguments.drifts, *([None] if arguments.movielens else [])]
     jobs = [Job(drift, history, arguments.seed, arguments.config) for drift in drifts for history in histories]
     plots = arguments.out.with_suffix("")
-    plots.mkdir(parents=True, exist_ok=True)
-    found: dict[Job, dict[str, Any]] = {}
-    for job, report in run(jobs, arguments.workers):
+    kept = {job: report for job in jobs if (report := read_kept(plots, job))}
+    found = {job: entry(report) for job, report in kept.items()}
+    for job, report in run([job for job in jobs if job not in kept], arguments.workers):
         plot(report, plots / f"{job.name}.png")
-        (plots / f"{job.name}.json").write_text(report.model_dump_json(indent=1))
+        write_atomic(kept_file(plots, job), report.model_dump_json(indent=1).encode())
         found[job] = entry(report)
     document = assemble({job: found[job] for job in jobs})
     arguments.out.write_text(json.dumps(document, indent=1))
     draw_sweep(document["sweep"], plots / "sweep.png")
-    Console().print(sweep_table({job.name: found[job] for job in jobs}))
+    Console().print(sweep_tables({job.labels: found[job] for job in jobs}))
+
+
+def kept_file(plots: Path, job: Job) -> Path:
+    """Where a finished replay is kept."""
+    return plots / f"{job.name}-{job.key}.json"
+
+
+def read_kept(plots: Path, job: Job) -> Report | None:
+    """The report of a replay that was finished before; None when it was not, or anything it follows from is new."""
+    file = kept_file(plots, job)
+    return Report.model_validate_json(file.read_bytes()) if file.exists() else None
 
 
 def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
@@ -67,7 +80,10 @@ def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
 
 
 def assemble(found: dict[Job, dict[str, Any]]) -> dict[str, Any]:
-    """The document: `world` is default drift, it and `movielens-100k` without history; the sweep has both."""
+    """The document: `world` is default drift, it and `movielens-100k` without history; the sweep has both.
+
+    Every entry has its own `paired`; beside `world` stands the world's once more.
+    """
     sweep: dict[str, dict[str, Any]] = {}
     for job, result in found.items():
         if job.drift is not None:
@@ -77,6 +93,7 @@ def assemble(found: dict[Job, dict[str, Any]]) -> dict[str, Any]:
         "world": sweep.get(Drift.DEFAULT.value, {}).get("without_history"),
         "movielens-100k": movielens.get("without_history"),
         "movielens-100k with history": movielens.get("with_history"),
+        "paired": sweep.get(Drift.DEFAULT.value, {}).get("without_history", {}).get("paired"),
         "sweep": sweep,
         "seeds": _seeds(found),
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from rich.console import Group as Stack
 from rich.table import Table
 
 from pagoda.evaluation.replay.plan import Policy
@@ -14,6 +16,7 @@ from pagoda.evaluation.replay.report import Report
 
 METRIC = "recall@50"
 _TIE = 0.005
+_OTHERS = (Policy.FULL, Policy.INCREMENTAL)
 
 
 def entry(report: Report) -> dict[str, Any]:
@@ -38,23 +41,30 @@ def entry(report: Report) -> dict[str, Any]:
     return {**policies, "paired": paired, **about}
 
 
-def sweep_table(found: dict[str, dict[str, Any]]) -> Table:
-    """All replays, a line each."""
-    table = Table(title="Recall@50 by policy, and what full+incremental adds", box=None, title_justify="left")
-    table.add_column("")
-    for name in (*Policy, "minus full", "minus incremental"):
-        table.add_column(str(name), justify="right", no_wrap=True)
-    for name, result in found.items():
-        recalls = [f"{result[policy.value][METRIC]:.3f}" for policy in Policy]
-        pairs = [result["paired"][f"{Policy.BOTH} minus {other}"] for other in (Policy.FULL, Policy.INCREMENTAL)]
-        table.add_row(name, *recalls, *(_judged(pair) for pair in pairs))
+def sweep_tables(found: Mapping[tuple[str, str], dict[str, Any]]) -> Stack:
+    """All replays, a line each, by the name of the data and whether there is a history."""
+    recalls, differences = _table("Recall@50 by policy"), _table("What full+incremental adds, with 95 % intervals")
+    for policy in Policy:
+        recalls.add_column(str(policy), justify="right", no_wrap=True)
+    for other in _OTHERS:
+        differences.add_column(f"minus {other}", justify="right", no_wrap=True)
+    for names, result in found.items():
+        recalls.add_row(*names, *(f"{result[policy.value][METRIC]:.3f}" for policy in Policy))
+        differences.add_row(*names, *(_judged(result["paired"][f"{Policy.BOTH} minus {other}"]) for other in _OTHERS))
+    return Stack(recalls, "", differences)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, box=None, title_justify="left", pad_edge=False)
+    for name in ("drift", "history"):
+        table.add_column(name, no_wrap=True)
     return table
 
 
 def _judged(pair: dict[str, float]) -> str:
     low, high = pair["low"], pair["high"]
     tie = low <= 0 <= high or max(abs(low), abs(high)) <= _TIE
-    return f"{pair['difference']:+.4f} [{low:+.4f}, {high:+.4f}]{' tie' if tie else ''}"
+    return f"{pair['difference']:+.3f} [{low:+.3f}, {high:+.3f}]{' tie' if tie else ''}"
 
 
 def draw_sweep(sweep: dict[str, Any], path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
+import xxhash
 
+import benchmarks.replay.settings
+import pagoda
 from benchmarks.replay.settings import MOVIELENS_REPLAY, WORLD_REPLAY, world
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
@@ -18,6 +22,8 @@ from pagoda.evaluation.replay.views import view_without_history
 from pagoda.training.config import parse_config, read_config
 
 HISTORY = {False: "without_history", True: "with_history"}
+_CODE = ("data", "embeddings", "evaluation", "model", "training")
+"""Parts of the library that a replay's result follows from."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,17 @@ class Job:
         """Of its plot, too."""
         return f"{f'world-{self.drift}' if self.drift else 'movielens-100k'}-{HISTORY[self.history]}"
 
+    @property
+    def labels(self) -> tuple[str, str]:
+        """For a table: the drift, or MovieLens; with or without a history."""
+        return self.drift.value if self.drift else "MovieLens", "with" if self.history else "without"
+
+    @property
+    def key(self) -> str:
+        """What its result follows from: the same key, the same result."""
+        config = self.config.read_bytes() if self.config else b""
+        return xxhash.xxh3_64_hexdigest(f"{self.name} {self.seed} {_code()} ".encode() + config)
+
 
 def one(job: Job) -> tuple[Job, Report]:
     """Make the data of a job and replay it."""
@@ -50,3 +67,14 @@ def one(job: Job) -> tuple[Job, Report]:
             data = view_without_history(data, Path(folder) / "view")
         settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
         return job, replay(Dataset.open(data), settings, train, Path(folder))
+
+
+@cache
+def _code() -> str:
+    """Checksum of the library's code and of the benchmark's settings."""
+    library = Path(pagoda.__file__).parent
+    sources = [path for part in _CODE for path in sorted((library / part).rglob("*.py"))]
+    digest = xxhash.xxh3_64()
+    for path in (*sources, Path(benchmarks.replay.settings.__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

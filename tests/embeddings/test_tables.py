@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -219,6 +220,19 @@ def test_bad_segments_are_refused_and_serving_goes_on(tmp_path: Path, source: So
     assert len(list((tmp_path / "t" / "segments").iterdir())) == 2
     reader = TowerTables(tmp_path / "t", 1)
     assert_answers(reader.generation(reader.current()).users, source.expected[1, 1], IDS)
+
+
+def test_what_nobody_asks_for_is_let_go_of_and_comes_back(tmp_path: Path, source: Source) -> None:
+    writer, now = TablesWriter(tmp_path / "tables"), 1000.0
+    for number in range(3):
+        source.publish(writer, 1, number)
+    tables = TowerTables(tmp_path / "tables", 1, idle_seconds=60, monotonic=lambda: now)
+    opened = [ref(tables.generation(f"g1.{number}")) for number in range(2)]
+    for _ in range(3):
+        now += 50
+        assert tables.generation("g1.1") is opened[1]()
+    assert opened[0]() is None
+    assert_answers(tables.generation("g1.0").users, source.expected[1, 0], IDS)
 
 
 def test_a_retired_generation_stays_readable_for_who_has_it_open(tmp_path: Path, source: Source) -> None:

@@ -1,6 +1,7 @@
 """A replay with real training: nothing is answered by what has learned it, and every policy is what its name says."""
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.replay import __main__ as benchmark
 from benchmarks.replay.__main__ import assemble
 from benchmarks.replay.document import draw_sweep, entry
 from benchmarks.replay.job import Job
@@ -189,3 +191,22 @@ def test_the_benchmark_has_every_promised_figure(
     assert all(set(found) == {"without_history", "with_history"} for found in document["sweep"].values())
     draw_sweep(document["sweep"], tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
+
+
+def test_the_benchmark_goes_on_where_it_was(
+    replayed: tuple[Path, Report, dict[Policy, Ranks], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, report, _, _ = replayed
+    ran: list[list[str]] = []
+
+    def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
+        ran.append([job.name for job in jobs])
+        yield from ((job, report) for job in jobs)
+
+    monkeypatch.setattr(benchmark, "run", run)
+    out = tmp_path / "bench" / "replay.json"
+    for more in (["--drifts", "none"], ["--drifts", "none", "default"], ["--drifts", "default", "--seed", "101"]):
+        monkeypatch.setattr("sys.argv", ["replay", "--history", "without", "--no-movielens", "--out", str(out), *more])
+        benchmark.main()
+    assert ran == [["world-none-without_history"], ["world-default-without_history"], ["world-default-without_history"]]
+    assert json.loads(out.read_text())["paired"] == entry(report)["paired"]

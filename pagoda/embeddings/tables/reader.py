@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, Layout, read_record
 from pagoda.errors import IntegrityError, NotHeldError, explain
 
+IDLE_SECONDS = 60.0
 _Part = TypeVar("_Part", IdTable, Segment)
 
 
@@ -34,11 +36,30 @@ class OpenGeneration:
 
 
 class TowerTables:
-    """The generations of one full version that this host holds, opened when first asked for."""
+    """The generations of one full version that this host holds, opened when asked for, and let go of when idle."""
 
-    def __init__(self, folder: Path, full_version: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        full_version: int,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read the tables in `folder`; nothing is opened yet.
+
+        Args:
+            folder: The tables folder of this host.
+            full_version: Whose generations.
+            idle_seconds: How long a generation stays open after it was last asked for. What a publish replaced would
+                otherwise count beside it, in this process's memory, for as long as a rollback may want it.
+            monotonic: A clock.
+        """
         self._layout, self._full_version = Layout(folder), full_version
+        self._idle_seconds, self._monotonic = idle_seconds, monotonic
         self._open: dict[str, OpenGeneration] = {}
+        self._asked: dict[str, float] = {}
+        self._next_look = 0.0
         # Parts are shared by the generations that need them, and unmapped with the last of these.
         self._tables: WeakValueDictionary[Path, IdTable] = WeakValueDictionary()
         self._segments: WeakValueDictionary[Path, Segment] = WeakValueDictionary()
@@ -53,14 +74,16 @@ class TowerTables:
             NotHeldError: It has no record here, or belongs to another full version.
             IntegrityError: Its files are damaged.
         """
-        path = self._layout.generation(generation)
-        self._drop_retired()
+        path, now = self._layout.generation(generation), self._monotonic()
+        self._let_go(now)
         held = self._open.get(generation)
         if held and path.exists():
+            self._asked[generation] = now
             return held
         with self._lock:
             self._open.pop(generation, None)
-            self._open[generation] = opened = self._open_generation(read_record(path), path)
+            opened = self._open_generation(read_record(path), path)
+            self._open[generation], self._asked[generation] = opened, now
         return opened
 
     def current(self) -> str:
@@ -86,19 +109,20 @@ class TowerTables:
         """Names of this full version's generations that have a record here."""
         return [record.generation for record in self._layout.records() if record.full_version == self._full_version]
 
-    def _drop_retired(self) -> None:
-        """Let go of generations whose record is gone, whenever the records' folder has changed."""
+    def _let_go(self, now: float) -> None:
+        """Drop generations whose record is gone, whenever the records' folder has changed, and sometimes idle ones."""
         try:
             changed = self._layout.generations.stat().st_mtime_ns
         except FileNotFoundError:
             return
-        if changed == self._seen:
+        if changed == self._seen and now < self._next_look:
             return
         with self._lock:
             for generation in list(self._open):
-                if not self._layout.generation(generation).exists():
-                    del self._open[generation]
-            self._seen = changed
+                idle = self._asked[generation] < now - self._idle_seconds
+                if idle or not self._layout.generation(generation).exists():
+                    del self._open[generation], self._asked[generation]
+            self._seen, self._next_look = changed, now + self._idle_seconds
 
     def _open_generation(self, record: GenerationRecord, path: Path) -> OpenGeneration:
         if record.full_version != self._full_version:
