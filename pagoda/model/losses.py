@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from pagoda.model.softmax import softmax_loss
+
 _LOWEST_TEMPERATURE = 0.01
 
 
@@ -28,6 +30,11 @@ class Candidates:
     negatives: Tensor | None = None
     """int64 [B, K]: each user's own negatives, for objectives that take single ones. One that is the user's choice
     stands for none."""
+    hard: Tensor | None = None
+    """int64 [B, H]: candidates of one user alone, beside the shared ones, for objectives that take all. One that is the
+    user's choice stands for none."""
+    hard_log_q: Tensor | None = None
+    """float32 [B, H]: log of the probability of each to be a candidate of its user."""
 
 
 class Objective(Protocol):
@@ -58,14 +65,35 @@ class ListwiseSoftmax:
 
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        first = candidates.first_shared
+        first, hard = candidates.first_shared, candidates.hard
+        if hard is None and not users.is_cuda:
+            scale, bias = 1 / self.temperature, -candidates.log_q
+            return softmax_loss(users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first)
         logits = users @ candidates.vectors[first:].T / self.temperature - candidates.log_q[first:]
-        if not first:
+        if not first and hard is None:
             return functional.cross_entropy(logits, targets)
         own = (users * candidates.vectors[targets]).sum(1) / self.temperature - candidates.log_q[targets]
         places = torch.arange(first, len(candidates.vectors), device=targets.device)
         others = logits.masked_fill(places == targets[:, None], -torch.inf)
-        return functional.cross_entropy(torch.cat([own[:, None], others], 1), torch.zeros_like(targets))
+        columns = [own[:, None], others]
+        if hard is not None:
+            # An item that is shared as well stands in the sum once, by the chance that it has for this user.
+            twice = torch.zeros(len(users), 1 + others.shape[1], dtype=torch.bool, device=users.device)
+            twice.scatter_(1, (hard - first).clamp(min=-1) + 1, True)
+            columns = [
+                own[:, None],
+                others.masked_fill(twice[:, 1:], -torch.inf),
+                self._hard(users, candidates, targets),
+            ]
+        return functional.cross_entropy(torch.cat(columns, 1), torch.zeros_like(targets))
+
+    def _hard(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+        """Corrected logits of each user's own candidates, [B, H]."""
+        hard, log_q = candidates.hard, candidates.hard_log_q
+        if hard is None or log_q is None:
+            raise ValueError("candidates.hard needs candidates.hard_log_q")
+        cosines = torch.einsum("bd,bhd->bh", users, functional.embedding(hard, candidates.vectors))
+        return (cosines / self.temperature - log_q).masked_fill(hard == targets[:, None], -torch.inf)
 
 
 class LearnedTemperature(nn.Module):
@@ -84,6 +112,12 @@ class LearnedTemperature(nn.Module):
     def temperature(self) -> Tensor:
         """As it is now."""
         return self.log_temperature.exp().clamp(min=_LOWEST_TEMPERATURE)
+
+
+def log_q_of(log_missed: Tensor) -> Tensor:
+    """`log_drawn` of a tensor."""
+    drawn = -torch.expm1(log_missed)
+    return torch.where(drawn > 0, drawn, 1.0).log()
 
 
 def in_batch_log_q(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.float32]:

@@ -37,6 +37,8 @@ class Block:
     """int64 [n]: which row of `profiles` is whose."""
     context: Encoded
     """Features of each positive's own moment and context."""
+    number: int = 0
+    """Of the blocks of a pass."""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -60,24 +62,32 @@ class ExampleStream:
     """Histories as of the window's end, once a pass is complete."""
     _last: Block | None = None
     _kept: bool = False
+    _complete: bool = False
 
-    def blocks(self, *, final: bool) -> Iterator[Block]:
+    def blocks(self, *, final: bool, skip: int = 0) -> Iterator[Block]:
         """One pass. A window that is a single block is read once and kept.
 
         Args:
             final: No other pass follows, so the histories before the window need not be kept for it.
+            skip: So many first blocks are read only for the histories of those that follow.
         """
         if self._kept:
             yield self.last
             return
-        state, count = self.before if final else copy.deepcopy(self.before), 0
-        for batch in self._batches():
-            block = self._block(batch, state)
-            count += 1
-            if len(block):
+        state, number = self.before if final else copy.deepcopy(self.before), 0
+        for number, batch in enumerate(self._batches()):
+            if number < skip:
+                self._skip(batch, state)
+            elif len(block := self._block(batch, state, number)):
                 self._last = block
                 yield block
-        self.after, self._kept = state, count == 1
+        self.after, self._kept, self._complete = state, number == 0, True
+
+    def complete(self) -> None:
+        """Make sure that a pass is complete, as it is not where training resumed from its very end."""
+        if not self._complete:
+            for _ in self.blocks(final=True):
+                pass
 
     @property
     def last(self) -> Block:
@@ -92,7 +102,13 @@ class ExampleStream:
         events = {*spec.positives, *spec.history_events}
         return self.dataset.batches(self.window, events=events, columns=columns, batch_rows=self.block_rows)
 
-    def _block(self, batch: pa.RecordBatch, state: HistoryState | None) -> Block:
+    def _skip(self, batch: pa.RecordBatch, state: HistoryState | None) -> None:
+        if state is not None:
+            users, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
+            times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
+            state.advance(users, items, times_us, among(batch.column("event"), self.dataset.spec.history_events))
+
+    def _block(self, batch: pa.RecordBatch, state: HistoryState | None, number: int) -> Block:
         spec = self.dataset.spec
         user_ids, item_ids = (batch.column(name).to_numpy() for name in ("user_id", "item_id"))
         times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
@@ -110,4 +126,5 @@ class ExampleStream:
             profiles=profiles,
             profile_rows=profile_rows,
             context=self.encoder.encode_table("user", rows, times_us, source="context"),
+            number=number,
         )

@@ -63,6 +63,11 @@ class TrainableTable:
         position, found = self._search.find(flat)
         return np.where(found, position + 1, OOV).reshape(ids.shape)
 
+    def lookup(self, ids: Int64Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """As `IdTable.lookup`: the rows of `ids` as they are now, and which have one of their own."""
+        places = self.places(ids)
+        return self.rows[torch.from_numpy(places)].numpy(force=True), places != OOV
+
     def write(self, folder: Path) -> None:
         """Write the rows as an `IdTable`; the optimiser's state is no part of it."""
         rows = self.rows.numpy()

@@ -1,9 +1,10 @@
-"""A full version opened for a dataset: vectors of users and items in process, for evaluation, export and checks."""
+"""A version opened for a dataset: vectors of users and items in process, for evaluation, export and checks."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,7 @@ from torch import Tensor
 from pagoda.data.dataset import Dataset
 from pagoda.data.history import Histories
 from pagoda.embeddings.overlay import Overlay
-from pagoda.embeddings.table import IdTable
-from pagoda.model.encoder import Encoded
+from pagoda.model.encoder import Encoded, Encoder
 from pagoda.model.towers import Towers
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.inputs import profiles_of
@@ -26,24 +26,20 @@ _ROWS = 4096
 _US = 1e6
 
 
-class OpenVersion:
-    """A full version's towers and tables over a dataset's profiles and items."""
+class Rows(Protocol):
+    """ID rows, wherever they are: published, under delta segments, or being trained."""
 
-    def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
-        """Open `files`; `dataset` has the users' profiles and the items.
+    def lookup(self, ids: Int64Array) -> tuple[Float32Array, NDArray[np.bool_]]:
+        """Rows float32 [n, dim], the out-of-vocabulary row for an ID without one, and which IDs have one, bool [n]."""
 
-        Raises:
-            IntegrityError: A file is missing or damaged.
-        """
-        self._files, self._dataset = files, dataset
-        self._encoder, self._towers = files.encoder, files.towers()
-        self._users: IdTable | Overlay = files.users
 
-    def under(self, users: Overlay) -> OpenVersion:
-        """The same version with user-ID rows as a generation sees them: its base under delta segments."""
-        opened = copy.copy(self)
-        opened._users = users
-        return opened
+class OpenTowers:
+    """Towers and ID rows over a dataset's profiles and items."""
+
+    def __init__(self, encoder: Encoder, towers: Towers, users: Rows, items: Rows, dataset: Dataset) -> None:
+        """Open towers that are ready for inference; `dataset` has the users' profiles and the items."""
+        self._encoder, self._towers, self._dataset = encoder, towers, dataset
+        self._users, self._items = users, items
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
@@ -51,7 +47,7 @@ class OpenVersion:
 
     def item_vectors(self) -> Float32Array:
         """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
-        return item_vectors(self._files, self._towers, self._dataset.items())
+        return _item_vectors(self._encoder, self._towers, self._items, self._dataset.items())
 
     def user_vectors(
         self,
@@ -82,14 +78,32 @@ class OpenVersion:
             vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
             return vectors
 
-        return _by_parts(len(user_ids), self._files.config.model.dim, compute)
+        return _by_parts(len(user_ids), _dim(self._users), compute)
 
     def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
         items, times_us, mask = histories.last(self._towers.history_length).padded()
-        rows, _ = self._files.items.lookup(items.ravel())
+        rows, _ = self._items.lookup(items.ravel())
         age = np.where(mask, (timestamps_us[:, None] - times_us) / _US, 0).astype(np.float32)
-        shaped = rows.reshape(*items.shape, self._files.items.dim)
+        shaped = rows.reshape(*items.shape, rows.shape[1])
         return torch.from_numpy(shaped), torch.from_numpy(mask), torch.from_numpy(age)
+
+
+class OpenVersion(OpenTowers):
+    """A full version over a dataset's profiles and items."""
+
+    def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
+        """Open `files`; `dataset` has the users' profiles and the items.
+
+        Raises:
+            IntegrityError: A file is missing or damaged.
+        """
+        super().__init__(files.encoder, files.towers(), files.users, files.items, dataset)
+
+    def under(self, users: Overlay) -> OpenVersion:
+        """The same version with user-ID rows as a generation sees them: its base under delta segments."""
+        opened = copy.copy(self)
+        opened._users = users
+        return opened
 
 
 def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
@@ -103,32 +117,38 @@ def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Fl
     Returns:
         float32 [n, dim].
     """
+    return _item_vectors(files.encoder, towers, files.items, items)
+
+
+def _item_vectors(encoder: Encoder, towers: Towers, table: Rows, items: pa.Table) -> Float32Array:
     ids = items.column("item_id").to_numpy()
-    encoded = files.encoder.encode_table("item", items)
+    encoded = encoder.encode_table("item", items)
 
     def compute(part: slice) -> Tensor:
-        rows, _ = files.items.lookup(ids[part])
+        rows, _ = table.lookup(ids[part])
         vectors: Tensor = towers.item(torch.from_numpy(rows), _tensors(encoded, part))
         return vectors
 
-    return _by_parts(len(ids), files.config.model.dim, compute)
+    return _by_parts(len(ids), _dim(table), compute)
 
 
 def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float32Array:
     """Bound memory to a part's inputs."""
     vectors = np.empty((count, dim), np.float32)
     with torch.inference_mode():
-        for part in _parts(count):
+        for start in range(0, count, _ROWS):
+            part = slice(start, min(start + _ROWS, count))
             vectors[part] = compute(part).numpy()
     return vectors
 
 
+def _dim(table: Rows) -> int:
+    rows, _ = table.lookup(np.empty(0, np.int64))
+    return int(rows.shape[1])
+
+
 def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     return zip(table.column_names, table.columns, strict=True)
-
-
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(start, min(start + _ROWS, count)) for start in range(0, count, _ROWS))
 
 
 def _tensors(encoded: Encoded, rows: slice | Int64Array) -> dict[str, Tensor]:
