@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -94,9 +94,17 @@ class Dataset:
         last = max(_edge(part, -1) for part in parts if part.day == parts[-1].day)
         return Window(start=from_us(first), end=from_us(last + 1))
 
-    def items(self) -> pa.Table:
-        """All items sorted by `item_id` (int64; for string IDs their hash, and the string as `item_key`)."""
-        return self._table("items", None)
+    def items(self, share: tuple[int, int] = (0, 1)) -> pa.Table:
+        """All items sorted by `item_id` (int64; for string IDs their hash, and the string as `item_key`).
+
+        Args:
+            share: (k, n): only the k-th of n consecutive parts of equal size. Memory follows the part, but for IDs.
+        """
+        number, shares = share
+        if shares == 1:
+            return self._table("items")
+        bounds = self._item_ids[[len(self._item_ids) * part // shares for part in range(1, shares)]]
+        return self._table("items", lambda ids: np.searchsorted(bounds, ids, side="right") == number)
 
     def users(self, ids: np.ndarray | None = None) -> pa.Table:
         """Users sorted by `user_id` (int64; for string IDs their hash, and the string as `user_key`).
@@ -104,7 +112,10 @@ class Dataset:
         Args:
             ids: int64 [n]: only these users; unknown ones are left out. Memory follows the answer.
         """
-        return self._table("users", ids)
+        if ids is None:
+            return self._table("users")
+        wanted = np.unique(ids)
+        return self._table("users", lambda found: np.isin(found, wanted))
 
     def user_batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Stream all users, columns as `users` gives them, in the order of the files."""
@@ -164,8 +175,10 @@ class Dataset:
 
     @cached_property
     def _item_ids(self) -> np.ndarray:
-        ids: np.ndarray = self.items().column("item_id").to_numpy()
-        return ids
+        """IDs of all items, int64 [n], ascending."""
+        return np.sort(
+            np.concatenate([batch.column("item_id").to_numpy() for batch in self._rows("items", only_ids=True)])
+        )
 
     def _present(self, batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
         """`columns` of `batch`, IDs as int64."""
@@ -178,15 +191,23 @@ class Dataset:
     def _as_int64(self, array: pa.Array) -> pa.Array:
         return pa.array(hash_ids(array)) if self.spec.id_type == "string" else array
 
-    def _table(self, table: Table, ids: np.ndarray | None) -> pa.Table:
-        key = key_column(table)
-        wanted = None if ids is None else np.unique(ids)
-        batches = list(self._rows(table, BATCH_ROWS, wanted))
-        return pa.Table.from_batches(batches, _presented(self.spec, table)).sort_by(key)
+    def _table(self, table: Table, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> pa.Table:
+        """The rows, or those whose IDs `keep` says bool [n] of, sorted."""
+        batches = list(self._rows(table, keep=keep))
+        return pa.Table.from_batches(batches, _presented(self.spec, table)).sort_by(key_column(table))
 
-    def _rows(self, table: Table, batch_rows: int, wanted: np.ndarray | None = None) -> Iterator[pa.RecordBatch]:
+    def _rows(
+        self,
+        table: Table,
+        batch_rows: int = BATCH_ROWS,
+        keep: Callable[[np.ndarray], np.ndarray] | None = None,
+        *,
+        only_ids: bool = False,
+    ) -> Iterator[pa.RecordBatch]:
         key = key_column(table)
         schema = schema_of(self.spec, table)
+        if only_ids:
+            schema = pa.schema([schema.field(key)])
         changed = [pa.array([], schema.field(key).type)]
         for path in self._structure.files[table]:
             with reading(path), open_parquet(path) as file:
@@ -198,9 +219,7 @@ class Dataset:
                         stands = pc.is_in(given.column(key), value_set=pa.concat_arrays(changed))
                         given = given.filter(pc.invert(stands))
                     rows = _with_keys(given, key, self.spec.id_type)
-                    if wanted is not None:
-                        rows = rows.filter(pa.array(np.isin(rows.column(key).to_numpy(), wanted)))
-                    yield rows
+                    yield rows if keep is None else rows.filter(pa.array(keep(rows.column(key).to_numpy())))
 
     def _file_columns(self, names: list[str]) -> list[str]:
         keys = {"user_id": "user_key", "item_id": "item_key"} if self.spec.id_type == "string" else {}

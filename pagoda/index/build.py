@@ -58,6 +58,7 @@ def build_collection(
     *,
     queries: np.ndarray,
     config: CollectionConfig | None = None,
+    imports: str = "",
     in_use: Collection[str] = (),
     progress: Progress | None = None,
 ) -> IndexReport:
@@ -68,10 +69,11 @@ def build_collection(
     Args:
         collections: The server.
         name: Physical name; new for each generation's vectors.
-        vectors: `item_vectors.parquet`.
+        vectors: `item_vectors.parquet`, or the list of its parts.
         spec: The feature declaration it was written with.
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
+        imports: `MilvusSettings.imports`: from where the server imports by itself; empty: rows are inserted.
         in_use: Names of collections that live generations use. One of these is never dropped.
         progress: Told how far each stage is.
 
@@ -82,7 +84,7 @@ def build_collection(
         UnavailableError: Milvus does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
-    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
+    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), imports, progress or _silent)
     build.check_input()
     if collections.exists(name):
         try:
@@ -108,6 +110,7 @@ class _Build:
     spec: FeatureSpec
     queries: np.ndarray
     config: CollectionConfig
+    imports: str
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -124,26 +127,37 @@ class _Build:
 
     def fill(self) -> None:
         """Create the collection, import all rows and ask for the index."""
-        rows, done = self.source.rows, 0
-
-        def inserted(count: int) -> None:
-            nonlocal done
-            done += count
-            self.progress("import", done, rows)
-
+        rows = self.source.rows
         with self._stage("import"):
             keys = self.spec.id_type == "string"
             self.collections.create(
                 self.name, self.source.dim, filter_fields(self.spec), keys=keys, description=self.description
             )
-            for batch in self.source.batches():
-                self.collections.insert(self.name, batch, inserted)
+            (self._import if self.imports else self._insert)()
             self.collections.flush(self.name)
         with self._stage("index"):
             self.collections.start_index(self.name, self.config.index)
             # A graph of 100,000 rows takes seconds on an idle machine; a busy one may take far longer.
             patience = 300.0 + rows / 200
             self.collections.wait_indexed(self.name, rows, patience, lambda ready: self.progress("index", ready, rows))
+
+    def _insert(self) -> None:
+        done = 0
+
+        def inserted(count: int) -> None:
+            nonlocal done
+            done += count
+            self.progress("import", done, self.source.rows)
+
+        for batch in self.source.batches():
+            self.collections.insert(self.name, batch, inserted)
+
+    def _import(self) -> None:
+        rows = self.source.rows
+        patience = 600.0 + rows / 1000
+        self.collections.import_files(
+            self.name, self.source.files, self.imports, patience, lambda done: self.progress("import", done, rows)
+        )
 
     def verify(self, *, reused: bool) -> IndexReport:
         """Bring the collection from indexed to warm, checking each step."""

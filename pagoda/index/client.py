@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
-from pymilvus import MilvusClient, MilvusException
+from pymilvus import MilvusClient, MilvusException, connections
 
 from pagoda.errors import DataError, IntegrityError, PagodaError, RequestError, UnavailableError
 
@@ -43,10 +44,26 @@ class Connection:
             DataError: It refused the rows.
             RequestError: It could not read the filter expression.
         """
-        try:
+        with self.errors(doing, collection):
             yield self._open()
+
+    @contextmanager
+    def errors(self, doing: str, collection: str) -> Iterator[None]:
+        """Put what Milvus says into Pagoda's words; see `client`."""
+        try:
+            yield
         except (MilvusException, grpc.RpcError) as error:
             raise self._translated(error, doing, collection) from error
+
+    @contextmanager
+    def alias(self, timeout_seconds: float) -> Iterator[str]:
+        """A connection of its own, by the name that pymilvus' `utility` calls take; closed at the end."""
+        name = f"pagoda-{uuid.uuid4().hex}"
+        connections.connect(name, uri=self.uri, token=self._token, timeout=timeout_seconds)
+        try:
+            yield name
+        finally:
+            connections.disconnect(name)
 
     def _open(self) -> MilvusClient:
         with self._lock:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from pymilvus.client.types import LoadState
 
 from pagoda.errors import UnavailableError
+from pagoda.index.bulk import import_files, staged
 from pagoda.index.client import Connection
 from pagoda.index.config import METRIC, IndexConfig, search_params
 from pagoda.index.fields import ITEM_KEY, VECTOR, FilterField
@@ -72,6 +73,18 @@ class Collections:
             if progress:
                 progress(part.num_rows)
 
+    def import_files(
+        self,
+        name: str,
+        files: Sequence[str],
+        imports: str,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Have the server read `item_vectors.parquet` files by itself; see `pagoda.index.bulk`."""
+        with staged(files, imports, name) as places:
+            import_files(self._connection, name, places, timeout_seconds, progress)
+
     def upsert(self, name: str, batch: pa.RecordBatch) -> None:
         """Insert rows, in place of those of the same IDs. Searches see them within about a second."""
         for part in _parts(batch):
@@ -122,10 +135,19 @@ class Collections:
 
         self._wait(f"index of collection {name!r} does not hold {rows} rows", indexed, timeout_seconds)
 
-    def load(self, name: str, timeout_seconds: float = 600.0) -> None:
-        """Bring the collection into memory and wait until all of it can be searched."""
+    def start_loading(self, name: str) -> None:
+        """Ask for the collection in memory; `loaded` says when it is."""
         with self._connection.client("loading", name) as client:
             client.load_collection(name, timeout=self._long, _async=True)
+
+    def release(self, name: str) -> None:
+        """Take the collection out of memory; it stays on disk."""
+        with self._connection.client("release", name) as client:
+            client.release_collection(name, timeout=self._long)
+
+    def load(self, name: str, timeout_seconds: float = 600.0) -> None:
+        """Bring the collection into memory and wait until all of it can be searched."""
+        self.start_loading(name)
         self._wait(f"collection {name!r} is not loaded", lambda: self.loaded(name), timeout_seconds)
 
     def loaded(self, name: str) -> bool:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,10 +19,13 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError
 from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import ITEM_ID, ITEM_KEY, VECTOR, filter_fields, vectors_schema
+from pagoda.index.parts import is_list, read_parts
 from pagoda.storage import fsync_folder
 
 BATCH_ROWS = 16_384
 _UNIT_TOLERANCE = 1e-3
+_DIM = "pagoda.dim"
+"""Length of a vector, in the metadata of the file."""
 
 
 class ItemVectorsWriter:
@@ -33,7 +40,10 @@ class ItemVectorsWriter:
 
     def __enter__(self) -> ItemVectorsWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._aside, self._schema, compression="zstd")
+        # Without Arrow's own schema in it: bulk import takes lists for vectors, and knows no list of fixed size.
+        options = {"compression": "zstd", "write_page_checksum": True, "store_schema": False}
+        self._writer = pq.ParquetWriter(self._aside, self._schema, **options)
+        self._writer.add_key_value_metadata({_DIM: str(self._dim)})
         return self
 
     def write(self, items: pa.Table, vectors: np.ndarray) -> None:
@@ -100,42 +110,101 @@ def vectors_batch(spec: FeatureSpec, items: pa.Table, vectors: np.ndarray) -> pa
 
 
 class ItemVectors:
-    """Reads the file. Memory follows a batch."""
+    """Reads the file, or the files that a list of parts names. Memory follows a batch."""
 
     def __init__(self, path: Path, spec: FeatureSpec) -> None:
-        """Open the file and compare its columns with what `spec` declares.
+        """Open what there is and compare its columns with what `spec` declares.
+
+        Args:
+            path: `item_vectors.parquet`, or an `item_vectors.json` whose parts may lie in an object store.
+            spec: What the files were written for.
 
         Raises:
-            IntegrityError: The file is missing, damaged, or was written for another spec.
+            IntegrityError: A file is missing, damaged, or was written for another spec; or parts overlap.
         """
         self.path = path
-        try:
-            self._file = pq.ParquetFile(path)
-            schema = self._file.schema_arrow
-            self.dim: int = schema.field(VECTOR).type.list_size
-            """Length of a vector."""
-        except (OSError, KeyError, AttributeError, pa.ArrowException) as error:
-            raise IntegrityError(f"{path}: not readable as item vectors ({error})") from error
-        expected = vectors_schema(spec, self.dim)
-        if not schema.equals(expected):
-            raise IntegrityError(f"{path}: columns are [{_describe(schema)}], expected [{_describe(expected)}]")
-        self.rows: int = self._file.metadata.num_rows
+        self.files: tuple[str, ...] = (
+            tuple(part.uri for part in read_parts(path).parts) if is_list(path) else (str(path),)
+        )
+        """Paths or URLs, in ascending order of the items in them."""
+        opened = [_Opened.of(uri, spec) for uri in self.files]
+        self.dim: int = opened[0].dim
+        """Length of a vector."""
+        self.rows: int = sum(one.rows for one in opened)
         """Number of items."""
+        self._schema = vectors_schema(spec, self.dim)
+        _follow_each_other(opened, self.dim)
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """All columns, in ascending order of `item_id`."""
-        try:
-            yield from self._file.iter_batches(batch_rows)
-        except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{self.path}: damaged ({error})") from error
+        for uri in self.files:
+            with _reading(uri) as file:
+                for batch in file.iter_batches(batch_rows):
+                    yield batch.cast(self._schema)
 
     def blocks(self, batch_rows: int = BATCH_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """IDs (int64 [n], ascending) and vectors (float32 [n, dim])."""
-        try:
-            for batch in self._file.iter_batches(batch_rows, columns=[ITEM_ID, VECTOR]):
-                yield batch[ITEM_ID].to_numpy(), vectors_of(batch)
-        except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{self.path}: damaged ({error})") from error
+        for uri in self.files:
+            with _reading(uri) as file:
+                for batch in file.iter_batches(batch_rows, columns=[ITEM_ID, VECTOR]):
+                    yield batch[ITEM_ID].to_numpy(), vectors_of(batch)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What the footer of one file says."""
+
+    uri: str
+    dim: int
+    rows: int
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, uri: str, spec: FeatureSpec) -> _Opened:
+        with _reading(uri) as file:
+            schema, footer = file.schema_arrow, file.metadata
+            dim = _dim(uri, schema, footer.metadata or {})
+            expected = vectors_schema(spec, dim)
+            if not _on_disk(schema).equals(_on_disk(expected)):
+                raise IntegrityError(f"{uri}: columns are [{_describe(schema)}], expected [{_describe(expected)}]")
+            found = [footer.row_group(group).column(0).statistics for group in range(footer.num_row_groups)]
+            spans = [one for one in found if one is not None and one.has_min_max]
+            return cls(uri, dim, footer.num_rows, *((spans[0].min, spans[-1].max) if spans else (0, -1)))
+
+
+def _dim(uri: str, schema: pa.Schema, notes: Mapping[bytes, bytes]) -> int:
+    kind = schema.field(VECTOR).type if VECTOR in schema.names else None
+    if isinstance(kind, pa.FixedSizeListType):
+        return int(kind.list_size)
+    if isinstance(kind, pa.ListType) and _DIM.encode() in notes:
+        return int(notes[_DIM.encode()])
+    raise IntegrityError(f"{uri}: not readable as item vectors (it has no column {VECTOR!r} of one dimension)")
+
+
+def _follow_each_other(files: list[_Opened], dim: int) -> None:
+    for file in files:
+        if file.dim != dim:
+            raise IntegrityError(f"{file.uri}: vectors of {file.dim} numbers, those of {files[0].uri} have {dim}")
+    full = [file for file in files if file.rows]
+    for before, after in pairwise(full):
+        if after.first <= before.last:
+            raise IntegrityError(
+                f"{after.uri}: begins with item_id {after.first}, and {before.uri} ends with {before.last}; parts must "
+                "ascend"
+            )
+
+
+@contextmanager
+def _reading(uri: str) -> Iterator[pq.ParquetFile]:
+    """A file at a path or URL, whose pages are verified against their checksums; errors name it."""
+    try:
+        with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
+            yield file
+    except IntegrityError:
+        raise
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise IntegrityError(f"{uri}: not readable as item vectors ({error})") from error
 
 
 def vectors_of(batch: pa.RecordBatch) -> np.ndarray:
@@ -143,6 +212,17 @@ def vectors_of(batch: pa.RecordBatch) -> np.ndarray:
     column = batch[VECTOR]
     vectors: np.ndarray = column.flatten().to_numpy().reshape(len(column), -1)
     return vectors
+
+
+def _on_disk(schema: pa.Schema) -> pa.Schema:
+    """What Parquet itself keeps of a schema: lists without their size or the name of their elements."""
+    return pa.schema([field.with_type(_plain(field.type)) for field in schema])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.ListType | pa.FixedSizeListType):
+        return pa.list_(pa.field("element", kind.value_type))
+    return kind
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -64,6 +64,26 @@ def upload(path: Path, uri: str) -> None:
         files.put_file(str(path), place)
 
 
+def copy(source: str, uri: str) -> None:
+    """Copy one file from a path or URL to another; within an object store, the store does it.
+
+    Raises:
+        IntegrityError: There is no such file.
+        UnavailableError: A store does not answer.
+    """
+    path = local_path(source)
+    with _store_of(uri) as (files, place):
+        if path is None:
+            files.copy(_store_path(source), place)
+            return
+        files.makedirs(place.rsplit("/", 1)[0], exist_ok=True)
+        files.put_file(str(path), place)
+
+
+def _store_path(uri: str) -> str:
+    return str(fsspec.core.url_to_fs(uri)[1])
+
+
 def delete(uri: str) -> None:
     """Delete everything below `uri`; nothing there is fine.
 

@@ -44,7 +44,7 @@ class FrozenBase:
             files: Its files.
             dataset: Its items are the candidates; those newer than the version have vectors by their features.
             version: Its number.
-            vectors: The `item_vectors.parquet` that serves; None: they are computed.
+            vectors: The `item_vectors.parquet` that serves, or the folder of its parts; None: they are computed.
 
         Raises:
             ConfigError: The dataset declares other features than the version was trained with.
@@ -155,8 +155,9 @@ def exported_checksum(path: Path) -> str:
 
 def _read_vectors(path: Path) -> tuple[Int64Array, NDArray[np.float32]]:
     """Item IDs int64 [n], ascending, and vectors float32 [n, dim]."""
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else path
     try:
-        table = pq.read_table(path, columns=["item_id", "vector"])
+        table = pq.read_table(files, columns=["item_id", "vector"])
     except (OSError, pa.ArrowException) as error:
         raise IntegrityError(f"{path}: not readable as item vectors ({error})") from error
     vectors = table.column("vector").combine_chunks()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, parse_moment
-from pagoda.errors import ConflictError, DataError
+from pagoda.errors import ConfigError, ConflictError, DataError
 from pagoda.registry.artifacts import local_path
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.versions import VersionRecord, full_key
@@ -32,26 +32,30 @@ class FullUpdate:
     """Folder or URL."""
     window: Window
     parent: int | None
+    shards: int = 1
+    """Parts in which the item vectors are exported, on a cluster each by a pod of its own."""
 
     @classmethod
-    def resolve(cls, settings: Settings, dataset: str, window_end: str) -> FullUpdate:
+    def resolve(cls, settings: Settings, dataset: str, window_end: str, shards: int = 1) -> FullUpdate:
         """The update from the champion's window end to `window_end` (empty: to the last interaction).
 
         When the champion ends there already, it is the champion's own update, all of whose steps are done.
 
         Raises:
             DataError: There is nothing after the champion's window.
-            ConfigError: `window_end` is no moment with a zone.
+            ConfigError: `window_end` is no moment with a zone, or there is no shard.
         """
+        if shards < 1:
+            raise ConfigError(f"export_shards {shards}: must be at least 1")
         data = Dataset.open(_here(settings, dataset))
         span = data.span()
         end = parse_moment(window_end, "window_end") if window_end else span.end
         state = ReleaseLog(settings.log_url).state()
         if state.champion is None:
-            return cls(settings, dataset, Window(start=span.start, end=end), None)
+            return cls(settings, dataset, Window(start=span.start, end=end), None, shards)
         champion = state.versions[state.champion]
         if champion.window.end == end:
-            return cls(settings, dataset, champion.window, champion.parent)
+            return cls(settings, dataset, champion.window, champion.parent, shards)
         if champion.window.end > end:
             raise DataError(
                 f"nothing to learn: version {champion.version} has learned up to {champion.window.end.isoformat()}, "
@@ -59,14 +63,14 @@ class FullUpdate:
             )
         window = Window(start=champion.window.end, end=end)
         data.require(window, events=data.spec.positives)
-        return cls(settings, dataset, window, champion.version)
+        return cls(settings, dataset, window, champion.version, shards)
 
     @classmethod
     def of(cls, settings: Settings, description: Mapping[str, Any]) -> FullUpdate:
         """The update that `describe` described, in another process."""
         window = Window(start=description["start"], end=description["end"])
         parent = int(description["parent"]) or None
-        return cls(settings, str(description["dataset"]), window, parent)
+        return cls(settings, str(description["dataset"]), window, parent, int(description.get("shards", 1)))
 
     def describe(self) -> dict[str, str]:
         """What another process needs to go on, as strings that any artifact's metadata can hold."""
@@ -75,6 +79,7 @@ class FullUpdate:
             "start": self.window.start.isoformat(),
             "end": self.window.end.isoformat(),
             "parent": str(self.parent or 0),
+            "shards": str(self.shards),
             "key": self.key,
         }
 

@@ -18,6 +18,7 @@ from pagoda.errors import ConflictError
 from pagoda.registry.artifacts import delete, fetch, local_path, upload
 from pagoda.registry.inventory import take_inventory
 from pagoda.registry.store import open_store
+from pagoda.storage import checksum_file
 
 Make = Callable[[Path], None]
 """Makes a folder that does not exist yet, all or nothing."""
@@ -36,8 +37,14 @@ class StepOutputs(Protocol):
             ConflictError: It is not done.
         """
 
+    def done(self, name: str) -> bool:
+        """Whether a run has made the step's folder."""
+
     def uri(self, name: str, file: str) -> str:
         """Where others read a file of a step that is done."""
+
+    def checksum(self, name: str, file: str) -> str:
+        """What a file of a step that is done holds."""
 
 
 class LocalOutputs:
@@ -64,9 +71,17 @@ class LocalOutputs:
             raise ConflictError(f"{self._folder / name} is missing; run the step {name!r} first")
         return self._folder / name
 
+    def done(self, name: str) -> bool:
+        """See `StepOutputs.done`."""
+        return (self._folder / name).exists()
+
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
         return (self._folder / name / file).resolve().as_uri()
+
+    def checksum(self, name: str, file: str) -> str:
+        """See `StepOutputs.checksum`."""
+        return checksum_file(self.get(name) / file)
 
 
 class SharedOutputs:
@@ -90,9 +105,17 @@ class SharedOutputs:
         place, files = self._require(name)
         return fetch(f"{self._url}/{place}", files, self._scratch / name)
 
+    def done(self, name: str) -> bool:
+        """See `StepOutputs.done`."""
+        return self._mark(name) is not None
+
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
         return f"{self._url}/{self._require(name)[0]}/{file}"
+
+    def checksum(self, name: str, file: str) -> str:
+        """See `StepOutputs.checksum`."""
+        return self._require(name)[1][file]
 
     def _share(self, name: str, folder: Path) -> None:
         place, files = f"{name}.{uuid.uuid4().hex}", take_inventory(folder)

@@ -15,7 +15,7 @@ from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
 from pagoda.updates.items import Items
 from serving.workers.items import ItemWorker
-from serving.workers.run import follow_until_told
+from serving.workers.run import MetricsPort, follow_until_told
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
 def _main(
     home: HomeOption = None,
     poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the item log.")] = 0.25,
+    metrics_port: MetricsPort = 0,
 ) -> None:
     """Bring item changes into every live collection and into the dataset."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -38,6 +39,7 @@ def _main(
     log = open_log(settings)
     items = Items(settings, log)
     try:
-        follow_until_told(ItemWorker(log, open_item_log(settings), items, settings.events_dataset), poll)
+        worker = ItemWorker(log, open_item_log(settings), items, settings.events_dataset)
+        follow_until_told(worker, poll, "items", metrics_port)
     finally:
         items.close()

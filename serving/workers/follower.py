@@ -18,6 +18,7 @@ from pagoda.registry.holding import Holding
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
+from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.towers import Towers
 
 RETRY_SECONDS = 30.0
@@ -83,6 +84,7 @@ class Follower:
         except UnavailableError as error:
             failures.append(error)
         holding = self._say(state.head)
+        _tell(holding, state.stable)
         if failures:
             raise failures[0]
         self._done = None if holding.refused else (state.head, wanted)
@@ -106,7 +108,9 @@ class Follower:
             return
         self._refused.pop(manifest.id, None)
         self._background.submit(self._compact, manifest.id)
-        _log.info("generation %s is held, after %.2f s", manifest.id, self._monotonic() - begin)
+        seconds = self._monotonic() - begin
+        BRING_SECONDS.observe(seconds)
+        _log.info("generation %s is held, after %.2f s", manifest.id, seconds)
 
     def _install(self, manifest: Manifest) -> None:
         """Bring all parts of a generation, and last the record that lets it serve."""
@@ -163,6 +167,14 @@ class Follower:
             holding.write(self._folder)
             self._said = holding
         return holding
+
+
+def _tell(holding: Holding, stable: str | None) -> None:
+    """Let Prometheus know; a host that lacks nothing holds what serves, also when nothing does yet."""
+    LOG_HEAD.set(holding.head)
+    HELD.set(len(holding.held))
+    REFUSED.set(len(holding.refused))
+    STABLE_HELD.set(stable is None or stable in holding.held)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from pagoda.registry.manifest import Manifest
 from pagoda.registry.store import open_store
 from pagoda.updates.items import Items
 from serving.workers.filing import parquet
+from serving.workers.metrics import ITEMS_BEHIND, ITEMS_HEAD
 
 DATASET_SECONDS = 30.0
 """How often at most the dataset's file of changed items is written anew."""
@@ -61,8 +62,9 @@ class ItemWorker:
             UnavailableError: A log, Milvus or a store does not answer; all else was done.
         """
         self._changes.take(self._item_log.records(self._changes.head))
+        ITEMS_HEAD.set(self._changes.head)
         failures: list[PagodaError] = []
-        for manifest in self._live():
+        for manifest in (manifests := self._live()):
             if self._applied.get(manifest.collection, 0) < self._changes.head:
                 try:
                     self._bring(manifest)
@@ -70,6 +72,8 @@ class ItemWorker:
                     failures.append(error)
                 except IntegrityError as error:
                     self._refuse(manifest, error)
+        behind = [one for one in manifests if self._applied.get(one.collection, 0) < self._changes.head]
+        ITEMS_BEHIND.set(len(behind))
         if self._written < self._changes.head and self._monotonic() >= self._write_at:
             self._write()
         if failures:

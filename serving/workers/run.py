@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from datetime import timedelta
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, wait_exponential
@@ -19,19 +19,17 @@ from pagoda.errors import PagodaError
 from pagoda.registry.live import GRACE
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings, load_settings
+from pagoda.telemetry import serve_metrics
 from serving.tower.models import TowerModels
 from serving.workers.follower import Follower
+from serving.workers.metrics import Counted, Worker
 from serving.workers.towers import LocalTowers, NoTowers, Towers
 
+MetricsPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port that Prometheus is answered on, on every address; 0: none.")
+]
 _LONGEST_PAUSE_SECONDS = 5.0
 _log = logging.getLogger(__name__)
-
-
-class Worker(Protocol):
-    """Something that brings one thing in line with another, as far as possible at the moment."""
-
-    def step(self) -> object:
-        """Do what there is to do."""
 
 
 def follow(worker: Worker, stop: threading.Event, poll_seconds: float) -> None:
@@ -52,12 +50,17 @@ def follow(worker: Worker, stop: threading.Event, poll_seconds: float) -> None:
         stop.wait(poll_seconds)
 
 
-def follow_until_told(worker: Worker, poll_seconds: float) -> None:
-    """`follow` until SIGTERM or SIGINT."""
+def follow_until_told(worker: Worker, poll_seconds: float, name: str, metrics_port: int) -> None:
+    """`follow` until SIGTERM or SIGINT, and tell Prometheus of it under the worker's name.
+
+    Raises:
+        UnavailableError: The port of the metrics is taken.
+    """
+    serve_metrics(metrics_port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    follow(worker, stop, poll_seconds)
+    follow(Counted(worker, name), stop, poll_seconds)
 
 
 def _complain(attempt: RetryCallState) -> None:
@@ -90,6 +93,7 @@ def _main(
     once: Annotated[
         bool, typer.Option("--once", help="Look once; fail when the stable generation is not held.")
     ] = False,
+    metrics_port: MetricsPort = 0,
 ) -> None:
     """Bring to this host what live generations need."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -101,6 +105,6 @@ def _main(
             stable = log.state().stable
             raise typer.Exit(stable is not None and stable not in follower.step().held)
         _log.info("following %s into %s", settings.log_url, settings.tables_folder)
-        follow_until_told(follower, poll)
+        follow_until_told(follower, poll, "follower", metrics_port)
     finally:
         follower.close()

@@ -26,6 +26,7 @@ from pagoda.registry.store import open_store
 from serving.events.intake import FIELD, STREAM
 from serving.workers.compaction import Compaction
 from serving.workers.filing import by_day
+from serving.workers.metrics import EVENTS, WAITING
 
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
@@ -80,9 +81,11 @@ class Sink:
             cut = int(self._close([STREAM], [self._slot]))
             while (slot := self._oldest()) and slot.end_ms <= cut:
                 filed += self._file(slot, spec)
+            WAITING.set(int(self._redis.xlen(STREAM)))
         except (RedisError, OSError) as error:
             raise UnavailableError(f"event stream at {self._url}: {error}") from error
         self._compaction.step(cut, spec)
+        EVENTS.inc(filed)
         return filed
 
     def _spec(self) -> FeatureSpec | None:

@@ -11,7 +11,7 @@ import typer
 from pagoda.cli.options import HomeOption
 from pagoda.errors import ConfigError, PagodaError
 from pagoda.settings import load_settings
-from serving.workers.run import follow_until_told
+from serving.workers.run import MetricsPort, follow_until_told
 from serving.workers.sink import Sink
 
 
@@ -26,10 +26,11 @@ def main() -> None:
 def _main(
     home: HomeOption = None,
     poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = 1.0,
+    metrics_port: MetricsPort = 0,
 ) -> None:
     """Turn the event stream into files of the dataset."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings = load_settings(home)
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
-    follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll)
+    follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll, "sink", metrics_port)

@@ -220,7 +220,7 @@ class Stand:
 SINK = """
 from serving.workers.run import follow_until_told
 from serving.workers.sink import Sink
-follow_until_told(Sink({url!r}, {dataset!r}, slot_ms=50), 0.02)
+follow_until_told(Sink({url!r}, {dataset!r}, slot_ms=50), 0.02, "sink", 0)
 """
 INTAKE = """
 import asyncio, os

@@ -1,0 +1,32 @@
+"""What the rollout driver tells Prometheus, from each look that it takes."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+from pagoda.rollout.driver import Look
+from pagoda.rollout.machine import Phase
+
+LOOKS = Counter("pagoda_rollout_looks", "Looks of the driver at log and servers, by how they ended.", ("outcome",))
+LAST_LOOK = Gauge("pagoda_rollout_last_look_timestamp_seconds", "When the driver last looked.")
+PHASE = Gauge("pagoda_rollout_phase", "1 for the phase of the latest rollout, 0 for the others.", ("phase",))
+SINCE = Gauge("pagoda_rollout_phase_since_timestamp_seconds", "When the phase or the canary step began.")
+PERCENT = Gauge("pagoda_rollout_canary_percent", "Users in the canary arm, in percent.")
+PAUSED = Gauge("pagoda_rollout_paused", "1 while the rollout is paused by a person.")
+RECORDS = Counter("pagoda_rollout_records", "Records that this driver wrote, by their kind.", ("kind",))
+
+
+def tell(look: Look) -> None:
+    """Export what a look saw and did; a `watch` of `Driver.run`."""
+    LOOKS.labels("lost" if look.lost else "trouble" if look.trouble else "ok").inc()
+    LAST_LOOK.set_to_current_time()
+    if look.decision.event:
+        RECORDS.labels(look.decision.event.kind).inc()
+    rollout = look.rollout
+    for phase in Phase:
+        PHASE.labels(phase.value).set(rollout is not None and rollout.phase is phase)
+    if rollout is None:
+        return
+    SINCE.set(rollout.since.timestamp())
+    PERCENT.set(rollout.percent if rollout.phase is Phase.CANARY else 0)
+    PAUSED.set(rollout.paused)
