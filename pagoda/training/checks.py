@@ -9,6 +9,8 @@ from pagoda.errors import GateError
 from pagoda.training.config import DriftConfig
 from pagoda.training.tables import TrainableTable
 
+_FEWEST = 32
+
 
 def check_table(name: str, table: TrainableTable, limits: DriftConfig) -> dict[str, float]:
     """Check the rows of an ID table and return their mean and longest norm.
@@ -30,6 +32,8 @@ def check_table(name: str, table: TrainableTable, limits: DriftConfig) -> dict[s
 def check_vectors(name: str, vectors: Tensor, limits: DriftConfig) -> dict[str, float]:
     """Check that vectors (float32 [n, dim], unit length) are still apart, and return the mean cosine of two of them.
 
+    A few may be alike by chance, so fewer than 32 are not judged.
+
     Raises:
         GateError: A vector is not finite, or they have collapsed.
     """
@@ -38,7 +42,7 @@ def check_vectors(name: str, vectors: Tensor, limits: DriftConfig) -> dict[str, 
         raise GateError(f"drift check: {name} vectors are not finite")
     # The sum's squared length is the sum of all cosines, n of which are of a vector with itself.
     apart = (float(vectors.double().sum(0).square().sum()) - count) / (count * (count - 1)) if count > 1 else 0.0
-    if apart > limits.max_mean_cosine:
+    if count >= _FEWEST and apart > limits.max_mean_cosine:
         raise GateError(
             f"drift check: the {name} vectors have collapsed: the mean cosine of two is {apart:.3f}, more than "
             f"drift.max_mean_cosine {limits.max_mean_cosine:g}"

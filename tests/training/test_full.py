@@ -186,6 +186,13 @@ def test_a_version_that_drifted_is_never_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_quiet_hour_of_few_users_is_no_collapse(dataset: Dataset, first: FullVersionFiles, tmp_path: Path) -> None:
+    strict = config(drift={"max_mean_cosine": 1e-9})
+    with pytest.raises(GateError, match="vectors have collapsed"):
+        full_update(dataset, hours(40, 60), first, strict, tmp_path / "out")
+    full_update(dataset, hours(40, 41), first, strict, tmp_path / "out")
+
+
 def test_nothing_is_overwritten_and_nothing_half_is_opened(
     dataset: Dataset, first: FullVersionFiles, tmp_path: Path
 ) -> None:
