@@ -41,6 +41,8 @@ def split_of(state: ReleaseState) -> Split | None:
     rollout = rollout_of(state)
     if rollout is None or rollout.superseded:
         return Split(stable)
+    if rollout.phase is Phase.VERIFIED:  # Nobody is in the canary yet, but the stable arm is measured already.
+        return Split(stable, rollout=rollout.id)
     if rollout.phase is Phase.SHADOW:
         return Split(stable, rollout.candidate, rollout.percent, rollout.id, mirrored=True)
     if rollout.phase is Phase.CANARY and canary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -15,7 +15,7 @@ from pagoda.errors import UnavailableError
 from serving.events.body import Event, Receipt
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.rules import Accepted, EventRules
-from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, recent_key, seen_key
+from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, Key, recent_key, seen_key
 
 STREAM = "events"
 FIELD = b"event"
@@ -64,6 +64,10 @@ return taken
 """
 
 
+Clicked = Callable[[Sequence[Key]], None]
+"""Told, after the append, whose positive events came in."""
+
+
 class SpecSource(Protocol):
     """Says what events of this installation look like."""
 
@@ -78,7 +82,15 @@ class SpecSource(Protocol):
 class EventIntake:
     """Takes events. Safe to share between requests."""
 
-    def __init__(self, url: str, specs: SpecSource, *, stream_length: int, timeout_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        specs: SpecSource,
+        *,
+        stream_length: int,
+        timeout_seconds: float = 1.0,
+        clicked: Clicked = lambda _: None,
+    ) -> None:
         """Make a pool of connections to `redis://host:port/db`; none is opened yet.
 
         Args:
@@ -86,8 +98,9 @@ class EventIntake:
             specs: What events are checked against.
             stream_length: Events that may wait for the sink; further ones are refused.
             timeout_seconds: Of one call.
+            clicked: Told of positive events.
         """
-        self._url, self._specs, self._length = url, specs, stream_length
+        self._url, self._specs, self._length, self._clicked = url, specs, stream_length, clicked
         # Requests wait for one of these; a connection each would drown Redis in handshakes when many come at once.
         pool = BlockingConnectionPool.from_url(
             url,
@@ -122,6 +135,7 @@ class EventIntake:
         ]
         with SECONDS.time():
             taken = await self._append(accepted)
+        self._clicked([one.user for one in accepted if one.positive])
         EVENTS.labels("taken").inc(taken)
         EVENTS.labels("duplicate").inc(len(events) - taken)
         ids = [one.row["event_id"] for one in accepted]

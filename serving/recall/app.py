@@ -16,9 +16,10 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
+from pagoda.rollout.arms import ARM_HEADER
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.metrics import REQUESTS
-from serving.recall.openapi import REFUSALS, describe_bodies, takes
+from serving.recall.openapi import CHOOSES_ARM, REFUSALS, describe_bodies, takes
 from serving.recall.reading import TooLargeError, read_body
 from serving.recall.service import Recall
 from serving.wire import V2Body, cut
@@ -55,14 +56,14 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
 def _add_recall(app: FastAPI, recall: Recall) -> None:
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        predictions = await recall.answer(parse_v1(await read_body(request)))
+        predictions = await recall.answer(parse_v1(await read_body(request)), request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
         return Response(render_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
         asked, request_id = parse_v2(await read_body(request))
-        predictions = await recall.answer(asked)
+        predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)
 
@@ -77,7 +78,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> None:
             tags=["recall"],
             response_class=Response,
             responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
-            openapi_extra=takes(body, example),
+            openapi_extra={**takes(body, example), **CHOOSES_ARM},
         )
 
 

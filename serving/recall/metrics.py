@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -15,10 +16,39 @@ REQUESTS = Counter("pagoda_recall_requests", "Requests by how they ended.", ("pr
 ANSWERS = Counter("pagoda_recall_answers", "Users answered.", ("arm", "generation"))
 UNKNOWN_USERS = Counter("pagoda_recall_unknown_users", "Users without an ID row of their own.", ("arm", "generation"))
 SHORT_ANSWERS = Counter("pagoda_recall_short_answers", "Answers with too few items.", ("arm", "generation"))
+SECONDS = Histogram(
+    "pagoda_recall_arm_seconds",
+    "Time that an arm took, or was waited for.",
+    ("arm", "generation"),
+    buckets=_BUCKETS,
+)
+ERRORS = Counter(
+    "pagoda_recall_arm_errors",
+    "Users whom their arm failed, or was too late for.",
+    ("arm", "generation", "reason"),
+)
+FALLBACKS = Counter(
+    "pagoda_recall_arm_fallbacks",
+    "Users whom the stable arm answered in place of their own.",
+    ("arm", "generation"),
+)
+MIRRORED = Counter(
+    "pagoda_recall_mirrored_requests", "Copies of requests for a shadow, by how they ended.", ("outcome",)
+)
+OUTCOMES = Counter("pagoda_recall_outcomes", "Rows for the gates of a rollout, by what became of them.", ("outcome",))
 IN_FLIGHT = Gauge("pagoda_recall_requests_in_flight", "Requests being answered; what the service is scaled by.")
+SHARE = Gauge("pagoda_recall_arm_share", "Share of the users in an arm.", ("arm", "generation"))
 WINDOW_END = Gauge(
     "pagoda_recall_generation_window_end_timestamp_seconds", "End of the data that an arm has learned.", ("arm",)
 )
+_BY_GENERATION = (ANSWERS, UNKNOWN_USERS, SHORT_ANSWERS, SECONDS, ERRORS, FALLBACKS)
+
+
+def forget(generations: Collection[str]) -> None:
+    """Drop the series of generations that serve no more; an installation sees a new one every few minutes."""
+    for metric in _BY_GENERATION:
+        for id_ in generations:
+            metric.remove_by_labels({"generation": id_})
 
 
 class Stopwatch:

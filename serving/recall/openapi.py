@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from pagoda.registry.arms import ARMS
+from pagoda.rollout.arms import ARM_HEADER
 from serving.events.body import Event, EventsBody
 from serving.recall.api import RecallBody, RecallInstance, Refusal
 from serving.wire import V2Body
@@ -19,6 +21,18 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Refusal, "description": "The body is too large."},
     503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }
+
+CHOOSES_ARM: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": ARM_HEADER,
+            "in": "header",
+            "description": "For testers: the arm that answers. Such requests do not count in a rollout.",
+            "schema": {"type": "string", "enum": list(ARMS)},
+        }
+    ]
+}
+"""`openapi_extra` of a route that heeds `ARM_HEADER`."""
 
 
 def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:

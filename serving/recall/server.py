@@ -19,11 +19,14 @@ from pagoda.errors import ConfigError, UnavailableError
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
 from serving.recall.app import build_app
-from serving.recall.generations import Generations, Serving
+from serving.recall.generations import Generations
 from serving.recall.index import ItemIndex
-from serving.recall.service import Parts, Recall, warm_up
+from serving.recall.live import LiveGeneration
+from serving.recall.outcomes import Outcomes
+from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
 
@@ -118,21 +121,26 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         store = OnlineStore(settings.redis.url)
         tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
         index = ItemIndex(settings.milvus.uri, settings.milvus.token, settings.milvus.timeout_seconds)
-        for part in (store, tower, index):
+        outcomes = Outcomes(settings.redis.url, settings.recall.outcomes_bytes)
+        for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
         parts = Parts(store, tower, index)
 
-        async def warm(serving: Serving) -> None:
-            await warm_up(serving, parts)
+        async def warm(generation: LiveGeneration) -> None:
+            await warm_up(generation, parts)
 
         generations = Generations(open_log(settings), warm)
-        follower = asyncio.create_task(generations.follow())
-        try:
-            yield Recall(parts, generations), generations
-        finally:
-            follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await follower
+        recall = Recall(parts, generations, outcomes, canary_seconds=settings.recall.canary_timeout_seconds)
+        stack.push_async_callback(recall.close)
+        for work in (generations.follow(), outcomes.follow()):
+            stack.push_async_callback(_cancel, asyncio.create_task(work))
+        yield recall, generations
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:
@@ -147,7 +155,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:
-        async with running(settings) as (recall, generations), taking(settings) as further:
+        async with running(settings) as (recall, generations), taking(settings, recall.clicked) as further:
             await RecallServer(recall, generations, further).serve(listener)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -13,10 +13,15 @@ from pagoda.errors import NotHeldError
 from pagoda.registry.arms import Arms
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.registry.records import Record
 from pagoda.registry.state import ReleaseState
-from serving.recall.api import RecalledItem
+from pagoda.rollout import events as ev
+from pagoda.rollout.arms import Split
+from pagoda.rollout.policy import RolloutPolicy, Shadow, Step
+from serving.recall.api import Prediction, RecalledItem
 from serving.recall.store import Key, StoredUser
 from serving.recall.tower import UserVector
+from serving.recall.turns import Turn
 
 from .worlds import WINDOW, make_spec
 
@@ -46,14 +51,50 @@ class FakeLog:
 
     manifests: list[Manifest]
     arms: Arms = field(default_factory=Arms)
+    others: tuple[Record, ...] = ()
 
     def state(self) -> ReleaseState:
         """What the log says now."""
-        return ReleaseState(generations={one.id: one for one in self.manifests}, arms=self.arms)
+        generations = {one.id: one for one in self.manifests}
+        return ReleaseState(generations=generations, arms=self.arms, others=self.others)
+
+    def try_out(self, percent: int, *, shadow: bool = False) -> None:
+        """A rollout of g4 has got to its canary step of `percent`, or to its shadow; 0: it is verified."""
+        policy = RolloutPolicy(
+            steps=(Step(percent=1 if shadow else percent or 1),), shadow=Shadow(percent=percent) if shadow else None
+        )
+        events: list[ev.Event] = [ev.Started(candidate="g4", previous="g3", policy=policy, by="test"), ev.Verified()]
+        if percent:
+            events.append(ev.Shadowed() if shadow else ev.Stepped(step=0))
+        self.arms = Arms(stable="g3", canary="g4" if percent and not shadow else None)
+        self.others = tuple(_record(number, event) for number, event in enumerate(events, 7))
 
     def as_log(self) -> ReleaseLog:
         """For those who want the real type."""
         return cast(ReleaseLog, SimpleNamespace(state=self.state))
+
+
+def _record(number: int, event: ev.Event) -> Record:
+    body = event.model_dump(mode="json", exclude={"kind"})
+    return Record(number=number, kind=ev.PREFIX + event.kind, at=datetime(2026, 1, 1, tzinfo=UTC), token="", body=body)
+
+
+@dataclass
+class FakeLedger:
+    """Remembers."""
+
+    turns: list[tuple[Turn, Sequence[Prediction] | None]] = field(default_factory=list)
+
+    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+        """As the real one."""
+        self.turns.append((turn, predictions))
+
+    def clicked(self, split: Split, users: Sequence[Key]) -> None:
+        """As the real one."""
+
+
+async def _at_once(_: str) -> None:
+    pass
 
 
 @dataclass
@@ -74,12 +115,15 @@ class FakeTower:
     held: set[str]
     asked: list[tuple[int, str, list[dict[str, Any]]]] = field(default_factory=list)
     before: Callable[[], None] = lambda: None
+    wait: Callable[[str], Awaitable[None]] = _at_once
+    """Told the generation; may take its time, or fail."""
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
     ) -> list[UserVector]:
         """As the tower's server would."""
         self.before()
+        await self.wait(generation)
         self.asked.append((full_version, generation, list(instances)))
         if generation not in self.held:
             raise NotHeldError(f"generation {generation} is not held")

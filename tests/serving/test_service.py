@@ -10,13 +10,17 @@ import pytest
 from pagoda.data.ids import hash_ids
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
 from pagoda.registry.arms import Arms
+from serving.recall.answering import Parts, warm_up
 from serving.recall.api import RecallInstance
-from serving.recall.generations import Generations, Serving
-from serving.recall.service import Parts, Recall, warm_up
+from serving.recall.generations import Generations
+from serving.recall.live import LiveGeneration
+from serving.recall.service import Recall
 from serving.recall.store import StoredUser
 
-from .fakes import FakeIndex, FakeLog, FakeStore, FakeTower, manifest
+from .fakes import FakeIndex, FakeLedger, FakeLog, FakeStore, FakeTower, manifest
 from .worlds import NOW_US, make_spec
+
+CANARY_SECONDS = 5.0
 
 
 class Setting:
@@ -27,10 +31,18 @@ class Setting:
         self.store, self.tower, self.index = FakeStore(), FakeTower({"g3", "g4"}), FakeIndex()
         self.parts = Parts(self.store, self.tower, self.index)
         self.generations = Generations(self.log.as_log(), self.warm)
-        self.recall = Recall(self.parts, self.generations)
+        self.ledger = FakeLedger()
+        self.recall = Recall(self.parts, self.generations, self.ledger, canary_seconds=CANARY_SECONDS)
 
-    async def warm(self, serving: Serving) -> None:
-        await warm_up(serving, self.parts)
+    async def warm(self, generation: LiveGeneration) -> None:
+        await warm_up(generation, self.parts)
+
+    async def follow(self) -> None:
+        """Take in what the log says, and await what it warms up."""
+        await self.generations.refresh()
+        while self.generations.warming:
+            await asyncio.sleep(0)
+        await self.generations.refresh()
 
 
 @pytest.fixture

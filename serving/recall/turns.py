@@ -1,0 +1,81 @@
+"""The users of a request that one arm answers, and what becomes of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pagoda.registry.arms import Arm
+from serving.recall.api import RecallInstance
+from serving.recall.generations import Serving
+from serving.recall.live import LiveGeneration
+from serving.recall.metrics import ERRORS, SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Users of one request who are in the same arm."""
+
+    arm: Arm
+    counted: bool
+    """Whether gates look at them: not when a tester chose the arm."""
+    places: tuple[int, ...]
+    """In the request."""
+    asked: tuple[RecallInstance, ...]
+
+    def check(self, live: LiveGeneration) -> None:
+        """Refuse what a generation cannot answer, before any server is asked.
+
+        Raises:
+            RequestError: The message names the field.
+        """
+        for place, instance in zip(self.places, self.asked, strict=True):
+            live.check(instance, f"instances.{place}")
+
+
+def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[Group]:
+    """The users of a request by arm.
+
+    Raises:
+        RequestError: The header names no arm.
+    """
+    places: dict[tuple[Arm, bool], list[int]] = {}
+    for place, instance in enumerate(asked):
+        places.setdefault(serving.choose(instance.user_id, header), []).append(place)
+    return [
+        Group(arm, counted, tuple(among), tuple(asked[place] for place in among))
+        for (arm, counted), among in places.items()
+    ]
+
+
+class Turn:
+    """Times one arm with one group of users, and tells Prometheus."""
+
+    def __init__(self, serving: Serving, group: Group, deadline_seconds: float, *, mirrored: bool = False) -> None:
+        """The clock starts.
+
+        Args:
+            serving: What the request is answered by.
+            group: The users.
+            deadline_seconds: Later than this is failed. It is the canary's deadline; the stable arm, which may go on,
+                is measured by it too, or a slow minute of the whole machine would look like the canary's.
+            mirrored: It is a copy, whose answer nobody sees.
+        """
+        self.split, self.group, self.mirrored = serving.split, group, mirrored
+        self.failed = False
+        self.ms = -1.0
+        canary = group.arm == "canary"
+        self._labels = (group.arm, str(serving.split.canary) if canary else serving.stable.id)
+        self._deadline, self._began = deadline_seconds, time.perf_counter()
+
+    def stop(self, *, failed: bool = False) -> None:
+        """The arm is done with; what happens afterwards is not its own any more."""
+        if self.ms >= 0:
+            return
+        seconds = time.perf_counter() - self._began
+        late = seconds >= self._deadline
+        self.ms, self.failed = seconds * 1000, failed or late
+        SECONDS.labels(*self._labels).observe(seconds)
+        if self.failed:
+            ERRORS.labels(*self._labels, "late" if late else "failed").inc(len(self.group.asked))
