@@ -1,0 +1,64 @@
+"""Which window a full update learns, and from which version it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.errors import DataError
+from pagoda.registry.publish import carry_out, plan_rollback
+from pagoda.updates.full import FullUpdate
+from tests.training.worlds import config, hours, make
+
+from .installations import Installation
+
+CONFIG = config(bootstrap_epochs=1)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """60 hours of clicks."""
+    return make(tmp_path_factory.mktemp("world") / "data", clicks_an_hour=5)
+
+
+@pytest.fixture
+def home(dataset: Dataset, tmp_path: Path) -> Installation:
+    """An installation that serves version 2, which learned up to hour 40; version 1 learned up to hour 30."""
+    made = Installation(tmp_path / "home", dataset, CONFIG)
+    made.full(hours(0, 30))
+    made.full(hours(30, 40))
+    return made
+
+
+def resolve(home: Installation, until: int) -> FullUpdate:
+    end = hours(0, until).end.isoformat()
+    return FullUpdate.resolve(home.settings, str(home.dataset.path), end)
+
+
+def test_goes_on_where_the_champion_ended(home: Installation) -> None:
+    update = resolve(home, 50)
+    assert (update.window, update.parent) == (hours(40, 50), 2)
+
+
+def test_after_a_rolled_back_day_the_window_reaches_further_back(home: Installation) -> None:
+    carry_out(home.log, plan_rollback(home.state()))
+    update = resolve(home, 50)
+    assert (update.window, update.parent) == (hours(30, 50), 1)
+
+
+def test_the_champions_own_window_is_its_own_update(home: Installation) -> None:
+    again = resolve(home, 40)
+    assert home.state().versions[2].key == again.key
+    assert again.version().version == 2
+
+
+def test_nothing_after_the_champion_is_said(home: Installation) -> None:
+    with pytest.raises(DataError, match=r"nothing to learn: version 2 has learned up to .* would end at"):
+        resolve(home, 35)
+    span = home.dataset.span()
+    assert FullUpdate.resolve(home.settings, str(home.dataset.path), "").window == Window(
+        start=hours(30, 40).end, end=span.end
+    )
