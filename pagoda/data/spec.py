@@ -18,7 +18,7 @@ Source = Literal["table", "context"]
 EVENTS = ("impression", "click", "like", "purchase", "skip", "ranking_rejected")
 """Events that every dataset may hold; `FeatureSpec.events` declares further ones."""
 
-RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key"})
+RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key", "example_age"})
 """Columns with a meaning of their own, which no feature can have as its name."""
 
 
@@ -53,6 +53,19 @@ class MultiValued(_Feature):
     kind: Literal["multi"] = "multi"
     default: tuple[str, ...] = ()
     max_values: int = Field(default=16, ge=1)
+
+
+class Text(_Feature):
+    """Free text, read as the hashed letter n-grams of its words: a title, say."""
+
+    kind: Literal["text"] = "text"
+    letters: int = Field(default=3, ge=2, le=8)
+    """Length of an n-gram; words begin and end with one more letter that marks it."""
+    buckets: int = Field(default=10_000, ge=2)
+    """Different n-grams may share one of so many embeddings."""
+    max_values: int = Field(default=48, ge=1)
+    """The first n-grams count."""
+    default: str = ""
 
 
 class Numeric(_Feature):
@@ -95,7 +108,7 @@ class History(_Model):
     """Events that enter the history; `None` means the positive ones."""
 
 
-Feature = Annotated[Categorical | MultiValued | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+Feature = Annotated[Categorical | MultiValued | Text | Numeric | Dense | TimeOf, Field(discriminator="kind")]
 
 
 class FeatureSpec(_Model):

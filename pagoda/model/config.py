@@ -99,6 +99,15 @@ class UserTowerConfig(TowerConfig):
 
     id_row: bool = True
     """Whether the user's own ID row is an input; without it, incremental updates have nothing to change."""
+    example_age: bool = False
+    """Whether training tells the tower how old an example is, so that what was popular then is not taken for what is
+    popular now; serving says zero (Covington et al., RecSys 2016, section 3.3)."""
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        if self.example_age and not self.blocks:
+            raise ValueError("example_age is read by blocks, and there are none")
+        return self
 
 
 class ModelConfig(Section):

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Source, TimeOf, Tower
+from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Source, Text, TimeOf, Tower
 from pagoda.errors import DataError, IntegrityError
 from pagoda.model.categories import CategoricalCodec, MultiValuedCodec, Vocabulary
 from pagoda.model.codec import Codec, Form
 from pagoda.model.quantities import DenseCodec, NumericCodec, TimeCodec
+from pagoda.model.text import TextCodec
 
 Encoded = dict[str, NDArray[Any]]
 """Feature name to array: int64 [n] (index), int64 [n, width] (bag, -1 pads) or float32 [n, width] (dense)."""
@@ -162,6 +163,8 @@ def _codec(feature: Feature, vocabulary: Vocabulary) -> Codec | TimeCodec:
             return CategoricalCodec(feature, vocabulary)
         case MultiValued():
             return MultiValuedCodec(feature, vocabulary)
+        case Text():
+            return TextCodec(feature)
         case Numeric():
             return NumericCodec(feature)
         case Dense():

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pagoda.data.spec import Categorical, Dense, Feature, MultiValued, Numeric
+from pagoda.data.spec import Categorical, Dense, Feature, MultiValued, Numeric, Text
 from pagoda.errors import RequestError
 from pagoda.model.codec import entries, number, word
 
@@ -27,7 +27,7 @@ def normal(features: Sequence[Feature], given: Mapping[str, Any], place: str) ->
 def _value(feature: Feature, value: Any, place: str) -> Any:
     try:
         match feature:
-            case Categorical():
+            case Categorical() | Text():
                 return word(value, feature.name)
             case MultiValued():
                 listed = entries(value, feature.name, "a list of strings")

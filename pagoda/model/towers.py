@@ -14,17 +14,23 @@ from torch.nn import functional
 
 from pagoda.errors import ConfigError
 from pagoda.model.blocks import build_blocks
-from pagoda.model.config import ModelConfig, TowerConfig
+from pagoda.model.config import ModelConfig, TowerConfig, UserTowerConfig
 from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features import FeatureEmbeddings
 from pagoda.model.histories import build_history
+
+EXAMPLE_AGE = "example_age"
+"""Key of an example's age in days, float32 [B, 1], among the features of the user tower; absent when serving."""
+_AGES = 2
 
 
 class _Tower(nn.Module):
     def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
         super().__init__()
         self.features = FeatureEmbeddings(fields, feature_dim)
-        self.blocks, width = build_blocks(config.blocks, [dim] * rows + self.features.widths)
+        self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
+        widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
+        self.blocks, width = build_blocks(config.blocks, widths)
         # Rows alone already lie in the space of vectors.
         self.projection = nn.Linear(width, dim) if config.blocks or fields else None
 
@@ -32,9 +38,17 @@ class _Tower(nn.Module):
         """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
         total = rows.sum(1)
         if self.projection is not None:
-            inputs = torch.cat([rows.flatten(1), *self.features(features)], 1)
+            inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
             total = self.projection(self.blocks(inputs)) + total
         return functional.normalize(total, dim=1)
+
+    def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """The age of examples; zeros where there is none, as serving has it."""
+        if not self._ages:
+            return []
+        age = features.get(EXAMPLE_AGE)
+        scaled = rows.new_zeros(len(rows), 1) if age is None else age.log1p()
+        return [torch.cat([scaled, scaled.square()], 1)]
 
 
 class UserTower(_Tower):
@@ -48,6 +62,11 @@ class UserTower(_Tower):
         rows = int(config.user.id_row) + (history.vectors if history else 0)
         super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
         self._id_row, self.history = config.user.id_row, history
+
+    @property
+    def reads_age(self) -> bool:
+        """Whether training gives it the age of examples."""
+        return bool(self._ages)
 
     def forward(
         self,

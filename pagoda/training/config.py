@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from pagoda.errors import ConfigError, explain
 from pagoda.model.config import ModelConfig, Section, Share
+from pagoda.training.emphasis import PositivesConfig
 from pagoda.training.incremental_config import IncrementalConfig
-from pagoda.training.objectives import ListwiseConfig, NegativesConfig, ObjectiveConfig
+from pagoda.training.objectives import ListwiseConfig, NegativesConfig, ObjectiveConfig, refuse_contradictions
+from pagoda.training.views import SelfSupervisionConfig
 
 
 class OptimiserConfig(Section):
@@ -66,11 +68,19 @@ class TrainConfig(Section):
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ListwiseConfig()
     negatives: NegativesConfig = NegativesConfig()
+    positives: PositivesConfig = PositivesConfig()
+    self_supervision: SelfSupervisionConfig | None = None
+    """Of the item tower; None: without."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
     incremental: IncrementalConfig = IncrementalConfig()
     """Of the incremental updates over this version."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        refuse_contradictions(self.objective, self.negatives)
+        return self
 
     def to_yaml(self) -> str:
         """The whole configuration, defaults included."""

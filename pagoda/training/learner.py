@@ -7,20 +7,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pagoda.model.losses import Candidates
+from pagoda.model.contrastive import contrastive_loss
 from pagoda.model.towers import Towers
-from pagoda.training.batches import Batch
+from pagoda.training.batches import Batch, ViewBatch
+from pagoda.training.candidates import CandidateMaker
 from pagoda.training.config import TrainConfig
 from pagoda.training.objectives import build_objective
 from pagoda.training.optimisers import adagrad_step, dense_optimiser
 from pagoda.training.tables import TrainableTable
+from pagoda.training.views import SelfSupervisionConfig
 
 
 class Learner:
     """Everything that training changes."""
 
-    def __init__(self, config: TrainConfig, towers: Towers, users: TrainableTable, items: TrainableTable) -> None:
-        self.towers, self.users, self.items = towers, users, items
+    def __init__(
+        self,
+        config: TrainConfig,
+        towers: Towers,
+        users: TrainableTable,
+        items: TrainableTable,
+        candidates: CandidateMaker,
+    ) -> None:
+        self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
+        self._supervision = config.self_supervision
         self.objective = build_objective(config.objective)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
@@ -47,14 +57,19 @@ class Learner:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
-        candidates = Candidates(item_vectors, batch.log_q, batch.first_shared, batch.negatives)
-        loss = self.objective(user_vectors, candidates, batch.targets)
+        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets)
+        if batch.views is not None and self._supervision is not None:
+            loss = loss + self._contrast(batch.views, items, self._supervision)
         if torch.isfinite(loss):
-            user_gradient, item_gradient, *dense = torch.autograd.grad(loss, [users, items, *self._parameters])
+            # A user tower without ID row leaves the users' rows as they are.
+            user_gradient, item_gradient, *dense = torch.autograd.grad(
+                loss, [users, items, *self._parameters], allow_unused=True
+            )
             for parameter, gradient in zip(self._parameters, dense, strict=True):
                 parameter.grad = gradient
             self.optimiser.step()
-            adagrad_step(self.users, batch.user_rows, user_gradient, self._learning_rate)
+            if user_gradient is not None:
+                adagrad_step(self.users, batch.user_rows, user_gradient, self._learning_rate)
             adagrad_step(self.items, batch.item_rows, item_gradient, self._learning_rate)
         return float(loss.detach())
 
@@ -74,3 +89,8 @@ class Learner:
             )
         item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
         return user_vectors, item_vectors
+
+    def _contrast(self, views: ViewBatch, items: Tensor, config: SelfSupervisionConfig) -> Tensor:
+        vectors = self.towers.item(functional.embedding(views.item_of, items), views.features)
+        first, second = vectors.chunk(2)
+        return config.weight * contrastive_loss(first, second, config.temperature)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,12 @@ from pagoda.model.encoder import Encoder
 from pagoda.model.towers import Towers
 from pagoda.training.artifact import ITEMS, USERS, FullVersionFiles
 from pagoda.training.batches import Batcher, Catalogue
+from pagoda.training.candidates import CandidateMaker
+from pagoda.training.choosing import Chooser
 from pagoda.training.config import DropoutConfig, TrainConfig
+from pagoda.training.emphasis import repeats
 from pagoda.training.examples import ExampleStream
+from pagoda.training.hard import Sources, hard_negatives
 from pagoda.training.inputs import Int64Array, histories_at
 from pagoda.training.learner import Learner
 from pagoda.training.objectives import single_negatives
@@ -29,6 +34,7 @@ from pagoda.training.sampling import NegativeSampler
 from pagoda.training.sequence_batches import SequenceBatcher
 from pagoda.training.survey import Survey, survey
 from pagoda.training.tables import TrainableTable
+from pagoda.training.views import Augmenter
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,35 @@ class Prepared:
     learner: Learner
     stream: ExampleStream
     catalogue: Catalogue
-    sampler: NegativeSampler
+    chooser: Chooser
+    augmenter: Augmenter | None
     batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
     """When the IDs of each table were last seen, as `pagoda.training.retirement` has it."""
 
     def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
         """Cuts the stream's blocks into batches."""
-        rng = np.random.default_rng(seed)
         tables = self.learner.users, self.learner.items
-        return self.batchers(self.encoder, *tables, self.catalogue, dropout=dropout, rng=rng, sampler=self.sampler)
+        ages = self.learner.towers.user.reads_age
+        return self.batchers(
+            self.encoder,
+            *tables,
+            self.catalogue,
+            dropout=dropout,
+            seed=seed,
+            chooser=self.chooser,
+            augmenter=self.augmenter,
+            age_until_us=self.stream.window.end_us if ages else None,
+        )
 
 
-def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Prepared:
+def prepare(
+    dataset: Dataset,
+    window: Window,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    mined: Path | None = None,
+) -> Prepared:
     """Get a full update ready; arguments and errors as for `full_update`."""
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
@@ -79,18 +101,26 @@ def prepare(dataset: Dataset, window: Window, parent: FullVersionFiles | None, c
             parent.lineage.window.end if parent else None,
         ),
     )
-    sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective))
+    times = repeats(config.positives, found.clicks)
+    learned = None if times is None else found.clicks * times
+    sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective), learned)
+    hard = hard_negatives(config.negatives, Sources(dataset, window, mined), users, found.catalogue, config.seed)
+    features = encoder.encode_table("item", items)
+    supervision, size = config.self_supervision, len(found.catalogue)
+    maker = CandidateMaker(config.negatives, size, warm=parent is not None)
     return Prepared(
         survey=found,
         encoder=encoder,
-        learner=_learner(encoder, users, item_table, parent, config),
+        learner=_learner(encoder, (users, item_table), maker, parent, config),
         stream=stream,
         catalogue=Catalogue(
             rows=item_table.places(found.catalogue),
-            features=encoder.encode_table("item", items),
-            log_q=sampler.log_q(min(config.batch_size, found.positives)),
+            features=features,
+            log_missed=sampler.log_missed(min(config.batch_size, found.positives)),
+            times=times,
         ),
-        sampler=sampler,
+        chooser=Chooser(sampler, hard, size),
+        augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
         batchers=_batchers(dataset, config),
         seen={USERS: users_seen, ITEMS: items_seen},
     )
@@ -151,8 +181,8 @@ def _table(
 
 def _learner(
     encoder: Encoder,
-    users: TrainableTable,
-    items: TrainableTable,
+    tables: tuple[TrainableTable, TrainableTable],
+    candidates: CandidateMaker,
     parent: FullVersionFiles | None,
     config: TrainConfig,
 ) -> Learner:
@@ -160,7 +190,7 @@ def _learner(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         towers = Towers(config.model, encoder)
-    learner = Learner(config, towers, users, items)
+    learner = Learner(config, towers, *tables, candidates)
     if parent is not None:
         towers.warm_start(parent.parameters())
         restore_dense_state(towers, learner.optimiser, parent.dense_state())

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda.data.layout import column_type
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, TimeOf
+from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Text, TimeOf
 from pagoda.errors import DataError, IntegrityError, RequestError
 from pagoda.model.encoder import Encoder, Field
 
@@ -27,6 +27,10 @@ FEATURES: dict[str, tuple[list[Feature], st.SearchStrategy[Any]]] = {
     "multi": (
         [MultiValued(name="m", tower="user", max_values=2), MultiValued(name="m", tower="user", default=("a", "x"))],
         st.lists(st.one_of(st.none(), words), max_size=4),
+    ),
+    "text": (
+        [Text(name="t", tower="user", max_values=5), Text(name="t", tower="user", letters=2, buckets=7, default="Ab")],
+        st.one_of(st.text(max_size=12), st.sampled_from(["Toy Story (1995)", "#", " a # b ", "ÉÉÉ", "İß"])),
     ),
     "numeric": (
         [Numeric(name="n", tower="user", edges=(0, 1, 2.5)), Numeric(name="n", tower="user", edges=(1,), default=1)],
@@ -98,6 +102,30 @@ def test_buckets_vocabulary_padding_and_hours() -> None:
     ]  # fmt: skip
 
 
+def grams(text: str, letters: int, buckets: int = 1 << 40) -> list[int]:
+    """All n-grams of a text, by its codec."""
+    feature = Text(name="t", tower="item", letters=letters, buckets=buckets, max_values=200)
+    encoded = Encoder(FeatureSpec(features=(feature,))).encode_rows("item", [{"t": text}])["t"][0]
+    return [int(bucket) for bucket in encoded if bucket >= 0]
+
+
+@given(st.lists(st.text("abcé1", min_size=1, max_size=6), max_size=4), st.integers(2, 4))
+def test_text_is_the_letter_n_grams_of_its_words(words: list[str], letters: int) -> None:
+    marked = [f"#{word}#" for word in words]
+    written_out = [word[at : at + letters] for word in marked for at in range(len(word) - letters + 1)]
+    found = grams(" - ".join(words).upper(), letters)
+    assert len(found) == len(written_out)
+    assert len(set(found)) == len(set(written_out)) == len(set(zip(found, written_out, strict=True)))
+    assert all(bucket > 0 for bucket in found)
+
+
+def test_text_leaves_out_marks_and_keeps_words_apart() -> None:
+    assert grams("Story, Toy!", 3) == grams("story toy", 3)
+    assert set(grams("Toy Story (1995)", 3)) == set(grams("1995", 3)) | set(grams("toy", 3)) | set(grams("story", 3))
+    assert grams(" (!) ", 3) == grams("", 3) == []
+    assert max(grams("some title of many words", 3, buckets=5)) <= 5
+
+
 @given(st.lists(words, max_size=5), st.lists(words, max_size=5))
 def test_indices_never_move(first: list[str], second: list[str]) -> None:
     spec = FeatureSpec(features=(Categorical(name="c", tower="item"),))
@@ -130,13 +158,14 @@ def test_profile_and_context_can_be_encoded_apart() -> None:
         ({"c": 1.5}, "feature 'c': got 1.5, expected a string or an integer"),
         ({"c": True}, "feature 'c': got True"),
         ({"m": "abc"}, "feature 'm': got 'abc', expected a list of strings"),
+        ({"t": 1.5}, "feature 't': got 1.5, expected a string"),
         ({"n": "12"}, "feature 'n': got '12', expected a number"),
         ({"d": [1.0]}, "feature 'd': the value has 1 entries, expected 2"),
         ({"d": [1.0, "x"]}, "feature 'd': got 'x', expected a number"),
     ],
 )
 def test_a_wrong_request_is_named(row: dict[str, Any], message: str) -> None:
-    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in ("categorical", "multi", "numeric", "dense")))
+    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in FEATURES if kind != "time"))
     with pytest.raises(RequestError, match=message):
         Encoder(spec).encode_rows("user", [row])
 

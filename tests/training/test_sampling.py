@@ -32,7 +32,7 @@ def test_q_is_the_share_of_batches_that_hold_the_item(negatives: NegativesConfig
         own = rng.choice(5, size=4, p=CLICKS / 100) if negatives.in_batch else np.empty(0, np.int64)
         held[np.union1d(own, sampler.draw(rng))] += 1
     ever = held > 0
-    np.testing.assert_allclose(np.exp(sampler.log_q(4))[ever], held[ever] / batches, atol=0.015)
+    np.testing.assert_allclose(-np.expm1(sampler.log_missed(4))[ever], held[ever] / batches, atol=0.015)
 
 
 def test_single_negatives_are_even_among_the_shared_candidates_without_the_own_item() -> None:

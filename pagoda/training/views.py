@@ -1,0 +1,115 @@
+"""Two views of items for self-supervision: what one view hides, the other mostly shows. Yao et al., CIKM 2021."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from pagoda.errors import ConfigError
+from pagoda.model.codec import PADDING
+from pagoda.model.config import Section, Share
+from pagoda.model.encoder import Encoded, Encoder
+from pagoda.training.relatedness import related
+
+Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class SelfSupervisionConfig(Section):
+    """A second task for the item tower: to tell two views of an item from the views of others.
+
+    It learns from all items alike, so the features of rare ones are learned too, where clicks say little.
+    """
+
+    weight: float = Field(default=0.1, gt=0)
+    """Of its loss beside the objective's."""
+    items: PositiveInt = 256
+    """Drawn evenly from the catalogue for each batch."""
+    temperature: PositiveFloat = 0.1
+    views: Literal["correlated", "complementary", "mask"] = "correlated"
+    """What is hidden of an item's ID and features. `correlated`: one of them, drawn at random, and those that it shares
+    most information with, half of all; the other view hides the other half. `complementary`: halves at random. `mask`:
+    each with probability `mask`, in each view by itself."""
+    mask: Share = 0.3
+    """For `mask` alone."""
+    value_dropout: Share = 0.2
+    """Of the values of multi-valued features, in each view by itself."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """2 n views: first one of each item, then the other of each."""
+
+    items: Int64Array
+    """int64 [2 n]: places in the catalogue."""
+    hides_id: BoolArray
+    """bool [2 n]."""
+    features: Encoded
+    """Of the item tower, 2 n rows."""
+
+
+class Augmenter:
+    """Draws items and makes their views."""
+
+    def __init__(self, config: SelfSupervisionConfig, encoder: Encoder, encoded: Encoded, items: int) -> None:
+        """Make one for a catalogue.
+
+        Args:
+            config: How.
+            encoder: Knows the features.
+            encoded: Features of the catalogue.
+            items: Size of the catalogue.
+
+        Raises:
+            ConfigError: The item tower has no feature.
+        """
+        self._fields = encoder.fields("item")
+        if not self._fields:
+            raise ConfigError("self_supervision needs features of items to hide and show; the dataset declares none")
+        self._config, self._encoded, self._items = config, encoded, items
+        self._unknown = encoder.encode_rows("item", [{}])
+        self._masks = self._drawer(items)
+
+    def draw(self, rng: np.random.Generator) -> Views:
+        """Views of the next items."""
+        items = np.unique(rng.integers(self._items, size=self._config.items))
+        hidden = np.concatenate(self._masks(len(items), rng))
+        both = np.tile(items, 2)
+        features = {
+            field.name: self._view(field.name, both, hidden[:, place], rng)
+            for place, field in enumerate(self._fields, 1)
+        }
+        return Views(both, hidden[:, 0], features)
+
+    def _view(self, name: str, items: Int64Array, hidden: BoolArray, rng: np.random.Generator) -> NDArray[np.generic]:
+        values = self._encoded[name][items]
+        if self._bag(name):
+            values[rng.random(values.shape, np.float32) < self._config.value_dropout] = PADDING
+        values[hidden] = self._unknown[name]
+        return values
+
+    def _bag(self, name: str) -> bool:
+        return any(field.name == name and field.form == "bag" for field in self._fields)
+
+    def _drawer(self, items: int) -> Callable[[int, np.random.Generator], tuple[BoolArray, BoolArray]]:
+        """What draws the masks bool [n, 1 + features] of both views; the ID's column is the first."""
+        parts, config = 1 + len(self._fields), self._config
+        match config.views:
+            case "mask":
+                return lambda n, rng: (rng.random((n, parts)) < config.mask, rng.random((n, parts)) < config.mask)
+            case "complementary":
+                return lambda n, rng: _halves(rng.random((n, parts)).argsort(1).argsort(1))
+            case "correlated":
+                nearest = np.argsort(np.argsort(-related(self._fields, self._encoded, items), 1, kind="stable"), 1)
+                return lambda n, rng: _halves(nearest[rng.integers(parts, size=n)])
+
+
+def _halves(order: Int64Array) -> tuple[BoolArray, BoolArray]:
+    """Hide the first half of each row's order in one view, and the rest in the other."""
+    first = order < max(order.shape[1] // 2, 1)
+    return first, ~first

@@ -1,0 +1,90 @@
+"""The queue: first in, first out, each item once, by its newest vector; and q counts all batches in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pagoda.model.losses import ListwiseSoftmax
+from pagoda.training.candidates import CandidateMaker
+from pagoda.training.objectives import NegativesConfig
+from pagoda.training.queue import CrossBatchQueue, Drawn
+
+
+def drawn(*places: int, at: float = 0.0) -> Drawn:
+    found = torch.tensor(places)
+    return Drawn(found, found[:, None] + at + torch.zeros(1, 2), -found / 100.0)
+
+
+def test_it_holds_the_last_batches_and_each_item_once_by_its_newest_vector() -> None:
+    queue = CrossBatchQueue(2, 0, 10)
+    assert queue.others(torch.tensor([1])) is None
+    for number, places in enumerate([(1, 2), (2, 3, 4), (4, 5)]):
+        queue.push(drawn(*places, at=number / 10))
+    others = queue.others(torch.tensor([5, 9]))
+    assert others is not None
+    assert others.places.tolist() == [2, 3, 4]  # 1 fell out, 5 is in the batch itself
+    torch.testing.assert_close(others.vectors[:, 0], torch.tensor([2.1, 3.1, 4.2]))
+    torch.testing.assert_close(others.log_missed, torch.tensor([-0.02, -0.03, -0.04]))
+    assert not others.vectors.requires_grad
+
+
+def test_it_waits_until_vectors_have_settled_and_can_be_saved() -> None:
+    queue = CrossBatchQueue(3, 2, 10)
+    for places in ((1, 2), (3,), (4, 5)):
+        queue.push(drawn(*places))
+    again = CrossBatchQueue(3, 2, 10)
+    again.load_state_dict(queue.state_dict())
+    for each in (queue, again):
+        each.push(drawn(6))
+        others = each.others(torch.tensor([6]))
+        assert len(each) == 2
+        assert others is not None
+        assert others.places.tolist() == [4, 5]
+
+
+class Batch:
+    """What `CandidateMaker` takes, of five items that come with these shares."""
+
+    shares = torch.tensor([0.5, 0.3, 0.1, 0.07, 0.03], dtype=torch.float64)
+
+    def __init__(self, items: torch.Tensor) -> None:
+        self.places, self.targets = torch.unique(items, return_inverse=True)
+        self.log_missed = len(items) * torch.log1p(-self.shares[self.places])
+        self.first_shared = 0
+        self.negatives = self.hard = self.hard_missed = None
+
+
+def test_true_preferences_are_the_optimum_with_a_queue_too() -> None:
+    """As for in-batch negatives: the mean gradient vanishes where a softmax over all items has its optimum."""
+    gradients = {}
+    for correction in ("exact", "streaming", "none"):
+        config = NegativesConfig(queue=2, queue_warm_up=0, correction=correction)
+        maker, scores = CandidateMaker(config, 5, warm=True), Batch.shares.log()[None].requires_grad_()
+        torch.manual_seed(0)
+        for number in range(400):
+            batch = Batch(torch.multinomial(Batch.shares, 6, replacement=True))
+            if correction == "streaming":
+                batch.log_missed = torch.zeros_like(batch.log_missed)
+            candidates = maker.of(batch, torch.eye(5, dtype=torch.float64)[batch.places])
+            if number >= 100:  # until then, the estimator knows little
+                (ListwiseSoftmax(1.0)(scores.expand(6, 5), candidates, batch.targets) / 300).backward()
+        assert scores.grad is not None
+        gradients[correction] = float(scores.grad.abs().max())
+    assert 2 * gradients["exact"] < gradients["none"], gradients
+    assert 1.5 * gradients["streaming"] < gradients["none"], gradients
+
+
+def test_q_is_the_share_of_moments_at_which_an_item_is_a_candidate() -> None:
+    maker, held = CandidateMaker(NegativesConfig(queue=3, queue_warm_up=0), 5, warm=True), np.zeros(5)
+    torch.manual_seed(1)
+    log_q = torch.zeros(5, dtype=torch.float64)
+    for number in range(4000):
+        batch = Batch(torch.multinomial(Batch.shares, 4, replacement=True))
+        candidates = maker.of(batch, torch.eye(5, dtype=torch.float64)[batch.places])
+        found = candidates.vectors.argmax(1)
+        assert len(found.unique()) == len(found)
+        if number >= 3:
+            log_q[found] = candidates.log_q
+            held[found.numpy()] += 1
+    np.testing.assert_allclose(log_q.exp().numpy(), held / 3997, atol=0.03)
