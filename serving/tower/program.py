@@ -37,12 +37,35 @@ def load_program(path: Path) -> Program:
     with torch.inference_mode(), warnings.catch_warnings():
         # What depends on values is found by comparing.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        traced = _TRACE(module, example_inputs=example, strict=False, check_trace=False)
+        traced = _trace(module, example)
         if all(_agree(module, traced, _resized(example, rows)) for rows in _BATCHES):
             return _Traced(traced)
     # What is decided by values cannot be traced, a recurrent unit's number of steps, say.
     _logger.warning("%s: cannot be traced; it runs as exported, which is slower", path)
     return module
+
+
+def _trace(module: torch.nn.Module, example: _Inputs) -> Program:
+    *arrays, features = example
+    if features:
+        traced: Program = _TRACE(module, example_inputs=example, strict=False, check_trace=False)
+        return traced
+    # The tracer takes no empty dictionary, which is what a tower without features is given.
+    bare: Program = _TRACE(_Featureless(module), example_inputs=tuple(arrays), strict=False, check_trace=False)
+    return lambda *inputs: bare(*inputs[:-1])
+
+
+class _Featureless(torch.nn.Module):
+    """A tower without features."""
+
+    def __init__(self, tower: torch.nn.Module) -> None:
+        super().__init__()
+        self._tower = tower
+
+    def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
+        """As the tower, but for the dictionary."""
+        vectors: torch.Tensor = self._tower(*arrays, {})
+        return vectors
 
 
 class _Traced:

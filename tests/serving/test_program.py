@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from pagoda.data.spec import FeatureSpec
 from pagoda.model.config import DecayPooling, Gru, HistoryConfig, ModelConfig, Transformer
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
@@ -62,3 +63,16 @@ def test_every_kind_of_tower_answers_as_exported(history: HistoryConfig, quick: 
         for rows in (1, 2, 7, 64):
             given = inputs(rows, exported.example_inputs[0])
             assert torch.allclose(program(*given), module(*given), rtol=0, atol=1e-6)
+
+
+def test_a_tower_of_ids_alone_is_quick_too(tmp_path: Path) -> None:
+    encoder = Encoder.fit(FeatureSpec(history=None), programs_table(), programs_table())
+    towers = Towers(ModelConfig(dim=DIM), encoder)
+    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
+    program = load_program(tmp_path / "user.pt2")
+    assert isinstance(program, programs._Traced)
+    rows = torch.randn(7, DIM)
+    nothing = torch.zeros(7, 0, DIM), torch.zeros(7, 0, dtype=torch.bool), torch.zeros(7, 0)
+    with torch.inference_mode():
+        expected = torch.export.load(tmp_path / "user.pt2").module()(rows, *nothing, {})
+        assert torch.allclose(program(rows, *nothing, {}), expected, rtol=0, atol=1e-6)
