@@ -21,7 +21,7 @@ import numpy as np
 
 from pagoda.registry.arms import ARMS
 from pagoda.rollout.metrics import ArmMeasure, Counts, Measures, Requests, UserSums
-from pagoda.rollout.policy import ClickGate, ClusterGate, LatencyGate, RateGate, RolloutPolicy, Stay
+from pagoda.rollout.policy import ClickGate, ClusterGate, LatencyGate, RateGate, RolloutPolicy, Shadow, Stay
 from pagoda.rollout.results import GateResult, Verdict
 from pagoda.rollout.sequential import log_e_restarted, mixture_radius
 
@@ -49,7 +49,7 @@ def judge_online(policy: RolloutPolicy, stay: Stay, measures: Measures, limit_ms
     if gates.fallbacks:
         alpha = policy.alpha("fallbacks")
         results.append(_share(gates.fallbacks, alpha, "fallbacks", stable.fallbacks, canary.fallbacks))
-    if gates.clicks:
+    if gates.clicks and not isinstance(stay, Shadow):  # Nobody sees what a shadow answers.
         results.append(_clicks(gates.clicks, policy.alpha("clicks"), stable.clicks, canary.clicks))
     return results
 
