@@ -36,7 +36,7 @@ def load_program(path: Path) -> Program:
     example = exported.example_inputs[0]
     with torch.inference_mode(), warnings.catch_warnings():
         # What depends on values is found by comparing.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore")
         traced = _trace(module, example)
         if all(_agree(module, traced, _resized(example, rows)) for rows in _BATCHES):
             return _Traced(traced)
