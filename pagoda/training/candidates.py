@@ -92,7 +92,8 @@ class CandidateMaker:
     def state_dict(self) -> dict[str, Tensor]:
         """Everything that the next batch's candidates depend on beside the batch."""
         parts = {"queue": self._queue, "frequencies": self._estimator}
-        return {f"{part}.{name}": value for part, of in parts.items() if of for name, value in of.state_dict().items()}
+        there = {part: of.state_dict() for part, of in parts.items() if of is not None}
+        return {f"{part}.{name}": value for part, state in there.items() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state_dict` gave."""

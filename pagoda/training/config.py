@@ -10,9 +10,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from pagoda.errors import ConfigError, explain
 from pagoda.model.config import ModelConfig, Section, Share
+from pagoda.training.device import DeviceName, Precision
 from pagoda.training.emphasis import PositivesConfig
 from pagoda.training.incremental_config import IncrementalConfig
 from pagoda.training.objectives import ListwiseConfig, NegativesConfig, ObjectiveConfig, refuse_contradictions
+from pagoda.training.validation import ValidationConfig
 from pagoda.training.views import SelfSupervisionConfig
 
 
@@ -65,6 +67,16 @@ class TrainConfig(Section):
     """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
     retire_after_days: PositiveFloat | None = 90.0
     """Users and items unseen for so long lose their ID row; their features and history go on. None: never."""
+    device: DeviceName = "auto"
+    """Where training computes; `auto`: on a CUDA device where there is one."""
+    precision: Precision = "auto"
+    """Of the towers' computations; `auto`: bfloat16 on a CUDA device, else float32. Rows and sums stay float32."""
+    checkpoint_seconds: NonNegativeFloat | None = 300.0
+    """How often training saves where it is, so that a killed one goes on from there. None: never."""
+    validation: ValidationConfig | None = None
+    """Hold back the end of the window and stop when it is answered no better; None: learn all, every epoch."""
+    patience: PositiveInt = 3
+    """Epochs without a better validation after which training stops; the best epoch's weights are kept."""
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ListwiseConfig()
     negatives: NegativesConfig = NegativesConfig()
@@ -80,6 +92,8 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
         refuse_contradictions(self.objective, self.negatives)
+        if self.validation is not None and self.bootstrap_epochs == 1:
+            raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self
 
     def to_yaml(self) -> str:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
+import xxhash
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
+from pagoda.errors import ConflictError, GateError
 from pagoda.storage import build_folder
 from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.checkpoints import Checkpoints
 from pagoda.training.checks import check_table, check_vectors
 from pagoda.training.config import DropoutConfig, TrainConfig
+from pagoda.training.device import choose_device
+from pagoda.training.learner_state import on_device
 from pagoda.training.loop import Outcome, Progress, Silent, train
 from pagoda.training.preparing import Prepared, prepare
+from pagoda.training.tables import OOV
+from pagoda.training.validation import Validator, WindowValidator, held_back
+from pagoda.training.vectors import OpenTowers
 from pagoda.training.writing import lineage_of, write_state, write_version
 
 VERSION, STATE = "version", "state"
@@ -30,6 +44,8 @@ def full_update(
     *,
     mined: Path | None = None,
     progress: Progress | None = None,
+    checkpoints: Path | None = None,
+    validator: Validator | None = None,
 ) -> FullVersionFiles:
     """Train a full version and write its files to `out`, all or nothing.
 
@@ -42,20 +58,34 @@ def full_update(
         out: A folder that does not exist yet. `out/version` is the version, `out/state` the second artifact.
         mined: Hard negatives that `pagoda mine` wrote; needed where `config.negatives.mined` is not 0.
         progress: Watches.
+        checkpoints: A folder in which a killed training finds where it was, when it is run again with the same
+            arguments; it need not exist, and is removed when training is over. None: training starts anew.
+        validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
+            `config.validation` declares.
 
     Raises:
-        ConfigError: The configuration, the features or the window do not fit the parent.
+        ConfigError: The configuration, the features or the window do not fit the parent, or this machine.
         DataError: The window has no positive, or the dataset breaks its contract.
         GateError: The loss is not finite, or a drift check failed. Nothing is written.
         ConflictError: `out` exists already.
     """
-    prepared = prepare(dataset, window, parent, config, mined)
-    epochs = 1 if parent else config.bootstrap_epochs
-    outcome = train(prepared, config, epochs, progress or Silent())
-    metrics = _summary(prepared, outcome) | _check(prepared, config)
-    with build_folder(out) as aside:
-        write_version(aside / VERSION, prepared, config, lineage_of(dataset, window, parent, config), metrics)
-        write_state(aside / STATE, prepared)
+    choose_device(config.device)
+    if out.exists():
+        raise ConflictError(f"{out} exists already; another writer was first")
+    learned = window
+    if config.validation and parent is None and validator is None:
+        learned, later = held_back(window, config.validation)
+        validator = WindowValidator(dataset, later, config.validation, config.seed)
+    prepared = prepare(dataset, learned, parent, config, mined)
+    with _checkpoints(checkpoints, prepared, config, parent) as kept:
+        ask = partial(_validate, prepared, validator) if validator and parent is None else None
+        epochs = 1 if parent else config.bootstrap_epochs
+        outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
+        prepared.stream.complete()
+        metrics = _summary(prepared, outcome) | _retired(prepared, parent) | _check(prepared, config)
+        with build_folder(out) as aside:
+            write_version(aside / VERSION, prepared, config, lineage_of(dataset, learned, parent, config), metrics)
+            write_state(aside / STATE, prepared)
     return FullVersionFiles(out / VERSION, out / STATE)
 
 
@@ -70,6 +100,40 @@ def open_version(out: Path) -> FullVersionFiles:
     return files
 
 
+@contextmanager
+def _checkpoints(
+    folder: Path | None, prepared: Prepared, config: TrainConfig, parent: FullVersionFiles | None
+) -> Iterator[Checkpoints]:
+    """Checkpoints in `folder`, removed when training is over, well or refused; of a kill they are what remains."""
+    with TemporaryDirectory(prefix="pagoda-training-") as temporary:
+        identity = _identity(prepared, config, parent)
+        kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
+        try:
+            yield kept
+        except GateError:
+            kept.clear()
+            raise
+        kept.clear()
+
+
+def _identity(prepared: Prepared, config: TrainConfig, parent: FullVersionFiles | None) -> str:
+    """What a training that goes on must have in common with the one that was killed."""
+    about = [config.to_yaml(), prepared.stream.window.key, version("pagoda")]
+    about += [parent.lineage.model_dump_json()] if parent else []
+    digest = xxhash.xxh3_128("\n".join(about).encode())
+    for array in (prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _validate(prepared: Prepared, validator: Validator) -> float:
+    learner = prepared.learner
+    learner.towers.eval()
+    with on_device(learner, torch.device("cpu")):
+        tables = learner.users, learner.items
+        return validator(OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset))
+
+
 def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
     return {
         "positives": prepared.survey.positives,
@@ -78,6 +142,18 @@ def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "losses": outcome.losses,
         "seconds": outcome.seconds,
         "samples_per_second": outcome.samples_per_second,
+        **({"validations": outcome.validations, "best_epoch": outcome.best_epoch} if outcome.validations else {}),
+    }
+
+
+def _retired(prepared: Prepared, parent: FullVersionFiles | None) -> dict[str, int]:
+    """How many of the parent's rows went, because their IDs were not seen for long."""
+    if parent is None:
+        return {}
+    tables = {"users": (parent.users, prepared.learner.users), "items": (parent.items, prepared.learner.items)}
+    return {
+        f"retired_{name}": int((now.places(np.asarray(before.ids)) == OOV).sum())
+        for name, (before, now) in tables.items()
     }
 
 

@@ -15,11 +15,11 @@ from pagoda.storage import build_folder
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.checks import check_table
 from pagoda.training.config import TrainConfig
+from pagoda.training.device import few_threads
 from pagoda.training.incremental_base import FrozenBase
 from pagoda.training.incremental_examples import Examples, read_examples
 from pagoda.training.incremental_files import SEGMENT, STATE_FILE, IncrementalFiles, StateDescription, StateRows
 from pagoda.training.incremental_learner import Learned, learn
-from pagoda.training.loop import few_threads
 
 VERSION, STATE = "version", "state"
 

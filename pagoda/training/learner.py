@@ -12,6 +12,7 @@ from pagoda.model.towers import Towers
 from pagoda.training.batches import Batch, ViewBatch
 from pagoda.training.candidates import CandidateMaker
 from pagoda.training.config import TrainConfig
+from pagoda.training.device import autocasts, moved
 from pagoda.training.objectives import build_objective
 from pagoda.training.optimisers import adagrad_step, dense_optimiser
 from pagoda.training.tables import TrainableTable
@@ -39,6 +40,7 @@ class Learner:
             self._parameters += own
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
         self._seed, self.steps = config.seed, 0
+        self.device, self._precision = torch.device("cpu"), config.precision
         self._learning_rate = config.optimiser.table_learning_rate
 
     def learn(self, batch: Batch) -> float:
@@ -49,7 +51,7 @@ class Learner:
         self.towers.train()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence((self._seed, self.steps)).generate_state(1)[0]))
-            loss = self._step(batch)
+            loss = self._step(moved(batch, self.device))
         self.steps += 1
         return loss
 
@@ -73,13 +75,19 @@ class Learner:
             adagrad_step(self.items, batch.item_rows, item_gradient, self._learning_rate)
         return float(loss.detach())
 
-    def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim]."""
         self.towers.eval()
+        batch = moved(given, self.device)
         with torch.no_grad():
             return self._forward(batch, self.users.rows[batch.user_rows], self.items.rows[batch.item_rows])
 
     def _forward(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocasts(self._precision, self.device)):
+            user_vectors, item_vectors = self._towers(batch, users, items)
+        return user_vectors.float(), item_vectors.float()
+
+    def _towers(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         id_rows, past = functional.embedding(batch.user_of, users), functional.embedding(batch.history_of, items)
         if batch.history_after is None:
             user_vectors = self.towers.user(id_rows, past, batch.history_mask, batch.history_age, batch.user_features)

@@ -38,10 +38,14 @@ class TerminalProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, positives: int, epochs: int) -> None:
+    def begin(self, positives: int, epochs: int, done: int = 0) -> None:
         """See `pagoda.training.loop.Progress`."""
-        self._positives, self._epochs = positives, epochs
-        self._task = self._bar.add_task("", total=positives * epochs, epoch=f"1/{epochs}", loss=0.0, rate=0.0)
+        self._positives, self._epochs, self._done = positives, epochs, done
+        epoch = f"{min(done // positives + 1, epochs)}/{epochs}"
+        total = positives * epochs
+        self._task = self._bar.add_task("", total=total, completed=done, epoch=epoch, loss=0.0, rate=0.0)
+        if done:
+            self._bar.console.print(f"Going on after {done:,} of {total:,} positives, where an earlier run stopped.")
 
     def advance(self, positives: int, loss: float) -> None:
         """See `pagoda.training.loop.Progress`."""
@@ -50,3 +54,8 @@ class TerminalProgress:
         epoch = min((self._done - 1) // self._positives + 1, self._epochs)
         rate = self._bar.tasks[0].speed or 0.0
         self._bar.update(self._task, advance=positives, epoch=f"{epoch}/{self._epochs}", loss=self._loss, rate=rate)
+
+    def validated(self, epoch: int, value: float, *, best: bool) -> None:
+        """See `pagoda.training.loop.Progress`."""
+        loss = "" if self._loss is None else f", loss {self._loss:.3f}"
+        self._bar.console.print(f"epoch {epoch}: validation {value:.4f}{loss}{'  [green]best[/]' if best else ''}")
