@@ -53,6 +53,13 @@ bench-publish: .venv/installed ## What publishing an incremental version costs, 
 bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).
 	$(PY) -m benchmarks.replay
 
+SEQUENCES ?= ../shared/data/beauty.txt
+bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
+	$(PY) -m benchmarks.quality $(SEQUENCES)
+
+bench-ablation: .venv/installed ## What each technique of training is worth (under 40 minutes on 2 cores).
+	$(PY) -m benchmarks.ablation
+
 images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG).
 	serving/images.sh
 

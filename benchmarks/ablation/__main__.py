@@ -1,0 +1,67 @@
+"""What each technique is worth: `python -m benchmarks.ablation`, the same data and budget with one thing changed a row.
+
+A simulated world, since only there is all that the techniques need: features, histories, what ranking rejected.
+Figures of real data are in `make bench-quality`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from benchmarks.ablation.document import document, table
+from benchmarks.ablation.job import WORLD, Result, one
+from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique
+from pagoda.data.world import simulate
+
+
+def main() -> None:
+    """Train every row and write the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="names of rows; the first row is always among them")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="rows trained at once")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/ablation.json"))
+    arguments = parser.parse_args()
+    chosen = [each for each in TECHNIQUES if not arguments.only or each.name in (BASELINE, *arguments.only)]
+    with tempfile.TemporaryDirectory(prefix="pagoda-ablation-") as folder:
+        data = Path(folder) / "data"
+        simulate(WORLD, data)
+        found = dict(run(chosen, data, Path(folder), arguments.workers))
+    made = document(chosen, found)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(made, indent=1))
+    Console().print(table(made), f"Written to {arguments.out}.", sep="\n")
+
+
+def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, Result]]:
+    """Train rows in processes of one thread each; what is mined waits for the first row."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    context = multiprocessing.get_context("spawn")
+    with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, context) as pool:
+        task = bar.add_task("rows", total=len(techniques))
+        later = [each for each in techniques if each.mined]
+        running: set[Future[tuple[str, Result]]] = {
+            pool.submit(one, each, data, folder) for each in techniques if not each.mined
+        }
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                name, result = future.result()
+                bar.advance(task)
+                bar.console.print(f"{name}: {result.seconds:.0f} s of a processor")
+                if name == BASELINE:
+                    running |= {pool.submit(one, each, data, folder) for each in later}
+                yield name, result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""One row of the ablation; a module of its own, so that a fresh process can import it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.ablation.techniques import BASE, BASELINE, Technique
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.data.world.config import WorldConfig
+from pagoda.evaluation.metrics import THIRDS, ndcg, recall, thirds
+from pagoda.evaluation.offline import ask
+from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.training.config import TrainConfig
+from pagoda.training.full import full_update, open_version
+from pagoda.training.vectors import OpenVersion
+from pagoda.updates.mining import mine
+
+WORLD = WorldConfig(users=3_000, items=2_000, days=9, events=900_000, seed=11, new_users=0.0)
+"""Features, histories, impressions and rejections: every technique has what it needs."""
+_ASKED = timedelta(days=1)
+_ROWS = 15_000
+METRICS = ("recall@50", "ndcg@10", "recall@50 tail", "recall@50 head")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a row did on the same questions as all others."""
+
+    users: NDArray[np.int64]
+    """int64 [rows]: who was asked."""
+    values: NDArray[np.float64]
+    """float64 [rows, METRICS]; NaN where the row is not of the metric's group."""
+    seconds: float
+    """Of a processor, for the training."""
+
+
+def one(technique: Technique, data: Path, folder: Path) -> tuple[str, Result]:
+    """Train with a technique on all but the last day of `data`, and ask what was chosen on that day."""
+    torch.set_num_threads(1)
+    dataset, out = Dataset.open(data), folder / technique.name.replace(" ", "-")
+    learned, asked = _windows(dataset)
+    config = TrainConfig.model_validate(BASE | technique.change)
+    mined = _mined(dataset, folder) if technique.mined else None
+    begin = time.process_time()
+    files = full_update(dataset, learned, None, config, out, mined=mined)
+    seconds = time.process_time() - begin
+    questions = ask(dataset, asked, protocol="each", limit=_ROWS, seed=0)
+    rows, towers = questions.rows, OpenVersion(files, dataset)
+    vectors = towers.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
+    ranks = rank(DotScorer(vectors, towers.item_vectors()), questions.targets, questions.seen)
+    third = thirds(questions.clicks)[questions.targets]
+    found = recall(ranks, 50)
+    by_third = {name: np.where(third == place, found, np.nan) for place, name in enumerate(THIRDS)}
+    values = np.stack([found, ndcg(ranks, 10), by_third["tail"], by_third["head"]], axis=1)
+    return technique.name, Result(rows.users, values, seconds)
+
+
+def _windows(dataset: Dataset) -> tuple[Window, Window]:
+    span = dataset.span()
+    cut = span.end - _ASKED
+    return Window(start=span.start, end=cut), Window(start=cut, end=span.end)
+
+
+def _mined(dataset: Dataset, folder: Path) -> Path:
+    path = folder / "mined.parquet"
+    mine(dataset, open_version(folder / BASELINE), path)
+    return path

@@ -1,0 +1,98 @@
+"""The rows of the ablation: each changes one thing of the same configuration. All were written down before a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+BASE: dict[str, Any] = {"bootstrap_epochs": 4, "checkpoint_seconds": None}
+"""Everything else is as `pagoda train full` has it without a configuration."""
+BASELINE = "defaults"
+
+
+@dataclass(frozen=True)
+class Technique:
+    """One row."""
+
+    group: str
+    name: str
+    change: dict[str, Any] = field(default_factory=dict)
+    """Over `BASE`, as in a configuration file."""
+    mined: bool = False
+    """Needs what the version of the first row finds below what it shows."""
+
+
+def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
+    return [Technique(group, name, change) for name, change in rows.items()]
+
+
+TECHNIQUES: tuple[Technique, ...] = (
+    Technique("", BASELINE),
+    *_of(
+        "objective",
+        {
+            "pointwise": {"objective": {"kind": "pointwise"}},
+            "triplet hinge": {"objective": {"kind": "triplet_hinge"}},
+            "triplet logistic": {"objective": {"kind": "triplet_logistic"}},
+            "temperature 0.05": {"objective": {"temperature": 0.05}},
+            "temperature 0.2": {"objective": {"temperature": 0.2}},
+            "temperature learned": {"objective": {"learn_temperature": True}},
+        },
+    ),
+    *_of(
+        "logQ",
+        {
+            "off": {"negatives": {"correction": "none"}},
+            "streaming": {"negatives": {"correction": "streaming"}},
+        },
+    ),
+    *_of(
+        "negatives",
+        {
+            "in-batch + 256 uniform": {"negatives": {"uniform": 256}},
+            "in-batch + 1024 uniform": {"negatives": {"uniform": 1024}},
+            "in-batch + 1024 popular": {"negatives": {"popularity": 1024}},
+            "1024 uniform alone": {"negatives": {"in_batch": False, "uniform": 1024}},
+            "1024 popular alone": {"negatives": {"in_batch": False, "popularity": 1024}},
+            "queue of 4 batches": {"negatives": {"queue": 4, "queue_warm_up": 100}},
+            "2 hard, rejected by ranking": {"negatives": {"rejected": 2}},
+        },
+    ),
+    Technique("negatives", "2 hard, mined at ranks 101-500", {"negatives": {"mined": 2}}, mined=True),
+    *_of(
+        "self-supervision",
+        {f"{views} views": {"self_supervision": {"views": views}} for views in ("correlated", "complementary", "mask")},
+    ),
+    *_of(
+        "popularity",
+        {
+            "head thinned above 0.1 %": {"positives": {"thin_above": 0.001}},
+            "tail repeated below 0.03 %": {"positives": {"repeat_below": 0.0003}},
+        },
+    ),
+    *_of(
+        "history",
+        {
+            "mean": {"model": {"history": {"kind": "mean"}}},
+            "GRU": {"model": {"history": {"kind": "gru"}}, "learn": "sequences"},
+            "Transformer": {"model": {"history": {"kind": "transformer"}}, "learn": "sequences"},
+            "seed item beside it": {"model": {"seed_item": True}},
+            "learned along sequences": {"learn": "sequences"},
+        },
+    ),
+    *_of(
+        "towers",
+        {
+            "no blocks": {"model": {"user": {"blocks": []}, "item": {"blocks": []}}},
+            "SENet gate": {
+                "model": {tower: {"blocks": [{"kind": "senet"}, {"kind": "mlp"}]} for tower in ("user", "item")}
+            },
+            "cross network": {
+                "model": {tower: {"blocks": [{"kind": "cross"}, {"kind": "mlp"}]} for tower in ("user", "item")}
+            },
+            "no user row": {"model": {"user": {"id_row": False}}},
+            "example age": {"model": {"user": {"example_age": True}}},
+            "nothing hidden": {"dropout": {"user": 0, "item": 0, "profile": 0, "history": 0}},
+        },
+    ),
+)

@@ -1,0 +1,81 @@
+"""How good what is found is: `python -m benchmarks.quality FILE`, the whole protocol on any file of sequences."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.quality.protocol import run
+from benchmarks.quality.settings import TOWERS, Tower
+from pagoda.errors import PagodaError
+from pagoda.training.loop import Progress
+from pagoda.training.progress import TerminalProgress
+
+_SHOWN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20")
+
+
+def main() -> None:
+    """Run the protocol, print the table, write the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sequences", type=Path, help="a line is a user and their items in the order of time")
+    parser.add_argument("--towers", nargs="*", choices=TOWERS, default=TOWERS)
+    parser.add_argument("--out", type=Path, default=Path("build/bench/quality.json"))
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    found: dict[Tower, dict[str, Any]] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="pagoda-quality-") as folder:
+            for tower, result in run(arguments.sequences, Path(folder), tuple(arguments.towers), _watch(console)):
+                found[tower] = result
+    except PagodaError as error:
+        raise SystemExit(f"error: {error}") from None
+    stem = arguments.sequences.stem
+    _write(arguments.out, stem, found)
+    Console().print(_table(stem, found), f"Written to {arguments.out}.", sep="\n")
+
+
+def _watch(console: Console) -> Any:
+    @contextmanager
+    def watched(tower: Tower) -> Iterator[Progress]:
+        console.print(f"{tower}:")
+        with TerminalProgress(console) as progress:
+            yield progress
+
+    return watched
+
+
+def _write(path: Path, stem: str, found: dict[Tower, dict[str, Any]]) -> None:
+    """Add the file's figures to those of other files."""
+    document = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document | {stem: found}, indent=1))
+
+
+def _table(stem: str, found: dict[Tower, dict[str, Any]]) -> Table:
+    users = next(iter(found.values()))["users"]
+    title = f"{stem}: leave-one-out, {users:,} users asked among all items but those they had"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    for name in (*_SHOWN, "validation", "epochs", "seconds", "of a processor"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for tower, result in found.items():
+        shown = [
+            f"{result[name]:.4f} [dim]±{(result[f'{name}_high'] - result[f'{name}_low']) / 2:.4f}[/]" for name in _SHOWN
+        ]
+        chosen = result["validation"]
+        validated = f"{chosen['hr@10']:.4f} / {chosen['ndcg@10']:.4f}"
+        spent = [f"{result['seconds']:,.0f}", f"{result['cpu_seconds']:,.0f}"]
+        table.add_row(tower, *shown, validated, str(result["epochs"]), *spent)
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The settings of `make bench-quality`: one rule for every file, from nothing but its sizes.
+
+They were chosen on the validation items of Amazon Beauty (see docs/training.md); no test item had a part in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pagoda.training.config import TrainConfig
+
+Tower = Literal["sequence", "mean"]
+TOWERS: tuple[Tower, ...] = get_args(Tower)
+_DIM = 128
+_LEARNED = 6_000_000
+"""Positives to learn, in as many epochs as that makes, so that a run takes about as long for any file."""
+_EPOCHS = range(5, 41)
+_DENSE = 100.0
+"""Positives of an item from which on a file has enough of them to do with little dropout."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of what is learned."""
+
+    users: int
+    items: int
+    positives: int
+
+
+def settings(tower: Tower, sizes: Sizes) -> TrainConfig:
+    """How a tower is trained on a file of these sizes."""
+    return TrainConfig.model_validate(
+        {
+            "learn": "sequences",
+            "batch_size": 1024,
+            "bootstrap_epochs": min(max(round(_LEARNED / sizes.positives), _EPOCHS.start), _EPOCHS.stop - 1),
+            "model": {
+                "dim": _DIM,
+                "history": _history(tower, sizes),
+                "user": {"blocks": [], "id_row": False},
+                "item": {"blocks": []},
+            },
+            "objective": {"kind": "listwise", "temperature": 0.05},
+            "negatives": {"in_batch": True, "uniform": min(1024, sizes.items)},
+            "optimiser": {"table_learning_rate": 0.1, "dense_learning_rate": 1e-3, "weight_decay": 0.0},
+            "dropout": {"user": 0, "item": 0, "profile": 0, "history": 0},
+        }
+    )
+
+
+def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
+    if tower == "mean":
+        return {"kind": "mean"}
+    dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
+    return {"kind": "transformer", "layers": 2, "heads": 2, "hidden": 4 * _DIM, "dropout": dropout}

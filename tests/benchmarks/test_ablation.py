@@ -1,0 +1,36 @@
+"""The ablation: every row is a configuration that changes something, and gains are paired with the first row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from benchmarks.ablation.document import document, table
+from benchmarks.ablation.job import METRICS, Result
+from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique
+from pagoda.training.config import TrainConfig
+
+
+def test_every_row_changes_something() -> None:
+    made = {each.name: TrainConfig.model_validate(BASE | each.change) for each in TECHNIQUES}
+    assert len(made) == len(TECHNIQUES), "names tell rows apart"
+    assert all(made[each.name] != made[BASELINE] for each in TECHNIQUES[1:])
+    assert TECHNIQUES[0] == Technique("", BASELINE)
+
+
+def test_gains_are_paired_with_the_first_row() -> None:
+    rng, chosen = np.random.default_rng(0), [TECHNIQUES[0], TECHNIQUES[1]]
+    users, values = np.repeat(np.arange(50), 4), rng.random((200, len(METRICS)))
+    values[::2, 2] = np.nan
+    found = {BASELINE: Result(users, values, 1.0), chosen[1].name: Result(users, values + 0.01, 2.0)}
+    made = document(chosen, found)
+    better = made["rows"][1]
+    assert better["metrics"]["recall@50"]["value"] == pytest.approx(values[:, 0].mean() + 0.01)
+    for metric in METRICS:
+        gain = better["gains"][metric]
+        assert (gain["low"], gain["value"], gain["high"]) == pytest.approx((0.01, 0.01, 0.01))
+    console = Console(width=200, record=True, file=None, quiet=False)
+    with console.capture() as captured:
+        console.print(table(made))
+    assert "+0.0100 ±0.0000" in captured.get()
