@@ -16,6 +16,8 @@ SETTINGS_KEYS = (
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
     "MLFLOW_S3_ENDPOINT_URL",
+    "PAGODA_EVENTS__DATASET",
+    "PAGODA_MILVUS__IMPORTS",
     "PAGODA_MILVUS__URI",
     "PAGODA_RECALL__URL",
     "PAGODA_REDIS__URL",
@@ -23,6 +25,7 @@ SETTINGS_KEYS = (
     "PAGODA_REGISTRY__LOG",
     "PAGODA_REGISTRY__MODEL",
     "PAGODA_REGISTRY__URI",
+    "PAGODA_ROLLOUT__BACKEND",
     "PAGODA_TOWER__URL",
 )
 LABELS = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}

@@ -1,5 +1,7 @@
 """Put the item vectors into a collection of their own."""
 
+from typing import List  # noqa: UP035 - what Kubeflow reads
+
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
 from components.base import component
@@ -9,7 +11,7 @@ from components.base import component
 def build_index(
     window: Input[Dataset],
     version: Input[Model],
-    vectors: Input[Dataset],
+    vectors: Input[List[Dataset]],  # noqa: UP006
     collection: Output[Artifact],
     metrics: Output[Metrics],
 ) -> None:
@@ -18,7 +20,7 @@ def build_index(
     Args:
         window: What was learned, from load_window.
         version: The registered version.
-        vectors: From export_vectors.
+        vectors: From export_vectors, a part each.
         collection: Names the physical collection.
         metrics: Rows, recall against exact search, seconds.
     """

@@ -1,4 +1,4 @@
-"""Compute the vectors of all items."""
+"""Compute the vectors of one part of the items."""
 
 from kfp.dsl import Dataset, Input, Model, Output
 
@@ -6,10 +6,11 @@ from components.base import component
 
 
 @component
-def export_vectors(window: Input[Dataset], version: Input[Model], vectors: Output[Dataset]) -> None:
-    """Run the item tower over the catalogue and write vectors and filter columns as Parquet.
+def export_vectors(shard: int, window: Input[Dataset], version: Input[Model], vectors: Output[Dataset]) -> None:
+    """Run the item tower over a part of the catalogue and write vectors and filter columns as Parquet.
 
     Args:
+        shard: Which part, from 0.
         window: What was learned, from load_window.
         version: The registered version.
         vectors: item_vectors.parquet.
@@ -18,4 +19,4 @@ def export_vectors(window: Input[Dataset], version: Input[Model], vectors: Outpu
     from pagoda.updates import full_steps
     from pagoda.updates.full import FullUpdate
 
-    vectors.uri = full_steps.export_vectors(FullUpdate.of(load_settings(), window.metadata)).as_uri()
+    vectors.uri = full_steps.export_vectors(FullUpdate.of(load_settings(), window.metadata), shard).as_uri()

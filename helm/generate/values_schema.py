@@ -56,6 +56,8 @@ BY_PATH: dict[str, Schema] = {
     "runAs.group": {"type": ["integer", "null"], "minimum": 1},
     "objectStorage.url": {"type": "string", "pattern": "^s3://[^/]+"},
     "objectStorage.endpoint": {"type": "string", "pattern": "^(https?://[^/]+/?)?$"},
+    "events.dataset": {"type": "string", "pattern": "^(s3://[^/]+/.+)?$"},
+    "events.streamLength": {"type": "integer", "minimum": 1},
     "recall.httpRoute.parentRefs": {
         "type": "array",
         "items": {
@@ -77,6 +79,7 @@ BY_PATH: dict[str, Schema] = {
     "redis.mode": {"enum": ["embedded", "external"]},
     "milvus.mode": {"enum": ["standalone", "cluster", "external"]},
     "milvus.uri": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "milvus.imports": {"type": "string", "pattern": "^(s3://[^/]+/.+)?$"},
     "milvus.config": {"type": "object"},
     "milvus.image": {"type": "string", "pattern": ":v2\\.6\\.[0-9]+(@sha256:[0-9a-f]{64})?$"},
     "milvus.standalone.msgStreamType": {"enum": ["rocksmq", "woodpecker"]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import aiohttp
 import orjson
 
 from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
-from pagoda.settings import tower_address
+from pagoda.settings import tower_addresses
 
 _CONNECTIONS = 256
 _JSON = {"Content-Type": "application/json"}
@@ -25,6 +26,8 @@ class UserVector:
 
     vector: list[float]
     known: bool
+    degraded: tuple[str, ...] = ()
+    """What stood in for the tower."""
 
 
 class TowerClient:
@@ -33,6 +36,7 @@ class TowerClient:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         """Make a client of the inference API at `url`. Call it inside the running event loop."""
         self._url = url.rstrip("/")
+        self._places: dict[int, str] = {}
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
@@ -56,14 +60,31 @@ class TowerClient:
             IntegrityError: It answered with another generation, or not as its protocol says.
         """
         body = _encode(generation, instances)
+        first, *others = self._addresses(full_version)
         try:
-            async with self._http.post(tower_address(self._url, full_version), data=body) as answer:
+            return self._read(await self._ask(first, body), generation)
+        except (NotHeldError, UnavailableError) as error:
+            for address in others:
+                with suppress(NotHeldError, UnavailableError):
+                    vectors = self._read(await self._ask(address, body), generation)
+                    self._places[full_version] = address
+                    return vectors
+            raise error
+
+    def _addresses(self, full_version: int) -> list[str]:
+        """Where the version may answer; where it did last comes first."""
+        place = self._places.get(full_version)
+        return sorted(tower_addresses(self._url, full_version), key=lambda address: address != place)
+
+    async def _ask(self, address: str, body: bytes) -> bytes:
+        try:
+            async with self._http.post(address, data=body) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error
         if status != _OK:
             raise self._refused(status, content)
-        return self._read(content, generation)
+        return content
 
     def _read(self, content: bytes, generation: str) -> list[UserVector]:
         try:

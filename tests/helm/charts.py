@@ -73,6 +73,10 @@ def with_values(*sets: str) -> Chart:
 EVERYTHING = (
     "workers.sink.enabled=true",
     "workers.items.enabled=true",
+    "workers.sink.replicas=2",
+    "workers.items.replicas=2",
+    "events.dataset=s3://pagoda/dataset",
+    "monitoring.serviceMonitors.enabled=true",
     "objectStorage.credentials.accessKeyId=a",
     "objectStorage.credentials.secretAccessKey=b",
     "pipelines.publish=resources",

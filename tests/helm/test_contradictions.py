@@ -51,6 +51,16 @@ from .charts import with_values
             ],
             "objectStorage.existingSecret and objectStorage.credentials.accessKeyId",
         ),
+        (["milvus.imports=s3://milvus/imports"], "milvus.imports: the MinIO that the Milvus operator runs"),
+        (
+            [
+                "milvus.imports=s3://milvus/imports",
+                "milvus.storage.endpoint=minio:9000",
+                "milvus.config.minio.bucketName=other",
+            ],
+            'Milvus reads its own bucket alone, and milvus.config.minio.bucketName is "other"',
+        ),
+        (["workers.sink.enabled=true"], "events.dataset: name the dataset that workers.sink writes into"),
         (["pipelines.namespace=team"], "pipelines.namespace: is only used when pipelines.kubeflow.multiUser=true"),
         (["pipelines.schedules.fullUpdate.enabled=true"], "pipelines.schedules.fullUpdate.parameters.dataset"),
         (
@@ -75,6 +85,7 @@ def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], sa
         "tower.mode=Raw",
         "recall.replicas=0",
         "objectStorage.url=/data",
+        "events.dataset=/data",
         "milvus.image=milvusdb/milvus:latest",
         "images.recall.digest=sha256:abc",
         "pipelines.schedules.fullUpdate.every=5",

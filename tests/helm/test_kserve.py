@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from helm.generate.chart import Resource
-from pagoda.settings import tower_address
+from pagoda.settings import tower_address, tower_addresses
 
 from .charts import Chart, in_profile, with_values
 
@@ -30,6 +31,16 @@ def _predictor(chart: Chart) -> Resource:
 def test_should_address_the_predictor_of_each_full_version() -> None:
     url = in_profile("production").one("ConfigMap", "pagoda-settings")["data"]["PAGODA_TOWER__URL"]
     assert tower_address(url, 7) == ("http://pagoda-tower-v7-predictor.pagoda.svc.cluster.local/predictions/pagoda/7.0")
+
+
+def test_should_address_both_revisions_in_knative_mode() -> None:
+    chart = in_profile("knative")
+    url = chart.one("ConfigMap", "pagoda-settings")["data"]["PAGODA_TOWER__URL"]
+    hosts = [httpx.URL(address).host for address in tower_addresses(url, 7)]
+    # As Knative names the service of a tag; the annotation makes KServe set the tags.
+    assert hosts == [f"{tag}-pagoda-tower-predictor.pagoda.svc.cluster.local" for tag in ("latest", "prev")]
+    annotations = chart.one("InferenceService", "pagoda-tower")["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
 
 
 def test_should_leave_traffic_and_versions_to_the_rollout_driver(chart: Chart) -> None:

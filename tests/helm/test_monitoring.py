@@ -83,3 +83,34 @@ def test_should_offer_the_dashboard_to_grafana(production: Chart) -> None:
     dashboard = production.one("ConfigMap", "pagoda-dashboard")
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(dashboard["data"]["pagoda.json"])["title"] == "Pagoda"
+
+
+def test_should_scrape_every_process_that_has_metrics(production: Chart) -> None:
+    monitors = {monitor["metadata"]["name"]: monitor["spec"] for monitor in production.of("PodMonitor")}
+    assert set(monitors) == {"pagoda-rollout", "pagoda-sink", "pagoda-items", "pagoda-tower"}
+    for name, template in production.pods():
+        component = name.split("/pagoda-")[-1]
+        if f"pagoda-{component}" in monitors and name.startswith("Deployment/"):
+            assert (
+                monitors[f"pagoda-{component}"]["selector"]["matchLabels"].items()
+                <= template["metadata"]["labels"].items()
+            )
+            (container,) = template["spec"]["containers"]
+            (port,) = container["ports"]
+            assert port["name"] == monitors[f"pagoda-{component}"]["podMetricsEndpoints"][0]["port"]
+            assert f"--metrics-port={port['containerPort']}" in container["args"]
+
+
+def test_should_scrape_the_follower_and_never_torchserve(production: Chart) -> None:
+    tower, follower = production.one("ServingRuntime", "pagoda-tower")["spec"]["containers"]
+    (endpoint,) = production.one("PodMonitor", "pagoda-tower")["spec"]["podMetricsEndpoints"]
+    keep, place = endpoint["relabelings"]
+    assert (keep["action"], keep["regex"]) == ("keep", follower["name"])
+    port = place["replacement"].split(":")[1]
+    assert follower["args"] == [f"--metrics-port={port}"]
+    assert "--metrics" not in str(tower["args"])
+
+
+def test_should_alert_before_recall_refuses_events() -> None:
+    rules = {rule["alert"]: rule for rule in _rules(in_profile("production", "events.streamLength=500"))}
+    assert rules["PagodaEventsWaiting"]["expr"].endswith("> 400")

@@ -12,8 +12,9 @@ STRANGER = pod("elsewhere", app="stranger")
 NEIGHBOUR = pod(app="neighbour")
 PROMETHEUS = pod("monitoring", app="prometheus")
 KUBEFLOW = pod("kubeflow", app="ml-pipeline")
-ALL = ("workers.sink.enabled=true", "workers.items.enabled=true")
+ALL = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
 
+KNOWN_PORTS = (80, 5000, 6379, 7070, 7071, 8080, 8081, 8082, 9090, 9091, 9102, 19530)
 ALLOWED = {
     ("recall", "tower", 8080),
     ("recall", "redis", 6379),
@@ -22,6 +23,7 @@ ALLOWED = {
     ("rollout", "recall", 8080),
     ("rollout", "milvus", 19530),
     ("rollout", "mlflow", 5000),
+    ("rollout", "redis", 6379),
     ("pipelines", "tower", 8080),
     ("pipelines", "recall", 8080),
     ("pipelines", "milvus", 19530),
@@ -78,8 +80,15 @@ def test_should_let_every_component_resolve_names(network: Network) -> None:
     assert all(network.allows(component, DNS, 53) for component in network.components())
 
 
-def test_should_let_prometheus_scrape_recall(network: Network) -> None:
-    assert network.allows(PROMETHEUS, "recall", 8080)
+SCRAPED = {("recall", 8080), ("rollout", 9090), ("sink", 9090), ("items", 9090), ("tower", 9102)}
+
+
+def test_should_let_prometheus_scrape_whoever_has_metrics_and_nobody_else_do_so(network: Network) -> None:
+    for component, port in SCRAPED:
+        assert network.allows(PROMETHEUS, component, port), component
+        assert component == "recall" or not network.allows(STRANGER, component, port), component
+    reached = {(one, port) for one in network.components() for port in KNOWN_PORTS if port != 5000 or one == "mlflow"}
+    assert {flow for flow in reached if network.allows(PROMETHEUS, *flow)} - {("milvus", 9091)} == SCRAPED
 
 
 def test_should_let_out_only_those_who_use_object_storage_or_the_kubernetes_api(network: Network) -> None:

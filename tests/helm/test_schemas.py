@@ -89,6 +89,7 @@ def test_should_be_valid_for_the_operators_that_own_custom_resources() -> None:
         "Milvus",
         "Pipeline",
         "PipelineVersion",
+        "PodMonitor",
         "PrometheusRule",
         "ServiceMonitor",
         "ServingRuntime",

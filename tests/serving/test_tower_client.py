@@ -90,3 +90,30 @@ async def test_what_cannot_be_passed_on_is_refused() -> None:
     async with tower(answering(200, {})) as client:
         with pytest.raises(RequestError, match="cannot be passed on"):
             await client.vectors(3, "g3", [{"user_id": 5, "profile": {"age": deep}}])
+
+
+async def test_the_version_is_found_behind_whichever_tag_has_it() -> None:
+    """Knative: during a rollout the stable version moves from `latest` to `prev`, and back after a rollback."""
+    asked: list[str] = []
+    place = ["prev"]
+
+    async def answer(request: web.Request) -> web.Response:
+        tag = request.path.split("/")[1]
+        asked.append(tag)
+        if tag != place[0]:
+            return web.json_response({"code": 404, "message": "Model version not found"}, status=404)
+        return web.json_response({"predictions": [ROW]})
+
+    application = web.Application()
+    application.router.add_post("/{tag}/predictions/pagoda/3.0", answer)
+    async with TestServer(application) as server:
+        client = TowerClient(str(server.make_url("/")) + "{revision}", timeout_seconds=5)
+        for tag in ("prev", "prev", "latest", "latest"):
+            place[0] = tag
+            (user,) = await client.vectors(3, "g3", ASKED)
+            assert user.known
+        place[0] = "nowhere"
+        with pytest.raises(NotHeldError):
+            await client.vectors(3, "g3", ASKED)
+        await client.close()
+    assert asked[:-2] == ["latest", "prev", "prev", "prev", "latest", "latest"]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from pagoda.errors import ConflictError
+from pagoda.index.vectors import ItemVectors
 from pagoda.registry.artifacts import download, upload
 from pagoda.registry.log import open_log
 from pagoda.settings import RegistrySettings, Settings
 from pagoda.storage import checksum_file
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.vectors import OpenVersion
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
 from serving.tower.archive import package
@@ -83,3 +87,28 @@ def test_a_step_run_again_elsewhere_makes_nothing_anew(cluster: Cluster, monkeyp
 def test_a_step_before_its_turn_says_which_step_is_missing(cluster: Cluster) -> None:
     with pytest.raises(ConflictError, match="run the step 'model' first"):
         full_steps.register(cluster.pod("register"))
+
+
+def test_item_vectors_are_exported_by_a_pod_each_and_read_as_one(cluster: Cluster) -> None:
+    files = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
+    cluster.description["shards"] = "3"
+    made = [full_steps.export_vectors(cluster.pod(f"export-{shard}"), shard) for shard in (0, 1)]
+    with pytest.raises(ConflictError, match="run the step 'vectors-00002-of-00003' first"):
+        full_steps.all_vectors(cluster.pod("too-early"))
+    made.append(full_steps.export_vectors(cluster.pod("export-2"), 2))
+    assert [pq.read_metadata(path).num_rows for path in made] == [13, 13, 14]
+
+    reader = cluster.pod("reader")
+    source = ItemVectors(full_steps.all_vectors(reader), reader.data.spec)
+    assert all(uri.startswith(cluster.bucket) for uri in source.files), "read where they are, not copied"
+    ids, vectors = zip(*source.blocks(), strict=True)
+    alone = OpenVersion(FullVersionFiles(files / "version", files / "state"), reader.data)
+    assert np.array_equal(np.concatenate(ids), reader.data.items().column("item_id"))
+    np.testing.assert_allclose(np.concatenate(vectors), alone.item_vectors(), atol=1e-6)
+
+
+def test_whoever_gathered_the_parts_first_decides_their_number(cluster: Cluster) -> None:
+    full_steps.train(cluster.pod("train"), CONFIG_TEXT)
+    whole = full_steps.export_vectors(cluster.pod("export"))
+    cluster.description["shards"] = "2"
+    assert full_steps.all_vectors(cluster.pod("index")).name == whole.name

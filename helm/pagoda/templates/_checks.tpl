@@ -57,6 +57,22 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.milvus.imports (ne $v.milvus.mode "external") (not $v.milvus.storage.endpoint) -}}
+{{- fail "milvus.imports: the MinIO that the Milvus operator runs has keys of its own, which the pipelines do not have; set milvus.storage.endpoint (and milvus.storage.existingSecret) to the object storage of objectStorage.endpoint" -}}
+{{- end -}}
+{{- if and $v.milvus.imports (ne $v.milvus.mode "external") -}}
+{{- $bucket := dig "minio" "bucketName" "" $v.milvus.config -}}
+{{- if ne $bucket (urlParse $v.milvus.imports).host -}}
+{{- fail (printf "milvus.imports=%s: Milvus reads its own bucket alone, and milvus.config.minio.bucketName is %q" $v.milvus.imports $bucket) -}}
+{{- end -}}
+{{- end -}}
+{{- if not $v.events.dataset -}}
+{{- range $worker := list "sink" "items" -}}
+{{- if (index $v.workers $worker).enabled -}}
+{{- fail (printf "events.dataset: name the dataset that workers.%s writes into when workers.%s.enabled=true" $worker $worker) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $v.mlflow.mode "external") $v.mlflow.database.existingSecret -}}
 {{- fail "mlflow.database.existingSecret: is only used when mlflow.mode=embedded" -}}
 {{- end -}}
@@ -73,8 +89,8 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- if not ($.Files.Get (printf "files/pipelines/%s.yaml" $schedule.pipeline)) -}}
 {{- fail (printf "%s.pipeline=%s: there is no such pipeline in files/pipelines" $key $schedule.pipeline) -}}
 {{- end -}}
-{{- if not (get ($schedule.parameters | default dict) "dataset") -}}
-{{- fail (printf "%s.parameters.dataset: name the dataset when %s.enabled=true" $key $key) -}}
+{{- if not (get ($schedule.parameters | default dict) "dataset" | default $v.events.dataset) -}}
+{{- fail (printf "%s.parameters.dataset: name the dataset when %s.enabled=true, or events.dataset" $key $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

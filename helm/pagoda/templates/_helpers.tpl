@@ -57,8 +57,8 @@
 {{/* In Standard mode each full version has a predictor, and so a service, of its own; Knative's are one behind tags. */}}
 {{- define "pagoda.tower.url" -}}
 {{- $name := include "pagoda.componentName" (list . "tower") -}}
-{{- $predictor := eq .Values.tower.mode "Standard" | ternary "v{full_version}-predictor" "predictor" -}}
-{{- .Values.tower.url | default (printf "http://%s-%s.%s.svc.%s" $name $predictor .Release.Namespace .Values.clusterDomain) -}}
+{{- $service := eq .Values.tower.mode "Standard" | ternary (printf "%s-v{full_version}" $name) (printf "{revision}-%s" $name) -}}
+{{- .Values.tower.url | default (printf "http://%s-predictor.%s.svc.%s" $service .Release.Namespace .Values.clusterDomain) -}}
 {{- end -}}
 
 {{/* Labels ----------------------------------------------------------------------------------------------- */}}
@@ -154,6 +154,31 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
+{{/* A worker without a server of its own answers Prometheus, and the kubelet, on this port. */}}
+{{- define "pagoda.metricsProbe" -}}
+ports:
+  - name: metrics
+    containerPort: 9090
+    protocol: TCP
+livenessProbe:
+  httpGet:
+    path: /metrics
+    port: metrics
+  initialDelaySeconds: 30
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+{{- end -}}
+
+{{/* Who may read them. */}}
+{{- define "pagoda.metricsIngress" -}}
+- from:
+    {{- include "pagoda.monitoringPeer" . | nindent 4 }}
+  ports:
+    - port: metrics
+      protocol: TCP
+{{- end -}}
+
 {{/* Settings --------------------------------------------------------------------------------------------- */}}
 
 {{/*
@@ -179,6 +204,20 @@ storage:
   {{- end }}
 milvus:
   PAGODA_MILVUS__URI: {{ include "pagoda.milvus.uri" . | quote }}
+imports:
+  {{- with .Values.milvus.imports }}
+  PAGODA_MILVUS__IMPORTS: {{ . | quote }}
+  {{- end }}
+events:
+  {{- with .Values.events.dataset }}
+  PAGODA_EVENTS__DATASET: {{ . | quote }}
+  {{- end }}
+intake:
+  PAGODA_EVENTS__STREAM_LENGTH: {{ int64 .Values.events.streamLength | quote }}
+rollout:
+  {{- if .Values.rollout.enabled }}
+  PAGODA_ROLLOUT__BACKEND: kserve
+  {{- end }}
 redis:
   {{- if eq .Values.redis.mode "embedded" }}
   PAGODA_REDIS__URL: {{ printf "redis://%s:6379/0" (include "pagoda.host" (list . "redis")) | quote }}
@@ -194,7 +233,7 @@ recall:
 {{- $all := include "pagoda.settings" (index . 0) | fromYaml -}}
 {{- $picked := dict -}}
 {{- range rest . -}}
-{{- $picked = merge $picked (index $all . | default dict) -}}
+{{- $picked = merge $picked (get $all . | default dict) -}}
 {{- end -}}
 {{- toYaml $picked -}}
 {{- end -}}

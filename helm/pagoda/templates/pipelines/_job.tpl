@@ -42,7 +42,11 @@
 {{- with $.Values.pipelines.serviceAccount -}}
 {{- $args = append $args (printf "--service-account=%s" .) -}}
 {{- end -}}
-{{- range $key, $value := $schedule.parameters -}}
+{{- $parameters := merge (dict) ($schedule.parameters | default dict) -}}
+{{- if and $.Values.events.dataset (not (hasKey $parameters "dataset")) -}}
+{{- $_ := set $parameters "dataset" $.Values.events.dataset -}}
+{{- end -}}
+{{- range $key, $value := $parameters -}}
 {{- $args = append $args (printf "--parameter=%s=%v" $key $value) -}}
 {{- end -}}
 {{- $steps = append $steps (dict "root" $ "name" (printf "schedule-%s" ($name | kebabcase)) "args" $args) -}}
