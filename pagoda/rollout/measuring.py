@@ -111,6 +111,8 @@ class Phase:
         over = rows["time_us"] < since_us + self._closed * WINDOW_US
         self._waiting = [rows[~over]]
         self._windows = np.pad(self._windows, ((0, 0), (0, 0), (0, self._closed - self._windows.shape[2])))
+        if not over.any():
+            return
         mirrored = not self._stage[0] and self._stage[1] > 0
         self._users.add(rows[over], mirrored)
         self._count(rows[over & (rows["flags"] & Flag.REQUEST > 0)], since_us, limit_ms)

@@ -20,6 +20,7 @@ ATTRIBUTION_US = 30 * 60 * 1_000_000
 MOST_USERS = 1 << 20
 """Users kept, some 60 MB. Where there are more, those with the smaller hashes stand for all."""
 _SHOWN, _CLICKED, _ANSWERED, _SHORT, _FALLBACK = range(5)
+_COLUMNS = ("_user", "_sums", "_last_us", "_last_arm", "_last_clicked")
 _Places = npt.NDArray[np.intp]
 
 
@@ -96,16 +97,16 @@ class UserTable:
         self._last_clicked[place[final]] = clicked[final]
 
     def _admit(self, users: npt.NDArray[np.uint64]) -> None:
-        """Make room for users, and give up half of all where there are too many."""
-        everybody = np.union1d(self._user, users)
-        while len(everybody) > self._most_users:
+        """Make room for users, sorted and different ones; then give up half of all while there are too many."""
+        place = np.searchsorted(self._user, users)
+        new = np.ones(len(users), bool)
+        within = place < len(self._user)
+        new[within] = self._user[place[within]] != users[within]
+        for name in _COLUMNS:
+            given = users[new] if name == "_user" else 0
+            setattr(self, name, np.insert(getattr(self, name), place[new], given, axis=0))
+        while len(self._user) > self._most_users:
             self._largest = self._largest // np.uint64(2)
-            everybody = everybody[everybody <= self._largest]
-        kept = self._user <= self._largest
-        place = np.searchsorted(everybody, self._user[kept])
-        for name in ("_sums", "_last_us", "_last_arm", "_last_clicked"):
-            column = getattr(self, name)
-            wider = np.zeros((len(everybody), *column.shape[1:]), column.dtype)
-            wider[place] = column[kept]
-            setattr(self, name, wider)
-        self._user = everybody
+            kept = self._user <= self._largest
+            for name in _COLUMNS:
+                setattr(self, name, getattr(self, name)[kept])
