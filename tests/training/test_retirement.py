@@ -47,6 +47,7 @@ def test_a_full_update_retires_and_remembers(tmp_path: Path) -> None:
     third = full_update(dataset, hours(40, 50), second, config(retire_after_days=15 / 24), tmp_path / "3")
     gone = np.setdiff1d(second.users.ids, third.users.ids)
     assert len(gone) and np.isin(gone, idle).all()
+    assert (second.metrics()["retired_users"], third.metrics()["retired_users"]) == (0, len(gone))
     assert len(third.seen(USERS)) == len(third.users) and len(third.seen(ITEMS)) == len(third.items)
 
 
