@@ -41,7 +41,7 @@ def evaluate(
     from pagoda.evaluation.rendering import plot as draw
     from pagoda.training.vectors import OpenVersion
 
-    dataset, files = Dataset.open(data), _files(version, home)
+    dataset, files = Dataset.open(data), version_files(version, home)
     chosen = _window(window, dataset, files)
     if chosen.start < files.lineage.window.end:
         warning = (
@@ -65,7 +65,7 @@ def evaluate(
         draw(report, plot)
 
 
-def _files(version: str, home: Path | None) -> FullVersionFiles:
+def version_files(version: str, home: Path | None) -> FullVersionFiles:
     """The files of a version in a folder, or of a registered one, fetched once."""
     from pagoda.errors import RequestError
     from pagoda.registry.open import open_registry

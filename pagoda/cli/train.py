@@ -26,9 +26,13 @@ def full(
     config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the defaults.")] = None,
     parent: Annotated[Path | None, typer.Option(help="An earlier --out to warm-start from; default: none.")] = None,
     window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives that `pagoda mine` wrote.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Train a full version: a first one over all interactions, or the next one over those since its parent's."""
+    """Train a full version: a first one over all interactions, or the next one over those since its parent's.
+
+    When it is killed, the same command goes on where it was.
+    """
     from rich.console import Console
 
     from pagoda.data.dataset import Dataset
@@ -39,9 +43,11 @@ def full(
     chosen = read_config(config) if config else parse_config("")
     dataset = Dataset.open(data)
     earlier = open_version(parent) if parent else None
-    window = _window(dataset, earlier, window_end)
+    window, checkpoints = _window(dataset, earlier, window_end), out.with_name(f"{out.name}.checkpoint")
     with TerminalProgress(Console(stderr=True)) as progress:
-        files = full_update(dataset, window, earlier, chosen, out, progress=progress)
+        files = full_update(
+            dataset, window, earlier, chosen, out, mined=mined, progress=progress, checkpoints=checkpoints
+        )
     _show(files, output)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.window import Window, parse_moment, to_us
-from pagoda.errors import GateError
+from pagoda.errors import ConfigError, GateError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
 from pagoda.index.build import IndexReport, build_collection
@@ -33,11 +34,13 @@ from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.items import replay
+from pagoda.updates.mining import mine
 from pagoda.updates.regression import refuse_drop
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
 """Folders of the steps."""
 REPORT, PARENT_REPORT, VECTORS_FILE = "report.json", "parent.json", "item_vectors.parquet"
+MINED, MINED_FILE = "mined", "mined.parquet"
 _PROBES = 400
 
 Package = Callable[[Path, int, Path], Path]
@@ -45,12 +48,30 @@ Package = Callable[[Path, int, Path], Path]
 
 
 def train(update: FullUpdate, config: str) -> Path:
-    """Learn the window; returns the version's files. `config` is YAML, empty for the defaults."""
+    """Learn the window; returns the version's files. `config` is YAML, empty for the defaults.
+
+    Where it asks for mined negatives, the parent's own search is mined first; a first version goes without.
+    """
 
     def learn(folder: Path) -> None:
-        full_update(update.data, update.window, _parent(update), parse_config(config), folder)
+        chosen, parent, mined = parse_config(config), _parent(update), None
+        if chosen.negatives.mined and parent is not None:
+            mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
+        elif chosen.negatives.mined:
+            chosen = chosen.model_copy(update={"negatives": chosen.negatives.model_copy(update={"mined": 0})})
+        if chosen.validation is not None:
+            raise ConfigError(
+                "validation holds back the end of the window, and what a pipeline registers has learned all of its "
+                "window; take it out, or use `pagoda train full`"
+            )
+        checkpoints = update.scratch / "checkpoints"
+        full_update(update.data, update.window, parent, chosen, folder, mined=mined, checkpoints=checkpoints)
 
     return update.outputs.make(MODEL, learn)
+
+
+def _mine(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
+    mine(update.data, parent, folder / MINED_FILE)
 
 
 def evaluate(update: FullUpdate) -> Report | None:

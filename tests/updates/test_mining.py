@@ -1,0 +1,135 @@
+"""What is mined are the ranks of the version's own search, without what users had; an update mines its parent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from pagoda.cli.main import app
+from pagoda.data.dataset import Dataset
+from pagoda.errors import ConfigError, DataError
+from pagoda.index.build import build_collection
+from pagoda.index.collection import Collections
+from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.full import full_update
+from pagoda.training.inputs import histories_at
+from pagoda.training.vectors import OpenVersion
+from pagoda.updates import full_steps
+from pagoda.updates.full import FullUpdate
+from pagoda.updates.mining import CollectionSearch, mine
+from tests.training.worlds import config, hours, make
+
+from .installations import Installation
+
+MINED = config(bootstrap_epochs=1, negatives={"mined": 3})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make(tmp_path_factory.mktemp("mining") / "data", clicks_an_hour=5)
+
+
+@pytest.fixture(scope="module")
+def version(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> FullVersionFiles:
+    how, out = config(bootstrap_epochs=1), tmp_path_factory.mktemp("version") / "out"
+    return full_update(dataset, hours(0, 40), None, how, out)
+
+
+def ranked(dataset: Dataset, version: FullVersionFiles, user: int) -> list[int]:
+    """All items that the user has not had, the best first, by brute force."""
+    moment = hours(0, 40).end_us
+    state = histories_at(dataset, hours(0, 40).end, None, None)
+    assert state is not None
+    towers, users, at = OpenVersion(version, dataset), np.array([user]), np.array([moment])
+    scores = (towers.user_vectors(users, at, state.read(users, at)) @ towers.item_vectors().T)[0]
+    had: set[int] = set()
+    for batch in dataset.batches(hours(0, 40), events=["click"]):
+        had |= set(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == user].tolist())
+    items = dataset.items()["item_id"].to_numpy()
+    return [int(item) for item in items[np.argsort(-scores, kind="stable")] if item not in had]
+
+
+def read(path: Path) -> dict[int, list[tuple[int, int]]]:
+    """Of each user the items with their ranks."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    for row in pq.read_table(path).to_pylist():
+        found.setdefault(row["user_id"], []).append((row["item_id"], row["rank"]))
+    return found
+
+
+def test_mined_are_the_ranks_of_the_versions_search(
+    dataset: Dataset, version: FullVersionFiles, tmp_path: Path
+) -> None:
+    rows = mine(dataset, version, tmp_path / "mined", ranks=(4, 9))
+    found = read(tmp_path / "mined")
+    assert rows == sum(len(items) for items in found.values())
+    assert set(found) == set(version.users.ids.tolist())
+    for user in (0, 7, 31):
+        assert found[user] == [(item, rank) for rank, item in enumerate(ranked(dataset, version, user)[3:9], 4)]
+
+
+def test_what_cannot_be_mined_is_refused(dataset: Dataset, version: FullVersionFiles, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no item at ranks 101 to 500 for any user"):
+        mine(dataset, version, tmp_path / "mined")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="expected FIRST-LAST, counted from 1"):
+        mine(dataset, version, tmp_path / "mined", ranks=(5, 4))
+    (tmp_path / "mined").touch()
+    with pytest.raises(ConfigError, match="exists already"):
+        mine(dataset, version, tmp_path / "mined", ranks=(4, 9))
+
+
+def test_one_command_mines_and_the_next_learns(dataset: Dataset, version: FullVersionFiles, tmp_path: Path) -> None:
+    def run(*words: str | Path) -> str:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    (tmp_path / "train.yaml").write_text(MINED.to_yaml())
+    mined, folder = tmp_path / "mined.parquet", version.folder.parent
+    said = run("mine", "--version", folder, "--data", dataset.path, "--out", mined, "--ranks", "5-20")
+    assert f"{pq.read_metadata(mined).num_rows:,} negatives" in said.replace("\n", "")
+    train = ("train", "full", "--data", dataset.path, "--config", tmp_path / "train.yaml")
+    run(*train, "--parent", folder, "--mined", mined, "--out", tmp_path / "next")
+    result = CliRunner().invoke(app, [str(word) for word in (*train, "--out", tmp_path / "other")])
+    assert isinstance(result.exception, ConfigError)
+    assert "nothing was mined" in str(result.exception)
+
+
+def test_a_full_update_mines_its_parent_and_a_first_one_goes_without(dataset: Dataset, tmp_path: Path) -> None:
+    home = Installation(tmp_path / "home", dataset, config(bootstrap_epochs=1))
+    first = FullUpdate(home.settings, str(dataset.path), hours(0, 30), None)
+    files = full_steps.train(first, MINED.to_yaml())
+    assert (files / "version").is_dir()
+    home.full(hours(0, 30))
+    update = FullUpdate(home.settings, str(dataset.path), hours(30, 50), 1)
+    with pytest.raises(DataError, match="no item at ranks 101 to 500"):  # of 40 items; nothing is left behind
+        full_steps.train(update, MINED.to_yaml())
+    assert not update.outputs.done(full_steps.MINED)
+
+
+@pytest.mark.integration
+def test_a_collection_answers_as_the_exact_search_does(
+    dataset: Dataset, version: FullVersionFiles, tmp_path: Path, milvus_uri: str
+) -> None:
+    vectors, server = tmp_path / "vectors.parquet", Collections(milvus_uri)
+    computed = OpenVersion(version, dataset).item_vectors()
+    with ItemVectorsWriter(vectors, dataset.spec, computed.shape[1]) as writer:
+        writer.write(dataset.items(), computed)
+    build_collection(server, "mined", vectors, dataset.spec, queries=computed[:8])
+    try:
+        mine(dataset, version, tmp_path / "asked", search=CollectionSearch(server, "mined"), ranks=(2, 6))
+    finally:
+        server.drop("mined")
+        server.close()
+    mine(dataset, version, tmp_path / "exact", ranks=(2, 6))
+    asked, exact = (pq.read_table(tmp_path / name)["item_id"].to_numpy() for name in ("asked", "exact"))
+    seen = exact < 135  # those that nobody has seen score the same, and stand in any order
+    assert (asked == exact)[seen].mean() > 0.9
+    assert pa.types.is_int32(pq.read_schema(tmp_path / "exact").field("rank").type)
