@@ -10,7 +10,8 @@ import argparse
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.replay.document import draw_sweep, entry, sweep_tables
 from benchmarks.replay.job import HISTORY, Job, one
-from benchmarks.replay.settings import DRIFTS, FINAL_SEED, TUNING_SEEDS
+from benchmarks.replay.settings import DRIFTS, FINAL_SEED, FURTHER_SEEDS, TUNING_SEEDS
 from pagoda.data.world import Drift
 from pagoda.evaluation.replay.rendering import plot
 from pagoda.evaluation.replay.report import Report
 from pagoda.storage import write_atomic
 
+MOVIELENS = "movielens-100k"
+
 
 def main() -> None:
     """Replay everything and write the document and the plots."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=FINAL_SEED, help=f"{FINAL_SEED}, or to tune {TUNING_SEEDS}")
+    parser.add_argument("--seeds", type=int, nargs="+", help=f"of all worlds; to tune: {TUNING_SEEDS}")
     parser.add_argument("--drifts", type=Drift, nargs="*", default=DRIFTS)
     parser.add_argument("--history", choices=("with", "without", "both"), default="both")
     parser.add_argument("--movielens", action=argparse.BooleanOptionalAction, default=True)
@@ -39,19 +42,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/bench/replay.json"))
     arguments = parser.parse_args()
     histories = {"with": (True,), "without": (False,), "both": (False, True)}[arguments.history]
-    drifts = [*arguments.drifts, *([None] if arguments.movielens else [])]
-    jobs = [Job(drift, history, arguments.seed, arguments.config) for drift in drifts for history in histories]
+    jobs = [
+        Job(drift, history, seed, arguments.config)
+        for drift in (*arguments.drifts, *([None] if arguments.movielens else []))
+        for history in histories
+        for seed in arguments.seeds or seeds_of(drift, history=history)
+    ]
     plots = arguments.out.with_suffix("")
-    kept = {job: report for job in jobs if (report := read_kept(plots, job))}
-    found = {job: entry(report) for job, report in kept.items()}
-    for job, report in run([job for job in jobs if job not in kept], arguments.workers):
+    found = {job: report for job in jobs if (report := read_kept(plots, job))}
+    for job, report in run([job for job in jobs if job not in found], arguments.workers):
         plot(report, plots / f"{job.name}.png")
         write_atomic(kept_file(plots, job), report.model_dump_json(indent=1).encode())
-        found[job] = entry(report)
+        found[job] = report
     document = assemble({job: found[job] for job in jobs})
     arguments.out.write_text(json.dumps(document, indent=1))
     draw_sweep(document["sweep"], plots / "sweep.png")
-    Console().print(sweep_tables({job.labels: found[job] for job in jobs}))
+    Console().print(sweep_tables(document))
+
+
+def seeds_of(drift: Drift | None, *, history: bool) -> tuple[int, ...]:
+    """The seeds that the settings name."""
+    return (FINAL_SEED,) if drift is None or history else (FINAL_SEED, *FURTHER_SEEDS)
 
 
 def kept_file(plots: Path, job: Job) -> Path:
@@ -79,29 +90,27 @@ def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
             yield job, report
 
 
-def assemble(found: dict[Job, dict[str, Any]]) -> dict[str, Any]:
+def assemble(found: dict[Job, Report]) -> dict[str, Any]:
     """The document: `world` is default drift, it and `movielens-100k` without history; the sweep has both.
 
     Every entry has its own `paired`; beside `world` stands the world's once more.
     """
-    sweep: dict[str, dict[str, Any]] = {}
-    for job, result in found.items():
-        if job.drift is not None:
-            sweep.setdefault(job.drift.value, {})[HISTORY[job.history]] = result
-    movielens = {HISTORY[job.history]: result for job, result in found.items() if job.drift is None}
+    worlds: defaultdict[tuple[Drift | None, bool], dict[int, Report]] = defaultdict(dict)
+    for job, report in found.items():
+        worlds[job.drift, job.history][job.seed] = report
+    sweep: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for (drift, history), reports in worlds.items():
+        sweep[drift.value if drift else MOVIELENS][HISTORY[history]] = entry(reports)
+    movielens = sweep.pop(MOVIELENS, {})
+    world = sweep.get(Drift.DEFAULT.value, {}).get(HISTORY[False], {})
     document = {
-        "world": sweep.get(Drift.DEFAULT.value, {}).get("without_history"),
-        "movielens-100k": movielens.get("without_history"),
-        "movielens-100k with history": movielens.get("with_history"),
-        "paired": sweep.get(Drift.DEFAULT.value, {}).get("without_history", {}).get("paired"),
-        "sweep": sweep,
-        "seeds": _seeds(found),
+        "world": world,
+        MOVIELENS: movielens.get(HISTORY[False]),
+        f"{MOVIELENS} with history": movielens.get(HISTORY[True]),
+        "paired": world.get("paired"),
+        "sweep": dict(sweep),
     }
-    return {name: value for name, value in document.items() if value is not None}
-
-
-def _seeds(jobs: Iterable[Job]) -> list[int]:
-    return sorted({job.seed for job in jobs})
+    return {name: value for name, value in document.items() if value}
 
 
 if __name__ == "__main__":

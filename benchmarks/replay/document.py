@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import hypot
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,45 +15,85 @@ from rich.table import Table
 
 from pagoda.evaluation.replay.plan import Policy
 from pagoda.evaluation.replay.report import Report
+from pagoda.evaluation.report import Estimate
 
 METRIC = "recall@50"
 _TIE = 0.005
 _OTHERS = (Policy.FULL, Policy.INCREMENTAL)
 
 
-def entry(report: Report) -> dict[str, Any]:
-    """Each policy's Recall@50 with its interval, its cost and the paired differences.
+def entry(reports: Mapping[int, Report]) -> dict[str, Any]:
+    """Each policy's Recall@50 with its interval, its cost and the paired differences, of one world or several.
 
-    The cost is in seconds of a processor, since replays run beside one another, each on one thread.
+    The cost is in seconds of a processor, since replays run beside one another, each on one thread; of several worlds,
+    that of one on average.
+
+    Args:
+        reports: By the seed of the world.
     """
-    policies = {}
-    for policy, metrics in report.overall.policies.items():
-        estimate = metrics[METRIC]
-        policies[policy.value] = {
-            METRIC: estimate.value,
-            "low": estimate.low,
-            "high": estimate.high,
-            "cost_seconds": report.costs[policy].cpu_seconds,
+    found = list(reports.values())
+    rows = [report.overall.rows for report in found]
+    policies = {
+        policy.value: {
+            **_named(METRIC, pool([report.overall.policies[policy][METRIC] for report in found], rows)),
+            "cost_seconds": fmean(report.costs[policy].cpu_seconds for report in found),
         }
-    paired = {}
-    for difference in report.overall.paired:
-        estimate = difference.metrics[METRIC]
-        paired[difference.name] = {"difference": estimate.value, "low": estimate.low, "high": estimate.high}
-    about = {"rows": report.overall.rows, "users": report.overall.users, "first_seconds": report.first_seconds}
-    return {**policies, "paired": paired, **about}
+        for policy in found[0].overall.policies
+    }
+    paired = {
+        name: _named("difference", pool([_differences(report)[name] for report in found], rows))
+        for name in _differences(found[0])
+    }
+    about = {
+        "rows": sum(rows),
+        "users": sum(report.overall.users for report in found),
+        "first_seconds": fmean(report.first_seconds for report in found),
+    }
+    worlds = {
+        str(seed): {name: _named("difference", one) for name, one in _differences(report).items()}
+        for seed, report in reports.items()
+    }
+    return {**policies, "paired": paired, **about, "worlds": worlds}
 
 
-def sweep_tables(found: Mapping[tuple[str, str], dict[str, Any]]) -> Stack:
-    """All replays, a line each, by the name of the data and whether there is a history."""
+def pool(estimates: Sequence[Estimate], rows: Sequence[int]) -> Estimate:
+    """The mean over all rows of independent worlds: squares of standard errors add, weighted by rows."""
+    if len(estimates) == 1:
+        return estimates[0]
+    weights = [count / sum(rows) for count in rows]
+    value = sum(weight * one.value for weight, one in zip(weights, estimates, strict=True))
+    half = hypot(*(weight * (one.high - one.low) / 2 for weight, one in zip(weights, estimates, strict=True)))
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
+def _differences(report: Report) -> dict[str, Estimate]:
+    return {one.name: one.metrics[METRIC] for one in report.overall.paired}
+
+
+def _named(name: str, estimate: Estimate) -> dict[str, float]:
+    return {name: estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def sweep_tables(document: Mapping[str, Any]) -> Stack:
+    """All of a document, a line for each drift with or without a history, and MovieLens."""
     recalls, differences = _table("Recall@50 by policy"), _table("What full+incremental adds, with 95 % intervals")
     for policy in Policy:
         recalls.add_column(str(policy), justify="right", no_wrap=True)
     for other in _OTHERS:
         differences.add_column(f"minus {other}", justify="right", no_wrap=True)
-    for names, result in found.items():
+    for names, result in _lines(document):
         recalls.add_row(*names, *(f"{result[policy.value][METRIC]:.3f}" for policy in Policy))
         differences.add_row(*names, *(_judged(result["paired"][f"{Policy.BOTH} minus {other}"]) for other in _OTHERS))
     return Stack(recalls, "", differences)
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    for drift, by_history in document["sweep"].items():
+        for history, result in by_history.items():
+            yield (drift, history.removesuffix("_history")), result
+    for history, name in (("without", "movielens-100k"), ("with", "movielens-100k with history")):
+        if name in document:
+            yield ("MovieLens", history), document[name]
 
 
 def _table(title: str) -> Table:

@@ -39,7 +39,8 @@ class Job:
     @property
     def name(self) -> str:
         """Of its plot, too."""
-        return f"{f'world-{self.drift}' if self.drift else 'movielens-100k'}-{HISTORY[self.history]}"
+        history = HISTORY[self.history]
+        return f"world-{self.drift}-{history}-{self.seed}" if self.drift else f"movielens-100k-{history}"
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -50,7 +51,7 @@ class Job:
     def key(self) -> str:
         """What its result follows from: the same key, the same result."""
         config = self.config.read_bytes() if self.config else b""
-        return xxhash.xxh3_64_hexdigest(f"{self.name} {self.seed} {_code()} ".encode() + config)
+        return xxhash.xxh3_64_hexdigest(f"{self.name} {_code()} ".encode() + config)
 
 
 def one(job: Job) -> tuple[Job, Report]:

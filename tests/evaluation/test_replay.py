@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from benchmarks.replay import __main__ as benchmark
 from benchmarks.replay.__main__ import assemble
-from benchmarks.replay.document import draw_sweep, entry
+from benchmarks.replay.document import draw_sweep, entry, pool
 from benchmarks.replay.job import Job
 from benchmarks.replay.settings import DRIFTS
 from pagoda.cli.main import app
@@ -23,6 +23,7 @@ from pagoda.evaluation.ranking import Ranks
 from pagoda.evaluation.replay import replay as replaying
 from pagoda.evaluation.replay.plan import Policy, ReplayConfig, make_plan
 from pagoda.evaluation.replay.report import Report
+from pagoda.evaluation.report import Estimate
 from pagoda.training.config import TrainConfig, parse_config
 from pagoda.training.full import full_update
 from pagoda.training.vectors import OpenVersion
@@ -178,7 +179,7 @@ def test_the_benchmark_has_every_promised_figure(
 ) -> None:
     _, report, _, _ = replayed
     jobs = [Job(drift, history, 7, None) for drift in (*DRIFTS, None) for history in (False, True)]
-    document = assemble({job: entry(report) for job in jobs})
+    document = assemble(dict.fromkeys(jobs, report))
     for name in ("world", "movielens-100k"):
         for policy in ("frozen", "full", "incremental", "full+incremental"):
             found = document[name][policy]
@@ -205,8 +206,21 @@ def test_the_benchmark_goes_on_where_it_was(
 
     monkeypatch.setattr(benchmark, "run", run)
     out = tmp_path / "bench" / "replay.json"
-    for more in (["--drifts", "none"], ["--drifts", "none", "default"], ["--drifts", "default", "--seed", "101"]):
-        monkeypatch.setattr("sys.argv", ["replay", "--history", "without", "--no-movielens", "--out", str(out), *more])
+    for more in (["none"], ["none", "default"], ["default", "--seeds", "101"]):
+        monkeypatch.setattr(
+            "sys.argv", ["replay", "--history", "without", "--no-movielens", "--out", str(out), "--drifts", *more]
+        )
         benchmark.main()
-    assert ran == [["world-none-without_history"], ["world-default-without_history"], ["world-default-without_history"]]
-    assert json.loads(out.read_text())["paired"] == entry(report)["paired"]
+    assert ran == [
+        [f"world-{drift}-without_history-{seed}" for seed in seeds]
+        for drift, seeds in (("none", (7, 8, 9)), ("default", (7, 8, 9)), ("default", (101,)))
+    ]
+    assert json.loads(out.read_text())["paired"] == entry({101: report})["paired"]
+
+
+def test_worlds_together_are_surer_than_each() -> None:
+    one, other = Estimate(value=0.1, low=0.07, high=0.13), Estimate(value=0.2, low=0.16, high=0.24)
+    assert pool([one], [5]) == one
+    both = pool([one, other], [300, 100])
+    assert both.value == pytest.approx(0.125)
+    assert both.high - both.value == both.value - both.low == pytest.approx(np.hypot(0.75 * 0.03, 0.25 * 0.04))
