@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
@@ -17,6 +18,7 @@ from pagoda.errors import ConfigError, explain
 HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
+_REVISION, _TAGS = "{revision}", ("latest", "prev")
 
 
 class _Section(BaseModel):
@@ -42,6 +44,9 @@ class MilvusSettings(_Section):
     uri: str = ""
     token: str = Field(default="", repr=False)
     timeout_seconds: float = 10.0
+    imports: str = ""
+    """Folder of Milvus' own object storage (`s3://bucket/imports`), from which it reads item vectors by itself. Empty:
+    they are inserted row by row, some thousands a second."""
 
 
 class RedisSettings(_Section):
@@ -55,7 +60,8 @@ class TowerSettings(_Section):
 
     url: str = ""
     """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
-    each has a predictor of its own."""
+    each has a predictor of its own. `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a
+    version changes while a rollout goes on, so whoever asks tries both."""
     management_url: str = ""
     """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
     tables: str = ""
@@ -67,6 +73,17 @@ class RecallSettings(_Section):
     """The recall service."""
 
     url: str = ""
+    store_seconds: float = Field(default=0.25, gt=0)
+    """How long the online store may take; then the user is answered as this process last read them."""
+    index_seconds: float = Field(default=1.0, gt=0)
+    """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
+    users_at_once: int = Field(default=256, ge=1)
+    """Users that a process answers at once; further requests get 503 with Retry-After."""
+    vector_seconds: int = Field(default=600, ge=0)
+    """How long users' vectors are kept in the online store, for when the tower is down. 0: not at all."""
+    reuse_vectors: bool = False
+    """Whether a kept vector spares the tower while profile and behaviour are what it was made of. Time goes on
+    meanwhile: ages in the history are then up to `vector_seconds` too low."""
     canary_timeout_seconds: float = Field(default=0.25, gt=0)
     """How long the canary arm may take before the stable arm answers in its place."""
     outcomes_bytes: int = Field(default=256 << 20, ge=1 << 20)
@@ -80,6 +97,24 @@ class EventSettings(_Section):
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
     stream_length: int = Field(default=1_000_000, ge=1)
     """Events that may wait for the sink (about 300 MB of Redis); further ones are refused with 503."""
+
+
+class RolloutSettings(_Section):
+    """How a new generation gets its traffic."""
+
+    backend: Literal["", "local", "kserve"] = ""
+    """Where the driver of this installation runs generations. Empty: there is none, so updates release at once.
+    `pagoda up` records `local`."""
+    full_policy: str = ""
+    """File with the policy of full versions, see docs/rollout.md. Empty: the default one."""
+    incremental_policy: str = ""
+    """File with the policy of incremental versions. Empty: the default one."""
+    inference_service: str = ""
+    """KServe: name of the user tower's InferenceService."""
+    lease: str = ""
+    """KServe: name of the Lease that keeps what the driver must remember."""
+    namespace: str = ""
+    """KServe: where both are."""
 
 
 class StandaloneSettings(_Section):
@@ -101,6 +136,7 @@ class Settings(BaseSettings):
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
+    rollout: RolloutSettings = RolloutSettings()
     standalone: StandaloneSettings = StandaloneSettings()
 
     @property
@@ -138,9 +174,15 @@ class Settings(BaseSettings):
 
 
 def tower_address(url: str, full_version: int) -> str:
-    """Address of the tower's model for a full version, for `url` as in `TowerSettings`."""
+    """Address of the tower's model for a full version, for `url` as in `TowerSettings`; the first of several."""
+    return tower_addresses(url, full_version)[0]
+
+
+def tower_addresses(url: str, full_version: int) -> tuple[str, ...]:
+    """All addresses where a full version may answer, for `url` as in `TowerSettings`; at most one of them has it."""
     base = url.rstrip("/").replace("{full_version}", str(full_version))
-    return f"{base}/predictions/pagoda/{full_version}.0"
+    bases = [base.replace(_REVISION, tag) for tag in _TAGS] if _REVISION in base else [base]
+    return tuple(f"{one}/predictions/pagoda/{full_version}.0" for one in bases)
 
 
 def _home(init_settings: PydanticBaseSettingsSource) -> Path:
