@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pagoda.errors import IntegrityError, explain
@@ -51,3 +52,19 @@ def read_parts(path: Path) -> VectorParts:
         raise IntegrityError(f"{path}: not readable as a list of item vectors ({error.strerror})") from error
     except ValidationError as error:
         raise IntegrityError(explain(error, str(path))) from error
+
+
+def part_uris(uri: str) -> tuple[str, ...]:
+    """The files that a path or URL stands for: itself, or where it is a list, its parts.
+
+    Raises:
+        IntegrityError: The list is damaged.
+    """
+    if not uri.endswith(".json"):
+        return (uri,)
+    with fsspec.open(uri, "rb") as file:
+        content = file.read()
+    try:
+        return tuple(part.uri for part in VectorParts.model_validate_json(content).parts)
+    except ValidationError as error:
+        raise IntegrityError(explain(error, uri)) from error

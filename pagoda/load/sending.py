@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import selectors
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -31,6 +32,8 @@ def send(
     connections: int,
     timeout_seconds: float = 5.0,
     path: str = PREDICT,
+    outcomes: Outcomes | None = None,
+    ending: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Outcomes:
     """Send all requests of `plan` to the recall service at `url` and wait for their ends.
@@ -43,6 +46,8 @@ def send(
         connections: At once, 1 to 900.
         timeout_seconds: After it was sent, a request counts as failed.
         path: Of the endpoint.
+        outcomes: Where to take down what comes back, for who watches it from another thread.
+        ending: Once it is set, nothing more is sent.
         progress: Told twice a second what came back so far.
 
     Raises:
@@ -51,14 +56,15 @@ def send(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
-    sender = _Sender(plan, Address.of(parts, path), connections, timeout_seconds)
+    ending, outcomes = ending or threading.Event(), Outcomes() if outcomes is None else outcomes
+    sender = _Sender(plan, Address.of(parts, path), connections, timeout_seconds, outcomes, ending)
     # select() waits to the microsecond; epoll, and so uvloop, to the millisecond, which would count as latency.
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
         # A full collection would hold up requests for tens of milliseconds.
         gc.collect()
         gc.freeze()
         runner.run(sender.run(progress))
-    return sender.outcomes
+    return outcomes
 
 
 @dataclass
@@ -67,7 +73,8 @@ class _Sender:
     address: Address
     connections: int
     timeout: float
-    outcomes: Outcomes = field(default_factory=Outcomes)
+    outcomes: Outcomes
+    ending: threading.Event
     start: float = 0.0
 
     async def run(self, progress: Progress | None) -> None:
@@ -91,6 +98,8 @@ class _Sender:
         for due, place in self._schedule(moments):
             if (pause := self.start + due - self.loop.time()) > 0:
                 await asyncio.sleep(pause)
+            if self.ending.is_set():
+                break
             waiting.put_nowait((due, place))
         for _ in workers:
             waiting.put_nowait(None)
@@ -108,7 +117,7 @@ class _Sender:
         turn = iter(range(1 << 62))
 
         async def ask_again(connection: Connection) -> None:
-            while (now := self.loop.time() - self.start) < self.plan.seconds:
+            while (now := self.loop.time() - self.start) < self.plan.seconds and not self.ending.is_set():
                 await self._ask(connection, now, drawn[next(turn) % _DRAWN])
 
         await asyncio.gather(*(ask_again(connection) for connection in connections))

@@ -64,6 +64,8 @@ class Prediction(TypedDict):
     arm: str
     known_user: bool
     """Whether the user has an ID row of their own; otherwise the out-of-vocabulary row stood in."""
+    degraded: list[str]
+    """What stood in for a server that did not answer; see docs/serving.md. Empty: nothing did."""
     timing_ms: dict[str, float]
 
 
@@ -143,6 +145,7 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         _output("generation", "BYTES", [prediction["generation"] for prediction in predictions]),
         _output("arm", "BYTES", [prediction["arm"] for prediction in predictions]),
         _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
+        _output("degraded", "BYTES", [",".join(prediction["degraded"]) for prediction in predictions]),
     ]
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
 

@@ -17,9 +17,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
+from serving.recall.admission import ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
+from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
-from serving.recall.openapi import CHOOSES_ARM, REFUSALS, describe_bodies, takes
+from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
 from serving.recall.reading import TooLargeError, read_body
 from serving.recall.service import Recall
 from serving.wire import V2Body, cut
@@ -56,14 +58,17 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
 def _add_recall(app: FastAPI, recall: Recall) -> None:
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        predictions = await recall.answer(parse_v1(await read_body(request)), request.headers.get(ARM_HEADER))
+        asked = parse_v1(await read_body(request))
+        with deadline(request.headers.get(DEADLINE_HEADER)):
+            predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
         return Response(render_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
         asked, request_id = parse_v2(await read_body(request))
-        predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
+        with deadline(request.headers.get(DEADLINE_HEADER)):
+            predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)
 
@@ -78,7 +83,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> None:
             tags=["recall"],
             response_class=Response,
             responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
-            openapi_extra={**takes(body, example), **CHOOSES_ARM},
+            openapi_extra={**takes(body, example), **HEADERS},
         )
 
 
@@ -110,7 +115,7 @@ def _add_errors(app: FastAPI) -> None:
         status, outcome = _status(error)
         if request.method == "POST":
             REQUESTS.labels(_protocol(request.url.path), outcome).inc()
-        if status >= 500:  # noqa: PLR2004
+        if status >= 500 and outcome != "shed":  # noqa: PLR2004
             logger.log(logging.WARNING if status == 503 else logging.ERROR, "%s", error)  # noqa: PLR2004
         return JSONResponse({"error": cut(str(error))}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
 
@@ -138,6 +143,8 @@ def _status(error: Exception) -> tuple[int, str]:
             return 400, "refused"
         case ModelNotFound():
             return 404, "refused"
+        case ShedError():
+            return 503, "shed"
         case UnavailableError() | NotHeldError() | ModelNotReady() | ServerNotReady():
             return 503, "unavailable"
     return 500, "failed"

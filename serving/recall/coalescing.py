@@ -28,10 +28,20 @@ class _Line(Generic[Ask, Answer]):
 
 
 class Coalescer(Generic[Key, Ask, Answer]):
-    """Sends asks of one key, at most so many calls at once and so many asks in a call."""
+    """Sends asks of one key, at most so many calls at once."""
 
-    def __init__(self, send: Send[Key, Ask, Answer], *, at_once: int, most: int) -> None:
-        self._send, self._at_once, self._most = send, at_once, most
+    def __init__(
+        self, send: Send[Key, Ask, Answer], *, at_once: int, most: int, size: Callable[[Ask], int] = lambda _: 1
+    ) -> None:
+        """Make one.
+
+        Args:
+            send: Makes a call.
+            at_once: Calls of one key under way; further asks wait for one to end, and go together.
+            most: Largest sum of the sizes of a call's asks; a larger ask goes alone.
+            size: Of an ask.
+        """
+        self._send, self._at_once, self._most, self._size = send, at_once, most, size
         self._lines: dict[Key, _Line[Ask, Answer]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,9 +62,12 @@ class Coalescer(Generic[Key, Ask, Answer]):
         """A call has ended: the next one takes whoever still waits."""
         line.running -= 1
         batch: list[tuple[Ask, asyncio.Future[Answer]]] = []
-        while line.waiting and len(batch) < self._most:
-            if not (next_ := line.waiting.popleft())[1].done():
-                batch.append(next_)
+        room = self._most
+        while line.waiting and (not batch or self._size(line.waiting[0][0]) <= room):
+            ask, answer = line.waiting.popleft()
+            if not answer.done():
+                batch.append((ask, answer))
+                room -= self._size(ask)
         if batch:
             line.running += 1
             task = asyncio.create_task(self._run(key, line, batch))

@@ -30,13 +30,20 @@ class ItemIndex:
         await self._client.close()
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
-    ) -> list[RecalledItem]:
-        """Find the k items of the largest inner product, fewer if fewer pass the filter.
+        self,
+        collection: str,
+        vectors: Sequence[Sequence[float]],
+        k: int,
+        *,
+        expression: str,
+        selective: bool,
+        keys: bool,
+    ) -> list[list[RecalledItem]]:
+        """Find the k items of the largest inner product with each vector, fewer if fewer pass the filter.
 
         Args:
             collection: Physical name.
-            vector: dim numbers of unit length.
+            vectors: dim numbers of unit length each.
             k: 1 to 1,000.
             expression: What the items must satisfy, from `Filters`.
             selective: Whether that may leave few items, so that the search has to look further. What a user has seen
@@ -50,7 +57,7 @@ class ItemIndex:
             params = search_params(await self._kind(collection), k, _EFFORT, filtered=selective)
             found = await self._client.search(
                 collection,
-                [vector],
+                list(vectors),
                 filter=expression,
                 limit=k,
                 output_fields=[ITEM_KEY] if keys else None,
@@ -61,7 +68,7 @@ class ItemIndex:
             )
         except (MilvusException, grpc.RpcError) as error:
             raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}") from error
-        return _items(found[0], keys)
+        return [_items(hits, keys) for hits in found]
 
     async def _kind(self, collection: str) -> str:
         """The index's type, which says what its search parameters are. A collection's never changes."""

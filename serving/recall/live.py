@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.index.filters import Filters
 from pagoda.registry.manifest import Manifest
-from serving.recall.api import RecallInstance
+from serving.recall.api import RecalledItem, RecallInstance
+from serving.recall.popular import Popular
 from serving.recall.store import StoredUser
 from serving.tower.inputs import read_ids, refuse_unknown, user_features
 
@@ -21,6 +25,10 @@ class LiveGeneration:
         self.manifest = manifest
         self.id: str = manifest.id
         self.spec: FeatureSpec = manifest.spec
+        self.newcomer: list[float] | None = None
+        """The vector of a user of whom nothing is known; None before the generation was warm."""
+        self.popular: Popular | None = None
+        """What is recalled without an index; None where it could not be read."""
         self._filters = Filters(manifest.spec)
         self._profile, self._context = user_features(manifest.spec)
 
@@ -53,12 +61,21 @@ class LiveGeneration:
             told["timestamp"] = instance.timestamp
         return told
 
+    def most_popular(self, instance: RecallInstance, stored: StoredUser) -> list[RecalledItem] | None:
+        """What is recalled without an index: the most popular items that satisfy the filter; None: no list is held."""
+        if self.popular is None:
+            return None
+        return self.popular.items(instance.filter, self._seen(instance, stored), instance.k)
+
     def expression(self, instance: RecallInstance, stored: StoredUser) -> str:
         """What the items must satisfy, as Milvus takes it."""
+        return self._filters.expression(instance.filter, self._seen(instance, stored))
+
+    def _seen(self, instance: RecallInstance, stored: StoredUser) -> NDArray[np.int64] | None:
         if not instance.exclude_seen:
-            return self._filters.expression(instance.filter)
+            return None
         seen = {*stored.seen, *(past["item_id"] for past in instance.history or ())}
-        return self._filters.expression(instance.filter, read_ids(self.spec, list(seen), "seen"))
+        return read_ids(self.spec, list(seen), "seen")
 
 
 def _only(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -32,6 +32,10 @@ FALLBACKS = Counter(
     "Users whom the stable arm answered in place of their own.",
     ("arm", "generation"),
 )
+DEGRADED = Counter(
+    "pagoda_recall_degraded_answers", "Users whose answer something stood in for.", ("arm", "generation", "step")
+)
+BREAKERS = Gauge("pagoda_recall_breaker_state", "0: closed, 1: half open, 2: open.", ("server",))
 MIRRORED = Counter(
     "pagoda_recall_mirrored_requests", "Copies of requests for a shadow, by how they ended.", ("outcome",)
 )
@@ -41,7 +45,7 @@ SHARE = Gauge("pagoda_recall_arm_share", "Share of the users in an arm.", ("arm"
 WINDOW_END = Gauge(
     "pagoda_recall_generation_window_end_timestamp_seconds", "End of the data that an arm has learned.", ("arm",)
 )
-_BY_GENERATION = (ANSWERS, UNKNOWN_USERS, SHORT_ANSWERS, SECONDS, ERRORS, FALLBACKS)
+_BY_GENERATION = (ANSWERS, UNKNOWN_USERS, SHORT_ANSWERS, SECONDS, ERRORS, FALLBACKS, DEGRADED)
 
 
 def forget(generations: Collection[str]) -> None:

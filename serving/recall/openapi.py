@@ -12,6 +12,7 @@ from pagoda.registry.arms import ARMS
 from pagoda.rollout.arms import ARM_HEADER
 from serving.events.body import Event, EventsBody
 from serving.recall.api import RecallBody, RecallInstance, Refusal
+from serving.recall.deadlines import DEADLINE_HEADER, LONGEST_MS
 from serving.wire import V2Body
 
 _REF = "#/components/schemas/{model}"
@@ -22,17 +23,23 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }
 
-CHOOSES_ARM: dict[str, Any] = {
+HEADERS: dict[str, Any] = {
     "parameters": [
         {
             "name": ARM_HEADER,
             "in": "header",
             "description": "For testers: the arm that answers. Such requests do not count in a rollout.",
             "schema": {"type": "string", "enum": list(ARMS)},
-        }
+        },
+        {
+            "name": DEADLINE_HEADER,
+            "in": "header",
+            "description": "Milliseconds that the caller waits. What cannot be had by then is stood in for.",
+            "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_MS},
+        },
     ]
 }
-"""`openapi_extra` of a route that heeds `ARM_HEADER`."""
+"""`openapi_extra` of a route that heeds these headers."""
 
 
 def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:

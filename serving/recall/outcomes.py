@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from pagoda.rollout.arms import Split
 from pagoda.rollout.outcomes import APPEND, ROW, SIZE, STREAM, Batch, Flag, user_hash
 from serving.recall.api import Prediction
+from serving.recall.ladder import NOT_OF_THE_TOWERS
 from serving.recall.metrics import OUTCOMES
 from serving.recall.store import Key
 from serving.recall.turns import Turn
@@ -69,6 +70,7 @@ class Outcomes:
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
+                flags |= Flag.FALLBACK * (not NOT_OF_THE_TOWERS.isdisjoint(predictions[number]["degraded"]))
             rows.append((now_us, user_hash(one.user_id), turn.ms, int(flags)))
         self._add(turn.split, rows)
 

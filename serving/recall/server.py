@@ -19,13 +19,19 @@ from pagoda.errors import ConfigError, UnavailableError
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
 from serving.recall.app import build_app
 from serving.recall.generations import Generations
+from serving.recall.guarded import guarded
 from serving.recall.index import ItemIndex
+from serving.recall.joined import JoinedIndex, JoinedStore, JoinedTower
+from serving.recall.keeping import Keeper
+from serving.recall.ladder import Ladder
 from serving.recall.live import LiveGeneration
 from serving.recall.outcomes import Outcomes
+from serving.recall.popular import Popularity
 from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
@@ -44,7 +50,7 @@ _OUTPUTS = {
     "score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
-    **dict.fromkeys(("generation", "arm"), "BYTES"),
+    **dict.fromkeys(("generation", "arm", "degraded"), "BYTES"),
 }
 
 
@@ -118,21 +124,35 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     """
     _require(settings)
     async with AsyncExitStack() as stack:
-        store = OnlineStore(settings.redis.url)
+        store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
         tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
-        index = ItemIndex(settings.milvus.uri, settings.milvus.token, settings.milvus.timeout_seconds)
+        index = ItemIndex(settings.milvus.uri, settings.milvus.token, settings.recall.index_seconds)
         outcomes = Outcomes(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
-        parts = Parts(store, tower, index)
+        own, popularity = settings.recall, Popularity()
+        keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        parts = guarded(
+            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
+            store_seconds=own.store_seconds,
+            tower_seconds=settings.tower.timeout_seconds,
+            index_seconds=own.index_seconds,
+        )
 
         async def warm(generation: LiveGeneration) -> None:
             await warm_up(generation, parts)
+            generation.popular = await popularity.of(generation.manifest)
 
         generations = Generations(open_log(settings), warm)
-        recall = Recall(parts, generations, outcomes, canary_seconds=settings.recall.canary_timeout_seconds)
+        recall = Recall(
+            parts,
+            generations,
+            outcomes,
+            canary_seconds=own.canary_timeout_seconds,
+            admission=Admission(own.users_at_once),
+        )
         stack.push_async_callback(recall.close)
-        for work in (generations.follow(), outcomes.follow()):
+        for work in (generations.follow(), outcomes.follow(), *([keeper.follow()] if keeper else [])):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         yield recall, generations
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.registry.arms import Arm
+from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
 from serving.recall.generations import Generations, Serving
@@ -24,7 +25,15 @@ logger = logging.getLogger(__name__)
 class Recall:
     """Answers requests by what serves now."""
 
-    def __init__(self, parts: Parts, generations: Generations, ledger: Ledger, *, canary_seconds: float) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        generations: Generations,
+        ledger: Ledger,
+        *,
+        canary_seconds: float,
+        admission: Admission = UNBOUNDED,
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
@@ -32,10 +41,11 @@ class Recall:
             generations: What serves.
             ledger: Takes down what became of each user.
             canary_seconds: How long the canary arm may take before the stable arm answers in its place.
+            admission: Says who has to come back later.
         """
         self._parts, self._generations, self._ledger = parts, generations, ledger
-        self._canary_seconds = canary_seconds
-        self._mirrors = Mirrors(parts, ledger, canary_seconds)
+        self._canary_seconds, self._admission = canary_seconds, admission
+        self._mirrors = Mirrors(parts.strict, ledger, canary_seconds)
 
     async def answer(self, asked: Sequence[RecallInstance], header: str | None = None) -> list[Prediction]:
         """Answer one request by what serves at its start.
@@ -46,10 +56,11 @@ class Recall:
 
         Raises:
             RequestError: A field or the header is wrong; the message names it.
-            UnavailableError: Nothing serves yet, or a server that is needed does not answer.
+            ShedError: There is too much to do just now.
+            UnavailableError: Nothing serves yet, or a server does not answer and nothing stands in for it.
             NotHeldError: The tower does not hold the generation.
         """
-        with IN_FLIGHT.track_inprogress():
+        with IN_FLIGHT.track_inprogress(), self._admission.admitted(len(asked)):
             serving = self._generations.require()
             groups = groups_of(serving, asked, header)
             if len(groups) == 1:
@@ -82,7 +93,8 @@ class Recall:
             turn.stop(failed=True)
             self._ledger.take(turn)
             raise
-        turn.stop()
+        # What stood in for a server of the stable arm would have failed a canary, for which nothing does.
+        turn.stop(failed=any(one["degraded"] for one in predictions))
         self._ledger.take(turn, predictions)
         self._mirrors.copy(serving, group)
         return predictions
@@ -91,7 +103,8 @@ class Recall:
         """The canary's answer; None when it failed or was late, so that the stable arm has to stand in."""
         try:
             async with asyncio.timeout(self._canary_seconds):
-                return await _ask(serving.of("canary"), "canary", self._parts, group)
+                # Nothing stands in for its servers but the stable arm.
+                return await _ask(serving.of("canary"), "canary", self._parts.strict, group)
         except Exception as error:  # Whatever it is, nobody but the canary may suffer from it.
             turn.stop(failed=True)
             FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
@@ -106,11 +119,10 @@ class Recall:
             # The tower may have let go of it because another one was released: then that one answers, from the start.
             await self._generations.refresh()
             newer = self._generations.require().stable
-            if newer.id == live.id:
-                raise
-            return await _ask(newer, "stable", self._parts, group)
+            # Where it still is the same one, the tower has lost it, by a restart, say.
+            return await _ask(newer, "stable", self._parts, group, held=False)
 
 
-async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: Group) -> list[Prediction]:
+async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: Group, *, held: bool = True) -> list[Prediction]:
     group.check(live)
-    return await answer_by(live, arm, parts, group.asked)
+    return await answer_by(live, arm, parts, group.asked, held=held)

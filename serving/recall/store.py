@@ -3,17 +3,20 @@
 profile:{user}  JSON of raw profile values
 recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
+vector:{user}   by generation, the user's vector and what it was made of; kept for minutes
 
 IDs are the caller's own: what leaves the store needs no translation back.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+import xxhash
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -22,6 +25,7 @@ from pagoda.errors import IntegrityError, UnavailableError
 from serving.wire import PastItem
 
 Key = int | str
+_BASIS_BYTES = 8
 
 RECENT_LENGTH = 200
 """Events kept of a user; a generation reads as many of them as its feature spec says."""
@@ -45,6 +49,11 @@ def seen_key(user: Key) -> str:
     return f"seen:{user}"
 
 
+def vector_key(user: Key) -> str:
+    """Where a user's vectors are."""
+    return f"vector:{user}"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredUser:
     """What is known of one user; all of it may be empty."""
@@ -53,6 +62,36 @@ class StoredUser:
     recent: tuple[PastItem, ...]
     """The newest last."""
     seen: tuple[Key, ...]
+    basis: int = 0
+    """Hash of profile and recent behaviour: another one when either changes."""
+    vector: KeptVector | None = None
+    """What the generation's tower said last."""
+    degraded: tuple[str, ...] = ()
+    """What stood in for the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVector:
+    """A vector that a generation's tower computed, and the `basis` it was computed from: an interaction outdates it."""
+
+    basis: int
+    vector: list[float]
+
+    def encode(self) -> bytes:
+        """The basis, then the numbers as float32."""
+        return struct.pack(f"<Q{len(self.vector)}f", self.basis, *self.vector)
+
+    @classmethod
+    def decode(cls, content: bytes) -> KeptVector:
+        """What `encode` made.
+
+        Raises:
+            ValueError: It is no such thing.
+        """
+        if len(content) % 4 or len(content) <= _BASIS_BYTES:
+            raise ValueError("a kept vector has a wrong length")
+        basis, *vector = struct.unpack(f"<Q{(len(content) - _BASIS_BYTES) // 4}f", content)
+        return cls(basis, vector)
 
 
 class OnlineStore:
@@ -67,12 +106,15 @@ class OnlineStore:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def read(self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec) -> list[StoredUser]:
+    async def read(
+        self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str = ""
+    ) -> list[StoredUser]:
         """Read users in one round trip.
 
         Args:
             users: ID of each, and whether what they have seen is wanted.
             spec: Says how many recent events to read, and of what type item IDs are.
+            generation: Whose vectors of the users are wanted; none if empty.
 
         Raises:
             UnavailableError: Redis does not answer in time.
@@ -86,25 +128,60 @@ class OnlineStore:
                 pipeline.lrange(recent_key(user), -length, -1)
             if with_seen:
                 pipeline.zrange(seen_key(user), 0, -1)
+            if generation:
+                pipeline.hget(vector_key(user), generation)
         try:
             found = iter(await pipeline.execute())
         except (RedisError, OSError) as error:
             raise UnavailableError(f"online store at {self._url}: {error}") from error
         item = bytes.decode if spec.id_type == "string" else int
         return [
-            _user(user, next(found), next(found) if length else (), next(found) if with_seen else (), item)
+            _user(
+                user,
+                _Raw(
+                    next(found),
+                    next(found) if length else (),
+                    next(found) if with_seen else (),
+                    next(found) if generation else None,
+                ),
+                item,
+            )
             for user, with_seen in users
         ]
 
+    async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVector]], seconds: int) -> None:
+        """Keep users' vectors for a while; those of other generations stay.
 
-def _user(
-    user: Key, profile: bytes | None, recent: Sequence[bytes], seen: Sequence[bytes], item: Callable[[bytes], Key]
-) -> StoredUser:
+        Raises:
+            UnavailableError: Redis does not answer in time.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for user, kept in vectors:
+            pipeline.hset(vector_key(user), generation, kept.encode())
+            pipeline.expire(vector_key(user), seconds)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"online store at {self._url}: {error}") from error
+
+
+class _Raw(NamedTuple):
+    """A user as Redis has them."""
+
+    profile: bytes | None
+    recent: Sequence[bytes]
+    seen: Sequence[bytes]
+    vector: bytes | None
+
+
+def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
     try:
         return StoredUser(
-            profile=orjson.loads(profile) if profile else {},
-            recent=tuple(_event(entry, item) for entry in recent),
-            seen=tuple(item(entry) for entry in seen),
+            profile=orjson.loads(raw.profile) if raw.profile else {},
+            recent=tuple(_event(entry, item) for entry in raw.recent),
+            seen=tuple(item(entry) for entry in raw.seen),
+            basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
+            vector=KeptVector.decode(raw.vector) if raw.vector else None,
         )
     except ValueError as error:
         raise IntegrityError(f"online store: what it holds of user {user!r} is damaged: {error}") from error

@@ -80,6 +80,10 @@ class Installation:
             "PAGODA_REDIS__URL": self.redis_url,
             "PAGODA_TOWER__URL": tower_url,
             "PAGODA_TOWER__TABLES": str(self.world.tables),
+            # A busy machine must not make an answer a degraded one.
+            "PAGODA_TOWER__TIMEOUT_SECONDS": "30",
+            "PAGODA_RECALL__STORE_SECONDS": "30",
+            "PAGODA_RECALL__INDEX_SECONDS": "30",
         }
 
     def registered(self) -> FullVersionFiles:

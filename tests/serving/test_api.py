@@ -104,6 +104,7 @@ def prediction(items: list[tuple[int | str, float]]) -> Prediction:
         "generation": "g3",
         "arm": "stable",
         "known_user": True,
+        "degraded": [],
         "timing_ms": {"total": 1.0},
     }
 

@@ -15,7 +15,7 @@ from pagoda.data.spec import FeatureSpec, History
 from pagoda.data.window import from_us
 from pagoda.errors import IntegrityError, UnavailableError
 from serving.recall.loading import load_store
-from serving.recall.store import SEEN_LENGTH, OnlineStore, recent_key, seen_key
+from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, recent_key, seen_key, vector_key
 
 from .installation import HOUR_US, write_dataset
 from .torchserve import free_port
@@ -96,6 +96,23 @@ async def test_only_what_is_wanted_is_read(url: str) -> None:
     store = OnlineStore(url)
     without, with_seen = await store.read([(1, False), (1, True)], FeatureSpec(history=None))
     assert (without.recent, without.seen, with_seen.seen) == ((), (), (7,))
+    await store.close()
+
+
+async def test_a_kept_vector_is_outdated_by_what_happens_afterwards(url: str) -> None:
+    client, store, spec = redis.Redis.from_url(url), OnlineStore(url), FeatureSpec(history=History(length=3))
+    client.rpush(recent_key(1), "5:7")
+    (before,) = await store.read([(1, False)], spec, "g3")
+    assert before.vector is None
+    await store.keep("g3", [(1, KeptVector(before.basis, [1.0, 0.5]))], seconds=60)
+    (same,), (other,) = [await store.read([(1, False)], spec, generation) for generation in ("g3", "g4")]
+    assert same.vector == KeptVector(same.basis, [1.0, 0.5])
+    assert other.vector is None
+    assert 0 < client.ttl(vector_key(1)) <= 60
+    client.rpush(recent_key(1), "6:8")
+    (after,) = await store.read([(1, False)], spec, "g3")
+    assert after.vector is not None
+    assert after.vector.basis != after.basis
     await store.close()
 
 

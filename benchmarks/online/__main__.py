@@ -1,0 +1,216 @@
+"""The online path against its parts and its peers: `python -m benchmarks.online`.
+
+1 M items × 64, top-100, all on one machine in one run: in process, behind a bare app, the straightforward path, and
+Pagoda, also with each stage removed; and each server alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from rich.console import Console
+
+from benchmarks.online.document import as_tables, assemble
+from benchmarks.online.installation import Installation, install, process, wait_ready
+from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
+from benchmarks.online.measure import Target, cpu, measure
+from benchmarks.online.parts import measure_parts
+from benchmarks.online.world import HISTORY, NOW_US, make_world
+from pagoda.index.config import CollectionConfig, search_params
+from pagoda.settings import tower_address
+from pagoda.standalone.platform import Platform
+from pagoda.standalone.ports import choose_ports
+from serving.tower.archive import archives
+
+PROBES = 200
+console = Console()
+
+
+def main() -> None:
+    """Measure everything and write the document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--only", nargs="*", help="systems to measure, to try something; no document is written")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/online.json"))
+    arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the result rather than in /tmp, which may be memory.
+    folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="online-")).resolve()
+    platform = Platform(folder / "home")
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - start:6.1f} s[/] {text}", highlight=False)
+
+    try:
+        say(f"making {arguments.items:,} items")
+        world = make_world(folder / "world", arguments.items, arguments.users)
+        bench = Bench(install(platform, world, say), folder, arguments.seconds, say)
+        measured = {name: measure_() for name, measure_ in bench.all(arguments.only).items()}
+    finally:
+        platform.down()
+        shutil.rmtree(folder, ignore_errors=True)
+    if arguments.only:
+        console.print_json(json.dumps(measured))
+        return
+    document = assemble({"items": arguments.items, **measured})
+    arguments.out.write_text(json.dumps(document, indent=1))
+    console.print(as_tables(document))
+    say(str(arguments.out))
+
+
+@dataclass
+class Bench:
+    """All measurements on one installation."""
+
+    installation: Installation
+    folder: Path
+    seconds: float
+    say: Callable[[str], None]
+
+    def __post_init__(self) -> None:
+        random = np.random.default_rng(4)
+        self.probes = [int(user) for user in random.choice(self.installation.world.users, PROBES, replace=False)]
+        self.say("making the FAISS index of the limit")
+        prepare(self.installation, self.folder / "limit")
+        limit = Limit.load(self.folder / "limit", 128)
+        self.truth = exact(self.installation, np.concatenate([limit.vector(user) for user in self.probes]))
+        self.recall = self._recall(self.installation.settings.recall.url)
+        self.effort, reached = effort_for(limit, self.probes, self.truth, self.recall)
+        self.say(f"recall@100: Pagoda {self.recall:.4f}, FAISS {reached:.4f} with efSearch {self.effort}")
+
+    def all(self, only: list[str] | None) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What there is to measure, by name."""
+        every: dict[str, Callable[[], dict[str, Any]]] = {
+            "limit": self.limit,
+            "bare": self.bare,
+            "parts": self.parts,
+            "straightforward": self.straightforward,
+            "pagoda": self.pagoda,
+            "without": self.without,
+        }
+        return {name: measure_ for name, measure_ in every.items() if not only or name in only}
+
+    def limit(self) -> dict[str, Any]:
+        """In process, by threads instead of connections."""
+        self.say("limit: in process")
+        limit = Limit.load(self.folder / "limit", self.effort)
+        draw = np.random.default_rng(1).integers(0, len(self.installation.world.users), 50_000).tolist()
+        found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
+        best = 0.0
+        for threads in sorted({1, len(os.sched_getaffinity(0))}):
+            with cpu({"limit": psutil.Process()}) as used:
+                took, rps = run_threads(limit, threads, draw, self.seconds)
+            for name in ("p50", "p95", "p99"):
+                found[name][str(threads)] = round(float(np.percentile(took, float(name[1:]))) * 1e3, 3)
+            best = max(best, rps)
+        reached = recall_at_100([limit.answer(user)[1].tolist() for user in self.probes], self.truth)
+        milliseconds = round(used.used["limit"] * 1e3 / len(took), 3)
+        return {
+            **found,
+            "max_rps_at_p99_50ms": round(best, 1),
+            "recall_at_100": reached,
+            "cpu_ms_per_request": milliseconds,
+        }
+
+    def bare(self) -> dict[str, Any]:
+        """The limit behind a bare FastAPI app."""
+        arguments = [str(self.folder / "limit"), str(self.effort)]
+        return self._service("bare", "benchmarks.online.bare", arguments, {})
+
+    def parts(self) -> dict[str, Any]:
+        """Each server alone."""
+        self.say("parts: Redis, TorchServe, Milvus, each alone")
+        return asyncio.run(measure_parts(self.installation, self.seconds))
+
+    def straightforward(self) -> dict[str, Any]:
+        """The straightforward path, with a TorchServe of its own that computes one user at a time."""
+        settings, manifest = self.installation.settings, self.installation.manifest
+        home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
+        (home / "archives").mkdir(parents=True)
+        (home / "tables").symlink_to(settings.tables_folder)
+        for archive in archives(settings.home / "archives"):
+            shutil.copy(archive, home / "archives")
+        url = f"http://127.0.0.1:{ports['inference']}"
+        tower = ("--inference", url, "--metrics", f"http://127.0.0.1:{ports['metrics']}")
+        one = ("--batch-size", "1", "--batch-delay-ms", "0")
+        with process("serving.tower", *tower, *one, home=home, log=self.folder / "tower.log") as torchserve:
+            self._wait_tower(url, manifest.full_version)
+            where = [settings.redis.url, tower_address(url, manifest.full_version), settings.milvus.uri]
+            effort = search_params("HNSW", 100, CollectionConfig().effort)["ef"]
+            arguments = [*where, manifest.collection, manifest.id, str(effort), str(HISTORY)]
+            used = {"torchserve": torchserve, **self._processes("redis", "milvus")}
+            return self._service("straightforward", "benchmarks.online.straightforward", arguments, used)
+
+    def pagoda(self) -> dict[str, Any]:
+        """The platform as it is."""
+        self.say("pagoda")
+        used = self._processes("redis", "torchserve", "milvus", "recall")
+        found = measure(self._target(self.installation.settings.recall.url, used))
+        return {**found, "recall_at_100": self.recall}
+
+    def without(self) -> dict[str, Any]:
+        """Pagoda with each stage removed in turn."""
+        used = self._processes("redis", "torchserve", "milvus")
+        return {
+            stage: self._service(f"pagoda without {stage}", "benchmarks.online.without", [stage], used, search=False)
+            for stage in ("store", "tower", "index")
+        }
+
+    def _service(
+        self, name: str, module: str, arguments: list[str], used: dict[str, psutil.Process], *, search: bool = True
+    ) -> dict[str, Any]:
+        self.say(name)
+        port = choose_ports(["it"], [])["it"]
+        home, log = self.installation.settings.home, self.folder / f"{name}.log"
+        with process(module, *arguments, str(port), home=home, log=log) as child:
+            url = f"http://127.0.0.1:{port}"
+            wait_ready(url)
+            found = measure(self._target(url, {**used, "app": child}), search=search)
+            return {**found, "recall_at_100": self._recall(url)} if search else found
+
+    def _target(self, url: str, processes: dict[str, psutil.Process]) -> Target:
+        return Target(url, len(self.installation.world.users), processes, self.seconds)
+
+    def _processes(self, *services: str) -> dict[str, psutil.Process]:
+        return {service: psutil.Process(self.installation.pid(service)) for service in services}
+
+    def _recall(self, url: str) -> float:
+        found = []
+        with httpx.Client(base_url=url, timeout=30) as client:
+            for user in self.probes:
+                body = {"instances": [{"user_id": user, "k": 100, "timestamp": NOW_US}]}
+                answer = client.post("/v1/models/recall:predict", json=body).raise_for_status()
+                found.append([item["item_id"] for item in answer.json()["predictions"][0]["items"]])
+        return recall_at_100(found, self.truth)
+
+    def _wait_tower(self, url: str, version: int) -> None:
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                if httpx.post(tower_address(url, version), json={"user_id": 1}).is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.2)
+        sys.exit("the straightforward path's TorchServe does not answer")
+
+
+if __name__ == "__main__":
+    main()

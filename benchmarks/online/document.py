@@ -1,0 +1,90 @@
+"""What `online.json` says, and the tables for people."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+PARTS = ("redis", "torchserve", "milvus")
+_SYSTEMS = ("limit", "bare", "straightforward", "pagoda")
+
+
+def assemble(measured: dict[str, Any]) -> dict[str, Any]:
+    """The document: what was measured, and what follows from it.
+
+    Args:
+        measured: `items`, the four systems, `parts`, and `without` by stage.
+    """
+    pagoda, parts, without = measured["pagoda"], measured["parts"], measured.pop("without")
+    sum_of_parts = sum(parts[name]["p50"] for name in PARTS)
+    cores = len(os.sched_getaffinity(0))
+    by_process = pagoda["cpu_ms_by_process"]
+    p50 = pagoda["p50"]["1"]
+    best = pagoda["max_rps_at_p99_50ms"]
+    # Each alone, what HTTP costs even a bare app, and who sends the load: it has the same processors.
+    least = sum(parts[name]["cpu_ms_per_request"] for name in PARTS) + by_process["load"]
+    ceiling, ceiling_alone = (cores * 1e3 / milliseconds for milliseconds in (sum(by_process.values()), least))
+    straightforward = measured["straightforward"]["max_rps_at_p99_50ms"]
+    return {
+        **measured,
+        "own_share_ms": round(p50 - sum_of_parts, 3),
+        "ceiling_rps": round(ceiling, 1),
+        "ratios": {
+            "sustained_to_ceiling": round(best / ceiling, 3),
+            "sustained_to_ceiling_of_parts_alone": round(best / ceiling_alone, 3),
+            "sustained_to_straightforward": round(best / straightforward, 3) if straightforward else None,
+            "p50_to_sum_of_parts": round(p50 / sum_of_parts, 3),
+        },
+        "stages_ms": {
+            **{f"without_{stage}": found["p50"]["1"] for stage, found in without.items()},
+            **{stage: round(p50 - found["p50"]["1"], 3) for stage, found in without.items()},
+            "rest": round(p50 - sum(p50 - found["p50"]["1"] for found in without.values()), 3),
+            "cpu_saved_without": {
+                stage: round(pagoda["cpu_ms_per_request"] - found["cpu_ms_per_request"], 3)
+                for stage, found in without.items()
+            },
+        },
+    }
+
+
+def as_tables(document: dict[str, Any]) -> Group:
+    """Latency and throughput, the parts, and where the milliseconds go."""
+    systems = _table(f"{document['items']:,} items × 64, top-100", "", "connections 1: p50", "p99", "8: p50", "p99")
+    for name in ("32: p50", "p99", "max/s at p99 ≤ 50 ms", "CPU ms/request", "recall@100"):
+        systems.add_column(name, justify="right")
+    for name in _SYSTEMS:
+        found = document[name]
+        latency = [f"{found[p][c]:.2f}" for c in found["p50"] for p in ("p50", "p99")]
+        latency += [""] * (6 - len(latency))
+        rest = (f"{found['max_rps_at_p99_50ms']:,.0f}", f"{found['cpu_ms_per_request']:.2f}")
+        systems.add_row(name, *latency, *rest, f"{found['recall_at_100']:.4f}")
+    parts = _table(
+        "Each part alone", "", "p50 ms", "p99 ms", "CPU ms/request", "32 at once, /s", "CPU ms within Pagoda"
+    )
+    for name in PARTS:
+        found, within = document["parts"][name], document["pagoda"]["cpu_ms_by_process"][name]
+        numbers = (found["p50"], found["p99"], found["cpu_ms_per_request"])
+        parts.add_row(name, *(f"{value:.2f}" for value in numbers), f"{found['rps_32_at_once']:,.0f}", f"{within:.2f}")
+    for name in ("recall", "load"):
+        parts.add_row(name, "", "", "", "", f"{document['pagoda']['cpu_ms_by_process'][name]:.2f}")
+    stages = _table("Where a request's milliseconds go (p50, one connection)", "stage", "ms")
+    for name in ("store", "tower", "index", "rest"):
+        stages.add_row(name, f"{document['stages_ms'][name]:.2f}")
+    ratios = document["ratios"]
+    lines = [
+        f"own share {document['own_share_ms']:.2f} ms over the sum of the parts",
+        f"ceiling {document['ceiling_rps']:,.0f}/s by the CPU of all processes, the load's included; "
+        f"sustained {ratios['sustained_to_ceiling']:.2f} of it",
+        f"{ratios['sustained_to_straightforward']} × the straightforward path",
+    ]
+    return Group(systems, "", parts, "", stages, "", *lines)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="right" if place else "left")
+    return table

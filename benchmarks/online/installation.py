@@ -1,0 +1,145 @@
+"""The world in the real platform: registered, built, released, followed, and its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from benchmarks.online.world import DIM, NOW_US, SPEC, WINDOW, World
+from pagoda.data.window import from_us
+from pagoda.embeddings.tables import TowerTables
+from pagoda.index.build import IndexReport, build_collection
+from pagoda.index.collection import Collections
+from pagoda.registry.folder import FolderRegistry
+from pagoda.registry.generations import create_generation
+from pagoda.registry.log import open_log
+from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.registry.publish import publish
+from pagoda.registry.versions import VersionDraft, full_key
+from pagoda.settings import Settings
+from pagoda.standalone.platform import Platform
+from pagoda.storage import checksum_file
+from pagoda.training.inputs import no_histories
+from pagoda.training.vectors import OpenVersion
+from serving.recall.loading import load_store
+from serving.tower.archive import package
+from serving.tower.bodies import Instance
+from serving.tower.runtime import TowerRuntime
+
+_PROBES = 400
+_READY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A running platform that answers."""
+
+    platform: Platform
+    settings: Settings
+    world: World
+    manifest: Manifest
+    index: IndexReport
+
+    def tower(self) -> TowerRuntime:
+        """The user tower in this process."""
+        return TowerRuntime.load(
+            self.world.files.folder, TowerTables(self.settings.tables_folder, self.manifest.full_version)
+        )
+
+    def user_vectors(self, users: Sequence[int]) -> NDArray[np.float32]:
+        """What the user tower says of users as of now, with what the store knows of them. [n, dim]"""
+        asked = [Instance.model_validate({"user_id": int(user), "timestamp": NOW_US}) for user in users]
+        return self.tower().predict(asked, self.manifest.id).vectors
+
+    def pid(self, service: str) -> int:
+        """The process of a service."""
+        found = {status.name: status.pid for status in self.platform.status()}[service]
+        if found is None:
+            raise RuntimeError(f"{service} does not run")
+        return found
+
+
+def install(platform: Platform, world: World, progress: Callable[[str], None]) -> Installation:
+    """Bring the world into the platform and wait until it answers."""
+    settings = platform.up(["milvus", "redis", "torchserve"], attached=True)
+    log = open_log(settings)
+    registry = FolderRegistry(settings.home / "versions", log)
+    progress("registering the version")
+    version = registry.register(
+        VersionDraft(key=full_key(WINDOW, None), update="full", window=WINDOW, folder=world.files.folder)
+    ).version
+    progress(f"building the collection of {world.dataset.items().num_rows:,} items")
+    index = _build(settings, world)
+    archive = package(world.files.folder, version, settings.home / "archives")
+    manifest = create_generation(
+        log,
+        version,
+        tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
+        item_vectors=Artifact(uri=str(world.vectors), checksum=index.checksum),
+        collection=index.name,
+        dim=DIM,
+        item_count=index.rows,
+        spec=SPEC,
+    )
+    publish(log, manifest.id, "stable")
+    progress(f"filling the online store with {len(world.users):,} users")
+    load_store(world.dataset, from_us(NOW_US), settings.redis.url)
+    progress("starting the recall service")
+    settings = platform.start(["follower", "recall"])
+    wait_ready(settings.recall.url)
+    return Installation(platform, settings, world, manifest, index)
+
+
+def _build(settings: Settings, world: World) -> IndexReport:
+    random = np.random.default_rng(9)
+    asked = random.choice(world.users, min(_PROBES, len(world.users)), replace=False)
+    version, moments = OpenVersion(world.files, world.dataset), np.full(len(asked), NOW_US)
+    queries = version.user_vectors(asked, moments, no_histories(len(asked)))
+    milvus = settings.milvus
+    collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+    try:
+        return build_collection(collections, "online", world.vectors, SPEC, queries=queries)
+    finally:
+        collections.close()
+
+
+def wait_ready(url: str) -> None:
+    """Wait until a recall service answers."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/v2/health/ready").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise RuntimeError(f"{url} is not ready after {_READY_SECONDS} s")
+
+
+@contextmanager
+def process(module: str, *arguments: str, home: Path, log: Path) -> Iterator[psutil.Process]:
+    """`python -m module` over the installation in `home` until the block ends."""
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", module, *arguments]
+        environment = {**os.environ, "PAGODA_HOME": str(home)}
+        child = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield psutil.Process(child.pid)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()

@@ -1,0 +1,141 @@
+"""What no service can beat: the user tower's forward pass and a FAISS search, in one process, on arrays made before."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.online.installation import Installation
+from benchmarks.online.measure import time_calls
+from benchmarks.online.world import DIM, NOW_US, SPEC
+from pagoda.index.vectors import ItemVectors
+from serving.recall.api import RecallInstance
+from serving.recall.live import LiveGeneration
+from serving.recall.store import OnlineStore
+from serving.tower.bodies import Instance
+from serving.tower.inputs import InputReader, Inputs
+from serving.tower.program import load_program
+
+INPUTS, INDEX, PROGRAM = "inputs.npz", "hnsw.faiss", "user_tower.pt2"
+_LINKS = 32
+_K = 100
+_EFFORTS = (64, 96, 128, 160, 200, 256, 320, 400, 512)
+
+
+@dataclass
+class Limit:
+    """Users' inputs, the tower, the index."""
+
+    program: Any
+    arrays: dict[str, NDArray[Any]]
+    index: Any
+
+    @classmethod
+    def load(cls, folder: Path, effort: int) -> Limit:
+        """From what `prepare` wrote."""
+        torch.set_num_threads(1)
+        faiss.omp_set_num_threads(1)
+        with np.load(folder / INPUTS) as file:
+            arrays = dict(file)
+        index = faiss.read_index(str(folder / INDEX))
+        index.hnsw.efSearch = effort
+        return cls(load_program(folder / PROGRAM), arrays, index)
+
+    def vector(self, user: int) -> NDArray[np.float32]:
+        """The user's vector, [1, dim]."""
+        take = {name: torch.from_numpy(values[user : user + 1]) for name, values in self.arrays.items()}
+        features = {name.removeprefix("feature:"): take.pop(name) for name in list(take) if name.startswith("feature:")}
+        with torch.inference_mode():
+            vector: NDArray[np.float32] = self.program(**take, features=features).numpy()
+        return vector
+
+    def answer(self, user: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and IDs of the user's 100 items."""
+        scores, ids = self.index.search(self.vector(user), _K)
+        return scores[0], ids[0]
+
+
+def prepare(installation: Installation, folder: Path) -> None:
+    """Write inputs of all users, the program, and a FAISS HNSW index of the item vectors."""
+    folder.mkdir(exist_ok=True)
+    (folder / PROGRAM).write_bytes((installation.world.files.folder / PROGRAM).read_bytes())
+    inputs = asyncio.run(_inputs(installation))
+    rows, _ = installation.world.files.users.lookup(inputs.user_ids)
+    past, _ = installation.world.files.items.lookup(inputs.history_items.ravel())
+    arrays = {
+        "id_rows": rows,
+        "history_rows": past.reshape(*inputs.history_items.shape, DIM) * inputs.history_mask[..., None],
+        "history_mask": inputs.history_mask,
+        "history_age": inputs.history_age,
+        **{f"feature:{name}": values for name, values in inputs.features.items()},
+    }
+    np.savez(folder / INPUTS, **arrays)
+    index = faiss.IndexHNSWFlat(DIM, _LINKS, faiss.METRIC_INNER_PRODUCT)
+    # IDs are 0 to n, so a place in the index is an ID.
+    for _, vectors in ItemVectors(installation.world.vectors, SPEC).blocks():
+        index.add(np.ascontiguousarray(vectors))
+    faiss.write_index(index, str(folder / INDEX))
+
+
+async def _inputs(installation: Installation) -> Inputs:
+    """What the tower is told of every user, as arrays."""
+    generation, reader = LiveGeneration(installation.manifest), InputReader(installation.world.files.encoder)
+    asked = [RecallInstance(user_id=int(user), timestamp=NOW_US) for user in installation.world.users]
+    store = OnlineStore(installation.settings.redis.url)
+    stored = []
+    for start in range(0, len(asked), 500):
+        stored += await store.read([(one.user_id, False) for one in asked[start : start + 500]], SPEC)
+    await store.close()
+    told = [generation.tower_instance(one, known) for one, known in zip(asked, stored, strict=True)]
+    return reader.read([Instance.model_validate(one) for one in told], NOW_US)
+
+
+def exact(installation: Installation, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The true 100 items of each user vector, [n, 100]."""
+    flat = faiss.IndexFlatIP(DIM)
+    for _, block in ItemVectors(installation.world.vectors, SPEC).blocks():
+        flat.add(np.ascontiguousarray(block))
+    ids: NDArray[np.int64] = flat.search(vectors, _K)[1]
+    return ids
+
+
+def recall_at_100(found: Sequence[Sequence[int]], truth: NDArray[np.int64]) -> float:
+    """Mean share of the true items that were found."""
+    shares = [len(set(map(int, ids)) & set(wanted.tolist())) / _K for ids, wanted in zip(found, truth, strict=True)]
+    return float(np.mean(shares))
+
+
+def effort_for(limit: Limit, users: Sequence[int], truth: NDArray[np.int64], wanted: float) -> tuple[int, float]:
+    """The least search effort whose recall reaches `wanted`, and its recall."""
+    reached = 0.0
+    for effort in _EFFORTS:
+        limit.index.hnsw.efSearch = effort
+        reached = recall_at_100([limit.answer(user)[1].tolist() for user in users], truth)
+        if reached >= wanted:
+            break
+    return effort, reached
+
+
+def run_threads(limit: Limit, threads: int, draw: list[int], seconds: float) -> tuple[list[float], float]:
+    """Seconds of every call, and calls a second, with several threads at once."""
+    limit.index.search(limit.vector(draw[0]), _K)
+    outcomes: list[Any] = []
+    running = [
+        threading.Thread(target=lambda part=part: outcomes.append(time_calls(limit.answer, part, seconds)))
+        for part in (draw[number::threads] for number in range(threads))
+    ]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    all_ = [value for one in outcomes for value in one.seconds]
+    return all_, len(all_) / seconds

@@ -1,0 +1,116 @@
+"""How long answers take, how many a second there can be, and what they cost in processor time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from benchmarks.online.world import NOW_US
+from pagoda.load.outcomes import ANSWERED, Outcomes
+from pagoda.load.plan import Plan
+from pagoda.load.report import LoadReport, report_of
+from pagoda.load.sending import send
+
+CONNECTIONS = (1, 8, 32)
+LIMIT_MS = 50.0
+_OPEN_CONNECTIONS = 256
+_STEPS = 5
+_LOWEST, _HIGHEST = 0.35, 1.15
+"""Rates tried, as shares of what 32 connections got out."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service to send requests to, and the processes that work for it."""
+
+    url: str
+    users: int
+    processes: Mapping[str, psutil.Process]
+    seconds: float = 4.0
+    """Of each measurement."""
+
+    def plan(self, rate: float, seconds: float, seed: int) -> Plan:
+        """Requests of the benchmark: 100 items for users by Zipf."""
+        return Plan(range(self.users), rate, seconds, fields=(("timestamp", NOW_US),), seed=seed)
+
+    def load(self, rate: float, connections: int, seed: int = 0, seconds: float | None = None) -> LoadReport:
+        """One run."""
+        plan = self.plan(rate, seconds or self.seconds, seed)
+        return report_of(plan, send(plan, self.url, connections=connections), self.url, connections)
+
+
+@dataclass
+class Cpu:
+    """Processor time between two moments, in seconds by process; with all their children."""
+
+    used: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def cpu(processes: Mapping[str, psutil.Process]) -> Iterator[Cpu]:
+    """Measure what `processes` use until the block ends."""
+    before = {name: _seconds(process) for name, process in processes.items()}
+    found = Cpu()
+    yield found
+    found.used = {name: _seconds(process) - before[name] for name, process in processes.items()}
+
+
+def _seconds(process: psutil.Process) -> float:
+    family = [process, *process.children(recursive=True)]
+    return sum(times.user + times.system for times in (member.cpu_times() for member in family))
+
+
+def measure(target: Target, *, search: bool = True) -> dict[str, Any]:
+    """Latency by connections, the highest rate at p99 ≤ 50 ms, and processor time of every process a request."""
+    target.load(0, 4, seed=99, seconds=1.0)
+    found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
+    degraded = 0
+    for connections in CONNECTIONS:
+        with cpu({**target.processes, "load": psutil.Process()}) as used:
+            report = target.load(0, connections, seed=connections)
+        require_answers(report)
+        degraded += report.degraded
+        for name in ("p50", "p95", "p99"):
+            found[name][str(connections)] = round(report.latency_ms[name], 2)
+    by_process = {name: round(seconds * 1e3 / report.answered, 3) for name, seconds in used.used.items()}
+    found["degraded"] = degraded
+    found["rps_32_connections"] = report.answered_rps
+    found["cpu_ms_per_request"] = round(sum(by_process.values()) - by_process["load"], 3)
+    found["cpu_ms_by_process"] = by_process
+    if search:
+        found["max_rps_at_p99_50ms"] = highest_rate(target, report.answered_rps)
+    return found
+
+
+def highest_rate(target: Target, closed_rps: float) -> float:
+    """The highest rate of Poisson arrivals at which p99 stays within the limit and every request is answered."""
+    low, high, best = _LOWEST * closed_rps, _HIGHEST * closed_rps, 0.0
+    for step in range(_STEPS):
+        rate = (low + high) / 2
+        report = target.load(rate, _OPEN_CONNECTIONS, seed=step)
+        if report.answered == report.requests and not report.degraded and report.latency_ms["p99"] <= LIMIT_MS:
+            low, best = rate, report.answered_rps
+        else:
+            high = rate
+            time.sleep(0.5)
+    return round(best, 1)
+
+
+def require_answers(report: LoadReport) -> None:
+    """Raise when not all requests were answered: then the figures would flatter."""
+    if report.answered != report.requests:
+        raise RuntimeError(f"{report.url}: {report.model_dump(exclude={'by_second'})}")
+
+
+def time_calls(call: Callable[[int], object], draw: list[int], seconds: float) -> Outcomes:
+    """Call again and again, one at a time, until the time is over."""
+    outcomes, start = Outcomes(), time.perf_counter()
+    while (due := time.perf_counter() - start) < seconds:
+        call(draw[len(outcomes.due) % len(draw)])
+        outcomes.add(due, time.perf_counter() - start - due, ANSWERED)
+    return outcomes

@@ -1,0 +1,131 @@
+"""Each part alone: what Redis, TorchServe and Milvus take for the calls that a request makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import psutil
+from pymilvus import AsyncMilvusClient
+from redis.asyncio import Redis
+
+from benchmarks.online.installation import Installation
+from benchmarks.online.measure import cpu
+from benchmarks.online.world import HISTORY, NOW_US, SPEC
+from pagoda.index.config import CollectionConfig, search_params
+from pagoda.load.connection import Address, Connection
+from pagoda.settings import tower_address
+from serving.recall.api import RecallInstance
+from serving.recall.live import LiveGeneration
+from serving.recall.store import OnlineStore, profile_key, recent_key
+
+_BUSY = 32
+_BODIES = 500
+Call = Callable[[int, int], Awaitable[object]]
+"""The call of a worker's turn."""
+
+
+async def measure_parts(installation: Installation, seconds: float) -> dict[str, dict[str, Any]]:
+    """By part: p50 of one call at a time, and processor time of a call with 32 at once."""
+    found = {}
+    for name, service, make in (
+        ("redis", "redis", _redis),
+        ("torchserve", "torchserve", _torchserve),
+        ("milvus", "milvus", _milvus),
+    ):
+        call, close = await make(installation)
+        process = {name: psutil.Process(installation.pid(service))}
+        await _run(call, 4, 1.0)
+        alone, _ = await _run(call, 1, seconds)
+        with cpu(process) as used:
+            busy, rps = await _run(call, _BUSY, seconds)
+        await close()
+        found[name] = {
+            "p50": round(float(np.median(alone)) * 1e3, 3),
+            "p99": round(float(np.percentile(alone, 99)) * 1e3, 3),
+            "cpu_ms_per_request": round(used.used[name] * 1e3 / len(busy), 3),
+            "rps_32_at_once": round(rps, 1),
+        }
+    return found
+
+
+async def _run(call: Call, workers: int, seconds: float) -> tuple[list[float], float]:
+    took: list[float] = []
+    start = time.perf_counter()
+
+    async def work(worker: int) -> None:
+        turn = 0
+        while time.perf_counter() - start < seconds:
+            begin = time.perf_counter()
+            await call(worker, turn)
+            took.append(time.perf_counter() - begin)
+            turn += 1
+
+    await asyncio.gather(*(work(worker) for worker in range(workers)))
+    return took, len(took) / (time.perf_counter() - start)
+
+
+async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
+    redis, users = Redis.from_url(installation.settings.redis.url), len(installation.world.users)
+
+    async def call(worker: int, turn: int) -> object:
+        user = (worker * 7919 + turn * 31) % users
+        pipeline = redis.pipeline(transaction=False)
+        pipeline.get(profile_key(user))
+        pipeline.lrange(recent_key(user), -HISTORY, -1)
+        return await pipeline.execute()
+
+    return call, redis.aclose
+
+
+async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
+    from urllib.parse import urlsplit
+
+    manifest = installation.manifest
+    url = urlsplit(tower_address(installation.settings.tower.url, manifest.full_version))
+    connections = [Connection(Address.of(url, "")) for _ in range(_BUSY)]
+    bodies = await _tower_bodies(installation)
+
+    async def call(worker: int, turn: int) -> object:
+        status, content = await connections[worker].post(bodies[(worker * 31 + turn) % len(bodies)], 10)
+        if status != 200:
+            raise RuntimeError(f"{status}: {content.decode()}")
+        return content
+
+    async def close() -> None:
+        for connection in connections:
+            connection.close()
+
+    return call, close
+
+
+async def _tower_bodies(installation: Installation) -> list[bytes]:
+    manifest, store = installation.manifest, OnlineStore(installation.settings.redis.url)
+    generation = LiveGeneration(manifest)
+    asked = [RecallInstance(user_id=int(user), timestamp=NOW_US) for user in installation.world.users[:_BODIES]]
+    stored = await store.read([(one.user_id, False) for one in asked], SPEC)
+    await store.close()
+    told = [generation.tower_instance(one, known) for one, known in zip(asked, stored, strict=True)]
+    return [orjson.dumps({"generation": manifest.id, "instances": [one]}) for one in told]
+
+
+async def _milvus(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
+    client = AsyncMilvusClient(installation.settings.milvus.uri)
+    vectors = installation.user_vectors(installation.world.users[:_BODIES].tolist()).tolist()
+    config: Mapping[str, Any] = search_params("HNSW", 100, CollectionConfig().effort)
+
+    async def call(worker: int, turn: int) -> object:
+        return await client.search(
+            installation.manifest.collection,
+            [vectors[(worker * 31 + turn) % len(vectors)]],
+            limit=100,
+            anns_field="vector",
+            search_params={"metric_type": "IP", "params": config},
+            consistency_level="Eventually",
+        )
+
+    return call, client.close

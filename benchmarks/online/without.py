@@ -1,0 +1,66 @@
+"""Pagoda's recall service with one stage removed: `python -m benchmarks.online.without store|tower|index --port …`.
+
+What is removed answers at once, as the real part would, always the same. All else is the service as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import uvloop
+
+from benchmarks.online.world import DIM, HISTORY, NOW_US
+from pagoda.settings import load_settings
+from serving.recall import server
+from serving.recall.api import RecalledItem
+from serving.recall.index import ItemIndex
+from serving.recall.store import Key, OnlineStore, StoredUser
+from serving.recall.tower import TowerClient, UserVector
+
+_USER = StoredUser(
+    {"age": 30.0, "country": "DE"},
+    tuple({"item_id": item, "timestamp": NOW_US - 1000} for item in range(HISTORY)),
+    (),
+)
+_UNIT = (np.ones(DIM) / DIM**0.5).tolist()
+
+
+class NoStore(OnlineStore):
+    """Everybody is the same user."""
+
+    async def read(self, users: Sequence[tuple[Key, bool]], *_: object) -> list[StoredUser]:
+        return [_USER] * len(users)
+
+
+class NoTower(TowerClient):
+    """Everybody has the same vector."""
+
+    async def vectors(self, *given: Any) -> list[UserVector]:
+        return [UserVector(_UNIT, True)] * len(given[-1])
+
+
+class NoIndex(ItemIndex):
+    """Everybody gets the same items."""
+
+    async def search(self, _: str, vectors: Sequence[Any], k: int, **__: Any) -> list[list[RecalledItem]]:
+        return [[{"item_id": item, "score": 0.5} for item in range(k)]] * len(vectors)
+
+
+REMOVED = {"store": ("OnlineStore", NoStore), "tower": ("TowerClient", NoTower), "index": ("ItemIndex", NoIndex)}
+
+
+def main() -> None:
+    """Serve without the stage that is named."""
+    stage, port = sys.argv[1], int(sys.argv[2])
+    name, stand_in = REMOVED[stage]
+    setattr(server, name, stand_in)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(load_settings(), "127.0.0.1", port))
+
+
+if __name__ == "__main__":
+    main()

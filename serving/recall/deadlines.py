@@ -1,0 +1,50 @@
+"""How long a request may still take. Whoever asks a server for it waits no longer."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from pagoda.errors import RequestError
+
+DEADLINE_HEADER = "x-pagoda-deadline-ms"
+"""Request header: milliseconds that the caller waits. What cannot be had by then is stood in for."""
+LONGEST_MS = 600_000
+_ends: ContextVar[float] = ContextVar("_ends", default=math.inf)
+
+
+@contextmanager
+def deadline(header: str | None) -> Iterator[None]:
+    """For the block, what is left follows from the header's value, if there is one.
+
+    Raises:
+        RequestError: It is no number of milliseconds.
+    """
+    if not header:
+        yield
+        return
+    token = _ends.set(time.monotonic() + _milliseconds(header) / 1e3)
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+def left(most_seconds: float) -> float:
+    """Seconds that a call may take: at most `most_seconds`, and no longer than the request has."""
+    return min(most_seconds, _ends.get() - time.monotonic())
+
+
+def _milliseconds(header: str) -> float:
+    try:
+        value = float(header)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= LONGEST_MS:
+        raise RequestError(
+            f"header {DEADLINE_HEADER}: must be milliseconds, above 0 and at most {LONGEST_MS} (got {header[:40]!r})"
+        )
+    return value
