@@ -1,0 +1,133 @@
+"""Each technique is one line of the configuration: it learns, and what contradicts itself is refused at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pagoda.data.dataset import Dataset
+from pagoda.errors import ConfigError
+from pagoda.training.batches import Batch
+from pagoda.training.config import DropoutConfig, TrainConfig
+from pagoda.training.preparing import prepare
+
+from .worlds import IDS_ALONE, config, hours, make
+
+NOTHING = DropoutConfig(user=0, item=0, profile=0, history=0)
+MODEL = {"dim": 8, "feature_dim": 4}
+TECHNIQUES: dict[str, dict[str, Any]] = {
+    "mixed sampling": {"negatives": {"uniform": 10}},
+    "no correction": {"negatives": {"correction": "none"}},
+    "a streaming correction": {"negatives": {"correction": "streaming", "popularity": 5}},
+    "a queue": {"negatives": {"queue": 2, "queue_warm_up": 3}},
+    "self-supervision": {"self_supervision": {"items": 20}},
+    "thinning and repeating": {"positives": {"thin_above": 0.03, "repeat_below": 0.02}},
+    "example age": {"model": MODEL | {"user": {"example_age": True}}},
+    "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
+    "all at once": {
+        "learn": "sequences",
+        "negatives": {"uniform": 5, "queue": 2, "queue_warm_up": 2, "correction": "streaming"},
+        "self_supervision": {"items": 10, "views": "mask"},
+        "positives": {"repeat_below": 0.02},
+        "model": MODEL | {"user": {"example_age": True}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make(tmp_path_factory.mktemp("techniques") / "data")
+
+
+def batches(dataset: Dataset, how: TrainConfig, epochs: int = 1) -> list[list[Batch]]:
+    """Of each epoch."""
+    prepared = prepare(dataset, hours(0, 40), None, how)
+    batcher = prepared.batcher(NOTHING, 0)
+    blocks = list(prepared.stream.blocks(final=True))
+    return [[batch for block in blocks for batch in batcher.batches(block, 64, epoch)] for epoch in range(epochs)]
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_technique_learns(dataset: Dataset, name: str) -> None:
+    how = config(**TECHNIQUES[name])
+    prepared = prepare(dataset, hours(0, 40), None, how)
+    batcher, losses = prepared.batcher(how.dropout, 0), []
+    for epoch in range(5):
+        blocks = prepared.stream.blocks(final=epoch == 4)
+        of_epoch = (batch for block in blocks for batch in batcher.batches(block, 64, epoch))
+        losses.append(np.mean([prepared.learner.learn(batch) for batch in of_epoch]))
+    # Until a queue is full, the loss is over fewer candidates.
+    assert losses[-1] < losses[1]
+
+
+def test_positives_are_thinned_and_repeated_and_q_follows(dataset: Dataset) -> None:
+    how = config(positives={"thin_above": 0.02, "repeat_below": 0.02})
+    prepared = prepare(dataset, hours(0, 40), None, how)
+    clicks, times = prepared.survey.clicks, prepared.catalogue.times
+    assert times is not None
+    assert times.min() < 0.8
+    assert times.max() > 1.5
+    learned = np.zeros(len(clicks))
+    for epoch in batches(dataset, how, 40):
+        for batch in epoch:
+            learned += np.bincount(batch.places[batch.targets].numpy(), minlength=len(clicks)) / 40
+    often = clicks > 5
+    np.testing.assert_allclose(learned[often], (clicks * times)[often], rtol=0.15)
+    shares = clicks * times / (clicks * times).sum()
+    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** 64)[often], rtol=1e-4)
+
+
+def test_age_counts_back_from_the_windows_end_and_is_never_hidden(dataset: Dataset) -> None:
+    how = config(model=MODEL | {"user": {"example_age": True}})
+    ages = torch.cat([batch.user_features["example_age"] for batch in batches(dataset, how)[0]])
+    assert ages.min() >= 0
+    assert 1.5 < ages.max() <= 40 / 24
+    assert "example_age" not in batches(dataset, config())[0][0].user_features
+
+
+def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
+    batch = batches(dataset, config(self_supervision={"items": 30}))[0][0]
+    assert batch.views is not None
+    rows = batch.item_rows[batch.views.item_of]
+    hidden = rows == 0
+    assert 0.3 < hidden.float().mean() < 0.7
+    # Items 35 to 39 have no row before hour 40.
+    first, second = hidden.chunk(2)
+    assert (first ^ second).sum() > 0.7 * len(first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"negatives": {"in_batch": False, "uniform": 5, "queue": 2}}, "queue holds the items of batches"),
+        ({"negatives": {"in_batch": False, "uniform": 5, "correction": "streaming"}}, "needs in_batch: true"),
+        ({"negatives": {"queue_warm_up": 5}}, "queue_warm_up has no effect while queue is 0"),
+        ({"objective": {"kind": "pointwise"}, "negatives": {"queue": 2}}, "negatives.queue is for the listwise"),
+        (
+            {"objective": {"kind": "triplet_hinge"}, "negatives": {"correction": "none"}},
+            "negatives.correction is for the listwise objective; triplet_hinge takes single negatives",
+        ),
+        (
+            {"objective": {"kind": "pointwise", "negatives": 3}, "negatives": {"mined": 3, "rejected": 1}},
+            "is 4, more than objective.negatives 3",
+        ),
+        ({"positives": {"thin_above": 0.1, "repeat_below": 0.2}}, "would be thinned and repeated"),
+        ({"self_supervision": {"weight": 0}}, "self_supervision.weight"),
+        ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says.replace(".", r"\.")):
+        config(**changes)
+
+
+def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "data", IDS_ALONE)
+    with pytest.raises(ConfigError, match="self_supervision needs features of items"):
+        prepare(dataset, hours(0, 40), None, config(self_supervision={}))
+    with pytest.raises(ConfigError, match="no event ranking_rejected"):
+        prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
