@@ -21,13 +21,15 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     window_end: str = "",
     config: str = "",
     catch_up: str = "",
+    release: str = "auto",
+    export_shards: int = 1,
     train_cpu: str = "4",
     train_memory: str = "16Gi",
     train_accelerators: int = 0,
     train_accelerator: str = "nvidia.com/gpu",
     train_node_selector: dict[str, str] = {},  # noqa: B006 - Kubeflow makes it a parameter
 ) -> str:
-    """Learn the interactions since the champion's window and serve what was learned.
+    """Learn the interactions since the champion's window and bring what was learned to the users.
 
     Every step is keyed by window and parent version: a run that was killed is simply run again.
 
@@ -37,6 +39,10 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
         config: Training configuration as YAML; empty: the defaults.
         catch_up: Before it is offered, the version learns on its own base up to this moment, ISO 8601 with zone, or
             `now` for the newest interaction; empty: not at all.
+        export_shards: Parts in which the item vectors are exported, on a cluster each by a pod of its own: one for
+            every ten million items.
+        release: `rollout`, `now`, or `auto`: by a rollout where a driver runs. The first generation of all has nothing
+            to be compared with and is released at once.
         train_cpu: Cores of the training step on a cluster.
         train_memory: Memory of the training step on a cluster.
         train_accelerators: GPUs of the training step on a cluster; 0: none.
@@ -44,16 +50,21 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
         train_node_selector: Labels of the nodes that train, as a JSON object; empty: any.
 
     Returns:
-        The id of the generation that serves.
+        The id of the generation that serves, or whose rollout began.
     """
     gpus = Accelerators(train_accelerators, train_accelerator, train_node_selector)
-    window = on_cluster(load_window(dataset=dataset, window_end=window_end)).outputs["window"]
+    loaded = on_cluster(load_window(dataset=dataset, window_end=window_end, export_shards=export_shards))
+    window = loaded.outputs["window"]
     trained = on_cluster(train(window=window, config=config), Needs(train_cpu, train_memory), gpus)
     metrics = on_cluster(evaluate(window=window, model=trained.outputs["model"]), LARGE).outputs["metrics"]
     registered = on_cluster(register(window=window, model=trained.outputs["model"], metrics=metrics))
     version = registered.outputs["version"]
-    vectors = on_cluster(export_vectors(window=window, version=version), LARGE).outputs["vectors"]
+    with dsl.ParallelFor(loaded.outputs["Output"], name="export-shards") as shard:
+        exported = on_cluster(export_vectors(shard=shard, window=window, version=version), LARGE)
+    vectors = dsl.Collected(exported.outputs["vectors"])
     collection = on_cluster(build_index(window=window, version=version, vectors=vectors), LARGE).outputs["collection"]
     archive = on_cluster(package_tower(window=window, version=version)).outputs["archive"]
-    published = on_cluster(publish(window=window, archive=archive, collection=collection, catch_up=catch_up))
+    published = on_cluster(
+        publish(window=window, archive=archive, collection=collection, catch_up=catch_up, release=release)
+    )
     return published.outputs["Output"]

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
+from pagoda.rollout.releasing import Release, tried, update_users
 from pagoda.settings import Settings
 from pagoda.training.config import parse_config
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.incremental import open_dataset
-from pagoda.updates.incremental_steps import run_all
 from pagoda.updates.scheduler import Due, Kind, Progress, Timetable, walk
 from pagoda.updates.telling import in_words
 from pipelines.full_update import full_update
@@ -53,7 +53,7 @@ class Scheduler:
         end = open_dataset(self._settings, self._dataset).span().end
         for moment in walk(self._timetable, self._progress().incremental, end):
             for due in self._due(moment):
-                self._learn(due)
+                self._learn(due, Release.NOW)  # A rollout takes users' time, and these have none.
 
     def through_time(self) -> None:
         """Go on until interrupted: look now, and at every moment of the timetable."""
@@ -70,7 +70,7 @@ class Scheduler:
                 self._start_full(due, now)
                 continue
             try:
-                self._learn(due)
+                self._learn(due, Release.AUTO)
             except PagodaError as error:
                 self._say(f"{due.moment:%Y-%m-%d %H:%M} incremental update failed: {error}")
 
@@ -81,21 +81,25 @@ class Scheduler:
             self._reap()
 
     def _progress(self) -> Progress:
-        return Progress.of(open_log(self._settings).state(), self._beginning, self._lateness)
+        state = open_log(self._settings).state()
+        found = Progress.of(state, self._beginning, self._lateness)
+        # What is on its way to the users, or was rolled back, is learned: the next update learns what came after it.
+        full, users = (max(ends, default=self._beginning) + self._lateness for ends in tried(state))
+        return Progress(max(found.full, full), max(found.incremental, users))
 
     def _due(self, now: datetime) -> list[Due]:
         done = self._progress()
         return self._timetable.due(done.full, done.incremental, now)
 
-    def _learn(self, due: Due) -> None:
+    def _learn(self, due: Due, how: Release) -> None:
         stamp = f"{due.moment:%Y-%m-%d %H:%M}"
         if due.kind is Kind.FULL:
             end = (due.moment - self._lateness).isoformat()
-            generation = run_full(self._settings, self._dataset, end, self._config, due.moment.isoformat())
+            generation = run_full(self._settings, self._dataset, end, self._config, due.moment.isoformat(), how=how)
             self._say(f"{stamp} full update: {generation} answers")
             return
         with exclusive(self._settings.home, "incremental"):
-            outcomes = run_all(self._settings, self._dataset, due.moment)
+            outcomes = update_users(self._settings, self._dataset, due.moment, how)
         for base, outcome in outcomes.items():
             self._say(f"{stamp} {in_words(base, outcome)}")
 
@@ -118,13 +122,16 @@ class Scheduler:
         self._full = None
 
 
-def run_full(settings: Settings, dataset: str, window_end: str, config: str, catch_up: str) -> str:
-    """Run the full update pipeline on this machine, unless one is at work, and return the generation that answers.
+def run_full(
+    settings: Settings, dataset: str, window_end: str, config: str, catch_up: str, *, how: str = Release.AUTO
+) -> str:
+    """Run the full update pipeline on this machine, unless one is at work, and return the generation that it made.
 
     Raises:
         ConflictError: Another one is at work.
         PagodaError: A step failed.
     """
     arguments = {"dataset": dataset, "window_end": window_end, "config": config, "catch_up": catch_up}
+    arguments["release"] = str(how)
     with exclusive(settings.home, "full"):
         return str(run_locally(full_update, settings, arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,19 @@ CatchUpOption = Annotated[
 ]
 
 
+class Release(StrEnum):
+    """How what was learned comes to the users."""
+
+    AUTO = "auto"
+    ROLLOUT = "rollout"
+    NOW = "now"
+
+
+ReleaseOption = Annotated[
+    Release, typer.Option(help="rollout: step by step; now: at once; auto: by a rollout where a driver runs.")
+]
+
+
 @app.command()
 def full(
     *,
@@ -24,9 +38,11 @@ def full(
     window_end: Annotated[str, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = "",
     config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the defaults.")] = None,
     catch_up: CatchUpOption = "",
+    release: ReleaseOption = Release.AUTO,
     home: HomeOption = None,
 ) -> None:
-    """Run the pipeline full-update on this machine: a new tower and new item vectors, served."""
+    """Run the pipeline full-update on this machine: a new tower and new item vectors, on their way to the users."""
+    from pagoda.registry.log import open_log
     from pagoda.settings import load_settings
     from pagoda.updates.exclusive import exclusive
     from pipelines.full_update import full_update
@@ -35,8 +51,12 @@ def full(
     settings = load_settings(home)
     arguments = {"dataset": data, "window_end": window_end, "config": config.read_text() if config else ""}
     with exclusive(settings.home, "full"):
-        generation = run_locally(full_update, settings, {**arguments, "catch_up": catch_up}, _report)
-    typer.echo(f"{generation} answers now.")
+        further = {"catch_up": catch_up, "release": release.value}
+        generation = run_locally(full_update, settings, {**arguments, **further}, _report)
+    if open_log(settings).state().stable == generation:
+        typer.echo(f"{generation} answers now.")
+    else:
+        typer.echo(f"The rollout of {generation} began; `pagoda rollout watch` shows how it goes.")
 
 
 @app.command()
@@ -44,19 +64,21 @@ def incremental(
     *,
     data: DatasetOption,
     now: Annotated[str, typer.Option(help="The present (ISO 8601); default: after the newest interaction.")] = "",
+    release: ReleaseOption = Release.AUTO,
     output: OutputOption = Output.TABLE,
     home: HomeOption = None,
 ) -> None:
     """Bring what users did since the last update into every generation that answers requests."""
     from pagoda.data.window import parse_moment
+    from pagoda.rollout.releasing import Release as How
+    from pagoda.rollout.releasing import update_users
     from pagoda.settings import load_settings
     from pagoda.updates.exclusive import exclusive
-    from pagoda.updates.incremental_steps import run_all
     from pagoda.updates.telling import as_json, in_words
 
     settings = load_settings(home)
     with exclusive(settings.home, "incremental"):
-        outcomes = run_all(settings, data, parse_moment(now, "--now") if now else None)
+        outcomes = update_users(settings, data, parse_moment(now, "--now") if now else None, How(release.value))
     if output is Output.JSON:
         typer.echo(json.dumps([as_json(base, outcome) for base, outcome in outcomes.items()], indent=2))
         return

@@ -16,7 +16,7 @@ from pagoda.registry.items import open_item_log
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
 from pagoda.registry.state import ReleaseState
-from pagoda.settings import Settings, tower_address
+from pagoda.settings import Settings, tower_addresses
 
 PATIENCE_SECONDS = 120.0
 """How long hosts may take to bring a generation; a full version's tower has to start its workers."""
@@ -70,25 +70,39 @@ def tower_answers(url: str, folder: Path, timeout_seconds: float, patience_secon
     """
 
     def check(manifest: Manifest) -> None:
-        address = tower_address(url, manifest.full_version)
-        user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
-        body = {"generation": manifest.id, "instances": [{"user_id": user}]}
-
-        def problem() -> str | None:
-            try:
-                answer = httpx.post(address, json=body, timeout=timeout_seconds)
-            except httpx.HTTPError as error:
-                return f"{address}: {error}"
-            if answer.is_success:
-                return None
-            complaint = f"{address} answers {answer.status_code}: {answer.text.strip()}"
-            if answer.status_code not in (_CONFLICT, _NOT_FOUND, _BUSY):
-                raise UnavailableError(f"generation {manifest.id}: {complaint}")
-            return complaint
-
-        _await(manifest, problem, folder, patience_seconds)
+        _await(manifest, lambda: ask_tower(url, manifest, timeout_seconds), folder, patience_seconds)
 
     return check
+
+
+def ask_tower(url: str, manifest: Manifest, timeout_seconds: float) -> str | None:
+    """Why the user tower at `url` does not answer for a generation now; None when it does.
+
+    Raises:
+        UnavailableError: It fails, and not because it does not hold the generation yet.
+    """
+    problems = []
+    for address in tower_addresses(url, manifest.full_version):
+        problem = _ask(address, manifest, timeout_seconds)
+        if problem is None:
+            return None
+        problems.append(problem)
+    return "; ".join(problems)
+
+
+def _ask(address: str, manifest: Manifest, timeout_seconds: float) -> str | None:
+    user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
+    body = {"generation": manifest.id, "instances": [{"user_id": user}]}
+    try:
+        answer = httpx.post(address, json=body, timeout=timeout_seconds)
+    except httpx.HTTPError as error:
+        return f"{address}: {error}"
+    if answer.is_success:
+        return None
+    complaint = f"{address} answers {answer.status_code}: {answer.text.strip()}"
+    if answer.status_code not in (_CONFLICT, _NOT_FOUND, _BUSY):
+        raise UnavailableError(f"generation {manifest.id}: {complaint}")
+    return complaint
 
 
 def tables_hold(folder: Path, patience_seconds: float) -> Check:

@@ -59,7 +59,7 @@ def create_generation(
         manifest = Manifest(
             id=generation_id(full_version),
             full_version=full_version,
-            base=Artifact(uri=record.uri, checksum=_tables_checksum(record.files)),
+            base=Artifact(uri=record.uri, checksum=tables_checksum(record.files)),
             tower=tower,
             item_vectors=item_vectors,
             collection=collection,
@@ -135,7 +135,7 @@ def _usable(state: ReleaseState, number: int, update: str) -> VersionRecord:
     return record
 
 
-def _tables_checksum(files: Inventory) -> str:
+def tables_checksum(files: Inventory) -> str:
     """What `pagoda.embeddings.tables.layout.tables_checksum` gives for a copy of these files."""
     try:
         arrays = [name for name in FILES if name != DESCRIPTION]

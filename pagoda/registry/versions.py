@@ -14,6 +14,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 CHAMPION = "champion"
 """Alias of the full version whose generation is stable. For humans, written last, never read by Pagoda."""
 
+DATASET = "dataset"
+"""Tag of a full version: the folder or URL that it learned from, where later interactions are found too."""
+
 
 def full_key(window: Window, parent: int | None) -> str:
     """What makes a full update the same one: its window and the full version that it starts from."""

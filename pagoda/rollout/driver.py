@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Event as Signal
 
 from pagoda.errors import ConflictError, GateError, IntegrityError, UnavailableError
@@ -26,7 +26,7 @@ from pagoda.rollout.machine import Phase, Rollout
 from pagoda.rollout.metrics import Measures, Metrics
 from pagoda.rollout.offline import OfflineEvidence, judge_offline
 from pagoda.rollout.reading import draft_of, rollout_of
-from pagoda.rollout.results import GateResult, Verdict
+from pagoda.rollout.results import GateResult, Verdict, held
 from pagoda.rollout.target import target_of
 
 Offline = Callable[[Manifest, Manifest | None], OfflineEvidence]
@@ -34,6 +34,7 @@ Offline = Callable[[Manifest, Manifest | None], OfflineEvidence]
 
 Raises `UnavailableError` to be asked again later, `IntegrityError` or `GateError` when a part is damaged."""
 
+_AGAIN = timedelta(seconds=30)
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +57,7 @@ class Driver:
     def __init__(self, log: ReleaseLog, backend: Backend, metrics: Metrics, offline: Offline) -> None:
         """Nothing is read or written yet."""
         self._log, self._backend, self._metrics, self._offline = log, backend, metrics, offline
-        self._judged: tuple[str, Sequence[GateResult]] | None = None
+        self._judged: _Judged | None = None
 
     def reconcile(self) -> Look:
         """Do the next thing, if there is one. Safe to call at any time, from any number of processes.
@@ -105,12 +106,27 @@ class Driver:
             self._log.append("offered", {"generation": decision.offer}, state.head)
         return self._log.state()
 
-    def _look(self, state: ReleaseState, rollout: Rollout | None, now: datetime, trouble: list[str]) -> View:
+    def preview(self) -> Look:
+        """What `reconcile` would decide now, without doing it; the offline gates are not measured for it.
+
+        Raises:
+            IntegrityError: The log is damaged.
+            UnavailableError: The log cannot be read.
+        """
+        state = self._log.state()
+        rollout, now = rollout_of(state), self._log.now()
+        trouble: list[str] = []
+        view = self._look(state, rollout, now, trouble, judge=False)
+        return Look(rollout, decide(state, view, now), view.candidate, trouble=tuple(trouble))
+
+    def _look(
+        self, state: ReleaseState, rollout: Rollout | None, now: datetime, trouble: list[str], *, judge: bool = True
+    ) -> View:
         if rollout is None or not rollout.active:
             return View()
         seen = View()
-        if rollout.phase is Phase.REGISTERED:
-            seen = replace(seen, offline=self._judge(state, rollout, trouble))
+        if rollout.phase is Phase.REGISTERED and judge:
+            seen = replace(seen, offline=self._judge(state, rollout, now, trouble))
         try:
             seen = replace(seen, candidate=self._backend.status(target_of(state)).of(rollout.candidate))
         except UnavailableError as error:
@@ -126,10 +142,12 @@ class Driver:
             return None
         return self._metrics.measure(rollout.id, rollout.since, now, rollout.limit_ms)
 
-    def _judge(self, state: ReleaseState, rollout: Rollout, trouble: list[str]) -> Sequence[GateResult] | None:
-        """The offline gates, measured once for each candidate."""
-        if self._judged and self._judged[0] == rollout.candidate:
-            return self._judged[1]
+    def _judge(
+        self, state: ReleaseState, rollout: Rollout, now: datetime, trouble: list[str]
+    ) -> Sequence[GateResult] | None:
+        """The offline gates: measured once for each candidate, and again from time to time while one holds."""
+        if self._judged and self._judged.stands(rollout.candidate, now):
+            return self._judged.results
         champion = state.generations[rollout.previous] if rollout.previous else None
         candidate = state.generations[rollout.candidate]
         try:
@@ -141,5 +159,18 @@ class Driver:
             return None
         except (IntegrityError, GateError) as error:
             results = [GateResult(gate="parts", verdict=Verdict.FAILED, detail=str(error))]
-        self._judged = (rollout.candidate, results)
+        self._judged = _Judged(rollout.candidate, results, now)
         return results
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What the offline gates said of a candidate."""
+
+    candidate: str
+    results: Sequence[GateResult]
+    at: datetime
+
+    def stands(self, candidate: str, now: datetime) -> bool:
+        """Whether measuring again would tell nothing new: parts do not change, but the log of feedback grows."""
+        return self.candidate == candidate and (not held(self.results) or now - self.at < _AGAIN)

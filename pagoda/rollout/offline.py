@@ -89,10 +89,13 @@ def _recall(policy: OfflineGates, rows: RecallRows) -> GateResult:
     both = resample(np.column_stack([rows.candidate, rows.champion]), rows.users)
     value = _relative(both.means[None, :])[0]
     low, high = interval(_relative(both.samples), 1 - 2 * policy.recall_alpha)
-    fine = low >= -policy.recall_tolerance
+    if low >= -policy.recall_tolerance:
+        verdict = Verdict.PASSED
+    else:  # As long as neither is shown, more rows may show one; that is no pass.
+        verdict = Verdict.FAILED if high < -policy.recall_tolerance else Verdict.HELD
     return GateResult(
         gate="recall",
-        verdict=Verdict.PASSED if fine else Verdict.FAILED,
+        verdict=verdict,
         detail=f"recall {both.means[0]:.4f} against the champion's {both.means[1]:.4f} on {len(rows.users)} rows: "
         f"{value:+.1%} [{low:+.1%}, {high:+.1%}]; a loss of {policy.recall_tolerance:.0%} must be ruled out",
         value=value,

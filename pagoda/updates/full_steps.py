@@ -15,21 +15,20 @@ from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.collection import Collections
+from pagoda.index.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.registry.checks import checks_of
 from pagoda.registry.generations import create_generation
 from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry
-from pagoda.registry.publish import publish as publish_generation
-from pagoda.registry.publish import write_aliases
-from pagoda.registry.versions import VersionDraft, VersionRecord
+from pagoda.registry.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.storage import checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import parse_config
 from pagoda.training.full import full_update
 from pagoda.training.inputs import no_histories
 from pagoda.training.vectors import OpenVersion
+from pagoda.training.vectors import item_vectors as compute_vectors
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
@@ -110,7 +109,11 @@ def register(update: FullUpdate) -> VersionRecord:
         window=update.window,
         parent=update.parent,
         metrics=report.summary() if report else {},
-        tags={"data": files.lineage.data_checksum, "code": files.lineage.code_version},
+        tags={
+            "data": files.lineage.data_checksum,
+            "code": files.lineage.code_version,
+            DATASET: update.describe()["dataset"],
+        },
         folder=files.folder,
         state_folder=files.state,
         params=files.config.model_dump(mode="json"),
@@ -118,20 +121,45 @@ def register(update: FullUpdate) -> VersionRecord:
     return open_registry(update.settings).register(draft)
 
 
-def export_vectors(update: FullUpdate) -> Path:
-    """Compute all item vectors; returns the Parquet file."""
+def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
+    """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file."""
 
     def export(folder: Path) -> None:
-        files, items = _files(update), update.data.items()
+        files, items = _files(update), update.data.items((shard, update.shards))
         with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
-            writer.write(items, _open(update).item_vectors())
+            writer.write(items, compute_vectors(files, files.towers(), items))
 
-    return update.step(VECTORS, export) / VECTORS_FILE
+    name = VECTORS if update.shards == 1 else _shard(update, shard)
+    return update.step(name, export) / VECTORS_FILE
+
+
+def all_vectors(update: FullUpdate) -> Path:
+    """The vectors of all items: the one Parquet file, or the list of its parts.
+
+    Raises:
+        ConflictError: A part has not been exported yet.
+    """
+
+    def gather(folder: Path) -> None:
+        steps = [_shard(update, shard) for shard in range(update.shards)]
+        made = update.outputs
+        parts = [
+            VectorPart(uri=made.uri(step, VECTORS_FILE), checksum=made.checksum(step, VECTORS_FILE)) for step in steps
+        ]
+        VectorParts(parts=tuple(parts)).write(folder / PARTS_FILE)
+
+    folder = update.outputs.get(VECTORS) if update.shards == 1 else update.step(VECTORS, gather)
+    # Whoever ran first decided the number of parts.
+    return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else VECTORS_FILE)
+
+
+def _shard(update: FullUpdate, shard: int) -> str:
+    return f"{VECTORS}-{shard:05}-of-{update.shards:05}"
 
 
 def build_index(update: FullUpdate) -> IndexReport:
     """Build the collection and prove it searchable."""
-    version, vectors = update.version(), export_vectors(update)
+    version, vectors = update.version(), all_vectors(update)
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
     milvus = update.settings.milvus
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
@@ -139,7 +167,9 @@ def build_index(update: FullUpdate) -> IndexReport:
     serving = {state.generations[id_].collection for id_ in state.arms.serving}
     if name in serving:
         return index_report(update)  # It was built and released; item changes have made it differ from the file.
-    report = build_collection(collections, name, vectors, update.data.spec, queries=_queries(update))
+    report = build_collection(
+        collections, name, vectors, update.data.spec, queries=_queries(update), imports=milvus.imports
+    )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
 
@@ -159,27 +189,22 @@ def package_tower(update: FullUpdate, package: Package) -> Path:
     return next(update.step(TOWER, make).glob("*.mar"))
 
 
-def publish(update: FullUpdate, catch_up: str = "") -> Manifest:
-    """Offer tower, tables and collection as one generation, wait until they are held, and release it.
+def offer(update: FullUpdate) -> Manifest:
+    """Record tower, tables and collection as one generation, which hosts then bring.
 
-    Args:
-        update: All of whose other steps are done.
-        catch_up: Before it is offered, the version learns on its own base up to this moment, ISO 8601 with zone, or
-            `now` for the newest interaction; empty: not at all.
-
-    Returns:
-        The generation that answers; one with an incremental version when the version has caught up, or serves already.
+    Raises:
+        GateError: The collection was built from other vectors.
     """
     log, version = open_log(update.settings), update.version()
     index = index_report(update)
-    archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), update.outputs.get(VECTORS) / VECTORS_FILE
+    archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), all_vectors(update)
     if index.checksum != checksum_file(vectors):
         raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
     own = create_generation(
         log,
         version.version,
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive)),
-        item_vectors=Artifact(uri=update.outputs.uri(VECTORS, VECTORS_FILE), checksum=index.checksum),
+        item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,
@@ -188,14 +213,26 @@ def publish(update: FullUpdate, catch_up: str = "") -> Manifest:
     )
     # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
     replay(update.settings, log, own)
-    if log.state().champion != version.version:
-        if catch_up:
-            moment = None if catch_up == "now" else parse_moment(catch_up, "catch_up")
-            catch_up_to(update.settings, update.dataset, version.version, moment)
-        newest = tip_of(log.state(), version.version).id
-        publish_generation(log, newest, "stable", checks=checks_of(update.settings, log.state()))
-    write_aliases(log, open_registry(update.settings))
-    return tip_of(log.state(), version.version)
+    return own
+
+
+def caught_up(update: FullUpdate, catch_up: str) -> Manifest:
+    """The newest generation of a version that was offered, after it has learned what happened meanwhile.
+
+    Args:
+        update: All of whose other steps are done.
+        catch_up: The version learns on its own base up to this moment, ISO 8601 with zone, or `now` for the newest
+            interaction; empty: not at all.
+    """
+    if catch_up:
+        moment = None if catch_up == "now" else parse_moment(catch_up, "catch_up")
+        catch_up_to(update.settings, update.dataset, update.version().version, moment)
+    return newest(update)
+
+
+def newest(update: FullUpdate) -> Manifest:
+    """What serves of a version, or would: with an incremental one when it has caught up."""
+    return tip_of(open_log(update.settings).state(), update.version().version)
 
 
 def _files(update: FullUpdate) -> FullVersionFiles:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version as code_version
 from pathlib import Path
 
+from pagoda.index.parts import is_list, read_parts
 from pagoda.registry.artifacts import fetch
 from pagoda.registry.checks import checks_of
 from pagoda.registry.generations import add_incremental
@@ -30,7 +32,6 @@ MODEL = "model"
 """The one folder that an incremental update makes."""
 _PARTS = (ENCODER, CONFIG, LINEAGE, POPULARITY, TOWERS, USERS, ITEMS)
 """What an incremental reads of its base."""
-_VECTORS = "item_vectors.parquet"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Done:
     """Whether an arm answers with it."""
     seconds_to_serve: float
     """From registered to released, which is when every checked host holds it."""
+    waits: str = ""
+    """Why no arm answers with it yet, for people."""
+
+
+Deliver = Callable[[IncrementalUpdate, Manifest], str]
+"""Brings a new generation to its users; returns why no arm answers with it yet, or nothing when one does."""
 
 
 def run_all(settings: Settings, dataset: str, now: datetime | None = None) -> dict[int, Done | Nothing]:
@@ -54,15 +61,24 @@ def run_all(settings: Settings, dataset: str, now: datetime | None = None) -> di
     return {base: run(settings, dataset, base, now) for base in live_bases(open_log(settings).state())}
 
 
-def run(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Done | Nothing:
-    """Update one full version from its watermark to `now`, and publish to the arm that it answers, if any.
+def run(
+    settings: Settings, dataset: str, base: int, now: datetime | None = None, deliver: Deliver | None = None
+) -> Done | Nothing:
+    """Update one full version from its watermark to `now`, and bring that to its users.
+
+    Args:
+        settings: Of this installation.
+        dataset: Folder or URL.
+        base: The full version.
+        now: The present; None: right after the newest interaction.
+        deliver: How; None: at once, to the arm that the full version answers, if any.
 
     Raises:
         PagodaError: A step failed. Running it again finishes the job.
     """
     lateness = base_files(settings, base).config.incremental.lateness_seconds
     update = resolve(settings, dataset, base, now, lateness_seconds=lateness)
-    return update if isinstance(update, Nothing) else carry_out(update)
+    return update if isinstance(update, Nothing) else carry_out(update, deliver)
 
 
 def catch_up_to(settings: Settings, dataset: str, base: int, now: datetime | None = None) -> Manifest | None:
@@ -71,15 +87,15 @@ def catch_up_to(settings: Settings, dataset: str, base: int, now: datetime | Non
     return done.manifest if isinstance(done, Done) else None
 
 
-def carry_out(update: IncrementalUpdate) -> Done:
-    """All steps; those that are done already are not done again."""
+def carry_out(update: IncrementalUpdate, deliver: Deliver | None = None) -> Done:
+    """All steps; those that are done already are not done again. See `run`."""
     train(update)
     check(update)
     record = register(update)
     began = time.perf_counter()
     manifest = add_incremental(open_log(update.settings), record.version)
-    served = publish(update, manifest)
-    return Done(record, manifest, served, time.perf_counter() - began)
+    waits = deliver(update, manifest) if deliver else _publish(update, manifest)
+    return Done(record, manifest, not waits, time.perf_counter() - began, waits)
 
 
 def train(update: IncrementalUpdate) -> IncrementalFiles:
@@ -132,6 +148,10 @@ def publish(update: IncrementalUpdate, manifest: Manifest) -> bool:
     return True
 
 
+def _publish(update: IncrementalUpdate, manifest: Manifest) -> str:
+    return "" if publish(update, manifest) else "is ready; no arm has its base"
+
+
 def files_of(update: IncrementalUpdate) -> IncrementalFiles:
     """What the train step made."""
     folder = update.outputs.get(MODEL)
@@ -155,11 +175,20 @@ def frozen_base(update: IncrementalUpdate) -> FrozenBase:
 
 
 def exported_vectors(update: IncrementalUpdate) -> Path:
-    """The item vectors that the base's collection was built from, verified."""
+    """The item vectors that the base's collection was built from, verified: a file, or a folder of its parts."""
     exported = _base_manifest(open_log(update.settings).state(), update.base).item_vectors
-    uri, name = exported.uri.rsplit("/", 1)
-    folder = scratch_of(update.settings, update.base) / "vectors"
-    return fetch(uri, {name: exported.checksum}, folder) / name
+    folder = scratch_of(update.settings, update.base)
+    path = _fetch(exported.uri, exported.checksum, folder / "vectors")
+    if is_list(path):
+        for number, part in enumerate(read_parts(path).parts):
+            _fetch(part.uri, part.checksum, folder / "parts" / f"{number:05}")
+        return folder / "parts"
+    return path
+
+
+def _fetch(uri: str, checksum: str, folder: Path) -> Path:
+    place, name = uri.rsplit("/", 1)
+    return fetch(place, {name: checksum}, folder) / name
 
 
 def chain_files(settings: Settings, newest: int | None) -> IncrementalFiles | None:

@@ -12,7 +12,7 @@ def in_words(base: int, outcome: Done | Nothing) -> str:
         return f"Full version {base}: nothing to learn: {outcome.reason}."
     metrics, record = outcome.record.metrics, outcome.record
     late = f", {metrics['late']:,.0f} too late" if metrics["late"] else ""
-    served = f"answers after {outcome.seconds_to_serve:.1f} s" if outcome.served else "is ready; no arm has its base"
+    served = f"answers after {outcome.seconds_to_serve:.1f} s" if outcome.served else outcome.waits
     return (
         f"{outcome.manifest.id}: {metrics['positives']:,.0f} positives of {record.window.key} "
         f"in {record.rows or 0:,} rows{late}; {served}."

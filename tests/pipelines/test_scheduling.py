@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
     """An installation of 60 hours of clicks whose full updates need no servers."""
     made = Installation(tmp_path / "home", make(tmp_path / "data"), CONFIG)
 
-    def run_full(settings: Settings, dataset: str, window_end: str, _config: str, _catch_up: str) -> str:
+    def run_full(settings: Settings, dataset: str, window_end: str, *_: str, **__: str) -> str:
         state, end = made.state(), datetime.fromisoformat(window_end)
         start = state.versions[state.champion].window.end if state.champion else made.dataset.span().start
         return made.full(Window(start=start, end=end)).id
@@ -73,15 +73,15 @@ def test_a_failed_update_is_told_and_tried_again(home: Installation, monkeypatch
     scheduling.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
     said: list[str] = []
     schedule, moment = scheduler(home, said), datetime(1970, 1, 2, 8, tzinfo=UTC)
-    real = scheduling.run_all
+    real = scheduling.update_users
 
     def fails(*_: object) -> None:
         raise PagodaError("no disk")
 
-    monkeypatch.setattr(scheduling, "run_all", fails)
+    monkeypatch.setattr(scheduling, "update_users", fails)
     schedule.look(moment)
     assert "failed: no disk" in said[0]
-    monkeypatch.setattr(scheduling, "run_all", real)
+    monkeypatch.setattr(scheduling, "update_users", real)
     schedule.look(moment + timedelta(minutes=1))
     assert home.state().stable == "g1.2"
 

@@ -14,6 +14,7 @@ from pagoda.errors import ConflictError, UnavailableError
 from pagoda.registry.arms import ARMS
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest, SegmentRef, generation_id
+from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionRecord
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.driver import Driver
@@ -148,6 +149,15 @@ class Servers:
     def status(self, _target: Target) -> BackendStatus:
         self._reach("status")
         return BackendStatus({id_: self._readiness(id_) for id_ in self.loaded})
+
+    def bring(self, id_: str) -> None:
+        """Have a generation there at once."""
+        self.loaded.setdefault(id_, 100)
+        self.capacity.setdefault(id_, 100)
+
+    def settled(self, state: ReleaseState) -> bool:
+        """Whether the stable generation is whole, and nothing else is kept."""
+        return set(self.loaded) == {state.stable} and self.whole(state.stable or "")
 
     def whole(self, id_: str) -> bool:
         """Whether a generation can answer."""

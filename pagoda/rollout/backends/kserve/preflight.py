@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pagoda.registry.manifest import Manifest
 from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.objects import (
@@ -21,11 +20,6 @@ from pagoda.rollout.backends.kserve.objects import (
 
 Check = Callable[[Target], Sequence[str]]
 """A further check: one sentence for each thing that is missing."""
-
-_BYTES = 4
-_LINKS = 2 * 16
-"""Neighbours of a vector on HNSW's lowest level, with M = 16."""
-_OVERHEAD = 1.3
 
 
 def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: Sequence[Check] = ()) -> list[str]:
@@ -53,30 +47,6 @@ def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: S
     else:
         problems.append(f"InferenceService {name} is in {service.mode} mode; arms need Standard or Knative")
     return problems + [problem for check in checks for problem in check(target)]
-
-
-def room_for_two(free_bytes: Callable[[], int]) -> Check:
-    """A check that the vector database has memory for the candidate's collection beside the stable one's.
-
-    Args:
-        free_bytes: Memory that is free for it now.
-    """
-
-    def check(target: Target) -> list[str]:
-        candidate, stable = target.candidate, target.stable
-        if candidate is None or (stable and stable.collection == candidate.collection):
-            return []
-        need, free = collection_bytes(candidate), free_bytes()
-        if need <= free:
-            return []
-        return [f"collection {candidate.collection} needs about {need >> 20} MiB, {free >> 20} MiB are free"]
-
-    return check
-
-
-def collection_bytes(manifest: Manifest) -> int:
-    """Memory of a loaded HNSW collection: vectors, links of the graph, and a third on top."""
-    return int(manifest.item_count * (manifest.dim + _LINKS + 2) * _BYTES * _OVERHEAD)
 
 
 def _rights(cluster: Cluster, name: str, lease: str) -> Iterator[str]:

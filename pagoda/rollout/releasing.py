@@ -1,0 +1,159 @@
+"""How updates end: with a rollout where a driver runs, and at once where none does or somebody says so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+
+from pagoda.registry.arms import ARMS
+from pagoda.registry.checks import checks_of
+from pagoda.registry.log import open_log
+from pagoda.registry.manifest import Manifest, versions_in
+from pagoda.registry.open import open_registry
+from pagoda.registry.publish import publish, write_aliases
+from pagoda.registry.state import ReleaseState
+from pagoda.rollout import commands
+from pagoda.rollout.machine import BEFORE_ARM, Rollout
+from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy, read_policy
+from pagoda.rollout.reading import rollout_of
+from pagoda.settings import Settings
+from pagoda.updates import full_steps, incremental_steps
+from pagoda.updates.full import FullUpdate
+from pagoda.updates.incremental import IncrementalUpdate, Nothing
+from pagoda.updates.incremental_steps import Done
+
+
+class Release(StrEnum):
+    """How a generation gets its traffic."""
+
+    AUTO = "auto"
+    """By a rollout where a driver runs (`rollout.backend`), else at once."""
+    ROLLOUT = "rollout"
+    NOW = "now"
+
+
+def full_policy(settings: Settings) -> RolloutPolicy:
+    """The policy of full versions' rollouts.
+
+    Raises:
+        ConfigError: Its file cannot be read or is wrong.
+    """
+    return _read(settings.rollout.full_policy, FULL)
+
+
+def incremental_policy(settings: Settings) -> RolloutPolicy:
+    """The policy of incremental versions' rollouts.
+
+    Raises:
+        ConfigError: Its file cannot be read or is wrong.
+    """
+    return _read(settings.rollout.incremental_policy, INCREMENTAL)
+
+
+def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.AUTO) -> Manifest:
+    """Make the generation of a full update whose other steps are done, and release it or begin its rollout.
+
+    The first generation of all is released at once, since there is nothing to compare it with; on KServe the driver
+    does that, because it brings the tower. Run again, it does nothing twice.
+
+    Args:
+        update: The full update.
+        catch_up: See `full_steps.caught_up`.
+        how: By a rollout, or at once.
+
+    Returns:
+        The generation that serves or is being rolled out.
+
+    Raises:
+        ConflictError: Another rollout has not finished.
+        GateError: It was rolled back before, or a check was not passed.
+    """
+    settings, log = update.settings, open_log(update.settings)
+    own, state = full_steps.offer(update), log.state()
+    rollout = _active(state)
+    if rollout and state.generations[rollout.candidate].full_version == own.full_version:
+        return state.generations[rollout.candidate]
+    if state.champion != own.full_version:
+        newest = full_steps.caught_up(update, catch_up)
+        first = state.stable is None and settings.rollout.backend != "kserve"
+        if first or not _by_rollout(settings, how):
+            publish(log, newest.id, "stable", checks=checks_of(settings, log.state()))
+        else:
+            commands.start(log, newest.id, policy=full_policy(settings), by="full update")
+            return newest
+    write_aliases(log, open_registry(settings))
+    return full_steps.newest(update)
+
+
+def update_users(
+    settings: Settings, dataset: str, now: datetime | None = None, how: Release = Release.AUTO
+) -> dict[int, Done | Nothing]:
+    """Bring what users did since the last update into every full version that serves or is about to.
+
+    Without a rollout in progress each gets its own, with the short policy. During one of a full version, deltas go to
+    both arms at once, each on its own base; a candidate without an arm goes on as its newer self.
+
+    Returns:
+        By the number of the full version.
+
+    Raises:
+        PagodaError: A step of one failed. Running it again finishes the job.
+    """
+    if not _by_rollout(settings, how):
+        return incremental_steps.run_all(settings, dataset, now)
+    state = open_log(settings).state()
+    rollout = _active(state)
+    if rollout and _is_incremental(state, rollout):
+        reason = f"rollout {rollout.id} of {rollout.candidate} is {rollout.phase}; the next update learns this too"
+        return {state.generations[rollout.candidate].full_version: Nothing(reason)}
+    deliver = partial(_deliver, settings)
+    return {base: incremental_steps.run(settings, dataset, base, now, deliver) for base in _bases(state, rollout)}
+
+
+def tried(state: ReleaseState) -> tuple[list[datetime], list[datetime]]:
+    """Until when full versions have learned that are being rolled out or were let go, and until when the candidate of
+    the rollout in progress has."""
+    rollout = _active(state)
+    gone = {versions_in(id_)[0] for id_ in state.retired}
+    if rollout is None:
+        return [state.versions[version].window.end for version in gone], []
+    candidate = state.generations[rollout.candidate]
+    versions = {*gone, candidate.full_version}
+    return [state.versions[version].window.end for version in versions], [candidate.window.end]
+
+
+def _deliver(settings: Settings, _update: IncrementalUpdate, manifest: Manifest) -> str:
+    log = open_log(settings)
+    checks, policy = checks_of(settings, log.state()), incremental_policy(settings)
+    told = commands.deliver(log, manifest.id, policy=policy, by="incremental update", checks=checks)
+    return "" if manifest.id in log.state().arms.serving else told
+
+
+def _bases(state: ReleaseState, rollout: Rollout | None) -> list[int]:
+    """Full versions that have an arm, and the one that waits for it."""
+    ids = [id_ for arm in ARMS if (id_ := state.arms.of(arm))]
+    if rollout and rollout.phase in BEFORE_ARM:
+        ids.append(rollout.candidate)
+    return list(dict.fromkeys(state.generations[id_].full_version for id_ in ids))
+
+
+def _is_incremental(state: ReleaseState, rollout: Rollout) -> bool:
+    previous = rollout.previous
+    return previous is not None and (
+        state.generations[previous].full_version == state.generations[rollout.candidate].full_version
+    )
+
+
+def _active(state: ReleaseState) -> Rollout | None:
+    rollout = rollout_of(state)
+    return rollout if rollout and rollout.active else None
+
+
+def _read(path: str, otherwise: RolloutPolicy) -> RolloutPolicy:
+    return read_policy(Path(path)) if path else otherwise
+
+
+def _by_rollout(settings: Settings, how: Release) -> bool:
+    return how is Release.ROLLOUT or (how is Release.AUTO and bool(settings.rollout.backend))
