@@ -20,8 +20,9 @@ from pagoda.data.merging import Run, merge
 from pagoda.data.parquet import open_parquet, reading, row_count
 from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
 from pagoda.data.problems import Strict
+from pagoda.data.source import Source
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.structure import Structure, inspect
+from pagoda.data.structure import Structure, inspect, table_files
 from pagoda.data.window import Window, from_us
 from pagoda.errors import DataError
 
@@ -31,20 +32,30 @@ BATCH_ROWS = 65_536
 class Dataset:
     """A dataset folder whose structure was found sound. Values are checked by `pagoda data check` and at import."""
 
-    def __init__(self, path: Path, structure: Structure) -> None:
+    def __init__(self, path: Path, structure: Structure, source: Source | None = None) -> None:
         self.path = path
         self.spec: FeatureSpec = structure.spec
-        self._structure = structure
+        self._structure, self._source = structure, source
 
     @classmethod
-    def open(cls, path: Path) -> Dataset:
+    def open(cls, path: Path, source: Source | None = None) -> Dataset:
         """Open the folder: read its feature file and every Parquet footer.
+
+        Args:
+            path: The folder.
+            source: Fills it while it is read; footers are then read with their files.
 
         Raises:
             DataError: Something is missing, unreadable, corrupt, has another schema than declared, or is empty.
             ConfigError: The feature file is wrong.
         """
-        return cls(path, inspect(path, Strict()))
+        if source is None:
+            return cls(path, inspect(path, Strict()))
+        structure = inspect(path, Strict(), tables=())
+        if (structure.parts[0].day, structure.parts[-1].day) != source.edges:  # A file at the edge has no rows.
+            source.interactions(None)
+            structure = inspect(path, Strict(), tables=())
+        return cls(path, structure, source)
 
     def batches(
         self,
@@ -73,8 +84,10 @@ class Dataset:
 
     def count(self, window: Window | None = None, *, events: Collection[str] | None = None) -> int:
         """Number of interactions in `window`."""
-        if window is None and events is None and not any(part.arrived for part in self._structure.parts):
-            return sum(row_count(part.path) for part in self._structure.parts)
+        if window is None and events is None:
+            parts = self._parts(None)
+            if not any(part.arrived for part in parts):
+                return sum(row_count(part.path) for part in parts)
         return sum(batch.num_rows for batch in self.batches(window, events=events, columns=["timestamp"]))
 
     def require(self, window: Window, *, events: Collection[str] | None = None) -> None:
@@ -137,18 +150,28 @@ class Dataset:
 
     def _stream(self, window: Window | None, events: set[str] | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
         wanted = [*dict.fromkeys([*map(_file_column, columns), "timestamp", *(["event"] if events else [])])]
-        parts = [
-            part
-            for part in self._structure.parts
-            if window is None or (part.end_us > window.start_us and part.start_us < window.end_us)
-        ]
-        for _, of_day in groupby(parts, key=lambda part: part.day):
+        for _, of_day in groupby(self._parts(window), key=lambda part: part.day):
             for batch in self._day(list(of_day), window, wanted):
                 rows = batch
                 if events is not None:
                     rows = rows.filter(pc.is_in(rows.column("event"), value_set=pa.array(sorted(events))))
                 if rows.num_rows:
                     yield self._present(rows, columns)
+
+    def _parts(self, window: Window | None) -> list[Part]:
+        """The files that may hold interactions of a window, brought here if they are elsewhere."""
+        if self._source is not None and self._source.interactions(window):
+            self._structure = inspect(self.path, Strict(), tables=())
+        found = self._structure.parts
+        if window is None:
+            return found
+        return [part for part in found if part.end_us > window.start_us and part.start_us < window.end_us]
+
+    def _files(self, table: Table) -> list[Path]:
+        if self._source is None:
+            return self._structure.files[table]
+        self._source.table(table)
+        return table_files(self.path / table, table, self.spec, Strict())
 
     def _day(self, parts: list[Part], window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """One date's rows in time order. Events as they arrived lie in files that overlap, others follow each other."""
@@ -209,7 +232,7 @@ class Dataset:
         if only_ids:
             schema = pa.schema([schema.field(key)])
         changed = [pa.array([], schema.field(key).type)]
-        for path in self._structure.files[table]:
+        for path in self._files(table):
             with reading(path), open_parquet(path) as file:
                 for batch in file.iter_batches(batch_rows, columns=schema.names):
                     given = batch.select(schema.names).cast(schema, safe=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +29,13 @@ class Structure:
     """The files of `users` and `items`."""
 
 
-def inspect(path: Path, sink: Sink) -> Structure:
+def inspect(path: Path, sink: Sink, tables: Sequence[Table] = ("users", "items")) -> Structure:
     """Read the declaration and every Parquet footer; what is wrong goes to `sink`, and that file is left out.
+
+    Args:
+        path: The folder.
+        sink: Is told of problems.
+        tables: Those to look at beside the interactions.
 
     Raises:
         DataError: The folder or its feature file is missing or unreadable.
@@ -50,10 +55,11 @@ def inspect(path: Path, sink: Sink) -> Structure:
         sink.add(
             Problem(Kind.EMPTY, str(path / "interactions"), "there is no interaction; a dataset needs at least one")
         )
-    return Structure(spec, parts, {table: _files(path / table, table, spec, sink) for table in ("users", "items")})
+    return Structure(spec, parts, {table: table_files(path / table, table, spec, sink) for table in tables})
 
 
-def _files(folder: Path, table: Table, spec: FeatureSpec, sink: Sink) -> list[Path]:
+def table_files(folder: Path, table: Table, spec: FeatureSpec, sink: Sink) -> list[Path]:
+    """The files of `users` or `items` in `folder` that can be read; what is wrong goes to `sink`."""
     found: list[Path] = []
     with _listing(folder, sink):
         found = current_items(parquet_files(folder))

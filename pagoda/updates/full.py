@@ -16,7 +16,7 @@ from pagoda.registry.log import ReleaseLog
 from pagoda.registry.versions import VersionRecord, full_key
 from pagoda.settings import Settings
 from pagoda.storage import build_folder
-from pagoda.updates.mirror import local_dataset
+from pagoda.updates.mirror import open_local_or_mirrored
 from pagoda.updates.outputs import StepOutputs, open_outputs
 
 
@@ -47,7 +47,7 @@ class FullUpdate:
         """
         if shards < 1:
             raise ConfigError(f"export_shards {shards}: must be at least 1")
-        data = Dataset.open(_here(settings, dataset))
+        data = open_local_or_mirrored(dataset, settings.home / "datasets")
         span = data.span()
         end = parse_moment(window_end, "window_end") if window_end else span.end
         state = ReleaseLog(settings.log_url).state()
@@ -105,7 +105,7 @@ class FullUpdate:
     @cached_property
     def data(self) -> Dataset:
         """The opened dataset."""
-        return Dataset.open(_here(self.settings, self.dataset))
+        return open_local_or_mirrored(self.dataset, self.settings.home / "datasets")
 
     def version(self) -> VersionRecord:
         """The registered version.
@@ -126,7 +126,3 @@ class FullUpdate:
                 make(aside)
 
         return self.outputs.make(name, build)
-
-
-def _here(settings: Settings, dataset: str) -> Path:
-    return local_dataset(dataset, settings.home / "datasets")

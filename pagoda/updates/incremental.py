@@ -17,7 +17,7 @@ from pagoda.registry.manifest import Manifest
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import incremental_key
 from pagoda.settings import Settings
-from pagoda.updates.mirror import local_dataset
+from pagoda.updates.mirror import open_local_or_mirrored
 from pagoda.updates.outputs import StepOutputs, open_outputs
 
 
@@ -61,7 +61,7 @@ class Nothing:
 
 def open_dataset(settings: Settings, dataset: str) -> Dataset:
     """The dataset at a folder or URL, as it is now."""
-    return Dataset.open(local_dataset(dataset, settings.home / "datasets"))
+    return open_local_or_mirrored(dataset, settings.home / "datasets")
 
 
 def resolve(

@@ -1,50 +1,98 @@
-"""A dataset in an object store, as a folder of this machine."""
+"""A dataset in an object store, as a folder of this machine that holds what was read of it."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import xxhash
 
+from pagoda.data.dataset import Dataset
+from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, day_start_us, partition_date
+from pagoda.data.window import Window
 from pagoda.errors import DataError
 from pagoda.registry.artifacts import download, local_path, sizes
 
+_AT_ONCE = 8
+_DEPTH = 3
+"""Parts of the name of a file of interactions: `interactions/date=…/….parquet`."""
 
-def local_dataset(dataset: str, scratch: Path) -> Path:
-    """The folder of `dataset`, copied below `scratch` if it is an object store's.
 
-    Only what is new is copied: files of a dataset are written once, so one of the same name and size is the same.
+def open_local_or_mirrored(dataset: str, scratch: Path) -> Dataset:
+    """The dataset at a folder or URL, as it is now. Of one in an object store, files come when they are read.
 
     Args:
         dataset: A folder or a URL.
-        scratch: A folder of this machine alone.
+        scratch: A folder of this machine alone; files are kept below it for the next time.
 
     Raises:
-        DataError: There is no file at `dataset`.
+        DataError: There is no dataset, or its files are not sound.
         UnavailableError: The store does not answer, or the disk is full.
     """
     place = local_path(dataset)
     if place is not None:
-        return place
-    folder = scratch / xxhash.xxh3_64_hexdigest(dataset.encode())
-    wanted = sizes(dataset)
-    if not wanted:
-        raise DataError(f"{dataset}: there is no dataset")
-    for path in folder.rglob("*"):
-        if path.is_file() and path.relative_to(folder).as_posix() not in wanted:
-            path.unlink()
-    for name, size in wanted.items():
-        _copy(f"{dataset.rstrip('/')}/{name}", folder / name, size)
-    return folder
+        return Dataset.open(place)
+    folder = scratch / xxhash.xxh3_64_hexdigest(dataset.rstrip("/").encode())
+    return Dataset.open(folder, Mirror(dataset.rstrip("/"), folder))
 
 
-def _copy(uri: str, path: Path, size: int) -> None:
-    if path.is_file() and path.stat().st_size == size:
-        return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        download(uri, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+class Mirror:
+    """Implements `pagoda.data.source.Source`.
+
+    Files of a dataset are written once, so one of the same name and size is the same, and is not copied again.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        """Bring the feature file and the first and last date; remove what the store has no more."""
+        self._url, self._folder = url, folder
+        self._sizes = sizes(url)
+        days = sorted({day for name in self._sizes if (day := _day(name))})
+        if FEATURES_FILE not in self._sizes or not days:
+            raise DataError(f"{url}: there is no dataset ({FEATURES_FILE} and interactions are missing)")
+        for path in folder.rglob("*"):
+            if path.is_file() and path.relative_to(folder).as_posix() not in self._sizes:
+                path.unlink()
+        self.edges = (days[0], days[-1])
+        self._bring([FEATURES_FILE, *(name for name in self._sizes if _day(name) in self.edges)])
+
+    def interactions(self, window: Window | None) -> bool:
+        """See `Source.interactions`."""
+        days = ((name, day) for name in self._sizes if (day := _day(name)))
+        return self._bring(name for name, day in days if window is None or _meets(window, day))
+
+    def table(self, table: Table) -> None:
+        """See `Source.table`."""
+        self._bring(name for name in self._sizes if name.startswith(f"{table}/"))
+
+    def _bring(self, names: Iterable[str]) -> bool:
+        missing = [name for name in names if not self._is_here(name)]
+        with ThreadPoolExecutor(_AT_ONCE, "mirror") as pool:
+            list(pool.map(self._copy, missing))
+        return bool(missing)
+
+    def _is_here(self, name: str) -> bool:
+        path = self._folder / name
+        return path.is_file() and path.stat().st_size == self._sizes[name]
+
+    def _copy(self, name: str) -> None:
+        path = self._folder / name
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            download(f"{self._url}/{name}", aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _day(name: str) -> date | None:
+    """The date of a file of interactions."""
+    parts = name.split("/")
+    return partition_date(parts[1]) if len(parts) == _DEPTH and parts[0] == "interactions" else None
+
+
+def _meets(window: Window, day: date) -> bool:
+    start = day_start_us(day)
+    return start < window.end_us and window.start_us < start + DAY_US

@@ -7,10 +7,9 @@ from pathlib import Path
 import boto3
 import pytest
 
-from pagoda.errors import ConflictError, DataError
+from pagoda.errors import ConflictError
 from pagoda.registry.artifacts import upload
 from pagoda.storage import build_folder
-from pagoda.updates.mirror import local_dataset
 from pagoda.updates.outputs import Make, StepOutputs, open_outputs
 
 
@@ -118,29 +117,6 @@ def test_others_read_files_by_their_address(pods: Pods, tmp_path: Path) -> None:
     address = outputs.uri("package", "a")
     assert address.startswith("s3://" if pods.url.startswith("s3") else "file:///")
     assert address.endswith("/a")
-
-
-def test_a_dataset_in_a_bucket_is_copied_once_and_kept_up_to_date(bucket: str, tmp_path: Path) -> None:
-    source, scratch = tmp_path / "file", tmp_path / "scratch"
-    source.write_text("day one")
-    upload(source, f"{bucket}/data/interactions/date=1/a.parquet")
-    upload(source, f"{bucket}/data/features.yaml")
-    folder = local_dataset(f"{bucket}/data", scratch)
-    before = (folder / "features.yaml").stat().st_ino
-    source.write_text("day two, longer")
-    upload(source, f"{bucket}/data/interactions/date=2/a.parquet")
-    boto3.client("s3").delete_object(Bucket=bucket.removeprefix("s3://"), Key="data/interactions/date=1/a.parquet")
-    assert local_dataset(f"{bucket}/data/", scratch).exists()
-    assert local_dataset(f"{bucket}/data", scratch) == folder
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert found == {"features.yaml", "interactions/date=2/a.parquet"}
-    assert (folder / "features.yaml").stat().st_ino == before
-
-
-def test_a_dataset_that_is_not_there_is_named(bucket: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no dataset"):
-        local_dataset(f"{bucket}/data", tmp_path)
-    assert local_dataset(str(tmp_path / "here"), tmp_path) == tmp_path / "here"
 
 
 def _objects(bucket: str) -> list[str]:
