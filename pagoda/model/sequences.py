@@ -11,6 +11,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from pagoda.model.config import Gru, Transformer
+from pagoda.model.dropout import Dropout
 from pagoda.model.pooling import HistoryEncoder
 
 _SCALE = 0.02
@@ -53,7 +54,7 @@ class GruHistory(SequenceHistory):
     def __init__(self, config: Gru, dim: int) -> None:
         super().__init__()
         self._scale = math.sqrt(dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.unit = nn.GRU(dim, dim, batch_first=True)
 
     @override
@@ -70,7 +71,7 @@ class TransformerHistory(SequenceHistory):
         super().__init__()
         self._scale = math.sqrt(dim)
         self.positions = nn.Parameter(_SCALE * torch.randn(length, dim))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(_Block(config, dim) for _ in range(config.layers))
         self.norm = nn.RMSNorm(dim)
 
@@ -93,9 +94,9 @@ class _Block(nn.Module):
         self.attention_norm, self.hidden_norm = nn.RMSNorm(dim), nn.RMSNorm(dim)
         self.queries_keys_values = nn.Linear(dim, 3 * dim, bias=False)
         self.attended = nn.Linear(dim, dim, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.hidden = nn.Sequential(
-            nn.Linear(dim, config.hidden), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(config.hidden, dim)
+            nn.Linear(dim, config.hidden), nn.GELU(), Dropout(config.dropout), nn.Linear(config.hidden, dim)
         )
 
     @override

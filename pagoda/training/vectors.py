@@ -71,17 +71,24 @@ class OpenTowers:
         given = pa.table({"user_id": user_ids, **({} if context is None else dict(_columns(context)))})
         moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
 
+        # Histories of one length lie side by side, since a rectangle is as wide as its longest.
+        order = np.argsort(histories.ends - histories.starts, kind="stable")
+
         def compute(part: slice) -> Tensor:
-            rows, _ = self._users.lookup(user_ids[part])
-            features = _tensors(profiles, profile_rows[part]) | _tensors(moments, part)
-            past = self._past(histories.take(np.arange(part.start, part.stop)), timestamps_us[part])
+            chosen = order[part]
+            rows, _ = self._users.lookup(user_ids[chosen])
+            features = _tensors(profiles, profile_rows[chosen]) | _tensors(moments, chosen)
+            past = self._past(histories.take(chosen), timestamps_us[chosen])
             vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
             return vectors
 
-        return _by_parts(len(user_ids), _dim(self._users), compute)
+        vectors = np.empty((len(user_ids), _dim(self._users)), np.float32)
+        vectors[order] = _by_parts(len(user_ids), vectors.shape[1], compute)
+        return vectors
 
     def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
-        items, times_us, mask = histories.last(self._towers.history_length).padded()
+        longest = int((histories.ends - histories.starts).max(initial=1))
+        items, times_us, mask = histories.last(min(longest, self._towers.history_length)).padded()
         rows, _ = self._items.lookup(items.ravel())
         age = np.where(mask, (timestamps_us[:, None] - times_us) / _US, 0).astype(np.float32)
         shaped = rows.reshape(*items.shape, rows.shape[1])

@@ -83,7 +83,8 @@ def test_a_pass_over_sequences_gives_the_vectors_of_the_tower_that_serves(datase
 
 
 def test_learning_along_sequences_finds_what_users_like(dataset: Dataset, tmp_path: Path) -> None:
-    how = config(learn="sequences", model=TRANSFORMER)
+    """By a tower of rows alone, and no user's own among them."""
+    how = config(learn="sequences", model=TRANSFORMER | {"user": {"blocks": [], "id_row": False}})
     files = full_update(dataset, hours(0, 50), None, how, tmp_path / "out")
     report = evaluate(OpenVersion(files, dataset), dataset, hours(50, 60))
     live, popularity = (
@@ -104,6 +105,16 @@ def test_what_is_dropped_at_random_follows_from_the_seed_alone(dataset: Dataset)
         (left, _), (right, _) = (prepared.learner.vectors(batches[0]) for _ in range(2))
         assert torch.equal(left, right), "nothing is dropped but in training"
     assert losses[0] == losses[1]
+
+
+def test_positives_are_thinned_and_repeated_along_sequences_too(dataset: Dataset) -> None:
+    learned = {}
+    for times in ({}, {"thin_above": 1e-9}, {"repeat_below": 0.9}):
+        prepared = prepare(dataset, hours(0, 40), None, config(learn="sequences", model=TRANSFORMER, positives=times))
+        block = next(prepared.stream.blocks(final=True))
+        learned[str(times)] = sum(len(batch) for batch in prepared.batcher(DropoutConfig(), 0).batches(block, 64))
+    once, thinned, repeated = learned.values()
+    assert thinned < once == len(block) < repeated
 
 
 def test_without_a_history_there_are_no_sequences(tmp_path: Path) -> None:
