@@ -50,6 +50,12 @@ charts: .venv/tools ## Bring up to date what is made of others: compiled pipelin
 bench-publish: .venv/installed ## What publishing an incremental version costs, whatever the base (5 minutes, 8 GB of disk).
 	$(PY) -m benchmarks.publish
 
+bench-online: .venv/installed ## The online path against its parts and its peers: 1 M items × 64, top-100 (15 minutes on 2 quiet cores).
+	$(PY) -m benchmarks.online
+
+bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
+	$(PY) -m benchmarks.faults
+
 bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).
 	$(PY) -m benchmarks.replay
 
@@ -67,4 +73,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo bench-publish bench-replay test test-long lint format charts images clean
+.PHONY: help env demo bench-online bench-faults bench-publish bench-replay test test-long lint format charts images clean
