@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from pagoda.data.dataset import Dataset
 from pagoda.index.items import removed, upserted
 from pagoda.registry.artifacts import upload
 from pagoda.registry.items import ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates.items import Items
-from pagoda.updates.mirror import local_dataset
+from pagoda.updates.mirror import open_local_or_mirrored
 from serving.events.intake import STREAM
 from serving.workers.compaction import HOUR_MS
 from serving.workers.items import ItemWorker
@@ -48,11 +47,11 @@ def test_events_and_items_reach_updates_through_a_bucket(bucket: str, redis_url:
     assert Sink(url, dataset, slot_ms=60_000).step() == 40
     assert client.xlen(STREAM) == 0
     log, item_log = ReleaseLog(f"{bucket}/log"), ItemLog(f"{bucket}/log/items")
-    local = Dataset.open(local_dataset(dataset, tmp_path / "copy"))
+    local = open_local_or_mirrored(dataset, tmp_path / "copy")
     assert local.count() == 1 + 20  # item 11 is not there yet
 
     item_log.append([upserted(SPEC, {"item_id": 11}, "item"), removed(SPEC, 10, "item")])
     assert ItemWorker(log, item_log, Items(Settings(home=tmp_path), log), dataset).step() == 1
-    local = Dataset.open(local_dataset(dataset, tmp_path / "copy"))
+    local = open_local_or_mirrored(dataset, tmp_path / "copy")
     assert local.count() == 1 + 40
     assert local.items()["item_id"].to_pylist() == [10, 11]
