@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from pagoda.errors import IntegrityError, NotHeldError, RequestError, Unavailabl
 from pagoda.registry.arms import Arms
 from pagoda.rollout.arms import Split
 from serving.recall.api import Prediction, RecallInstance
+from serving.recall.ladder import Ladder
+from serving.recall.service import Recall
+from serving.recall.store import StoredUser
 
-from .fakes import manifest
-from .test_service import Setting
+from .fakes import FakeStore, manifest
+from .test_service import CANARY_SECONDS, Setting
 from .worlds import make_spec
 
 USERS = range(400)
@@ -171,6 +175,20 @@ async def test_both_arms_down_is_an_error_of_each() -> None:
         ("stable", True, None),
         ("canary", True, None),
     }
+
+
+async def test_trouble_of_a_server_that_both_arms_share_counts_for_both() -> None:
+    class Down(FakeStore):
+        async def read(self, *_: object) -> list[StoredUser]:
+            raise UnavailableError("online store")
+
+    setting = await trial(50)
+    parts = replace(setting.parts, store=Down(), ladder=Ladder())
+    recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=CANARY_SECONDS)
+    for prediction in await recall.answer(instances(list(USERS[:50]))):
+        assert_whole(prediction)
+        assert (prediction["generation"], prediction["degraded"]) == ("g3", ["store_missing"])
+    assert {(turn.group.arm, turn.failed) for turn, _ in setting.ledger.turns} == {("stable", True), ("canary", True)}
 
 
 async def test_while_a_canary_is_warmed_the_stable_arm_answers_and_nobody_is_counted() -> None:
