@@ -82,10 +82,27 @@ class Driver:
             trouble.append(str(error))
         return Look(rollout_of(state), decision, view.candidate, trouble=tuple(trouble))
 
-    def run(self, stop: Signal, *, every_seconds: float = 2.0, watch: Callable[[Look], None] | None = None) -> None:
-        """Reconcile until `stop` is set; at once again after something was done."""
+    def run(
+        self,
+        stop: Signal,
+        *,
+        every_seconds: float = 2.0,
+        watch: Callable[[Look], None] | None = None,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Reconcile until `stop` is set; at once again after something was done.
+
+        Args:
+            stop: Ends it.
+            every_seconds: Between looks.
+            watch: Is told of each look.
+            leads: Whether this driver, of several, is the one to act.
+        """
         while not stop.is_set():
             try:
+                if not leads():
+                    stop.wait(every_seconds)
+                    continue
                 look = self.reconcile()
             except UnavailableError as error:
                 _log.warning("%s", error)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from pagoda.errors import ConfigError
@@ -73,6 +75,25 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
         memory=settings.home / "rollout" / "applied",
         state=log.state,
     )
+
+
+@contextmanager
+def leading(settings: Settings, backend: str = "") -> Iterator[Callable[[], bool]]:
+    """Whether this driver is the one to act, to be asked before each look: on a cluster by the Lease, else always.
+
+    At the end the lead is given up.
+    """
+    if (backend or settings.rollout.backend) != "kserve":
+        yield lambda: True
+        return
+    from pagoda.rollout.backends.kserve.cluster import Cluster
+    from pagoda.rollout.backends.kserve.leading import Leader
+
+    leader = Leader(Cluster(settings.rollout.namespace), settings.rollout.lease, identity())
+    try:
+        yield leader.leads
+    finally:
+        leader.release()
 
 
 def tell_humans(settings: Settings, look: Look) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 from kubernetes import client
 
 from pagoda.errors import UnavailableError
+from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.leading import Leader
+from pagoda.rollout.machine import Phase
+from pagoda.rollout.reading import rollout_of
 
 from .fakes.apiserver import FakeCluster, served
+from .worlds import Stage, quick
 
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "rollout"}}
 
@@ -81,3 +86,18 @@ def test_a_lease_that_somebody_wrote_meanwhile_is_not_taken(place: tuple[FakeClu
 def test_without_a_lease_it_says_who_makes_it() -> None:
     with served(FakeCluster()) as api, pytest.raises(UnavailableError, match="the chart makes it"):
         _leader(api, "one", Clock()).leads()
+
+
+def test_a_driver_that_does_not_lead_does_nothing() -> None:
+    stage, stop = Stage(), threading.Event()
+    commands.start(stage.log, "g2", policy=quick(), by="test")
+    asked: list[bool] = []
+
+    def leads() -> bool:
+        asked.append(True)
+        stop.set()
+        return False
+
+    stage.driver.run(stop, every_seconds=0.001, watch=lambda _: pytest.fail("it looked"), leads=leads)
+    assert asked
+    assert rollout_of(stage.log.state()).phase is Phase.REGISTERED

@@ -7,13 +7,12 @@ import signal
 import threading
 from contextlib import suppress
 
-from prometheus_client import start_http_server
-
 from pagoda.errors import PagodaError
 from pagoda.rollout.driver import Look
 from pagoda.rollout.telemetry import tell
-from pagoda.rollout.wiring import open_driver, tell_humans
+from pagoda.rollout.wiring import leading, open_driver, tell_humans
 from pagoda.settings import Settings
+from pagoda.telemetry import serve_metrics
 
 _log = logging.getLogger(__name__)
 
@@ -29,8 +28,7 @@ def run(settings: Settings, backend: str, every_seconds: float, metrics_port: in
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    if metrics_port:
-        start_http_server(metrics_port)
+    serve_metrics(metrics_port)
     said: list[str] = []
 
     def watch(look: Look) -> None:
@@ -42,8 +40,8 @@ def run(settings: Settings, backend: str, every_seconds: float, metrics_port: in
             _log.warning("the champion's alias was not written: %s", error)
 
     _log.info("driving the rollouts of %s", settings.log_url)
-    with suppress(KeyboardInterrupt):
-        driver.run(stop, every_seconds=every_seconds, watch=watch)
+    with suppress(KeyboardInterrupt), leading(settings, backend) as leads:
+        driver.run(stop, every_seconds=every_seconds, watch=watch, leads=leads)
     _log.info("stopped")
 
 
