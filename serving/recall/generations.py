@@ -79,6 +79,7 @@ class Generations:
         self._warmed: dict[str, LiveGeneration] = {}
         self._warming: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
+        self._looking = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._told: tuple[set[str], set[str]] = set(), set()
         self._complaint = "no generation was released yet"
@@ -130,14 +131,15 @@ class Generations:
             await asyncio.wait([task])
 
     async def _look(self) -> None:
-        try:
-            state = await asyncio.to_thread(self._log.state)
-            self._split = await asyncio.to_thread(split_of, state)
-            if self._split:
-                self._start_warming(state, self._split)
-        except PagodaError as error:
-            self._complain(str(error))
-        self._settle()
+        async with self._looking:  # Of two looks at once, the one that saw less must not be the last.
+            try:
+                state = await asyncio.to_thread(self._log.state)
+                self._split = await asyncio.to_thread(split_of, state)
+                if self._split:
+                    self._start_warming(state, self._split)
+            except PagodaError as error:
+                self._complain(str(error))
+            self._settle()
 
     def _start_warming(self, state: ReleaseState, split: Split) -> None:
         named = [id_ for id_ in (split.stable, split.canary) if id_]
