@@ -85,6 +85,7 @@ def incremental_update(
             rows=len(learned.table.ids),
             histories=len(rows.users),
             history_length=rows.items.shape[1],
+            frequencies=len(rows.frequencies),
             files=rows.write(aside / STATE),
         )
         (aside / STATE / STATE_FILE).write_text(description.model_dump_json(indent=1))
@@ -148,5 +149,5 @@ def _write_segment(
 
 
 def _state_rows(learned: Learned, examples: Examples) -> StateRows:
-    past = examples.past
-    return StateRows(learned.table.squares.numpy()[1:], past.users, past.items, past.times_us, past.counts)
+    past, squares = examples.past, learned.table.squares.numpy()[1:]
+    return StateRows(squares, past.users, past.items, past.times_us, past.counts, *learned.chances.learned())

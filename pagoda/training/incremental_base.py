@@ -55,6 +55,11 @@ class FrozenBase:
                 f"{dataset.path}/features.yaml differs from the declaration that the base was trained with; "
                 "incrementals go on when a full version knows it"
             )
+        if not files.config.model.user.id_row:
+            raise ConfigError(
+                f"{files.folder}: its user tower reads no ID row (model.user.id_row is false), so an incremental "
+                "update would change nothing; histories follow users without it"
+            )
         self.files, self.version, self.dataset = files, version, dataset
         self.encoder, self.config = files.encoder, files.config
         self.users, self.items = files.users, files.items

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from pagoda.model.config import Section
@@ -17,6 +19,10 @@ class IncrementalConfig(Section):
     """Consecutive positives learned at once; of a user among them, one step."""
     candidates: int = Field(default=4096, ge=2)
     """Items drawn for each batch, beside its own; all items where there are no more."""
+    correction: Literal["counted", "streaming"] = "counted"
+    """Where the chance of an item to be in a batch comes from. `counted`: what the base learned. `streaming`: estimated
+    as interactions come, from update to update, so that what has just become popular is not pushed away for it. It
+    matters only where the catalogue is larger than `candidates`."""
     lateness_seconds: NonNegativeFloat = 60.0
     """How long interactions may be on their way. A window ends this long before now; what comes later still is left to
     the next full update."""

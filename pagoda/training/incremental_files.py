@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pagoda.errors import IntegrityError, explain
 
 SEGMENT, STATE_FILE = "segment", "state.json"
 Int64Array = NDArray[np.int64]
+T = TypeVar("T", bound=np.generic)
 
 
 class StateDescription(BaseModel):
@@ -52,6 +54,8 @@ class StateDescription(BaseModel):
     histories: int
     """Users with a history."""
     history_length: int
+    frequencies: int = 0
+    """Items with an estimate of how often they come."""
     files: dict[str, str]
 
 
@@ -69,6 +73,10 @@ class StateRows:
     """int64 [m, length]."""
     counts: Int64Array
     """int64 [m]: how many of the `length` there are."""
+    frequency_items: Int64Array
+    """int64 [k], ascending: items of the window, where their frequency was estimated."""
+    frequencies: NDArray[np.float64]
+    """float64 [k]: probability that a batch holds each."""
 
     @classmethod
     def open(cls, folder: Path, description: StateDescription) -> StateRows:
@@ -80,6 +88,8 @@ class StateRows:
             items=open_array(folder / "history_items.npy", np.int64, wide),
             times_us=open_array(folder / "history_times.npy", np.int64, wide),
             counts=open_array(folder / "history_counts.npy", np.int64, (known,)),
+            frequency_items=_optional(folder / "frequency_items.npy", np.int64, description.frequencies),
+            frequencies=_optional(folder / "frequencies.npy", np.float64, description.frequencies),
         )
 
     def write(self, folder: Path) -> dict[str, str]:
@@ -92,6 +102,8 @@ class StateRows:
             "history_times.npy": self.times_us,
             "history_counts.npy": self.counts,
         }
+        if len(self.frequencies):
+            arrays |= {"frequency_items.npy": self.frequency_items, "frequencies.npy": self.frequencies}
         return {name: save_array(folder / name, array, array.dtype) for name, array in arrays.items()}
 
 
@@ -138,6 +150,16 @@ class IncrementalFiles:
         return SortedIds(self.rows.users)
 
     @property
+    def frequency_items(self) -> Int64Array:
+        """See `StateRows`."""
+        return self.rows.frequency_items
+
+    @property
+    def frequencies(self) -> NDArray[np.float64]:
+        """See `StateRows`."""
+        return self.rows.frequencies
+
+    @property
     def window(self) -> Window:
         """What it learned."""
         return self.description.window
@@ -160,6 +182,10 @@ class IncrementalFiles:
         verify_files(self.state, self.description.files)
         if segment.checksum != self.description.segment:
             raise IntegrityError(f"{self.state} belongs to segment {self.description.segment}, not {segment.checksum}")
+
+
+def _optional(path: Path, kind: type[T], count: int) -> NDArray[T]:
+    return open_array(path, kind, (count,)) if count else np.empty(0, kind)
 
 
 def chain_of(files: IncrementalFiles | None) -> tuple[IncrementalFiles, ...]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from pagoda.embeddings.overlay import Overlay
 from pagoda.errors import GateError
 from pagoda.training.incremental_base import FrozenBase
+from pagoda.training.incremental_chances import Chances, CountedChances, StreamedChances
 from pagoda.training.incremental_config import IncrementalConfig
 from pagoda.training.incremental_examples import Examples
 from pagoda.training.incremental_files import IncrementalFiles, chain_of
@@ -34,6 +35,8 @@ class Learned:
     loss: float
     """Mean loss a positive, each asked before its batch was learned."""
     new_users: int
+    chances: Chances
+    """What became known of how often items come."""
 
 
 def learn(base: FrozenBase, parent: IncrementalFiles | None, examples: Examples, config: IncrementalConfig) -> Learned:
@@ -52,7 +55,7 @@ def learn(base: FrozenBase, parent: IncrementalFiles | None, examples: Examples,
                 "lower incremental.learning_rate"
             )
         total += loss
-    return Learned(touched.table, total / len(examples), touched.new_users)
+    return Learned(touched.table, total / len(examples), touched.new_users, touched.chances)
 
 
 class _Pass:
@@ -61,6 +64,9 @@ class _Pass:
     ) -> None:
         self._base, self._examples, self._config = base, examples, config
         self._rng = np.random.default_rng(config.seed)
+        self.chances: Chances = CountedChances(base.shares)
+        if config.correction == "streaming":
+            self.chances = StreamedChances(base, parent, examples.items, config.batch_size)
         users, chain = np.unique(examples.users), chain_of(parent)
         rows, known = Overlay(base.users, [link.delta for link in chain]).lookup(users)
         rows, squares = np.concatenate([base.users.oov[None], rows]), _squares(base, chain, users)
@@ -73,7 +79,9 @@ class _Pass:
         places, user_of = np.unique(self.table.places(examples.users[part]), return_inverse=True)
         rows = self.table.rows[torch.from_numpy(places)].requires_grad_()
         vectors = _user_vectors(base, functional.embedding(torch.from_numpy(user_of), rows), examples, part)
-        candidates, log_q = draw(base.shares, examples.items[part], self._config.candidates, self._rng)
+        self.chances.observe(examples.items[part])
+        total, wanted = len(base.item_ids), self._config.candidates
+        candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
         cosines = vectors @ base.item_vectors[torch.from_numpy(candidates)].T
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
         logits = cosines / base.temperature - torch.from_numpy(log_q)
@@ -103,12 +111,13 @@ def _squares(base: FrozenBase, chain: Sequence[IncrementalFiles], users: Int64Ar
 
 
 def draw(
-    shares: NDArray[np.float64], positives: Int64Array, count: int, rng: np.random.Generator
+    chances: Chances, total: int, positives: Int64Array, count: int, rng: np.random.Generator
 ) -> tuple[Int64Array, NDArray[np.float32]]:
     """Draw the candidates of a batch: its own items and `count` others, uniformly without replacement.
 
     Args:
-        shares: float64 [i], share of each item in positives.
+        chances: How probable items are to be in the batch.
+        total: Number of items.
         positives: int64 [B], places of the batch's items.
         count: How many to draw; all items where there are no more.
         rng: Draws.
@@ -117,10 +126,9 @@ def draw(
         Places of the distinct candidates, int64 [m] ascending, and the log of each one's probability to be among them,
         by which the sampled softmax is corrected, see `pagoda.model.losses`.
     """
-    total = len(shares)
     drawn = np.arange(total) if count >= total else rng.choice(total, count, replace=False)
     candidates = np.union1d(drawn, positives)
-    missed = (1 - min(count / total, 1.0)) * (1 - shares[candidates]) ** len(positives)
+    missed = (1 - min(count / total, 1.0)) * (1 - chances.held(candidates, len(positives)))
     return candidates, np.log1p(-missed).astype(np.float32)
 
 

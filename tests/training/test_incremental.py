@@ -21,10 +21,13 @@ from pagoda.embeddings.segment import Segment
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.storage import checksum_file
 from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update
 from pagoda.training.incremental import count_late, incremental_update
 from pagoda.training.incremental_base import FrozenBase
+from pagoda.training.incremental_chances import CountedChances, StreamedChances
 from pagoda.training.incremental_check import check_incremental
+from pagoda.training.incremental_config import IncrementalConfig
 from pagoda.training.incremental_examples import histories_before
 from pagoda.training.incremental_files import IncrementalFiles, chain_of
 from pagoda.training.incremental_learner import draw
@@ -298,12 +301,42 @@ def test_candidates_hold_the_positives_with_probabilities(
 ) -> None:
     chosen = np.array(positives) % total
     shares = np.random.default_rng(seed).dirichlet(np.ones(total))
-    candidates, log_q = draw(shares, chosen, count, np.random.default_rng(seed))
+    candidates, log_q = draw(CountedChances(shares), len(shares), chosen, count, np.random.default_rng(seed))
     assert np.isin(chosen, candidates).all()
     assert (np.diff(candidates) > 0).all() and len(candidates) >= min(total, count)
     assert np.isfinite(log_q).all() and (log_q <= 0).all()
     if count >= total:
         assert not log_q.any()
+
+
+def test_a_stream_says_how_often_items_come_from_update_to_update(frozen: FrozenBase, tmp_path: Path) -> None:
+    how = CONFIG.model_copy(
+        update={"incremental": IncrementalConfig(candidates=10, batch_size=8, correction="streaming")}
+    )
+    parent: IncrementalFiles | None = None
+    for start in (38, 41, 44):
+        out = tmp_path / str(start)
+        parent = incremental_update(frozen.dataset, hours(start, start + 3), frozen, parent, how, out=out)
+        assert parent is not None
+        parent.verify()
+    chances = StreamedChances(frozen, parent, np.empty(0, np.int64), 8)
+    every = np.arange(len(frozen.item_ids))
+    before, after = CountedChances(frozen.shares).held(every, 8), chances.held(every, 8)
+    clicks = frozen.dataset.batches(hours(38, 47), events=["click"], columns=["item_id"])
+    seen = np.isin(frozen.item_ids, np.concatenate([batch["item_id"].to_numpy() for batch in clicks]))
+    new = before == 0
+    assert (new & seen).any()
+    assert ((after[new] > 0) == seen[new]).all()
+    np.testing.assert_array_equal(after[~seen], before[~seen])
+    assert (after[seen] != before[seen]).mean() > 0.9
+
+
+def test_a_base_without_user_rows_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    model = CONFIG.model.model_dump() | {"user": {"id_row": False}}
+    how = TrainConfig.model_validate(CONFIG.model_dump() | {"model": model, "bootstrap_epochs": 1})
+    files = full_update(dataset, hours(0, 38), None, how, tmp_path / "out")
+    with pytest.raises(ConfigError, match="reads no ID row"):
+        FrozenBase(files, dataset)
 
 
 def test_the_chain_is_newest_first(frozen: FrozenBase, tmp_path: Path) -> None:
