@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks.ablation.__main__ import run
 from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import METRICS, Result
 from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique
+from pagoda.data.world import simulate
+from pagoda.data.world.config import WorldConfig
 from pagoda.training.config import TrainConfig
 
 
@@ -34,3 +39,20 @@ def test_gains_are_paired_with_the_first_row() -> None:
     with console.capture() as captured:
         console.print(table(made))
     assert "+0.0100 ±0.0000" in captured.get()
+
+
+@pytest.mark.long
+def test_rows_are_trained_on_one_world(tmp_path: Path) -> None:
+    simulate(WorldConfig(users=80, items=300, days=4, events=20_000, seed=1), tmp_path / "data")
+    names = {
+        BASELINE,
+        "2 hard, mined at ranks 101-500",
+        "2 hard, rejected by ranking",
+        "Transformer",
+        "correlated views",
+    }
+    chosen = [each for each in TECHNIQUES if each.name in names]
+    found = dict(run(chosen, tmp_path / "data", tmp_path, workers=2))
+    made = document(chosen, found)
+    assert [row["name"] for row in made["rows"]] == [each.name for each in chosen]
+    assert all(row["metrics"]["recall@50"]["value"] > 0.2 for row in made["rows"])
