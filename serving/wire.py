@@ -76,7 +76,7 @@ class Tensor(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    datatype: Literal["BOOL", "INT32", "INT64", "BYTES"]
+    datatype: Literal["BOOL", "INT32", "INT64", "FP32", "FP64", "BYTES"]
     shape: list[Annotated[int, Field(strict=True, ge=0)]]
     parameters: dict[str, Any] = {}
     data: list[Any]

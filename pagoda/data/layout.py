@@ -67,6 +67,8 @@ def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:
     fields += [(feature.column, column_type(feature)) for feature in features_of(spec, table)]
     if table == "items" and spec.title and spec.title not in dict(fields):
         fields.append((spec.title, pa.string()))
+    if table == "items" and spec.rules and spec.rules.weight and spec.rules.weight not in dict(fields):
+        fields.append((spec.rules.weight, pa.float64()))
     return pa.schema(fields)
 
 

@@ -111,6 +111,23 @@ class History(_Model):
 Feature = Annotated[Categorical | MultiValued | Text | Numeric | Dense | TimeOf, Field(discriminator="kind")]
 
 
+class Rules(_Model):
+    """What a search weighs beside the cosine: score = w · cosine - β · log p."""
+
+    weight: str | None = None
+    """Column of `items` with w, a positive number; an item without one has 1."""
+    popularity: bool = False
+    """Whether p, an item's share of all clicks, counts."""
+    penalty: float = Field(default=0.0, ge=0, le=10)
+    """β of requests that name none."""
+
+    @model_validator(mode="after")
+    def _penalty_of_something(self) -> Rules:
+        if self.penalty and not self.popularity:
+            raise ValueError("rules.penalty needs rules.popularity")
+        return self
+
+
 class FeatureSpec(_Model):
     """What a dataset holds and which tower sees it. IDs alone need no feature at all."""
 
@@ -123,6 +140,8 @@ class FeatureSpec(_Model):
     features: tuple[Feature, ...] = ()
     title: str | None = None
     """Column of `items` that a person recognises an item by."""
+    rules: Rules | None = None
+    """Business rules of the search; None: the cosine alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureSpec:
@@ -144,6 +163,8 @@ class FeatureSpec(_Model):
                 raise ValueError(f"event {event!r} is none of {sorted(known)}; add it to `events`")
         if not self.positives:
             raise ValueError("positives must name at least one event")
+        if self.rules is not None:
+            _check_weight(self.rules.weight, self.features, self.title)
         return self
 
     @property
@@ -161,6 +182,16 @@ class FeatureSpec(_Model):
     def of(self, tower: Tower) -> tuple[Feature, ...]:
         """The features of one tower, in declared order."""
         return tuple(feature for feature in self.features if feature.tower == tower)
+
+
+def _check_weight(name: str | None, features: tuple[Feature, ...], title: str | None) -> None:
+    if name in RESERVED or (name is not None and name == title):
+        raise ValueError(f"rules.weight {name!r} is a column with another meaning")
+    for feature in features:
+        if feature.name == name and (feature.kind != "numeric" or feature.tower != "item"):
+            raise ValueError(
+                f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
+            )
 
 
 def read_spec(path: Path) -> FeatureSpec:

@@ -18,6 +18,7 @@ from pagoda.index.collection import Collections
 from pagoda.index.config import METRIC, CollectionConfig
 from pagoda.index.fields import filter_fields
 from pagoda.index.probe import probe, warm
+from pagoda.index.rules import probe_queries, stored_batch, stored_dim
 from pagoda.index.vectors import ItemVectors
 from pagoda.storage import checksum_file
 
@@ -117,6 +118,7 @@ class _Build:
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
         # In the collection itself, so that one made of other vectors or with another index is never taken for this one.
+        self.dim = stored_dim(self.spec, self.source.dim)
         self.description = f"vectors {self.checksum} index {self.config.index.model_dump_json()}"
 
     def check_input(self) -> None:
@@ -124,6 +126,7 @@ class _Build:
             raise DataError(f"{self.source.path}: there is no item to search")
         if not len(self.queries) or self.queries.shape[1:] != (self.source.dim,):
             raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
+        self.queries = probe_queries(self.spec, self.queries)
 
     def fill(self) -> None:
         """Create the collection, import all rows and ask for the index."""
@@ -131,9 +134,10 @@ class _Build:
         with self._stage("import"):
             keys = self.spec.id_type == "string"
             self.collections.create(
-                self.name, self.source.dim, filter_fields(self.spec), keys=keys, description=self.description
+                self.name, self.dim, filter_fields(self.spec), keys=keys, description=self.description
             )
-            (self._import if self.imports else self._insert)()
+            # Files hold unit vectors; what rules make of them can only be inserted.
+            (self._import if self.imports and self.spec.rules is None else self._insert)()
             self.collections.flush(self.name)
         with self._stage("index"):
             self.collections.start_index(self.name, self.config.index)
@@ -150,7 +154,7 @@ class _Build:
             self.progress("import", done, self.source.rows)
 
         for batch in self.source.batches():
-            self.collections.insert(self.name, batch, inserted)
+            self.collections.insert(self.name, stored_batch(self.spec, batch), inserted)
 
     def _import(self) -> None:
         rows = self.source.rows
@@ -181,7 +185,7 @@ class _Build:
         return IndexReport(
             name=self.name,
             rows=self.source.rows,
-            dim=self.source.dim,
+            dim=self.dim,
             config=self.config,
             checksum=self.checksum,
             recall_at_100=result.recall_at_100,

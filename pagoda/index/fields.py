@@ -14,6 +14,8 @@ from pagoda.errors import ConfigError
 ITEM_ID = "item_id"
 ITEM_KEY = "item_key"
 VECTOR = "vector"
+WEIGHT, SHARE = "pagoda_weight", "pagoda_share"
+"""What `pagoda.index.rules` makes a collection's vectors of, beside the unit vectors; in the files alone."""
 MAX_TEXT_BYTES = 1024
 """Longest string in a filter column. Milvus fixes it when a collection is created."""
 MAX_VALUES = 256
@@ -51,7 +53,7 @@ def filter_fields(spec: FeatureSpec) -> tuple[FilterField, ...]:
 
 
 def _field(feature: Feature) -> FilterField:
-    if not _NAME.fullmatch(feature.name) or feature.name in (ITEM_ID, ITEM_KEY, VECTOR):
+    if not _NAME.fullmatch(feature.name) or feature.name in (ITEM_ID, ITEM_KEY, VECTOR, WEIGHT, SHARE):
         raise ConfigError(
             f"feature {feature.name!r}: a filterable feature's name must be letters, digits and underscores, "
             f"not start with a digit, and not be {ITEM_ID}, {ITEM_KEY} or {VECTOR}"
@@ -67,10 +69,12 @@ def _field(feature: Feature) -> FilterField:
 
 
 def vectors_schema(spec: FeatureSpec, dim: int) -> pa.Schema:
-    """Schema of `item_vectors.parquet`: item_id, [item_key], vector, filter columns; nothing is null."""
+    """Schema of `item_vectors.parquet`: item_id, [item_key], vector, filter columns, [rules' columns]; none is null."""
     columns = [pa.field(ITEM_ID, pa.int64(), nullable=False)]
     if spec.id_type == "string":
         columns.append(pa.field(ITEM_KEY, pa.string(), nullable=False))
     columns.append(pa.field(VECTOR, pa.list_(pa.field("element", pa.float32(), nullable=False), dim), nullable=False))
     columns.extend(pa.field(field.name, field.arrow_type, nullable=False) for field in filter_fields(spec))
+    if spec.rules is not None:
+        columns.extend(pa.field(name, pa.float64(), nullable=False) for name in (WEIGHT, SHARE))
     return pa.schema(columns)

@@ -18,6 +18,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, RequestError
 from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import filter_fields
+from pagoda.index.rules import rule_columns
 from pagoda.model.raw import normal
 from pagoda.registry.items import ItemChange, ItemRecord
 
@@ -42,13 +43,27 @@ def upserted(spec: FeatureSpec, item: Mapping[str, Any], place: str) -> ItemChan
     title = given.pop(titled, None) if titled else None
     if title is not None and not isinstance(title, str):
         raise RequestError(f"{place}.{titled}: must be a string")
+    weight = _popped_weight(spec, given, place)
     values = normal(features, given, place)
     change = ItemChange(
         item_id=_checked(spec, item.get("item_id"), place),
-        features={**values, **({titled: title} if titled and title is not None else {})},
+        features={**values, **weight, **({titled: title} if titled and title is not None else {})},
     )
     _fit_a_collection(spec, change, place)
     return change
+
+
+def _popped_weight(spec: FeatureSpec, given: dict[str, Any], place: str) -> dict[str, float]:
+    """The weight by its name, taken out of what was given; nothing where it is a feature too, or missing."""
+    name = spec.rules.weight if spec.rules else None
+    if name is None or name in {feature.name for feature in features_of(spec, "items")}:
+        return {}
+    value = given.pop(name, None)
+    if value is None:
+        return {}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestError(f"{place}.{name}: must be a number (got {value!r})")
+    return {name: float(value)}
 
 
 def removed(spec: FeatureSpec, item_id: Any, place: str) -> ItemChange:
@@ -78,6 +93,8 @@ def _fit_a_collection(spec: FeatureSpec, change: ItemChange, place: str) -> None
             key_column(table["item_key"].combine_chunks(), ids)
         for filtered in filter_fields(spec):
             filter_column(filtered, table[filtered.name].combine_chunks(), ids)
+        if spec.rules is not None:
+            rule_columns(spec, table, None)
     except DataError as error:
         raise RequestError(f"{place}: {error}") from None
 

@@ -46,7 +46,7 @@ def probe(collections: Collections, name: str, source: ItemVectors, queries: np.
     rows, ids = _found(collections, name, sample, k, effort)
     scores = np.full(len(ids), -np.inf, dtype=np.float32)
     exact = ExactSearch(sample, k)
-    for block_ids, vectors in source.blocks():
+    for block_ids, vectors in source.stored():
         block_scores = exact.add(block_ids, vectors)
         place = np.minimum(np.searchsorted(block_ids, ids), len(block_ids) - 1)
         here = block_ids[place] == ids

@@ -20,6 +20,7 @@ from pagoda.errors import IntegrityError
 from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import ITEM_ID, ITEM_KEY, VECTOR, filter_fields, vectors_schema
 from pagoda.index.parts import is_list, read_parts
+from pagoda.index.rules import rule_columns, stored_vectors
 from pagoda.storage import fsync_folder
 
 BATCH_ROWS = 16_384
@@ -46,12 +47,13 @@ class ItemVectorsWriter:
         self._writer.add_key_value_metadata({_DIM: str(self._dim)})
         return self
 
-    def write(self, items: pa.Table, vectors: np.ndarray) -> None:
+    def write(self, items: pa.Table, vectors: np.ndarray, shares: np.ndarray | None = None) -> None:
         """Append the vectors of some items.
 
         Args:
             items: Rows of `Dataset.items()`: `item_id` ascending over all calls, `item_key` with string IDs, features.
             vectors: float32 [rows, dim], of unit length, finite.
+            shares: As for `vectors_batch`.
 
         Raises:
             IntegrityError: A vector is not finite or not of unit length, or IDs are not ascending.
@@ -59,7 +61,7 @@ class ItemVectorsWriter:
         """
         ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
         self._check(ids, vectors)
-        self._writer.write_batch(vectors_batch(self._spec, items, vectors))
+        self._writer.write_batch(vectors_batch(self._spec, items, vectors, shares))
 
     def _check(self, ids: np.ndarray, vectors: np.ndarray) -> None:
         if vectors.shape != (len(ids), self._dim):
@@ -87,16 +89,19 @@ class ItemVectorsWriter:
         fsync_folder(self._path.parent)
 
 
-def vectors_batch(spec: FeatureSpec, items: pa.Table, vectors: np.ndarray) -> pa.RecordBatch:
-    """Items as a collection stores them.
+def vectors_batch(
+    spec: FeatureSpec, items: pa.Table, vectors: np.ndarray, shares: np.ndarray | None = None
+) -> pa.RecordBatch:
+    """Items as the file has them; `stored_batch` makes of them what a collection stores.
 
     Args:
         spec: The feature declaration.
         items: n rows of `Dataset.items()`.
         vectors: float32 [n, dim].
+        shares: Share of all clicks, [n], where rules want it.
 
     Raises:
-        DataError: A value of a filter column does not fit into a collection.
+        DataError: A value of a filter column does not fit into a collection, or a weight is none.
     """
     ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
     schema = vectors_schema(spec, vectors.shape[1])
@@ -106,6 +111,8 @@ def vectors_batch(spec: FeatureSpec, items: pa.Table, vectors: np.ndarray) -> pa
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field(VECTOR).type))
     columns.extend(filter_column(field, items[field.name].combine_chunks(), ids) for field in filter_fields(spec))
+    if spec.rules is not None:
+        columns.extend(pa.array(values) for values in rule_columns(spec, items, shares).values())
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
@@ -132,7 +139,7 @@ class ItemVectors:
         """Length of a vector."""
         self.rows: int = sum(one.rows for one in opened)
         """Number of items."""
-        self._schema = vectors_schema(spec, self.dim)
+        self._spec, self._schema = spec, vectors_schema(spec, self.dim)
         _follow_each_other(opened, self.dim)
 
     def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
@@ -141,6 +148,14 @@ class ItemVectors:
             with _reading(uri) as file:
                 for batch in file.iter_batches(batch_rows):
                     yield batch.cast(self._schema)
+
+    def stored(self, batch_rows: int = BATCH_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """IDs, and vectors as a collection stores them (float32 [n, `stored_dim`])."""
+        if self._spec.rules is None:
+            yield from self.blocks(batch_rows)
+            return
+        for batch in self.batches(batch_rows):
+            yield batch[ITEM_ID].to_numpy(), stored_vectors(vectors_of(batch), batch)
 
     def blocks(self, batch_rows: int = BATCH_ROWS) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """IDs (int64 [n], ascending) and vectors (float32 [n, dim])."""

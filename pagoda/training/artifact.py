@@ -87,6 +87,17 @@ class FullVersionFiles:
         """`item_id` int64 and `clicks` int64: positives of each item in the window, the most popular first."""
         return pq.read_table(self.folder / POPULARITY)
 
+    def shares(self, item_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of the window's positives of each of n items, add-one smoothed, so above 0 for unknown ones. [n]"""
+        table = self.popularity()
+        ids, clicks = table["item_id"].to_numpy(), table["clicks"].to_numpy()
+        order = np.argsort(ids)
+        place = np.minimum(np.searchsorted(ids[order], item_ids), max(len(ids) - 1, 0))
+        known = ids[order][place] == item_ids if len(ids) else np.zeros(len(item_ids), np.bool_)
+        found = np.where(known, clicks[order][place] if len(ids) else 0, 0)
+        shares: NDArray[np.float64] = (found + 1.0) / (clicks.sum() + len(ids) + 1.0)
+        return shares
+
     def parameters(self) -> dict[str, Tensor]:
         """The towers' parameters by name."""
         return load_tensors(self.folder / TOWERS)

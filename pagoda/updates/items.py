@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pagoda.index.collection import Collections
 from pagoda.index.items import ItemChanges, int64_ids, items_table
+from pagoda.index.rules import stored_batch
 from pagoda.index.vectors import vectors_batch
 from pagoda.model.towers import Towers
 from pagoda.registry.artifacts import fetch, local_path
@@ -15,7 +16,7 @@ from pagoda.registry.items import ItemChange, open_item_log
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
 from pagoda.settings import Settings
-from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, TOWERS, FullVersionFiles
+from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
 from pagoda.training.vectors import item_vectors
 
 
@@ -47,7 +48,9 @@ class Items:
             files, towers = self._open(manifest.full_version)
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)
-            self._collections.upsert(manifest.collection, vectors_batch(manifest.spec, table, vectors))
+            shares = files.shares(table.column("item_id").to_numpy())
+            rows = vectors_batch(manifest.spec, table, vectors, shares)
+            self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""
@@ -65,7 +68,7 @@ class Items:
         place = local_path(record.uri)
         if place is not None:
             return place
-        parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS))
+        parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY))
         return fetch(record.uri, parts, self._scratch / str(version))
 
 

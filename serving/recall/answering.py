@@ -161,7 +161,7 @@ async def _items(
     try:
         found = await parts.index.search(
             generation.manifest.collection,
-            user.vector,
+            generation.query(one, user.vector),
             one.k,
             expression=generation.expression(one, known),
             selective=bool(one.filter),
@@ -172,7 +172,7 @@ async def _items(
         if popular is None:
             raise
         return popular, (POPULAR,)
-    return found, ()
+    return generation.scored(one, found), ()
 
 
 async def _computed(

@@ -38,6 +38,8 @@ class RecallInstance(BaseModel):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
+    popularity_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
+    """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
 
 
 class RecallBody(BaseModel):
@@ -49,7 +51,7 @@ class RecallBody(BaseModel):
 
 
 class RecalledItem(TypedDict):
-    """One item of an answer; the score is the cosine."""
+    """One item of an answer; the score is the cosine, or what the dataset's rules make of it."""
 
     item_id: int | str
     score: float

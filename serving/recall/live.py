@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.index.filters import Filters
+from pagoda.index.rules import query, score
 from pagoda.registry.manifest import Manifest
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.popular import Popular
@@ -46,6 +47,7 @@ class LiveGeneration:
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
             self._filters.expression(instance.filter)
+            self._refuse_penalty(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
 
@@ -60,6 +62,28 @@ class LiveGeneration:
         if instance.timestamp is not None:
             told["timestamp"] = instance.timestamp
         return told
+
+    def query(self, instance: RecallInstance, vector: list[float]) -> list[float]:
+        """What the collection is asked: the user's vector, and where the dataset has rules, the penalty."""
+        return vector if self.spec.rules is None else query(vector, self._penalty(instance))
+
+    def scored(self, instance: RecallInstance, items: list[RecalledItem]) -> list[RecalledItem]:
+        """What was found, with scores as the dataset's rules have them."""
+        if penalty := self._penalty(instance):
+            for item in items:
+                item["score"] = score(item["score"], penalty)
+        return items
+
+    def _penalty(self, instance: RecallInstance) -> float:
+        rules = self.spec.rules
+        if rules is None or not rules.popularity:
+            return 0.0
+        return rules.penalty if instance.popularity_penalty is None else instance.popularity_penalty
+
+    def _refuse_penalty(self, instance: RecallInstance) -> None:
+        rules = self.spec.rules
+        if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
+            raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
 
     def most_popular(self, instance: RecallInstance, stored: StoredUser) -> list[RecalledItem] | None:
         """What is recalled without an index: the most popular items that satisfy the filter; None: no list is held."""

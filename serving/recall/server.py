@@ -42,6 +42,7 @@ _INPUTS = {
     "k": "INT32",
     "exclude_seen": "BOOL",
     "timestamp": "INT64",
+    "popularity_penalty": "FP32",
     **dict.fromkeys(("context", "profile", "history", "filter"), "BYTES"),
 }
 """The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""

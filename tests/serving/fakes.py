@@ -136,6 +136,7 @@ class FakeIndex:
 
     asked: list[tuple[str, str]] = field(default_factory=list)
     selective: list[bool] = field(default_factory=list)
+    vectors: list[list[float]] = field(default_factory=list)
     items: int = 2
 
     async def search(
@@ -144,4 +145,5 @@ class FakeIndex:
         """As Milvus would."""
         self.asked.append((collection, expression))
         self.selective.append(selective)
-        return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5}] * min(k, self.items)
+        self.vectors.append(list(vector))
+        return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in range(min(k, self.items))]

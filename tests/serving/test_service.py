@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from pagoda.data.ids import hash_ids
+from pagoda.data.spec import Rules
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
+from pagoda.index.rules import CENTRE, SCALE
 from pagoda.registry.arms import Arms
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import RecallInstance
@@ -198,3 +200,18 @@ async def test_the_caller_is_not_blamed_for_what_the_store_holds(setting: Settin
         await setting.recall.answer(ask())
     with pytest.raises(RequestError):
         await setting.recall.answer(ask(profile={"age": "old"}))
+
+
+async def test_a_penalty_reaches_the_search_and_the_scores_and_is_refused_where_nothing_declares_it() -> None:
+    ruled = Setting(make_spec().model_copy(update={"rules": Rules(popularity=True, penalty=0.5)}))
+    await ruled.generations.refresh()
+    for fields, penalty in (({}, 0.5), ({"popularity_penalty": 0}, 0.0), ({"popularity_penalty": 0.25}, 0.25)):
+        (prediction,) = await ruled.recall.answer(ask(**fields))
+        assert ruled.index.vectors[-1] == [3.0, 0.0, penalty / SCALE]
+        assert prediction["items"][0]["score"] == pytest.approx(0.5 + penalty * CENTRE)
+    plain = Setting()
+    await plain.generations.refresh()
+    await plain.recall.answer(ask())
+    assert plain.index.vectors[-1] == [3.0, 0.0]
+    with pytest.raises(RequestError, match=r"instances\.0\.popularity_penalty"):
+        await plain.recall.answer(ask(popularity_penalty=0.1))
