@@ -55,6 +55,7 @@ def test_is_pinned_and_runs_as_a_numbered_user(folder: str) -> None:
     assert re.search(r"^ARG BASE_IMAGE=\S+:\d+\.\d+\.\d+-\S+$", text, re.MULTILINE)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE_IMAGE}"}
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
+    assert "LOGNAME=" in text, "a user without a name in /etc/passwd has one all the same"
     assert "sbom.cdx.json" in text
     assert "HEALTHCHECK" in text
 
