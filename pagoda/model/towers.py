@@ -47,7 +47,7 @@ class _Tower(nn.Module):
         if not self._ages:
             return []
         age = features.get(EXAMPLE_AGE)
-        scaled = rows.new_zeros(len(rows), 1) if age is None else age.log1p()
+        scaled = torch.zeros_like(rows[:, 0, :1]) if age is None else age.log1p()
         return [torch.cat([scaled, scaled.square()], 1)]
 
 

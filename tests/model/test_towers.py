@@ -13,15 +13,28 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, History, MultiValued, Numeric, TimeOf
+from pagoda.data.spec import (
+    RESERVED,
+    Categorical,
+    Dense,
+    Feature,
+    FeatureSpec,
+    History,
+    MultiValued,
+    Numeric,
+    Text,
+    TimeOf,
+)
 from pagoda.errors import ConfigError
 from pagoda.model.config import (
+    Cross,
     DecayPooling,
     Gru,
     HistoryConfig,
     MeanPooling,
     Mlp,
     ModelConfig,
+    Senet,
     TowerConfig,
     Transformer,
     UserTowerConfig,
@@ -31,7 +44,7 @@ from pagoda.model.export import export_towers
 from pagoda.model.histories import build_history
 from pagoda.model.pooling import HistoryEncoder
 from pagoda.model.sequences import SequenceHistory
-from pagoda.model.towers import Towers
+from pagoda.model.towers import EXAMPLE_AGE, Towers
 
 DIM = 8
 FEATURES: tuple[Feature, ...] = (
@@ -101,6 +114,26 @@ def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: st
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda declared: declared.kind)
 def test_every_history_encoder_is_exported(tmp_path: Path, history: HistoryConfig) -> None:
     assert_exported(tmp_path, SPECS["everything"], ModelConfig(dim=DIM, history=history, seed_item=True))
+
+
+@pytest.mark.parametrize("first", [Senet(reduction=2), Cross(layers=2)], ids=lambda block: block.kind)
+def test_every_block_is_exported(tmp_path: Path, first: Senet | Cross) -> None:
+    blocks = (first, Mlp(hidden=(12,)))
+    config = ModelConfig(
+        dim=DIM, user=UserTowerConfig(blocks=blocks, example_age=True), item=TowerConfig(blocks=blocks)
+    )
+    spec = FeatureSpec(features=(*FEATURES, Text(name="name", tower="item")), history=History(length=6))
+    assert_exported(tmp_path, spec, config)
+
+
+def test_the_age_of_an_example_matters_in_training_and_is_zero_when_serving() -> None:
+    towers, encoder = make(SPECS["everything"], ModelConfig(dim=DIM, user=UserTowerConfig(example_age=True)))
+    arrays, features, _ = inputs(encoder, towers.history_length, 3)
+    without = towers.user(*arrays, features)
+    new, old = (towers.user(*arrays, features | {EXAMPLE_AGE: torch.full((3, 1), days)}) for days in (0.0, 30.0))
+    assert torch.equal(without, new)
+    assert not torch.allclose(without, old, atol=1e-3)
+    assert EXAMPLE_AGE in RESERVED
 
 
 def test_towers_of_rows_alone_are_exported_and_have_no_projection(tmp_path: Path) -> None:
