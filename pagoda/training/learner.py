@@ -50,7 +50,9 @@ class Learner:
         """
         self.towers.train()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence((self._seed, self.steps)).generate_state(1)[0]))
+            seed = int(np.random.SeedSequence((self._seed, self.steps)).generate_state(1)[0])
+            # `torch.manual_seed` would note this call and its stack for each accelerator that is not there, for ever.
+            (torch.cuda.manual_seed if self.device.type == "cuda" else torch.default_generator.manual_seed)(seed)
             loss = self._step(moved(batch, self.device))
         self.steps += 1
         return loss
