@@ -22,9 +22,14 @@ class OptimiserConfig(Section):
     """Row-wise Adagrad for the ID tables, AdamW for the towers."""
 
     table_learning_rate: PositiveFloat = 0.1
+    table_memory: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """1: Adagrad, whose steps shrink for ever, so that what was learned long settles. Below: a row's steps shrink until
+    1 / (1 - this) of them are taken and stay as long from there on, for many epochs over one window."""
     dense_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegativeFloat = 0.01
     """Of the towers' matrices."""
+    cooldown: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of training in which all learning rates fall to zero, evenly."""
 
 
 class DropoutConfig(Section):

@@ -41,7 +41,7 @@ class Learner:
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
         self._seed, self.steps = config.seed, 0
         self.device, self._precision = torch.device("cpu"), config.precision
-        self._learning_rate = config.optimiser.table_learning_rate
+        self._settings, self._pace = config.optimiser, 1.0
 
     def learn(self, batch: Batch) -> float:
         """Take one step and return the batch's loss before it; when that is not finite, nothing is changed.
@@ -56,6 +56,17 @@ class Learner:
             loss = self._step(moved(batch, self.device))
         self.steps += 1
         return loss
+
+    def slow_down(self, done: float) -> None:
+        """Set the pace of the steps that follow by the share of training that is `done`."""
+        cooldown = self._settings.cooldown
+        self._pace = min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._settings.dense_learning_rate * self._pace
+
+    def _change(self, table: TrainableTable, places: Tensor, gradient: Tensor) -> None:
+        rate = self._settings.table_learning_rate * self._pace
+        adagrad_step(table, places, gradient, rate, self._settings.table_memory)
 
     def _step(self, batch: Batch) -> float:
         users = self.users.rows[batch.user_rows].requires_grad_()
@@ -73,8 +84,8 @@ class Learner:
                 parameter.grad = gradient
             self.optimiser.step()
             if user_gradient is not None:
-                adagrad_step(self.users, batch.user_rows, user_gradient, self._learning_rate)
-            adagrad_step(self.items, batch.item_rows, item_gradient, self._learning_rate)
+                self._change(self.users, batch.user_rows, user_gradient)
+            self._change(self.items, batch.item_rows, item_gradient)
         return float(loss.detach())
 
     def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:

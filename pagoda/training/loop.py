@@ -152,6 +152,7 @@ class _Run:
             yield from batcher.batches(block, size, start.epoch, start.batch if block.number == start.block else 0)
 
     def _learn(self, batch: Batch) -> None:
+        self.prepared.learner.slow_down(self.position.samples / (self.epochs * self.prepared.survey.positives))
         loss, size = self.prepared.learner.learn(batch), len(batch)
         if not math.isfinite(loss):
             raise GateError(

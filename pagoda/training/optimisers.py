@@ -14,18 +14,22 @@ _EPSILON = 1e-10
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def adagrad_step(table: TrainableTable, places: Tensor, gradient: Tensor, learning_rate: float) -> None:
+def adagrad_step(
+    table: TrainableTable, places: Tensor, gradient: Tensor, learning_rate: float, memory: float = 1.0
+) -> None:
     """Row-wise Adagrad in place: one sum of squares a row, grown by the mean square of the row's gradient.
 
-    As in FBGEMM's `EXACT_ROWWISE_ADAGRAD`; Duchi et al. 2011 has one for each number, 64 times the state.
+    As in FBGEMM's `EXACT_ROWWISE_ADAGRAD`; Duchi et al. 2011 has one for each number, 64 times the state. With a
+    `memory` below 1 it is RMSprop with Adagrad's first steps: these shrink until 1 / (1 - memory) of them are summed.
 
     Args:
         table: Its rows and sums change.
         places: int64 [m], distinct.
         gradient: float32 [m, dim].
         learning_rate: Length of a row's first step relative to its gradient's root mean square.
+        memory: Share of a row's sum that stays at each of its steps.
     """
-    squares = table.squares[places] + gradient.square().mean(1)
+    squares = memory * table.squares[places] + gradient.square().mean(1)
     table.squares[places] = squares
     table.rows.index_add_(0, places, gradient * (-learning_rate / (squares.sqrt() + _EPSILON))[:, None])
 
