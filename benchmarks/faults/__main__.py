@@ -34,7 +34,6 @@ from pagoda.load.sending import send
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 
-RATE = 100.0
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 5.0
 _MOST_SECONDS = 150.0
 _DISK_MEGABYTES = 64
@@ -47,32 +46,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--users", type=int, default=1_000)
+    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
     parser.add_argument("--only", nargs="*", help="faults whose names contain one of these")
     parser.add_argument("--out", type=Path, default=Path("build/bench/faults.json"))
     arguments = parser.parse_args()
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="faults-")).resolve()
     try:
-        results = run(folder, arguments.items, arguments.users, arguments.only)
+        results = run(folder, arguments)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     arguments.out.write_text(json.dumps(results, indent=1))
-    show(results)
+    show(results, arguments.rate)
 
 
-def run(folder: Path, items: int, users: int, only: list[str] | None) -> list[dict[str, Any]]:
+def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Set up an installation in `folder` and cause the faults."""
     platform = Platform(folder / "home")
     disk = platform.layout.data("redis")
     small = disk if mount(disk, _DISK_MEGABYTES) else None
     try:
         console.print("setting up", style="dim")
-        installation = install(platform, make_world(folder / "world", items, users), lambda _: None)
+        installation = install(platform, make_world(folder / "world", arguments.items, arguments.users), lambda _: None)
         platform.start(["mlflow"])
         with recall_through_proxies(installation, folder) as (url, proxies):
             faults = faults_of(installation, proxies, small)
-            chosen = [fault for fault in faults if not only or any(word in fault.name for word in only)]
-            return [measure(fault, installation, url) for fault in chosen]
+            chosen = [fault for fault in faults if not arguments.only or any(w in fault.name for w in arguments.only)]
+            return [measure(fault, installation, url, arguments.rate) for fault in chosen]
     finally:
         platform.down()
         if small:
@@ -105,10 +105,10 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         yield url, proxies
 
 
-def measure(fault: Fault, installation: Installation, url: str) -> dict[str, Any]:
+def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:
     """One fault under load, until its part is well and then some."""
     users, items = len(installation.world.users), installation.manifest.item_count
-    plan = Plan(range(users), RATE, _MOST_SECONDS)
+    plan = Plan(range(users), rate, _MOST_SECONDS)
     outcomes, ending = Outcomes(), threading.Event()
     warm_up(plan, url)
     unavailable = refused_for_want(url)
@@ -151,7 +151,7 @@ def measure(fault: Fault, installation: Installation, url: str) -> dict[str, Any
 def warm_up(plan: Plan, url: str) -> None:
     """Wait until answers are whole again, and every user's vector has been kept."""
     for _ in range(60):
-        probe = Plan(plan.users, 50.0, 2.0)
+        probe = Plan(plan.users, plan.rate / 2, 2.0)
         found = send(probe, url, connections=32)
         if not any(found.degraded) and set(found.kinds) == {ANSWERED}:
             return
@@ -190,9 +190,9 @@ def refused_for_want(url: str) -> int:
     return int(float(found[1])) if found else 0
 
 
-def show(results: list[dict[str, Any]]) -> None:
+def show(results: list[dict[str, Any]], rate: float) -> None:
     """Print the results as a table."""
-    table = Table(title=f"Faults under {RATE:.0f} requests a second", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=f"Faults under {rate:g} requests a second", title_justify="left", box=None, pad_edge=False)
     names = ("fault", "requests", "errors_5xx", "shed", "degraded", "events", "events_lost", "fault_seconds")
     for name in (*names, "recovery_seconds"):
         table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")

@@ -1,0 +1,1 @@
+"""A recall service as it is now, read from its metrics."""
