@@ -46,7 +46,8 @@ class CrossBatchQueue:
         """Items of the queue that are not among `places` (int64 [m], distinct), each as it was last; None for none."""
         if not self._held:
             return None
-        held = Drawn(*(torch.cat(parts) for parts in zip(*self._held, strict=True)))
+        # What was loaded may lie in main memory still.
+        held = Drawn(*(torch.cat([part.to(places.device) for part in of]) for of in zip(*self._held, strict=True)))
         every = torch.cat([held.places, places])
         self._newest = self._newest.to(every.device)
         order = torch.arange(len(every), device=every.device)
