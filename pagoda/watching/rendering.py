@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from pagoda.watching.metrics import Change
@@ -17,7 +17,7 @@ _OUTCOMES = {"ok": "green", "refused": "yellow", "shed": "yellow", "unavailable"
 
 def as_tables(change: Change, url: str) -> Group:
     """Requests, arms, stages, and where there are any, degraded answers and breakers."""
-    parts = [_requests(change, url), "", _arms(change), "", _stages(change)]
+    parts: list[RenderableType] = [_requests(change, url), "", _arms(change), "", _stages(change)]
     if (degraded := _degraded(change)) is not None:
         parts += ["", degraded]
     if breakers := change.now.of("pagoda_recall_breaker_state"):
