@@ -59,6 +59,15 @@ bench-faults: .venv/installed ## What users notice when something breaks, under 
 bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).
 	$(PY) -m benchmarks.replay
 
+# The peers, pinned; in a folder of their own, since their declared dependencies would replace our PyTorch.
+build/bench/peers/installed: benchmarks/training/requirements.txt .venv/installed
+	@echo "Installing torch-rechub and TorchRec into build/bench/peers"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/bench/peers -r $<
+	@touch $@
+
+bench-training: build/bench/peers/installed ## How fast training is, beside torch-rechub and TorchRec, and up to 20 M rows (about 30 minutes).
+	$(PY) -m benchmarks.training
+
 SEQUENCES ?= ../shared/data/beauty.txt
 bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
 	$(PY) -m benchmarks.quality $(SEQUENCES)
@@ -73,4 +82,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo bench-online bench-faults bench-publish bench-replay test test-long lint format charts images clean
+.PHONY: help env demo bench-online bench-faults bench-publish bench-replay bench-training test test-long lint format charts images clean

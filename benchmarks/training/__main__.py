@@ -1,0 +1,164 @@
+"""How fast training is, beside torch-rechub's trainer and TorchRec's: `python -m benchmarks.training`.
+
+Every trainer runs in a process of its own, in turn, round after round, and learns the same generated pairs with the
+same model: an ID row for each user and item, unit vectors of length 64, softmax over the items of a batch of 2048.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks.training.data import ITEMS, USERS, write_dataset, write_pairs
+
+PEERS = Path("build/bench/peers")
+COMPARED_ROWS, RECHUB_ROWS = 1_000_000, 102_400
+SCALING_ROWS = (1_000_000, 5_000_000, 20_000_000)
+Result = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, write the document and print it as tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of the trainers side by side")
+    parser.add_argument("--scaling-rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, nargs="*", default=SCALING_ROWS, help="sizes of the scaling part")
+    parser.add_argument("--out", type=Path, default=Path("build/bench/training.json"))
+    arguments = parser.parse_args()
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the result rather than in /tmp, which may be memory.
+    folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="training-"))
+    try:
+        write_pairs(folder / "pairs.npy", COMPARED_ROWS)
+        for rows in {COMPARED_ROWS, *arguments.rows}:
+            write_dataset(folder / str(rows), rows)
+        trainers = run(_trainers(folder), arguments.rounds)
+        sizes = {str(rows): [*_PAGODA, str(folder / str(rows))] for rows in arguments.rows}
+        document = assemble(trainers, run(sizes, arguments.scaling_rounds))
+    finally:
+        shutil.rmtree(folder)
+    arguments.out.write_text(json.dumps(document, indent=1))
+    for table in tables(document):
+        Console().print(table)
+
+
+_PAGODA = ["-m", "benchmarks.training.pagoda_job"]
+NAMES = {
+    "pagoda": "Pagoda",
+    "rechub": "torch-rechub, all in-batch negatives",
+    "rechub 20": "torch-rechub, 20 in-batch negatives",
+    "torchrec": "TorchRec, unsharded",
+    "torchrec sharded": "TorchRec, sharded over 2 processes",
+}
+OPTIMISERS = {"pagoda": "row-wise Adagrad", "rechub": "Adam (its default)", "torchrec": "row-wise Adagrad, fused"}
+
+
+def _trainers(folder: Path) -> dict[str, list[str]]:
+    """Arguments of Python for each trainer."""
+    rechub = ["-m", "benchmarks.training.rechub_job", str(folder / "pairs.npy"), "--rows", str(RECHUB_ROWS)]
+    torchrec = ["-m", "benchmarks.training.torchrec_job", str(folder / "pairs.npy"), "--rows", str(COMPARED_ROWS)]
+    return {
+        "pagoda": [*_PAGODA, str(folder / str(COMPARED_ROWS))],
+        "rechub": rechub,
+        "rechub 20": [*rechub, "--negatives", "20"],
+        "torchrec": torchrec,
+        "torchrec sharded": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *torchrec],
+    }
+
+
+def run(jobs: dict[str, list[str]], rounds: int) -> dict[str, list[Result]]:
+    """Run every job once a round, one after the other."""
+    found: dict[str, list[Result]] = {name: [] for name in jobs}
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("trainings", total=rounds * len(jobs))
+        for _ in range(rounds):
+            for name, arguments in jobs.items():
+                found[name].append(result := one(arguments))
+                bar.advance(task)
+                bar.console.print(f"{name}: {result['samples_per_second']:,.0f} samples/s")
+    return found
+
+
+def one(arguments: Iterable[str]) -> Result:
+    """Run a job and return what its last line of output says."""
+    paths = [str(PEERS.resolve()), str(Path.cwd())]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
+    result: Result = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def assemble(trainers: dict[str, list[Result]], sizes: dict[str, list[Result]]) -> Result:
+    """The document: medians over rounds; the peers that count are the faster ones of each library."""
+    each = {name: _median(results) for name, results in trainers.items()}
+    faster = {
+        library: max((name for name in each if name.startswith(library)), key=lambda name: _speed(each[name]))
+        for library in ("rechub", "torchrec")
+    }
+    return {
+        "pagoda": each["pagoda"],
+        "peer": each[faster["rechub"]] | {"name": NAMES[faster["rechub"]]},
+        "torchrec": each[faster["torchrec"]] | {"name": NAMES[faster["torchrec"]]},
+        "ratio": _speed(each["pagoda"]) / _speed(each[faster["rechub"]]),
+        "ratio_torchrec": _speed(each["pagoda"]) / _speed(each[faster["torchrec"]]),
+        "scaling": [{"rows": int(rows), **_median(results)} for rows, results in sizes.items()],
+        "trainers": each,
+        "model": {"dim": 64, "batch": 2048, "precision": "float32", "users": USERS, "items": ITEMS},
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def _median(results: list[Result]) -> Result:
+    middle = {key: median(result[key] for result in results) for key in ("samples_per_second", "peak_rss_bytes")}
+    return middle | {"runs": [result["samples_per_second"] for result in results]}
+
+
+def _speed(result: Result) -> float:
+    return float(result["samples_per_second"])
+
+
+def tables(document: Result) -> list[Table]:
+    """The document for people."""
+    model = document["model"]
+    first = Table(
+        title=f"Two-tower step: dim {model['dim']}, batch {model['batch']}, in-batch softmax, {model['precision']}, "
+        f"{model['users']:,} users, {model['items']:,} items, {document['cores']} cores",
+        title_justify="left",
+    )
+    for column in ("trainer", "optimiser", "samples/s", "Pagoda is", "peak RSS, MB"):
+        first.add_column(column, justify="left" if column in ("trainer", "optimiser") else "right")
+    for name, result in document["trainers"].items():
+        times = _speed(document["pagoda"]) / _speed(result)
+        first.add_row(
+            NAMES[name],
+            OPTIMISERS[name.split()[0]],
+            f"{_speed(result):,.0f}",
+            f"{times:.2f} ×",
+            f"{result['peak_rss_bytes'] / 1e6:,.0f}",
+        )
+    second = Table(title="Pagoda by rows of the window", title_justify="left")
+    for column in ("rows", "samples/s", "peak RSS, MB"):
+        second.add_column(column, justify="right")
+    for row in document["scaling"]:
+        second.add_row(f"{row['rows']:,}", f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
+    return [first, second]
+
+
+if __name__ == "__main__":
+    main()
