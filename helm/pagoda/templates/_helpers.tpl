@@ -1,17 +1,17 @@
 {{/* Names ------------------------------------------------------------------------------------------------ */}}
 
 {{- define "pagoda.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 38 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Cut to 40 characters: KServe appends -tower-<version>-predictor, and a DNS label ends at 63. */}}
+{{/* Cut to 38 characters: -pipelines-setup-<8> and KServe's latest-…-tower-predictor follow, and a label ends at 63. */}}
 {{- define "pagoda.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 38 | trimSuffix "-" -}}
 {{- else if contains (include "pagoda.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 38 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "pagoda.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "pagoda.name" .) | trunc 38 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 

@@ -1,0 +1,68 @@
+"""What the pods run: processes that there are, with arguments that they understand."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import typer
+
+from pagoda.cli import main as cli
+
+from .charts import Chart, with_values
+
+ALL = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
+SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.incrementalUpdate.enabled=true")
+ENTRIES = {
+    "serving.recall": ("serving.recall.__main__", "main"),
+    "serving.tower": ("serving.tower.__main__", "main"),
+    "serving.workers.follower": ("serving.workers.run", "_main"),
+    "serving.workers.sink": ("serving.workers.sinking", "_main"),
+    "serving.workers.items": ("serving.workers.changing", "_main"),
+}
+"""Where each module's command line is declared."""
+OTHERS = {"mlflow", "valkey-server", "python -c"}
+
+
+def _command(run: Callable[..., Any]) -> Any:
+    app = typer.Typer()
+    app.command()(run)
+    return typer.main.get_command(app)
+
+
+def _parse(command: Any, arguments: list[str]) -> None:
+    """Parse to the last subcommand, as a call would, and run nothing."""
+    with command.make_context("pagoda", list(arguments)) as context:
+        if hasattr(command, "resolve_command"):
+            _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            _parse(found, rest)
+
+
+@pytest.fixture(scope="module")
+def chart_with_all() -> Chart:
+    """Every process that the chart can run."""
+    return with_values(*ALL, *SCHEDULES)
+
+
+def test_should_run_only_what_understands_its_arguments(chart_with_all: Chart) -> None:
+    seen = set()
+    pagoda = typer.main.get_command(cli.app)
+    for _, container in chart_with_all.containers():
+        words = container.get("command", ["python", "-m", "pagoda"])
+        if words[0] in OTHERS or " ".join(words[:2]) in OTHERS:
+            continue
+        module, arguments = words[2], [*words[3:], *container.get("args", [])]
+        if module == "pagoda":
+            _parse(pagoda, arguments)
+        else:
+            place, function = ENTRIES[module]
+            _parse(_command(getattr(importlib.import_module(place), function)), arguments)
+        seen.add(f"{module} {arguments[0]}" if module == "pagoda" else module)
+    assert seen >= {*ENTRIES, "pagoda rollout", "pagoda retention", "pagoda pipelines"}
+
+
+def test_should_notice_an_argument_that_is_not_there() -> None:
+    with pytest.raises(Exception, match="--fast"):
+        _parse(typer.main.get_command(cli.app), ["rollout", "drive", "--fast"])
