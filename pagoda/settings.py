@@ -86,8 +86,8 @@ class RecallSettings(_Section):
     meanwhile: ages in the history are then up to `vector_seconds` too low."""
     canary_timeout_seconds: float = Field(default=0.25, gt=0)
     """How long the canary arm may take before the stable arm answers in its place."""
-    outcomes_bytes: int = Field(default=256 << 20, ge=1 << 20)
-    """Redis memory for what a rollout's gates measure by: 21 bytes a user asked for, so 3.5 hours of 1,000 a second."""
+    outcomes_bytes: int = Field(default=128 << 20, ge=1 << 20)
+    """Redis memory for what a rollout's gates measure by: 21 bytes a user asked for, so 1.7 hours of 1,000 a second."""
 
 
 class EventSettings(_Section):
