@@ -141,6 +141,8 @@ def _clicks(gate: ClickGate, alpha: float, stable: UserSums, canary: UserSums) -
     scale = max(pooled, 1e-9)
     radius = error * float(mixture_radius((gate.effect * scale / error) ** 2, alpha))
     low, high = (difference - radius) / scale, (difference + radius) / scale
+    if not pooled:
+        return GateResult(gate="clicks", verdict=Verdict.HELD, detail=f"no click yet; {_users(gate, stable, canary)}")
     return GateResult(
         gate="clicks",
         verdict=_verdict(high < -gate.tolerance, gate, stable, canary),

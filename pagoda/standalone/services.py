@@ -133,6 +133,19 @@ def items_service(layout: Layout, _: Ports) -> Service:
     return _worker("items", "serving.workers.items", layout, after=("milvus",))
 
 
+def rollout_service(layout: Layout, _: Ports) -> Service:
+    """Carries rollouts out."""
+    return Service(
+        name="rollout",
+        command=_python("pagoda.cli", "rollout", "drive", "--backend", "local"),
+        healthy=always_healthy,
+        ready=always_healthy,
+        folder=layout.data("rollout"),
+        endpoints={"rollout.backend": "local"},
+        after=("milvus", "redis", "torchserve"),
+    )
+
+
 Declaration = Callable[[Layout, Ports], Service]
 SERVICES: dict[str, Declaration] = {
     "mlflow": mlflow_service,
@@ -143,6 +156,7 @@ SERVICES: dict[str, Declaration] = {
     "recall": recall_service,
     "sink": sink_service,
     "items": items_service,
+    "rollout": rollout_service,
 }
 """In the order that they are started and shown in."""
 PORT_NAMES = (

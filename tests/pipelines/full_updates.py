@@ -19,7 +19,8 @@ from pipelines.full_update import full_update
 from pipelines.local import run_locally
 
 home, dataset, end, config = sys.argv[1:]
-print(run_locally(full_update, load_settings(Path(home)), {"dataset": dataset, "window_end": end, "config": config}))
+arguments = {"dataset": dataset, "window_end": end, "config": config, "release": "now"}
+print(run_locally(full_update, load_settings(Path(home)), arguments))
 """
 CONFIG = "{bootstrap_epochs: 1, model: {dim: 16}, batch_size: 512}"
 _PATIENCE_SECONDS = 300

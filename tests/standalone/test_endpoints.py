@@ -60,4 +60,4 @@ def test_a_service_for_which_another_server_is_set_is_not_run(tmp_path: Path, mo
     monkeypatch.setenv("PAGODA_MILVUS__URI", "http://milvus.example:19530")
     (tmp_path / "pagoda.yaml").write_text("redis: {url: 'redis://redis.example'}")
     names = [service.name for service in own(_services(tmp_path), tmp_path)]
-    assert names == ["mlflow", "torchserve", "follower", "recall", "sink", "items"]
+    assert names == ["mlflow", "torchserve", "follower", "recall", "sink", "items", "rollout"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import threading
 from contextlib import suppress
@@ -24,6 +25,7 @@ def run(settings: Settings, backend: str, every_seconds: float, metrics_port: in
         ConfigError: A setting that the driver needs is empty.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of every question to the tower.
     driver = open_driver(settings, backend)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +58,7 @@ def _say(look: Look, said: list[str]) -> None:
     if decision.retire:
         _log.info("%s%s is retired", about, decision.retire)
     waits = [*decision.waits, *look.trouble]
-    kinds = [wait.rstrip("0123456789 %.") for wait in waits]
+    kinds = [re.sub(r"[\d.,+%-]+", "", wait) for wait in waits]
     if waits and kinds != said:
         _log.info("%swaits: %s", about, "; ".join(waits))
     said[:] = kinds

@@ -1,0 +1,118 @@
+"""`pagoda rollout …` as people and scripts use it, on a log alone: no server answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from pagoda.cli.main import app
+from pagoda.errors import ConfigError, ConflictError, GateError
+from pagoda.registry.log import ReleaseLog
+from pagoda.rollout import events as ev
+from pagoda.rollout.reading import draft_of
+from pagoda.rollout.results import GateResult, Verdict
+
+from .worlds import add_full
+
+
+class Home:
+    """A log with a stable generation and a candidate."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = ReleaseLog(str(folder / "log"))
+        for version in (1, 2):
+            add_full(self.log, version)
+        self.log.append("released", {"arms": {"stable": "g1"}, "reason": "the first"})
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(app, ["rollout", *words, "--home", str(self.folder)], env={"COLUMNS": "160"})
+
+    def read(self, *words: str) -> Any:
+        result = self.run(*words, "--output", "json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def happen(self, event: ev.Event) -> None:
+        state = self.log.state()
+        draft = draft_of(state, event, self.log.now())
+        self.log.append(draft.kind, draft.body)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.delenv("PAGODA_HOME", raising=False)
+    return Home(tmp_path)
+
+
+def test_before_the_first_rollout(home: Home) -> None:
+    assert "no rollout yet" in home.run("status").output and "no rollout yet" in home.run("history").output
+    assert home.read("status")["rollout"] is None and home.read("history") == []
+    assert isinstance(home.run("abort").exception, ConflictError)
+
+
+def test_a_rollout_is_started_operated_and_told_of(home: Home) -> None:
+    started = home.read("start", "g2")
+    assert (started["candidate"], started["previous"], started["phase"]) == ("g2", "g1", "registered")
+    assert "is paused" in home.run("pause", "--reason", "lunch").output
+    assert home.read("status")["rollout"]["paused"]
+    assert "goes on" in home.run("resume").output
+    assert "promoted as soon as" in home.run("promote").output
+    home.run("abort", "--reason", "second thoughts")
+    told = home.run("watch")
+    assert told.exit_code == 1 and "second thoughts" in told.output
+    past = home.read("history")[0]
+    assert past["outcome"] == "rolled back" and past["reason"] == "second thoughts"
+    assert [record["kind"] for record in past["records"]] == ["started", "paused", "resumed", "forced", "rolled_back"]
+
+
+def test_status_shows_arms_traffic_gates_and_what_comes_next(home: Home) -> None:
+    home.run("start", "g2")
+    gate = GateResult(
+        gate="recall", verdict=Verdict.PASSED, detail="recall 0.31 [0.29", value=0.02, low=-0.01, high=0.05, limit=-0.1
+    )
+    home.happen(ev.Verified(gates=(gate,)))
+    home.happen(ev.Stepped(step=0, limit_ms=30.0))
+    seen = home.read("status")
+    assert seen["arms"] == {"stable": "g1", "canary": "g2"} and seen["traffic"] == {"stable": 99, "canary": 1}
+    assert seen["rollout"]["steps"] == [1, 10, 50] and "step 2, 10 %" in seen["next"]
+    assert "needs the settings milvus.uri" in seen["trouble"][0]
+    shown = home.run("status").output
+    assert "canary, step 1 of 3" in shown and "99 %" in shown and "step 2, 10 % of the users" in shown
+    home.happen(ev.Promoted(reason="all gates passed"))
+    assert home.run("watch").exit_code == 0
+    assert "promoted" in home.run("history").output
+
+
+def test_gates_of_the_last_record_are_shown_where_nothing_is_measured(home: Home) -> None:
+    home.run("start", "g2")
+    gate = GateResult(
+        gate="recall", verdict=Verdict.PASSED, detail="fine", value=0.02, low=-0.01, high=0.05, limit=-0.1
+    )
+    home.happen(ev.Verified(gates=(gate,)))
+    assert home.read("status")["gates"][0]["high"] == 0.05
+    assert "[-0.01, 0.05]" in home.run("status").output
+
+
+def test_a_policy_file_is_read_and_refused(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("steps: [{percent: 50}, {percent: 10}]\n")
+    result = home.run("start", "g2", "--policy", str(path))
+    assert isinstance(result.exception, ConfigError) and "percents must rise" in str(result.exception)
+    path.write_text("steps: [{percent: 5}]\n")
+    home.run("start", "g2", "--policy", str(path))
+    assert home.read("status")["rollout"]["steps"] == [5]
+
+
+def test_what_serves_already_needs_no_rollout(home: Home) -> None:
+    assert isinstance(home.run("start", "g1").exception, GateError)
+
+
+def test_a_driver_says_what_it_lacks(home: Home) -> None:
+    result = home.run("drive")
+    assert isinstance(result.exception, ConfigError) and "redis.url" in str(result.exception)
