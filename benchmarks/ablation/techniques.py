@@ -8,6 +8,8 @@ from typing import Any
 BASE: dict[str, Any] = {"bootstrap_epochs": 4, "checkpoint_seconds": None}
 """Everything else is as `pagoda train full` has it without a configuration."""
 BASELINE = "defaults"
+_SEQUENCES = {"learn": "sequences", "negatives": {"in_batch": False, "uniform": 512, "popularity": 512}}
+"""Sequences have no in-batch negatives; the row that learns the default encoder along them shows what that does."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ TECHNIQUES: tuple[Technique, ...] = (
             "in-batch + 1024 uniform": {"negatives": {"uniform": 1024}},
             "in-batch + 1024 popular": {"negatives": {"popularity": 1024}},
             "1024 uniform alone": {"negatives": {"in_batch": False, "uniform": 1024}},
+            "512 uniform + 512 popular": {"negatives": {"in_batch": False, "uniform": 512, "popularity": 512}},
             "1024 popular alone": {"negatives": {"in_batch": False, "popularity": 1024}},
             "queue of 4 batches": {"negatives": {"queue": 4, "queue_warm_up": 100}},
             "2 hard, rejected by ranking": {"negatives": {"rejected": 2}},
@@ -74,14 +77,15 @@ TECHNIQUES: tuple[Technique, ...] = (
         "history",
         {
             "mean": {"model": {"history": {"kind": "mean"}}},
-            "GRU": {"model": {"history": {"kind": "gru"}}, "learn": "sequences"},
-            "Transformer": {"model": {"history": {"kind": "transformer"}}, "learn": "sequences"},
             "seed item beside it": {"model": {"seed_item": True}},
-            "learned along sequences": {"learn": "sequences"},
+            "along sequences": _SEQUENCES,
+            "along sequences, mean": {**_SEQUENCES, "model": {"history": {"kind": "mean"}}},
+            "along sequences, GRU": {**_SEQUENCES, "model": {"history": {"kind": "gru"}}},
+            "along sequences, Transformer": {**_SEQUENCES, "model": {"history": {"kind": "transformer"}}},
         },
     ),
     *_of(
-        "towers",
+        "towers, optimiser",
         {
             "no blocks": {"model": {"user": {"blocks": []}, "item": {"blocks": []}}},
             "SENet gate": {
@@ -92,6 +96,8 @@ TECHNIQUES: tuple[Technique, ...] = (
             },
             "no user row": {"model": {"user": {"id_row": False}}},
             "example age": {"model": {"user": {"example_age": True}}},
+            "rows that forget": {"optimiser": {"table_memory": 0.99}},
+            "cooldown": {"optimiser": {"cooldown": 0.5}},
             "nothing hidden": {"dropout": {"user": 0, "item": 0, "profile": 0, "history": 0}},
         },
     ),

@@ -43,7 +43,7 @@ def settings(tower: Tower, sizes: Sizes) -> TrainConfig:
                 "item": {"blocks": []},
             },
             "objective": {"kind": "listwise", "temperature": 0.05},
-            "negatives": {"in_batch": True, "uniform": min(1024, sizes.items)},
+            "negatives": {"in_batch": False, "uniform": 512, "popularity": 512},
             "optimiser": {"table_learning_rate": 0.1, "dense_learning_rate": 1e-3, "weight_decay": 0.0},
             "dropout": {"user": 0, "item": 0, "profile": 0, "history": 0},
         }

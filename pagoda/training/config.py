@@ -63,7 +63,8 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     learn: Literal["positives", "sequences"] = "positives"
     """`positives`: each with a history of its own, in random order. `sequences`: users in random order, all positives
-    of one in a pass over what they did, which costs a history encoder that reads events in order far less."""
+    of one in a pass over what they did, which costs a history encoder that reads events in order far less; negatives
+    are then sampled, not in-batch."""
     batch_size: int = Field(1024, ge=2)
     """Positives of a step; of whole sequences, about so many."""
     bootstrap_epochs: PositiveInt = 4
@@ -97,6 +98,11 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
         refuse_contradictions(self.objective, self.negatives)
+        if self.learn == "sequences" and self.negatives.in_batch:
+            raise ValueError(
+                "learn: sequences puts all that a user chose into one batch, where what they chose later would be "
+                "negatives of what came before; set negatives: {in_batch: false, uniform: 512, popularity: 512}"
+            )
         if self.validation is not None and self.bootstrap_epochs == 1:
             raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self

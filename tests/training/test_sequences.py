@@ -14,7 +14,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history import HistoryState
 from pagoda.errors import ConfigError
 from pagoda.evaluation.evaluate import evaluate
-from pagoda.training.config import DropoutConfig
+from pagoda.training.config import DropoutConfig, parse_config
 from pagoda.training.examples import Block
 from pagoda.training.full import full_update
 from pagoda.training.preparing import prepare
@@ -24,6 +24,7 @@ from pagoda.training.vectors import OpenVersion
 from .worlds import IDS_ALONE, config, hours, make
 
 TRANSFORMER = {"dim": 8, "history": {"kind": "transformer", "hidden": 16, "layers": 1}, "feature_dim": 4}
+SEQUENCES = {"learn": "sequences", "negatives": {"in_batch": False, "uniform": 20, "popularity": 20}}
 EVENTS = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 2), st.booleans(), st.booleans()), min_size=1, max_size=40
 )
@@ -69,8 +70,8 @@ def test_every_positive_comes_once_and_after_the_last_events_before_it(
 def test_a_pass_over_sequences_gives_the_vectors_of_the_tower_that_serves(dataset: Dataset) -> None:
     nothing_hidden = DropoutConfig(user=0, item=0, profile=0, history=0)
     found = {}
-    for learn in ("positives", "sequences"):
-        prepared = prepare(dataset, hours(0, 3), None, config(learn=learn, model=TRANSFORMER))
+    for learn, how in (("positives", {}), ("sequences", SEQUENCES)):
+        prepared = prepare(dataset, hours(0, 3), None, config(**how, model=TRANSFORMER))
         block = next(prepared.stream.blocks(final=True))
         assert block.histories.padded().mask.sum(1).max() < 5, "no sequence is cut"
         batches = prepared.batcher(nothing_hidden, 0).batches(block, 16)
@@ -84,7 +85,7 @@ def test_a_pass_over_sequences_gives_the_vectors_of_the_tower_that_serves(datase
 
 def test_learning_along_sequences_finds_what_users_like(dataset: Dataset, tmp_path: Path) -> None:
     """By a tower of rows alone, and no user's own among them."""
-    how = config(learn="sequences", model=TRANSFORMER | {"user": {"blocks": [], "id_row": False}})
+    how = config(**SEQUENCES, model=TRANSFORMER | {"user": {"blocks": [], "id_row": False}})
     files = full_update(dataset, hours(0, 50), None, how, tmp_path / "out")
     report = evaluate(OpenVersion(files, dataset), dataset, hours(50, 60))
     live, popularity = (
@@ -96,7 +97,7 @@ def test_learning_along_sequences_finds_what_users_like(dataset: Dataset, tmp_pa
 def test_what_is_dropped_at_random_follows_from_the_seed_alone(dataset: Dataset) -> None:
     losses = []
     for disturbance in (1, 2):
-        prepared = prepare(dataset, hours(0, 8), None, config(learn="sequences", model=TRANSFORMER))
+        prepared = prepare(dataset, hours(0, 8), None, config(**SEQUENCES, model=TRANSFORMER))
         torch.rand(disturbance)
         state = torch.random.get_rng_state()
         batches = list(prepared.batcher(DropoutConfig(), 0).batches(next(prepared.stream.blocks(final=True)), 64))
@@ -110,7 +111,7 @@ def test_what_is_dropped_at_random_follows_from_the_seed_alone(dataset: Dataset)
 def test_positives_are_thinned_and_repeated_along_sequences_too(dataset: Dataset) -> None:
     learned = {}
     for times in ({}, {"thin_above": 1e-9}, {"repeat_below": 0.9}):
-        prepared = prepare(dataset, hours(0, 40), None, config(learn="sequences", model=TRANSFORMER, positives=times))
+        prepared = prepare(dataset, hours(0, 40), None, config(**SEQUENCES, model=TRANSFORMER, positives=times))
         block = next(prepared.stream.blocks(final=True))
         learned[str(times)] = sum(len(batch) for batch in prepared.batcher(DropoutConfig(), 0).batches(block, 64))
     once, thinned, repeated = learned.values()
@@ -120,4 +121,11 @@ def test_positives_are_thinned_and_repeated_along_sequences_too(dataset: Dataset
 def test_without_a_history_there_are_no_sequences(tmp_path: Path) -> None:
     dataset = make(tmp_path / "data", IDS_ALONE)
     with pytest.raises(ConfigError, match=r"learn is sequences, but .*features\.yaml declares no history"):
-        full_update(dataset, hours(0, 40), None, config(learn="sequences"), tmp_path / "out")
+        full_update(dataset, hours(0, 40), None, config(**SEQUENCES), tmp_path / "out")
+
+
+def test_what_a_user_chose_later_is_no_negative() -> None:
+    with pytest.raises(
+        ConfigError, match=r"learn: sequences puts all that a user chose into one batch.*in_batch: false"
+    ):
+        parse_config("learn: sequences")
