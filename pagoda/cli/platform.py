@@ -30,7 +30,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all are healthy; they go on.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Start MLflow, Milvus, Redis, TorchServe, the recall service, the workers and the rollout driver on this machine."""
+    """Start MLflow, Milvus, Redis, TorchServe, recall, the workers and the rollout driver on this machine."""
     platform = _platform(home)
     # A terminal that closes or a `kill` should stop the platform as tidily as Ctrl-C.
     for name in (signal.SIGTERM, signal.SIGHUP):
