@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from pagoda.model.losses import Candidates, ListwiseSoftmax, log_q_of
+from pagoda.training.choosing import Chooser
 from pagoda.training.full import full_update
 from pagoda.training.objectives import NegativesConfig
 from pagoda.training.sampling import NegativeSampler
@@ -33,6 +36,35 @@ def test_q_is_the_share_of_batches_that_hold_the_item(negatives: NegativesConfig
         held[np.union1d(own, sampler.draw(rng))] += 1
     ever = held > 0
     np.testing.assert_allclose(-np.expm1(sampler.log_missed(4))[ever], held[ever] / batches, atol=0.015)
+
+
+@pytest.mark.parametrize(
+    "negatives",
+    [
+        NegativesConfig(uniform=2),
+        NegativesConfig(uniform=2, popularity=2),
+        NegativesConfig(in_batch=False, popularity=3),
+    ],
+    ids=["mixed", "mixed with popular ones", "popular ones alone"],
+)
+def test_true_preferences_are_the_optimum_under_every_sampler(negatives: NegativesConfig) -> None:
+    """The mean gradient vanishes where a softmax over all items has its optimum (mixed: Yang et al. 2020)."""
+    shares = np.arange(1, 13) ** -1.2
+    shares /= shares.sum()
+    sampler = NegativeSampler(negatives, (shares * 1e6).astype(np.int64))
+    chooser, log_missed = Chooser(sampler, None, 12), torch.from_numpy(sampler.log_missed(4).astype(np.float64))
+    gradients = {}
+    for corrected in (True, False):
+        rng, scores = np.random.default_rng(0), torch.from_numpy(np.log(shares))[None].requires_grad_()
+        for _ in range(400):
+            chosen = chooser.choose(rng.choice(12, 4, p=shares), np.zeros(4, np.int64), rng)
+            log_q = log_q_of(log_missed[chosen.places]) * corrected
+            vectors, targets = torch.eye(12, dtype=torch.float64)[chosen.places], torch.from_numpy(chosen.targets)
+            candidates = Candidates(vectors, log_q, chosen.first_shared)
+            (ListwiseSoftmax(1.0)(scores.expand(4, 12), candidates, targets) / 400).backward()
+        assert scores.grad is not None
+        gradients[corrected] = float(scores.grad.abs().sum())
+    assert 3 * gradients[True] < gradients[False], gradients
 
 
 def test_single_negatives_are_even_among_the_shared_candidates_without_the_own_item() -> None:

@@ -73,8 +73,13 @@ def make(path: Path, spec: FeatureSpec = SPEC, clicks_an_hour: int = 25, total_h
     known = np.arange(USERS - 2)  # the last two users have interactions but no profile
     _put(path / "users", _only(spec, "users", {"user_id": known, "kind": [f"k{user % KINDS}" for user in known]}))
     ids = np.arange(ITEMS)
-    tags = [[f"k{item % KINDS}", "all"] for item in ids]
-    _put(path / "items", _only(spec, "items", {"item_id": ids + 100, "tags": tags}))
+    described = {
+        "item_id": ids + 100,
+        "tags": [[f"k{item % KINDS}", "all"] for item in ids],
+        "name": [f"The {['north', 'south', 'east', 'west'][item % KINDS]}ern one, {item}" for item in ids],
+        "look": np.eye(KINDS)[ids % KINDS].tolist(),
+    }
+    _put(path / "items", _only(spec, "items", described))
     return Dataset.open(path)
 
 
