@@ -22,7 +22,7 @@ app = typer.Typer()
 @app.command()
 def evaluate(
     *,
-    version: Annotated[str, typer.Option("--version", help="Number of a registered full version, or a folder of one.")],
+    version: Annotated[str, typer.Option("--version", help="Number of a registered version, or folder of a full one.")],
     data: DataOption,
     window: Annotated[
         str, typer.Option(metavar="START/END", help="ISO 8601. Default: from the version's end to the data's.")
@@ -39,17 +39,16 @@ def evaluate(
     from pagoda.evaluation.evaluate import evaluate as evaluate_towers
     from pagoda.evaluation.rendering import as_tables
     from pagoda.evaluation.rendering import plot as draw
-    from pagoda.training.vectors import OpenVersion
+    from pagoda.updates.opening import open_any
 
-    dataset, files = Dataset.open(data), version_files(version, home)
-    chosen = _window(window, dataset, files)
-    if chosen.start < files.lineage.window.end:
-        warning = (
-            f"the version has learned up to {files.lineage.window.end.isoformat()}, so it knows part of this window"
-        )
+    dataset = Dataset.open(data)
+    opened = open_any(version, home, dataset)
+    chosen = _window(window, dataset, opened.learned_until)
+    if chosen.start < opened.learned_until:
+        warning = f"the version has learned up to {opened.learned_until.isoformat()}, so it knows part of this window"
         Console(stderr=True).print(f"[yellow]Warning[/]: {warning}")
     report = evaluate_towers(
-        OpenVersion(files, dataset),
+        opened.towers,
         dataset,
         chosen,
         version=version,
@@ -88,14 +87,14 @@ def version_files(version: str, home: Path | None) -> FullVersionFiles:
     return FullVersionFiles(registry.fetch(record.version, cache / "version"), cache / "state")
 
 
-def _window(text: str, dataset: Dataset, files: FullVersionFiles) -> Window:
+def _window(text: str, dataset: Dataset, learned_until: datetime) -> Window:
     from pydantic import ValidationError
 
     from pagoda.data.window import Window
     from pagoda.errors import ConfigError, DataError, explain
 
     if not text:
-        start, end = files.lineage.window.end, dataset.span().end
+        start, end = learned_until, dataset.span().end
         if start >= end:
             raise DataError(f"{dataset.path}: nothing after {start.isoformat()}, where the version's window ends")
         return Window(start=start, end=end)
