@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,8 @@ def test_every_step_finds_what_the_steps_before_it_made(cluster: Cluster, tmp_pa
     download(outputs.uri("tower", archive.name), tmp_path / "tower.mar")
     assert checksum_file(tmp_path / "tower.mar") == checksum_file(archive)
     assert (trained / "version" / "encoder.json").exists()
+    inside = zipfile.ZipFile(archive).namelist()
+    assert not [name for name in inside if name.endswith((".npy", ".parquet"))], "tables come by the follower"
 
 
 def test_a_step_run_again_elsewhere_makes_nothing_anew(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
