@@ -117,6 +117,15 @@ class RolloutSettings(_Section):
     """KServe: where both are."""
 
 
+class TracingSettings(_Section):
+    """OpenTelemetry traces of requests."""
+
+    endpoint: str = ""
+    """Where traces go by OTLP over HTTP: `http://collector:4318/v1/traces`. Empty: there are none, at no cost."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Of the requests that do not come with a trace of their own."""
+
+
 class StandaloneSettings(_Section):
     """The embedded platform that `pagoda up` runs."""
 
@@ -137,6 +146,9 @@ class Settings(BaseSettings):
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
     rollout: RolloutSettings = RolloutSettings()
+    tracing: TracingSettings = TracingSettings()
+    logs: Literal["text", "json"] = "text"
+    """Form of the recall service's log lines; JSON ones name trace, arm and generation."""
     standalone: StandaloneSettings = StandaloneSettings()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import uvloop
 
 from pagoda.errors import PagodaError
 from pagoda.settings import load_settings
+from serving import logs, tracing
 from serving.recall.server import serve
 
 
@@ -19,9 +19,11 @@ def main(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve recall; where its parts are comes from the settings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        uvloop.run(serve(load_settings(), host, port))
+        settings = load_settings()
+        logs.start(settings.logs)
+        tracing.start("recall", settings.tracing)
+        uvloop.run(serve(settings, host, port))
     except PagodaError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -24,6 +24,7 @@ from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
 from serving.recall.reading import TooLargeError, read_body
 from serving.recall.service import Recall
+from serving.tracing import span
 from serving.wire import V2Body, cut
 
 _JSON = "application/json"
@@ -59,7 +60,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> None:
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
         asked = parse_v1(await read_body(request))
-        with deadline(request.headers.get(DEADLINE_HEADER)):
+        with span("recall", request.headers), deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
         return Response(render_v1(predictions), media_type=_JSON)
@@ -67,7 +68,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> None:
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
         asked, request_id = parse_v2(await read_body(request))
-        with deadline(request.headers.get(DEADLINE_HEADER)):
+        with span("recall", request.headers), deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -19,12 +20,22 @@ Send = Callable[[Key, Sequence[Ask]], Awaitable[Sequence[Answer]]]
 """One call for several asks of one key; as many answers, in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Ask, Answer]):
+    """An ask that goes with the next call."""
+
+    ask: Ask
+    answer: asyncio.Future[Answer]
+    context: Context
+    """Of whoever asks: a call belongs to the trace of its first ask."""
+
+
 @dataclass
 class _Line(Generic[Ask, Answer]):
     """The asks of one key."""
 
     running: int = 0
-    waiting: deque[tuple[Ask, asyncio.Future[Answer]]] = field(default_factory=deque)
+    waiting: deque[_Waiting[Ask, Answer]] = field(default_factory=deque)
 
 
 class Coalescer(Generic[Key, Ask, Answer]):
@@ -55,36 +66,35 @@ class Coalescer(Generic[Key, Ask, Answer]):
             finally:
                 self._ended(key, line)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        line.waiting.append((ask, answer))
+        line.waiting.append(_Waiting(ask, answer, copy_context()))
         return await answer
 
     def _ended(self, key: Key, line: _Line[Ask, Answer]) -> None:
         """A call has ended: the next one takes whoever still waits."""
         line.running -= 1
-        batch: list[tuple[Ask, asyncio.Future[Answer]]] = []
+        batch: list[_Waiting[Ask, Answer]] = []
         room = self._most
-        while line.waiting and (not batch or self._size(line.waiting[0][0]) <= room):
-            ask, answer = line.waiting.popleft()
-            if not answer.done():
-                batch.append((ask, answer))
-                room -= self._size(ask)
+        while line.waiting and (not batch or self._size(line.waiting[0].ask) <= room):
+            if not (next_ := line.waiting.popleft()).answer.done():
+                batch.append(next_)
+                room -= self._size(next_.ask)
         if batch:
             line.running += 1
-            task = asyncio.create_task(self._run(key, line, batch))
+            task = asyncio.create_task(self._run(key, line, batch), context=batch[0].context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif not line.running:
             self._lines.pop(key, None)
 
-    async def _run(self, key: Key, line: _Line[Ask, Answer], batch: list[tuple[Ask, asyncio.Future[Answer]]]) -> None:
+    async def _run(self, key: Key, line: _Line[Ask, Answer], batch: list[_Waiting[Ask, Answer]]) -> None:
         try:
-            answers = await self._send(key, [ask for ask, _ in batch])
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            answers = await self._send(key, [one.ask for one in batch])
+            for one, answer in zip(batch, answers, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(answer)
         except Exception as error:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for one in batch:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
         finally:
             self._ended(key, line)

@@ -12,6 +12,7 @@ from serving.recall.api import RecalledItem
 from serving.recall.breaker import Breakers
 from serving.recall.store import Key, StoredUser
 from serving.recall.tower import UserVector
+from serving.tracing import span
 
 
 class GuardedStore:
@@ -22,7 +23,10 @@ class GuardedStore:
 
     async def read(self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str) -> list[StoredUser]:
         """See `OnlineStore.read`."""
-        return await self._breakers.of("store").call(lambda: self._store.read(users, spec, generation), self._seconds)
+        with span("store"):
+            return await self._breakers.of("store").call(
+                lambda: self._store.read(users, spec, generation), self._seconds
+            )
 
 
 class GuardedTower:
@@ -35,9 +39,10 @@ class GuardedTower:
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
     ) -> list[UserVector]:
         """See `TowerClient.vectors`."""
-        return await self._breakers.of(f"tower {full_version}").call(
-            lambda: self._tower.vectors(full_version, generation, instances), self._seconds
-        )
+        with span("tower", generation=generation):
+            return await self._breakers.of(f"tower {full_version}").call(
+                lambda: self._tower.vectors(full_version, generation, instances), self._seconds
+            )
 
 
 class GuardedIndex:
@@ -48,9 +53,10 @@ class GuardedIndex:
 
     async def search(self, collection: str, vector: Sequence[float], k: int, **wanted: Any) -> list[RecalledItem]:
         """See `ItemIndex.search`."""
-        return await self._breakers.of(f"index {collection}").call(
-            lambda: self._index.search(collection, vector, k, **wanted), self._seconds
-        )
+        with span("index", collection=collection):
+            return await self._breakers.of(f"index {collection}").call(
+                lambda: self._index.search(collection, vector, k, **wanted), self._seconds
+            )
 
 
 def guarded(parts: Parts, *, store_seconds: float, tower_seconds: float, index_seconds: float) -> Parts:

@@ -11,6 +11,7 @@ from pymilvus import AsyncMilvusClient, MilvusException
 from pagoda.errors import UnavailableError
 from pagoda.index.config import METRIC, CollectionConfig, search_params
 from pagoda.index.fields import ITEM_KEY, VECTOR
+from serving import tracing
 from serving.recall.api import RecalledItem
 
 _EFFORT = CollectionConfig().effort
@@ -65,6 +66,7 @@ class ItemIndex:
                 anns_field=VECTOR,
                 consistency_level="Eventually",
                 timeout=self._timeout,
+                client_request_id=tracing.trace_id(),
             )
         except (MilvusException, grpc.RpcError) as error:
             raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.registry.arms import Arm
+from serving.logs import about
 from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
@@ -125,4 +126,5 @@ class Recall:
 
 async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: Group, *, held: bool = True) -> list[Prediction]:
     group.check(live)
-    return await answer_by(live, arm, parts, group.asked, held=held)
+    with about(arm=arm, generation=live.id):
+        return await answer_by(live, arm, parts, group.asked, held=held)

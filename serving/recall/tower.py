@@ -12,6 +12,7 @@ import orjson
 
 from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.settings import tower_addresses
+from serving import tracing
 
 _CONNECTIONS = 256
 _JSON = {"Content-Type": "application/json"}
@@ -78,7 +79,7 @@ class TowerClient:
 
     async def _ask(self, address: str, body: bytes) -> bytes:
         try:
-            async with self._http.post(address, data=body) as answer:
+            async with self._http.post(address, data=body, headers=tracing.headers()) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from pagoda.embeddings.tables import TowerTables
 from pagoda.settings import load_settings
+from serving import tracing
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
 
@@ -30,7 +32,12 @@ def handle(data: Sequence[Mapping[str, Any]] | None, context: Any) -> list[bytes
     if data is None:
         return None
     bodies = []
-    replies = _replies.to([request.get("body", b"") for request in data])
+    with ExitStack() as stack:
+        if tracing.on():
+            for place in range(len(data)):
+                if parent := context.get_request_header(place, tracing.PARENT):
+                    stack.enter_context(tracing.span("tower.compute", {tracing.PARENT: parent}, requests=len(data)))
+        replies = _replies.to([request.get("body", b"") for request in data])
     for place, (status, body) in enumerate(replies):
         context.set_response_content_type(place, "application/json")
         if status != 200:  # noqa: PLR2004
@@ -45,6 +52,7 @@ def _load(context: Any) -> Replies:
     torch.set_num_threads(1)
     version = str(context.manifest["model"]["modelVersion"])
     tables = TowerTables(load_settings().tables_folder, int(float(version)))
+    tracing.start("tower", load_settings().tracing)
     runtime = TowerRuntime.load(Path(context.system_properties["model_dir"]), tables)
     # What was loaded stays for good; a full collection over its 190,000 objects would stop requests for 60 ms.
     gc.freeze()

@@ -1,0 +1,55 @@
+"""Logs as lines of text for people, or of JSON for machines, each with the trace, arm and generation it belongs to."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Literal
+
+import orjson
+
+from serving.tracing import trace_id
+
+_about: ContextVar[Mapping[str, str]] = ContextVar("_about", default=MappingProxyType({}))
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_about.get(),
+        }
+        if found := trace_id():
+            line["trace_id"] = found
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+@contextmanager
+def about(**fields: str) -> Iterator[None]:
+    """What is logged within the block is about these."""
+    token = _about.set({**_about.get(), **fields})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def start(kind: Literal["text", "json"]) -> None:
+    """Log from INFO on to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonLines() if kind == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
