@@ -98,6 +98,15 @@ class FullVersionFiles:
         shares: NDArray[np.float64] = (found + 1.0) / (clicks.sum() + len(ids) + 1.0)
         return shares
 
+    def counted_shares(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of each of `items` (int64 [i], ascending) in the window's positives, float64 [i]; 0 for one without."""
+        popularity = self.popularity()
+        ids, clicks = (popularity.column(name).to_numpy() for name in ("item_id", "clicks"))
+        known = np.isin(ids, items)
+        shares = np.zeros(len(items))
+        shares[np.searchsorted(items, ids[known])] = clicks[known] / clicks.sum()
+        return shares
+
     def parameters(self) -> dict[str, Tensor]:
         """The towers' parameters by name."""
         return load_tensors(self.folder / TOWERS)

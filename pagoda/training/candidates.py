@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pagoda.model.losses import Candidates, log_q_of
@@ -52,20 +54,23 @@ class Drawing(Protocol):
 class CandidateMaker:
     """Makes the candidates of one batch after the other, in the order in which they are learned."""
 
-    def __init__(self, config: NegativesConfig, items: int, *, warm: bool) -> None:
+    def __init__(self, config: NegativesConfig, items: int, known: NDArray[np.float64] | None = None) -> None:
         """Make one.
 
         Args:
             config: Where negatives come from.
             items: Size of the catalogue.
-            warm: Whether training goes on from a parent, so that vectors have settled.
+            known: float64 [items], the probability of each item to be in a batch as the parent knew it; None for a
+                first version, whose vectors have to settle first.
         """
         self._config = config
         self._queue = (
-            CrossBatchQueue(config.queue, 0 if warm else config.queue_warm_up, items) if config.queue else None
+            CrossBatchQueue(config.queue, config.queue_warm_up if known is None else 0, items) if config.queue else None
         )
         streams = config.correction == "streaming"
         self._estimator = FrequencyEstimator(max(_FEWEST_BUCKETS, _BUCKETS_AN_ITEM * items)) if streams else None
+        if self._estimator is not None and known is not None:
+            self._estimator.believe(np.arange(items), known)
 
     def of(self, batch: Drawing, vectors: Tensor) -> Candidates:
         """The candidates of a batch whose distinct items have these vectors, float32 [M, D]."""

@@ -71,13 +71,7 @@ class FrozenBase:
     @cached_property
     def shares(self) -> NDArray[np.float64]:
         """Share of each item in the positives that the base learned, float64 [i]; 0 for one without any."""
-        popularity = self.files.popularity()
-        clicks = popularity.column("clicks").to_numpy().astype(np.float64)
-        known = np.isin(popularity.column("item_id").to_numpy(), self.item_ids)
-        place = np.searchsorted(self.item_ids, popularity.column("item_id").to_numpy()[known])
-        shares = np.zeros(len(self.item_ids))
-        shares[place] = clicks[known] / clicks.sum()
-        return shares
+        return self.files.counted_shares(self.item_ids)
 
     @cached_property
     def temperature(self) -> float:

@@ -16,6 +16,7 @@ from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
+from pagoda.model.losses import log_missed
 from pagoda.model.towers import Towers
 from pagoda.training.artifact import ITEMS, USERS, FullVersionFiles
 from pagoda.training.batches import Batcher, Catalogue
@@ -107,7 +108,9 @@ def prepare(
     hard = hard_negatives(config.negatives, Sources(dataset, window, mined), users, found.catalogue, config.seed)
     features = encoder.encode_table("item", items)
     supervision, size = config.self_supervision, len(found.catalogue)
-    maker = CandidateMaker(config.negatives, size, warm=parent is not None)
+    batch = min(config.batch_size, found.positives)
+    known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
+    maker = CandidateMaker(config.negatives, size, known)
     return Prepared(
         survey=found,
         encoder=encoder,
@@ -116,7 +119,7 @@ def prepare(
         catalogue=Catalogue(
             rows=item_table.places(found.catalogue),
             features=features,
-            log_missed=sampler.log_missed(min(config.batch_size, found.positives)),
+            log_missed=sampler.log_missed(batch),
             times=times,
         ),
         chooser=Chooser(sampler, hard, size),

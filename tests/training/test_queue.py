@@ -61,7 +61,7 @@ def test_true_preferences_are_the_optimum_with_a_queue_too() -> None:
     gradients = {}
     for correction in ("exact", "streaming", "none"):
         config = NegativesConfig(queue=2, queue_warm_up=0, correction=correction)
-        maker, scores = CandidateMaker(config, 12, warm=True), Batch.shares.log()[None].requires_grad_()
+        maker, scores = CandidateMaker(config, 12), Batch.shares.log()[None].requires_grad_()
         torch.manual_seed(0)
         for number in range(400):
             batch = Batch(torch.multinomial(Batch.shares, 4, replacement=True))
@@ -77,7 +77,7 @@ def test_true_preferences_are_the_optimum_with_a_queue_too() -> None:
 
 
 def test_q_is_the_share_of_moments_at_which_an_item_is_a_candidate() -> None:
-    maker, held = CandidateMaker(NegativesConfig(queue=3, queue_warm_up=0), 12, warm=True), np.zeros(12)
+    maker, held = CandidateMaker(NegativesConfig(queue=3, queue_warm_up=0), 12), np.zeros(12)
     torch.manual_seed(1)
     log_q = torch.zeros(12, dtype=torch.float64)
     for number in range(3000):

@@ -13,6 +13,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError
 from pagoda.training.batches import Batch
 from pagoda.training.config import DropoutConfig, TrainConfig
+from pagoda.training.full import full_update
 from pagoda.training.preparing import prepare
 
 from .worlds import IDS_ALONE, config, hours, make
@@ -28,8 +29,14 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "thinning and repeating": {"positives": {"thin_above": 0.03, "repeat_below": 0.02}},
     "example age": {"model": MODEL | {"user": {"example_age": True}}},
     "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
-    "all at once": {
+    "along sequences": {
         "learn": "sequences",
+        "negatives": {"in_batch": False, "uniform": 10},
+        "self_supervision": {"items": 10, "views": "complementary"},
+        "positives": {"repeat_below": 0.02},
+        "model": MODEL | {"user": {"example_age": True}},
+    },
+    "all at once": {
         "negatives": {"uniform": 5, "queue": 2, "queue_warm_up": 2, "correction": "streaming"},
         "self_supervision": {"items": 10, "views": "mask"},
         "positives": {"repeat_below": 0.02},
@@ -131,3 +138,15 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(self_supervision={}))
     with pytest.raises(ConfigError, match="no event ranking_rejected"):
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
+
+
+def test_a_child_begins_with_what_its_parent_knew_of_frequencies(dataset: Dataset, tmp_path: Path) -> None:
+    how = config(negatives={"correction": "streaming", "queue": 2}, bootstrap_epochs=1)
+    first = full_update(dataset, hours(0, 40), None, how, tmp_path / "first")
+    maker = prepare(dataset, hours(40, 50), first, how).learner.candidates
+    items = dataset.items()["item_id"].to_numpy()
+    expected = 1 - (1 - first.counted_shares(items)) ** 64
+    state = maker.state_dict()
+    assert int(state["queue.waits"]) == 0
+    known = 1 / state["frequencies.interval"].numpy()
+    assert np.isin(np.round(expected[expected > 0], 6), np.round(known, 6)).all()
