@@ -15,6 +15,8 @@ from serving import tracing
 from serving.recall.api import RecalledItem
 
 _EFFORT = CollectionConfig().effort
+_RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
+"""Left alone, gRPC waits up to two minutes before it looks whether a server is back."""
 
 
 class ItemIndex:
@@ -23,7 +25,7 @@ class ItemIndex:
     def __init__(self, uri: str, token: str, timeout_seconds: float) -> None:
         """Make a client of the Milvus at `uri`; it connects at the first search."""
         self._uri, self._timeout = uri, timeout_seconds
-        self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds)
+        self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}
 
     async def close(self) -> None:
