@@ -27,6 +27,9 @@ demo: .venv/installed ## The main job on real data: MovieLens-100K to served rec
 	$(PY) -m demos.main_job $(if $(KEEP),--keep)
 
 # Two workers, whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
+demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simulated traffic (7 minutes on 2 cores).
+	$(PY) -m demos.rollout
+
 test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
 	$(PY) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -82,4 +85,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo bench-online bench-faults bench-publish bench-replay bench-training test test-long lint format charts images clean
+.PHONY: help env demo demo-rollout bench-online bench-faults bench-publish bench-replay bench-training test test-long lint format charts images clean

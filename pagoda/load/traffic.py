@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Answered:
     items: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
     clicks: tuple[int, ...] = ()
+    degraded: tuple[str, ...] = ()
+    """What stood in for a server that did not answer."""
 
 
 @dataclass
@@ -76,10 +79,12 @@ class Played:
     def summary(self) -> dict[str, Any]:
         """Figures for scripts; click rates are of answers with a click."""
         seconds = [one.seconds for one in self.answers if one.status == OK] or [float("nan")]
-        p50, p99 = np.percentile(seconds, [50, 99])
+        p50, p99 = np.percentile(seconds, [50, 99]).tolist()
         return {
             "requests": len(self.answers),
             "failed": self.failed,
+            "failures": dict(Counter(str(one.status or "no answer") for one in self.answers if one.status != OK)),
+            "degraded": sum(bool(one.degraded) for one in self.answers),
             "clicks": sum(len(one.clicks) for one in self.answers),
             "lost_events": self.lost_events,
             "latency_ms": {"p50": round(p50 * 1e3, 2), "p99": round(p99 * 1e3, 2)},
@@ -174,9 +179,8 @@ class Player:
         items = tuple(int(item["item_id"]) for item in answer["items"])
         scores = tuple(float(item["score"]) for item in answer["items"])
         clicks = self._clicks(number, user, items[: script.shown], moment)
-        self.played.answers.append(
-            Answered(user, moment, seconds, status, answer["arm"], answer["generation"], items, scores, clicks)
-        )
+        named = answer["arm"], answer["generation"], items, scores, clicks, tuple(answer.get("degraded", ()))
+        self.played.answers.append(Answered(user, moment, seconds, status, *named))
         await self._log(telling, user, items[: script.shown], clicks)
 
     def _clicks(self, number: int, user: int, shown: tuple[int, ...], moment: int) -> tuple[int, ...]:

@@ -42,8 +42,8 @@ from pagoda.updates.full_steps import INDEX, REPORT
 from pagoda.updates.incremental import open_dataset
 from pagoda.updates.outputs import open_outputs
 
-K = 50
-"""Of recall."""
+_K, _SHARE = 50, 12
+"""Recall is that among the first 50, and in small catalogues among the first twelfth, or everything would be found."""
 _ROWS = 5_000
 """Most positives asked: the interval of a relative loss is then within some per cent, after seconds."""
 _PROBES = 200
@@ -154,7 +154,8 @@ class _Measuring:
         catalogue = dataset.items().column("item_id").to_numpy()
         path = self._file(manifest.item_vectors)[0]
         scorer = _Catalogue(users, catalogue, ItemVectors(path, manifest.spec))
-        return recall(rank(scorer, questions.targets, questions.seen), K)
+        k = max(1, min(_K, len(catalogue) // _SHARE))
+        return recall(rank(scorer, questions.targets, questions.seen), k)
 
     def _dataset(self) -> Dataset:
         record = self._state.version(self._candidate.full_version)

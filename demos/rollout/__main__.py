@@ -1,0 +1,131 @@
+"""`make demo-rollout`: five candidates and 200 simulated rollouts of candidates that are no worse."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from demos import showing
+from demos.rollout.plotting import plot
+from demos.rollout.scenarios import SCENARIOS, Result, act
+from demos.rollout.stage import staged, wait_ready
+from demos.stages import Stages
+from pagoda.errors import GateError
+from pagoda.rollout.policy import FULL
+from pagoda.rollout.power import simulate_aa
+
+AA_RUNS = 200
+FIRST_HOURS = 12.0
+"""The first full version learns up to half a day before the world's end."""
+
+
+def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[Result], dict[str, float]]:
+    """All scenarios, one after the other, on one platform."""
+    stages, results = Stages(console), []
+
+    def say(line: str) -> None:
+        console.print(f"  {line}", highlight=False)
+
+    with stages.stage("a world, and the embedded platform"):
+        context = staged(folder, showing.starting(console))
+        stage = context.__enter__()
+    try:
+        with stages.stage("the first generation, released at once"):
+            console.print(f"{stage.learn(FIRST_HOURS).id} answers", highlight=False)
+            wait_ready(stage)
+        for number, scenario in enumerate(SCENARIOS):
+            if scenario.name in names:
+                with stages.stage(scenario.name):
+                    results.append(
+                        act(stage, scenario, number, lambda line: console.print(f"  {line}", highlight=False))
+                    )
+                    _verdict(results[-1], console)
+    finally:
+        context.__exit__(None, None, None)
+    return results, stages.seconds
+
+
+def _verdict(result: Result, console: Console) -> None:
+    found = result.as_json()
+    console.print(
+        f"  {found['requests']:,} requests, {found['failed_requests']} failed; {found['answers_checked']:,} answers "
+        f"checked, {found['mixed_answers']} mixed ({found['answers_that_would_tell']:,} would tell)",
+        highlight=False,
+    )
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table("candidate", "outcome", "decided after", "at risk for", "requests", "failed", "mixed", "why")
+    for result in results:
+        found = result.as_json()
+        risk = found["seconds_at_risk"]
+        table.add_row(
+            result.scenario.name,
+            found["outcome"].replace("_", " "),
+            f"{found['seconds_to_decision']:.0f} s",
+            "" if risk is None else f"{risk:.0f} s",
+            f"{found['requests']:,}",
+            str(found["failed_requests"]),
+            str(found["mixed_answers"]),
+            found["reason"],
+        )
+    return table
+
+
+def _report(results: Sequence[Result], seconds: dict[str, float], aa: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "scenarios": {result.scenario.name: result.as_json() for result in results},
+        "aa": aa,
+        "seconds": seconds,
+        "plots": ["rollouts.png"],
+    }
+
+
+def _check(results: Sequence[Result]) -> None:
+    """Raise if anything is not as it must be."""
+    for result in results:
+        found = result.as_json()
+        if found["outcome"] != result.scenario.expected:
+            raise GateError(f"{result.scenario.name}: {found['outcome']}, expected {result.scenario.expected}")
+        if found["failed_requests"] or found["mixed_answers"]:
+            raise GateError(
+                f"{result.scenario.name}: {found['failed_requests']} failed, {found['mixed_answers']} mixed"
+            )
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Made anew at each run.")] = Path("build/demo-rollout"),
+    only: Annotated[list[str] | None, typer.Option(help="Scenarios to play. Default: all.")] = None,
+    aa_runs: Annotated[int, typer.Option(help="Simulated rollouts of candidates that are no worse.")] = AA_RUNS,
+) -> None:
+    """Show how candidates are promoted and rolled back."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    torch.set_num_threads(1)
+    console = Console()
+    shutil.rmtree(folder, ignore_errors=True)
+    results, seconds = run(folder.resolve(), console, only or [scenario.name for scenario in SCENARIOS])
+    plot(results, folder / "rollouts.png")
+    began = time.perf_counter()
+    false = simulate_aa(FULL, aa_runs)
+    seconds["simulated A/A rollouts"] = round(time.perf_counter() - began, 2)
+    aa = {"runs": false.runs, "rolled_back": int(false.rolled_back)}
+    report = _report(results, seconds, aa)
+    (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    console.print(_table(results))
+    console.print(f"A/A: {false.rolled_back} of {false.runs} simulated rollouts of equals rolled back", highlight=False)
+    console.print(f"{folder / 'report.json'}, {folder / 'rollouts.png'}", highlight=False)
+    _check(results)
+
+
+if __name__ == "__main__":
+    typer.run(main)

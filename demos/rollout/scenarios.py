@@ -1,0 +1,157 @@
+"""The five candidates, and what becomes of each."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from demos.rollout.checking import Checked, check
+from demos.rollout.stage import Stage, shuffle
+from pagoda.load.traffic import Played, Player, Script
+from pagoda.registry.manifest import Manifest
+from pagoda.rollout.history import Past
+from pagoda.rollout.reading import rollout_of
+
+RATE = 40.0
+REQUESTS = 1_000
+"""Asked at least in each scenario."""
+SHOWN = 3
+_LONGEST_SECONDS = 400
+_TAIL_SECONDS = 4.0
+"""Traffic goes on for so long after the decision."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One candidate."""
+
+    name: str
+    expected: str
+    hours_before_end: float
+    """Its full update learns up to so many hours before the world's end."""
+    fault: dict[str, Any] = field(default_factory=dict)
+    """Of its tower, as the proxy knows it."""
+    damage: Callable[[Stage], Callable[[Path], None]] | None = None
+
+
+SCENARIOS = (
+    Scenario("good", "promoted", 6),
+    Scenario("damaged_items", "rolled_back", 5.5, damage=lambda stage: partial(shuffle, dataset=stage.dataset)),
+    Scenario("fewer_clicks", "rolled_back", 5, fault={"empty": ["history"]}),
+    Scenario("slow", "rolled_back", 4.5, fault={"delay_ms": [120, 220]}),
+    Scenario("failing", "rolled_back", 4, fault={"fail": 0.5}),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a scenario went."""
+
+    scenario: Scenario
+    past: Past
+    played: Played
+    checked: Checked
+    began: float
+    """When traffic began, in seconds since the epoch."""
+
+    @property
+    def outcome(self) -> str:
+        """`promoted` or `rolled_back`."""
+        return self.past.outcome.replace(" ", "_")
+
+    @property
+    def seconds_at_risk(self) -> float | None:
+        """From the first canary answers until the rollback; None where there were none."""
+        at = {step.kind: step.at for step in reversed(self.past.steps)}
+        if "stepped" not in at or "rolled_back" not in at:
+            return None
+        return (at["rolled_back"] - at["stepped"]).total_seconds()
+
+    def as_json(self) -> dict[str, Any]:
+        """Figures for the report."""
+        found = self.played.summary()
+        return {
+            "outcome": self.outcome,
+            "seconds_to_decision": self.past.seconds_to_decision,
+            "seconds_at_risk": self.seconds_at_risk,
+            "requests": found["requests"],
+            "failed_requests": found["failed"],
+            "failures": found["failures"],
+            "mixed_answers": self.checked.mixed,
+            "answers_checked": self.checked.answers,
+            "answers_that_would_tell": self.checked.told_apart,
+            "degraded_answers": found["degraded"],
+            "lost_events": found["lost_events"],
+            "latency_ms": found["latency_ms"],
+            "arms": found["arms"],
+            "generations": found["generations"],
+            "reason": self.past.reason,
+        }
+
+
+def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None]) -> Result:
+    """Make the candidate, begin its rollout under traffic, wait for the decision, and check every answer."""
+    stage.settle()
+    begin = stage.asked.stat().st_size if stage.asked.exists() else 0
+    script = Script(RATE, _LONGEST_SECONDS, shown=SHOWN, k=20, exclude_seen=False, seed=number)
+    with _Traffic(Player(stage.world, stage.recall_url, script)) as traffic:
+        candidate = _begin(stage, scenario)
+        say(f"rollout of {candidate.id} began")
+        past = _decided(stage, say)
+        time.sleep(_TAIL_SECONDS)
+        while len(traffic.player.played.answers) < REQUESTS:
+            time.sleep(0.2)
+    stage.settle()
+    stage.set_faults({})
+    played = traffic.player.played
+    return Result(scenario, past, played, check(stage, played.answers, stage.asked, begin), traffic.began)
+
+
+def _begin(stage: Stage, scenario: Scenario) -> Manifest:
+    """The full update, which ends by starting the rollout; what is wrong with its tower is so from the start."""
+    following = 1 + max(stage.log.state().versions)
+    stage.set_faults({following: scenario.fault} if scenario.fault else {})
+    return stage.learn(scenario.hours_before_end, scenario.damage(stage) if scenario.damage else None)
+
+
+def _decided(stage: Stage, say: Callable[[str], None]) -> Past:
+    """Wait for the decision, telling each step."""
+    told = 1
+    while True:
+        past = stage.past()
+        for step in past.steps[told:] if past else ():
+            rollout = rollout_of(stage.log.state())
+            users = f", {rollout.percent} % of the users" if rollout and step.kind == "stepped" else ""
+            say(f"{_clock(step.at)} {step.kind.replace('_', ' ')}{users} {step.reason}".strip())
+        if past:
+            told = max(told, len(past.steps))
+            if past.outcome != "in progress":
+                return past
+        time.sleep(0.3)
+
+
+class _Traffic:
+    """Users who ask and click in a thread of its own."""
+
+    def __init__(self, player: Player) -> None:
+        self.player, self.began = player, time.time()
+        self._thread = threading.Thread(target=lambda: asyncio.run(player.run()))
+
+    def __enter__(self) -> _Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.player.stop()
+        self._thread.join()
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone():%H:%M:%S}"
