@@ -106,9 +106,9 @@ class RolloutSettings(_Section):
     """Where the driver of this installation runs generations. Empty: there is none, so updates release at once.
     `pagoda up` records `local`."""
     full_policy: str = ""
-    """File with the policy of full versions, see docs/rollout.md. Empty: the default one."""
+    """File with the policy of full versions, or the policy itself as `{…}`; see docs/rollout.md. Empty: the default."""
     incremental_policy: str = ""
-    """File with the policy of incremental versions. Empty: the default one."""
+    """The same for incremental versions."""
     inference_service: str = ""
     """KServe: name of the user tower's InferenceService."""
     lease: str = ""

@@ -26,6 +26,8 @@ SETTINGS_KEYS = (
     "PAGODA_REGISTRY__MODEL",
     "PAGODA_REGISTRY__URI",
     "PAGODA_ROLLOUT__BACKEND",
+    "PAGODA_ROLLOUT__FULL_POLICY",
+    "PAGODA_ROLLOUT__INCREMENTAL_POLICY",
     "PAGODA_TOWER__URL",
 )
 LABELS = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}

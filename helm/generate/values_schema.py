@@ -85,6 +85,8 @@ BY_PATH: dict[str, Schema] = {
     "milvus.standalone.msgStreamType": {"enum": ["rocksmq", "woodpecker"]},
     "milvus.storage.type": {"enum": ["S3", "MinIO"]},
     "milvus.etcd.endpoints": {"type": "array", "items": {"type": "string"}},
+    "rollout.policies.full": {"type": "object"},
+    "rollout.policies.incremental": {"type": "object"},
     "pipelines.publish": {"enum": ["resources", "job", "none"]},
     "pipelines.kubeflow.host": {"type": "string", "pattern": "^https?://.+"},
     "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},

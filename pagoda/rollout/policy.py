@@ -180,10 +180,20 @@ def read_policy(path: Path) -> RolloutPolicy:
         ConfigError: It cannot be read, a key is unknown, or a value is wrong.
     """
     try:
-        return RolloutPolicy.model_validate(yaml.safe_load(path.read_text()) or {})
+        return parse_policy(path.read_text(), str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the rollout policy ({error.strerror})") from error
+
+
+def parse_policy(text: str, where: str) -> RolloutPolicy:
+    """The policy in a YAML text that was found `where`.
+
+    Raises:
+        ConfigError: It is not YAML, a key is unknown, or a value is wrong.
+    """
+    try:
+        return RolloutPolicy.model_validate(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({error})") from error
+        raise ConfigError(f"{where}: not YAML ({error})") from error
     except ValidationError as error:
-        raise ConfigError(explain(error, str(path))) from error
+        raise ConfigError(explain(error, where)) from error

@@ -16,7 +16,7 @@ from pagoda.registry.publish import publish, write_aliases
 from pagoda.registry.state import ReleaseState
 from pagoda.rollout import commands
 from pagoda.rollout.machine import BEFORE_ARM, Rollout
-from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy, read_policy
+from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy, parse_policy, read_policy
 from pagoda.rollout.reading import rollout_of
 from pagoda.settings import Settings
 from pagoda.updates import full_steps, incremental_steps
@@ -40,7 +40,7 @@ def full_policy(settings: Settings) -> RolloutPolicy:
     Raises:
         ConfigError: Its file cannot be read or is wrong.
     """
-    return _read(settings.rollout.full_policy, FULL)
+    return _read(settings.rollout.full_policy, "rollout.full_policy", FULL)
 
 
 def incremental_policy(settings: Settings) -> RolloutPolicy:
@@ -49,7 +49,7 @@ def incremental_policy(settings: Settings) -> RolloutPolicy:
     Raises:
         ConfigError: Its file cannot be read or is wrong.
     """
-    return _read(settings.rollout.incremental_policy, INCREMENTAL)
+    return _read(settings.rollout.incremental_policy, "rollout.incremental_policy", INCREMENTAL)
 
 
 def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.AUTO) -> Manifest:
@@ -151,8 +151,11 @@ def _active(state: ReleaseState) -> Rollout | None:
     return rollout if rollout and rollout.active else None
 
 
-def _read(path: str, otherwise: RolloutPolicy) -> RolloutPolicy:
-    return read_policy(Path(path)) if path else otherwise
+def _read(said: str, key: str, otherwise: RolloutPolicy) -> RolloutPolicy:
+    """The policy that a setting names, or, where pods share no files, is."""
+    if said.lstrip().startswith("{"):
+        return parse_policy(said, key)
+    return read_policy(Path(said)) if said else otherwise
 
 
 def _by_rollout(settings: Settings, how: Release) -> bool:

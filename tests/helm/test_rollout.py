@@ -15,8 +15,11 @@ from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve import standard
 from pagoda.rollout.backends.kserve.memory import Memory
 from pagoda.rollout.backends.kserve.objects import Service
+from pagoda.rollout.releasing import full_policy
+from pagoda.settings import RolloutSettings, Settings
+from pipelines.platform import SETTINGS_KEYS
 
-from .charts import in_profile
+from .charts import in_profile, with_values
 from .test_schemas import SCHEMAS
 
 SCALING = {"maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"}
@@ -64,3 +67,12 @@ def test_should_make_canaries_that_kserves_schema_accepts(running: Resource, ent
         pytest.skip(f"no schema {path}; set SCHEMAS")
     running["spec"]["canary"] = [entry]
     jsonschema.validate(running, json.loads(path.read_text()))
+
+
+def test_should_hand_policies_to_the_steps_that_start_rollouts() -> None:
+    chart = with_values("rollout.policies.full.steps[0].percent=50", "rollout.policies.full.grace_seconds=60")
+    settings = chart.one("ConfigMap", "pagoda-pipelines")["data"]
+    assert set(settings) <= set(SETTINGS_KEYS) | {"MLFLOW_DEFAULT_ARTIFACT_ROOT", "PAGODA_EVENTS__STREAM_LENGTH"}
+    policy = full_policy(Settings(rollout=RolloutSettings(full_policy=settings["PAGODA_ROLLOUT__FULL_POLICY"])))
+    assert (policy.steps[0].percent, policy.grace_seconds) == (50, 60)
+    assert settings["PAGODA_ROLLOUT__BACKEND"] == "kserve"

@@ -218,6 +218,13 @@ rollout:
   {{- if .Values.rollout.enabled }}
   PAGODA_ROLLOUT__BACKEND: kserve
   {{- end }}
+policies:
+  {{- with .Values.rollout.policies.full }}
+  PAGODA_ROLLOUT__FULL_POLICY: {{ toJson . | quote }}
+  {{- end }}
+  {{- with .Values.rollout.policies.incremental }}
+  PAGODA_ROLLOUT__INCREMENTAL_POLICY: {{ toJson . | quote }}
+  {{- end }}
 redis:
   {{- if eq .Values.redis.mode "embedded" }}
   PAGODA_REDIS__URL: {{ printf "redis://%s:6379/0" (include "pagoda.host" (list . "redis")) | quote }}
