@@ -61,6 +61,8 @@ def profiles_of(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tup
     Returns:
         The features, and for each of `user_ids` its row among them.
     """
+    if not features_of(dataset.spec, "users"):
+        return {}, np.zeros(len(user_ids), np.int64)
     table = dataset.users(np.unique(user_ids))
     known = table.column("user_id").to_numpy()
     encoded = encoder.encode_table("user", table, source="table")
