@@ -23,6 +23,8 @@ FIELD = b"event"
 REMEMBERED_SECONDS = 3600
 """How long an event ID is remembered, so that a retry is known as one; about 90 bytes of Redis each."""
 _CONNECTIONS = 16
+_WAIT_SECONDS = 5.0
+"""For one of them. Many clients at once on a busy machine are no failure of Redis."""
 
 # KEYS: the stream; for each event its mark, the user's recent behaviour, the user's seen items.
 # ARGV: longest stream, seconds of a mark, recent length, seen length; for each event the row, its moment, the entry of
@@ -105,7 +107,7 @@ class EventIntake:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
-            timeout=timeout_seconds,
+            timeout=_WAIT_SECONDS,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
         )
