@@ -26,7 +26,7 @@ from pagoda.training.tables import OOV, TrainableTable
 Int64Array = NDArray[np.int64]
 REJECTED = "ranking_rejected"
 _KEPT = 100
-"""Newest rejections kept of a user."""
+"""Newest rejections kept of a user, and mined ones."""
 _BATCH_ROWS = 1 << 20
 
 
@@ -87,20 +87,15 @@ def hard_negatives(
     """What the configuration asks for; None where it asks for none.
 
     Raises:
-        ConfigError: It asks for more than there are, or names no file that it could use.
-        DataError: The file cannot be read.
+        ConfigError: There are no rejections; what else may be wrong, `pagoda.training.refusals` has said before.
+        DataError: The file of mined ones cannot be read.
     """
-    if sources.mined and not config.mined:
-        raise ConfigError(f"negatives.mined is 0, so {sources.mined} would not be used; say how many of it to take")
     found: list[tuple[int, Pairs]] = []
     if config.rejected:
         found.append((config.rejected, rejected_pairs(sources.dataset, sources.window, users, catalogue)))
-    if config.mined:
-        if sources.mined is None:
-            raise ConfigError(
-                f"negatives.mined is {config.mined}, but nothing was mined: `pagoda mine` writes a file for --mined"
-            )
-        found.append((config.mined, read_mined(sources.mined, users, catalogue, config.mined)))
+    if config.mined and sources.mined:
+        kept = max(_KEPT, config.mined)
+        found.append((config.mined, read_mined(sources.mined, users, catalogue, kept, seed)))
     taken = _chosen(sources, users, catalogue, [pairs for _, pairs in found]) if found else NO_PAIRS
     lists: list[OwnLists] = []
     for count, pairs in found:

@@ -30,6 +30,7 @@ from pagoda.training.inputs import Int64Array, histories_at
 from pagoda.training.learner import Learner
 from pagoda.training.objectives import single_negatives
 from pagoda.training.optimisers import restore_dense_state
+from pagoda.training.refusals import refuse_what_is_not_there
 from pagoda.training.retirement import last_seen, retire
 from pagoda.training.sampling import NegativeSampler
 from pagoda.training.sequence_batches import SequenceBatcher
@@ -77,6 +78,7 @@ def prepare(
     mined: Path | None = None,
 ) -> Prepared:
     """Get a full update ready; arguments and errors as for `full_update`."""
+    refuse_what_is_not_there(config, dataset, window, mined)
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
     generator = torch.Generator().manual_seed(config.seed)
@@ -124,7 +126,7 @@ def prepare(
         ),
         chooser=Chooser(sampler, hard, size),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
-        batchers=_batchers(dataset, config),
+        batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
         seen={USERS: users_seen, ITEMS: items_seen},
     )
 
@@ -142,14 +144,6 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
         )
     if config.model != parent.config.model:
         raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
-
-
-def _batchers(dataset: Dataset, config: TrainConfig) -> type[Batcher]:
-    if config.learn == "positives":
-        return Batcher
-    if dataset.spec.history is None:
-        raise ConfigError(f"learn is sequences, but {dataset.path}/features.yaml declares no history")
-    return SequenceBatcher
 
 
 def _encoder(

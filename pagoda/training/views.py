@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from pagoda.errors import ConfigError
 from pagoda.model.codec import PADDING
 from pagoda.model.config import Section, Share
 from pagoda.model.encoder import Encoded, Encoder
@@ -61,16 +60,11 @@ class Augmenter:
 
         Args:
             config: How.
-            encoder: Knows the features.
+            encoder: Knows the features, of which there is one at least.
             encoded: Features of the catalogue.
             items: Size of the catalogue.
-
-        Raises:
-            ConfigError: The item tower has no feature.
         """
         self._fields = encoder.fields("item")
-        if not self._fields:
-            raise ConfigError("self_supervision needs features of items to hide and show; the dataset declares none")
         self._config, self._encoded, self._items = config, encoded, items
         self._unknown = encoder.encode_rows("item", [{}])
         self._masks = self._drawer(items)

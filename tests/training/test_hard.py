@@ -22,10 +22,11 @@ from pagoda.training.hard import HardNegatives, OwnLists, Sources, hard_negative
 from pagoda.training.mined import read_mined, write_mined
 from pagoda.training.objectives import NegativesConfig
 from pagoda.training.pairs import Pairs
+from pagoda.training.refusals import refuse_what_is_not_there
 from pagoda.training.sampling import NegativeSampler
 from pagoda.training.tables import TrainableTable
 
-from .worlds import hours, make
+from .worlds import config, hours, make
 
 PAIRS = Pairs(np.array([1, 1, 1, 1, 3, 3]), np.array([10, 11, 12, 13, 10, 14]))
 
@@ -80,8 +81,8 @@ def test_both_sources_stand_beside_each_other_and_share_nothing(dataset: Dataset
     rejected, clicked = pairs_of(dataset, "ranking_rejected"), pairs_of(dataset, "click")
     every = np.array([(user, item) for user in range(1, 31) for item in range(40)])
     write_mined(tmp_path / "mined", [(every[:, 0] - 1, every[:, 1] + 100, np.arange(len(every)))])
-    sources, config = Sources(dataset, hours(0, 40), tmp_path / "mined"), NegativesConfig(rejected=5, mined=40)
-    found = hard_negatives(config, sources, users(), np.arange(100, 140), seed=0)
+    sources, negatives = Sources(dataset, hours(0, 40), tmp_path / "mined"), NegativesConfig(rejected=5, mined=40)
+    found = hard_negatives(negatives, sources, users(), np.arange(100, 140), seed=0)
     assert found is not None
     items, missed = found.draw(np.arange(61), np.random.default_rng(0))
     assert items.shape == missed.shape == (61, 45)
@@ -92,25 +93,38 @@ def test_both_sources_stand_beside_each_other_and_share_nothing(dataset: Dataset
 def test_what_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     catalogue, plain = np.arange(100, 140), make(tmp_path / "plain")
     write_mined(tmp_path / "mined", [(np.zeros(7, np.int64), np.arange(100, 107), np.arange(101, 108))])
+    nobody = TrainableTable.first(np.array([77]), 2, torch.Generator())
     with pytest.raises(ConfigError, match="no event ranking_rejected of a user with a positive in window"):
-        hard_negatives(NegativesConfig(rejected=1), Sources(plain, hours(0, 40), None), users(), catalogue, seed=0)
-    with pytest.raises(ConfigError, match="nothing was mined: `pagoda mine` writes a file for --mined"):
-        hard_negatives(NegativesConfig(mined=1), Sources(plain, hours(0, 40), None), users(), catalogue, seed=0)
-    with pytest.raises(ConfigError, match=r"negatives\.mined is 8, but .*mined has at most 7 of a user"):
-        read_mined(tmp_path / "mined", users(), catalogue, 8)
-    with pytest.raises(ConfigError, match=r"negatives\.mined is 0, so .* would not be used"):
-        hard_negatives(NegativesConfig(), Sources(plain, hours(0, 40), tmp_path), users(), catalogue, seed=0)
-    with pytest.raises(DataError, match="cannot be read as mined negatives"):
-        read_mined(tmp_path / "absent", users(), catalogue, 1)
+        hard_negatives(NegativesConfig(rejected=1), Sources(dataset, hours(0, 40), None), nobody, catalogue, seed=0)
+
+    def refused(says: str, file: str | None, **negatives: int) -> None:
+        with pytest.raises((ConfigError, DataError), match=says):
+            path = tmp_path / file if file else None
+            refuse_what_is_not_there(config(negatives=negatives), plain, hours(0, 40), path)
+
     pq.write_table(pa.table({"user": [1]}), tmp_path / "other")
-    with pytest.raises(DataError, match=r"columns are \['user'\], expected those of `pagoda mine`"):
-        read_mined(tmp_path / "other", users(), catalogue, 1)
+    refused("has no event ranking_rejected in", None, rejected=1)
+    refused("nothing was mined: `pagoda mine` writes a file for --mined", None, mined=1)
+    refused(r"negatives\.mined is 8, but .*mined has at most 7 of a user", "mined", mined=8)
+    refused(r"negatives\.mined is 0, so .* would not be used", "mined")
+    refused("cannot be read as mined negatives", "absent", mined=1)
+    refused(r"columns are \['user'\], expected those of `pagoda mine`", "other", mined=1)
+    refuse_what_is_not_there(config(negatives={"mined": 7}), plain, hours(0, 40), tmp_path / "mined")
+
+
+def test_of_a_long_list_a_part_is_kept_at_random(tmp_path: Path) -> None:
+    ids = np.repeat(np.arange(3), 30)
+    write_mined(tmp_path / "mined", [(ids, np.tile(np.arange(100, 130), 3), np.tile(np.arange(101, 131), 3))])
+    kept = read_mined(tmp_path / "mined", users(), np.arange(100, 140), 10, seed=0)
+    assert np.bincount(kept.users).tolist() == [0, 10, 10, 10]
+    assert len(np.unique(kept.keys)) == 30
+    assert len(np.unique(kept.items)) > 15
 
 
 @pytest.mark.parametrize("in_batch", [True, False])
 def test_hard_ones_are_candidates_of_their_own_user_alone(in_batch: bool) -> None:
-    config = NegativesConfig(in_batch=in_batch, uniform=3, rejected=2)
-    sampler, hard = NegativeSampler(config, np.ones(20, np.int64)), HardNegatives([OwnLists(PAIRS, 4, 2, seed=0)])
+    negatives = NegativesConfig(in_batch=in_batch, uniform=3, rejected=2)
+    sampler, hard = NegativeSampler(negatives, np.ones(20, np.int64)), HardNegatives([OwnLists(PAIRS, 4, 2, seed=0)])
     own, of = np.array([5, 10, 5, 6]), np.array([3, 1, 0, 2])
     chosen = Chooser(sampler, hard, 20).choose(own, of, np.random.default_rng(1))
     assert chosen.places[chosen.targets].tolist() == own.tolist()
@@ -125,8 +139,8 @@ def test_hard_ones_are_candidates_of_their_own_user_alone(in_batch: bool) -> Non
 
 
 def test_single_negatives_give_way_to_hard_ones_where_there_are_any() -> None:
-    config = NegativesConfig(rejected=2)
-    sampler, hard = NegativeSampler(config, np.ones(20, np.int64), 3), HardNegatives([OwnLists(PAIRS, 4, 2, seed=0)])
+    negatives = NegativesConfig(rejected=2)
+    sampler, hard = NegativeSampler(negatives, np.ones(20, np.int64), 3), HardNegatives([OwnLists(PAIRS, 4, 2, seed=0)])
     chosen = Chooser(sampler, hard, 20).choose(np.array([5, 7, 6]), np.array([3, 0, 2]), np.random.default_rng(1))
     assert chosen.negatives is not None
     places = chosen.places[chosen.negatives.numpy()]
@@ -171,8 +185,8 @@ def test_the_optimum_stays_that_over_all_items() -> None:
     torch.manual_seed(0)
     shares = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05], dtype=torch.float64)
     lists = HardNegatives([OwnLists(Pairs(np.ones(2, np.int64), np.array([3, 4])), 2, 2, seed=0)])
-    config, rng = NegativesConfig(in_batch=False, uniform=2, rejected=2), np.random.default_rng(0)
-    sampler = NegativeSampler(config, np.array([40, 30, 15, 10, 5]))
+    negatives, rng = NegativesConfig(in_batch=False, uniform=2, rejected=2), np.random.default_rng(0)
+    sampler = NegativeSampler(negatives, np.array([40, 30, 15, 10, 5]))
     chooser, missed = Chooser(sampler, lists, 5), torch.from_numpy(sampler.log_missed(8).astype(np.float64))
     gradients = {}
     for corrected in (True, False):

@@ -84,8 +84,8 @@ def test_positives_are_thinned_and_repeated_and_q_follows(dataset: Dataset) -> N
             learned += np.bincount(batch.places[batch.targets].numpy(), minlength=len(clicks)) / 40
     often = clicks > 5
     np.testing.assert_allclose(learned[often], (clicks * times)[often], rtol=0.15)
-    shares = clicks * times / (clicks * times).sum()
-    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** 64)[often], rtol=1e-4)
+    shares = (clicks * times / (clicks * times).sum())[often]
+    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** 64), rtol=1e-4)
 
 
 def test_age_counts_back_from_the_windows_end_and_is_never_hidden(dataset: Dataset) -> None:

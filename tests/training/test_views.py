@@ -11,7 +11,6 @@ import torch
 from torch.nn import functional
 
 from pagoda.data.spec import Categorical, Dense, FeatureSpec, MultiValued
-from pagoda.errors import ConfigError
 from pagoda.model.contrastive import contrastive_loss
 from pagoda.model.encoder import Encoder
 from pagoda.training.relatedness import related
@@ -129,8 +128,3 @@ def test_the_loss_is_equation_1() -> None:
     expected, loss = torch.stack(losses).mean(), contrastive_loss(first, second, 0.2)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(*(torch.autograd.grad(each, first)[0] for each in (loss, expected)))
-
-
-def test_without_features_there_is_nothing_to_hide() -> None:
-    with pytest.raises(ConfigError, match="self_supervision needs features of items"):
-        Augmenter(SelfSupervisionConfig(), Encoder(FeatureSpec()), {}, 3)
