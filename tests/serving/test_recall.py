@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,16 @@ import pytest
 import redis
 
 from pagoda.data.history import Histories
-from pagoda.data.window import Window, from_us
+from pagoda.data.window import Window, from_us, to_us
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.index.collection import Collections
-from pagoda.registry.publish import publish
+from pagoda.registry.arms import Arm
+from pagoda.registry.log import ReleaseLog
+from pagoda.rollout import events as ev
+from pagoda.rollout.arms import ARM_HEADER
+from pagoda.rollout.measuring import StreamMetrics
+from pagoda.rollout.policy import INCREMENTAL, Step
+from pagoda.rollout.reading import draft_of, split_of
 from pagoda.training.vectors import OpenVersion
 from serving.tower.archive import archive_name
 
@@ -197,24 +203,56 @@ def test_a_warm_request_is_quick(installation: Installation, recall: httpx.Clien
     assert np.median(seconds) < 0.05
 
 
-def test_a_released_incremental_takes_over_without_a_mixture(installation: Installation, recall: httpx.Client) -> None:
-    world = installation.world
-    users = [world.user(number) for number in range(4)]
-    before = recall.post(PREDICT, json={"instances": [{"user_id": user, "timestamp": NOW_US} for user in users]}).json()
-    manifest = add_incremental_version(installation, users[:1])
-    publish(installation.log, manifest.id)
+def test_an_incremental_is_rolled_out_without_a_mixture(installation: Installation, recall: httpx.Client) -> None:
+    world, log, stable = installation.world, installation.log, installation.manifest
+    users = [world.user(number) for number in range(40)]
+    manifest = add_incremental_version(installation, users[:20])
+    policy = INCREMENTAL.model_copy(update={"steps": (Step(percent=50),)})
+    started = log.now()
+    advance(log, ev.Started(candidate=manifest.id, previous=stable.id, policy=policy, by="test"))
+    advance(log, ev.Verified())
+    advance(log, ev.Stepped(step=0))
+    split = split_of(log.state())
+    assert split and split.canary == manifest.id
+    before = ask(recall, users, {ARM_HEADER: "stable"})
+    follow(lambda: {one["arm"] for one in ask(recall, users)} == {"stable", "canary"})
+    for user, one in zip(users, ask(recall, users), strict=True):
+        choice = split.choose(user)
+        assert (one["arm"], one["generation"]) == (choice.arm, choice.generation)
+    metrics = StreamMetrics(installation.redis_url)
+
+    def shown(arm: Arm) -> float:
+        return metrics.measure(split.rollout, started, from_us(to_us(log.now()) + 20_000_000), None)[arm].clicks.n
+
+    follow(lambda: shown("canary") and shown("stable"))
+    advance(log, ev.Promoted())
     TablesWriter(world.tables).set_current(manifest.id)
-    deadline = time.monotonic() + 20
-    while True:
-        after = recall.post(PREDICT, json={"instances": [{"user_id": user, "timestamp": NOW_US} for user in users]})
-        predictions = after.raise_for_status().json()["predictions"]
-        generations = {prediction["generation"] for prediction in predictions}
-        assert len(generations) == 1
-        if generations == {manifest.id}:
-            break
+    follow(lambda: {one["generation"] for one in ask(recall, users)} == {manifest.id})
+    changed = [one["items"] != other["items"] for one, other in zip(before, ask(recall, users), strict=True)]
+    assert changed == [True] * 20 + [False] * 20
+
+
+def advance(log: ReleaseLog, event: ev.Event) -> None:
+    """Make something happen to a rollout."""
+    state = log.state()
+    draft = draft_of(state, event, log.now())
+    log.append(draft.kind, draft.body, state.head)
+
+
+def ask(recall: httpx.Client, users: list[int | str], headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """One answer for several users."""
+    instances = [{"user_id": user, "timestamp": NOW_US} for user in users]
+    answer = recall.post(PREDICT, json={"instances": instances}, headers=headers)
+    predictions: list[dict[str, Any]] = answer.raise_for_status().json()["predictions"]
+    return predictions
+
+
+def follow(reached: Callable[[], object]) -> None:
+    """Wait until the service has got there."""
+    deadline = time.monotonic() + 90
+    while not reached():
         assert time.monotonic() < deadline
-    changed = [one["items"] != other["items"] for one, other in zip(before["predictions"], predictions, strict=True)]
-    assert changed == [True, False, False, False]
+        time.sleep(0.1)
 
 
 def test_it_says_what_it_lacks(tmp_path: Path) -> None:
