@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pagoda.data.spec import FeatureSpec
+from pagoda.data.window import Window
 from pagoda.errors import ConflictError
+from pagoda.index.build import IndexReport
+from pagoda.index.config import CollectionConfig
 from pagoda.index.vectors import ItemVectors
 from pagoda.registry.artifacts import download, upload
 from pagoda.registry.log import open_log
@@ -20,6 +25,8 @@ from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.vectors import OpenVersion
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
+from pagoda.updates.incremental import IncrementalUpdate
+from pagoda.updates.incremental_steps import exported_vectors
 from serving.tower.archive import package
 from tests.training.worlds import CONFIG, ITEMS, make
 
@@ -110,8 +117,32 @@ def test_item_vectors_are_exported_by_a_pod_each_and_read_as_one(cluster: Cluste
     np.testing.assert_allclose(np.concatenate(vectors), alone.item_vectors(), atol=1e-6)
 
 
-def test_whoever_gathered_the_parts_first_decides_their_number(cluster: Cluster) -> None:
+def test_a_generation_names_the_list_of_parts_and_incrementals_fetch_them(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Path] = []
+
+    def build(_server: object, name: str, vectors: Path, spec: FeatureSpec, **_: object) -> IndexReport:
+        source, checksum = ItemVectors(vectors, spec), checksum_file(vectors)
+        built.append(vectors)
+        about = {"config": CollectionConfig(), "recall_at_100": 1.0, "queries": 1, "search_ms": 1.0}
+        return IndexReport(
+            name=name, rows=source.rows, dim=source.dim, checksum=checksum, reused=False, seconds={}, **about
+        )
+
+    monkeypatch.setattr(full_steps, "build_collection", build)
     full_steps.train(cluster.pod("train"), CONFIG_TEXT)
-    whole = full_steps.export_vectors(cluster.pod("export"))
     cluster.description["shards"] = "2"
-    assert full_steps.all_vectors(cluster.pod("index")).name == whole.name
+    full_steps.register(cluster.pod("register"))
+    for shard in (0, 1):
+        full_steps.export_vectors(cluster.pod(f"export-{shard}"), shard)
+    full_steps.build_index(cluster.pod("index"))
+    full_steps.package_tower(cluster.pod("package"), package)
+    manifest = full_steps.offer(cluster.pod("publish"))
+    assert manifest.item_vectors.uri.endswith("/item_vectors.json")
+    assert (manifest.item_count, manifest.item_vectors.checksum) == (ITEMS, checksum_file(built[0]))
+
+    window = Window(start=manifest.window.end, end=manifest.window.end + timedelta(hours=1))
+    update = IncrementalUpdate(cluster.settings("incremental"), f"{cluster.bucket}/dataset", window, 1, None)
+    fetched = exported_vectors(update)
+    assert sum(pq.read_metadata(path).num_rows for path in fetched.rglob("*.parquet")) == ITEMS
