@@ -21,6 +21,7 @@ from pagoda.index.build import IndexReport
 from pagoda.index.collection import Collections
 from pagoda.index.config import CollectionConfig
 from pagoda.index.items import ItemChanges, int64_ids
+from pagoda.index.parts import is_list, read_parts
 from pagoda.index.probe import probe
 from pagoda.index.vectors import ItemVectors
 from pagoda.registry.artifacts import download, fetch, local_path
@@ -86,10 +87,17 @@ class _Measuring:
             recall=self._recall(),
             checksums={
                 "item vectors": (candidate.item_vectors.checksum, sum_),
+                **self._part_sums(vectors),
                 "tower": (candidate.tower.checksum, self._file(candidate.tower)[1]),
                 **self._table_sums(),
             },
         )
+
+    def _part_sums(self, vectors: Path) -> Mapping[str, tuple[str, str]]:
+        """Of the files in an object store, pages carry checksums of their own, which reading verifies."""
+        parts = read_parts(vectors).parts if is_list(vectors) else ()
+        here = [(part, path) for part in parts if (path := local_path(part.uri))]
+        return {f"item vectors in {path.parent.name}": (part.checksum, checksum_file(path)) for part, path in here}
 
     def _table_sums(self) -> Mapping[str, tuple[str, str]]:
         folder = self._version(self._candidate.full_version)
