@@ -79,6 +79,8 @@ class RecallSettings(_Section):
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
     users_at_once: int = Field(default=256, ge=1)
     """Users that a process answers at once; further requests get 503 with Retry-After."""
+    drain_seconds: float = Field(default=1.0, ge=0)
+    """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
     vector_seconds: int = Field(default=600, ge=0)
     """How long users' vectors are kept in the online store, for when the tower is down. 0: not at all."""
     reuse_vectors: bool = False

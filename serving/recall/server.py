@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -36,7 +37,8 @@ from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
 
-_DRAIN_SECONDS = 10
+_FINISH_SECONDS = 10
+_CLOSE = (b"connection", b"close")
 _INPUTS = {
     "user_id": "INT64",
     "k": "INT32",
@@ -56,14 +58,15 @@ _OUTPUTS = {
 
 
 class RecallModel(Model):  # type: ignore[misc]
-    """What KServe asks about: ready once a generation answered a real request."""
+    """What KServe asks about: ready once a generation answered a real request, until the service is told to stop."""
 
     def __init__(self, generations: Generations) -> None:
         super().__init__(MODEL)
         self._generations = generations
+        self.leaving = False
 
     async def healthy(self) -> bool:
-        return self._generations.ready
+        return self._generations.ready and not self.leaving
 
     def get_input_types(self) -> list[dict[str, Any]]:
         return [_tensor(*one) for one in _INPUTS.items()]
@@ -93,11 +96,18 @@ class RecallServer(ModelServer):  # type: ignore[misc]
     def __init__(self, recall: Recall, generations: Generations, further: Sequence[APIRouter] = ()) -> None:
         super().__init__(enable_grpc=False, enable_latency_logging=False)
         self.dataplane = _DataPlane(self.registered_models)
-        self.register_model(RecallModel(generations))
+        self._model = RecallModel(generations)
+        self.register_model(self._model)
         self.app = build_app(recall, self.dataplane, further)
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Answer requests that come in at `listener` until SIGTERM or SIGINT, then finish those under way."""
+    async def serve(self, listener: socket.socket, drain_seconds: float) -> None:
+        """Answer requests that come in at `listener` until SIGTERM or SIGINT, then those that still come, then stop.
+
+        Args:
+            listener: Where requests come in.
+            drain_seconds: How long it goes on after the signal: not ready, and closing each connection with its answer,
+                so that callers go elsewhere by themselves and none is cut off.
+        """
         config = uvicorn.Config(
             self.app,
             loop="none",
@@ -106,14 +116,37 @@ class RecallServer(ModelServer):  # type: ignore[misc]
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            timeout_graceful_shutdown=_FINISH_SECONDS,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn sends itself the signal again when it has finished; by then there is nothing left to do.
             signal.signal(number, lambda *_: None)
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _Server(config, self._model, drain_seconds).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Goes on for a while after it was told to stop; told again, it stops at once."""
+
+    def __init__(self, config: uvicorn.Config, model: RecallModel, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._model, self._seconds = model, drain_seconds
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called with the signal."""
+        if self._model.leaving:
+            super().handle_exit(sig, frame)
+            return
+        self._model.leaving = True
+        self._loop.call_soon_threadsafe(self._drain, sig)
+
+    def _drain(self, sig: int) -> None:
+        # Both: uvicorn makes the one anew from the other every second.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        self._loop.call_later(self._seconds, super().handle_exit, sig, None)
 
 
 @asynccontextmanager
@@ -177,7 +210,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:
         async with running(settings) as (recall, generations), taking(settings, recall.clicked) as further:
-            await RecallServer(recall, generations, further).serve(listener)
+            await RecallServer(recall, generations, further).serve(listener, settings.recall.drain_seconds)
 
 
 def _require(settings: Settings) -> None:

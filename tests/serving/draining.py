@@ -1,0 +1,25 @@
+"""`python -m tests.serving.draining FD SECONDS`: a recall service over stand-ins at a socket that others share."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+
+from serving.recall.server import RecallServer
+
+from .test_service import Setting
+
+
+async def main(descriptor: int, drain_seconds: float) -> None:
+    """Serve until told to stop; every answer takes a moment."""
+    setting = Setting()
+    await setting.generations.refresh()
+    setting.tower.wait = lambda _: asyncio.sleep(0.02)
+    listener = socket.socket(fileno=descriptor)
+    print("ready", flush=True)  # noqa: T201
+    await RecallServer(setting.recall, setting.generations).serve(listener, drain_seconds)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
