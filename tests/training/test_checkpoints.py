@@ -32,6 +32,12 @@ TRANSFORMER = {
 KINDS = {
     "plain": {},
     "what towers drop, and a queue": {"model": TRANSFORMER, "negatives": {"queue": 3, "queue_warm_up": 4}},
+    "sequences, and learning rates that fall": {
+        "learn": "sequences",
+        "model": TRANSFORMER,
+        "negatives": {"in_batch": False, "uniform": 16},
+        "optimiser": {"cooldown": 0.5},
+    },
     "a learned temperature over a streaming estimate": {
         "objective": {"learn_temperature": True},
         "negatives": {"correction": "streaming"},
@@ -83,7 +89,10 @@ def weights(files: FullVersionFiles) -> dict[str, str]:
     return {str(path.relative_to(files.folder.parent)): checksum_file(path) for path in kept}
 
 
-@pytest.fixture(scope="module", params=KINDS)
+OFTEN, SELDOM = list(KINDS)[:2], [pytest.param(kind, marks=pytest.mark.long) for kind in list(KINDS)[2:]]
+
+
+@pytest.fixture(params=[*OFTEN, *SELDOM])
 def chosen(request: pytest.FixtureRequest) -> TrainConfig:
     return config(**SAVING, **KINDS[request.param])
 
