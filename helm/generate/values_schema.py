@@ -57,6 +57,9 @@ BY_PATH: dict[str, Schema] = {
     "objectStorage.url": {"type": "string", "pattern": "^s3://[^/]+"},
     "objectStorage.endpoint": {"type": "string", "pattern": "^(https?://[^/]+/?)?$"},
     "events.dataset": {"type": "string", "pattern": "^(s3://[^/]+/.+)?$"},
+    "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
+    "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
+    "recall.logs": {"enum": ["text", "json"]},
     "events.streamLength": {"type": "integer", "minimum": 1},
     "recall.httpRoute.parentRefs": {
         "type": "array",
@@ -97,7 +100,7 @@ BY_PATH: dict[str, Schema] = {
     "networkPolicy.knativeNamespaces": {"type": "array", "items": {"type": "string"}},
     **{
         f"networkPolicy.external.{peer}": {**_PEERS, "minItems": 1}
-        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "apiServer")
+        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "tracing", "apiServer")
     },
     **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},

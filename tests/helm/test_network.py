@@ -113,3 +113,11 @@ def test_should_leave_the_namespaces_other_pods_alone(chart: Chart) -> None:
     network = Network(chart)
     assert network.allows(NEIGHBOUR, STRANGER, 80)
     assert network.allows(STRANGER, NEIGHBOUR, 80)
+
+
+def test_should_let_traces_out_only_where_they_are_sent(network: Network) -> None:
+    collector = pod("observability", app="collector")
+    assert not any(network.allows(component, collector, 4318) for component in network.components() - {"milvus"})
+    sending = Network(with_values(*ALL, "tracing.endpoint=http://collector.observability:4318/v1/traces"))
+    out = {one for one in sending.components() - {"milvus"} if sending.allows(one, collector, 4318)}
+    assert out == {"recall", "tower"}

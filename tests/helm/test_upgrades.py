@@ -62,6 +62,7 @@ def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> Non
             "milvus.mode=external,milvus.uri=http://pagoda-milvus.pagoda.svc.cluster.local:19530,milvus.imports=s3://a/b",
             set(),
         ),
+        ("tracing.endpoint=http://collector:4318", {"Deployment/pagoda-recall", "ServingRuntime/pagoda-tower"}),
         ("tower.workers=3", {"ServingRuntime/pagoda-tower"}),
         ("recall.resources.requests.cpu=2", {"Deployment/pagoda-recall"}),
         ("retention.schedule=0 0 * * *", set()),

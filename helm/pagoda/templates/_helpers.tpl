@@ -212,6 +212,13 @@ events:
   {{- with .Values.events.dataset }}
   PAGODA_EVENTS__DATASET: {{ . | quote }}
   {{- end }}
+tracing:
+  {{- with .Values.tracing.endpoint }}
+  PAGODA_TRACING__ENDPOINT: {{ . | quote }}
+  PAGODA_TRACING__SHARE: {{ $.Values.tracing.share | quote }}
+  {{- end }}
+logs:
+  PAGODA_LOGS: {{ .Values.recall.logs | quote }}
 intake:
   PAGODA_EVENTS__STREAM_LENGTH: {{ int64 .Values.events.streamLength | quote }}
 rollout:

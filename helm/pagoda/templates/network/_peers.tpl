@@ -155,6 +155,14 @@ app.kubernetes.io/component: pipelines
   ports:
     - port: {{ include "pagoda.portOf" ($v.objectStorage.endpoint | default "https://s3") }}
       protocol: TCP
+{{- else if eq . "tracing" }}
+{{- with $v.tracing.endpoint }}
+- to:
+    {{- toYaml $v.networkPolicy.external.tracing | nindent 4 }}
+  ports:
+    - port: {{ include "pagoda.portOf" . }}
+      protocol: TCP
+{{- end }}
 {{- else if eq . "apiserver" }}
 - to:
     {{- toYaml $v.networkPolicy.external.apiServer | nindent 4 }}
