@@ -263,3 +263,24 @@ def test_it_says_what_it_lacks(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "ConfigError: recall: set redis.url, tower.url, milvus.uri" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_click_changes_the_same_users_next_answer_and_nobody_elses(
+    installation: Installation, recall: httpx.Client
+) -> None:
+    users = [installation.world.user(number) for number in (21, 22)]
+
+    def answers() -> list[dict[str, Any]]:
+        body = {"instances": [{"user_id": user, "k": ITEMS, "exclude_seen": True} for user in users]}
+        predictions: list[dict[str, Any]] = recall.post(PREDICT, json=body).raise_for_status().json()["predictions"]
+        return predictions
+
+    before = answers()
+    clicked = before[0]["items"][0]["item_id"]
+    event = {"user_id": users[0], "item_id": clicked, "event": "click"}
+    assert recall.post("/v1/events", json=event).raise_for_status().json()["taken"] == 1
+    after = answers()
+    assert clicked not in [item["item_id"] for item in after[0]["items"]]
+    scores = [{item["item_id"]: item["score"] for item in one[0]["items"]} for one in (before, after)]
+    assert any(abs(scores[0][item] - score) > 1e-3 for item, score in scores[1].items())
+    assert [item["item_id"] for item in after[1]["items"]] == [item["item_id"] for item in before[1]["items"]]

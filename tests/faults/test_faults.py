@@ -1,0 +1,26 @@
+"""A sample of `make bench-faults`: users get answers all the while, and no event is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.long
+@pytest.mark.integration
+def test_killed_slow_and_full_servers_cost_no_request_and_no_event(tmp_path: Path) -> None:
+    out = tmp_path / "faults.json"
+    size = ["--items", "600", "--users", "100", "--rate", "20"]
+    chosen = ["--only", "kill redis", "worker", "disk", "delay"]
+    command = [sys.executable, "-m", "benchmarks.faults", *size, *chosen, "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=900)
+    results = {result["fault"]: result for result in json.loads(out.read_text())}
+    assert {"kill redis", "kill torchserve worker", "delay milvus by 2 s"} <= results.keys()
+    for result in results.values():
+        assert (result["errors_5xx"], result["events_lost"], result["degraded"] > 0) == (0, 0, True), result
