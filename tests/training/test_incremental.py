@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -331,12 +332,13 @@ def test_a_stream_says_how_often_items_come_from_update_to_update(frozen: Frozen
     assert (after[seen] != before[seen]).mean() > 0.9
 
 
-def test_a_base_without_user_rows_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_base_without_user_rows_is_refused(dataset: Dataset, base: FullVersionFiles, tmp_path: Path) -> None:
+    folder = shutil.copytree(base.folder, tmp_path / "version")
     model = CONFIG.model.model_dump() | {"user": {"id_row": False}}
-    how = TrainConfig.model_validate(CONFIG.model_dump() | {"model": model, "bootstrap_epochs": 1})
-    files = full_update(dataset, hours(0, 38), None, how, tmp_path / "out")
+    how = TrainConfig.model_validate(CONFIG.model_dump() | {"model": model})
+    (folder / "config.yaml").write_text(how.to_yaml())
     with pytest.raises(ConfigError, match="reads no ID row"):
-        FrozenBase(files, dataset)
+        FrozenBase(FullVersionFiles(folder, base.state), dataset)
 
 
 def test_the_chain_is_newest_first(frozen: FrozenBase, tmp_path: Path) -> None:

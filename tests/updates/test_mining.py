@@ -115,6 +115,7 @@ def test_a_full_update_mines_its_parent_and_a_first_one_goes_without(dataset: Da
 
 
 @pytest.mark.integration
+@pytest.mark.long
 def test_a_collection_answers_as_the_exact_search_does(
     dataset: Dataset, version: FullVersionFiles, tmp_path: Path, milvus_uri: str
 ) -> None:
