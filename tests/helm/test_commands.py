@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from pagoda.cli import main as cli
+from pipelines.package import Package
 
 from .charts import Chart, with_values
 
@@ -61,6 +62,16 @@ def test_should_run_only_what_understands_its_arguments(chart_with_all: Chart) -
             _parse(_command(getattr(importlib.import_module(place), function)), arguments)
         seen.add(f"{module} {arguments[0]}" if module == "pagoda" else module)
     assert seen >= {*ENTRIES, "pagoda rollout", "pagoda retention", "pagoda pipelines"}
+
+
+def test_should_schedule_with_parameters_that_the_pipelines_have(chart: Chart) -> None:
+    for name, container in chart.containers():
+        words = container.get("args", [])
+        if words[:2] == ["pipelines", "schedule"]:
+            given = [
+                word.removeprefix("--parameter=").split("=")[0] for word in words if word.startswith("--parameter=")
+            ]
+            assert {"dataset"} <= set(given) <= set(Package.of(words[2]).parameters), name
 
 
 def test_should_notice_an_argument_that_is_not_there() -> None:
