@@ -37,6 +37,9 @@ class StepOutputs(Protocol):
             ConflictError: It is not done.
         """
 
+    def done(self, name: str) -> bool:
+        """Whether a run has made the step's folder."""
+
     def uri(self, name: str, file: str) -> str:
         """Where others read a file of a step that is done."""
 
@@ -68,6 +71,10 @@ class LocalOutputs:
             raise ConflictError(f"{self._folder / name} is missing; run the step {name!r} first")
         return self._folder / name
 
+    def done(self, name: str) -> bool:
+        """See `StepOutputs.done`."""
+        return (self._folder / name).exists()
+
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
         return (self._folder / name / file).resolve().as_uri()
@@ -97,6 +104,10 @@ class SharedOutputs:
         """See `StepOutputs.get`. What was fetched before is verified, and fetched again where it differs."""
         place, files = self._require(name)
         return fetch(f"{self._url}/{place}", files, self._scratch / name)
+
+    def done(self, name: str) -> bool:
+        """See `StepOutputs.done`."""
+        return self._mark(name) is not None
 
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
