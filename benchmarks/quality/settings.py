@@ -13,9 +13,9 @@ from pagoda.training.config import TrainConfig
 Tower = Literal["sequence", "mean"]
 TOWERS: tuple[Tower, ...] = get_args(Tower)
 _DIM = 128
-_LEARNED = 6_000_000
-"""Positives to learn, in as many epochs as that makes, so that a run takes about as long for any file."""
-_EPOCHS = range(5, 41)
+_MOST_EPOCHS, _FEWEST_EPOCHS = 15, 5
+_LEARNED = 10_000_000
+"""Positives to learn at most, in as many epochs as that makes, so that a large file takes no hours."""
 _DENSE = 100.0
 """Positives of an item from which on a file has enough of them to do with little dropout."""
 
@@ -34,17 +34,17 @@ def settings(tower: Tower, sizes: Sizes) -> TrainConfig:
     return TrainConfig.model_validate(
         {
             "learn": "sequences",
-            "batch_size": 1024,
-            "bootstrap_epochs": min(max(round(_LEARNED / sizes.positives), _EPOCHS.start), _EPOCHS.stop - 1),
+            "batch_size": 512,
+            "bootstrap_epochs": min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS),
             "model": {
                 "dim": _DIM,
                 "history": _history(tower, sizes),
                 "user": {"blocks": [], "id_row": False},
                 "item": {"blocks": []},
             },
-            "objective": {"kind": "listwise", "temperature": 0.05},
+            "objective": {"kind": "listwise", "temperature": 0.07},
             "negatives": {"in_batch": False, "uniform": 512, "popularity": 512},
-            "optimiser": {"table_learning_rate": 0.1, "dense_learning_rate": 1e-3, "weight_decay": 0.0},
+            "optimiser": {"table_memory": 0.99, "weight_decay": 0.0, "cooldown": 0.3},
             "dropout": {"user": 0, "item": 0, "profile": 0, "history": 0},
         }
     )
@@ -54,4 +54,4 @@ def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
     if tower == "mean":
         return {"kind": "mean"}
     dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
-    return {"kind": "transformer", "layers": 2, "heads": 2, "hidden": 4 * _DIM, "dropout": dropout}
+    return {"kind": "transformer", "layers": 2, "heads": 2, "hidden": _DIM, "dropout": dropout}
