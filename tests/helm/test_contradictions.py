@@ -32,6 +32,7 @@ from .charts import with_values
             "recall.autoscaling.requestsInFlight and recall.autoscaling.cpuPercent",
         ),
         (["recall.httpRoute.enabled=true"], "recall.httpRoute.parentRefs"),
+        (["recall.drainSeconds=25"], "recall.terminationGracePeriodSeconds=30: must be at least"),
         (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
         (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
         (

@@ -109,6 +109,13 @@ def test_should_bring_tables_by_a_follower_to_a_volume_of_the_pod(chart: Chart) 
         assert {"name": "PAGODA_TOWER__TABLES", "value": "/tables"} in container["env"]
 
 
+@pytest.mark.parametrize(("profile", "waits"), [("production", True), ("knative", False)])
+def test_should_answer_on_until_callers_have_gone_elsewhere(profile: str, waits: bool) -> None:
+    """Knative's queue proxy sees to it there, and refuses a `lifecycle`."""
+    tower = in_profile(profile).one("ServingRuntime", "pagoda-tower")["spec"]["containers"][0]
+    assert ("lifecycle" in tower) == waits
+
+
 @pytest.mark.parametrize("profile", ["production", "knative"])
 def test_should_protect_both_arms_from_a_drain(profile: str) -> None:
     chart = in_profile(profile)

@@ -41,6 +41,9 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if lt (int $v.recall.terminationGracePeriodSeconds) (add (int $v.recall.drainSeconds) 10 | int) -}}
+{{- fail (printf "recall.terminationGracePeriodSeconds=%d: must be at least recall.drainSeconds=%d and 10 more, to finish what is under way" (int $v.recall.terminationGracePeriodSeconds) (int $v.recall.drainSeconds)) -}}
+{{- end -}}
 {{- if and $v.recall.httpRoute.enabled (not $v.recall.httpRoute.parentRefs) -}}
 {{- fail "recall.httpRoute.parentRefs: name a gateway when recall.httpRoute.enabled=true" -}}
 {{- end -}}

@@ -217,8 +217,9 @@ tracing:
   PAGODA_TRACING__ENDPOINT: {{ . | quote }}
   PAGODA_TRACING__SHARE: {{ $.Values.tracing.share | quote }}
   {{- end }}
-logs:
+service:
   PAGODA_LOGS: {{ .Values.recall.logs | quote }}
+  PAGODA_RECALL__DRAIN_SECONDS: {{ .Values.recall.drainSeconds | quote }}
 intake:
   PAGODA_EVENTS__STREAM_LENGTH: {{ int64 .Values.events.streamLength | quote }}
 rollout:
