@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -69,13 +70,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return make(tmp_path_factory.mktemp("world") / "data")
 
 
-@pytest.fixture
-def home(dataset: Dataset, tmp_path: Path) -> Iterator[Rolling]:
-    """Full version 1 serves, version 2 is offered."""
-    made = Rolling(tmp_path / "home", dataset)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> Path:
+    """A home in which full version 1 serves and version 2 is offered."""
+    made = Rolling(tmp_path_factory.mktemp("trained") / "home", dataset)
     made.full(hours(0, 34))
+    made.full(hours(34, 38), serve=False)
+    return made.settings.home
+
+
+@pytest.fixture
+def home(dataset: Dataset, trained: Path, tmp_path: Path) -> Iterator[Rolling]:
+    """Another home whose log has come as far; the artifacts stay where they are."""
+    shutil.copytree(trained / "log", tmp_path / "home" / "log")
+    made = Rolling(tmp_path / "home", dataset)
     with made.followed():
-        made.full(hours(34, 38), serve=False)
         yield made
 
 
