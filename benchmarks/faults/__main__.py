@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -38,7 +39,7 @@ BEFORE_SECONDS, AFTER_SECONDS = 3.0, 5.0
 _MOST_SECONDS = 150.0
 _DISK_MEGABYTES = 64
 _UNAVAILABLE = re.compile(r'pagoda_recall_requests_total\{outcome="unavailable",protocol="v1"\} ([\d.e+]+)')
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def main() -> None:
@@ -198,7 +199,7 @@ def show(results: list[dict[str, Any]], rate: float) -> None:
         table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")
     for result in results:
         table.add_row(*(str(result[name]) for name in (*names, "recovery_seconds")))
-    Console().print(table)
+    console.print(table)
 
 
 if __name__ == "__main__":

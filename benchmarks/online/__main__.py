@@ -37,7 +37,7 @@ from pagoda.standalone.ports import choose_ports
 from serving.tower.archive import archives
 
 PROBES = 200
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def main() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import fsspec
@@ -22,6 +23,7 @@ from pagoda.index.matching import matching
 from pagoda.index.parts import part_uris
 from pagoda.registry.manifest import Manifest
 from serving.recall.api import RecalledItem
+from serving.recall.store import Key
 
 KEPT = 20_000
 """Items in memory, so that a filter finds some: about 2 MB."""
@@ -33,9 +35,15 @@ logger = logging.getLogger(__name__)
 class Popular:
     """Items by falling popularity, with what requests filter by."""
 
-    def __init__(self, spec: FeatureSpec, items: pa.Table) -> None:
-        """Keep `items`: item_id, [item_key], clicks and the filter columns, by falling clicks."""
-        self._spec, self._items = spec, items
+    def __init__(self, spec: FeatureSpec, items: pa.Table, removed: Set[Key] = frozenset()) -> None:
+        """Keep items by falling popularity.
+
+        Args:
+            spec: The feature declaration.
+            items: item_id, [item_key], clicks and the filter columns.
+            removed: Items that are left out, as callers know them; it may change at any time.
+        """
+        self._spec, self._items, self._removed = spec, items, removed
         self._ids: NDArray[np.int64] = items[ITEM_ID].to_numpy()
         clicks = items["clicks"].to_numpy().astype(np.float64)
         self._scores = clicks / max(float(clicks.max(initial=0.0)), 1.0)
@@ -52,12 +60,19 @@ class Popular:
         chosen = matching(self._spec, self._items, wanted) if wanted else np.ones(len(self._ids), np.bool_)
         if excluded is not None and len(excluded):
             chosen &= ~np.isin(self._ids, excluded)
-        places = np.flatnonzero(chosen)[:k].tolist()
-        return [{"item_id": self._names[place], "score": float(self._scores[place])} for place in places]
+        places = (place for place in np.flatnonzero(chosen).tolist() if self._names[place] not in self._removed)
+        return [
+            {"item_id": self._names[place], "score": float(self._scores[place])}
+            for place in itertools.islice(places, k)
+        ]
 
 
-def load_popular(manifest: Manifest) -> Popular:
+def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular:
     """Read the list of a generation: its version's popularity, and the filter columns of its item vectors.
+
+    Args:
+        manifest: The generation's.
+        removed: As for `Popular`.
 
     Raises:
         PagodaError: A file cannot be read.
@@ -70,7 +85,7 @@ def load_popular(manifest: Manifest) -> Popular:
         items = pa.concat_tables([_read(uri, columns, clicks[ITEM_ID]) for uri in files]).combine_chunks()
         rank = pc.index_in(items[ITEM_ID], clicks[ITEM_ID].combine_chunks())
         items = items.append_column("clicks", clicks["clicks"].take(rank))
-        return Popular(manifest.spec, items.take(pc.sort_indices(rank)))
+        return Popular(manifest.spec, items.take(pc.sort_indices(rank)), removed)
     except PagodaError:
         raise
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -87,7 +102,8 @@ def _read(uri: str, columns: list[str] | None = None, ids: pa.ChunkedArray | Non
 class Popularity:
     """The lists of the last full versions; all generations of one have the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, removed: Set[Key]) -> None:
+        self._removed = removed
         self._held: OrderedDict[int, Popular] = OrderedDict()
 
     async def of(self, manifest: Manifest) -> Popular | None:
@@ -95,7 +111,7 @@ class Popularity:
         version = manifest.full_version
         if version not in self._held:
             try:
-                self._held[version] = await asyncio.to_thread(load_popular, manifest)
+                self._held[version] = await asyncio.to_thread(load_popular, manifest, self._removed)
             except PagodaError as error:
                 logger.warning("%s: without its index it has no answer: %s", manifest.id, error)
                 return None

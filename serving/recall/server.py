@@ -17,6 +17,7 @@ from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
 
 from pagoda.errors import ConfigError, UnavailableError
+from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
@@ -33,6 +34,7 @@ from serving.recall.ladder import Ladder
 from serving.recall.live import LiveGeneration
 from serving.recall.outcomes import Outcomes
 from serving.recall.popular import Popularity
+from serving.recall.removed import Removed
 from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
@@ -164,7 +166,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         outcomes = Outcomes(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
-        own, popularity = settings.recall, Popularity()
+        removed = Removed(open_item_log(settings))
+        own, popularity = settings.recall, Popularity(removed.items)
         keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
         parts = guarded(
             Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
@@ -186,7 +189,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             admission=Admission(own.users_at_once),
         )
         stack.push_async_callback(recall.close)
-        for work in (generations.follow(), outcomes.follow(), *([keeper.follow()] if keeper else [])):
+        background = [generations.follow(), outcomes.follow(), removed.follow()]
+        for work in (*background, *([keeper.follow()] if keeper else [])):
             stack.push_async_callback(_cancel, asyncio.create_task(work))
         yield recall, generations
 

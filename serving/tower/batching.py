@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pagoda.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Batching:
@@ -16,6 +18,10 @@ class Batching:
     """How long the first request of a batch waits for others."""
     response_timeout_s: int = 10
     """A worker that takes longer is restarted."""
+
+    def __post_init__(self) -> None:
+        if self.size > 1 and self.delay_ms < 1:
+            raise ConfigError("a batch delay of 0 ms makes TorchServe 0.12 wait 100 ms for each batch; give at least 1")
 
     def properties(self) -> dict[str, int]:
         """As config.properties names them."""

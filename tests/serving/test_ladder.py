@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import NotHeldError, RequestError, UnavailableError
+from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.manifest import Artifact
 from serving.recall.admission import Admission, ShedError
 from serving.recall.answering import answer_by, warm_up
@@ -26,8 +27,10 @@ from serving.recall.guarded import guarded
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
 from serving.recall.live import LiveGeneration
 from serving.recall.popular import Popular, load_popular
+from serving.recall.removed import Removed
 from serving.recall.service import Recall
 from serving.recall.store import KeptVector, Key, StoredUser
+from serving.tower.batching import Batching
 
 from .fakes import FakeIndex, FakeStore, FakeTower, manifest
 from .test_service import Setting, ask
@@ -315,3 +318,22 @@ def test_kept_vectors_come_back_as_they_were() -> None:
     assert KeptVector.decode(kept.encode()) == kept
     with pytest.raises(ValueError, match="length"):
         KeptVector.decode(b"123")
+
+
+def test_removed_items_are_in_no_popular_list_until_they_come_back(tmp_path: Path) -> None:
+    log = ItemLog(str(tmp_path))
+    removed = Removed(log)
+    popular = Popular(make_spec(), ITEMS, removed.items)
+    for changes, expected in (
+        ([ItemChange(item_id=7, features=None), ItemChange(item_id=9, features=None)], [3, 1]),
+        ([ItemChange(item_id=7, features={})], [7, 3]),
+    ):
+        log.append(changes)
+        removed.read()
+        assert [item["item_id"] for item in popular.items({}, None, 2)] == expected
+
+
+def test_a_batch_delay_that_torchserve_does_not_take_as_said_is_refused() -> None:
+    with pytest.raises(ConfigError, match="100 ms"):
+        Batching(size=16, delay_ms=0)
+    assert Batching(size=1, delay_ms=0).query()["max_batch_delay"] == 0
