@@ -22,6 +22,7 @@ from pagoda.data.window import from_us
 from pagoda.embeddings.tables import TowerTables
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.collection import Collections
+from pagoda.index.config import CollectionConfig
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.generations import create_generation
 from pagoda.registry.log import open_log
@@ -110,7 +111,9 @@ def _build(settings: Settings, world: World) -> IndexReport:
     milvus = settings.milvus
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
     try:
-        return build_collection(collections, "online", world.vectors, SPEC, queries=queries)
+        # The recall is a result here, and no reason to stop.
+        config = CollectionConfig(minimum_recall=0.9)
+        return build_collection(collections, "online", world.vectors, SPEC, queries=queries, config=config)
     finally:
         collections.close()
 

@@ -19,8 +19,8 @@ from pagoda.load.sending import send
 CONNECTIONS = (1, 8, 32)
 LIMIT_MS = 50.0
 _OPEN_CONNECTIONS = 256
-_STEPS = 5
-_LOWEST, _HIGHEST = 0.35, 1.15
+_STEPS = 6
+_LOWEST, _HIGHEST = 0.1, 1.2
 """Rates tried, as shares of what 32 connections got out."""
 
 
