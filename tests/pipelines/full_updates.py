@@ -18,8 +18,8 @@ from pagoda.settings import load_settings
 from pipelines.full_update import full_update
 from pipelines.local import run_locally
 
-home, dataset, end, config = sys.argv[1:]
-arguments = {"dataset": dataset, "window_end": end, "config": config, "release": "now"}
+home, dataset, end, config, shards = sys.argv[1:]
+arguments = {"dataset": dataset, "window_end": end, "config": config, "release": "now", "export_shards": int(shards)}
 print(run_locally(full_update, load_settings(Path(home)), arguments))
 """
 CONFIG = "{bootstrap_epochs: 1, model: {dim: 16}, batch_size: 512}"
@@ -33,6 +33,8 @@ class Run:
     home: Path
     dataset: Path
     end: datetime
+    shards: int = 1
+    """Parts in which the item vectors are exported."""
 
     def finish(self) -> str:
         """Run to the end and return the generation that it says it published."""
@@ -61,6 +63,6 @@ class Run:
         return self._transcript.read_text() if self._transcript.exists() else ""
 
     def _start(self, stdout: int) -> subprocess.Popen[str]:
-        arguments = [str(self.home), str(self.dataset), self.end.isoformat(), CONFIG]
+        arguments = [str(self.home), str(self.dataset), self.end.isoformat(), CONFIG, str(self.shards)]
         command = [sys.executable, "-c", SCRIPT, *arguments]
         return subprocess.Popen(command, stdout=stdout, stderr=subprocess.STDOUT, text=True, start_new_session=True)

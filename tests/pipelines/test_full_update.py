@@ -53,10 +53,10 @@ class Days:
         self.platform, self.dataset, self.end = platform, dataset, start
         self.settings: Settings = platform.up(attached=True)
 
-    def next(self) -> Run:
+    def next(self, shards: int = 1) -> Run:
         """The run of the day after."""
         self.end += timedelta(days=2)
-        return Run(self.platform.home, self.dataset.path, self.end)
+        return Run(self.platform.home, self.dataset.path, self.end, shards)
 
     def state(self) -> ReleaseState:
         """What the release log says."""
@@ -72,7 +72,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
     platform = Platform(folder / "home")
     try:
         made = Days(platform, dataset, dataset.span().end - timedelta(days=60))
-        assert made.next().finish() == "g1"
+        assert made.next(shards=2).finish() == "g1"
         load_store(dataset, dataset.span().end, made.settings.redis.url)
         yield made
     finally:
@@ -85,6 +85,13 @@ def client(days: Days) -> Iterator[RecallClient]:
     with RecallClient(days.settings.recall.url) as client:
         client.wait_ready()
         yield client
+
+
+def test_serves_item_vectors_that_were_exported_in_parts(days: Days) -> None:
+    manifest = days.state().generations["g1"]
+    source = ItemVectors(Path(httpx.URL(manifest.item_vectors.uri).path), manifest.spec)
+    assert len(source.files) == 2
+    assert source.rows == manifest.item_count == days.dataset.items().num_rows
 
 
 def test_registers_a_full_version_with_its_lineage(days: Days) -> None:
