@@ -1,0 +1,39 @@
+"""A whole platform that serves MovieLens-100K, for the tests of what happens to it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from demos.client import RecallClient
+from pagoda.data.dataset import Dataset
+from pagoda.data.movielens import import_movielens
+from pagoda.standalone.platform import Platform
+from pipelines.full_update import full_update
+from pipelines.local import run_locally
+from serving.recall.loading import load_store
+
+from .full_updates import CONFIG
+from .homes import Home
+
+
+@pytest.fixture(scope="package")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """MovieLens-100K on a platform of its own, with a full version released and requests answered."""
+    folder = tmp_path_factory.mktemp("home")
+    import_movielens(folder / "data")
+    dataset = Dataset.open(folder / "data")
+    now = dataset.span().end - timedelta(days=40)
+    platform = Platform(folder / "home")
+    try:
+        settings = platform.up(attached=True)
+        arguments = {"dataset": str(dataset.path), "window_end": now.isoformat(), "config": CONFIG}
+        assert run_locally(full_update, settings, arguments) == "g1"
+        load_store(dataset, dataset.span().end, settings.redis.url)
+        with RecallClient(settings.recall.url) as client:
+            client.wait_ready()
+        yield Home(platform, settings, dataset, now)
+    finally:
+        platform.down()

@@ -1,0 +1,90 @@
+"""An installation whose present is a moment of its data, and deltas made up for it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.embeddings.segment import Segment
+from pagoda.embeddings.table import IdTable
+from pagoda.registry.generations import add_incremental
+from pagoda.registry.log import ReleaseLog, open_log
+from pagoda.registry.manifest import Manifest
+from pagoda.registry.open import open_registry
+from pagoda.registry.state import ReleaseState
+from pagoda.registry.versions import VersionDraft, VersionRecord, incremental_key
+from pagoda.settings import Settings
+from pagoda.standalone.platform import Platform
+from pagoda.updates.incremental import tip_of
+from pagoda.updates.incremental_steps import Done, run_all
+
+
+@dataclass
+class Home:
+    """An installation that serves a full version; the present is a moment of the data."""
+
+    platform: Platform
+    settings: Settings
+    dataset: Dataset
+    now: datetime
+
+    @property
+    def log(self) -> ReleaseLog:
+        """The release log."""
+        return open_log(self.settings)
+
+    def state(self) -> ReleaseState:
+        """What the log says."""
+        return self.log.state()
+
+    def learn(self) -> Done:
+        """Go on in the data's time until there is something to learn, and learn it."""
+        while True:
+            self.now += timedelta(hours=6)
+            outcomes = list(run_all(self.settings, str(self.dataset.path), self.now).values())
+            if isinstance(outcomes[0], Done):
+                return outcomes[0]
+
+    def draft(self, folder: Path, users: Collection[int]) -> VersionDraft:
+        """An incremental version of the champion, made up: it gives `users` rows that no other version has."""
+        state = self.state()
+        base = state.version(state.champion or 0)
+        tip = tip_of(state, base.version)
+        parent = state.versions[tip.incremental_version] if tip.incremental_version else None
+        table = IdTable.open(Path(base.uri) / "users")
+        # Another end each time: after a rollback, the same window would be the version that was rolled back.
+        window = Window(start=tip.window.end, end=tip.window.end + timedelta(microseconds=state.head))
+        rows = np.random.default_rng(state.head).normal(size=(len(users), table.dim)).astype(np.float32)
+        Segment.write(
+            folder / "segment",
+            np.array(sorted(users), np.int64),
+            rows,
+            base_checksum=table.checksum,
+            base_version=base.version,
+            window=window,
+            parent=parent.segment if parent else None,
+        )
+        key = incremental_key(window, base.version, parent.version if parent else None)
+        below = parent.version if parent else None
+        return VersionDraft(
+            key=key, update="incremental", base=base.version, window=window, parent=below, folder=folder
+        )
+
+    def register(self, draft: VersionDraft) -> tuple[VersionRecord, Manifest]:
+        """Register a version and record its generation; nothing serves it yet."""
+        record = open_registry(self.settings).register(draft)
+        return record, add_incremental(self.log, record.version)
+
+
+@retry(stop=stop_after_delay(90), retry=retry_if_result(operator.not_), wait=wait_fixed(0.1))
+def wait_for(condition: Callable[[], object]) -> object:
+    """Wait until `condition` is true; a loaded machine takes its time."""
+    return condition()
