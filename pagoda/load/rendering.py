@@ -16,7 +16,7 @@ def as_table(report: LoadReport) -> Group:
     """Latency, then how requests ended."""
     wanted = f"{report.rate:g} requests/s ({report.arrivals})" if report.rate else "as fast as answers come"
     title = f"{report.url}: {wanted}, {report.connections} connections, {report.users:,} users, k = {report.k}"
-    latency = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    latency = Table(box=None, pad_edge=False, header_style="bold")
     for name in report.latency_ms:
         latency.add_column(f"{name} ms", justify="right")
     latency.add_row(*(f"{value:.2f}" for value in report.latency_ms.values()))
@@ -34,7 +34,7 @@ def as_table(report: LoadReport) -> Group:
     ends.add_row(*(f"{count:,}" for count in counts.values()), f"{report.answered_rps:,.1f}")
     details = {"degraded": report.degraded_by, "errors": report.errors_by, "arms": report.arms}
     lines = [f"[dim]{name}: {_counted(found)}[/]" for name, found in details.items() if found]
-    return Group(latency, "", ends, *lines)
+    return Group(f"[italic]{title}[/]", latency, "", ends, *lines)
 
 
 def _counted(found: dict[str, int]) -> str:
@@ -53,7 +53,7 @@ def plot(report: LoadReport, path: Path) -> None:
     seconds = [each.second for each in report.by_second]
     for name, colour in (("p99_ms", "C1"), ("p50_ms", "C0")):
         values = [getattr(each, name) for each in report.by_second]
-        shown = [(second, value) for second, value in zip(seconds, values, strict=True) if value is not None]
+        shown = [(second + 0.5, value) for second, value in zip(seconds, values, strict=True) if value is not None]
         above.plot(*zip(*shown, strict=True) if shown else ([], []), color=colour, label=name[:3], marker=".")
     above.set_yscale("log")
     above.yaxis.set_major_formatter("{x:g}")
@@ -67,7 +67,8 @@ def plot(report: LoadReport, path: Path) -> None:
         bottom = [sum(pair) for pair in zip(bottom, heights, strict=True)]
     below.set_ylabel("requests due in the second")
     below.set_xlabel("seconds after the start")
-    below.legend(loc="lower right")
+    below.set_ylim(top=1.25 * max(bottom, default=1))
+    below.legend(loc="upper right", ncols=len(_BARS))
     for axes in (above, below):
         axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
