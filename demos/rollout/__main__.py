@@ -59,7 +59,8 @@ def _verdict(result: Result, console: Console) -> None:
     found = result.as_json()
     console.print(
         f"  {found['requests']:,} requests, {found['failed_requests']} failed; {found['answers_checked']:,} answers "
-        f"checked, {found['mixed_answers']} mixed ({found['answers_that_would_tell']:,} would tell)",
+        f"checked, {found['mixed_answers']} mixed ({found['answers_that_would_tell']:,} would tell), "
+        f"{found['degraded_answers']} degraded; p99 {found['latency_ms']['p99']:.0f} ms",
         highlight=False,
     )
 
@@ -82,13 +83,18 @@ def _table(results: Sequence[Result]) -> Table:
     return table
 
 
-def _report(results: Sequence[Result], seconds: dict[str, float], aa: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _write(
+    folder: Path, results: Sequence[Result], seconds: dict[str, float], aa: dict[str, Any] | None = None
+) -> None:
+    """Write what there is so far: the report and the picture."""
+    report = {
         "scenarios": {result.scenario.name: result.as_json() for result in results},
         "aa": aa,
         "seconds": seconds,
         "plots": ["rollouts.png"],
     }
+    (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    plot(results, folder / "rollouts.png")
 
 
 def _check(results: Sequence[Result]) -> None:
@@ -114,13 +120,11 @@ def main(
     console = Console()
     shutil.rmtree(folder, ignore_errors=True)
     results, seconds = run(folder.resolve(), console, only or [scenario.name for scenario in SCENARIOS])
-    plot(results, folder / "rollouts.png")
     began = time.perf_counter()
     false = simulate_aa(FULL, aa_runs)
     seconds["simulated A/A rollouts"] = round(time.perf_counter() - began, 2)
     aa = {"runs": false.runs, "rolled_back": int(false.rolled_back)}
-    report = _report(results, seconds, aa)
-    (folder / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    _write(folder, results, seconds, aa)
     console.print(_table(results))
     console.print(f"A/A: {false.rolled_back} of {false.runs} simulated rollouts of equals rolled back", highlight=False)
     console.print(f"{folder / 'report.json'}, {folder / 'rollouts.png'}", highlight=False)

@@ -19,7 +19,7 @@ from pagoda.registry.manifest import Manifest
 from pagoda.rollout.history import Past
 from pagoda.rollout.reading import rollout_of
 
-RATE = 30.0
+RATE = 40.0
 REQUESTS = 1_000
 """Asked at least in each scenario."""
 SHOWN = 3
