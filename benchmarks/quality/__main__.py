@@ -62,19 +62,22 @@ def _write(path: Path, stem: str, found: dict[Tower, dict[str, Any]]) -> None:
 def _table(stem: str, found: dict[Tower, dict[str, Any]]) -> Table:
     users = next(iter(found.values()))["users"]
     title = f"{stem}: leave-one-out, {users:,} users asked among all items but those they had"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    for name in (*_SHOWN, "validation", "epochs", "seconds", "of a processor"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for tower, result in found.items():
-        shown = [
-            f"{result[name]:.4f} [dim]±{(result[f'{name}_high'] - result[f'{name}_low']) / 2:.4f}[/]" for name in _SHOWN
-        ]
-        chosen = result["validation"]
-        validated = f"{chosen['hr@10']:.4f} / {chosen['ndcg@10']:.4f}"
-        spent = [f"{result['seconds']:,.0f}", f"{result['cpu_seconds']:,.0f}"]
-        table.add_row(tower, *shown, validated, str(result["epochs"]), *spent)
+    table = Table("", title=title, title_justify="left", box=None, pad_edge=False)
+    for tower in found:
+        table.add_column(tower, justify="right", no_wrap=True)
+    for name in _SHOWN:
+        table.add_row(name, *(_estimate(result, name) for result in found.values()))
+    for name in _SHOWN[:2]:
+        table.add_row(f"validation {name}", *(_estimate(result["validation"], name) for result in found.values()))
+    table.add_row("epochs", *(str(result["epochs"]) for result in found.values()))
+    for name, title in (("seconds", "seconds"), ("cpu_seconds", "seconds of processors")):
+        table.add_row(title, *(f"{result[name]:,.0f}" for result in found.values()))
     return table
+
+
+def _estimate(figures: dict[str, float], name: str) -> str:
+    half = (figures[f"{name}_high"] - figures[f"{name}_low"]) / 2
+    return f"{figures[name]:.4f} [dim]±{half:.4f}[/]"
 
 
 if __name__ == "__main__":
