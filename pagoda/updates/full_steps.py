@@ -127,7 +127,7 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
     def export(folder: Path) -> None:
         files, items = _files(update), update.data.items((shard, update.shards))
         with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
-            shares = files.shares(items.column("item_id").to_numpy())
+            shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
             writer.write(items, compute_vectors(files, files.towers(), items), shares)
 
     name = VECTORS if update.shards == 1 else _shard(update, shard)

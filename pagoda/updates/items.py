@@ -48,7 +48,7 @@ class Items:
             files, towers = self._open(manifest.full_version)
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)
-            shares = files.shares(table.column("item_id").to_numpy())
+            shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
             rows = vectors_batch(manifest.spec, table, vectors, shares)
             self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
 
