@@ -23,6 +23,8 @@ from benchmarks.ablation.job import WORLD, Result, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique
 from pagoda.data.world import simulate
 
+_NARROWEST = 140
+
 
 def main() -> None:
     """Train every row and write the document."""
@@ -39,7 +41,9 @@ def main() -> None:
     made = document(chosen, found)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(made, indent=1))
-    Console().print(table(made), f"Written to {arguments.out}.", sep="\n")
+    # Written to a file, a table is as wide as it is.
+    width = max(Console().width, _NARROWEST)
+    Console(width=width).print(table(made), f"Written to {arguments.out}.", sep="\n", highlight=False)
 
 
 def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, Result]]:

@@ -45,8 +45,8 @@ def table(made: Mapping[str, Any]) -> Table:
     """A line a row; what differs from the first row for sure is bold where it is better, dim where it is worse."""
     title = f"Ablation: {made['data']['questions']:,} questions; gains over the first row, ± half of the 95 % interval"
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("", "", "recall@50", *(f"gain in {name}" for name in METRICS), "CPU s"):
-        shown.add_column(name, justify="right" if name else "left")
+    for name in ("", "", "recall@50", *(f"gain: {name.removeprefix('recall@50 ')}" for name in METRICS), "CPU s"):
+        shown.add_column(name, justify="right" if name else "left", no_wrap=True)
     group = ""
     for row in made["rows"]:
         heading, group = row["group"] if row["group"] != group else "", row["group"]

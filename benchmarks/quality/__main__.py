@@ -39,7 +39,8 @@ def main() -> None:
         raise SystemExit(f"error: {error}") from None
     stem = arguments.sequences.stem
     _write(arguments.out, stem, found)
-    Console().print(_table(stem, found), f"Written to {arguments.out}.", sep="\n")
+    asked = f"{stem}: leave-one-out, {next(iter(found.values()))['users']:,} users asked among all items but their own"
+    Console().print(asked, _table(found), f"Written to {arguments.out}.", sep="\n", highlight=False)
 
 
 def _watch(console: Console) -> Any:
@@ -59,10 +60,8 @@ def _write(path: Path, stem: str, found: dict[Tower, dict[str, Any]]) -> None:
     path.write_text(json.dumps(document | {stem: found}, indent=1))
 
 
-def _table(stem: str, found: dict[Tower, dict[str, Any]]) -> Table:
-    users = next(iter(found.values()))["users"]
-    title = f"{stem}: leave-one-out, {users:,} users asked among all items but those they had"
-    table = Table("", title=title, title_justify="left", box=None, pad_edge=False)
+def _table(found: dict[Tower, dict[str, Any]]) -> Table:
+    table = Table("", box=None, pad_edge=False)
     for tower in found:
         table.add_column(tower, justify="right", no_wrap=True)
     for name in _SHOWN:
