@@ -73,7 +73,7 @@ class RecallSettings(_Section):
     """The recall service."""
 
     url: str = ""
-    store_seconds: float = Field(default=0.25, gt=0)
+    store_seconds: float = Field(default=0.5, gt=0)
     """How long the online store may take; then the user is answered as this process last read them."""
     index_seconds: float = Field(default=1.0, gt=0)
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""

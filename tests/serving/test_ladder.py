@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableEr
 from pagoda.index.vectors import ItemVectorsWriter
 from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.manifest import Artifact
+from pagoda.rollout.outcomes import Flag
 from serving.recall.admission import Admission, ShedError
 from serving.recall.answering import answer_by, warm_up
 from serving.recall.api import Prediction, RecalledItem
@@ -26,6 +28,7 @@ from serving.recall.deadlines import deadline, left
 from serving.recall.guarded import guarded
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
 from serving.recall.live import LiveGeneration
+from serving.recall.outcomes import Outcomes
 from serving.recall.popular import Popular, load_popular
 from serving.recall.removed import Removed
 from serving.recall.service import Recall
@@ -337,3 +340,17 @@ def test_a_batch_delay_that_torchserve_does_not_take_as_said_is_refused() -> Non
     with pytest.raises(ConfigError, match="100 ms"):
         Batching(size=16, delay_ms=0)
     assert Batching(size=1, delay_ms=0).query()["max_batch_delay"] == 0
+
+
+async def test_what_the_towers_did_not_make_counts_as_a_fallback_for_the_gates(failing: Failing) -> None:
+    failing.log.try_out(50)
+    await failing.follow()
+    outcomes, flags = Outcomes("redis://127.0.0.1:9", 1 << 20), []
+    for broken in (None, failing.store, failing.index):
+        if broken is not None:
+            broken.error = GONE
+        await failing.one(user_id=6)
+        outcomes.take(*failing.ledger.turns[-1])
+        ((rows,), outcomes._pending) = (list(outcomes._pending.values()), defaultdict(list))
+        flags.append(bool(rows[0][3] & Flag.FALLBACK))
+    assert flags == [False, False, True]
