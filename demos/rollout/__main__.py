@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,22 +37,18 @@ def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[Resu
     def say(line: str) -> None:
         console.print(f"  {line}", highlight=False)
 
-    with stages.stage("a world, and the embedded platform"):
-        context = staged(folder, showing.starting(console))
-        stage = context.__enter__()
-    try:
+    with ExitStack() as running:
+        with stages.stage("a world, and the embedded platform"):
+            stage = running.enter_context(staged(folder, showing.starting(console)))
         with stages.stage("the first generation, released at once"):
-            console.print(f"{stage.learn(FIRST_HOURS).id} answers", highlight=False)
+            say(f"{stage.learn(FIRST_HOURS).id} answers")
             wait_ready(stage)
         for number, scenario in enumerate(SCENARIOS):
             if scenario.name in names:
                 with stages.stage(scenario.name):
-                    results.append(
-                        act(stage, scenario, number, lambda line: console.print(f"  {line}", highlight=False))
-                    )
+                    results.append(act(stage, scenario, number, say))
                     _verdict(results[-1], console)
-    finally:
-        context.__exit__(None, None, None)
+                _write(folder, results, stages.seconds)
     return results, stages.seconds
 
 
