@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import settings
 from pagoda.standalone.platform import Platform
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
+# Nor does it make an answer a degraded one: what the recall service asks may take its time.
+for _name in ("RECALL__STORE_SECONDS", "RECALL__INDEX_SECONDS", "TOWER__TIMEOUT_SECONDS"):
+    os.environ.setdefault(f"PAGODA_{_name}", "15")
 settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 
