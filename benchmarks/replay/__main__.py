@@ -108,9 +108,8 @@ def assemble(found: dict[Job, Report]) -> dict[str, Any]:
         MOVIELENS: movielens.get(HISTORY[False]),
         f"{MOVIELENS} with history": movielens.get(HISTORY[True]),
         "paired": world.get("paired"),
-        "sweep": dict(sweep),
     }
-    return {name: value for name, value in document.items() if value}
+    return {**{name: value for name, value in document.items() if value}, "sweep": dict(sweep)}
 
 
 if __name__ == "__main__":

@@ -188,6 +188,7 @@ def test_the_benchmark_has_every_promised_figure(
         for minus in ("full", "incremental"):
             difference = document[name]["paired"][f"full+incremental minus {minus}"]
             assert difference["low"] <= difference["difference"] <= difference["high"]
+    assert list(assemble({Job(None, history=False, seed=7, config=None): report})) == ["movielens-100k", "sweep"]
     assert list(document["sweep"]) == ["none", "low", "default", "high"]
     assert all(set(found) == {"without_history", "with_history"} for found in document["sweep"].values())
     draw_sweep(document["sweep"], tmp_path / "sweep.png")
