@@ -68,6 +68,21 @@ def movielens(path: Target) -> None:
     _describe(path)
 
 
+@importing.command("sequences")
+def sequences(
+    path: Target,
+    *,
+    file: Annotated[Path, typer.Option(help="A line is a user and their items in the order of time: integers.")],
+) -> None:
+    """Import sequences without timestamps; moments are made up, so that every user's last item is of one moment."""
+    from pagoda.data.sequences import import_sequences
+
+    splits = import_sequences(path, file)
+    _describe(path)
+    cut, test = splits.validation.start.isoformat(), splits.test.start.isoformat()
+    typer.echo(f"leave-one-out: learn with --window-end {cut}, test from {test}")
+
+
 def import_files(
     context: typer.Context,
     path: Target,

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from pagoda.cli.data import app
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.sequences import import_sequences
@@ -53,6 +55,15 @@ def test_the_folder_is_a_dataset_like_any_other(tmp_path: Path) -> None:
     assert check_dataset(tmp_path / "data").report.ok
     dataset = Dataset.open(tmp_path / "data")
     np.testing.assert_array_equal(dataset.items()["item_id"], [5, 6, 7, 8, 9])
+
+
+def test_the_command_says_where_leave_one_out_cuts(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("1 5 6 7 8\n2 6 7 9\n")
+    arguments = ["import", "sequences", str(tmp_path / "data"), "--file", str(tmp_path / "file")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "7 interactions, 2 users, 5 items" in " ".join(result.output.split())
+    assert "--window-end 2000-12-31T23:00:00+00:00, test from 2001-01-01T00:00:00+00:00" in result.output
 
 
 @pytest.mark.parametrize(
