@@ -33,7 +33,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
         axes[0][column].set_title(f"{result.scenario.name}: {result.outcome.replace('_', ' ')}")
     for row, label in enumerate(("answers by arm, %", "answers with a click, %", "99th percentile, ms")):
         axes[row][0].set_ylabel(label)
-    axes[0][0].legend(loc="center right")
+    axes[0][0].legend(loc="upper left")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
