@@ -85,4 +85,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo demo-rollout bench-online bench-faults bench-publish bench-replay bench-training test test-long lint format charts images clean
+.PHONY: help env demo demo-rollout bench-online bench-faults bench-publish bench-replay bench-training bench-quality bench-ablation test test-long lint format charts images clean
