@@ -261,7 +261,7 @@ def as_nobody(tmp_path: Path) -> Any:
     if os.geteuid():
         yield
         return
-    for folder in [tmp_path, *tmp_path.parents][:3]:
+    for folder in [tmp_path, *tmp_path.parents][:-2]:
         folder.chmod(folder.stat().st_mode | 0o755)
     os.seteuid(65534)
     yield

@@ -15,7 +15,7 @@ from kubernetes import client
 
 from .controllers import Controllers
 from .fields import FieldConflictError, Owned
-from .webhook import DeniedError, admit
+from .webhook import INFERENCE_SERVICE, DeniedError, admit, schema
 
 SERVING = "serving.kserve.io/v1beta1"
 _OBJECT = re.compile(r"/apis/([^/]+/[^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?$")
@@ -33,6 +33,7 @@ class FakeCluster:
     """Objects, their history of versions, and what a test wants to go wrong."""
 
     def __init__(self) -> None:
+        schema(INFERENCE_SERVICE)  # Without the schemas a test is skipped here: the server's threads cannot.
         self.objects: dict[tuple[str, str], Owned] = {}
         self.controllers = Controllers()
         self.apis = {SERVING, "apps/v1", "coordination.k8s.io/v1", "gateway.networking.k8s.io/v1"}

@@ -13,6 +13,7 @@ from jsonschema import Draft7Validator
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMAS = ROOT / os.environ.get("SCHEMAS", "../shared/schemas")
+INFERENCE_SERVICE = "inferenceservice-serving-v1beta1"
 MODE = "serving.kserve.io/deploymentMode"
 _IMPLEMENTATIONS = {"model", "pytorch", "tensorflow", "sklearn", "xgboost", "triton", "onnx", "containers"}
 _SCALING = ("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling")
@@ -34,7 +35,7 @@ def schema(name: str) -> Draft7Validator:
 def admit(new: dict[str, Any], old: dict[str, Any] | None) -> None:
     """Raise when the API server or KServe would refuse `new` in place of `old`."""
     plain = {key: value for key, value in new.items() if key != "status"}
-    errors = schema("inferenceservice-serving-v1beta1").iter_errors(plain)
+    errors = schema(INFERENCE_SERVICE).iter_errors(plain)
     problems = [f"{'.'.join(map(str, error.path))}: {error.message}" for error in errors]
     stable, canaries = new["spec"]["predictor"], new["spec"].get("canary") or []
     if old and new["metadata"].get("annotations", {}).get(MODE) != old["metadata"].get("annotations", {}).get(MODE):
