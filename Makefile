@@ -26,12 +26,13 @@ env: .venv/installed ## Install everything into .venv (done by the other targets
 demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (KEEP=1 leaves the platform up).
 	$(PY) -m demos.main_job $(if $(KEEP),--keep)
 
-# Two workers, whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
-demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simulated traffic (7 minutes on 2 cores).
+demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simulated traffic (8 minutes on 2 cores).
 	$(PY) -m demos.rollout
 
+# Two workers, whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
+# What waits for what never comes is a failure with its stack, not a run without end.
 test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
-	$(PY) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --timeout 300
 
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long

@@ -32,8 +32,9 @@ def up(
 ) -> None:
     """Start MLflow, Milvus, Redis, TorchServe, recall, the workers and the rollout driver on this machine."""
     platform = _platform(home)
-    # A terminal that closes or a `kill` should stop the platform as tidily as Ctrl-C.
-    for name in (signal.SIGTERM, signal.SIGHUP):
+    # A terminal that closes or a `kill` should stop the platform as tidily as Ctrl-C, which a shell lets its background
+    # jobs ignore.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(name, signal.default_int_handler)
     console = Console()
     try:

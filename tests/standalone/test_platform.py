@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -148,7 +149,9 @@ def test_what_hangs_after_a_killed_supervisor_is_cleared_by_the_next_start(mine:
     ],
 )
 def test_the_foreground_command_takes_everything_with_it(mine: Platform, number: signal.Signals) -> None:
-    command = subprocess.Popen(_cli(mine, "up", "redis"), stdout=subprocess.PIPE, text=True)
+    # As a shell starts its background jobs: Ctrl-C is for others.
+    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    command = subprocess.Popen(_cli(mine, "up", "redis"), stdout=subprocess.PIPE, text=True, preexec_fn=ignore)
     assert command.stdout
     for line in command.stdout:
         if "The platform is up" in line:
