@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -150,8 +149,8 @@ def test_what_hangs_after_a_killed_supervisor_is_cleared_by_the_next_start(mine:
 )
 def test_the_foreground_command_takes_everything_with_it(mine: Platform, number: signal.Signals) -> None:
     # As a shell starts its background jobs: Ctrl-C is for others.
-    ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    command = subprocess.Popen(_cli(mine, "up", "redis"), stdout=subprocess.PIPE, text=True, preexec_fn=ignore)
+    background = ["env", "--ignore-signal=INT", *_cli(mine, "up", "redis")]
+    command = subprocess.Popen(background, stdout=subprocess.PIPE, text=True)
     assert command.stdout
     for line in command.stdout:
         if "The platform is up" in line:
