@@ -11,7 +11,7 @@ import typer
 
 from pagoda.errors import PagodaError
 from pagoda.settings import load_settings
-from serving.tower.batching import Batching
+from serving.tower.batching import DEFAULT_BATCHING, Batching
 from serving.tower.server import TowerServer
 
 
@@ -23,9 +23,11 @@ def main(
         str, typer.Option(help="Address of the management API. Default: a Unix socket in a private folder.")
     ] = "",
     store: Annotated[Path | None, typer.Option(help="Folder of model archives. Default: archives/ below home.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Workers of each model version.")] = 1,
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests a worker computes at once.")] = 16,
-    batch_delay_ms: Annotated[int, typer.Option(min=0, help="How long a batch waits for more.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Workers of each model version.")] = DEFAULT_BATCHING.workers,
+    batch_size: Annotated[int, typer.Option(min=1, help="Calls a worker computes at once.")] = DEFAULT_BATCHING.size,
+    batch_delay_ms: Annotated[
+        int, typer.Option(min=0, help="How long a batch waits for more.")
+    ] = DEFAULT_BATCHING.delay_ms,
 ) -> None:
     """Replace this process by TorchServe; home and tables come from the settings."""
     try:

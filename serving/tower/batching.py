@@ -9,13 +9,17 @@ from pagoda.errors import ConfigError
 
 @dataclass(frozen=True)
 class Batching:
-    """Workers of each model version and the size of their batches."""
+    """Workers of each model version and the size of their batches.
+
+    By default a call is a batch: the recall service joins its users' requests into few calls by itself. Batches of
+    calls pay where several recall processes, or other clients, ask one tower.
+    """
 
     workers: int = 1
     """Processes, 240 MB each; on a machine of its own, one a core."""
-    size: int = 16
-    delay_ms: int = 1
-    """How long the first request of a batch waits for others."""
+    size: int = 1
+    delay_ms: int = 0
+    """How long the first call of a batch waits for others."""
     response_timeout_s: int = 10
     """A worker that takes longer is restarted."""
 
