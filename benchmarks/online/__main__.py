@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
-from benchmarks.online.measure import Target, cpu, measure
+from benchmarks.online.measure import Target, cpu, measure, rest
 from benchmarks.online.parts import measure_parts
 from benchmarks.online.world import HISTORY, NOW_US, make_world
 from pagoda.index.config import CollectionConfig, search_params
@@ -93,6 +93,8 @@ class Bench:
         self.truth = exact(self.installation, np.concatenate([limit.vector(user) for user in self.probes]))
         self.recall = self._recall(self.installation.settings.recall.url)
         self.effort, reached = effort_for(limit, self.probes, self.truth, self.recall)
+        share = rest(psutil.Process(self.installation.pid("milvus")))
+        self.say(f"Milvus rests at {share:.0%} of a core")
         self.say(f"recall@100: Pagoda {self.recall:.4f}, FAISS {reached:.4f} with efSearch {self.effort}")
 
     def all(self, only: list[str] | None) -> dict[str, Callable[[], dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ _OPEN_CONNECTIONS = 256
 _STEPS = 6
 _LOWEST, _HIGHEST = 0.1, 1.2
 """Rates tried, as shares of what 32 connections got out."""
+_REST_SECONDS, _RESTS, _RESTING = 5.0, 60, 0.1
+"""How long a process is watched for whether it rests, how often, and the share of a core that is rest."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,40 @@ class Target:
 
 @dataclass
 class Cpu:
-    """Processor time between two moments, in seconds by process; with all their children."""
+    """Processor time between two moments, in seconds by process."""
 
     used: dict[str, float] = field(default_factory=dict)
 
 
 @contextmanager
 def cpu(processes: Mapping[str, psutil.Process]) -> Iterator[Cpu]:
-    """Measure what `processes` use until the block ends."""
+    """Measure what `processes` use until the block ends.
+
+    All their children count; but for this process, which has started everything.
+    """
     before = {name: _seconds(process) for name, process in processes.items()}
     found = Cpu()
     yield found
     found.used = {name: _seconds(process) - before[name] for name, process in processes.items()}
 
 
+def rest(process: psutil.Process) -> float:
+    """Wait until a process does next to nothing by itself, as Milvus does not while it compacts what was inserted.
+
+    Returns:
+        The share of a core that it uses then.
+    """
+    for _ in range(_RESTS):
+        with cpu({"it": process}) as used:
+            time.sleep(_REST_SECONDS)
+        share = used.used["it"] / _REST_SECONDS
+        if share < _RESTING:
+            break
+    return share
+
+
 def _seconds(process: psutil.Process) -> float:
-    family = [process, *process.children(recursive=True)]
+    family = [process] if process.pid == os.getpid() else [process, *process.children(recursive=True)]
     return sum(times.user + times.system for times in (member.cpu_times() for member in family))
 
 

@@ -63,7 +63,9 @@ def _verdict(result: Result, console: Console) -> None:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table("candidate", "outcome", "decided after", "at risk for", "requests", "failed", "mixed", "why")
+    table = Table(box=None, pad_edge=False)
+    for name in ("candidate", "outcome", "decided", "at risk", "requests", "failed", "mixed", "by"):
+        table.add_column(name, no_wrap=True, justify="left" if name in ("candidate", "outcome", "by") else "right")
     for result in results:
         found = result.as_json()
         risk = found["seconds_at_risk"]
@@ -75,7 +77,8 @@ def _table(results: Sequence[Result]) -> Table:
             f"{found['requests']:,}",
             str(found["failed_requests"]),
             str(found["mixed_answers"]),
-            found["reason"],
+            # The gate; its measures were printed when it spoke.
+            found["reason"].partition(":")[0],
         )
     return table
 

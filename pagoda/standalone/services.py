@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from pagoda.standalone import milvus
-from pagoda.standalone.health import always_healthy, http_health, redis_health
+from pagoda.standalone.health import HealthCheck, always_healthy, http_health, redis_health
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import LOOPBACK
 from pagoda.standalone.service import Service
@@ -114,7 +114,7 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
         name="recall",
         command=_python("serving.recall", "--port", str(ports["recall"])),
         healthy=http_health(f"{url}/v2/health/live"),
-        ready=http_health(f"{url}/v2/health/ready"),
+        ready=_answers(http_health(f"{url}/v2/health/ready")),
         folder=layout.data("recall"),
         ports={"recall": ports["recall"]},
         endpoints={"recall.url": url},
@@ -169,6 +169,10 @@ PORT_NAMES = (
     "tower_metrics",
     "recall",
 )
+
+
+def _answers(ready: HealthCheck) -> HealthCheck:
+    return lambda: ready() and "no generation answers yet; `pagoda update full` makes the first (pagoda history)"
 
 
 def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:

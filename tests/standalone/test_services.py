@@ -50,6 +50,7 @@ def test_all_services_start_come_back_when_killed_and_leave_nothing(
         names = ("mlflow", "milvus", "redis", "torchserve", "follower", "recall", "sink", "items", "rollout")
         assert tuple(by_name) == names
         assert by_name["recall"].health == Health.NOT_READY, "there is no generation yet"
+        assert "pagoda update full" in by_name["recall"].problem
         assert {service.health for name, service in by_name.items() if name != "recall"} == {Health.HEALTHY}
         record_property("RSS MiB", str({name: service.rss_bytes >> 20 for name, service in by_name.items()}))
 
