@@ -12,7 +12,7 @@ from pagoda.training.config import TrainConfig
 
 Tower = Literal["sequence", "mean"]
 TOWERS: tuple[Tower, ...] = get_args(Tower)
-_DIM = 128
+_DIM = 256
 _MOST_EPOCHS, _FEWEST_EPOCHS = 15, 5
 _LEARNED = 10_000_000
 """Positives to learn at most, in as many epochs as that makes, so that a large file takes no hours."""
@@ -54,4 +54,4 @@ def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
     if tower == "mean":
         return {"kind": "mean"}
     dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
-    return {"kind": "transformer", "layers": 2, "heads": 2, "hidden": _DIM, "dropout": dropout}
+    return {"kind": "transformer", "layers": 2, "heads": 4, "hidden": 2 * _DIM, "dropout": dropout}
