@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
 import httpx
-import numpy as np
-from rich.progress import track
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pagoda.errors import UnavailableError
 
-_WARM_UP = 50
 _READY_SECONDS = 60
 
 
@@ -54,21 +50,6 @@ class RecallClient:
     def recall(self, users: Sequence[int], k: int) -> list[dict[str, Any]]:
         """The answers for some users, one request each."""
         return [self._predict({"user_id": user, "k": k, "exclude_seen": True}) for user in users]
-
-    def measure(self, users: Sequence[int], k: int = 100) -> dict[str, float]:
-        """Ask for each user, one after the other; the first requests warm up and are not counted.
-
-        Returns:
-            p50 and p99 in milliseconds, and the number of requests counted.
-        """
-        milliseconds = []
-        for user in track(users, description="requests", transient=True):
-            start = time.perf_counter()
-            self._predict({"user_id": user, "k": k})
-            milliseconds.append((time.perf_counter() - start) * 1e3)
-        counted = np.array(milliseconds[_WARM_UP:])
-        p50, p99 = (round(float(value), 2) for value in np.percentile(counted, [50, 99]))
-        return {"p50": p50, "p99": p99, "requests": len(counted)}
 
     def _predict(self, instance: dict[str, Any]) -> dict[str, Any]:
         answer = self._http.post("/v1/models/recall:predict", json={"instances": [instance]}).raise_for_status()

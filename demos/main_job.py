@@ -18,6 +18,10 @@ from demos.outcome import Outcome
 from demos.stages import Stages
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
+from pagoda.errors import UnavailableError
+from pagoda.load.plan import Plan
+from pagoda.load.report import report_of
+from pagoda.load.sending import send
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
@@ -27,7 +31,7 @@ from serving.recall.loading import load_store
 
 TEST_DAYS = 30
 """The last days are answered, never learned."""
-REQUESTS = 600
+WARM_UP_SECONDS, MEASURED_SECONDS = 5, 20
 CONFIG = Path("pipelines/config/movielens-100k.yaml")
 
 
@@ -42,10 +46,10 @@ def run(platform: Platform, folder: Path, console: Console) -> Outcome:
         update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
-    with stages.stage(f"answer {REQUESTS} requests"), RecallClient(settings.recall.url) as client:
+    with stages.stage("answer requests, one after the other"), RecallClient(settings.recall.url) as client:
         client.wait_ready()
-        latency = client.measure(_users(dataset, REQUESTS))
-        answers = client.recall(_users(dataset, 3), k=5)
+        latency = _latency(settings.recall.url, _users(dataset))
+        answers = client.recall(_users(dataset)[:3], k=5)
     return Outcome(dataset, settings, update, stages, latency, answers)
 
 
@@ -71,14 +75,25 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     return update
 
 
-def _users(dataset: Dataset, count: int) -> list[int]:
-    """Users of the test days, the busiest first, over and over."""
+def _latency(url: str, users: list[int]) -> dict[str, float]:
+    """p50 and p99 in milliseconds at one connection, once the service is warm, and the number of requests."""
+    for seconds in (WARM_UP_SECONDS, MEASURED_SECONDS):
+        plan = Plan(users, rate=0, seconds=seconds, zipf=0)
+        report = report_of(plan, send(plan, url, connections=1), url, connections=1)
+    if report.answered < report.requests:
+        raise UnavailableError(
+            f"recall at {url}: {report.requests - report.answered} of {report.requests} requests failed"
+        )
+    return {name: round(report.latency_ms[name], 2) for name in ("p50", "p99")} | {"requests": report.answered}
+
+
+def _users(dataset: Dataset) -> list[int]:
+    """Users of the test days, the busiest first."""
     span = dataset.span()
     window = span.model_copy(update={"start": span.end - timedelta(days=TEST_DAYS)})
     batches = dataset.batches(window, events=dataset.spec.positives, columns=["user_id"])
     users, clicks = np.unique(np.concatenate([batch["user_id"].to_numpy() for batch in batches]), return_counts=True)
-    busiest = users[np.argsort(-clicks, kind="stable")]
-    return [int(user) for user in np.resize(busiest, count)]
+    return [int(user) for user in users[np.argsort(-clicks, kind="stable")]]
 
 
 def main(
