@@ -140,8 +140,9 @@ class Supervisor:
         command = " ".join(f'"{_escaped(word)}"' for word in _launcher(spec))
         return (
             f"[program:{service.name}]\ncommand={command}\nautostart=false\nautorestart=true\n"
-            # It must live for 5 s to count as started; one that keeps dying sooner is given up after 3 more tries.
-            "startsecs=5\nstartretries=3\n"
+            # It must live for 5 s to count as started. One that is killed sooner, again and again, is tried again after
+            # 1, 2, 3 … s: three times were given up in the middle of a series of publishes.
+            "startsecs=5\nstartretries=20\n"
             f"stopwaitsecs={service.stop_seconds}\nkillasgroup=true\nredirect_stderr=true\n"
             f"stdout_logfile={_escaped(self._layout.log(service.name))}\n"
             "stdout_logfile_maxbytes=10MB\nstdout_logfile_backups=1"
