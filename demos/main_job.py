@@ -48,8 +48,10 @@ def run(platform: Platform, folder: Path, console: Console) -> Outcome:
         load_store(dataset, dataset.span().end, settings.redis.url)
     with stages.stage("answer requests, one after the other"), RecallClient(settings.recall.url) as client:
         client.wait_ready()
-        latency = _latency(settings.recall.url, _users(dataset))
-        answers = client.recall(_users(dataset)[:3], k=5)
+        users = _users(dataset)
+        with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds"):
+            latency = _latency(settings.recall.url, users)
+        answers = client.recall(users[:3], k=5)
     return Outcome(dataset, settings, update, stages, latency, answers)
 
 

@@ -94,7 +94,7 @@ class Bench:
         self.recall = self._recall(self.installation.settings.recall.url)
         self.effort, reached = effort_for(limit, self.probes, self.truth, self.recall)
         share = rest(psutil.Process(self.installation.pid("milvus")))
-        self.say(f"Milvus rests at {share:.0%} of a core")
+        self.say(f"Milvus by itself takes {share:.0%} of a core")
         self.say(f"recall@100: Pagoda {self.recall:.4f}, FAISS {reached:.4f} with efSearch {self.effort}")
 
     def all(self, only: list[str] | None) -> dict[str, Callable[[], dict[str, Any]]]:

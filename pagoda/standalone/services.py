@@ -172,7 +172,7 @@ PORT_NAMES = (
 
 
 def _answers(ready: HealthCheck) -> HealthCheck:
-    return lambda: ready() and "no generation answers yet; `pagoda update full` makes the first (pagoda history)"
+    return lambda: ready() and "no generation answers yet; `pagoda update full` makes the first"
 
 
 def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:

@@ -140,8 +140,8 @@ class Supervisor:
         command = " ".join(f'"{_escaped(word)}"' for word in _launcher(spec))
         return (
             f"[program:{service.name}]\ncommand={command}\nautostart=false\nautorestart=true\n"
-            # It must live for 5 s to count as started. One that is killed sooner, again and again, is tried again after
-            # 1, 2, 3 … s: three times were given up in the middle of a series of publishes.
+            # It must live for 5 s to count as started; one that dies sooner, again and again, is tried after
+            # 1, 2, 3 … s and given up when that has taken three minutes.
             "startsecs=5\nstartretries=20\n"
             f"stopwaitsecs={service.stop_seconds}\nkillasgroup=true\nredirect_stderr=true\n"
             f"stdout_logfile={_escaped(self._layout.log(service.name))}\n"

@@ -106,6 +106,14 @@ def test_a_taken_port_stops_the_start_with_its_name(mine: Platform) -> None:
     assert processes_of(mine.home) == []
 
 
+def test_a_service_killed_again_and_again_comes_back(mine: Platform) -> None:
+    mine.up(["redis"])
+    for _ in range(5):
+        _wait(lambda: _redis(mine).health == Health.HEALTHY)
+        psutil.Process(_redis(mine).pid).kill()
+    _wait(lambda: _redis(mine).health == Health.HEALTHY)
+
+
 def test_a_service_that_cannot_start_is_named_with_its_log_and_all_is_stopped(mine: Platform) -> None:
     folder = mine.layout.data("redis")
     folder.mkdir(parents=True)
