@@ -37,6 +37,9 @@ test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cor
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long
 
+test-cluster: .venv/installed ## The rollout's backend on a real API server (KUBECONFIG) with the CRDs of KServe 0.21 and the Gateway API.
+	$(PY) -m pytest tests/rollout/test_api_server.py --cluster
+
 lint: .venv/installed ## Style, types and layers.
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -86,4 +89,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo demo-rollout bench-online bench-faults bench-publish bench-replay bench-training bench-quality bench-ablation test test-long lint format charts images clean
+.PHONY: help env demo demo-rollout bench-online bench-faults bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

@@ -18,6 +18,11 @@ settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--cluster`: see `make test-cluster`."""
+    parser.addoption("--cluster", action="store_true", help="ask the API server that KUBECONFIG names, not the fake")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no worker waits for another one's long end."""
     items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))

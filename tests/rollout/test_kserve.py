@@ -14,93 +14,15 @@ from pagoda.errors import ConflictError, UnavailableError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
-from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.machine import Phase
 from pagoda.rollout.reading import rollout_of
 from pagoda.rollout.target import target_of
 
 from .fakes.apiserver import FakeCluster, served
-from .worlds import Stage, add_full, add_incremental, evidence, quick
+from .kserve import LABELS, OnFake, chart
+from .worlds import add_full, add_incremental, quick
 
 pytestmark = pytest.mark.integration
-LABELS = {"app.kubernetes.io/name": "pagoda"}
-
-
-def chart(mode: str, **predictor: Any) -> dict[str, Any]:
-    """The InferenceService as the chart makes it: without a version."""
-    annotations = {"serving.kserve.io/deploymentMode": mode}
-    if mode == "Knative":
-        annotations["serving.kserve.io/enable-tag-routing"] = "true"
-    model = {
-        "modelFormat": {"name": "pagoda-tower", "version": "1"},
-        "protocolVersion": "v1",
-        "runtime": "tower",
-        "env": [{"name": "PAGODA_SEED", "value": "1"}],
-    }
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": "tower", "labels": dict(LABELS), "annotations": annotations},
-        "spec": {"predictor": {"serviceAccountName": "tower", "minReplicas": 2, "model": model, **predictor}},
-    }
-
-
-class OnKServe(Stage):
-    """A stage whose servers are KServe's."""
-
-    def __init__(self, cluster: FakeCluster, api: client.ApiClient, mode: str = "Standard", **predictor: Any) -> None:
-        self.cluster, self.api = cluster, api
-        if mode == "Knative":
-            cluster.apis.add("serving.knative.dev/v1")
-        cluster.create("inferenceservices", chart(mode, **predictor))
-        cluster.create(
-            "leases", {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "rollout"}}
-        )
-        self.backend = self.connect()
-        super().__init__(stable=False)
-        self.evidence = evidence(champion_recall=None)
-        commands.start(self.log, "g1", policy=quick(), by="test")
-        self.until(Phase.FINISHED)
-        self.evidence = evidence()
-
-    def connect(self, attempts: int = 3) -> KServeBackend:
-        return KServeBackend(
-            Cluster("recall", self.api, attempts=attempts, pause_seconds=0.001), "tower", "rollout", probe=lambda *_: ()
-        )
-
-    def drive(self) -> Driver:
-        return Driver(self.open(), self.backend, self.metrics, lambda *_: self.evidence)
-
-    def step(self, seconds: float = 1.0) -> Look:
-        look = self.driver.reconcile()
-        self.cluster.tick()
-        self.clock.forward(seconds)
-        return look
-
-    def until(self, phase: Phase, turns: int = 200) -> None:
-        for _ in range(turns):
-            found = rollout_of(self.log.state())
-            if found and found.phase is phase:
-                return
-            look = self.step()
-        raise AssertionError(f"never {phase}: {look}")
-
-    def start(self, **changes: Any) -> None:
-        commands.start(self.log, "g2", policy=quick(**changes), by="test")
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        return self.cluster.service()["spec"]
-
-    @property
-    def pods(self) -> dict[str, int]:
-        return {name: pods.ready for name, pods in self.cluster.controllers.pods.items()}
-
-    def restarts(self) -> int:
-        return sum(pods.restarts for pods in self.cluster.controllers.pods.values())
-
-    def percents(self) -> dict[str, int]:
-        return {entry["predictor"]["name"]: entry["trafficPercent"] for entry in self.spec.get("canary", [])}
 
 
 @pytest.fixture
@@ -115,17 +37,17 @@ def api(cluster: FakeCluster) -> Iterator[client.ApiClient]:
 
 
 @pytest.fixture
-def stage(cluster: FakeCluster, api: client.ApiClient) -> OnKServe:
-    return OnKServe(cluster, api)
+def stage(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
+    return OnFake(cluster, api)
 
 
-def test_the_first_generation_needs_no_canary(stage: OnKServe) -> None:
+def test_the_first_generation_needs_no_canary(stage: OnFake) -> None:
     predictor = stage.spec["predictor"]
     assert predictor["name"] == "v1" and predictor["model"]["storageUri"] == "s3://towers/1"
     assert "canary" not in stage.spec and stage.pods == {"tower-v1-predictor": 2}
 
 
-def test_traffic_fields_show_what_the_arms_get_at_every_moment(stage: OnKServe) -> None:
+def test_traffic_fields_show_what_the_arms_get_at_every_moment(stage: OnFake) -> None:
     stage.start()
     seen = []
     while "g1" not in stage.log.state().retired:
@@ -143,7 +65,7 @@ def test_traffic_fields_show_what_the_arms_get_at_every_moment(stage: OnKServe) 
     assert {(Phase.CANARY, 10), (Phase.CANARY, 50), (Phase.PROMOTED, 100)} <= set(seen)
 
 
-def test_promotion_restarts_nothing_and_leaves_no_trace(stage: OnKServe) -> None:
+def test_promotion_restarts_nothing_and_leaves_no_trace(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.FINISHED)
     stage.step()
@@ -155,7 +77,7 @@ def test_promotion_restarts_nothing_and_leaves_no_trace(stage: OnKServe) -> None
     assert stage.cluster.controllers.weights == {"tower-v2-predictor": 100}
 
 
-def test_the_old_pods_stay_until_the_grace_is_over(stage: OnKServe) -> None:
+def test_the_old_pods_stay_until_the_grace_is_over(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.PROMOTED)
     for _ in range(50):
@@ -166,7 +88,7 @@ def test_the_old_pods_stay_until_the_grace_is_over(stage: OnKServe) -> None:
     assert stage.percents() == {"v2": 0} and stage.cluster.controllers.weights["tower-v1-predictor"] == 100
 
 
-def test_a_rollback_takes_traffic_at_once_and_pods_after_the_drain(stage: OnKServe) -> None:
+def test_a_rollback_takes_traffic_at_once_and_pods_after_the_drain(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     stage.metrics.error_rate = 0.5
@@ -179,7 +101,7 @@ def test_a_rollback_takes_traffic_at_once_and_pods_after_the_drain(stage: OnKSer
     assert stage.spec["predictor"]["minReplicas"] == 2
 
 
-def test_after_a_rollback_the_next_candidate_goes_its_way(stage: OnKServe) -> None:
+def test_after_a_rollback_the_next_candidate_goes_its_way(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     commands.abort(stage.log, by="ann")
@@ -191,7 +113,7 @@ def test_after_a_rollback_the_next_candidate_goes_its_way(stage: OnKServe) -> No
     assert stage.pods == {"tower-v3-predictor": 2} and stage.restarts() == 0
 
 
-def test_shares_are_of_the_replicas_that_an_autoscaler_runs_now(stage: OnKServe) -> None:
+def test_shares_are_of_the_replicas_that_an_autoscaler_runs_now(stage: OnFake) -> None:
     stage.cluster.controllers.load = 7
     stage.cluster.tick()
     stage.cluster.tick()
@@ -206,7 +128,7 @@ def test_shares_are_of_the_replicas_that_an_autoscaler_runs_now(stage: OnKServe)
     assert stage.pods["tower-v2-predictor"] >= 7
 
 
-def test_a_canary_without_its_pods_gets_no_share(stage: OnKServe) -> None:
+def test_a_canary_without_its_pods_gets_no_share(stage: OnFake) -> None:
     stage.start(prepare_seconds=20)
     for _ in range(15):
         stage.driver.reconcile()
@@ -219,7 +141,7 @@ def test_a_canary_without_its_pods_gets_no_share(stage: OnKServe) -> None:
     assert rollout_of(stage.log.state()).phase is Phase.ROLLED_BACK
 
 
-def test_incrementals_live_in_the_same_pods(stage: OnKServe) -> None:
+def test_incrementals_live_in_the_same_pods(stage: OnFake) -> None:
     id_ = add_incremental(stage.log, 3, 1, "g1")
     before = len(stage.cluster.applied)
     commands.start(stage.log, id_, policy=quick(), by="test")
@@ -228,7 +150,7 @@ def test_incrementals_live_in_the_same_pods(stage: OnKServe) -> None:
     assert len(stage.cluster.applied) == before and stage.pods == {"tower-v1-predictor": 2}
 
 
-def test_fields_of_others_stay_as_they_are(stage: OnKServe) -> None:
+def test_fields_of_others_stay_as_they_are(stage: OnFake) -> None:
     original = chart("Standard")
     stage.start()
     stage.until(Phase.FINISHED)
@@ -246,7 +168,7 @@ def test_fields_of_others_stay_as_they_are(stage: OnKServe) -> None:
     assert all(set(body["spec"]["predictor"]["model"]) == {"storageUri"} for body in stage.cluster.applied)
 
 
-def test_a_helm_upgrade_in_the_middle_changes_no_traffic(stage: OnKServe) -> None:
+def test_a_helm_upgrade_in_the_middle_changes_no_traffic(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     body = chart("Standard", serviceAccountName="other")
@@ -256,7 +178,7 @@ def test_a_helm_upgrade_in_the_middle_changes_no_traffic(stage: OnKServe) -> Non
     assert stage.percents() == {"v2": 10} and stage.spec["predictor"]["model"]["storageUri"] == "s3://towers/1"
 
 
-def test_the_minimum_goes_back_to_its_owner(stage: OnKServe) -> None:
+def test_the_minimum_goes_back_to_its_owner(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.FINISHED)
     stage.step()
@@ -270,14 +192,14 @@ def test_the_minimum_goes_back_to_its_owner(stage: OnKServe) -> None:
     assert stage.spec["predictor"]["minReplicas"] == 3
 
 
-def test_a_minimum_that_somebody_edits_stays(stage: OnKServe) -> None:
+def test_a_minimum_that_somebody_edits_stays(stage: OnFake) -> None:
     stage.cluster.edit("kubectl-edit", {"spec": {"predictor": {"minReplicas": 5}}})
     for _ in range(3):
         stage.step()
     assert stage.spec["predictor"]["minReplicas"] == 5
 
 
-def test_nothing_is_written_when_nothing_is_to_change(stage: OnKServe) -> None:
+def test_nothing_is_written_when_nothing_is_to_change(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     stage.step()
@@ -287,7 +209,7 @@ def test_nothing_is_written_when_nothing_is_to_change(stage: OnKServe) -> None:
     assert {method for method, _ in stage.cluster.requests} == {"GET"}
 
 
-def test_fields_that_defaulting_added_are_no_difference(stage: OnKServe) -> None:
+def test_fields_that_defaulting_added_are_no_difference(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     stage.step()
@@ -297,7 +219,7 @@ def test_fields_that_defaulting_added_are_no_difference(stage: OnKServe) -> None
     assert {method for method, _ in stage.cluster.requests} == {"GET"}
 
 
-def test_an_object_that_changed_meanwhile_is_read_again(stage: OnKServe) -> None:
+def test_an_object_that_changed_meanwhile_is_read_again(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.VERIFIED)
     races = []
@@ -314,14 +236,14 @@ def test_an_object_that_changed_meanwhile_is_read_again(stage: OnKServe) -> None
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_a_busy_server_is_asked_again(stage: OnKServe, code: int) -> None:
+def test_a_busy_server_is_asked_again(stage: OnFake, code: int) -> None:
     stage.start()
     stage.until(Phase.VERIFIED)
     stage.cluster.failures = [code, code]
     assert stage.step().trouble == ()
 
 
-def test_a_server_that_stays_away_stops_nothing_but_the_step(stage: OnKServe) -> None:
+def test_a_server_that_stays_away_stops_nothing_but_the_step(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     stage.cluster.failures = [503] * 50
@@ -333,7 +255,7 @@ def test_a_server_that_stays_away_stops_nothing_but_the_step(stage: OnKServe) ->
     assert stage.percents() == {"v2": 0}
 
 
-def test_what_the_webhook_denies_is_reported(stage: OnKServe) -> None:
+def test_what_the_webhook_denies_is_reported(stage: OnFake) -> None:
     stage.cluster.edit("somebody", {"spec": {"predictor": {"model": {"modelFormat": {"nonsense": True}}}}})
     stage.start()
     stage.until(Phase.VERIFIED)
@@ -341,7 +263,7 @@ def test_what_the_webhook_denies_is_reported(stage: OnKServe) -> None:
     assert any("nonsense" in problem for problem in look.trouble)
 
 
-def test_an_older_record_is_refused(stage: OnKServe) -> None:
+def test_an_older_record_is_refused(stage: OnFake) -> None:
     late = target_of(stage.log.state())
     stage.start()
     stage.until(Phase.CANARY)
@@ -350,7 +272,7 @@ def test_an_older_record_is_refused(stage: OnKServe) -> None:
     assert stage.percents() == {"v2": 10}
 
 
-def test_another_driver_goes_on_where_one_died(stage: OnKServe) -> None:
+def test_another_driver_goes_on_where_one_died(stage: OnFake) -> None:
     stage.start()
     while (found := rollout_of(stage.log.state())) and found.phase is not Phase.FINISHED:
         stage.backend = stage.connect()
@@ -360,7 +282,7 @@ def test_another_driver_goes_on_where_one_died(stage: OnKServe) -> None:
     assert stage.pods == {"tower-v2-predictor": 2} and stage.restarts() == 0
 
 
-def test_addresses_name_the_version(stage: OnKServe) -> None:
+def test_addresses_name_the_version(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     assert stage.backend.addresses(target_of(stage.log.state())) == {
@@ -369,7 +291,7 @@ def test_addresses_name_the_version(stage: OnKServe) -> None:
     }
 
 
-def test_parts_that_are_missing_behind_the_tower_hold_the_rollout(stage: OnKServe) -> None:
+def test_parts_that_are_missing_behind_the_tower_hold_the_rollout(stage: OnFake) -> None:
     stage.backend = KServeBackend(
         Cluster("recall", stage.api),
         "tower",
@@ -384,15 +306,15 @@ def test_parts_that_are_missing_behind_the_tower_hold_the_rollout(stage: OnKServ
 
 
 @pytest.fixture
-def knative(cluster: FakeCluster, api: client.ApiClient) -> OnKServe:
-    return OnKServe(cluster, api, "Knative")
+def knative(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
+    return OnFake(cluster, api, "Knative")
 
 
-def share(stage: OnKServe) -> int:
+def share(stage: OnFake) -> int:
     return int(stage.spec["predictor"].get("canaryTrafficPercent", 100))
 
 
-def test_knative_makes_one_revision_a_version_and_moves_its_share(knative: OnKServe) -> None:
+def test_knative_makes_one_revision_a_version_and_moves_its_share(knative: OnFake) -> None:
     knative.start()
     shares = []
     while "g1" not in knative.log.state().retired:
@@ -406,7 +328,7 @@ def test_knative_makes_one_revision_a_version_and_moves_its_share(knative: OnKSe
     assert knative.cluster.controllers.weights == {"tower-predictor-00003": 100}
 
 
-def test_knative_rolls_back_to_the_revision_before(knative: OnKServe) -> None:
+def test_knative_rolls_back_to_the_revision_before(knative: OnFake) -> None:
     for end in (Phase.CANARY, Phase.PROMOTED):
         version = max(manifest.full_version for manifest in knative.log.state().generations.values()) + 1
         add_full(knative.log, version)
@@ -426,7 +348,7 @@ def test_knative_rolls_back_to_the_revision_before(knative: OnKServe) -> None:
     assert len(knative.cluster.controllers.revisions) == 5
 
 
-def test_knative_arms_are_addressed_by_tag(knative: OnKServe) -> None:
+def test_knative_arms_are_addressed_by_tag(knative: OnFake) -> None:
     knative.start()
     knative.until(Phase.CANARY)
     assert knative.backend.addresses(target_of(knative.log.state())) == {
@@ -435,7 +357,7 @@ def test_knative_arms_are_addressed_by_tag(knative: OnKServe) -> None:
     }
 
 
-def test_knative_candidates_start_with_as_many_pods_as_the_stable_revision_has(knative: OnKServe) -> None:
+def test_knative_candidates_start_with_as_many_pods_as_the_stable_revision_has(knative: OnFake) -> None:
     knative.cluster.controllers.pods["tower-predictor-00002-deployment"].replicas = 6
     knative.cluster.controllers.tick()
     knative.start()
@@ -443,7 +365,7 @@ def test_knative_candidates_start_with_as_many_pods_as_the_stable_revision_has(k
     assert knative.pods["tower-predictor-00003-deployment"] == 6
 
 
-def problems(stage: OnKServe) -> list[str]:
+def problems(stage: OnFake) -> list[str]:
     state = stage.log.state()
     target = target_of(state)
     return stage.backend.preflight(
@@ -451,11 +373,11 @@ def problems(stage: OnKServe) -> list[str]:
     )
 
 
-def test_a_sound_cluster_passes_preflight(stage: OnKServe) -> None:
+def test_a_sound_cluster_passes_preflight(stage: OnFake) -> None:
     assert problems(stage) == []
 
 
-def test_a_sound_knative_cluster_passes_preflight(knative: OnKServe) -> None:
+def test_a_sound_knative_cluster_passes_preflight(knative: OnFake) -> None:
     assert problems(knative) == []
 
 
@@ -469,12 +391,12 @@ def test_a_sound_knative_cluster_passes_preflight(knative: OnKServe) -> None:
         ({"predictor": {"model": None}}, "no `model`"),
     ],
 )
-def test_preflight_refuses_what_kserve_would_ignore(stage: OnKServe, spec: dict[str, Any], said: str) -> None:
+def test_preflight_refuses_what_kserve_would_ignore(stage: OnFake, spec: dict[str, Any], said: str) -> None:
     stage.cluster.objects[("inferenceservices", "tower")].merge({"spec": spec}, "somebody")
     assert any(said in problem for problem in problems(stage))
 
 
-def test_preflight_names_each_thing_that_is_missing(stage: OnKServe) -> None:
+def test_preflight_names_each_thing_that_is_missing(stage: OnFake) -> None:
     cluster = stage.cluster
     cluster.knows_canary = False
     assert any("older than 0.21" in problem for problem in problems(stage))
@@ -498,28 +420,28 @@ def test_preflight_names_each_thing_that_is_missing(stage: OnKServe) -> None:
     assert problems(stage) == ["KServe is not installed: the API serving.kserve.io/v1beta1 is missing"]
 
 
-def test_preflight_names_who_else_applies_our_fields(stage: OnKServe) -> None:
+def test_preflight_names_who_else_applies_our_fields(stage: OnFake) -> None:
     body = chart("Standard")
     body["spec"]["predictor"]["model"]["storageUri"] = "s3://towers/1"
     stage.cluster.objects[("inferenceservices", "tower")].apply(body, "argocd", force=True)
     assert any("argocd" in problem and "storageUri" in problem for problem in problems(stage))
 
 
-def test_preflight_refuses_knative_without_tags(knative: OnKServe) -> None:
+def test_preflight_refuses_knative_without_tags(knative: OnFake) -> None:
     knative.cluster.service()["metadata"]["annotations"].pop("serving.kserve.io/enable-tag-routing")
     knative.cluster.apis.discard("serving.knative.dev/v1")
     found = problems(knative)
     assert any("enable-tag-routing" in problem for problem in found) and any("Knative Serving" in p for p in found)
 
 
-def test_preflight_refuses_other_modes(stage: OnKServe) -> None:
+def test_preflight_refuses_other_modes(stage: OnFake) -> None:
     stage.cluster.service()["status"]["deploymentMode"] = "ModelMesh"
     assert any("ModelMesh" in problem for problem in problems(stage))
     with pytest.raises(UnavailableError, match="ModelMesh"):
         stage.backend.apply(target_of(stage.log.state()))
 
 
-def test_preflight_problems_hold_the_rollout_until_they_are_gone(stage: OnKServe) -> None:
+def test_preflight_problems_hold_the_rollout_until_they_are_gone(stage: OnFake) -> None:
     stage.cluster.denied = {("list", "deployments")}
     stage.start()
     look = stage.step()
@@ -528,7 +450,7 @@ def test_preflight_problems_hold_the_rollout_until_they_are_gone(stage: OnKServe
     stage.until(Phase.CANARY)
 
 
-def test_every_object_that_was_sent_is_plain_json(stage: OnKServe) -> None:
+def test_every_object_that_was_sent_is_plain_json(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.FINISHED)
     assert json.loads(json.dumps(stage.cluster.applied)) == stage.cluster.applied

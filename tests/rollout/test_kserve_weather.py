@@ -13,13 +13,13 @@ from pagoda.rollout.machine import Phase
 from pagoda.rollout.reading import rollout_of
 
 from .fakes.apiserver import FakeCluster, served
-from .test_kserve import OnKServe
+from .kserve import OnFake
 from .worlds import add_full, quick
 
 pytestmark = pytest.mark.integration
 
 
-def storm(stage: OnKServe, chance: random.Random) -> None:
+def storm(stage: OnFake, chance: random.Random) -> None:
     """One look at the world, with whatever goes wrong."""
     cluster = stage.cluster
     cluster.failures = [503] * chance.choice([0, 0, 0, 1, 2, 9])
@@ -48,7 +48,7 @@ def storm(stage: OnKServe, chance: random.Random) -> None:
 def course(mode: str, seed: int) -> None:
     chance, cluster = random.Random(seed), FakeCluster()
     with served(cluster) as api:
-        stage = OnKServe(cluster, api, mode)
+        stage = OnFake(cluster, api, mode)
         stage.backend = stage.connect(attempts=2)
         stage.driver = stage.drive()
         for version in (2, 3, 4):
@@ -72,7 +72,7 @@ def course(mode: str, seed: int) -> None:
         check(stage, mode)
 
 
-def check(stage: OnKServe, mode: str) -> None:
+def check(stage: OnFake, mode: str) -> None:
     found = rollout_of(stage.log.state())
     stable = stage.log.state().generation(stage.log.state().stable or "")
     weights = {name: share for name, share in stage.cluster.controllers.weights.items() if share}

@@ -18,7 +18,8 @@ from .fields import FieldConflictError, Owned
 from .webhook import INFERENCE_SERVICE, DeniedError, admit, schema
 
 SERVING = "serving.kserve.io/v1beta1"
-_OBJECT = re.compile(r"/apis/([^/]+/[^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?$")
+_APPLY = "application/apply-patch+yaml"
+_OBJECT = re.compile(r"/apis/([^/]+/[^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?(/status)?$")
 
 
 class StatusError(Exception):
@@ -31,6 +32,8 @@ class StatusError(Exception):
 
 class FakeCluster:
     """Objects, their history of versions, and what a test wants to go wrong."""
+
+    namespace = "recall"
 
     def __init__(self) -> None:
         schema(INFERENCE_SERVICE)  # Without the schemas a test is skipped here: the server's threads cannot.
@@ -50,7 +53,7 @@ class FakeCluster:
     def create(self, plural: str, found: dict[str, Any], manager: str = "helm", operation: str = "Apply") -> None:
         """Put an object there, as `manager` would."""
         owned = Owned(found, manager, operation)
-        owned.found["metadata"] |= {"namespace": "recall", "generation": 1}
+        owned.found["metadata"] |= {"namespace": self.namespace, "generation": 1}
         self.objects[(plural, found["metadata"]["name"])] = owned
         self._bump(owned)
         self.settle()
@@ -96,6 +99,8 @@ class FakeCluster:
             if parts.path.endswith("/selfsubjectaccessreviews"):
                 wanted = body["spec"]["resourceAttributes"]
                 return {"status": {"allowed": (wanted["verb"], wanted["resource"]) not in self.denied}}
+            if parts.path.startswith("/api/v1/namespaces"):
+                return body or {}
             match = _OBJECT.match(parts.path)
             if match:
                 return self._object(method, match, query, content, body)
@@ -104,13 +109,19 @@ class FakeCluster:
             raise StatusError(404, f"{parts.path} not found")
 
     def _object(self, method: str, match: re.Match[str], query: dict[str, str], content: str, body: Any) -> Any:
-        group, _, plural, name = match.groups()
+        group, namespace, plural, name, of_status = match.groups()
         if group not in self.apis:
             raise StatusError(404, f"{group} not found")
+        if method == "PATCH" and (of_status or plural in ("deployments", "httproutes")):
+            self.tick()  # Somebody plays the controllers; ours do what theirs would.
+            return {"metadata": {"generation": 1}}
         if plural == "deployments":
             return {"items": [self._deployment(each) for each in self.controllers.pods]}
         if plural == "httproutes":
             return self._route(name)
+        if method == "PATCH" and content == _APPLY and (plural, name) not in self.objects:
+            self.namespace = namespace
+            self.create(plural, body, query["fieldManager"])
         owned = self.objects.get((plural, name))
         if owned is None:
             raise StatusError(404, f'{plural} "{name}" not found')
@@ -127,7 +138,7 @@ class FakeCluster:
         trial = _copy(owned)
         spec = json.dumps(trial.found.get("spec"), sort_keys=True)
         try:
-            if content == "application/apply-patch+yaml":
+            if content == _APPLY:
                 self.applied.append(patch)
                 trial.apply(patch, query["fieldManager"], force=query.get("force") == "true")
             else:
@@ -207,7 +218,7 @@ def served(cluster: FakeCluster) -> Iterator[client.ApiClient]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PATCH = do_POST = answer  # noqa: N815 - the names that http.server looks for
+        do_GET = do_PATCH = do_POST = do_DELETE = answer  # noqa: N815 - the names that http.server looks for
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -22,7 +22,7 @@ from pagoda.rollout.backends.kserve.objects import Service, Tower
 _ALL = 100
 _NONE = "none"
 _CONTAINER = "kserve-container"
-_NOT_OF_PODS = (
+NOT_OF_PODS = (
     *("name", "model", "minReplicas", "canaryTrafficPercent"),
     *("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling"),
 )
@@ -110,7 +110,7 @@ def _entry(service: Service, tower: Tower, share: int, replicas: int) -> dict[st
     model = {**service.predictor["model"], "name": _CONTAINER, "storageUri": tower.uri}
     # Service account, spread and all else that pods are made of, so that they are those of the stable predictor but for
     # the version: KServe restarts a canary at its promotion if there is a difference.
-    pods = {key: value for key, value in service.predictor.items() if key not in _NOT_OF_PODS}
+    pods = {key: value for key, value in service.predictor.items() if key not in NOT_OF_PODS}
     predictor = {
         **pods,
         "name": tower.name,
