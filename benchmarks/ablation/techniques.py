@@ -51,12 +51,12 @@ TECHNIQUES: tuple[Technique, ...] = (
     *_of(
         "negatives",
         {
-            "in-batch + 256 uniform": {"negatives": {"uniform": 256}},
+            "in-batch alone": {"negatives": {"uniform": 0}},
             "in-batch + 1024 uniform": {"negatives": {"uniform": 1024}},
-            "in-batch + 1024 popular": {"negatives": {"popularity": 1024}},
+            "in-batch + 1024 popular": {"negatives": {"uniform": 0, "popularity": 1024}},
             "1024 uniform alone": {"negatives": {"in_batch": False, "uniform": 1024}},
             "512 uniform + 512 popular": {"negatives": {"in_batch": False, "uniform": 512, "popularity": 512}},
-            "1024 popular alone": {"negatives": {"in_batch": False, "popularity": 1024}},
+            "1024 popular alone": {"negatives": {"in_batch": False, "uniform": 0, "popularity": 1024}},
             "queue of 4 batches": {"negatives": {"queue": 4, "queue_warm_up": 100}},
             "2 hard, rejected by ranking": {"negatives": {"rejected": 2}},
         },

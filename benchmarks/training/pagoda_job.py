@@ -17,6 +17,7 @@ bootstrap_epochs: 1
 shuffle_rows: 262144
 precision: float32
 model: {{dim: {DIM}, user: {{blocks: []}}, item: {{blocks: []}}}}
+negatives: {{uniform: 0}}
 objective: {{temperature: {TEMPERATURE}}}
 dropout: {{user: 0, item: 0, profile: 0, history: 0}}
 """

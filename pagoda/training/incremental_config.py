@@ -12,7 +12,7 @@ from pagoda.model.config import Section
 class IncrementalConfig(Section):
     """One pass over a window in time order; only user rows change."""
 
-    learning_rate: PositiveFloat = 0.2
+    learning_rate: PositiveFloat = 0.1
     """Of row-wise Adagrad. A row has few steps in which to catch up with its user; but where interests are steady, more
     than this costs recall (replayed worlds of the tuning seed: `benchmarks/replay/settings.py`)."""
     batch_size: PositiveInt = 256

@@ -81,8 +81,8 @@ class NegativesConfig(Section):
 
     in_batch: bool = True
     """The items that the other users of the batch chose."""
-    uniform: NonNegativeInt = 0
-    """So many draws a batch from the whole catalogue, evenly."""
+    uniform: NonNegativeInt = 512
+    """So many draws a batch from the whole catalogue, evenly: what nobody clicked in a short window stays in place."""
     popularity: NonNegativeInt = 0
     """So many draws a batch from the whole catalogue, by clicks ^ `popularity_exponent`."""
     popularity_exponent: NonNegativeFloat = 0.75

@@ -24,7 +24,7 @@ from pagoda.training.config import parse_config, read_config
         ("optimiser: {dense_learning_rate: -1}", "optimiser.dense_learning_rate"),
         ("objective: {kind: pointwise, temperature: 1}", "objective.pointwise.temperature"),
         ("objective: {kind: triplet_hinge, margin: 3}", "objective.triplet_hinge.margin"),
-        ("negatives: {in_batch: false}", "set in_batch, uniform or popularity"),
+        ("negatives: {in_batch: false, uniform: 0}", "set in_batch, uniform or popularity"),
         ("negatives: {popularity_exponent: 0.5}", "popularity_exponent has no effect while popularity is 0"),
         ("model: {user: {blocks: [{kind: mlp}, {kind: senet}]}}", "must be the first of blocks"),
         ("validation: {hours: 0}", "validation.hours"),

@@ -139,7 +139,7 @@ def test_hard_ones_are_candidates_of_their_own_user_alone(in_batch: bool) -> Non
 
 
 def test_single_negatives_give_way_to_hard_ones_where_there_are_any() -> None:
-    negatives = NegativesConfig(rejected=2)
+    negatives = NegativesConfig(uniform=0, rejected=2)
     sampler, hard = NegativeSampler(negatives, np.ones(20, np.int64), 3), HardNegatives([OwnLists(PAIRS, 4, 2, seed=0)])
     chosen = Chooser(sampler, hard, 20).choose(np.array([5, 7, 6]), np.array([3, 0, 2]), np.random.default_rng(1))
     assert chosen.negatives is not None

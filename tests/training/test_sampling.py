@@ -22,9 +22,9 @@ CLICKS = np.array([60, 30, 9, 1, 0])
 @pytest.mark.parametrize(
     "negatives",
     [
-        NegativesConfig(),
+        NegativesConfig(uniform=0),
         NegativesConfig(in_batch=False, uniform=3),
-        NegativesConfig(in_batch=False, popularity=3, popularity_exponent=0.5),
+        NegativesConfig(in_batch=False, uniform=0, popularity=3, popularity_exponent=0.5),
         NegativesConfig(uniform=2, popularity=2),
     ],
 )
@@ -43,7 +43,7 @@ def test_q_is_the_share_of_batches_that_hold_the_item(negatives: NegativesConfig
     [
         NegativesConfig(uniform=2),
         NegativesConfig(uniform=2, popularity=2),
-        NegativesConfig(in_batch=False, popularity=3),
+        NegativesConfig(in_batch=False, uniform=0, popularity=3),
     ],
     ids=["mixed", "mixed with popular ones", "popular ones alone"],
 )

@@ -72,7 +72,7 @@ def test_every_technique_learns(dataset: Dataset, name: str) -> None:
 
 
 def test_positives_are_thinned_and_repeated_and_q_follows(dataset: Dataset) -> None:
-    how = config(positives={"thin_above": 0.02, "repeat_below": 0.02})
+    how = config(positives={"thin_above": 0.02, "repeat_below": 0.02}, negatives={"uniform": 0})
     prepared = prepare(dataset, hours(0, 40), None, how)
     clicks, times = prepared.survey.clicks, prepared.catalogue.times
     assert times is not None

@@ -28,6 +28,7 @@ SPEC = FeatureSpec(
 IDS_ALONE = FeatureSpec(history=None)
 CONFIG = parse_config("""
 batch_size: 64
+negatives: {uniform: 16}
 model:
   dim: 8
   feature_dim: 4
