@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 import uvloop
 
-from pagoda.errors import PagodaError
 from pagoda.settings import load_settings
 from serving import logs, tracing
+from serving.process import run
 from serving.recall.server import serve
 
 
@@ -19,14 +18,11 @@ def main(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
 ) -> None:
     """Serve recall; where its parts are comes from the settings."""
-    try:
-        settings = load_settings()
-        logs.start(settings.logs)
-        tracing.start("recall", settings.tracing)
-        uvloop.run(serve(settings, host, port))
-    except PagodaError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    settings = load_settings()
+    logs.start(settings.logs)
+    tracing.start("recall", settings.tracing)
+    uvloop.run(serve(settings, host, port))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

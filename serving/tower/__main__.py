@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pagoda.errors import PagodaError
 from pagoda.settings import load_settings
+from serving.process import run
 from serving.tower.batching import DEFAULT_BATCHING, Batching
 from serving.tower.server import TowerServer
 
@@ -30,17 +29,14 @@ def main(
     ] = DEFAULT_BATCHING.delay_ms,
 ) -> None:
     """Replace this process by TorchServe; home and tables come from the settings."""
-    try:
-        home = load_settings().home
-        batching = Batching(workers, batch_size, batch_delay_ms)
-        server = TowerServer(home, store or home / "archives", inference, metrics, management, batching)
-        folder = server.prepare()
-        command, environment = server.command(), server.environment()
-    except PagodaError as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+    home = load_settings().home
+    batching = Batching(workers, batch_size, batch_delay_ms)
+    server = TowerServer(home, store or home / "archives", inference, metrics, management, batching)
+    folder = server.prepare()
+    command, environment = server.command(), server.environment()
     os.chdir(folder)
     os.execve(command[0], command, environment)  # noqa: S606
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

@@ -178,6 +178,7 @@ def _tell(holding: Holding, stable: str | None) -> None:
 
 
 if __name__ == "__main__":
-    from serving.workers.run import main
+    from serving.process import run
+    from serving.workers.following import main
 
-    main()
+    run(main)

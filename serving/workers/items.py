@@ -126,6 +126,7 @@ class ItemWorker:
 
 
 if __name__ == "__main__":
+    from serving.process import run
     from serving.workers.changing import main
 
-    main()
+    run(main)

@@ -137,6 +137,7 @@ class Sink:
 
 
 if __name__ == "__main__":
+    from serving.process import run
     from serving.workers.sinking import main
 
-    main()
+    run(main)

@@ -19,9 +19,9 @@ SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules
 ENTRIES = {
     "serving.recall": ("serving.recall.__main__", "main"),
     "serving.tower": ("serving.tower.__main__", "main"),
-    "serving.workers.follower": ("serving.workers.run", "_main"),
-    "serving.workers.sink": ("serving.workers.sinking", "_main"),
-    "serving.workers.items": ("serving.workers.changing", "_main"),
+    "serving.workers.follower": ("serving.workers.following", "main"),
+    "serving.workers.sink": ("serving.workers.sinking", "main"),
+    "serving.workers.items": ("serving.workers.changing", "main"),
 }
 """Where each module's command line is declared."""
 OTHERS = {"mlflow", "valkey-server", "python -c"}
