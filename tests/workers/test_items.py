@@ -68,7 +68,7 @@ class Installation:
         data, number = Dataset.open(self.dataset), len(self.log.state().versions) + 1
         window = worlds.hours(0, 30 + number)
         out = self.settings.home / f"model-{number}"
-        files = full_update(data, window, None, worlds.config(bootstrap_epochs=2), out)
+        files = full_update(data, window, None, worlds.config(bootstrap_epochs=1, negatives={"uniform": 0}), out)
         draft = VersionDraft(
             key=full_key(window, None), update="full", window=window, folder=files.folder, state_folder=files.state
         )
