@@ -138,18 +138,24 @@ class _Look:
             return Decision(ev.Finished())
         if self.now < due:
             return Decision(waits=(f"{previous} stays loaded until {due:%H:%M:%S}",), due=due)
-        full = {id_: manifest.full_version for id_, manifest in self.state.generations.items()}
-        if self.state.stable and full[previous] == full[self.state.stable]:
-            return Decision(
-                ev.Finished()
-            )  # An incremental's predecessor is one segment less: hosts let it go by themselves.
-        return self._retire([id_ for id_ in (previous, *self.state.trail) if full[id_] == full[previous]])
+        # An incremental's predecessor is one segment less: hosts let it go by themselves.
+        return Decision(ev.Finished()) if self._same_version(previous) else self._retire(self._version_of(previous))
 
     def rolled_back(self) -> Decision:
         due = self.rollout.since + self.rollout.policy.drain
         if self.now < due:
             return Decision(waits=(f"{self.rollout.candidate} drains until {due:%H:%M:%S}",), due=due)
-        return self._retire([self.rollout.candidate])
+        candidate = self.rollout.candidate
+        return self._retire([candidate] if self._same_version(candidate) else self._version_of(candidate))
+
+    def _same_version(self, id_: str) -> bool:
+        """Whether a generation is of the stable one's full version."""
+        return self.state.stable is not None and id_ in self._version_of(self.state.stable)
+
+    def _version_of(self, id_: str) -> list[str]:
+        """Every generation of the full version of one: a canary gets incrementals, and goes with all of them."""
+        full = self.state.generations[id_].full_version
+        return [other for other, manifest in self.state.generations.items() if manifest.full_version == full]
 
     def _step(self, step: int, stay: Stay, results: tuple[GateResult, ...]) -> Decision:
         limit, waits = self._limit(stay)

@@ -82,9 +82,10 @@ class Machine:
         return id_ in held and self.log.state().generations[id_].collection in self.shelf.memory
 
     def settled(self, state: ReleaseState) -> bool:
-        """Whether the stable generation is whole, and nothing is kept that can never serve again."""
-        alive = {manifest.collection for id_, manifest in state.generations.items() if id_ not in state.retired}
-        return self.whole(state.stable or "") and self.shelf.memory <= alive
+        """Whether the stable generation is whole, and no collection stays of what was let go."""
+        stable = state.generation(state.stable or "")
+        let_go = {state.generations[id_].collection for id_ in state.retired} - {stable.collection}
+        return self.whole(stable.id) and not self.shelf.memory & let_go
 
     def preflight(self, wanted: Target) -> list[str]:
         return self.process().preflight(wanted)

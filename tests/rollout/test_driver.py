@@ -349,6 +349,17 @@ def test_retiring_a_full_version_retires_every_generation_that_a_rollback_could_
     assert stage.log.state().retired == {"g1", second}
 
 
+def test_a_candidate_goes_with_all_that_it_learned_on_the_way(stage: Stage) -> None:
+    start(stage)
+    stage.turn(2)
+    commands.deliver(stage.log, add_incremental(stage.log, 3, 2, "g2"), by="test")
+    until(stage, Phase.CANARY)
+    commands.deliver(stage.log, add_incremental(stage.log, 4, 2, "g2.3"), by="test")
+    commands.abort(stage.log, by="test")
+    until(stage, Phase.FINISHED, turns=200)
+    assert stage.log.state().retired == {"g2", "g2.3", "g2.4"}
+
+
 def test_hosts_are_asked_again_before_they_let_a_waiting_candidate_go(stage: Stage) -> None:
     start(stage, grace_seconds=10_000)
     stage.turn(2)
