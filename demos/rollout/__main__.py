@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,14 +18,16 @@ from rich.table import Table
 
 from demos import showing
 from demos.rollout.plotting import plot
-from demos.rollout.scenarios import SCENARIOS, Result, act
+from demos.rollout.scenarios import REQUESTS, SCENARIOS, Result, act
 from demos.rollout.stage import staged, wait_ready
 from demos.stages import Stages
 from pagoda.errors import GateError
 from pagoda.rollout.policy import FULL
-from pagoda.rollout.power import simulate_aa
+from pagoda.rollout.power import FalsePositives, simulate_aa
 
-AA_RUNS = 200
+AA_RUNS, AA_MOST = 200, 0.05
+AT_RISK_SECONDS = 30.0
+"""Longest time from a tower's breakdown to the rollback."""
 FIRST_HOURS = 12.0
 """The first full version learns up to half a day before the world's end."""
 
@@ -77,8 +79,7 @@ def _table(results: Sequence[Result]) -> Table:
             f"{found['requests']:,}",
             str(found["failed_requests"]),
             str(found["mixed_answers"]),
-            # The gate; its measures were printed when it spoke.
-            found["reason"].partition(":")[0],
+            result.gate,
         )
     return table
 
@@ -97,16 +98,25 @@ def _write(
     plot(results, folder / "rollouts.png")
 
 
-def _check(results: Sequence[Result]) -> None:
+def _check(results: Sequence[Result], aa: FalsePositives) -> None:
     """Raise if anything is not as it must be."""
     for result in results:
-        found = result.as_json()
-        if found["outcome"] != result.scenario.expected:
-            raise GateError(f"{result.scenario.name}: {found['outcome']}, expected {result.scenario.expected}")
-        if found["failed_requests"] or found["mixed_answers"]:
-            raise GateError(
-                f"{result.scenario.name}: {found['failed_requests']} failed, {found['mixed_answers']} mixed"
-            )
+        if wrong := list(_wrong(result)):
+            raise GateError(f"{result.scenario.name}: {'; '.join(wrong)}")
+    if aa.rolled_back > AA_MOST * aa.runs:
+        raise GateError(f"A/A: {aa.rolled_back} of {aa.runs} rollouts of equals rolled back, at most {AA_MOST:.0%} may")
+
+
+def _wrong(result: Result) -> Iterator[str]:
+    scenario, found = result.scenario, result.as_json()
+    if result.outcome != scenario.expected or result.gate not in scenario.gates:
+        yield f"{result.outcome} by {result.gate}, expected {scenario.expected} by {' or '.join(scenario.gates)}"
+    if found["failed_requests"] or found["mixed_answers"]:
+        yield f"{found['failed_requests']} requests failed, {found['mixed_answers']} answers mixed"
+    if found["requests"] < REQUESTS:
+        yield f"{found['requests']} requests, fewer than {REQUESTS:,}"
+    if scenario.sudden and (result.seconds_at_risk or 0) > AT_RISK_SECONDS:
+        yield f"rolled back {result.seconds_at_risk:.0f} s after it broke down, later than {AT_RISK_SECONDS:.0f} s"
 
 
 def main(
@@ -128,7 +138,7 @@ def main(
     console.print(_table(results))
     console.print(f"A/A: {false.rolled_back} of {false.runs} simulated rollouts of equals rolled back", highlight=False)
     console.print(f"{folder / 'report.json'}, {folder / 'rollouts.png'}", highlight=False)
-    _check(results)
+    _check(results, false)
 
 
 if __name__ == "__main__":

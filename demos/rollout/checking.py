@@ -7,7 +7,7 @@ which something stood in for a server that was late say so; they are counted, no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +76,7 @@ class Reference:
         return OpenVersion(files, self._stage.dataset).under(Overlay(files.users, segments))
 
 
-def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int) -> Checked:
+def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int, named: Collection[str]) -> Checked:
     """Check answers against every generation that was named meanwhile.
 
     Args:
@@ -84,10 +84,11 @@ def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int) ->
         answers: All of a scenario.
         asked: What the tower was asked.
         begin: Where the scenario begins in that file, in bytes.
+        named: Generations that an answer might be of, even if none says so.
     """
     given = [one for one in answers if one.status == OK and not one.degraded]
     state = stage.log.state()
-    references = {id_: Reference(stage, state.generations[id_]) for id_ in {one.generation for one in given}}
+    references = {id_: Reference(stage, state.generations[id_]) for id_ in {*named, *(one.generation for one in given)}}
     told = _told(asked, begin)
     mixed = apart = 0
     for id_, reference in references.items():

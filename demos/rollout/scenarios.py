@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ SHOWN = 3
 _LONGEST_SECONDS = 400
 _TAIL_SECONDS = 4.0
 """Traffic goes on for so long after the decision."""
+_GOOD_SECONDS = 3.0
+"""A tower that breaks down has answered users for so long."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,26 @@ class Scenario:
 
     name: str
     expected: str
+    gates: tuple[str, ...]
+    """Any of these decides."""
     hours_before_end: float
     """Its full update learns up to so many hours before the world's end."""
     fault: dict[str, Any] = field(default_factory=dict)
     """Of its tower, as the proxy knows it."""
+    sudden: bool = False
+    """The tower is well at first, and breaks down when users depend on it."""
     damage: Callable[[Stage], Callable[[Path], None]] | None = None
 
 
 SCENARIOS = (
-    Scenario("good", "promoted", 6),
-    Scenario("damaged_items", "rolled_back", 5.5, damage=lambda stage: partial(shuffle, dataset=stage.dataset)),
-    Scenario("fewer_clicks", "rolled_back", 5, fault={"empty": ["history"]}),
-    Scenario("slow", "rolled_back", 4.5, fault={"delay_ms": [120, 220]}),
-    Scenario("failing", "rolled_back", 4, fault={"fail": 0.5}),
+    Scenario("good", "promoted", ("all gates passed",), 6),
+    Scenario(
+        "damaged_items", "rolled_back", ("recall",), 5.5, damage=lambda stage: partial(shuffle, dataset=stage.dataset)
+    ),
+    Scenario("fewer_clicks", "rolled_back", ("clicks",), 5, fault={"empty": ["history"]}),
+    # On a busy machine many of its answers come later than the canary's deadline, which counts as an error.
+    Scenario("slow", "rolled_back", ("latency", "errors"), 4.5, fault={"delay_ms": [120, 220]}, sudden=True),
+    Scenario("failing", "rolled_back", ("errors",), 4, fault={"fail": 0.5}, sudden=True),
 )
 
 
@@ -60,6 +69,8 @@ class Result:
     checked: Checked
     began: float
     """When traffic began, in seconds since the epoch."""
+    broke: datetime | None
+    """When its tower broke down, if it was well before."""
 
     @property
     def outcome(self) -> str:
@@ -67,12 +78,17 @@ class Result:
         return self.past.outcome.replace(" ", "_")
 
     @property
+    def gate(self) -> str:
+        """The gate that decided; its measures are in the reason."""
+        return self.past.reason.partition(":")[0]
+
+    @property
     def seconds_at_risk(self) -> float | None:
-        """From the first canary answers until the rollback; None where there were none."""
+        """From the first bad canary answers until the rollback; None where there were none."""
         at = {step.kind: step.at for step in reversed(self.past.steps)}
         if "stepped" not in at or "rolled_back" not in at:
             return None
-        return (at["rolled_back"] - at["stepped"]).total_seconds()
+        return (at["rolled_back"] - (self.broke or at["stepped"])).total_seconds()
 
     def as_json(self) -> dict[str, Any]:
         """Figures for the report."""
@@ -104,26 +120,29 @@ def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None
     with _Traffic(Player(stage.world, stage.recall_url, script)) as traffic:
         candidate = _begin(stage, scenario)
         say(f"rollout of {candidate.id} began")
-        past = _decided(stage, say)
+        past, broke = _decided(stage, scenario, candidate, say)
         time.sleep(_TAIL_SECONDS)
         while len(traffic.player.played.answers) < REQUESTS:
             time.sleep(0.2)
     stage.settle()
     stage.set_faults({})
     played = traffic.player.played
-    return Result(scenario, past, played, check(stage, played.answers, stage.asked, begin), traffic.began)
+    named = [id_ for id_ in (past.candidate, past.previous) if id_]
+    return Result(scenario, past, played, check(stage, played.answers, stage.asked, begin, named), traffic.began, broke)
 
 
 def _begin(stage: Stage, scenario: Scenario) -> Manifest:
-    """The full update, which ends by starting the rollout; what is wrong with its tower is so from the start."""
+    """The full update, which ends by starting the rollout."""
     following = 1 + max(stage.log.state().versions)
-    stage.set_faults({following: scenario.fault} if scenario.fault else {})
+    stage.set_faults({} if scenario.sudden else {following: scenario.fault})
     return stage.learn(scenario.hours_before_end, scenario.damage(stage) if scenario.damage else None)
 
 
-def _decided(stage: Stage, say: Callable[[str], None]) -> Past:
-    """Wait for the decision, telling each step."""
-    told = 1
+def _decided(
+    stage: Stage, scenario: Scenario, candidate: Manifest, say: Callable[[str], None]
+) -> tuple[Past, datetime | None]:
+    """Wait for the decision, telling each step; the rollout, and when the tower broke down."""
+    told, broke = 1, None
     while True:
         past = stage.past()
         for step in past.steps[told:] if past else ():
@@ -133,8 +152,18 @@ def _decided(stage: Stage, say: Callable[[str], None]) -> Past:
         if past:
             told = max(told, len(past.steps))
             if past.outcome != "in progress":
-                return past
+                return past, broke
+            if scenario.sudden and broke is None and _seconds_with_users(past) >= _GOOD_SECONDS:
+                stage.set_faults({candidate.full_version: scenario.fault})
+                broke = datetime.now(UTC)
+                say(f"{_clock(broke)} its tower breaks down")
         time.sleep(0.3)
+
+
+def _seconds_with_users(past: Past) -> float:
+    """How long the candidate has answered users."""
+    since = [step.at for step in past.steps if step.kind == "stepped"]
+    return (datetime.now(UTC) - since[0]).total_seconds() if since else 0.0
 
 
 class _Traffic:

@@ -29,8 +29,6 @@ class SequenceBatcher(Batcher):
             places, piece = found.of(batches[number])
             kept = self._kept(block.items[found.rows[places]])
             places, piece = places[kept], piece[kept]
-            kept = self._kept(block.items[found.rows[places]])
-            places, piece = places[kept], piece[kept]
             yield found.rows[places], self._along(block, found, batches[number], found.seen[places], piece)
 
     def _along(self, block: Block, found: Sequences, pieces: Int64Array, seen: Int64Array, piece: Int64Array) -> Past:

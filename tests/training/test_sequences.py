@@ -109,13 +109,14 @@ def test_what_is_dropped_at_random_follows_from_the_seed_alone(dataset: Dataset)
 
 
 def test_positives_are_thinned_and_repeated_along_sequences_too(dataset: Dataset) -> None:
-    learned = {}
-    for times in ({}, {"thin_above": 1e-9}, {"repeat_below": 0.9}):
+    for times in ({}, {"thin_above": 0.005}, {"repeat_below": 0.9}):
         prepared = prepare(dataset, hours(0, 40), None, config(**SEQUENCES, model=TRANSFORMER, positives=times))
         block = next(prepared.stream.blocks(final=True))
-        learned[str(times)] = sum(len(batch) for batch in prepared.batcher(DropoutConfig(), 0).batches(block, 64))
-    once, thinned, repeated = learned.values()
-    assert thinned < once == len(block) < repeated
+        batches = prepared.batcher(DropoutConfig(), 0).batches(block, 64)
+        wanted = prepared.catalogue.times
+        expected = len(block) if wanted is None else float(wanted @ prepared.survey.clicks)
+        assert sum(len(batch) for batch in batches) == pytest.approx(expected, rel=0.1)
+        assert (expected == len(block)) == (not times)
 
 
 def test_without_a_history_there_are_no_sequences(tmp_path: Path) -> None:
