@@ -25,6 +25,9 @@ class OptimiserConfig(Section):
     table_memory: Annotated[float, Field(gt=0, le=1)] = 1.0
     """1: Adagrad, whose steps shrink for ever, so that what was learned long settles. Below: a row's steps shrink until
     1 / (1 - this) of them are taken and stay as long from there on, for many epochs over one window."""
+    users_carried: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Share of users' sums that a full update takes over from its parent. Below 1, steps of an old user's row do not
+    shrink for ever, so that it follows them, in this update and in the incrementals over it."""
     dense_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
     weight_decay: NonNegativeFloat = 0.01
     """Of the towers' matrices."""

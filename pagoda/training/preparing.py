@@ -171,7 +171,8 @@ def _table(
         table = TrainableTable.first(ids, config.model.dim, generator)
         return table, last_seen(table, ids, window.end_us, None)
     published = parent.users if name == USERS else parent.items
-    table = TrainableTable.of(published, parent.squares(name)).grown(ids, generator)
+    carried = config.optimiser.users_carried if name == USERS else 1.0
+    table = TrainableTable.of(published, np.float32(carried) * parent.squares(name)).grown(ids, generator)
     seen = last_seen(table, ids, window.end_us, (np.asarray(published.ids), parent.seen(name)))
     return retire(table, seen, window.end_us, config.retire_after_days)
 
