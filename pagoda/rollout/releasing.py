@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from pagoda.errors import GateError
 from pagoda.registry.arms import ARMS
 from pagoda.registry.checks import checks_of
 from pagoda.registry.log import open_log
@@ -68,9 +70,11 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
 
     Raises:
         ConflictError: Another rollout has not finished.
-        GateError: It was rolled back before, or a check was not passed.
+        GateError: It was rolled back before and nobody says how it is to come back, or a check was not passed.
     """
     settings, log = update.settings, open_log(update.settings)
+    if how is Release.AUTO:
+        _refuse_left(log.state(), update.version().version)
     own, state = full_steps.offer(update), log.state()
     rollout = _active(state)
     if rollout and state.generations[rollout.candidate].full_version == own.full_version:
@@ -113,15 +117,37 @@ def update_users(
 
 
 def tried(state: ReleaseState) -> tuple[list[datetime], list[datetime]]:
-    """Until when full versions have learned that are being rolled out or were let go, and until when the candidate of
-    the rollout in progress has."""
+    """Until when full versions have learned that are being rolled out, were let go, or were left by a rollback, and
+    until when the candidate of the rollout in progress has."""
     rollout = _active(state)
-    gone = {versions_in(id_)[0] for id_ in state.retired}
+    gone = {versions_in(id_)[0] for id_ in state.retired} | _left(state)
     if rollout is None:
         return [state.versions[version].window.end for version in gone], []
     candidate = state.generations[rollout.candidate]
     versions = {*gone, candidate.full_version}
     return [state.versions[version].window.end for version in versions], [candidate.window.end]
+
+
+def _refuse_left(state: ReleaseState, version: int) -> None:
+    if version in _left(state):
+        raise GateError(
+            f"full version {version} (g{version} and what builds on it) was rolled back and is not released again by "
+            f"itself; `pagoda publish g{version}` or `pagoda rollout start g{version}` brings it back"
+        )
+
+
+def _left(state: ReleaseState) -> set[int]:
+    """Full versions that somebody rolled back from: stable once, and not what the champion or a candidate grew from."""
+    rollout = _active(state)
+    kept = [state.champion, state.generations[rollout.candidate].full_version if rollout else None]
+    once = {versions_in(release.arms.stable)[0] for release in state.releases if release.arms.stable}
+    return once.difference(*(_lineage(state, version) for version in kept))
+
+
+def _lineage(state: ReleaseState, version: int | None) -> Iterator[int]:
+    while version is not None:
+        yield version
+        version = state.versions[version].parent
 
 
 def _deliver(settings: Settings, _update: IncrementalUpdate, manifest: Manifest) -> str:

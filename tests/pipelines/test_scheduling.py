@@ -13,6 +13,7 @@ from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConflictError, PagodaError
+from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.settings import Settings
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.scheduler import Timetable
@@ -97,6 +98,19 @@ def test_a_full_update_at_work_does_not_stop_incremental_ones(home: Installation
         schedule.close()
     assert sum("begins" in line for line in said) == 1
     assert any("another full run is at work" in line for line in said)
+
+
+def test_a_version_that_somebody_rolled_back_stays_so_and_its_days_are_learned_by_the_next(home: Installation) -> None:
+    scheduler(home, []).through_data()
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    said: list[str] = []
+    schedule = scheduler(home, said)
+    schedule.look(datetime(1970, 1, 3, 0, 10, tzinfo=UTC))
+    assert said == [] and home.state().stable == "g1"
+    with exclusive(home.settings.home, "full"):  # the child ends with an error
+        schedule.look(datetime(1970, 1, 4, tzinfo=UTC))
+        schedule.close()
+    assert said[0] == "1970-01-04 00:00 full update begins"
 
 
 def test_only_one_scheduler(home: Installation) -> None:

@@ -10,13 +10,23 @@ from pathlib import Path
 import pytest
 
 from pagoda.data.dataset import Dataset
+from pagoda.errors import GateError
+from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Driver
 from pagoda.rollout.machine import Phase, Rollout
 from pagoda.rollout.policy import RolloutPolicy
 from pagoda.rollout.reading import rollout_of
-from pagoda.rollout.releasing import Release, full_policy, incremental_policy, tried, update_users
+from pagoda.rollout.releasing import (
+    Release,
+    full_policy,
+    incremental_policy,
+    release_full,
+    tried,
+    update_users,
+)
 from pagoda.settings import RolloutSettings
+from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import Nothing
 from pagoda.updates.incremental_steps import Done
 from tests.training.worlds import config, hours, make
@@ -130,6 +140,25 @@ def test_what_is_rolled_back_is_not_learned_again(home: Rolling) -> None:
     commands.abort(home.log, by="test")
     home.until(Phase.FINISHED)
     assert tried(home.state()) == ([hours(0, 38).end], [])
+
+
+def test_what_somebody_rolled_back_by_hand_is_not_released_again_by_itself(home: Rolling) -> None:
+    publish(home.log, "g2", "stable")
+    assert tried(home.state()) == ([], [])
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    assert tried(home.state()) == ([hours(0, 38).end], [])
+    update = FullUpdate(home.settings, str(home.dataset.path), hours(34, 38), 1)
+    with pytest.raises(GateError, match=r"g2 .* rolled back .* `pagoda publish g2`"):
+        release_full(update)
+    assert home.state().stable == "g1" and rollout_of(home.state()) is None
+
+
+def test_what_was_rolled_back_by_hand_may_be_brought_back_by_hand(home: Rolling) -> None:
+    publish(home.log, "g2", "stable")
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    commands.start(home.log, "g2", policy=instant(), by="test")
+    home.until(Phase.FINISHED)
+    assert home.state().stable == "g2" and tried(home.state())[0] == [hours(0, 34).end], "the retired g1"
 
 
 def test_without_a_driver_updates_answer_at_once(home: Rolling) -> None:
