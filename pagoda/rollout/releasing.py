@@ -31,7 +31,7 @@ class Release(StrEnum):
     """How a generation gets its traffic."""
 
     AUTO = "auto"
-    """By a rollout where a driver runs (`rollout.backend`), else at once."""
+    """By a rollout where a driver runs (`rollout.backend`), else at once; incrementals by `rollout.incremental`."""
     ROLLOUT = "rollout"
     NOW = "now"
 
@@ -96,8 +96,9 @@ def update_users(
 ) -> dict[int, Done | Nothing]:
     """Bring what users did since the last update into every full version that serves or is about to.
 
-    Without a rollout in progress each gets its own, with the short policy. During one of a full version, deltas go to
-    both arms at once, each on its own base; a candidate without an arm goes on as its newer self.
+    Without a rollout in progress each gets its own, with the short policy, or is published at once; see `Release`.
+    During one of a full version, deltas go to both arms at once, each on its own base; a candidate without an arm goes
+    on as its newer self.
 
     Returns:
         By the number of the full version.
@@ -109,6 +110,8 @@ def update_users(
         return incremental_steps.run_all(settings, dataset, now)
     state = open_log(settings).state()
     rollout = _active(state)
+    if rollout is None and how is Release.AUTO and settings.rollout.incremental == "now":
+        return incremental_steps.run_all(settings, dataset, now)
     if rollout and _is_incremental(state, rollout):
         reason = f"rollout {rollout.id} of {rollout.candidate} is {rollout.phase}; the next update learns this too"
         return {state.generations[rollout.candidate].full_version: Nothing(reason)}

@@ -59,8 +59,13 @@ class Rolling(Installation):
             self.driver.reconcile()
         raise AssertionError(f"never {phase}: {self.driver.reconcile()}")
 
-    def learn(self, until: float) -> dict[int, Done | Nothing]:
-        return update_users(self.settings, str(self.dataset.path), at(until), Release.ROLLOUT)
+    def learn(self, until: float, how: Release = Release.ROLLOUT) -> dict[int, Done | Nothing]:
+        return update_users(self.settings, str(self.dataset.path), at(until), how)
+
+    def quiet(self) -> None:
+        """Be as `pagoda up` sets an installation up: a driver runs, and incrementals do not wait for requests."""
+        local = RolloutSettings(backend="local", incremental="now")
+        self.settings = self.settings.model_copy(update={"rollout": local})
 
 
 def at(hour: float) -> datetime:
@@ -132,6 +137,30 @@ def test_an_incremental_has_its_own_short_rollout_and_the_next_waits_for_it(home
     waits = home.learn(46)[1]
     assert isinstance(waits, Nothing) and "the next update learns this too" in waits.reason
     assert len(home.state().versions) == 3, "nothing is trained that could not be delivered"
+
+
+def test_on_a_quiet_machine_an_incremental_answers_at_once_unless_somebody_asks_for_a_rollout(home: Rolling) -> None:
+    home.quiet()
+    done = home.learn(42, Release.AUTO)[1]
+    assert isinstance(done, Done) and done.served and home.state().stable == "g1.3"
+    assert rollout_of(home.state()) is None
+    home.learn(46, Release.ROLLOUT)
+    assert home.rollout.candidate == "g1.4" and home.state().stable == "g1.3"
+    waits = home.learn(50, Release.AUTO)[1]
+    assert isinstance(waits, Nothing), "the rollout that somebody asked for is not cut short"
+
+
+def test_on_a_quiet_machine_a_full_rollout_gets_its_deltas_on_both_bases(home: Rolling) -> None:
+    home.quiet()
+    commands.start(home.log, "g2", policy=instant(), by="test")
+    assert set(home.learn(42, Release.AUTO)) == {1, 2}
+    assert home.state().arms.stable == "g1.3" and home.rollout.candidate == "g2.4"
+
+
+def test_on_a_cluster_an_incremental_has_its_rollout(home: Rolling) -> None:
+    home.settings = home.settings.model_copy(update={"rollout": RolloutSettings(backend="kserve")})
+    home.learn(42, Release.AUTO)
+    assert home.rollout.candidate == "g1.3" and home.state().stable == "g1"
 
 
 def test_what_is_rolled_back_is_not_learned_again(home: Rolling) -> None:
