@@ -107,6 +107,9 @@ class RolloutSettings(_Section):
     backend: Literal["", "local", "kserve"] = ""
     """Where the driver of this installation runs generations. Empty: there is none, so updates release at once.
     `pagoda up` records `local`."""
+    incremental: Literal["rollout", "now"] = "rollout"
+    """How incremental versions come to their users where a driver runs: by a rollout with the short policy, or at once.
+    `pagoda up` records `now`: where few requests come, there is nothing to judge rows by."""
     full_policy: str = ""
     """File with the policy of full versions, or the policy itself as `{…}`; see docs/rollout.md. Empty: the default."""
     incremental_policy: str = ""

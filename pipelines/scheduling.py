@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,8 @@ from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
 from pagoda.rollout.releasing import Release, tried, update_users
 from pagoda.settings import Settings
+from pagoda.standalone.layout import Layout
+from pagoda.standalone.logs import last_lines
 from pagoda.training.config import parse_config
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.incremental import open_dataset
@@ -41,7 +45,8 @@ class Scheduler:
         self._settings, self._dataset, self._timetable, self._config = settings, dataset, timetable, config
         self._lateness = timedelta(seconds=parse_config(config).incremental.lateness_seconds)
         self._say = say
-        self._full: subprocess.Popen[str] | None = None
+        self._full: subprocess.Popen[bytes] | None = None
+        self._full_log = Layout(settings.home).log("full-update")
         self._beginning = open_dataset(settings, dataset).span().start
 
     def through_data(self) -> None:
@@ -75,10 +80,15 @@ class Scheduler:
                 self._say(f"{due.moment:%Y-%m-%d %H:%M} incremental update failed: {error}")
 
     def close(self) -> None:
-        """Wait for a full update that is at work."""
-        if self._full is not None:
+        """Wait for a full update that is at work; an interrupt meanwhile ends it, and running it again goes on."""
+        if self._full is None:
+            return
+        try:
             self._full.wait()
-            self._reap()
+        except KeyboardInterrupt:
+            os.killpg(self._full.pid, signal.SIGTERM)
+            self._full.wait()
+        self._reap()
 
     def _progress(self) -> Progress:
         state = open_log(self._settings).state()
@@ -110,15 +120,26 @@ class Scheduler:
         end = (due.moment - self._lateness).isoformat()
         arguments = [str(self._settings.home), self._dataset, end, self._config, "now"]
         self._say(f"{due.moment:%Y-%m-%d %H:%M} full update begins")
-        self._full = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self._full_log.parent.mkdir(parents=True, exist_ok=True)
+        with self._full_log.open("ab") as log:
+            log.truncate(0)
+            # A session of its own: Ctrl-C in the terminal is meant for the scheduler.
+            self._full = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _reap(self) -> None:
         if self._full is None or self._full.poll() is None:
             return
-        printed = self._full.communicate()[0].strip().splitlines()[-1:]
-        self._say(f"full update {'done' if not self._full.returncode else 'failed'}: {''.join(printed)}")
+        last = last_lines(self._full_log, 1)
+        if self._full.returncode:
+            self._say(f"full update failed: {last}; all it said is in {self._full_log}")
+        else:
+            self._say(f"full update done: {last}")
         self._full = None
 
 

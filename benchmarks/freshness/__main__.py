@@ -104,7 +104,7 @@ def run(folder: Path, clicks: int) -> list[Click]:
 
 @contextmanager
 def traffic(url: str) -> Iterator[None]:
-    """Requests all the while: a rollout promotes nothing that nobody asks."""
+    """Requests all the while, which every update shares the machine with."""
     ending, outcomes = threading.Event(), Outcomes()
     plan = Plan(range(1, 900), RATE, _PATIENCE_SECONDS * 2)
     load = threading.Thread(target=lambda: send(plan, url, connections=8, outcomes=outcomes, ending=ending))

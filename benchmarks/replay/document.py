@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from rich.console import Group as Stack
 from rich.table import Table
 
+from pagoda.data.world import Drift
 from pagoda.evaluation.replay.plan import Policy
 from pagoda.evaluation.replay.report import Report
 from pagoda.evaluation.report import Estimate
 
 METRIC = "recall@50"
 _TIE = 0.005
+"""Where nothing drifts, a difference within this is a tie: nothing is to be gained there, and enough rows show any."""
 _OTHERS = (Policy.FULL, Policy.INCREMENTAL)
 
 
@@ -83,7 +85,9 @@ def sweep_tables(document: Mapping[str, Any]) -> Stack:
         differences.add_column(f"minus {other}", justify="right", no_wrap=True)
     for names, result in _lines(document):
         recalls.add_row(*names, *(f"{result[policy.value][METRIC]:.3f}" for policy in Policy))
-        differences.add_row(*names, *(_judged(result["paired"][f"{Policy.BOTH} minus {other}"]) for other in _OTHERS))
+        margin = _TIE if names[0] == Drift.NONE else 0.0
+        pairs = [result["paired"][f"{Policy.BOTH} minus {other}"] for other in _OTHERS]
+        differences.add_row(*names, *(_judged(pair, margin) for pair in pairs))
     return Stack(recalls, "", differences)
 
 
@@ -103,9 +107,9 @@ def _table(title: str) -> Table:
     return table
 
 
-def _judged(pair: dict[str, float]) -> str:
+def _judged(pair: dict[str, float], margin: float) -> str:
     low, high = pair["low"], pair["high"]
-    tie = low <= 0 <= high or max(abs(low), abs(high)) <= _TIE
+    tie = low <= 0 <= high or max(abs(low), abs(high)) <= margin
     return f"{pair['difference']:+.3f} [{low:+.3f}, {high:+.3f}]{' tie' if tie else ''}"
 
 

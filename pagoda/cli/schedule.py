@@ -60,7 +60,7 @@ def run(
             else:
                 scheduler.through_time()
         except KeyboardInterrupt:
-            typer.echo("Stopping; what is at work ends first.")
+            typer.echo("Stopping; a full update that is at work ends first. Interrupt again to end it now.")
             scheduler.close()
 
 

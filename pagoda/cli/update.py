@@ -27,7 +27,11 @@ class Release(StrEnum):
 
 
 ReleaseOption = Annotated[
-    Release, typer.Option(help="rollout: step by step; now: at once; auto: by a rollout where a driver runs.")
+    Release,
+    typer.Option(
+        help="rollout: step by step; now: at once; auto: by a rollout where a driver runs, "
+        "incremental ones as the setting rollout.incremental says."
+    ),
 ]
 
 

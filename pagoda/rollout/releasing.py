@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from pagoda.errors import GateError
 from pagoda.registry.arms import ARMS
 from pagoda.registry.checks import checks_of
 from pagoda.registry.log import open_log
@@ -29,7 +31,7 @@ class Release(StrEnum):
     """How a generation gets its traffic."""
 
     AUTO = "auto"
-    """By a rollout where a driver runs (`rollout.backend`), else at once."""
+    """By a rollout where a driver runs (`rollout.backend`), else at once; incrementals by `rollout.incremental`."""
     ROLLOUT = "rollout"
     NOW = "now"
 
@@ -68,9 +70,11 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
 
     Raises:
         ConflictError: Another rollout has not finished.
-        GateError: It was rolled back before, or a check was not passed.
+        GateError: It was rolled back before and nobody says how it is to come back, or a check was not passed.
     """
     settings, log = update.settings, open_log(update.settings)
+    if how is Release.AUTO:
+        _refuse_left(log.state(), update.version().version)
     own, state = full_steps.offer(update), log.state()
     rollout = _active(state)
     if rollout and state.generations[rollout.candidate].full_version == own.full_version:
@@ -92,8 +96,9 @@ def update_users(
 ) -> dict[int, Done | Nothing]:
     """Bring what users did since the last update into every full version that serves or is about to.
 
-    Without a rollout in progress each gets its own, with the short policy. During one of a full version, deltas go to
-    both arms at once, each on its own base; a candidate without an arm goes on as its newer self.
+    Without a rollout in progress each gets its own, with the short policy, or is published at once; see `Release`.
+    During one of a full version, deltas go to both arms at once, each on its own base; a candidate without an arm goes
+    on as its newer self.
 
     Returns:
         By the number of the full version.
@@ -105,6 +110,8 @@ def update_users(
         return incremental_steps.run_all(settings, dataset, now)
     state = open_log(settings).state()
     rollout = _active(state)
+    if rollout is None and how is Release.AUTO and settings.rollout.incremental == "now":
+        return incremental_steps.run_all(settings, dataset, now)
     if rollout and _is_incremental(state, rollout):
         reason = f"rollout {rollout.id} of {rollout.candidate} is {rollout.phase}; the next update learns this too"
         return {state.generations[rollout.candidate].full_version: Nothing(reason)}
@@ -113,15 +120,37 @@ def update_users(
 
 
 def tried(state: ReleaseState) -> tuple[list[datetime], list[datetime]]:
-    """Until when full versions have learned that are being rolled out or were let go, and until when the candidate of
-    the rollout in progress has."""
+    """Until when full versions have learned that are being rolled out, were let go, or were left by a rollback, and
+    until when the candidate of the rollout in progress has."""
     rollout = _active(state)
-    gone = {versions_in(id_)[0] for id_ in state.retired}
+    gone = {versions_in(id_)[0] for id_ in state.retired} | _left(state)
     if rollout is None:
         return [state.versions[version].window.end for version in gone], []
     candidate = state.generations[rollout.candidate]
     versions = {*gone, candidate.full_version}
     return [state.versions[version].window.end for version in versions], [candidate.window.end]
+
+
+def _refuse_left(state: ReleaseState, version: int) -> None:
+    if version in _left(state):
+        raise GateError(
+            f"full version {version} (g{version} and what builds on it) was rolled back and is not released again by "
+            f"itself; `pagoda publish g{version}` or `pagoda rollout start g{version}` brings it back"
+        )
+
+
+def _left(state: ReleaseState) -> set[int]:
+    """Full versions that somebody rolled back from: stable once, and not what the champion or a candidate grew from."""
+    rollout = _active(state)
+    kept = [state.champion, state.generations[rollout.candidate].full_version if rollout else None]
+    once = {versions_in(release.arms.stable)[0] for release in state.releases if release.arms.stable}
+    return once.difference(*(_lineage(state, version) for version in kept))
+
+
+def _lineage(state: ReleaseState, version: int | None) -> Iterator[int]:
+    while version is not None:
+        yield version
+        version = state.versions[version].parent
 
 
 def _deliver(settings: Settings, _update: IncrementalUpdate, manifest: Manifest) -> str:

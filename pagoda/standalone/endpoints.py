@@ -55,12 +55,15 @@ def own(services: Sequence[Service], home: Path) -> list[Service]:
 
 
 def record_endpoints(home: Path, services: Sequence[Service]) -> None:
-    """Record where these services answer, so that `load_settings` says so. What is recorded of others stays."""
+    """Record where these services answer and what follows from it, so that `load_settings` says so.
+
+    What is recorded of others stays.
+    """
     content = recorded(home)
     for service in services:
-        for key, url in service.endpoints.items():
+        for key, value in {**service.endpoints, **service.settings}.items():
             section, name = key.split(".")
-            content.setdefault(section, {})[name] = url
+            content.setdefault(section, {})[name] = value
     _write(home, content)
 
 

@@ -142,6 +142,7 @@ def rollout_service(layout: Layout, _: Ports) -> Service:
         ready=always_healthy,
         folder=layout.data("rollout"),
         endpoints={"rollout.backend": "local"},
+        settings={"rollout.incremental": "now"},
         after=("milvus", "redis", "torchserve"),
     )
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.replay import __main__ as benchmark
 from benchmarks.replay.__main__ import assemble
-from benchmarks.replay.document import draw_sweep, entry, pool
+from benchmarks.replay.document import draw_sweep, entry, pool, sweep_tables
 from benchmarks.replay.job import Job
 from benchmarks.replay.settings import DRIFTS
 from pagoda.cli.main import app
@@ -193,6 +194,24 @@ def test_the_benchmark_has_every_promised_figure(
     assert all(set(found) == {"without_history", "with_history"} for found in document["sweep"].values())
     draw_sweep(document["sweep"], tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("drift", "low", "high", "tie"),
+    [
+        ("none", -0.004, -0.001, True),
+        ("none", -0.006, -0.001, False),
+        ("low", 0.001, 0.004, False),
+        ("low", -0.001, 0.02, True),
+    ],
+)
+def test_a_small_difference_is_a_tie_where_nothing_drifts_alone(drift: str, low: float, high: float, tie: bool) -> None:
+    pair = {"difference": (low + high) / 2, "low": low, "high": high}
+    paired = {f"full+incremental minus {other}": pair for other in ("full", "incremental")}
+    result = {**{policy.value: {"recall@50": 0.5} for policy in Policy}, "paired": paired}
+    console = Console(width=120, record=True)
+    console.print(sweep_tables({"sweep": {drift: {"without_history": result}}}))
+    assert console.export_text().count("tie") == (2 if tie else 0)
 
 
 def test_the_benchmark_goes_on_where_it_was(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConflictError, PagodaError
+from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.settings import Settings
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.scheduler import Timetable
@@ -97,6 +99,71 @@ def test_a_full_update_at_work_does_not_stop_incremental_ones(home: Installation
         schedule.close()
     assert sum("begins" in line for line in said) == 1
     assert any("another full run is at work" in line for line in said)
+
+
+@pytest.fixture
+def begun(home: Installation, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[str]], Scheduler]:
+    """A scheduler that has begun a full update; in its place another program runs."""
+
+    def begin(program: str, said: list[str]) -> Scheduler:
+        monkeypatch.setattr(scheduling, "_PROGRAM", program)
+        schedule = scheduler(home, said)
+        schedule.look(datetime(1970, 1, 2, tzinfo=UTC))
+        return schedule
+
+    return begin
+
+
+def test_a_full_update_may_log_as_much_as_it_likes(begun: Callable[[str, list[str]], Scheduler]) -> None:
+    said: list[str] = []
+    begun("import sys; sys.stderr.write('log\\n' * 100_000); print('g1')", said).close()
+    assert said[1:] == ["full update done: g1"]
+
+
+def test_what_went_wrong_in_a_full_update_is_told_and_kept(
+    home: Installation, begun: Callable[[str, list[str]], Scheduler]
+) -> None:
+    said: list[str] = []
+    begun("print('step 1'); raise ValueError('no disk')", said).close()
+    log = home.settings.home / "logs" / "full-update.log"
+    assert said[1:] == [f"full update failed: ValueError: no disk; all it said is in {log}"]
+    assert "step 1" in log.read_text() and "Traceback" in log.read_text()
+
+
+def test_ctrl_c_ends_the_scheduler_and_not_the_full_update(begun: Callable[[str, list[str]], Scheduler]) -> None:
+    said: list[str] = []
+    begun("import os; print(os.getpgid(0) == os.getpid())", said).close()
+    assert said[1:] == ["full update done: True"], "a terminal interrupts a whole process group"
+
+
+def test_a_second_ctrl_c_ends_the_full_update_too(
+    begun: Callable[[str, list[str]], Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    schedule = begun("import signal; signal.pause()", said)
+    wait, interrupts = subprocess.Popen.wait, iter([KeyboardInterrupt])
+
+    def interrupted(process: subprocess.Popen[bytes]) -> int:
+        if interrupt := next(interrupts, None):
+            raise interrupt
+        return wait(process)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    schedule.close()
+    assert "full update failed" in said[1]
+
+
+def test_a_version_that_somebody_rolled_back_stays_so_and_its_days_are_learned_by_the_next(home: Installation) -> None:
+    scheduler(home, []).through_data()
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    said: list[str] = []
+    schedule = scheduler(home, said)
+    schedule.look(datetime(1970, 1, 3, 0, 10, tzinfo=UTC))
+    assert said == [] and home.state().stable == "g1"
+    with exclusive(home.settings.home, "full"):  # the child ends with an error
+        schedule.look(datetime(1970, 1, 4, tzinfo=UTC))
+        schedule.close()
+    assert said[0] == "1970-01-04 00:00 full update begins"
 
 
 def test_only_one_scheduler(home: Installation) -> None:

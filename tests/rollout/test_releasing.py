@@ -10,13 +10,23 @@ from pathlib import Path
 import pytest
 
 from pagoda.data.dataset import Dataset
+from pagoda.errors import GateError
+from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Driver
 from pagoda.rollout.machine import Phase, Rollout
 from pagoda.rollout.policy import RolloutPolicy
 from pagoda.rollout.reading import rollout_of
-from pagoda.rollout.releasing import Release, full_policy, incremental_policy, tried, update_users
+from pagoda.rollout.releasing import (
+    Release,
+    full_policy,
+    incremental_policy,
+    release_full,
+    tried,
+    update_users,
+)
 from pagoda.settings import RolloutSettings
+from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import Nothing
 from pagoda.updates.incremental_steps import Done
 from tests.training.worlds import config, hours, make
@@ -49,8 +59,13 @@ class Rolling(Installation):
             self.driver.reconcile()
         raise AssertionError(f"never {phase}: {self.driver.reconcile()}")
 
-    def learn(self, until: float) -> dict[int, Done | Nothing]:
-        return update_users(self.settings, str(self.dataset.path), at(until), Release.ROLLOUT)
+    def learn(self, until: float, how: Release = Release.ROLLOUT) -> dict[int, Done | Nothing]:
+        return update_users(self.settings, str(self.dataset.path), at(until), how)
+
+    def quiet(self) -> None:
+        """Be as `pagoda up` sets an installation up: a driver runs, and incrementals do not wait for requests."""
+        local = RolloutSettings(backend="local", incremental="now")
+        self.settings = self.settings.model_copy(update={"rollout": local})
 
 
 def at(hour: float) -> datetime:
@@ -124,12 +139,55 @@ def test_an_incremental_has_its_own_short_rollout_and_the_next_waits_for_it(home
     assert len(home.state().versions) == 3, "nothing is trained that could not be delivered"
 
 
+def test_on_a_quiet_machine_an_incremental_answers_at_once_unless_somebody_asks_for_a_rollout(home: Rolling) -> None:
+    home.quiet()
+    done = home.learn(42, Release.AUTO)[1]
+    assert isinstance(done, Done) and done.served and home.state().stable == "g1.3"
+    assert rollout_of(home.state()) is None
+    home.learn(46, Release.ROLLOUT)
+    assert home.rollout.candidate == "g1.4" and home.state().stable == "g1.3"
+    waits = home.learn(50, Release.AUTO)[1]
+    assert isinstance(waits, Nothing), "the rollout that somebody asked for is not cut short"
+
+
+def test_on_a_quiet_machine_a_full_rollout_gets_its_deltas_on_both_bases(home: Rolling) -> None:
+    home.quiet()
+    commands.start(home.log, "g2", policy=instant(), by="test")
+    assert set(home.learn(42, Release.AUTO)) == {1, 2}
+    assert home.state().arms.stable == "g1.3" and home.rollout.candidate == "g2.4"
+
+
+def test_on_a_cluster_an_incremental_has_its_rollout(home: Rolling) -> None:
+    home.settings = home.settings.model_copy(update={"rollout": RolloutSettings(backend="kserve")})
+    home.learn(42, Release.AUTO)
+    assert home.rollout.candidate == "g1.3" and home.state().stable == "g1"
+
+
 def test_what_is_rolled_back_is_not_learned_again(home: Rolling) -> None:
     commands.start(home.log, "g2", policy=instant(), by="test")
     assert tried(home.state()) == ([hours(0, 38).end], [hours(0, 38).end])
     commands.abort(home.log, by="test")
     home.until(Phase.FINISHED)
     assert tried(home.state()) == ([hours(0, 38).end], [])
+
+
+def test_what_somebody_rolled_back_by_hand_is_not_released_again_by_itself(home: Rolling) -> None:
+    publish(home.log, "g2", "stable")
+    assert tried(home.state()) == ([], [])
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    assert tried(home.state()) == ([hours(0, 38).end], [])
+    update = FullUpdate(home.settings, str(home.dataset.path), hours(34, 38), 1)
+    with pytest.raises(GateError, match=r"g2 .* rolled back .* `pagoda publish g2`"):
+        release_full(update)
+    assert home.state().stable == "g1" and rollout_of(home.state()) is None
+
+
+def test_what_was_rolled_back_by_hand_may_be_brought_back_by_hand(home: Rolling) -> None:
+    publish(home.log, "g2", "stable")
+    carry_out(home.log, plan_rollback(home.state(), "g1"))
+    commands.start(home.log, "g2", policy=instant(), by="test")
+    home.until(Phase.FINISHED)
+    assert home.state().stable == "g2" and tried(home.state())[0] == [hours(0, 34).end], "the retired g1"
 
 
 def test_without_a_driver_updates_answer_at_once(home: Rolling) -> None:

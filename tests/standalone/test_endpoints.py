@@ -54,6 +54,16 @@ def test_recorded_addresses_are_settings_and_stay(tmp_path: Path) -> None:
     assert own(list(services.values()), tmp_path) == list(services.values())
 
 
+def test_incrementals_are_released_at_once_here_unless_somebody_says_otherwise(tmp_path: Path) -> None:
+    assert load_settings(tmp_path).rollout.incremental == "rollout"
+    record_endpoints(tmp_path, _services(tmp_path))
+    rollout = load_settings(tmp_path).rollout
+    assert (rollout.backend, rollout.incremental) == ("local", "now")
+    (tmp_path / "pagoda.yaml").write_text("rollout: {incremental: rollout}")
+    assert load_settings(tmp_path).rollout.incremental == "rollout"
+    assert "rollout" in [service.name for service in own(_services(tmp_path), tmp_path)]
+
+
 def test_a_service_for_which_another_server_is_set_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     choose_missing_ports(tmp_path, PORT_NAMES)
     record_endpoints(tmp_path, _services(tmp_path))
