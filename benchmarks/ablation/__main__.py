@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import WORLD, Result, one
-from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique
+from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
 from pagoda.data.world import simulate
 
 _NARROWEST = 140
@@ -33,7 +33,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="rows trained at once")
     parser.add_argument("--out", type=Path, default=Path("build/bench/ablation.json"))
     arguments = parser.parse_args()
-    chosen = [each for each in TECHNIQUES if not arguments.only or each.name in (BASELINE, *arguments.only)]
+    try:
+        chosen = named(arguments.only) if arguments.only else list(TECHNIQUES)
+    except ValueError as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="pagoda-ablation-") as folder:
         data = Path(folder) / "data"
         simulate(WORLD, data)
@@ -47,14 +50,14 @@ def main() -> None:
 
 
 def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, Result]]:
-    """Train rows in processes of one thread each; what is mined waits for the first row."""
+    """Train rows in processes of one thread each; those that need its version wait for the first."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     context = multiprocessing.get_context("spawn")
     with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, context) as pool:
         task = bar.add_task("rows", total=len(techniques))
-        later = [each for each in techniques if each.mined]
+        later = [each for each in techniques if each.follows]
         running: set[Future[tuple[str, Result]]] = {
-            pool.submit(one, each, data, folder) for each in techniques if not each.mined
+            pool.submit(one, each, data, folder) for each in techniques if not each.follows
         }
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)

@@ -35,6 +35,8 @@ def _row(technique: Technique, result: Result, base: Result) -> dict[str, Any]:
         "group": technique.group,
         "name": technique.name,
         "change": technique.change,
+        "features": [each.model_dump(mode="json") for each in technique.features],
+        "penalty": technique.penalty,
         "cpu_seconds": result.seconds,
         "metrics": dict(zip(METRICS, estimates[: len(METRICS)], strict=True)),
         "gains": dict(zip(METRICS, estimates[len(METRICS) :], strict=True)),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.ablation.features import declare
 from benchmarks.ablation.techniques import BASE, BASELINE, Technique
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -18,6 +19,7 @@ from pagoda.data.world.config import WorldConfig
 from pagoda.evaluation.metrics import THIRDS, ndcg, recall, thirds
 from pagoda.evaluation.offline import ask
 from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update, open_version
 from pagoda.training.vectors import OpenVersion
@@ -45,22 +47,38 @@ class Result:
 def one(technique: Technique, data: Path, folder: Path) -> tuple[str, Result]:
     """Train with a technique on all but the last day of `data`, and ask what was chosen on that day."""
     torch.set_num_threads(1)
-    dataset, out = Dataset.open(data), folder / technique.name.replace(" ", "-")
+    out = folder / technique.name.replace(" ", "-")
+    dataset = declare(data, technique.features, out.with_suffix(".data")) if technique.features else Dataset.open(data)
     learned, asked = _windows(dataset)
-    config = TrainConfig.model_validate(BASE | technique.change)
-    mined = _mined(dataset, folder) if technique.mined else None
-    begin = time.process_time()
-    files = full_update(dataset, learned, None, config, out, mined=mined)
-    seconds = time.process_time() - begin
+    files, seconds = _version(technique, dataset, learned, folder, out)
     questions = ask(dataset, asked, protocol="each", limit=_ROWS, seed=0)
     rows, towers = questions.rows, OpenVersion(files, dataset)
     vectors = towers.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
-    ranks = rank(DotScorer(vectors, towers.item_vectors()), questions.targets, questions.seen)
+    items = towers.item_vectors()
+    if technique.penalty:
+        rises = -technique.penalty * np.log(files.shares(dataset.items()["item_id"].to_numpy()))
+        vectors, items = _widened(vectors, np.ones(len(vectors))), _widened(items, rises)
+    ranks = rank(DotScorer(vectors, items), questions.targets, questions.seen)
     third = thirds(questions.clicks)[questions.targets]
     found = recall(ranks, 50)
     by_third = {name: np.where(third == place, found, np.nan) for place, name in enumerate(THIRDS)}
     values = np.stack([found, ndcg(ranks, 10), by_third["tail"], by_third["head"]], axis=1)
     return technique.name, Result(rows.users, values, seconds)
+
+
+def _version(
+    technique: Technique, dataset: Dataset, learned: Window, folder: Path, out: Path
+) -> tuple[FullVersionFiles, float]:
+    """The version to ask, and the seconds of a processor that its training took."""
+    first = folder / BASELINE
+    if technique.penalty:
+        return open_version(first), 0.0
+    mined = out.with_suffix(".mined") if technique.mined else None
+    if mined:
+        mine(dataset, open_version(first), mined)
+    config, begin = TrainConfig.model_validate(BASE | technique.change), time.process_time()
+    files = full_update(dataset, learned, None, config, out, mined=mined)
+    return files, time.process_time() - begin
 
 
 def _windows(dataset: Dataset) -> tuple[Window, Window]:
@@ -69,7 +87,5 @@ def _windows(dataset: Dataset) -> tuple[Window, Window]:
     return Window(start=span.start, end=cut), Window(start=cut, end=span.end)
 
 
-def _mined(dataset: Dataset, folder: Path) -> Path:
-    path = folder / "mined.parquet"
-    mine(dataset, open_version(folder / BASELINE), path)
-    return path
+def _widened(vectors: NDArray[np.float32], last: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.column_stack([vectors, last]).astype(np.float32)

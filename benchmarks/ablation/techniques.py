@@ -1,9 +1,13 @@
-"""The rows of the ablation: each changes one thing of the same configuration. All were written down before a result."""
+"""The rows of the ablation: each changes one thing of the first. All were written down before a result."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
+
+from benchmarks.ablation.features import DENSE, TEXT
+from pagoda.data.spec import Feature
 
 BASE: dict[str, Any] = {"bootstrap_epochs": 4, "checkpoint_seconds": None}
 """Everything else is as `pagoda train full` has it without a configuration."""
@@ -22,6 +26,15 @@ class Technique:
     """Over `BASE`, as in a configuration file."""
     mined: bool = False
     """Needs what the version of the first row finds below what it shows."""
+    features: tuple[Feature, ...] = ()
+    """Of items, beside those that the world declares."""
+    penalty: float = 0.0
+    """β of a search by cosine - β · log p with the version of the first row; nothing is trained."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it needs the version of the first row."""
+        return self.mined or self.penalty > 0
 
 
 def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
@@ -62,6 +75,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         },
     ),
     Technique("negatives", "2 hard, mined at ranks 101-500", {"negatives": {"mined": 2}}, mined=True),
+    Technique("negatives", "2 hard, one of each source", {"negatives": {"rejected": 1, "mined": 1}}, mined=True),
     *_of(
         "self-supervision",
         {f"{views} views": {"self_supervision": {"views": views}} for views in ("correlated", "complementary", "mask")},
@@ -73,6 +87,8 @@ TECHNIQUES: tuple[Technique, ...] = (
             "tail repeated below 0.03 %": {"positives": {"repeat_below": 0.0003}},
         },
     ),
+    Technique("popularity", "penalty 0.01 at search time", penalty=0.01),
+    Technique("popularity", "penalty 0.03 at search time", penalty=0.03),
     *_of(
         "history",
         {
@@ -84,6 +100,8 @@ TECHNIQUES: tuple[Technique, ...] = (
             "along sequences, Transformer": {**_SEQUENCES, "model": {"history": {"kind": "transformer"}}},
         },
     ),
+    Technique("features", "letter n-grams of a text", features=(TEXT,)),
+    Technique("features", "dense vector", features=(DENSE,)),
     *_of(
         "towers, optimiser",
         {
@@ -102,3 +120,14 @@ TECHNIQUES: tuple[Technique, ...] = (
         },
     ),
 )
+
+
+def named(names: Collection[str]) -> list[Technique]:
+    """The first row and those of these names.
+
+    Raises:
+        ValueError: There is no row of such a name.
+    """
+    if unknown := sorted(set(names) - {each.name for each in TECHNIQUES}):
+        raise ValueError(f"no rows are called {unknown}; there are {[each.name for each in TECHNIQUES]}")
+    return [each for each in TECHNIQUES if each.name in (BASELINE, *names)]

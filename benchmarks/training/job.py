@@ -8,7 +8,18 @@ import resource
 DIM, BATCH, TEMPERATURE, LEARNING_RATE = 64, 2048, 0.1, 0.1
 
 
-def report(samples_per_second: float, **more: float | str) -> None:
-    """Print the last line of a job's output."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"samples_per_second": samples_per_second, "peak_rss_bytes": peak, **more}))
+def report(samples_per_second: float, *, rows: int, optimiser: str, loss: float, peak: int | None = None) -> None:
+    """Print the last line of a job's output; `peak` is the memory of all its processes where there are several."""
+    found = {
+        "samples_per_second": samples_per_second,
+        "rows": rows,
+        "optimiser": optimiser,
+        "peak_rss_bytes": peak_rss_bytes() if peak is None else peak,
+        "loss": loss,
+    }
+    print(json.dumps(found))
+
+
+def peak_rss_bytes() -> int:
+    """Of this process, until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

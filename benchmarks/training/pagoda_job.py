@@ -32,7 +32,8 @@ def main() -> None:
     config = parse_config(CONFIG)
     prepared = prepare(dataset, dataset.span(), None, config)
     outcome = train(prepared, config, 1, Silent())
-    report(outcome.samples_per_second, loss=outcome.losses[-1])
+    rows = prepared.survey.positives
+    report(outcome.samples_per_second, rows=rows, optimiser="row-wise Adagrad", loss=outcome.losses[-1])
 
 
 if __name__ == "__main__":

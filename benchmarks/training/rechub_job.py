@@ -34,7 +34,8 @@ def main() -> None:
     trainer = MatchTrainer(model, mode=2, in_batch_neg=True, in_batch_neg_ratio=arguments.negatives, n_epoch=1)
     start = time.perf_counter()
     loss = trainer.train_one_epoch(loader)
-    report(len(users) / (time.perf_counter() - start), loss=float(loss))
+    seconds = time.perf_counter() - start
+    report(len(users) / seconds, rows=len(users), optimiser="Adam (its default)", loss=float(loss))
 
 
 if __name__ == "__main__":

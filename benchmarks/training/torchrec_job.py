@@ -22,7 +22,7 @@ from torchrec.optim import RowWiseAdagrad
 from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
 from benchmarks.training.data import ITEMS, USERS
-from benchmarks.training.job import BATCH, DIM, LEARNING_RATE, TEMPERATURE, report
+from benchmarks.training.job import BATCH, DIM, LEARNING_RATE, TEMPERATURE, peak_rss_bytes, report
 
 KEYS = ["user_id", "item_id"]
 CPU = torch.device("cpu")
@@ -64,8 +64,17 @@ def main() -> None:
         loss.backward()
         done += BATCH
     seconds = time.perf_counter() - start
+    peak, rows = _peak_of_all(ranks), ranks * done
     if rank == 0:
-        report(ranks * done / seconds, loss=float(loss))
+        report(rows / seconds, rows=rows, optimiser="row-wise Adagrad, fused", loss=float(loss), peak=peak)
+
+
+def _peak_of_all(ranks: int) -> int:
+    """The sum of what each process took at most; what they share is counted for each."""
+    peak = torch.tensor(peak_rss_bytes())
+    if ranks > 1:
+        distributed.all_reduce(peak)
+    return int(peak)
 
 
 def _batches(pairs: np.ndarray) -> Iterator[KeyedJaggedTensor]:

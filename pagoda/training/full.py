@@ -16,7 +16,7 @@ import xxhash
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.errors import ConflictError, GateError
+from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.storage import build_folder
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.checkpoints import Checkpoints
@@ -64,21 +64,27 @@ def full_update(
             `config.validation` declares.
 
     Raises:
-        ConfigError: The configuration, the features or the window do not fit the parent, or this machine.
+        ConfigError: The configuration, the features or the window do not fit the parent, or this machine; or there is
+            validation beside a parent.
         DataError: The window has no positive, or the dataset breaks its contract.
         GateError: The loss is not finite, or a drift check failed. Nothing is written.
         ConflictError: `out` exists already.
     """
     choose_device(config.device)
+    if parent is not None and (config.validation or validator):
+        raise ConfigError(
+            "validation chooses among the epochs of a first version, but one with a parent learns each interaction "
+            "once: take validation out, or train without a parent"
+        )
     if out.exists():
         raise ConflictError(f"{out} exists already; another writer was first")
     learned = window
-    if config.validation and parent is None and validator is None:
+    if config.validation and validator is None:
         learned, later = held_back(window, config.validation)
         validator = WindowValidator(dataset, later, config.validation, config.seed)
     prepared = prepare(dataset, learned, parent, config, mined)
     with _checkpoints(checkpoints, prepared, config, parent) as kept:
-        ask = partial(_validate, prepared, validator) if validator and parent is None else None
+        ask = partial(_validate, prepared, validator) if validator else None
         epochs = 1 if parent else config.bootstrap_epochs
         outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
         prepared.stream.complete()

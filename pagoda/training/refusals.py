@@ -7,29 +7,53 @@ from pathlib import Path
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
+from pagoda.model.config import ModelConfig
 from pagoda.training.config import TrainConfig
 from pagoda.training.hard import REJECTED
 from pagoda.training.mined import most_of_a_user
 
 
 def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, mined: Path | None) -> None:
-    """Compare a configuration with the data.
+    """Compare a configuration with the data and with what was mined.
 
     Raises:
         ConfigError: It asks for hard negatives, features of items or histories that are not there.
         DataError: The file of mined negatives cannot be read.
     """
-    if config.learn == "sequences" and dataset.spec.history is None:
-        raise ConfigError(f"learn is sequences, but {dataset.path}/features.yaml declares no history")
+    refuse_what_the_data_lacks(config, dataset, window)
+    _refuse_mined(config.negatives.mined, mined)
+
+
+def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Window) -> None:
+    """Compare a configuration with the data, which costs next to nothing.
+
+    Raises:
+        ConfigError: It asks for rejections, features of items or histories that are not there.
+    """
+    if dataset.spec.history is None:
+        _refuse_histories(config, dataset)
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
         )
-    _refuse_mined(config.negatives.mined, mined)
     if config.negatives.rejected:
         found = dataset.batches(window, events=[REJECTED], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
             raise ConfigError(f"negatives.rejected is set, but {dataset.path} has no event {REJECTED} in {window.key}")
+
+
+def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:
+    model = config.model
+    wanted = {
+        "learn is sequences": config.learn == "sequences",
+        "model.seed_item is true": model.seed_item,
+        # The default stands in every configuration that was written whole, so it says nothing.
+        f"model.history is declared ({model.history.kind})": model.history != ModelConfig().history,
+        "model.user.id_row is false, which leaves the history to tell users apart by": not model.user.id_row,
+    }
+    for what, is_wanted in wanted.items():
+        if is_wanted:
+            raise ConfigError(f"{what}, but {dataset.path}/features.yaml declares no history")
 
 
 def _refuse_mined(wanted: int, mined: Path | None) -> None:

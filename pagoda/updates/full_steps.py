@@ -24,9 +24,10 @@ from pagoda.registry.open import open_registry
 from pagoda.registry.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.storage import checksum_file
 from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import parse_config
+from pagoda.training.config import TrainConfig, parse_config
 from pagoda.training.full import full_update
 from pagoda.training.inputs import no_histories
+from pagoda.training.refusals import refuse_what_the_data_lacks
 from pagoda.training.vectors import OpenVersion
 from pagoda.training.vectors import item_vectors as compute_vectors
 from pagoda.updates.full import FullUpdate
@@ -53,20 +54,27 @@ def train(update: FullUpdate, config: str) -> Path:
     """
 
     def learn(folder: Path) -> None:
-        chosen, parent, mined = parse_config(config), _parent(update), None
+        chosen = parse_config(config)
+        _refuse(chosen, update)
+        parent, mined = _parent(update), None
         if chosen.negatives.mined and parent is not None:
             mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
         elif chosen.negatives.mined:
             chosen = chosen.model_copy(update={"negatives": chosen.negatives.model_copy(update={"mined": 0})})
-        if chosen.validation is not None:
-            raise ConfigError(
-                "validation holds back the end of the window, and what a pipeline registers has learned all of its "
-                "window; take it out, or use `pagoda train full`"
-            )
         checkpoints = update.scratch / "checkpoints"
         full_update(update.data, update.window, parent, chosen, folder, mined=mined, checkpoints=checkpoints)
 
     return update.outputs.make(MODEL, learn)
+
+
+def _refuse(chosen: TrainConfig, update: FullUpdate) -> None:
+    """Raise ConfigError for what can be known to be wrong before anything is fetched or mined."""
+    if chosen.validation is not None:
+        raise ConfigError(
+            "validation holds back the end of the window, and what a pipeline registers has learned all of its "
+            "window; take it out, or use `pagoda train full`"
+        )
+    refuse_what_the_data_lacks(chosen, update.data, update.window)
 
 
 def _mine(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:

@@ -10,18 +10,42 @@ from rich.console import Console
 
 from benchmarks.ablation.__main__ import run
 from benchmarks.ablation.document import document, table
+from benchmarks.ablation.features import DENSE, TEXT, declare
 from benchmarks.ablation.job import METRICS, Result
-from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique
-from pagoda.data.world import simulate
+from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique, named
+from pagoda.data.dataset import Dataset
+from pagoda.data.world import World, simulate
 from pagoda.data.world.config import WorldConfig
 from pagoda.training.config import TrainConfig
 
 
 def test_every_row_changes_something() -> None:
-    made = {each.name: TrainConfig.model_validate(BASE | each.change) for each in TECHNIQUES}
+    made = {
+        each.name: (TrainConfig.model_validate(BASE | each.change), each.features, each.penalty) for each in TECHNIQUES
+    }
     assert len(made) == len(TECHNIQUES), "names tell rows apart"
     assert all(made[each.name] != made[BASELINE] for each in TECHNIQUES[1:])
     assert TECHNIQUES[0] == Technique("", BASELINE)
+
+
+def test_a_row_that_is_not_there_is_refused() -> None:
+    assert [each.name for each in named(["SENet gate"])] == [BASELINE, "SENet gate"]
+    with pytest.raises(ValueError, match=r"no rows are called \['Transformer'\]; there are .*'SENet gate'"):
+        named(["SENet gate", "Transformer"])
+
+
+def test_features_of_a_row_stand_beside_the_worlds_own(tmp_path: Path) -> None:
+    simulate(WorldConfig(users=20, items=60, days=1, events=1_000, seed=1), tmp_path / "data")
+    plain, world = Dataset.open(tmp_path / "data"), World.open(tmp_path / "data")
+    described = declare(tmp_path / "data", (TEXT, DENSE), tmp_path / "described")
+    assert described.items().drop_columns(["text", "dense"]).equals(plain.items())
+    assert described.count() == plain.count()
+    vectors = np.array(described.items()["dense"].to_pylist())
+    true = world.item_table.vector
+    assert 0.5 < (vectors * true).sum(1).mean() < 0.9
+    texts = [set(text.split()) for text in described.items()["text"].to_pylist()]
+    assert {len(words) for words in texts} == {2}
+    assert len(set().union(*texts)) > 24, "words have forms"
 
 
 def test_gains_are_paired_with_the_first_row() -> None:
@@ -44,15 +68,22 @@ def test_gains_are_paired_with_the_first_row() -> None:
 @pytest.mark.long
 def test_rows_are_trained_on_one_world(tmp_path: Path) -> None:
     simulate(WorldConfig(users=80, items=300, days=4, events=20_000, seed=1), tmp_path / "data")
-    names = {
-        BASELINE,
-        "2 hard, mined at ranks 101-500",
-        "2 hard, rejected by ranking",
-        "Transformer",
-        "correlated views",
-    }
-    chosen = [each for each in TECHNIQUES if each.name in names]
+    chosen = named(
+        [
+            "2 hard, mined at ranks 101-500",
+            "2 hard, rejected by ranking",
+            "2 hard, one of each source",
+            "along sequences, Transformer",
+            "correlated views",
+            "penalty 0.03 at search time",
+            "letter n-grams of a text",
+            "dense vector",
+        ]
+    )
     found = dict(run(chosen, tmp_path / "data", tmp_path, workers=2))
     made = document(chosen, found)
     assert [row["name"] for row in made["rows"]] == [each.name for each in chosen]
     assert all(row["metrics"]["recall@50"]["value"] > 0.2 for row in made["rows"])
+    (penalised,) = (row for row in made["rows"] if row["penalty"])
+    assert penalised["cpu_seconds"] == 0
+    assert penalised["gains"]["recall@50 tail"]["value"] > 0 > penalised["gains"]["recall@50 head"]["value"]

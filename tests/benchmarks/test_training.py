@@ -14,15 +14,19 @@ from pagoda.data.dataset import Dataset
 def test_the_faster_of_each_library_is_the_peer() -> None:
     speeds = {"pagoda": 90, "rechub": 7, "rechub 20": 10, "torchrec": 30, "torchrec sharded": 45}
     runs = {
-        name: [{"samples_per_second": speed + noise, "peak_rss_bytes": 1e9} for noise in (0, -5, 5)]
+        name: [
+            {"samples_per_second": speed + noise, "peak_rss_bytes": 1e9, "rows": 10 * speed, "optimiser": f"of {name}"}
+            for noise in (0, -5, 5)
+        ]
         for name, speed in speeds.items()
     }
-    document = assemble(runs, {"1000": runs["pagoda"]})
+    document = assemble(runs, {"900": runs["pagoda"]})
     assert document["pagoda"]["samples_per_second"] == 90
     assert (document["peer"]["samples_per_second"], document["ratio"]) == (10, 9)
     assert (document["torchrec"]["name"], document["ratio_torchrec"]) == ("TorchRec, sharded over 2 processes", 2)
     (row,) = document["scaling"]
-    assert (row["rows"], row["samples_per_second"], row["peak_rss_bytes"]) == (1000, 90, 1e9)
+    assert (row["rows"], row["samples_per_second"], row["peak_rss_bytes"]) == (900, 90, 1e9)
+    assert (document["peer"]["rows"], document["peer"]["optimiser"]) == (100, "of rechub 20")
     assert [table.row_count for table in tables(document)] == [5, 1]
 
 

@@ -19,6 +19,7 @@ from benchmarks.replay.settings import DRIFTS
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, History
+from pagoda.errors import ConfigError
 from pagoda.evaluation.offline import answer
 from pagoda.evaluation.ranking import Ranks
 from pagoda.evaluation.replay import replay as replaying
@@ -157,6 +158,14 @@ def test_cli_writes_report_and_plot(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["replay.json", "replay.png"]
     again = CliRunner().invoke(app, [*arguments, "--out", str(out)])
     assert "exists already" in str(again.exception)
+
+
+def test_validation_is_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "ask", None)
+    dataset = write_dataset(tmp_path / "data", events(), ITEMS, FeatureSpec())
+    config = TrainConfig.model_validate(train().model_dump() | {"validation": {"hours": 1}})
+    with pytest.raises(ConfigError, match="validation holds back the end of a window"):
+        replaying.replay(dataset, CONFIG, config, tmp_path)
 
 
 @pytest.mark.parametrize(

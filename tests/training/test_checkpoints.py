@@ -192,6 +192,14 @@ def test_the_end_of_the_window_is_held_back_for_validation(dataset: Dataset, tmp
         full_update(dataset, hours(0, 5), None, chosen, tmp_path / "other")
 
 
+def test_a_version_with_a_parent_has_no_epochs_to_choose_among(dataset: Dataset, tmp_path: Path) -> None:
+    first = full_update(dataset, hours(0, 10), None, config(bootstrap_epochs=1), tmp_path / "first")
+    held_back = config(validation={"hours": 5, "metric": "recall@10"})
+    for chosen, validator in ((held_back, None), (config(), Scripted(0.1))):
+        with pytest.raises(ConfigError, match="validation chooses among the epochs of a first version"):
+            full_update(dataset, hours(10, 40), first, chosen, tmp_path / "next", validator=validator)
+
+
 def test_what_cannot_be_is_said_before_any_work(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from pagoda.errors import ConfigError
 from pagoda.training.device import DeviceName, autocasts, choose_device, moved
 from pagoda.training.full import full_update
+from pagoda.training.vectors import OpenVersion
 
 from .worlds import config, hours, make
 
@@ -67,3 +69,38 @@ def test_towers_learn_in_bfloat16(tmp_path: Path) -> None:
     ]
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+EVERYTHING_KEPT = {
+    "objective": {"learn_temperature": True},
+    "negatives": {"uniform": 5, "queue": 2, "queue_warm_up": 2, "correction": "streaming"},
+    "self_supervision": {"items": 10},
+}
+"""All that has tensors of its own beside the towers."""
+ALONG = {
+    "learn": "sequences",
+    "negatives": {"in_batch": False, "uniform": 20},
+    "model": {"dim": 8, "feature_dim": 4, "history": {"kind": "gru"}},
+}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    "changes", [{}, EVERYTHING_KEPT, ALONG], ids=["defaults", "everything kept", "along sequences"]
+)
+def test_an_accelerator_learns_what_a_processor_does(changes: dict[str, Any], tmp_path: Path) -> None:
+    dataset = make(tmp_path / "data")
+    on_cpu, on_cuda, in_bfloat16 = (
+        full_update(dataset, hours(0, 40), None, config(**changes, device=device, precision=precision), tmp_path / name)
+        for name, device, precision in (
+            ("cpu", "cpu", "float32"),
+            ("cuda", "cuda", "float32"),
+            ("bfloat16", "cuda", "bfloat16"),
+        )
+    )
+    assert on_cuda.metrics()["losses"] == pytest.approx(on_cpu.metrics()["losses"], rel=1e-3)
+    assert in_bfloat16.metrics()["losses"] == pytest.approx(on_cpu.metrics()["losses"], rel=0.02)
+    found, wanted = (OpenVersion(files, dataset).item_vectors() for files in (on_cuda, on_cpu))
+    cosines = (found * wanted).sum(1)
+    assert cosines.mean() > 0.999
+    assert cosines.min() > 0.99

@@ -11,6 +11,7 @@ import torch
 
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError
+from pagoda.training import preparing
 from pagoda.training.batches import Batch
 from pagoda.training.config import DropoutConfig, TrainConfig
 from pagoda.training.full import full_update
@@ -138,6 +139,24 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(self_supervision={}))
     with pytest.raises(ConfigError, match="no event ranking_rejected"):
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ({"seed_item": True}, r"model\.seed_item is true"),
+        ({"history": {"kind": "transformer"}}, r"model\.history is declared \(transformer\)"),
+        ({"history": {"kind": "decay", "half_lives_seconds": [1]}}, r"model\.history is declared \(decay\)"),
+        ({"user": {"id_row": False}}, r"model\.user\.id_row is false"),
+    ],
+)
+def test_a_history_that_is_not_there_is_refused_before_the_window_is_read(
+    model: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make(tmp_path / "data", IDS_ALONE)
+    monkeypatch.setattr(preparing, "survey", None)
+    with pytest.raises(ConfigError, match=rf"{says}.*, but .*features\.yaml declares no history"):
+        prepare(dataset, hours(0, 40), None, config(model=MODEL | model))
 
 
 def test_a_child_begins_with_what_its_parent_knew_of_frequencies(dataset: Dataset, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.vectors import ItemVectorsWriter
 from pagoda.training.artifact import FullVersionFiles
+from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update
 from pagoda.training.inputs import histories_at
 from pagoda.training.vectors import OpenVersion
@@ -112,6 +113,21 @@ def test_a_full_update_mines_its_parent_and_a_first_one_goes_without(dataset: Da
     with pytest.raises(DataError, match="no item at ranks 101 to 500"):  # of 40 items; nothing is left behind
         full_steps.train(update, MINED.to_yaml())
     assert not update.outputs.done(full_steps.MINED)
+
+
+def test_what_a_full_update_refuses_is_refused_before_it_mines(dataset: Dataset, tmp_path: Path) -> None:
+    home = Installation(tmp_path / "home", dataset, config(bootstrap_epochs=1))
+    home.full(hours(0, 30))
+    update = FullUpdate(home.settings, str(dataset.path), hours(30, 50), 1)
+    wrong: list[tuple[dict[str, object], str]] = [
+        ({"validation": {"hours": 1}}, "what a pipeline registers has learned all of its window"),
+        ({"negatives": {"mined": 3, "rejected": 1}}, "no event ranking_rejected"),
+    ]
+    for change, says in wrong:
+        with pytest.raises(ConfigError, match=says):  # mining these 40 items would be a DataError
+            full_steps.train(
+                update, TrainConfig.model_validate(MINED.model_dump() | {"bootstrap_epochs": 2} | change).to_yaml()
+            )
 
 
 @pytest.mark.integration

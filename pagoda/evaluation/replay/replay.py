@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
+from pagoda.errors import ConfigError
 from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import Ranks
 from pagoda.evaluation.replay.answering import Answering
@@ -60,9 +61,13 @@ def replay(
 
     Raises:
         DataError: The log is too short for a first version and something to replay, or the dataset breaks its contract.
-        ConfigError: The configuration does not fit the dataset.
+        ConfigError: The configuration does not fit the dataset, or a replay.
         GateError: An update was stopped by its checks.
     """
+    if train.validation is not None:
+        raise ConfigError(
+            "validation holds back the end of a window, and versions of a replay learn all that happened; take it out"
+        )
     plan = make_plan(dataset.span(), config)
     watching = progress or Silent()
     watching.begin(plan.step_count)
