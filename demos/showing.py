@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.table import Table
 from demos.outcome import Outcome
 from pagoda.data.dataset import Dataset
 from pagoda.evaluation.rendering import as_tables
+from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus
 
 _RECENT = 5
@@ -32,13 +34,29 @@ def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
 
 
 def outcome(found: Outcome, console: Console) -> None:
-    """Print evaluation, answers, manifest, times and addresses."""
+    """Print evaluation, answers, manifest, times and figures."""
     console.rule("[bold]What came out", align="left", style="dim")
     console.print(as_tables(found.evaluation))
     console.print(_answers(found))
     console.print(_manifest(found))
     console.print(found.stages.table())
     console.print(_figures(found), highlight=False)
+
+
+def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
+    """Where everything is, and how to go on while the platform is up."""
+    report = f"Everything is in {folder / 'report.json'}"
+    if not kept:
+        return f"{report}; `make demo KEEP=1` leaves the platform up."
+    return "\n".join(
+        [
+            f"{report}.",
+            f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs",
+            "The platform stays up until Ctrl-C. Go on in another terminal:",
+            f"  export PAGODA_HOME={folder / 'home'}",
+            "  .venv/bin/python -m pagoda status",
+        ]
+    )
 
 
 def _answers(found: Outcome) -> Table:
@@ -82,7 +100,7 @@ def _manifest(found: Outcome) -> Panel:
 
 
 def _figures(found: Outcome) -> str:
-    latency, settings = found.latency, found.settings
+    latency = found.latency
     lift = found.evaluation.lift["recall@50"]
     return "\n".join(
         [
@@ -90,7 +108,5 @@ def _figures(found: Outcome) -> str:
             f"ANN recall@100 against exact search: {found.index.recall_at_100:.4f}",
             f"Recall end to end, one connection, {latency['requests']} requests: "
             f"p50 {latency['p50']} ms, p99 {latency['p99']} ms",
-            f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs",
-            "Everything is in build/demo/report.json; `make demo KEEP=1` leaves the platform up.",
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import re
@@ -31,7 +32,8 @@ def run_locally(
     """Run `pipeline` step by step, each in a process of its own, and return its output.
 
     The steps find their installation by `PAGODA_HOME`, as the containers on a cluster do by their environment.
-    What they print goes to `logs/<pipeline>.log` below home.
+    What they print goes to `logs/<pipeline>.log` below home. A step that fails is not tried again: nobody moves it to
+    another node here, and who waits for the answer would wait minutes to be told of a typing error.
 
     Raises:
         PagodaError: A step failed; the message ends with the step's own error.
@@ -45,9 +47,19 @@ def run_locally(
         # That resources have no effect here and that the image is not Python's own is as intended.
         warnings.simplefilter("ignore")
         try:
-            return pipeline(**arguments).output
+            return without_retries(pipeline)(**arguments).output
         except RuntimeError as error:
             raise PagodaError(_failure(pipeline.name, path, error)) from error
+
+
+def without_retries(pipeline: GraphComponent) -> GraphComponent:
+    """A copy of `pipeline` each of whose steps runs once, those of loops and conditions included."""
+    once = copy.deepcopy(pipeline)
+    spec = once.pipeline_spec
+    for group in (spec.root, *spec.components.values()):
+        for task in group.dag.tasks.values():
+            task.ClearField("retry_policy")
+    return once
 
 
 class _Transcript(io.TextIOBase):

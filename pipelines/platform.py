@@ -1,4 +1,7 @@
-"""What a pipeline's step gets on a cluster: resources, settings, secrets, retries. The local runner ignores it."""
+"""What a pipeline's step gets on a cluster: resources, settings, secrets, retries.
+
+On one machine none of it has an effect: the local runner ignores it, but for the retries, which `run_locally` removes.
+"""
 
 from __future__ import annotations
 

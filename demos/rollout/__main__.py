@@ -24,6 +24,7 @@ from demos.stages import Stages
 from pagoda.errors import GateError
 from pagoda.rollout.policy import FULL
 from pagoda.rollout.power import FalsePositives, simulate_aa
+from serving import process
 
 AA_RUNS, AA_MOST = 200, 0.05
 AT_RISK_SECONDS = 30.0
@@ -142,4 +143,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    process.run(main)

@@ -23,3 +23,14 @@ HomeOption = Annotated[
 ]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder, see docs/data.md.")]
+
+
+def config_text(path: Path | None) -> str:
+    """The training configuration in `path` as YAML, empty for none: read before any work starts.
+
+    Raises:
+        ConfigError: It cannot be read, a key is unknown or a value is wrong.
+    """
+    from pagoda.training.config import read_config
+
+    return read_config(path).to_yaml() if path else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption
+from pagoda.cli.options import HomeOption, config_text
 from pagoda.cli.update import DatasetOption
 from pagoda.errors import ConfigError
 
@@ -50,9 +50,9 @@ def run(
     from pagoda.updates.exclusive import exclusive
     from pipelines.scheduling import Scheduler
 
-    timetable = _timetable(every, full_at)
+    timetable, training = _timetable(every, full_at), config_text(config)
     settings = load_settings(home)
-    scheduler = Scheduler(settings, data, timetable, config.read_text() if config else "", typer.echo)
+    scheduler = Scheduler(settings, data, timetable, training, typer.echo)
     with exclusive(settings.home, "schedule"):
         try:
             if clock is ClockChoice.DATA:

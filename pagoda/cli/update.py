@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption, Output, OutputOption
+from pagoda.cli.options import HomeOption, Output, OutputOption, config_text
 
 app = typer.Typer(name="update", help="Run an update now: train, check, register, publish.", no_args_is_help=True)
 DatasetOption = Annotated[str, typer.Option("--data", help="Dataset folder or URL, see docs/data.md.")]
@@ -52,8 +52,8 @@ def full(
     from pipelines.full_update import full_update
     from pipelines.local import run_locally
 
+    arguments = {"dataset": data, "window_end": window_end, "config": config_text(config)}
     settings = load_settings(home)
-    arguments = {"dataset": data, "window_end": window_end, "config": config.read_text() if config else ""}
     with exclusive(settings.home, "full"):
         further = {"catch_up": catch_up, "release": release.value}
         generation = run_locally(full_update, settings, {**arguments, **further}, _report)

@@ -44,6 +44,7 @@ class Lineage(BaseModel):
     data_checksum: str
     config_checksum: str
     code_version: str
+    """See `pagoda.code_version`."""
 
 
 @dataclass(frozen=True)

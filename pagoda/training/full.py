@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 import xxhash
 
+from pagoda.code_version import code_version
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError, ConflictError, GateError
@@ -124,7 +124,7 @@ def _checkpoints(
 
 def _identity(prepared: Prepared, config: TrainConfig, parent: FullVersionFiles | None) -> str:
     """What a training that goes on must have in common with the one that was killed."""
-    about = [config.to_yaml(), prepared.stream.window.key, version("pagoda")]
+    about = [config.to_yaml(), prepared.stream.window.key, code_version()]
     about += [parent.lineage.model_dump_json()] if parent else []
     digest = xxhash.xxh3_128("\n".join(about).encode())
     for array in (prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import xxhash
 from torch import nn
 
+from pagoda.code_version import code_version
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.model.export import export_towers
@@ -64,7 +64,7 @@ def lineage_of(dataset: Dataset, window: Window, parent: FullVersionFiles | None
         parent=parent.lineage.window if parent else None,
         data_checksum=dataset.checksum(window),
         config_checksum=f"xxh3:{xxhash.xxh3_128_hexdigest(config.to_yaml().encode())}",
-        code_version=version("pagoda"),
+        code_version=code_version(),
     )
 
 

@@ -42,7 +42,7 @@ class FullUpdate:
         When the champion ends there already, it is the champion's own update, all of whose steps are done.
 
         Raises:
-            DataError: There is nothing after the champion's window.
+            DataError: There is nothing after the champion's window, or before `window_end` at all.
             ConfigError: `window_end` is no moment with a zone, or there is no shard.
         """
         if shards < 1:
@@ -52,6 +52,11 @@ class FullUpdate:
         end = parse_moment(window_end, "window_end") if window_end else span.end
         state = ReleaseLog(settings.log_url).state()
         if state.champion is None:
+            if end <= span.start:
+                raise DataError(
+                    f"nothing to learn: the first interaction is of {span.start.isoformat()}, and the window would end "
+                    f"at {end.isoformat()}"
+                )
             return cls(settings, dataset, Window(start=span.start, end=end), None, shards)
         champion = state.versions[state.champion]
         if champion.window.end == end:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib.metadata import version as code_version
 from pathlib import Path
 
+from pagoda.code_version import code_version
 from pagoda.index.parts import is_list, read_parts
 from pagoda.registry.artifacts import fetch
 from pagoda.registry.checks import checks_of
@@ -131,7 +131,7 @@ def register(update: IncrementalUpdate) -> VersionRecord:
         window=update.window,
         parent=update.parent,
         metrics={name: float(value) for name, value in counts.items()},
-        tags={"code": code_version("pagoda")},
+        tags={"code": code_version()},
         folder=files.folder,
         state_folder=files.state,
     )

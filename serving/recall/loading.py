@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import orjson
@@ -78,19 +78,29 @@ class _Loader:
         return written
 
     def behaviour(self, until: datetime, progress: Progress | None) -> tuple[int, int]:
-        start = self._dataset.span().start
-        if until <= start:
-            return 0, 0
-        wanted = {*self._spec.history_events, *self._spec.positives}
-        columns = [self._user, self._item, "event", "timestamp"]
         replaced: set[Key] = set()
         interactions = 0
-        for batch in self._dataset.batches(Window(start=start, end=until), events=wanted, columns=columns):
+        for batch in self._past(until):
             self._write(self._by_user(batch), replaced)
             interactions += batch.num_rows
             if progress:
                 progress(batch.num_rows)
+        self._clear_others(replaced)
         return len(replaced), interactions
+
+    def _past(self, until: datetime) -> Iterator[pa.RecordBatch]:
+        start = self._dataset.span().start
+        if until > start:
+            wanted = {*self._spec.history_events, *self._spec.positives}
+            columns = [self._user, self._item, "event", "timestamp"]
+            yield from self._dataset.batches(Window(start=start, end=until), events=wanted, columns=columns)
+
+    def _clear_others(self, replaced: set[Key]) -> None:
+        """Who had done nothing yet has no past; an earlier load, as of a later moment, may have given them one."""
+        for batch in self._dataset.user_batches():
+            others = set(batch[self._user].to_pylist()) - replaced
+            if keys := [key for user in others for key in (recent_key(user), seen_key(user))]:
+                self._redis.delete(*keys)
 
     def _by_user(self, batch: pa.RecordBatch) -> dict[Key, list[_Event]]:
         grouped: defaultdict[Key, list[_Event]] = defaultdict(list)

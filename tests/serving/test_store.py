@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import redis
+from typer.testing import CliRunner
 
+from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, History
-from pagoda.data.window import from_us
-from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.data.window import from_us, to_us
+from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.recall.loading import load_store
 from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, recent_key, seen_key, vector_key
 
@@ -69,11 +72,44 @@ async def test_it_holds_what_was_known_at_the_moment(world: World, url: str, tmp
         expected = clicks(dataset, until_us)
         users = [world.user(number) for number in range(USERS)]
         for user, stored in zip(users, await read(url, users, world.spec), strict=True):
-            if user not in expected:
-                continue
             past = expected[user]
             assert [(event["item_id"], event["timestamp"]) for event in stored.recent] == past[-LENGTH:]
             assert set(stored.seen) == {item for item, _ in past}
+
+
+async def test_a_verb_loads_it(world: World, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGODA_REDIS__URL", url)
+    command = ["users", "load", "--data", str(tmp_path / "dataset"), "--home", str(tmp_path / "home")]
+    dataset, users = Dataset.open(tmp_path / "dataset"), [world.user(number) for number in range(USERS)]
+    for until_us, options in ((None, []), (NOW_US, ["--until", from_us(NOW_US).isoformat()])):
+        expected = clicks(dataset, until_us or to_us(dataset.span().end))
+        for _ in range(2):
+            result = CliRunner().invoke(app, [*command, *options])
+            assert result.exit_code == 0, result.output
+            assert f"{USERS} profiles, and what {len(expected)} users did" in result.stdout
+        for user, stored in zip(users, await read(url, users, world.spec), strict=True):
+            assert [(event["item_id"], event["timestamp"]) for event in stored.recent] == expected[user][-LENGTH:]
+            assert stored.profile
+
+
+@pytest.mark.parametrize(
+    ("store", "options", "says"),
+    [
+        ("", "--data dataset", r"ConfigError: users: set redis\.url \(`pagoda up` does"),
+        ("redis://127.0.0.1:{port}/0", "--data dataset", "UnavailableError: online store at redis://127"),
+        ("redis://127.0.0.1:{port}/0", "--data absent", "DataError: .*absent"),
+        ("redis://127.0.0.1:{port}/0", "--data dataset --until 1998-01-01", "ConfigError: --until .* has no zone"),
+    ],
+)
+def test_the_verb_says_what_is_missing(
+    store: str, options: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dataset(make_world(tmp_path / "version", tmp_path / "tables"), tmp_path / "dataset")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PAGODA_REDIS__URL", store.format(port=free_port()))
+    with pytest.raises(PagodaError) as error:
+        CliRunner().invoke(app, ["users", "load", *options.split(), "--home", "home"], catch_exceptions=False)
+    assert re.search(says, f"{type(error.value).__name__}: {error.value}")
 
 
 async def test_profiles_keep_their_types(world: World, url: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, ConflictError, GateError, IntegrityError
 from pagoda.evaluation.towers import Towers
 from pagoda.storage import checksum_file
-from pagoda.training import loop
+from pagoda.training import full, loop
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update
@@ -132,8 +132,11 @@ def test_so_does_a_process_that_was_killed(dataset: Dataset, tmp_path: Path) -> 
     assert weights(files) == weights(plain)
 
 
-def test_a_checkpoint_of_another_training_is_not_used(dataset: Dataset, tmp_path: Path) -> None:
-    for seed in (1, 2):
+def test_a_checkpoint_of_another_training_is_not_used(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, code in ((1, "0.1.0+a"), (2, "0.1.0+a"), (2, "0.1.0+b")):
+        monkeypatch.setattr(full, "code_version", lambda code=code: code)
         watching, chosen = Dies(3), config(**SAVING, seed=seed)
         with pytest.raises(KilledError):
             full_update(

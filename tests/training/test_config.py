@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from pagoda.cli.main import app
 from pagoda.errors import ConfigError
 from pagoda.training.config import parse_config, read_config
 
@@ -51,6 +53,18 @@ def test_a_wrong_value_is_named(text: str, names: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read"):
         read_config(tmp_path / "absent.yaml")
+
+
+@pytest.mark.parametrize("verb", [["update", "full"], ["schedule", "run"]])
+def test_verbs_refuse_a_wrong_file_before_they_do_anything(verb: list[str], tmp_path: Path) -> None:
+    for name, text, says in (("absent", None, "cannot be read"), ("wrong", "temprature: 1", "temprature")):
+        path = tmp_path / f"{name}.yaml"
+        if text:
+            path.write_text(text)
+        command = [*verb, "--data", "nowhere", "--config", str(path), "--home", str(tmp_path / "home")]
+        with pytest.raises(ConfigError, match=rf"{name}\.yaml: {says}"):
+            CliRunner().invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_is_written_reads_back() -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pagoda.code_version import code_version
 from pagoda.data.dataset import Dataset
 from pagoda.data.history import HistoryState
 from pagoda.errors import ConfigError, ConflictError, DataError, GateError, IntegrityError
@@ -71,6 +72,7 @@ def test_the_next_version_grows_and_goes_on(first: FullVersionFiles, second: Ful
     distance = np.linalg.norm(first.items.rows - second.items.lookup(first.items.ids)[0], axis=1)
     assert 0 < distance.mean() < np.linalg.norm(first.items.rows, axis=1).mean()
     assert second.lineage.parent == first.lineage.window
+    assert second.lineage.code_version == code_version()
     assert second.squares("users").shape == (len(second.users) + 1,)
     assert all(
         (second.dense_state()[f"{name}.step"] > first.dense_state()[f"{name}.step"]) for name in first.parameters()

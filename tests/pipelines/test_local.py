@@ -1,0 +1,39 @@
+"""Pipelines on this machine, without servers: a refusal is told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp.dsl.graph_component import GraphComponent
+
+from pagoda.errors import PagodaError
+from pagoda.settings import load_settings
+from pipelines.compile import pipelines_here
+from pipelines.full_update import full_update
+from pipelines.local import run_locally, without_retries
+from tests.training.worlds import make
+
+
+def test_a_refused_step_is_not_tried_again(tmp_path: Path) -> None:
+    make(tmp_path / "data")
+    arguments = {"dataset": str(tmp_path / "data"), "window_end": "1969-01-01T00:00:00+00:00"}
+    told: list[tuple[str, str]] = []
+    with pytest.raises(PagodaError, match=r"nothing to learn.* would end at 1969-01-01"):
+        run_locally(full_update, load_settings(tmp_path / "home"), arguments, lambda *step: told.append(step))
+    assert told == [("load-window", "running"), ("load-window", "FAILURE")]
+
+
+@pytest.mark.parametrize("pipeline", pipelines_here().values(), ids=list(pipelines_here()))
+def test_no_step_is_tried_again_here_but_on_a_cluster(pipeline: GraphComponent) -> None:
+    assert not any(retries(without_retries(pipeline)).values())
+    # Steps only: what stands for a loop has no retries of its own.
+    assert sum(retries(pipeline).values()) == len(pipeline.pipeline_spec.deployment_spec["executors"])
+
+
+def retries(pipeline: GraphComponent) -> dict[str, bool]:
+    """Whether each task of a pipeline, in whatever group it is, has a retry policy."""
+    spec: Any = pipeline.pipeline_spec
+    groups = (spec.root, *spec.components.values())
+    return {name: task.HasField("retry_policy") for group in groups for name, task in group.dag.tasks.items()}
