@@ -45,13 +45,14 @@ def outcome(found: Outcome, console: Console) -> None:
 
 def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
     """Where everything is, and how to go on while the platform is up."""
+    addresses = f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs"
     report = f"Everything is in {folder / 'report.json'}"
     if not kept:
-        return f"{report}; `make demo KEEP=1` leaves the platform up."
+        return f"{addresses}\n{report}; the platform goes down now, `make demo KEEP=1` leaves it up."
     return "\n".join(
         [
+            addresses,
             f"{report}.",
-            f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs",
             "The platform stays up until Ctrl-C. Go on in another terminal:",
             f"  export PAGODA_HOME={folder / 'home'}",
             "  .venv/bin/python -m pagoda status",
