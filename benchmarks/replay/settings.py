@@ -21,7 +21,7 @@ Decided on 2026-11-22, before any replay of the final seed:
   So worlds differ by more than an interval over the users of one world says, and three of them tell more than one.
   Nothing that is learned was changed for it, and 8 and 9 were chosen before they were run.
 * A tie is a paired difference in Recall@50 whose 95 % interval includes 0. Since intervals narrow with more rows until
-  any difference shows, an interval within ±0.005 is also called a tie, and named with its sign.
+  any difference shows, an interval within ±0.005 is also called a tie where nothing drifts, and named with its sign.
 * MovieLens-100K: the first version learns to the midnight nearest to 185 days after the log's start, the last month
   (about 19,000 ratings) is replayed, incremental every 2 hours, full at midnight. The entry `movielens-100k` is without
   a history, like `world`; beside it stands the same with one. There is one MovieLens, so nothing is tuned on the month
