@@ -60,6 +60,7 @@ BY_PATH: dict[str, Schema] = {
     "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
     "recall.logs": {"enum": ["text", "json"]},
+    "index": {"type": "object"},
     "events.streamLength": {"type": "integer", "minimum": 1},
     "recall.httpRoute.parentRefs": {
         "type": "array",

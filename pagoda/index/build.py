@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -117,9 +118,10 @@ class _Build:
 
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
-        # In the collection itself, so that one made of other vectors or with another index is never taken for this one.
         self.dim = stored_dim(self.spec, self.source.dim)
-        self.description = f"vectors {self.checksum} index {self.config.index.model_dump_json()}"
+        index = json.dumps({"kind": self.config.kind, **self.config.build}, separators=(",", ":"))
+        # In the collection itself, so that one made of other vectors or with another index is never taken for this one.
+        self.description = f"vectors {self.checksum} index {index}"
 
     def check_input(self) -> None:
         if not self.source.rows:
@@ -140,7 +142,7 @@ class _Build:
             (self._import if self.imports and self.spec.rules is None else self._insert)()
             self.collections.flush(self.name)
         with self._stage("index"):
-            self.collections.start_index(self.name, self.config.index)
+            self.collections.start_index(self.name, self.config)
             # A graph of 100,000 rows takes seconds on an idle machine; a busy one may take far longer.
             patience = 300.0 + rows / 200
             self.collections.wait_indexed(self.name, rows, patience, lambda ready: self.progress("index", ready, rows))
@@ -177,8 +179,8 @@ class _Build:
         if result.recall_at_100 < self.config.minimum_recall:
             raise GateError(
                 f"collection {self.name!r}: recall@{result.k} over {result.queries} queries is "
-                f"{result.recall_at_100:.4f}, required {self.config.minimum_recall}; "
-                f"raise the effort ({effort}) or build a denser index"
+                f"{result.recall_at_100:.4f}, required {self.config.minimum_recall} (index.minimum_recall); "
+                f"raise index.effort ({effort}) or build a denser index"
             )
         with self._stage("warm"):
             search_ms = warm(self.collections, self.name, self.queries, effort)

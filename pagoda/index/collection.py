@@ -12,7 +12,7 @@ from pymilvus.client.types import LoadState
 from pagoda.errors import UnavailableError
 from pagoda.index.bulk import import_files, staged
 from pagoda.index.client import Connection
-from pagoda.index.config import METRIC, IndexConfig, search_params
+from pagoda.index.config import METRIC, CollectionConfig, build_params, search_params
 from pagoda.index.fields import ITEM_KEY, VECTOR, FilterField
 from pagoda.index.rows import Hits, collection_schema, to_hits, to_rows
 
@@ -102,12 +102,12 @@ class Collections:
         with self._connection.client("flush", name) as client:
             client.flush(name, timeout=self._long)
 
-    def start_index(self, name: str, index: IndexConfig) -> None:
+    def start_index(self, name: str, config: CollectionConfig) -> None:
         """Ask for the vector index; `wait_indexed` says when it is there."""
         with self._connection.client("indexing", name) as client:
             params = client.prepare_index_params()
             params.add_index(
-                VECTOR, index_name=VECTOR, index_type=index.kind, metric_type=METRIC, params=index.build_params()
+                VECTOR, index_name=VECTOR, index_type=config.kind, metric_type=METRIC, params=build_params(config)
             )
             # Its own blocking wait kept blocking after the index was complete.
             client.create_index(name, params, sync=False, timeout=self._timeout)

@@ -1,68 +1,23 @@
-"""The kinds of vector index a collection can have."""
+"""The kinds of vector index a collection can have, as Milvus names what they are built and searched with."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pagoda.settings import CollectionConfig
+
+__all__ = ["METRIC", "CollectionConfig", "build_params", "search_params"]
 
 METRIC = "IP"
 """Inner product; on unit vectors it is the cosine."""
 _FILTERED = 4
 """How much more effort a filtered search gets."""
+_NAMES = {"m": "M", "ef_construction": "efConstruction"}
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Hnsw(_Model):
-    """A navigable small-world graph (Malkov and Yashunin, 2016): the default, best recall for its latency."""
-
-    kind: Literal["HNSW"] = "HNSW"
-    m: int = Field(default=16, ge=2, le=2048)
-    """Links of a node. More: better recall, more memory (8·m bytes an item), slower build."""
-    ef_construction: int = Field(default=200, ge=8)
-    """Candidates held while building. More: better graph, slower build."""
-
-    def build_params(self) -> dict[str, Any]:
-        """Parameters as Milvus names them."""
-        return {"M": self.m, "efConstruction": self.ef_construction}
-
-
-class IvfFlat(_Model):
-    """Vectors in clusters, searched whole: less memory than a graph, for catalogues of tens of millions."""
-
-    kind: Literal["IVF_FLAT"] = "IVF_FLAT"
-    nlist: int = Field(default=1024, ge=1, le=65_536)
-    """Number of clusters; about 4·sqrt(items)."""
-
-    def build_params(self) -> dict[str, Any]:
-        """Parameters as Milvus names them."""
-        return {"nlist": self.nlist}
-
-
-class Flat(_Model):
-    """No index: every vector is compared. Exact; for small catalogues."""
-
-    kind: Literal["FLAT"] = "FLAT"
-
-    def build_params(self) -> dict[str, Any]:
-        """Parameters as Milvus names them."""
-        return {}
-
-
-IndexConfig = Annotated[Hnsw | IvfFlat | Flat, Field(discriminator="kind")]
-
-
-class CollectionConfig(_Model):
-    """How a collection is built, searched, and judged before it is offered."""
-
-    index: IndexConfig = Hnsw()
-    effort: int = Field(default=128, ge=1)
-    """Search effort. HNSW: candidates held (`ef`). IVF: clusters searched (`nprobe`)."""
-    minimum_recall: float = Field(default=0.98, ge=0, le=1)
-    """ANN recall@100 against exact search that it must reach."""
+def build_params(config: CollectionConfig) -> dict[str, Any]:
+    """Parameters that an index is built with."""
+    return {_NAMES.get(name, name): value for name, value in config.build.items()}
 
 
 def search_params(kind: str, k: int, effort: int, *, filtered: bool = False) -> dict[str, Any]:

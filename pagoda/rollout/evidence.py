@@ -19,7 +19,6 @@ from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import DotScorer, rank
 from pagoda.index.build import IndexReport
 from pagoda.index.collection import Collections
-from pagoda.index.config import CollectionConfig
 from pagoda.index.items import ItemChanges, int64_ids
 from pagoda.index.parts import is_list, read_parts
 from pagoda.index.probe import probe
@@ -131,7 +130,7 @@ class _Measuring:
         users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
         moments = np.full(len(users), to_us(self._candidate.window.end), np.int64)
         queries = opened.user_vectors(users, moments, no_histories(len(users)))
-        effort = CollectionConfig().effort
+        effort = self._settings.index.effort
         return probe(self._collections, self._candidate.collection, source, queries, effort).recall_at_100
 
     def _recall(self) -> RecallRows | None:

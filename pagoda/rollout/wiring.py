@@ -16,7 +16,8 @@ from pagoda.registry.publish import write_aliases
 from pagoda.rollout.apart import apart
 from pagoda.rollout.backends.base import Backend
 from pagoda.rollout.backends.local import LocalBackend
-from pagoda.rollout.backends.probe import Probe, missing_collection
+from pagoda.rollout.backends.probe import Probe
+from pagoda.rollout.backends.room import unloaded_collection
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.measuring import StreamMetrics
 from pagoda.rollout.offline import OfflineEvidence
@@ -63,13 +64,16 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
             rollout.inference_service,
             rollout.lease,
             probe=Probe(shelf, timeout, times=_PODS),
-            checks=[lambda target: missing_collection(shelf, target.candidate) if target.candidate else []],
+            checks=[
+                lambda target: unloaded_collection(shelf, target.candidate, settings.index) if target.candidate else []
+            ],
         )
     if chosen != "local":
         raise ConfigError(f"there is no backend {chosen!r}; there are local and kserve")
     return LocalBackend(
         shelf,
         Probe(shelf, timeout),
+        index=settings.index,
         tower_url=settings.tower.url,
         tables=settings.tables_folder,
         memory=settings.home / "rollout" / "applied",

@@ -177,7 +177,13 @@ def build_index(update: FullUpdate) -> IndexReport:
     if name in serving:
         return index_report(update)  # It was built and released; item changes have made it differ from the file.
     report = build_collection(
-        collections, name, vectors, update.data.spec, queries=_queries(update), imports=milvus.imports
+        collections,
+        name,
+        vectors,
+        update.data.spec,
+        queries=_queries(update),
+        config=update.settings.index,
+        imports=milvus.imports,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)

@@ -9,12 +9,11 @@ import grpc
 from pymilvus import AsyncMilvusClient, MilvusException
 
 from pagoda.errors import UnavailableError
-from pagoda.index.config import METRIC, CollectionConfig, search_params
+from pagoda.index.config import METRIC, search_params
 from pagoda.index.fields import ITEM_KEY, VECTOR
 from serving import tracing
 from serving.recall.api import RecalledItem
 
-_EFFORT = CollectionConfig().effort
 _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
 """Left alone, gRPC waits up to two minutes before it looks whether a server is back."""
 
@@ -22,9 +21,9 @@ _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initi
 class ItemIndex:
     """Searches collections. Safe to share between requests."""
 
-    def __init__(self, uri: str, token: str, timeout_seconds: float) -> None:
-        """Make a client of the Milvus at `uri`; it connects at the first search."""
-        self._uri, self._timeout = uri, timeout_seconds
+    def __init__(self, uri: str, token: str, timeout_seconds: float, effort: int) -> None:
+        """Make a client of the Milvus at `uri` that searches with an effort; it connects at the first search."""
+        self._uri, self._timeout, self._effort = uri, timeout_seconds, effort
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}
 
@@ -57,7 +56,7 @@ class ItemIndex:
             UnavailableError: Milvus does not answer in time, or cannot search the collection now.
         """
         try:
-            params = search_params(await self._kind(collection), k, _EFFORT, filtered=selective)
+            params = search_params(await self._kind(collection), k, self._effort, filtered=selective)
             found = await self._client.search(
                 collection,
                 list(vectors),

@@ -162,7 +162,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
         tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
-        index = ItemIndex(settings.milvus.uri, settings.milvus.token, settings.recall.index_seconds)
+        milvus, effort = settings.milvus, settings.index.effort
+        index = ItemIndex(milvus.uri, milvus.token, settings.recall.index_seconds, effort)
         outcomes = Outcomes(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)

@@ -16,7 +16,7 @@ from pagoda.rollout.backends.kserve import standard
 from pagoda.rollout.backends.kserve.memory import Memory
 from pagoda.rollout.backends.kserve.objects import Service
 from pagoda.rollout.releasing import full_policy
-from pagoda.settings import RolloutSettings, Settings
+from pagoda.settings import CollectionConfig, RolloutSettings, Settings
 from pipelines.platform import SETTINGS_KEYS
 
 from .charts import in_profile, with_values
@@ -67,6 +67,15 @@ def test_should_make_canaries_that_kserves_schema_accepts(running: Resource, ent
         pytest.skip(f"no schema {path}; set SCHEMAS")
     running["spec"]["canary"] = [entry]
     jsonschema.validate(running, json.loads(path.read_text()))
+
+
+def test_should_hand_the_index_to_the_steps_that_build_it_and_to_who_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    chart = with_values("index.kind=IVF_FLAT", "index.nlist=4096", "index.minimum_recall=0.95")
+    for reader in ("pagoda-recall", "pagoda-rollout"):
+        (container,) = chart.one("Deployment", reader)["spec"]["template"]["spec"]["containers"]
+        assert "PAGODA_INDEX" in {variable["name"] for variable in container["env"]}
+    monkeypatch.setenv("PAGODA_INDEX", chart.one("ConfigMap", "pagoda-pipelines")["data"]["PAGODA_INDEX"])
+    assert Settings().index == CollectionConfig(kind="IVF_FLAT", nlist=4096, minimum_recall=0.95)
 
 
 def test_should_hand_policies_to_the_steps_that_start_rollouts() -> None:

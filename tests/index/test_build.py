@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError, UnavailableError
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.collection import Collections
-from pagoda.index.config import CollectionConfig, Flat, Hnsw, IndexConfig, IvfFlat
+from pagoda.index.config import CollectionConfig
 from pagoda.index.fields import filter_fields
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
 
@@ -66,7 +67,7 @@ def test_a_complete_collection_is_kept_and_another_content_is_not(
         _build(collections, other, in_use=["built"])
     assert collections.count("built") == ROWS
     assert not _build(collections, other).reused
-    assert not _build(collections, other, config=CollectionConfig(index=Hnsw(m=8))).reused
+    assert not _build(collections, other, config=CollectionConfig(m=8)).reused
 
 
 @pytest.mark.parametrize(
@@ -127,22 +128,24 @@ def test_vectors_under_wrong_ids_fail_the_probe(collections: Collections, vector
     for batch in ItemVectors(shifted, SPEC).batches():
         collections.insert(name, batch)
     collections.flush(name)
-    collections.start_index(name, Hnsw())
+    collections.start_index(name, CollectionConfig())
     collections.wait_indexed(name, ROWS, 60)
     with pytest.raises(IntegrityError, match=r"recall@100 .* in use"):
         _build(collections, vectors, in_use=[name])
 
 
 def test_a_gate_that_is_not_met_leaves_nothing(collections: Collections, vectors: Path) -> None:
-    poor = CollectionConfig(index=IvfFlat(nlist=500), effort=1)
+    poor = CollectionConfig(kind="IVF_FLAT", nlist=500, effort=1)
     with pytest.raises(GateError, match=r"recall@100 over 60 queries is 0\.\d+, required 0\.98"):
         _build(collections, vectors, config=poor)
     assert not collections.exists("built")
 
 
-@pytest.mark.parametrize("index", [IvfFlat(nlist=32), pytest.param(Flat(), marks=pytest.mark.long)])
-def test_other_kinds_of_index(collections: Collections, vectors: Path, index: IndexConfig) -> None:
-    report = _build(collections, vectors, config=CollectionConfig(index=index, effort=32))
+@pytest.mark.parametrize(
+    "index", [{"kind": "IVF_FLAT", "nlist": 32}, pytest.param({"kind": "FLAT"}, marks=pytest.mark.long)]
+)
+def test_other_kinds_of_index(collections: Collections, vectors: Path, index: dict[str, Any]) -> None:
+    report = _build(collections, vectors, config=CollectionConfig(effort=32, **index))
     assert report.recall_at_100 == 1.0
     hits = collections.search("built", QUERIES[:1], 20, effort=32, expression='kind == "kind 1"')[0]
     assert len(hits.ids) == 20

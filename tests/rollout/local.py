@@ -14,6 +14,7 @@ from pagoda.registry.state import ReleaseState
 from pagoda.rollout.backends.base import BackendStatus, Target
 from pagoda.rollout.backends.local import LocalBackend
 from pagoda.rollout.backends.probe import missing_collection
+from pagoda.settings import CollectionConfig
 
 
 class Shelf:
@@ -57,6 +58,7 @@ class Machine:
         return LocalBackend(
             self.shelf,
             self._probe,
+            index=CollectionConfig(),
             tower_url="http://tower",
             tables=self.folder,
             memory=self.folder / "rollout" / "applied",

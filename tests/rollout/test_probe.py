@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pagoda.rollout.backends.probe import Probe
+from pagoda.rollout.backends.room import unloaded_collection
+from pagoda.settings import CollectionConfig
 
 from .local import Machine
 from .worlds import Stage
@@ -62,6 +64,20 @@ def test_every_pod_that_is_asked_must_hold_it(pods: Pods, tmp_path: Path) -> Non
     assert "answers 500" in probe(candidate, pods.address)[0]
     machine.shelf.memory.discard("recall_v2")
     assert probe(candidate, pods.address)[1] == "collection recall_v2 is not loaded"
+
+
+def test_a_collection_that_is_not_loaded_is_said_with_the_memory_that_it_takes(tmp_path: Path) -> None:
+    stage = Stage()
+    shelf = Machine(tmp_path, stage.log).shelf
+    candidate = stage.log.state().generation("g2").model_copy(update={"dim": 64, "item_count": 1_000_000})
+    assert unloaded_collection(shelf, candidate, CollectionConfig()) == []
+    shelf.memory.clear()
+    sentence = "collection recall_v2 is not loaded; loading it takes about {} MiB of Milvus memory"
+    assert unloaded_collection(shelf, candidate, CollectionConfig()) == [sentence.format(486)]
+    assert unloaded_collection(shelf, candidate, CollectionConfig(m=64)) == [sentence.format(962)]
+    assert unloaded_collection(shelf, candidate, CollectionConfig(kind="FLAT")) == [sentence.format(327)]
+    shelf.disk.clear()
+    assert unloaded_collection(shelf, candidate, CollectionConfig()) == ["collection recall_v2 is not there"]
 
 
 def test_nobody_at_the_address(tmp_path: Path) -> None:

@@ -208,6 +208,10 @@ imports:
   {{- with .Values.milvus.imports }}
   PAGODA_MILVUS__IMPORTS: {{ . | quote }}
   {{- end }}
+index:
+  {{- with .Values.index }}
+  PAGODA_INDEX: {{ toJson . | quote }}
+  {{- end }}
 events:
   {{- with .Values.events.dataset }}
   PAGODA_EVENTS__DATASET: {{ . | quote }}

@@ -22,6 +22,7 @@ from pagoda.registry.state import ReleaseState
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.backends.probe import Probe, Shelf
 from pagoda.rollout.backends.room import collection_bytes
+from pagoda.settings import CollectionConfig
 
 WORKER_BYTES = 300 << 20
 """What TorchServe's worker of another full version takes."""
@@ -41,6 +42,7 @@ class LocalBackend:
         shelf: Shelf,
         probe: Probe,
         *,
+        index: CollectionConfig,
         tower_url: str,
         tables: Path,
         memory: Path,
@@ -52,6 +54,7 @@ class LocalBackend:
         Args:
             shelf: The collections.
             probe: Says what is missing of a generation.
+            index: What collections are built with.
             tower_url: TorchServe's inference API.
             tables: The folder that the follower fills.
             memory: File that keeps the number of the record that was applied last.
@@ -59,7 +62,7 @@ class LocalBackend:
             free_bytes: Memory that is left on this machine.
         """
         self._shelf, self._probe, self._tower_url, self._tables = shelf, probe, tower_url, tables
-        self._memory, self._state, self._free_bytes = memory, state, free_bytes
+        self._index, self._memory, self._state, self._free_bytes = index, memory, state, free_bytes
         self._let_go: set[str] = set()
 
     def preflight(self, target: Target) -> list[str]:
@@ -98,7 +101,7 @@ class LocalBackend:
     def _need(self, candidate: Manifest, said: Holding) -> int:
         """Memory that is still to be taken for a candidate."""
         held = {versions_in(id_)[0] for id_ in said.held}
-        collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate)
+        collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate, self._index)
         return collection + (0 if candidate.full_version in held else WORKER_BYTES)
 
     def _idle(self) -> list[str]:

@@ -53,7 +53,7 @@ class KServeBackend:
             service: Name of the InferenceService.
             lease: Name of the Lease that keeps the memory.
             probe: Says which parts of a generation are missing at an address.
-            checks: More preflight checks: room in Milvus for two collections, say.
+            checks: More preflight checks: whether the candidate's collection is in memory, say.
         """
         self._cluster, self._name = cluster, service
         self._lease, self._probe, self._checks = lease, probe, checks

@@ -1,0 +1,82 @@
+"""The index that the settings describe is the one that a full update builds and that recall searches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pagoda.errors import GateError
+from pagoda.index.build import build_collection
+from pagoda.index.collection import Collections
+from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
+from pagoda.updates import full_steps
+from pagoda.updates.full import FullUpdate
+from serving.recall.index import ItemIndex
+from tests.index.worlds import SPEC, unit_vectors, write_vectors
+from tests.training.worlds import CONFIG, make
+
+pytestmark = pytest.mark.integration
+CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
+
+
+@pytest.fixture
+def collections(milvus_uri: str) -> Iterator[Collections]:
+    server = Collections(milvus_uri)
+    before = set(server.names())
+    yield server
+    for name in set(server.names()) - before:
+        server.drop(name)
+    server.close()
+
+
+def test_a_full_update_builds_the_index_of_the_settings(collections: Collections, tmp_path: Path) -> None:
+    settings = Settings(
+        home=tmp_path / "home",
+        milvus=MilvusSettings(uri=collections.uri),
+        registry=RegistrySettings(model="configured"),
+        index=CLUSTERS,
+    )
+    update = FullUpdate.resolve(settings, str(make(tmp_path / "data").path), "")
+    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    full_steps.register(update)
+    full_steps.export_vectors(update)
+    report = full_steps.build_index(update)
+    assert report.config == CLUSTERS
+    assert '"kind":"IVF_FLAT","nlist":300}' in collections.description(report.name)
+    with collections._connection.client("index state", report.name) as client:
+        built = client.describe_index(report.name, "vector")
+    assert (built["index_type"], int(built["nlist"])) == ("IVF_FLAT", 300)
+
+
+def test_recall_searches_with_the_effort_of_the_settings(collections: Collections, tmp_path: Path) -> None:
+    path, queries = tmp_path / "item_vectors.parquet", unit_vectors(20, seed=3)
+    write_vectors(path, 3000)
+    build_collection(collections, "efforts", path, SPEC, queries=queries, config=CLUSTERS)
+
+    async def found(effort: int) -> set[tuple[int, int]]:
+        index = ItemIndex(collections.uri, "", 15.0, effort)
+        answers = await index.search("efforts", queries.tolist(), 20, expression="", selective=False, keys=False)
+        await index.close()
+        return {(row, int(item["item_id"])) for row, items in enumerate(answers) for item in items}
+
+    little, everything = asyncio.run(found(1)), asyncio.run(found(300))
+    assert len(everything) == 400
+    assert len(little & everything) < 350
+
+
+def test_a_recall_that_is_too_low_names_the_setting(collections: Collections, tmp_path: Path) -> None:
+    path = tmp_path / "item_vectors.parquet"
+    write_vectors(path, 3000)
+    with pytest.raises(GateError, match=r"required 0\.98 \(index\.minimum_recall\); raise index\.effort \(1\)"):
+        build_collection(
+            collections,
+            "poor",
+            path,
+            SPEC,
+            queries=unit_vectors(20, seed=3),
+            config=CLUSTERS.model_copy(update={"effort": 1}),
+        )
