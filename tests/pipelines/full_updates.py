@@ -38,22 +38,27 @@ class Run:
 
     def finish(self) -> str:
         """Run to the end and return the generation that it says it published."""
-        process = self._start(subprocess.PIPE)
+        process = self._start()
         output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
         assert process.returncode == 0, output
-        return str(output).strip().splitlines()[-1]
+        return output.strip().splitlines()[-1]
 
     def kill_in(self, step: str) -> None:
         """Run until `step` is at work, then kill the pipeline and the step at once."""
+        process = self.reach(step)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    def reach(self, step: str) -> subprocess.Popen[str]:
+        """Run until `step` is at work."""
         self._transcript.unlink(missing_ok=True)
-        process = self._start(subprocess.DEVNULL)
+        process = self._start()
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while f"Executing task '{step}'" not in self._printed():
             assert process.poll() is None, self._printed()
             assert time.monotonic() < deadline, f"step {step} was not reached:\n{self._printed()}"
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return process
 
     @property
     def _transcript(self) -> Path:
@@ -62,7 +67,9 @@ class Run:
     def _printed(self) -> str:
         return self._transcript.read_text() if self._transcript.exists() else ""
 
-    def _start(self, stdout: int) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str]:
         arguments = [str(self.home), str(self.dataset), self.end.isoformat(), CONFIG, str(self.shards)]
         command = [sys.executable, "-c", SCRIPT, *arguments]
-        return subprocess.Popen(command, stdout=stdout, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )

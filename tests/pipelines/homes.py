@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import psutil
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pagoda.data.dataset import Dataset
@@ -23,6 +24,8 @@ from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionDraft, VersionRecord, incremental_key
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
+from pagoda.standalone.processes import processes_of
+from pagoda.standalone.status import Health
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import Done, run_all
 
@@ -82,6 +85,20 @@ class Home:
         """Register a version and record its generation; nothing serves it yet."""
         record = open_registry(self.settings).register(draft)
         return record, add_incremental(self.log, record.version)
+
+
+def kill(platform: Platform, service: str, part: str = "") -> None:
+    """Kill a service's processes, those alone whose command names `part`; the supervisor starts it again."""
+    found = [process for process in processes_of(platform.home, service) if part in " ".join(process.cmdline())]
+    assert found
+    for process in found:
+        process.kill()
+    psutil.wait_procs(found)
+
+
+def healthy(platform: Platform, service: str) -> bool:
+    """Whether a service works again."""
+    return any(status.name == service and status.health is Health.HEALTHY for status in platform.status())
 
 
 @retry(stop=stop_after_delay(90), retry=retry_if_result(operator.not_), wait=wait_fixed(0.1))

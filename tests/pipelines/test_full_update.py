@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -29,6 +30,7 @@ from pagoda.training.vectors import OpenVersion
 from serving.recall.loading import load_store
 
 from .full_updates import Run
+from .homes import healthy, kill, wait_for
 
 pytestmark = pytest.mark.integration
 STEPS = (
@@ -43,6 +45,21 @@ STEPS = (
 )
 SAMPLED = ("build-index",)
 """Steps killed in `make test`."""
+SERVERS = (
+    ("milvus", "build-index"),
+    *(
+        pytest.param(*case, marks=pytest.mark.long)
+        for case in (
+            ("mlflow", "register"),
+            ("milvus", "publish"),
+            ("torchserve", "publish"),
+            ("follower", "publish"),
+            ("redis", "publish"),
+            ("mlflow", "publish"),
+        )
+    ),
+)
+"""Servers that are killed, and the step that is at work then; Redis serves those who ask meanwhile."""
 K = 20
 
 
@@ -123,31 +140,77 @@ def test_running_it_again_changes_nothing(days: Days) -> None:
 
 @pytest.mark.parametrize("step", SAMPLED)
 def test_killed_in_a_step_and_run_again_ends_as_if_never_killed(days: Days, step: str) -> None:
-    check_killed(days, step, Run.kill_in)
+    check_killed(days, step)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_in_any_step_and_run_again(days: Days, step: str) -> None:
-    check_killed(days, step, Run.kill_in)
+    check_killed(days, step)
 
 
-def check_killed(days: Days, step: str, kill: Callable[[Run, str], None]) -> None:
+@pytest.mark.parametrize(("service", "step"), SERVERS)
+def test_a_server_killed_in_a_step_and_run_again(days: Days, service: str, step: str) -> None:
+    before, run = days.state(), days.next()
+    process = run.reach(step)
+    wait_for(lambda: AT_WORK[step](days, before))
+    kill(days.platform, service)
+    answered = {answers(days)}
+    while process.poll() is None:
+        answered.add(answers(days))
+    output, _ = process.communicate()
+    failed = process.returncode != 0
+    assert not failed or re.search(r"PagodaError: pipeline full-update: pagoda\.errors\.\w+Error: ", output), output
+    assert answered <= {before.stable, days.state().stable}
+    wait_for(lambda: healthy(days.platform, service))
+    check_ended(days, before, run.finish())
+    wait_for(lambda: answers(days) == days.state().stable)
+
+
+def registering(days: Days, before: ReleaseState) -> bool:
+    """Whether MLflow has a run of the version that is being registered."""
+    server = mlflow.MlflowClient(days.settings.registry.uri)
+    experiment = server.get_experiment_by_name(days.settings.registry.model)
+    assert experiment is not None
+    return len(server.search_runs([experiment.experiment_id])) > len(before.versions)
+
+
+AT_WORK: dict[str, Callable[[Days, ReleaseState], bool]] = {
+    "register": registering,
+    "build-index": lambda days, before: len(collections_of(days)) > len(before.generations),
+    "publish": lambda days, before: len(days.state().generations) > len(before.generations),
+}
+"""Whether a step is in the midst of what it does with servers; once true, it stays so."""
+
+
+def answers(days: Days) -> str:
+    """The generation that answers a request."""
+    with RecallClient(days.settings.recall.url) as client:
+        return str(client.recall([1], K)[0]["generation"])
+
+
+def check_killed(days: Days, step: str) -> None:
     """Kill the next day's run in `step`: the old generation serves on, and the second run ends with one of each."""
     before, run = days.state(), days.next()
-    kill(run, step)
+    run.kill_in(step)
     assert days.state().stable == before.stable
-    with RecallClient(days.settings.recall.url) as client:
-        assert client.recall([1], K)[0]["generation"] == before.stable
-    generation = run.finish()
+    assert answers(days) == before.stable
+    check_ended(days, before, run.finish())
+
+
+def check_ended(days: Days, before: ReleaseState, generation: str) -> None:
+    """One more version, one more generation that serves, and one more collection with all of its rows."""
     after = days.state()
     assert (after.stable, after.previous) == (generation, before.stable)
     assert len(after.versions) == len(before.versions) + 1
     assert len(after.generations) == len(before.generations) + 1
     assert after.versions[after.champion or 0].parent == before.champion
-    runs = mlflow.MlflowClient(days.settings.registry.uri).search_registered_models()
-    assert len({model.name for model in runs}) == 1
+    server = mlflow.MlflowClient(days.settings.registry.uri)
+    assert [model.name for model in server.search_registered_models()] == [days.settings.registry.model]
+    assert len(server.search_model_versions()) == len(after.versions)
     assert collections_of(days) == {manifest.collection for manifest in after.generations.values()}
+    served = after.generations[generation]
+    assert Collections(days.settings.milvus.uri).count(served.collection) == served.item_count
 
 
 def collections_of(days: Days) -> set[str]:

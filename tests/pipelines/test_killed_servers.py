@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from requests.adapters import HTTPAdapter
 
@@ -19,14 +18,14 @@ from pagoda.registry.open import open_registry
 from pagoda.registry.publish import publish, write_aliases
 from pagoda.registry.store import FolderStore
 from pagoda.registry.versions import VersionDraft
-from pagoda.standalone.processes import processes_of
-from pagoda.standalone.status import Health
 
-from .homes import Home, wait_for
+from .homes import Home, healthy, kill, wait_for
 from .traffic import Traffic
 
 pytestmark = pytest.mark.integration
 SERVICE = {"worker": "torchserve", "torchserve": "torchserve", "follower": "follower", "registry": "mlflow"}
+PART = {"worker": "model_service_worker"}
+"""TorchServe's Python workers, without their server."""
 USERS = (1, 2, 3)
 STEPS = ((FolderStore, "put"), (HTTPAdapter, "send"))
 """What reaches outside while a version is registered and published: records of the log, requests to MLflow."""
@@ -58,17 +57,6 @@ def publish_all(home: Home, draft: VersionDraft) -> None:
     write_aliases(log, registry)
 
 
-def kill(home: Home, victim: str) -> None:
-    """Kill a server, or just TorchServe's Python workers."""
-    found = processes_of(home.platform.home, SERVICE[victim])
-    if victim == "worker":
-        found = [process for process in found if "model_service_worker" in " ".join(process.cmdline())]
-    assert found
-    for process in found:
-        process.kill()
-    psutil.wait_procs(found)
-
-
 def answers(home: Home) -> str:
     """The generation that answers a request, empty while none does."""
     with RecallClient(home.settings.recall.url) as client:
@@ -76,11 +64,6 @@ def answers(home: Home) -> str:
             return str(client.recall([1], 10)[0]["generation"])
         except Exception:
             return ""
-
-
-def healthy(home: Home, service: str) -> bool:
-    """Whether a service works again."""
-    return any(status.name == service and status.health is Health.HEALTHY for status in home.platform.status())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +80,7 @@ def test_killed_at_a_step(served: Home, tmp_path: Path, victim: str, first: int,
         before = served.state()
         draft = served.draft(tmp_path / str(step), USERS)
         with pytest.MonkeyPatch.context() as patch, Traffic(served.settings.recall.url, USERS, rate=5) as traffic:
-            steps = Steps(patch, step, lambda: kill(served, victim))
+            steps = Steps(patch, step, lambda: kill(served.platform, SERVICE[victim], PART.get(victim, "")))
             try:
                 publish_all(served, draft)
             except PagodaError:
@@ -110,7 +93,7 @@ def test_killed_at_a_step(served: Home, tmp_path: Path, victim: str, first: int,
         allowed = {before.stable, made and f"g{made.base}.{made.version}"}
         assert state.stable in allowed
         assert wait_for(lambda: answers(served)) in allowed
-        wait_for(lambda: healthy(served, SERVICE[victim]))
+        wait_for(lambda: healthy(served.platform, SERVICE[victim]))
         publish_all(served, draft)
         state = served.state()
         made = state.by_key(draft.key)
