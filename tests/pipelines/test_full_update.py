@@ -47,17 +47,12 @@ SAMPLED = ("build-index",)
 """Steps killed in `make test`."""
 SERVERS = (
     ("milvus", "build-index"),
-    *(
-        pytest.param(*case, marks=pytest.mark.long)
-        for case in (
-            ("mlflow", "register"),
-            ("milvus", "publish"),
-            ("torchserve", "publish"),
-            ("follower", "publish"),
-            ("redis", "publish"),
-            ("mlflow", "publish"),
-        )
-    ),
+    ("mlflow", "register"),
+    ("milvus", "publish"),
+    ("torchserve", "publish"),
+    ("follower", "publish"),
+    ("redis", "publish"),
+    ("mlflow", "publish"),
 )
 """Servers that are killed, and the step that is at work then; Redis serves those who ask meanwhile."""
 K = 20
@@ -149,6 +144,7 @@ def test_killed_in_any_step_and_run_again(days: Days, step: str) -> None:
     check_killed(days, step)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("service", "step"), SERVERS)
 def test_a_server_killed_in_a_step_and_run_again(days: Days, service: str, step: str) -> None:
     before, run = days.state(), days.next()
