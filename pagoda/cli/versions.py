@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pagoda.registry.versions import VersionRecord
 
 app = typer.Typer()
-_SHOWN_METRICS = ("recall@50", "ndcg@10")
+_SHOWN_METRIC = "recall@50"
 
 
 @app.command()
@@ -48,20 +48,20 @@ def _state(home: Path | None) -> ReleaseState:
 
 
 def _table(state: ReleaseState, records: list[VersionRecord]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    right = {"version", "base", "parent", "rows", *_SHOWN_METRICS}
-    for name in ("version", "update", "base", "parent", "learned up to", "rows", *_SHOWN_METRICS, "generation", ""):
+    # As wide as a terminal of 80 columns; a generation's name tells the base, `--output json` the rest.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    right = {"version", "parent", "rows", _SHOWN_METRIC}
+    for name in ("version", "update", "parent", "learned up to", "rows", _SHOWN_METRIC, "generation", ""):
         table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for record in records:
         id_, standing = _standing(state, record)
         table.add_row(
             str(record.version),
             record.update,
-            str(record.base or ""),
             str(record.parent or ""),
             f"{record.window.end:%Y-%m-%d %H:%M}",
             "" if record.rows is None else f"{record.rows:,}",
-            *(f"{record.metrics[name]:.4f}" if name in record.metrics else "" for name in _SHOWN_METRICS),
+            f"{record.metrics[_SHOWN_METRIC]:.4f}" if _SHOWN_METRIC in record.metrics else "",
             id_ or "",
             standing,
         )

@@ -64,10 +64,11 @@ def test_an_empty_installation_says_so(tmp_path: Path) -> None:
 def test_versions_show_lineage_and_standing(home: Installation) -> None:
     home.run("publish", "g1.2", "--yes")
     lines = home.run("versions").output.splitlines()
-    assert lines[0].split()[:5] == ["version", "update", "base", "parent", "learned"]
-    assert lines[1].split() == ["1", "full", "2026-11-02", "00:00", "0.2500", "0.1000", "g1", "champion"]
-    assert lines[2].split() == ["2", "incremental", "1", "2026-11-11", "00:10", "2", "g1.2", "stable"]
-    assert lines[3].split() == ["3", "incremental", "1", "2", "2026-11-11", "00:20", "2", "g1.3"]
+    assert lines[0].split()[:5] == ["version", "update", "parent", "learned", "up"]
+    assert lines[1].split() == ["1", "full", "2026-11-02", "00:00", "0.2500", "g1", "champion"]
+    assert lines[2].split() == ["2", "incremental", "2026-11-11", "00:10", "2", "g1.2", "stable"]
+    assert lines[3].split() == ["3", "incremental", "2", "2026-11-11", "00:20", "2", "g1.3"]
+    assert max(map(len, lines)) <= 80, "nothing is cut on a narrow terminal"
     assert len(home.run("versions", "--full").output.splitlines()) == 2
     [last] = home.json("versions", "-n", "1")
     assert (last["version"], last["generation"], last["base"], last["rows"]) == (3, "g1.3", 1, 2)
