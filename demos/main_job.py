@@ -118,7 +118,8 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform up until Ctrl-C.")] = False,
 ) -> None:
     """Run the main job on MovieLens-100K and show what came out."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # A shell's background jobs ignore Ctrl-C.
+        signal.signal(number, signal.default_int_handler)
     console = Console()
     platform = Platform(folder / "home")
     platform.down()

@@ -126,7 +126,8 @@ def main(
     aa_runs: Annotated[int, typer.Option(help="Simulated rollouts of candidates that are no worse.")] = AA_RUNS,
 ) -> None:
     """Show how candidates are promoted and rolled back."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # A shell's background jobs ignore Ctrl-C.
+        signal.signal(number, signal.default_int_handler)
     torch.set_num_threads(1)
     console = Console()
     shutil.rmtree(folder, ignore_errors=True)
