@@ -66,7 +66,7 @@ def _verdict(result: Result, console: Console) -> None:
 
 
 def _table(results: Sequence[Result]) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("candidate", "outcome", "decided", "at risk", "requests", "failed", "mixed", "by"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("candidate", "outcome", "by") else "right")
     for result in results:
