@@ -79,6 +79,11 @@ class _Transcript(io.TextIOBase):
         return len(text)
 
 
-def _failure(name: str, log: Path, error: RuntimeError) -> str:
+def last_error(log: Path) -> str | None:
+    """The last line of a log that names an error and says what it is; None where there is none."""
     reasons = _ERROR.findall(log.read_text())
-    return f"pipeline {name}: {reasons[-1] if reasons else error}\nAll that its steps printed: {log}"
+    return str(reasons[-1]) if reasons else None
+
+
+def _failure(name: str, log: Path, error: RuntimeError) -> str:
+    return f"pipeline {name}: {last_error(log) or error}\nAll that its steps printed: {log}"

@@ -22,7 +22,7 @@ from pagoda.updates.incremental import open_dataset
 from pagoda.updates.scheduler import Due, Kind, Progress, Timetable, walk
 from pagoda.updates.telling import in_words
 from pipelines.full_update import full_update
-from pipelines.local import run_locally
+from pipelines.local import last_error, run_locally
 
 _PROGRAM = (
     "import sys; from pathlib import Path; from pagoda.settings import load_settings; "
@@ -137,7 +137,7 @@ class Scheduler:
             return
         last = last_lines(self._full_log, 1)
         if self._full.returncode:
-            self._say(f"full update failed: {last}; all it said is in {self._full_log}")
+            self._say(f"full update failed: {last_error(self._full_log) or last}; all it said is in {self._full_log}")
         else:
             self._say(f"full update done: {last}")
         self._full = None

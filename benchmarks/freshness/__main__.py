@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks.online.installation import process, wait_ready
+from benchmarks.online.installation import wait_ready
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
 from pagoda.data.window import Window
@@ -36,6 +36,7 @@ from pagoda.load.plan import Plan
 from pagoda.load.sending import send
 from pagoda.registry.log import open_log
 from pagoda.registry.state import ReleaseState
+from pagoda.rollout.releasing import update_users
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
 from pipelines.full_update import full_update
@@ -96,7 +97,7 @@ def run(folder: Path, clicks: int) -> list[Click]:
         run_locally(full_update, settings, arguments)
         load_store(dataset, dataset.span().end, settings.redis.url)
         wait_ready(settings.recall.url)
-        with traffic(settings.recall.url), updates(settings, folder):
+        with traffic(settings.recall.url), updates(settings):
             return follow(settings, clicks)
     finally:
         platform.down()
@@ -117,12 +118,21 @@ def traffic(url: str) -> Iterator[None]:
 
 
 @contextmanager
-def updates(settings: Settings, folder: Path) -> Iterator[None]:
-    """The scheduler, as `pagoda schedule run` runs it; its full update is half a day away."""
-    later = (datetime.now(UTC) + timedelta(hours=12)).strftime("%H:%M")
-    options = ["--data", settings.events_dataset, "--every", f"{EVERY_SECONDS}s", "--full-at", later]
-    with process("pagoda", "schedule", "run", *options, home=settings.home, log=folder / "schedule.log"):
+def updates(settings: Settings) -> Iterator[None]:
+    """Incremental updates, minute after minute."""
+    ending = threading.Event()
+
+    def update() -> None:
+        while not ending.wait(EVERY_SECONDS - time.time() % EVERY_SECONDS):
+            update_users(settings, settings.events_dataset, datetime.now(UTC))
+
+    updating = threading.Thread(target=update)
+    updating.start()
+    try:
         yield
+    finally:
+        ending.set()
+        updating.join()
 
 
 def follow(settings: Settings, count: int) -> list[Click]:

@@ -124,7 +124,7 @@ def test_what_went_wrong_in_a_full_update_is_told_and_kept(
     home: Installation, begun: Callable[[str, list[str]], Scheduler]
 ) -> None:
     said: list[str] = []
-    begun("print('step 1'); raise ValueError('no disk')", said).close()
+    begun("print('step 1'); raise ValueError('no disk\\nsee step 1')", said).close()
     log = home.settings.home / "logs" / "full-update.log"
     assert said[1:] == [f"full update failed: ValueError: no disk; all it said is in {log}"]
     assert "step 1" in log.read_text() and "Traceback" in log.read_text()
