@@ -63,7 +63,7 @@ bench-online: .venv/installed ## The online path against its parts and its peers
 bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
 	$(PY) -m benchmarks.faults
 
-bench-freshness: .venv/installed ## From a click to the next answer, to the training files, to the user's served ID row (10 minutes).
+bench-freshness: .venv/installed ## From a click to the next answer, to the training files, to the user's served ID row (5 minutes).
 	$(PY) -m benchmarks.freshness
 
 bench-replay: .venv/installed ## What each policy of updates is worth: worlds of every drift, MovieLens-100K (20 minutes on 2 cores).

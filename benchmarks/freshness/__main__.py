@@ -215,7 +215,7 @@ def summary(seconds: list[float]) -> dict[str, float]:
 
 def show(document: dict[str, dict[str, float]]) -> None:
     """Print the document as a table."""
-    title = f"Seconds after a click, with an incremental update every {EVERY_SECONDS} s"
+    title = f"Seconds after a click, updates every {EVERY_SECONDS} s"
     table = Table("", "least", "median", "most", title=title, title_justify="left", box=None, pad_edge=False)
     for moment, what in MOMENTS.items():
         table.add_row(what, *(f"{document[moment][name]:,.3g}" for name in ("least", "median", "most")))
