@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import threading
 import time
 from datetime import timedelta
@@ -118,8 +117,7 @@ def main(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform up until Ctrl-C.")] = False,
 ) -> None:
     """Run the main job on MovieLens-100K and show what came out."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # A shell's background jobs ignore Ctrl-C.
-        signal.signal(number, signal.default_int_handler)
+    process.end_as_by_ctrl_c()
     console = Console()
     platform = Platform(folder / "home")
     platform.down()

@@ -121,8 +121,7 @@ class Scheduler:
         arguments = [str(self._settings.home), self._dataset, end, self._config, "now"]
         self._say(f"{due.moment:%Y-%m-%d %H:%M} full update begins")
         self._full_log.parent.mkdir(parents=True, exist_ok=True)
-        with self._full_log.open("ab") as log:
-            log.truncate(0)
+        with self._full_log.open("wb") as log:
             # A session of its own: Ctrl-C in the terminal is meant for the scheduler.
             self._full = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *arguments],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 
@@ -16,3 +17,10 @@ def run(command: Callable[..., None]) -> None:
         typer.run(command)
     except PagodaError as error:
         sys.exit(f"{type(error).__name__}: {error}")
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let a `kill` or a terminal that closes end this process as tidily as Ctrl-C, which is heard also where a shell
+    has it ignored, as it does for its background jobs."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)

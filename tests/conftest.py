@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from pagoda.standalone.platform import Platform
+
+if TYPE_CHECKING:
+    from pagoda.index.collection import Collections
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
@@ -53,3 +57,16 @@ def redis_url(platform: Platform) -> str:
 def mlflow_uri(platform: Platform) -> str:
     """A real MLflow server. Tests share it: use model names of your own."""
     return platform.start(["mlflow"]).registry.uri
+
+
+@pytest.fixture
+def collections(milvus_uri: str) -> Iterator[Collections]:
+    """The server's collections; those that a test makes go with it."""
+    from pagoda.index.collection import Collections
+
+    server = Collections(milvus_uri)
+    before = set(server.names())
+    yield server
+    for name in set(server.names()) - before:
+        server.drop(name)
+    server.close()

@@ -5,23 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 
 from pagoda.cli.main import app
 
+from .commands import parse
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = re.findall(r"^\$ (?:.*\$\()?(?:\.venv/bin/)?pagoda ([^|)\n]*)", README, re.MULTILINE)
-
-
-def parse(command: Any, words: list[str]) -> None:
-    """Parse to the last subcommand, as a call would, and run nothing."""
-    with command.make_context("pagoda", list(words)) as context:
-        if hasattr(command, "resolve_command"):
-            _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-            parse(found, rest)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -162,8 +162,9 @@ def clicked(http: httpx.Client, user: int) -> Click:
     event = {"user_id": user, "item_id": click.item, "event": "click", "timestamp": click.sent.isoformat()}
     http.post("/v1/events", json=event).raise_for_status()
     click.passed("acknowledged")
-    if recalled(http, user)["items"] != before["items"]:
-        click.passed("answer")
+    if recalled(http, user)["items"] == before["items"]:
+        raise SystemExit(f"the answer of user {user} did not follow the click on item {click.item}")
+    click.passed("answer")
     return click
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -116,8 +115,11 @@ def _wrong(result: Result) -> Iterator[str]:
         yield f"{found['failed_requests']} requests failed, {found['mixed_answers']} answers mixed"
     if found["requests"] < REQUESTS:
         yield f"{found['requests']} requests, fewer than {REQUESTS:,}"
-    if scenario.sudden and (result.seconds_at_risk or 0) > AT_RISK_SECONDS:
-        yield f"rolled back {result.seconds_at_risk:.0f} s after it broke down, later than {AT_RISK_SECONDS:.0f} s"
+    risk = result.seconds_at_risk
+    if scenario.sudden and (result.broke is None or risk is None):
+        yield "its tower never broke down under users"
+    if scenario.sudden and risk is not None and risk > AT_RISK_SECONDS:
+        yield f"rolled back {risk:.0f} s after it broke down, later than {AT_RISK_SECONDS:.0f} s"
 
 
 def main(
@@ -126,8 +128,7 @@ def main(
     aa_runs: Annotated[int, typer.Option(help="Simulated rollouts of candidates that are no worse.")] = AA_RUNS,
 ) -> None:
     """Show how candidates are promoted and rolled back."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # A shell's background jobs ignore Ctrl-C.
-        signal.signal(number, signal.default_int_handler)
+    process.end_as_by_ctrl_c()
     torch.set_num_threads(1)
     console = Console()
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,11 +30,10 @@ def up(
     home: HomeOption = None,
 ) -> None:
     """Start MLflow, Milvus, Redis, TorchServe, recall, the workers and the rollout driver on this machine."""
+    from serving.process import end_as_by_ctrl_c
+
     platform = _platform(home)
-    # A terminal that closes or a `kill` should stop the platform as tidily as Ctrl-C, which a shell lets its background
-    # jobs ignore.
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)
+    end_as_by_ctrl_c()
     console = Console()
     try:
         with Live(console=console, auto_refresh=False, transient=False) as live:

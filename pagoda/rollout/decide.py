@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pagoda.registry.live import GRACE, live
+from pagoda.registry.manifest import versions_in
 from pagoda.registry.state import ReleaseState
 from pagoda.rollout import events as ev
 from pagoda.rollout.backends.base import Readiness
@@ -150,12 +151,12 @@ class _Look:
 
     def _same_version(self, id_: str) -> bool:
         """Whether a generation is of the stable one's full version."""
-        return self.state.stable is not None and id_ in self._version_of(self.state.stable)
+        return self.state.stable is not None and versions_in(id_)[0] == versions_in(self.state.stable)[0]
 
     def _version_of(self, id_: str) -> list[str]:
         """Every generation of the full version of one: a canary gets incrementals, and goes with all of them."""
-        full = self.state.generations[id_].full_version
-        return [other for other, manifest in self.state.generations.items() if manifest.full_version == full]
+        full = versions_in(id_)[0]
+        return [other for other in self.state.generations if versions_in(other)[0] == full]
 
     def _step(self, step: int, stay: Stay, results: tuple[GateResult, ...]) -> Decision:
         limit, waits = self._limit(stay)

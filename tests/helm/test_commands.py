@@ -11,6 +11,7 @@ import typer
 
 from pagoda.cli import main as cli
 from pipelines.package import Package
+from tests.commands import parse
 
 from .charts import Chart, with_values
 
@@ -33,14 +34,6 @@ def _command(run: Callable[..., Any]) -> Any:
     return typer.main.get_command(app)
 
 
-def _parse(command: Any, arguments: list[str]) -> None:
-    """Parse to the last subcommand, as a call would, and run nothing."""
-    with command.make_context("pagoda", list(arguments)) as context:
-        if hasattr(command, "resolve_command"):
-            _, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
-            _parse(found, rest)
-
-
 @pytest.fixture(scope="module")
 def chart_with_all() -> Chart:
     """Every process that the chart can run."""
@@ -56,10 +49,10 @@ def test_should_run_only_what_understands_its_arguments(chart_with_all: Chart) -
             continue
         module, arguments = words[2], [*words[3:], *container.get("args", [])]
         if module == "pagoda":
-            _parse(pagoda, arguments)
+            parse(pagoda, arguments)
         else:
             place, function = ENTRIES[module]
-            _parse(_command(getattr(importlib.import_module(place), function)), arguments)
+            parse(_command(getattr(importlib.import_module(place), function)), arguments)
         seen.add(f"{module} {arguments[0]}" if module == "pagoda" else module)
     assert seen >= {*ENTRIES, "pagoda rollout", "pagoda retention", "pagoda pipelines"}
 
@@ -76,4 +69,4 @@ def test_should_schedule_with_parameters_that_the_pipelines_have(chart: Chart) -
 
 def test_should_notice_an_argument_that_is_not_there() -> None:
     with pytest.raises(Exception, match="--fast"):
-        _parse(typer.main.get_command(cli.app), ["rollout", "drive", "--fast"])
+        parse(typer.main.get_command(cli.app), ["rollout", "drive", "--fast"])

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,6 @@ from .worlds import SPEC, items_table, unit_vectors, write_vectors
 pytestmark = pytest.mark.integration
 ROWS = 3000
 QUERIES = unit_vectors(60, seed=3)
-
-
-@pytest.fixture
-def collections(milvus_uri: str) -> Iterator[Collections]:
-    server = Collections(milvus_uri)
-    before = set(server.names())
-    yield server
-    for name in set(server.names()) - before:
-        server.drop(name)
-    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -86,8 +86,9 @@ class Machine:
     def settled(self, state: ReleaseState) -> bool:
         """Whether the stable generation is whole, and no collection stays of what was let go."""
         stable = state.generation(state.stable or "")
+        known = {manifest.collection for manifest in state.generations.values()}
         let_go = {state.generations[id_].collection for id_ in state.retired} - {stable.collection}
-        return self.whole(stable.id) and not self.shelf.memory & let_go
+        return self.whole(stable.id) and self.shelf.memory <= known - let_go
 
     def preflight(self, wanted: Target) -> list[str]:
         return self.process().preflight(wanted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +20,6 @@ from tests.training.worlds import CONFIG, make
 
 pytestmark = pytest.mark.integration
 CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
-
-
-@pytest.fixture
-def collections(milvus_uri: str) -> Iterator[Collections]:
-    server = Collections(milvus_uri)
-    before = set(server.names())
-    yield server
-    for name in set(server.names()) - before:
-        server.drop(name)
-    server.close()
 
 
 def test_a_full_update_builds_the_index_of_the_settings(collections: Collections, tmp_path: Path) -> None:
