@@ -75,7 +75,7 @@ build/bench/peers/installed: benchmarks/training/requirements.txt .venv/installe
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/bench/peers -r $<
 	@touch $@
 
-bench-training: build/bench/peers/installed ## How fast training is, beside torch-rechub and TorchRec, and up to 20 M rows (about 30 minutes).
+bench-training: build/bench/peers/installed ## How fast training is, beside torch-rechub and TorchRec, and up to 20 M rows (about 20 minutes on 2 quiet cores).
 	$(PY) -m benchmarks.training
 
 SEQUENCES ?= ../shared/data/beauty.txt

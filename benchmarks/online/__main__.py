@@ -14,9 +14,11 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -28,7 +30,8 @@ from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
 from benchmarks.online.measure import Target, cpu, measure, rest
-from benchmarks.online.parts import measure_parts
+from benchmarks.online.parts import many_at_once, one_at_a_time
+from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
 from pagoda.index.config import CollectionConfig, search_params
 from pagoda.settings import tower_address
@@ -37,6 +40,7 @@ from pagoda.standalone.ports import choose_ports
 from serving.tower.archive import archives
 
 PROBES = 200
+ROUNDS = 5
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
@@ -103,6 +107,7 @@ class Bench:
             "limit": self.limit,
             "bare": self.bare,
             "parts": self.parts,
+            "one_connection": self.one_connection,
             "straightforward": self.straightforward,
             "pagoda": self.pagoda,
             "without": self.without,
@@ -139,7 +144,26 @@ class Bench:
     def parts(self) -> dict[str, Any]:
         """Each server alone."""
         self.say("parts: Redis, TorchServe, Milvus, each alone")
-        return asyncio.run(measure_parts(self.installation, self.seconds))
+        return asyncio.run(many_at_once(self.installation, self.seconds))
+
+    def one_connection(self) -> dict[str, Any]:
+        """Pagoda, its parts, and Pagoda without each of them, in turn and round after round.
+
+        So a slow minute of the machine meets all of them, and not the one that was measured just then.
+        """
+        self.say(f"one connection: Pagoda, its parts, and Pagoda without each, {ROUNDS} rounds in turn")
+        rounds = []
+        with ExitStack() as stack:
+            urls = {"pagoda": self.installation.settings.recall.url}
+            for stage in REMOVED:
+                urls[f"without {stage}"], _ = stack.enter_context(self._reduced(stage))
+            for number in range(ROUNDS):
+                found = {name: self._target(url, {}).one_at_a_time(number) for name, url in urls.items()}
+                rounds.append(found | asyncio.run(one_at_a_time(self.installation, self.seconds)))
+        return {
+            name: {quantile: round(median(one[name][quantile] for one in rounds), 3) for quantile in quantiles}
+            for name, quantiles in rounds[0].items()
+        }
 
     def straightforward(self) -> dict[str, Any]:
         """The straightforward path, with a TorchServe of its own that computes one user at a time."""
@@ -169,23 +193,29 @@ class Bench:
 
     def without(self) -> dict[str, Any]:
         """Pagoda with each stage removed in turn."""
-        used = self._processes("redis", "torchserve", "milvus")
-        return {
-            stage: self._service(f"pagoda without {stage}", "benchmarks.online.without", [stage], used, search=False)
-            for stage in ("store", "tower", "index")
-        }
+        used, found = self._processes("redis", "torchserve", "milvus"), {}
+        for stage in REMOVED:
+            with self._reduced(stage) as (url, child):
+                self.say(f"pagoda without {stage}")
+                found[stage] = measure(self._target(url, {**used, "app": child}), search=False)
+        return found
 
-    def _service(
-        self, name: str, module: str, arguments: list[str], used: dict[str, psutil.Process], *, search: bool = True
-    ) -> dict[str, Any]:
+    def _reduced(self, stage: str) -> AbstractContextManager[tuple[str, psutil.Process]]:
+        return self._running(f"without {stage}", "benchmarks.online.without", [stage])
+
+    def _service(self, name: str, module: str, arguments: list[str], used: dict[str, psutil.Process]) -> dict[str, Any]:
         self.say(name)
+        with self._running(name, module, arguments) as (url, child):
+            return {**measure(self._target(url, {**used, "app": child})), "recall_at_100": self._recall(url)}
+
+    @contextmanager
+    def _running(self, name: str, module: str, arguments: list[str]) -> Iterator[tuple[str, psutil.Process]]:
         port = choose_ports(["it"], [])["it"]
         home, log = self.installation.settings.home, self.folder / f"{name}.log"
         with process(module, *arguments, str(port), home=home, log=log) as child:
             url = f"http://127.0.0.1:{port}"
             wait_ready(url)
-            found = measure(self._target(url, {**used, "app": child}), search=search)
-            return {**found, "recall_at_100": self._recall(url)} if search else found
+            yield url, child
 
     def _target(self, url: str, processes: dict[str, psutil.Process]) -> Target:
         return Target(url, len(self.installation.world.users), processes, self.seconds)

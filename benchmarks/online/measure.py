@@ -23,8 +23,9 @@ _OPEN_CONNECTIONS = 256
 _STEPS = 6
 _LOWEST, _HIGHEST = 0.1, 1.2
 """Rates tried, as shares of what 32 connections got out."""
-_WATCHED_SECONDS, _WATCHES, _RESTING = 5.0, 60, 0.1
-"""How long a process is watched for whether it rests, how often at most, and the share of a core that is rest."""
+_WATCHED_SECONDS, _WATCHES, _RESTING, _QUIET = 5.0, 120, 0.1, 4
+"""How long a process is watched for whether it rests, how often at most, the share of a core that is rest, and for how
+many looks in a row."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,12 @@ class Target:
         """One run."""
         plan = self.plan(rate, seconds or self.seconds, seed)
         return report_of(plan, send(plan, self.url, connections=connections), self.url, connections)
+
+    def one_at_a_time(self, seed: int) -> dict[str, float]:
+        """Latency of one connection, in milliseconds by quantile."""
+        report = self.load(0, 1, seed)
+        require_answers(report)
+        return report.latency_ms
 
 
 @dataclass
@@ -67,13 +74,18 @@ def cpu(processes: Mapping[str, psutil.Process]) -> Iterator[Cpu]:
 
 
 def rest(process: psutil.Process) -> float:
-    """Wait, five minutes at most, until a process does next to nothing: Milvus goes on to compact what was inserted.
+    """Wait, ten minutes at most, until a process does next to nothing: Milvus may go on to compact what was inserted.
 
     Returns:
         The share of a core that it used at the end.
     """
-    shares = (process.cpu_percent(_WATCHED_SECONDS) / 100 for _ in range(_WATCHES))
-    return next((share for share in shares if share < _RESTING), process.cpu_percent(_WATCHED_SECONDS) / 100)
+    quiet = 0
+    for _ in range(_WATCHES):
+        share = process.cpu_percent(_WATCHED_SECONDS) / 100
+        quiet = quiet + 1 if share < _RESTING else 0
+        if quiet == _QUIET:
+            break
+    return share
 
 
 def _seconds(process: psutil.Process) -> float:

@@ -24,29 +24,34 @@ from serving.recall.live import LiveGeneration
 from serving.recall.store import OnlineStore, profile_key, recent_key
 
 _BUSY = 32
+_WARM_SECONDS = 1.0
 _BODIES = 500
 Call = Callable[[int, int], Awaitable[object]]
 """The call of a worker's turn."""
 
 
-async def measure_parts(installation: Installation, seconds: float) -> dict[str, dict[str, Any]]:
-    """By part: p50 of one call at a time, and processor time of a call with 32 at once."""
+async def one_at_a_time(installation: Installation, seconds: float) -> dict[str, dict[str, float]]:
+    """p50 and p99 of each part's calls, one at a time, in milliseconds."""
     found = {}
-    for name, service, make in (
-        ("redis", "redis", _redis),
-        ("torchserve", "torchserve", _torchserve),
-        ("milvus", "milvus", _milvus),
-    ):
+    for name, make in _PARTS.items():
         call, close = await make(installation)
-        process = {name: psutil.Process(installation.pid(service))}
-        await _run(call, 4, 1.0)
-        alone, _ = await _run(call, 1, seconds)
-        with cpu(process) as used:
+        await _run(call, 1, _WARM_SECONDS)
+        took, _ = await _run(call, 1, seconds)
+        await close()
+        found[name] = {f"p{q}": float(np.percentile(took, q)) * 1e3 for q in (50, 99)}
+    return found
+
+
+async def many_at_once(installation: Installation, seconds: float) -> dict[str, dict[str, float]]:
+    """Of each part, processor time of a call with 32 at once, and how many of them there are a second."""
+    found = {}
+    for name, make in _PARTS.items():
+        call, close = await make(installation)
+        await _run(call, 4, _WARM_SECONDS)
+        with cpu({name: psutil.Process(installation.pid(name))}) as used:
             busy, rps = await _run(call, _BUSY, seconds)
         await close()
         found[name] = {
-            "p50": round(float(np.median(alone)) * 1e3, 3),
-            "p99": round(float(np.percentile(alone, 99)) * 1e3, 3),
             "cpu_ms_per_request": round(used.used[name] * 1e3 / len(busy), 3),
             "rps_32_at_once": round(rps, 1),
         }
@@ -129,3 +134,10 @@ async def _milvus(installation: Installation) -> tuple[Call, Callable[[], Awaita
         )
 
     return call, client.close
+
+
+_PARTS: dict[str, Callable[[Installation], Awaitable[tuple[Call, Callable[[], Awaitable[None]]]]]] = {
+    "redis": _redis,
+    "torchserve": _torchserve,
+    "milvus": _milvus,
+}

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,10 +59,10 @@ def main() -> None:
 _PAGODA = ["-m", "benchmarks.training.pagoda_job"]
 NAMES = {
     "pagoda": "Pagoda",
-    "rechub": "torch-rechub, all in-batch negatives",
-    "rechub 20": "torch-rechub, 20 in-batch negatives",
+    "rechub": "torch-rechub, in-batch",
+    "rechub 20": "torch-rechub, 20 of them",
     "torchrec": "TorchRec, unsharded",
-    "torchrec sharded": "TorchRec, sharded over 2 processes",
+    "torchrec sharded": "TorchRec, 2 processes",
 }
 
 
@@ -137,29 +137,33 @@ def _speed(result: Result) -> float:
 def tables(document: Result) -> list[Table]:
     """The document for people."""
     model = document["model"]
-    first = Table(
-        title=f"Two-tower step: dim {model['dim']}, batch {model['batch']}, in-batch softmax, {model['precision']}, "
+    first = _table(
+        f"Two-tower step: dim {model['dim']}, batch {model['batch']}, in-batch softmax, {model['precision']},\n"
         f"{model['users']:,} users, {model['items']:,} items, {document['cores']} cores",
-        title_justify="left",
+        ("trainer", "optimiser", "rows", "samples/s", "Pagoda is", "RSS, MB"),
+        2,
     )
-    for column in ("trainer", "optimiser", "rows learned", "samples/s", "Pagoda is", "peak RSS, MB"):
-        first.add_column(column, justify="left" if column in ("trainer", "optimiser") else "right")
     for name, result in document["trainers"].items():
         times = _speed(document["pagoda"]) / _speed(result)
         first.add_row(
             NAMES[name],
             result["optimiser"],
-            f"{result['rows']:,}",
+            f"{result['rows'] / 1e6:.1f} M",
             f"{_speed(result):,.0f}",
             f"{times:.2f} ×",
             f"{result['peak_rss_bytes'] / 1e6:,.0f}",
         )
-    second = Table(title="Pagoda by rows of the window", title_justify="left")
-    for column in ("rows", "samples/s", "peak RSS, MB"):
-        second.add_column(column, justify="right")
+    second = _table("Pagoda by rows of the window", ("rows", "samples/s", "RSS, MB"), 0)
     for row in document["scaling"]:
         second.add_row(f"{row['rows']:,}", f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
     return [first, second]
+
+
+def _table(title: str, columns: Sequence[str], texts: int) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for place, name in enumerate(columns):
+        table.add_column(name, justify="left" if place < texts else "right", no_wrap=True)
+    return table
 
 
 if __name__ == "__main__":

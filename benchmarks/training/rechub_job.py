@@ -35,7 +35,7 @@ def main() -> None:
     start = time.perf_counter()
     loss = trainer.train_one_epoch(loader)
     seconds = time.perf_counter() - start
-    report(len(users) / seconds, rows=len(users), optimiser="Adam (its default)", loss=float(loss))
+    report(len(users) / seconds, rows=len(users), optimiser="Adam", loss=float(loss))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     peak, rows = _peak_of_all(ranks), ranks * done
     if rank == 0:
-        report(rows / seconds, rows=rows, optimiser="row-wise Adagrad, fused", loss=float(loss), peak=peak)
+        report(rows / seconds, rows=rows, optimiser="row-wise Adagrad", loss=float(loss), peak=peak)
 
 
 def _peak_of_all(ranks: int) -> int:

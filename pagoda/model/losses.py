@@ -120,19 +120,12 @@ def log_q_of(log_missed: Tensor) -> Tensor:
     return torch.where(drawn > 0, drawn, 1.0).log()
 
 
-def in_batch_log_q(shares: NDArray[np.float64], batch_size: int) -> NDArray[np.float32]:
-    """log q of in-batch sampling: that an item is drawn at least once in `batch_size` draws.
+def log_missed(shares: NDArray[np.float64], draws: float) -> NDArray[np.float64]:
+    """Log of the probability that none of so many draws gives the item, float64 [n]; `shares` float64 [n] in [0, 1].
 
-    Args:
-        shares: float64 [n], share of each item in the positives, in (0, 1]. Where share x batch size is small, q is
-            proportional to the share, which is the correction as it was published.
-        batch_size: Number of positives in a batch.
+    Where share x draws is small, q = 1 - exp of it is proportional to the share, which is the correction as Yi et al.
+    2019 published it.
     """
-    return log_drawn(log_missed(shares, batch_size))
-
-
-def log_missed(shares: NDArray[np.float64], draws: int) -> NDArray[np.float64]:
-    """Log of the probability that none of so many draws gives the item, float64 [n]; `shares` float64 [n] in [0, 1]."""
     with np.errstate(divide="ignore"):  # a share of 1 gives log1p(-1) = -inf, and then log q = 0 as it should
         missed: NDArray[np.float64] = draws * np.log1p(-shares)
     return missed

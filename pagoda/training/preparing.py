@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def prepare(
     hard = hard_negatives(config.negatives, Sources(dataset, window, mined), users, found.catalogue, config.seed)
     features = encoder.encode_table("item", items)
     supervision, size = config.self_supervision, len(found.catalogue)
-    batch = min(config.batch_size, found.positives)
+    batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
     known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
     maker = CandidateMaker(config.negatives, size, known)
     return Prepared(
@@ -129,6 +130,12 @@ def prepare(
         batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
         seen={USERS: users_seen, ITEMS: items_seen},
     )
+
+
+def _positives_of_a_batch(config: TrainConfig, learned: float) -> float:
+    """How many positives a batch has: blocks are cut into equal parts, so small windows have less than `batch_size`."""
+    of_a_block = max(min(learned, config.shuffle_rows), 1.0)
+    return of_a_block / math.ceil(of_a_block / config.batch_size)
 
 
 def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, config: TrainConfig) -> None:

@@ -48,7 +48,7 @@ class NegativeSampler:
             popular = np.searchsorted(self._steps, chances, side="right")
         return np.unique(np.concatenate([evenly, popular]))
 
-    def log_missed(self, batch_size: int) -> NDArray[np.float32]:
+    def log_missed(self, batch_size: float) -> NDArray[np.float32]:
         """Of each item the log of the probability not to be a candidate of every user of a batch, float32 [i].
 
         The batch's own items are left out of account where they are counted as batches come.

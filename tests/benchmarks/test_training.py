@@ -23,7 +23,7 @@ def test_the_faster_of_each_library_is_the_peer() -> None:
     document = assemble(runs, {"900": runs["pagoda"]})
     assert document["pagoda"]["samples_per_second"] == 90
     assert (document["peer"]["samples_per_second"], document["ratio"]) == (10, 9)
-    assert (document["torchrec"]["name"], document["ratio_torchrec"]) == ("TorchRec, sharded over 2 processes", 2)
+    assert (document["torchrec"]["name"], document["ratio_torchrec"]) == ("TorchRec, 2 processes", 2)
     (row,) = document["scaling"]
     assert (row["rows"], row["samples_per_second"], row["peak_rss_bytes"]) == (900, 90, 1e9)
     assert (document["peer"]["rows"], document["peer"]["optimiser"]) == (100, "of rechub 20")

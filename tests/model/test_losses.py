@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from pagoda.model.losses import Candidates, ListwiseSoftmax, in_batch_log_q
+from pagoda.model.losses import Candidates, ListwiseSoftmax, log_drawn, log_missed
 
 
 def written_out(users: Tensor, items: Tensor, ids: Tensor, log_q: Tensor, temperature: float) -> Tensor:
@@ -47,10 +47,10 @@ def test_q_is_the_share_of_batches_that_hold_the_item() -> None:
     shares = np.array([0.6, 0.3, 0.09, 0.01])
     draws = np.random.default_rng(0).choice(4, size=(200_000, 8), p=shares)
     held = [(draws == item).any(1).mean() for item in range(4)]
-    np.testing.assert_allclose(np.exp(in_batch_log_q(shares, 8)), held, atol=0.003)
+    np.testing.assert_allclose(np.exp(log_drawn(log_missed(shares, 8))), held, atol=0.003)
     tiny = np.array([1e-6, 3e-6])
-    np.testing.assert_allclose(np.diff(in_batch_log_q(tiny, 100)), np.log(3), rtol=1e-3)
-    assert in_batch_log_q(np.ones(1), 4)[0] == 0
+    np.testing.assert_allclose(np.diff(log_drawn(log_missed(tiny, 100))), np.log(3), rtol=1e-3)
+    assert log_drawn(log_missed(np.ones(1), 4))[0] == 0
 
 
 def test_true_preferences_are_the_optimum_under_popularity_skewed_sampling_only_with_the_correction() -> None:
@@ -58,7 +58,7 @@ def test_true_preferences_are_the_optimum_under_popularity_skewed_sampling_only_
     torch.manual_seed(0)
     size, batches = 16, 300
     shares = torch.tensor([0.5, 0.2, 0.15, 0.1, 0.05], dtype=torch.float64)
-    log_q = torch.from_numpy(in_batch_log_q(shares.numpy(), size))
+    log_q = torch.from_numpy(log_drawn(log_missed(shares.numpy(), size)))
     gradients = {}
     for name, correction in {"with": log_q, "without": torch.zeros(5)}.items():
         scores = shares.log()[None].requires_grad_()

@@ -85,8 +85,24 @@ def test_positives_are_thinned_and_repeated_and_q_follows(dataset: Dataset) -> N
             learned += np.bincount(batch.places[batch.targets].numpy(), minlength=len(clicks)) / 25
     often = clicks > 5
     np.testing.assert_allclose(learned[often], (clicks * times)[often], rtol=0.15)
-    shares = (clicks * times / (clicks * times).sum())[often]
-    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** 64), rtol=1e-4)
+    expected = (clicks * times).sum()
+    shares, of_a_batch = (clicks * times)[often] / expected, expected / np.ceil(expected / 64)
+    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** of_a_batch), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("shuffle_rows", "parts"), [(1_000_000, 1), (1_000_000, 2), (200, 3)])
+def test_q_is_of_as_many_draws_as_a_batch_has_positives(dataset: Dataset, shuffle_rows: int, parts: int) -> None:
+    """Blocks are cut into equal batches: one positive too many for `parts` batches makes them smaller by far."""
+    window = prepare(dataset, hours(0, 40), None, config()).survey.positives
+    size = min(window, shuffle_rows) // parts - 1
+    how = config(batch_size=size, shuffle_rows=shuffle_rows, negatives={"uniform": 0})
+    prepared = prepare(dataset, hours(0, 40), None, how)
+    batcher, whole = prepared.batcher(NOTHING, 0), list(prepared.stream.blocks(final=True))[0]
+    cut = [len(batch.targets) for batch in batcher.batches(whole, size)]
+    clicks = prepared.survey.clicks[prepared.survey.clicks > 0]
+    draws = prepared.catalogue.log_missed[prepared.survey.clicks > 0] / np.log1p(-clicks / clicks.sum())
+    np.testing.assert_allclose(draws, np.mean(cut), rtol=0.01)
+    assert np.mean(cut) < 0.8 * size
 
 
 def test_age_counts_back_from_the_windows_end_and_is_never_hidden(dataset: Dataset) -> None:
@@ -164,7 +180,8 @@ def test_a_child_begins_with_what_its_parent_knew_of_frequencies(dataset: Datase
     first = full_update(dataset, hours(0, 40), None, how, tmp_path / "first")
     maker = prepare(dataset, hours(40, 50), first, how).learner.candidates
     items = dataset.items()["item_id"].to_numpy()
-    expected = 1 - (1 - first.counted_shares(items)) ** 64
+    learned = prepare(dataset, hours(40, 50), first, how).survey.positives
+    expected = 1 - (1 - first.counted_shares(items)) ** (learned / np.ceil(learned / 64))
     state = maker.state_dict()
     assert int(state["queue.waits"]) == 0
     known = 1 / state["frequencies.interval"].numpy()
