@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+import uvloop
 from rich.console import Console
 
 from benchmarks.online.document import as_tables, assemble
@@ -159,7 +160,7 @@ class Bench:
                 urls[f"without {stage}"], _ = stack.enter_context(self._reduced(stage))
             for number in range(ROUNDS):
                 found = {name: self._target(url, {}).one_at_a_time(number) for name, url in urls.items()}
-                rounds.append(found | asyncio.run(one_at_a_time(self.installation, self.seconds)))
+                rounds.append(found | uvloop.run(one_at_a_time(self.installation, self.seconds)))
         return {
             name: {quantile: round(median(one[name][quantile] for one in rounds), 3) for quantile in quantiles}
             for name, quantiles in rounds[0].items()

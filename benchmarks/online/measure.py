@@ -99,34 +99,52 @@ def measure(target: Target, *, search: bool = True) -> dict[str, Any]:
     found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
     degraded = 0
     for connections in CONNECTIONS:
-        with cpu({**target.processes, "load": psutil.Process()}) as used:
-            report = target.load(0, connections, seed=connections)
+        report, by_process = _with_cpu(target, 0, connections, seed=connections)
         require_answers(report)
         degraded += report.degraded
         for name in ("p50", "p95", "p99"):
             found[name][str(connections)] = round(report.latency_ms[name], 2)
-    by_process = {name: round(seconds * 1e3 / report.answered, 3) for name, seconds in used.used.items()}
     found["degraded"] = degraded
     found["rps_32_connections"] = report.answered_rps
     found["cpu_ms_per_request"] = round(sum(by_process.values()) - by_process["load"], 3)
     found["cpu_ms_by_process"] = by_process
     if search:
-        found["max_rps_at_p99_50ms"] = highest_rate(target, report.answered_rps)
+        found |= highest_rate(target, report.answered_rps)
     return found
 
 
-def highest_rate(target: Target, closed_rps: float) -> float:
-    """The highest rate of Poisson arrivals at which p99 stays within the limit and every request is answered."""
-    low, high, best = _LOWEST * closed_rps, _HIGHEST * closed_rps, 0.0
+def highest_rate(target: Target, closed_rps: float) -> dict[str, Any]:
+    """The highest rate of Poisson arrivals at which p99 stays within the limit and every request is answered.
+
+    A rate is too high if it is so twice: the machine may have had other things to do.
+
+    Returns:
+        The rate, and the processor time of a request at it: calls are joined, so it falls as the rate grows.
+    """
+    low, high = _LOWEST * closed_rps, _HIGHEST * closed_rps
+    best: dict[str, Any] = {"max_rps_at_p99_50ms": 0.0, "cpu_ms_at_max_rps": {}}
     for step in range(_STEPS):
         rate = (low + high) / 2
-        report = target.load(rate, _OPEN_CONNECTIONS, seed=step)
-        if report.answered == report.requests and not report.degraded and report.latency_ms["p99"] <= LIMIT_MS:
-            low, best = rate, report.answered_rps
-        else:
+        for attempt in range(2):
+            report, used = _with_cpu(target, rate, _OPEN_CONNECTIONS, seed=2 * step + attempt)
+            if kept := _within(report):
+                low, best = rate, {"max_rps_at_p99_50ms": round(report.answered_rps, 1), "cpu_ms_at_max_rps": used}
+                break
+        if not kept:
             high = rate
             time.sleep(0.5)
-    return round(best, 1)
+    return best
+
+
+def _within(report: LoadReport) -> bool:
+    return report.answered == report.requests and not report.degraded and report.latency_ms["p99"] <= LIMIT_MS
+
+
+def _with_cpu(target: Target, rate: float, connections: int, seed: int) -> tuple[LoadReport, dict[str, float]]:
+    """A run, and the processor milliseconds of every process for each of its answers."""
+    with cpu({**target.processes, "load": psutil.Process()}) as used:
+        report = target.load(rate, connections, seed)
+    return report, {name: round(seconds * 1e3 / max(report.answered, 1), 3) for name, seconds in used.used.items()}
 
 
 def require_answers(report: LoadReport) -> None:

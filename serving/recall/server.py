@@ -170,8 +170,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         removed = Removed(open_item_log(settings))
         own, popularity = settings.recall, Popularity(removed.items)
         keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        calls = own.calls_at_once
+        joined = JoinedStore(store, calls), JoinedTower(tower, calls), JoinedIndex(index, calls)
         parts = guarded(
-            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
+            Parts(*joined, Ladder(), keeper),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,

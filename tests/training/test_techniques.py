@@ -97,7 +97,7 @@ def test_q_is_of_as_many_draws_as_a_batch_has_positives(dataset: Dataset, shuffl
     size = min(window, shuffle_rows) // parts - 1
     how = config(batch_size=size, shuffle_rows=shuffle_rows, negatives={"uniform": 0})
     prepared = prepare(dataset, hours(0, 40), None, how)
-    batcher, whole = prepared.batcher(NOTHING, 0), list(prepared.stream.blocks(final=True))[0]
+    batcher, whole = prepared.batcher(NOTHING, 0), next(iter(prepared.stream.blocks(final=True)))
     cut = [len(batch.targets) for batch in batcher.batches(whole, size)]
     clicks = prepared.survey.clicks[prepared.survey.clicks > 0]
     draws = prepared.catalogue.log_missed[prepared.survey.clicks > 0] / np.log1p(-clicks / clicks.sum())
