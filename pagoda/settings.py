@@ -121,9 +121,9 @@ class RecallSettings(_Section):
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
     users_at_once: int = Field(default=256, ge=1)
     """Users that a process answers at once; further requests get 503 with Retry-After."""
-    calls_at_once: int = Field(default=2, ge=1)
-    """Calls of a kind that a process has under way at one server; further requests go together with the next one.
-    `pagoda up` records 1: where all share a few cores, larger calls beat more of them."""
+    cohorts_at_once: int = Field(default=8, ge=1)
+    """Cohorts of requests that a process has under way: those that come meanwhile start together, and share their
+    calls. `pagoda up` records 1: where all servers share a few cores, few large calls beat many small ones."""
     drain_seconds: float = Field(default=1.0, ge=0)
     """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
     vector_seconds: int = Field(default=600, ge=0)

@@ -1,4 +1,4 @@
-"""Calls that come while earlier ones are under way, joined into one: no call waits when there is nothing to wait for.
+"""Asks of one turn of the event loop, and those that come while calls are under way, joined into one call.
 
 Servers take many users in one call for little more than one. So the busier the service is, the less a request costs,
 and an idle service answers as if it did not join anything.
@@ -35,6 +35,8 @@ class _Line(Generic[Ask, Answer]):
     """The asks of one key."""
 
     running: int = 0
+    starting: bool = False
+    """Whether the end of this turn of the loop will start a call."""
     waiting: deque[_Waiting[Ask, Answer]] = field(default_factory=deque)
 
 
@@ -59,32 +61,36 @@ class Coalescer(Generic[Key, Ask, Answer]):
     async def ask(self, key: Key, ask: Ask) -> Answer:
         """The answer to one ask. What `send` raises, all asks of its call raise."""
         line = self._lines.setdefault(key, _Line())
-        if line.running < self._at_once and not line.waiting:
-            line.running += 1
-            try:
-                return (await self._send(key, (ask,)))[0]
-            finally:
-                self._ended(key, line)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         line.waiting.append(_Waiting(ask, answer, copy_context()))
+        self._start_soon(key, line)
         return await answer
 
-    def _ended(self, key: Key, line: _Line[Ask, Answer]) -> None:
-        """A call has ended: the next one takes whoever still waits."""
-        line.running -= 1
+    def _start_soon(self, key: Key, line: _Line[Ask, Answer]) -> None:
+        """Not now: whoever asks in the same turn of the loop goes with it."""
+        if line.running < self._at_once and not line.starting:
+            line.starting = True
+            asyncio.get_running_loop().call_soon(self._start, key, line)
+
+    def _start(self, key: Key, line: _Line[Ask, Answer]) -> None:
+        line.starting = False
+        while line.running < self._at_once and (batch := self._next(line)):
+            line.running += 1
+            task = asyncio.create_task(self._run(key, line, batch), context=batch[0].context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not line.running:
+            self._lines.pop(key, None)
+
+    def _next(self, line: _Line[Ask, Answer]) -> list[_Waiting[Ask, Answer]]:
+        """Who goes with the next call: those that still wait, in order."""
         batch: list[_Waiting[Ask, Answer]] = []
         room = self._most
         while line.waiting and (not batch or self._size(line.waiting[0].ask) <= room):
             if not (next_ := line.waiting.popleft()).answer.done():
                 batch.append(next_)
                 room -= self._size(next_.ask)
-        if batch:
-            line.running += 1
-            task = asyncio.create_task(self._run(key, line, batch), context=batch[0].context)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        elif not line.running:
-            self._lines.pop(key, None)
+        return batch
 
     async def _run(self, key: Key, line: _Line[Ask, Answer], batch: list[_Waiting[Ask, Answer]]) -> None:
         try:
@@ -97,4 +103,5 @@ class Coalescer(Generic[Key, Ask, Answer]):
                 if not one.answer.done():
                     one.answer.set_exception(error)
         finally:
-            self._ended(key, line)
+            line.running -= 1
+            self._start_soon(key, line)

@@ -15,6 +15,8 @@ from serving.recall.index import ItemIndex
 from serving.recall.store import Key, StoredUser
 from serving.recall.tower import UserVector
 
+_AT_ONCE = 2
+"""Calls under way to one server, of one kind: one is computed while the next one comes in."""
 _USERS, _INSTANCES, _VECTORS = 64, 32, 16
 """The most of one call. A longer one keeps its first user waiting for its last."""
 _Users = Sequence[tuple[Key, bool]]
@@ -23,11 +25,10 @@ _Users = Sequence[tuple[Key, bool]]
 class JoinedStore:
     """The online store; users of several requests in one round trip."""
 
-    def __init__(self, store: Store, at_once: int) -> None:
-        """Join what comes while `at_once` calls of a kind are under way."""
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._joined: Coalescer[tuple[int, str], tuple[_Users, FeatureSpec], list[StoredUser] | IntegrityError] = (
-            Coalescer(self._send, at_once=at_once, most=_USERS, size=lambda ask: len(ask[0]))
+            Coalescer(self._send, at_once=_AT_ONCE, most=_USERS, size=lambda ask: len(ask[0]))
         )
 
     async def read(self, users: _Users, spec: FeatureSpec, generation: str = "") -> list[StoredUser]:
@@ -55,11 +56,10 @@ class JoinedStore:
 class JoinedTower:
     """The user tower; instances of several requests in one batch."""
 
-    def __init__(self, tower: Tower, at_once: int) -> None:
-        """Join what comes while `at_once` calls of a kind are under way."""
+    def __init__(self, tower: Tower) -> None:
         self._tower = tower
         self._joined: Coalescer[tuple[int, str], Sequence[dict[str, Any]], list[UserVector] | RequestError] = Coalescer(
-            self._send, at_once=at_once, most=_INSTANCES, size=len
+            self._send, at_once=_AT_ONCE, most=_INSTANCES, size=len
         )
 
     async def vectors(
@@ -98,11 +98,10 @@ class _Kind(NamedTuple):
 class JoinedIndex:
     """Item search; several users in one search, where they want the same of the items."""
 
-    def __init__(self, index: ItemIndex, at_once: int) -> None:
-        """Join what comes while `at_once` calls of a kind are under way."""
+    def __init__(self, index: ItemIndex) -> None:
         self._index = index
         self._joined: Coalescer[_Kind, Sequence[float], list[RecalledItem]] = Coalescer(
-            self._send, at_once=at_once, most=_VECTORS
+            self._send, at_once=_AT_ONCE, most=_VECTORS
         )
 
     async def search(

@@ -170,10 +170,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         removed = Removed(open_item_log(settings))
         own, popularity = settings.recall, Popularity(removed.items)
         keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
-        calls = own.calls_at_once
-        joined = JoinedStore(store, calls), JoinedTower(tower, calls), JoinedIndex(index, calls)
         parts = guarded(
-            Parts(*joined, Ladder(), keeper),
+            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
@@ -190,6 +188,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             outcomes,
             canary_seconds=own.canary_timeout_seconds,
             admission=Admission(own.users_at_once),
+            cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
         background = [generations.follow(), outcomes.follow(), removed.follow()]

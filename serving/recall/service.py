@@ -12,6 +12,7 @@ from serving.logs import about
 from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
+from serving.recall.cohorts import Cohorts
 from serving.recall.generations import Generations, Serving
 from serving.recall.live import LiveGeneration
 from serving.recall.metrics import FALLBACKS, IN_FLIGHT
@@ -34,6 +35,7 @@ class Recall:
         *,
         canary_seconds: float,
         admission: Admission = UNBOUNDED,
+        cohorts_at_once: int = 1 << 30,
     ) -> None:
         """Nothing is asked yet.
 
@@ -43,9 +45,11 @@ class Recall:
             ledger: Takes down what became of each user.
             canary_seconds: How long the canary arm may take before the stable arm answers in its place.
             admission: Says who has to come back later.
+            cohorts_at_once: How many cohorts of requests are under way; see `Cohorts`.
         """
         self._parts, self._generations, self._ledger = parts, generations, ledger
         self._canary_seconds, self._admission = canary_seconds, admission
+        self._cohorts = Cohorts(cohorts_at_once)
         self._mirrors = Mirrors(parts.strict, ledger, canary_seconds)
 
     async def answer(self, asked: Sequence[RecallInstance], header: str | None = None) -> list[Prediction]:
@@ -62,17 +66,20 @@ class Recall:
             NotHeldError: The tower does not hold the generation.
         """
         with IN_FLIGHT.track_inprogress(), self._admission.admitted(len(asked)):
-            serving = self._generations.require()
-            groups = groups_of(serving, asked, header)
-            if len(groups) == 1:
-                return await self._answer(serving, groups[0])
-            found = await asyncio.gather(*(self._answer(serving, one) for one in groups), return_exceptions=True)
-            answers: dict[int, Prediction] = {}
-            for group, predictions in zip(groups, found, strict=True):
-                if isinstance(predictions, BaseException):
-                    raise predictions
-                answers.update(zip(group.places, predictions, strict=True))
-            return [answers[place] for place in range(len(asked))]
+            async with self._cohorts.joined():
+                return await self._by_arms(self._generations.require(), asked, header)
+
+    async def _by_arms(self, serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[Prediction]:
+        groups = groups_of(serving, asked, header)
+        if len(groups) == 1:
+            return await self._answer(serving, groups[0])
+        found = await asyncio.gather(*(self._answer(serving, one) for one in groups), return_exceptions=True)
+        answers: dict[int, Prediction] = {}
+        for group, predictions in zip(groups, found, strict=True):
+            if isinstance(predictions, BaseException):
+                raise predictions
+            answers.update(zip(group.places, predictions, strict=True))
+        return [answers[place] for place in range(len(asked))]
 
     def clicked(self, users: Sequence[Key]) -> None:
         """Take down that users took to something."""

@@ -1,4 +1,4 @@
-"""Joined calls: nobody waits without need, answers go where they belong, one's end is not another's."""
+"""Joined calls: who asks together goes together, answers go where they belong, one's end is not another's."""
 
 from __future__ import annotations
 
@@ -31,25 +31,31 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_asks_that_come_meanwhile_are_one_call() -> None:
+async def test_asks_of_one_turn_are_one_call_and_so_are_those_that_come_meanwhile() -> None:
     server = Server()
     joined = Coalescer(server.send, at_once=2, most=3)
-    asks = [asyncio.create_task(joined.ask("a", number)) for number in range(7)]
-    asks.append(asyncio.create_task(joined.ask("b", 0)))
+    asks = [asyncio.create_task(joined.ask("a", number)) for number in range(2)]
     await settle()
-    assert server.calls == [("a", [0]), ("a", [1]), ("b", [0])]
+    asks += [asyncio.create_task(joined.ask("a", 2)), asyncio.create_task(joined.ask("b", 0))]
+    await settle()
+    asks += [asyncio.create_task(joined.ask("a", number)) for number in range(3, 8)]
+    await settle()
+    assert server.calls == [("a", [0, 1]), ("a", [2]), ("b", [0])]
     server.gate.set()
-    assert await asyncio.gather(*asks) == [*(f"a{number}" for number in range(7)), "b0"]
-    assert sorted(server.calls[3:]) == [("a", [2, 3, 4]), ("a", [5, 6])]
+    assert await asyncio.gather(*asks) == ["a0", "a1", "a2", "b0", *(f"a{number}" for number in range(3, 8))]
+    assert sorted(server.calls[3:]) == [("a", [3, 4, 5]), ("a", [6, 7])]
+    await settle()
     assert joined._lines == {}
 
 
 async def test_who_gave_up_is_not_asked_for_and_harms_nobody() -> None:
     server = Server()
     joined = Coalescer(server.send, at_once=1, most=10)
-    asks = [asyncio.create_task(joined.ask("a", number)) for number in range(4)]
+    asks = [asyncio.create_task(joined.ask("a", 0))]
     await settle()
-    asks[0].cancel()  # its call ends, and the others go on
+    asks += [asyncio.create_task(joined.ask("a", number)) for number in range(1, 4)]
+    await settle()
+    asks[0].cancel()  # its call goes on, and so do the others
     asks[2].cancel()
     server.gate.set()
     assert await asyncio.gather(asks[1], asks[3]) == ["a1", "a3"]
@@ -58,7 +64,7 @@ async def test_who_gave_up_is_not_asked_for_and_harms_nobody() -> None:
 
 async def test_an_error_reaches_all_of_its_call_and_no_later_one() -> None:
     server = Server()
-    joined = Coalescer(server.send, at_once=1, most=10)
+    joined = Coalescer(server.send, at_once=1, most=2)
     asks = [asyncio.create_task(joined.ask("a", number)) for number in range(3)]
     await settle()
     server.error = ConnectionError("down")

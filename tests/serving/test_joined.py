@@ -41,7 +41,7 @@ class Slow:
 
 async def test_every_request_gets_its_own_users_back() -> None:
     slow, spec = Slow(), FeatureSpec()
-    joined = JoinedStore(slow, 2)
+    joined = JoinedStore(slow)
     found = await asyncio.gather(*(joined.read([(number, False), (-number, True)], spec) for number in range(100)))
     assert [[one.profile["user"] for one in users] for users in found] == [[n, -n] for n in range(100)]
     assert len(slow.calls) < 10
@@ -49,7 +49,7 @@ async def test_every_request_gets_its_own_users_back() -> None:
 
 async def test_what_is_refused_spoils_nobody_elses_answer_and_generations_never_mix() -> None:
     slow = Slow()
-    joined = JoinedTower(slow, 2)
+    joined = JoinedTower(slow)
     asked = [(number, f"g{number % 2}") for number in range(40)]
     found = await asyncio.gather(
         *(joined.vectors(1, generation, [{"user_id": user}]) for user, generation in asked), return_exceptions=True
