@@ -40,7 +40,7 @@ class Fault:
     end: Callable[[], None] = _nothing
     held_seconds: float = 0.0
     """From cause to end."""
-    patience_seconds: float = 60.0
+    patience_seconds: float = 120.0
     """Longest wait for the part to be well again."""
 
 
