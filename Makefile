@@ -82,7 +82,7 @@ SEQUENCES ?= ../shared/data/beauty.txt
 bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
 	$(PY) -m benchmarks.quality $(SEQUENCES)
 
-bench-ablation: .venv/installed ## What each technique of training is worth (under 40 minutes on 2 cores).
+bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
 images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG).
