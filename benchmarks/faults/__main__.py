@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,7 +70,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         console.print("setting up", style="dim")
         installation = install(platform, make_world(folder / "world", arguments.items, arguments.users), lambda _: None)
-        platform.start(["mlflow"])
+        installation = replace(installation, settings=platform.start(["mlflow"]))
         with recall_through_proxies(installation, folder) as (url, proxies):
             faults = faults_of(installation, proxies, small)
             chosen = [fault for fault in faults if not arguments.only or any(w in fault.name for w in arguments.only)]
