@@ -38,7 +38,7 @@ from pagoda.standalone.ports import choose_ports
 
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 5.0
 _MOST_SECONDS = 150.0
-_DISK_MEGABYTES = 64
+_DISK_MEGABYTES = 256
 _UNAVAILABLE = re.compile(r'pagoda_recall_requests_total\{outcome="unavailable",protocol="v1"\} ([\d.e+]+)')
 console = Console(width=None if sys.stdout.isatty() else 140)
 
