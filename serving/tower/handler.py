@@ -35,7 +35,7 @@ def handle(data: Sequence[Mapping[str, Any]] | None, context: Any) -> list[bytes
     with ExitStack() as stack:
         if tracing.on():
             for place in range(len(data)):
-                if parent := context.get_request_header(place, tracing.PARENT):
+                if parent := _parent(context.get_all_request_header(place)):
                     stack.enter_context(tracing.span("tower.compute", {tracing.PARENT: parent}, requests=len(data)))
         replies = _replies.to([request.get("body", b"") for request in data])
     for place, (status, body) in enumerate(replies):
@@ -44,6 +44,11 @@ def handle(data: Sequence[Mapping[str, Any]] | None, context: Any) -> list[bytes
             context.set_response_status(code=status, idx=place)
         bodies.append(body)
     return bodies
+
+
+def _parent(headers: Mapping[str, Any]) -> str | None:
+    # TorchServe keeps a name as it was sent, and proxies written in Go, Knative's among them, send it capitalized.
+    return next((value for name, value in headers.items() if name.lower() == tracing.PARENT), None)
 
 
 def _load(context: Any) -> Replies:

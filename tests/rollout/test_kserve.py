@@ -8,9 +8,9 @@ from math import ceil
 from typing import Any
 
 import pytest
-from kubernetes import client
+from kubernetes import client, config
 
-from pagoda.errors import ConflictError, UnavailableError
+from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
@@ -454,3 +454,12 @@ def test_every_object_that_was_sent_is_plain_json(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.FINISHED)
     assert json.loads(json.dumps(stage.cluster.applied)) == stage.cluster.applied
+
+
+def test_says_what_it_lacks_where_nothing_leads_to_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise config.ConfigException("Service host/port is not set.")
+
+    monkeypatch.setattr(config, "load_config", absent)
+    with pytest.raises(ConfigError, match=r"neither a pod's service account nor a kubeconfig: Service host"):
+        Cluster("pagoda")

@@ -82,7 +82,8 @@ async def test_the_tower_is_told_the_trace_and_goes_on_with_it(
     assert TRACE in carried[0]
     monkeypatch.setattr(handler, "_replies", Replies(runtime, "3.0"))
     context = SimpleNamespace(
-        get_request_header=lambda place, _: [carried[0], None][place],
+        # As Knative's proxy sends it.
+        get_all_request_header=lambda place: [{"Traceparent": carried[0]}, {"Content-Type": "application/json"}][place],
         set_response_content_type=lambda *_: None,
         set_response_status=lambda **_: None,
     )

@@ -9,7 +9,7 @@ import tenacity
 import urllib3
 from kubernetes import client, config
 
-from pagoda.errors import ConflictError, UnavailableError
+from pagoda.errors import ConfigError, ConflictError, UnavailableError
 
 MANAGER = "pagoda-rollout"
 """Field manager: what it applies is Pagoda's, everything else stays as others left it."""
@@ -38,9 +38,15 @@ class Cluster:
             api: None: as this pod's service account, or as the kubeconfig says.
             attempts: How often a busy server is asked in all.
             pause_seconds: Before it is asked again; twice that before the next time, and so on.
+
+        Raises:
+            ConfigError: There is neither a service account nor a kubeconfig.
         """
         if api is None:
-            config.load_config()
+            try:
+                config.load_config()
+            except config.ConfigException as error:
+                raise ConfigError(f"neither a pod's service account nor a kubeconfig: {error}") from error
             api = client.ApiClient()
         self.namespace = namespace
         self._api = api
