@@ -82,7 +82,7 @@ class Generations:
         self._looking = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._told: tuple[set[str], set[str]] = set(), set()
-        self._complaint = "no generation was released yet"
+        self._complaint = "the release log has not answered yet"
 
     @property
     def ready(self) -> bool:
@@ -137,6 +137,8 @@ class Generations:
                 self._split = await asyncio.to_thread(split_of, state)
                 if self._split:
                     self._start_warming(state, self._split)
+                else:
+                    self._complaint = "no generation was released yet"
             except PagodaError as error:
                 self._complain(str(error))
             self._settle()
