@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,16 +88,9 @@ def _kill_worker(installation: Installation) -> None:
 
 def _fill(ballast: Path) -> None:
     """Leave no room on the disk."""
-    room = os.statvfs(ballast.parent)
-    size = room.f_bavail * room.f_frsize
-    with ballast.open("wb") as file:
-        try:
-            while size > 0:
-                file.write(b"\0" * min(size, _SPARE_BYTES))
-                size -= _SPARE_BYTES
-            file.flush()
-        except OSError:
-            return
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * _SPARE_BYTES)
 
 
 def _redis(url: str) -> bool:
