@@ -26,4 +26,6 @@ def test_killed_slow_and_full_servers_cost_no_request_and_no_event(tmp_path: Pat
     results = {result["fault"]: result for result in json.loads(out.read_text())}
     assert {"kill redis", "kill torchserve worker", "delay milvus by 2 s"} <= results.keys()
     for result in results.values():
-        assert (result["errors_5xx"], result["events_lost"], result["degraded"] > 0) == (0, 0, True), result
+        assert (result["errors_5xx"], result["events_lost"]) == (0, 0), result
+        # A Redis without room takes no events, and goes on to say what it knows.
+        assert result["degraded"] > 0 or result["fault"] == "disk full", result
