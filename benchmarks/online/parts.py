@@ -34,7 +34,7 @@ async def one_at_a_time(installation: Installation, seconds: float) -> dict[str,
     """p50 and p99 of each part's calls, one at a time, in milliseconds; and `p50_repeated`.
 
     The parts are called in turn, as a request calls them. A call that follows its like finds caches, predictors and
-    threads as the last one left them, and takes half to two thirds of that: `p50_repeated`.
+    threads as the last one left them, and takes two to four fifths of that: `p50_repeated`.
     """
     calls, closes = {}, []
     for name, make in _PARTS.items():
