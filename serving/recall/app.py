@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -148,11 +149,12 @@ def _add_errors(app: FastAPI) -> None:
 
 async def _refuse(request: Request, error: Exception) -> Response:
     status, outcome = _status(error)
+    later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
-    if status >= 500 and outcome != "shed":  # noqa: PLR2004
-        logger.log(logging.WARNING if status == 503 else logging.ERROR, "%s", error)  # noqa: PLR2004
-    return JSONResponse({"error": cut(str(error))}, status, _RETRY if status == 503 else None)  # noqa: PLR2004
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
+        logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
+    return JSONResponse({"error": cut(str(error))}, status, _RETRY if later else None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:

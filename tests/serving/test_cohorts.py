@@ -30,6 +30,11 @@ class Requests:
             self.ends[name].set()
         await self.settle()
 
+    async def wait_for(self, name: str) -> None:
+        async with asyncio.timeout(5):
+            while name not in self.started:
+                await asyncio.sleep(0.001)
+
     async def settle(self) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
@@ -72,9 +77,7 @@ async def test_a_slow_cohort_keeps_nobody_waiting_for_long(monkeypatch: pytest.M
     requests = Requests(1)
     await requests.come("slow")
     await requests.come("xy")
-    async with asyncio.timeout(5):
-        while "y" not in requests.started:
-            await asyncio.sleep(0.001)
+    await requests.wait_for("y")
     await requests.end("slowxy")
     await asyncio.gather(*requests.tasks.values())
     assert requests.cohorts._running == 0
@@ -97,9 +100,7 @@ async def test_who_gives_up_keeps_nobody_from_starting(when: str, monkeypatch: p
     requests.tasks["b"].cancel()
     await requests.end("c")
     await requests.come("d")
-    async with asyncio.timeout(5):
-        while "d" not in requests.started:
-            await asyncio.sleep(0.001)
+    await requests.wait_for("d")
     await requests.end("d")
     assert requests.tasks["b"].cancelled()
     assert requests.cohorts._running == 0
