@@ -101,7 +101,7 @@ def _milvus(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     # Segments too small for an index are then searched exactly, not by a coarse one made in passing (recall 0.95).
     config["queryNode"]["segcore"]["interimIndex"]["enableIndex"] = False
     # Segments are closed when they are full. Closed at a quarter they were merged, and indexed once more when the build
-    # was over: with 1 M items that kept two cores busy for another six minutes.
+    # was over: with 1 M items that kept two cores busy for more than five minutes.
     config["dataCoord"]["segment"] |= {"maxSize": 1024, "sealProportion": 1.0, "maxBinlogFileNumber": 1024}
     # A query node that stops first waits for others to take over what it has loaded. There are none: 30 minutes.
     config["common"]["gracefulStopTimeout"] = 1
