@@ -91,26 +91,27 @@ class _Sender:
                 reporting.cancel()
 
     async def _open_loop(self, connections: list[Connection]) -> None:
+        # The one that was used last comes first: what is connected is what is needed, as with any pool of clients.
+        idle: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
+        for connection in connections:
+            idle.put_nowait(connection)
         moments = self.plan.moments()
-        waiting: asyncio.Queue[tuple[float, int] | None] = asyncio.Queue()
-        workers = [asyncio.create_task(self._serve(connection, waiting)) for connection in connections]
         self.start = self.loop.time()
-        for due, place in self._schedule(moments):
-            if (pause := self.start + due - self.loop.time()) > 0:
-                await asyncio.sleep(pause)
-            if self.ending.is_set():
-                break
-            waiting.put_nowait((due, place))
-        for _ in workers:
-            waiting.put_nowait(None)
-        await asyncio.gather(*workers)
+        async with asyncio.TaskGroup() as asking:
+            for due, place in self._schedule(moments):
+                if (pause := self.start + due - self.loop.time()) > 0:
+                    await asyncio.sleep(pause)
+                connection = await idle.get()
+                if self.ending.is_set():
+                    break
+                asking.create_task(self._ask_by(idle, connection, due, place))
 
     def _schedule(self, moments: NDArray[np.float64]) -> Iterator[tuple[float, int]]:
         return zip(moments.tolist(), self.plan.draw(len(moments)).tolist(), strict=True)
 
-    async def _serve(self, connection: Connection, waiting: asyncio.Queue[tuple[float, int] | None]) -> None:
-        while (next_ := await waiting.get()) is not None:
-            await self._ask(connection, *next_)
+    async def _ask_by(self, idle: asyncio.Queue[Connection], connection: Connection, due: float, place: int) -> None:
+        await self._ask(connection, due, place)
+        idle.put_nowait(connection)
 
     async def _closed_loop(self, connections: list[Connection]) -> None:
         drawn = self.plan.draw(_DRAWN).tolist()
