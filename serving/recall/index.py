@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from types import MethodType
 from typing import Any
 
 import grpc
 from pymilvus import AsyncMilvusClient, MilvusException
+from pymilvus.client.call_context import CallContext
+from pymilvus.client.utils import check_status
+from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import UnavailableError
 from pagoda.index.config import METRIC, search_params
@@ -26,6 +31,7 @@ class ItemIndex:
         self._uri, self._timeout, self._effort = uri, timeout_seconds, effort
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}
+        self._plain = False
 
     async def close(self) -> None:
         """Close the connection."""
@@ -56,8 +62,9 @@ class ItemIndex:
             UnavailableError: Milvus does not answer in time, or cannot search the collection now.
         """
         try:
+            await self._ask_plainly()
             params = search_params(await self._kind(collection), k, self._effort, filtered=selective)
-            found = await self._client.search(
+            results = await self._client.search(
                 collection,
                 list(vectors),
                 filter=expression,
@@ -71,7 +78,14 @@ class ItemIndex:
             )
         except (MilvusException, grpc.RpcError) as error:
             raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}") from error
-        return [_items(hits, keys) for hits in found]
+        return _items(results, keys)
+
+    async def _ask_plainly(self) -> None:
+        """From now on searches give what Milvus says. pymilvus makes objects of each item: a fifth of recall's work."""
+        if not self._plain:
+            handler = await self._client._get_connection()
+            handler._execute_search = MethodType(_search, handler)
+            self._plain = True
 
     async def _kind(self, collection: str) -> str:
         """The index's type, which says what its search parameters are. A collection's never changes."""
@@ -83,6 +97,19 @@ class ItemIndex:
         return self._kinds[collection]
 
 
-def _items(hits: Any, keys: bool) -> list[RecalledItem]:
-    ids = [hit["entity"][ITEM_KEY] for hit in hits] if keys else hits.ids
-    return [{"item_id": item, "score": score} for item, score in zip(ids, hits.distances, strict=True)]
+async def _search(handler: Any, request: Any, timeout: float, context: CallContext, **_: Any) -> SearchResultData:
+    """`AsyncGrpcHandler._execute_search` without its result objects."""
+    response = await handler._async_stub.Search(request, timeout=timeout, metadata=context.to_grpc_metadata())
+    check_status(response.status)
+    return response.results
+
+
+def _items(found: SearchResultData, keys: bool) -> list[list[RecalledItem]]:
+    """What was found for each vector; Milvus gives all of it end to end."""
+    ids = (
+        [key for field in found.fields_data for key in field.scalars.string_data.data]
+        if keys
+        else found.ids.int_id.data
+    )
+    items: list[RecalledItem] = [{"item_id": id_, "score": score} for id_, score in zip(ids, found.scores, strict=True)]
+    return [items[start:end] for start, end in pairwise(accumulate(found.topks, initial=0))]

@@ -40,6 +40,9 @@ from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
 
 _FINISH_SECONDS = 10
+_UNCOLLECTED = 50_000
+"""Objects made before the collector looks for cycles. A cohort's answers are thousands, in no cycle; Python's own 700
+would have it look several times for each."""
 _CLOSE = (b"connection", b"close")
 _INPUTS = {
     "user_id": "INT64",
@@ -117,6 +120,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=_FINISH_SECONDS,
         )
@@ -125,6 +129,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
             signal.signal(number, lambda *_: None)
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
+        gc.set_threshold(_UNCOLLECTED)
         await _Server(config, self._model, drain_seconds).serve(sockets=[listener])
 
 
