@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
@@ -18,6 +19,12 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     Args:
         measured: `items`, the four systems, `parts`, `without` by stage; and `one_connection`, whose latencies were
             measured in turn and so count where one is taken from another.
+
+    Returns:
+        Among others `ceiling_rps`: what the processors allow when a request costs what each part's call costs alone,
+        with 32 callers, and recall and the load what they cost with 32 connections. `ceiling_rps_joined`: the same by
+        what a request costs in Pagoda at the rate that is kept up. Joined calls cost less, so that ceiling is higher,
+        and the ratio to it is the share of the processors' time that is used.
     """
     in_turn = measured.pop("one_connection")
     pagoda, parts, without = measured["pagoda"], measured["parts"], measured.pop("without")
@@ -28,22 +35,22 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     reduced = {stage: in_turn[f"without {stage}"]["p50"] for stage in without}
     sum_of_parts = sum(parts[name]["p50"] for name in PARTS)
     p50, best = pagoda["p50"]["1"], pagoda["max_rps_at_p99_50ms"]
-    # The load has the same processors. Calls are joined, so a request costs the less the more there are: what counts
-    # is what it costs at the rate that was kept up.
-    ceiling, ceiling_busiest = (
-        len(os.sched_getaffinity(0)) * 1e3 / sum(pagoda[name].values()) if pagoda[name] else 0.0
-        for name in ("cpu_ms_at_max_rps", "cpu_ms_by_process")
-    )
     straightforward = measured["straightforward"]["max_rps_at_p99_50ms"]
+    # The load has the same processors.
+    busiest, sustained = pagoda["cpu_ms_by_process"], pagoda["cpu_ms_at_max_rps"]
+    others = {name: milliseconds for name, milliseconds in busiest.items() if name not in PARTS}
+    alone = {name: parts[name]["cpu_ms_per_request"] for name in PARTS} | others
+    ceilings = {"ceiling_rps": alone, "ceiling_rps_joined": sustained}
+    limits = {name: round(_rps(milliseconds), 1) for name, milliseconds in ceilings.items()}
     return {
         **measured,
         "own_share_ms": round(p50 - sum_of_parts, 3),
-        "ceiling_rps": round(ceiling, 1),
-        "ceiling_rps_of_32_connections": round(ceiling_busiest, 1),
+        **limits,
         "ratios": {
-            "sustained_to_ceiling": round(best / ceiling, 3) if ceiling else None,
-            "sustained_to_ceiling_of_32_connections": round(best / ceiling_busiest, 3),
+            "sustained_to_ceiling": round(best / limits["ceiling_rps"], 3),
+            "sustained_to_ceiling_joined": round(best / limits["ceiling_rps_joined"], 3) if best else 0.0,
             "sustained_to_straightforward": round(best / straightforward, 3) if straightforward else None,
+            "straightforward_to_ceiling": round(straightforward / limits["ceiling_rps"], 3),
             "p50_to_sum_of_parts": round(p50 / sum_of_parts, 3),
         },
         "stages_ms": {
@@ -58,9 +65,14 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _rps(cpu_ms: Mapping[str, float]) -> float:
+    """Requests a second that take all processors' time, at so many milliseconds of each process."""
+    return len(os.sched_getaffinity(0)) * 1e3 / sum(cpu_ms.values()) if cpu_ms else 0.0
+
+
 def as_tables(document: dict[str, Any]) -> Group:
     """Latency and throughput, the parts, and where the milliseconds go."""
-    systems = _table(f"{document['items']:,} items × 64, top-100", "", "connections 1: p50", "p99", "8: p50", "p99")
+    systems = _table("", "connections 1: p50", "p99", "8: p50", "p99")
     for name in ("32: p50", "p99", "max/s at p99 ≤ 50 ms", "CPU ms/request", "recall@100"):
         systems.add_column(name, justify="right")
     for name in _SYSTEMS:
@@ -69,7 +81,7 @@ def as_tables(document: dict[str, Any]) -> Group:
         latency += [""] * (6 - len(latency))
         rest = (f"{found['max_rps_at_p99_50ms']:,.0f}", f"{found['cpu_ms_per_request']:.2f}")
         systems.add_row(name, *latency, *rest, f"{found['recall_at_100']:.4f}")
-    parts = _table("Each part alone", "", "p50 ms", "p99 ms", "p50 repeated", "CPU ms at 32", "32 at once, /s")
+    parts = _table("", "p50 ms", "p99 ms", "p50 repeated", "CPU ms at 32", "32 at once, /s")
     for name in ("within Pagoda: CPU ms at 32", f"at {document['pagoda']['max_rps_at_p99_50ms']:,.0f}/s"):
         parts.add_column(name, justify="right")
     busiest, sustained = (document["pagoda"][name] for name in ("cpu_ms_by_process", "cpu_ms_at_max_rps"))
@@ -78,23 +90,32 @@ def as_tables(document: dict[str, Any]) -> Group:
         keys = ("p50", "p99", "p50_repeated", "cpu_ms_per_request", "rps_32_at_once")
         numbers = [*(found.get(key) for key in keys), busiest[name], sustained.get(name)]
         parts.add_row(name, *("" if number is None else f"{number:,.2f}" for number in numbers))
-    stages = _table("Where a request's milliseconds go (p50, one connection)", "stage", "ms")
+    stages = _table("stage", "ms")
     for name in ("store", "tower", "index", "rest"):
         stages.add_row(name, f"{document['stages_ms'][name]:.2f}")
     ratios = document["ratios"]
     lines = [
         f"own share {document['own_share_ms']:.2f} ms over the sum of the parts",
-        f"ceiling {document['ceiling_rps']:,.0f}/s by the CPU of a request at the sustained rate, the load's included; "
-        f"sustained {ratios['sustained_to_ceiling']} of it",
-        f"ceiling {document['ceiling_rps_of_32_connections']:,.0f}/s by the same with 32 connections; "
-        f"sustained {ratios['sustained_to_ceiling_of_32_connections']} of it",
+        f"ceiling {document['ceiling_rps']:,.0f}/s by the CPU of each part alone, of recall and of the load; "
+        f"sustained {ratios['sustained_to_ceiling']} of it, straightforward {ratios['straightforward_to_ceiling']}",
+        f"ceiling {document['ceiling_rps_joined']:,.0f}/s by the CPU of a request at the sustained rate, calls joined; "
+        f"sustained {ratios['sustained_to_ceiling_joined']} of it",
         f"{ratios['sustained_to_straightforward']} × the straightforward path",
     ]
-    return Group(systems, "", parts, "", stages, "", *lines)
+    return Group(
+        f"{document['items']:,} items × 64, top-100",
+        systems,
+        "\nEach part alone",
+        parts,
+        "\nWhere a request's milliseconds go (p50, one connection)",
+        stages,
+        "",
+        *lines,
+    )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         table.add_column(name, justify="right" if place else "left")
     return table

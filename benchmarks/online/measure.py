@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psutil
@@ -123,7 +123,7 @@ def highest_rate(target: Target, closed_rps: float) -> dict[str, Any]:
     best: dict[str, Any] = {"max_rps_at_p99_50ms": 0.0, "cpu_ms_at_max_rps": {}}
     for step in range(_STEPS):
         rate = (low + high) / 2
-        report, used = _with_cpu(target, rate, _OPEN_CONNECTIONS, seed=step)
+        report, used = _with_cpu(replace(target, seconds=2 * target.seconds), rate, _OPEN_CONNECTIONS, seed=step)
         if report.answered == report.requests and not report.degraded and report.latency_ms["p99"] <= LIMIT_MS:
             low, best = rate, {"max_rps_at_p99_50ms": round(report.answered_rps, 1), "cpu_ms_at_max_rps": used}
         else:
