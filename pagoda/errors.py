@@ -47,5 +47,5 @@ def explain(error: ValidationError, where: str) -> str:
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"]) or "(top)"
         given = "" if problem["type"] in ("missing", "value_error") else f" (got {problem['input']!r})"
-        lines.append(f"{where}: {place}: {problem['msg']}{given}")
+        lines.append(f"{where}: {place}: {problem['msg'].removeprefix('Value error, ')}{given}")
     return "\n".join(lines)

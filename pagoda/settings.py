@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +30,26 @@ _REVISION, _TAGS = "{revision}", ("latest", "prev")
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _of(*schemes: str) -> AfterValidator:
+    """A URL of one of the schemes, or empty. The message does not repeat it: it may hold a password."""
+
+    def check(url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # raises where it is no number
+            known = not url or parts.scheme in schemes
+        except ValueError:
+            known = False
+        if not known:
+            raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}; a port is a number")
+        return url
+
+    return AfterValidator(check)
+
+
+_HttpUrl = Annotated[str, _of("http", "https")]
 
 
 class RegistrySettings(_Section):
@@ -94,13 +115,13 @@ class CollectionConfig(_Section):
 class RedisSettings(_Section):
     """The online store of profiles and recent behaviour."""
 
-    url: str = ""
+    url: Annotated[str, _of("redis", "rediss", "unix")] = ""
 
 
 class TowerSettings(_Section):
     """The user tower's server."""
 
-    url: str = ""
+    url: _HttpUrl = ""
     """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
     each has a predictor of its own. `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a
     version changes while a rollout goes on, so whoever asks tries both."""
@@ -114,7 +135,7 @@ class TowerSettings(_Section):
 class RecallSettings(_Section):
     """The recall service."""
 
-    url: str = ""
+    url: _HttpUrl = ""
     store_seconds: float = Field(default=0.5, gt=0)
     """How long the online store may take; then the user is answered as this process last read them."""
     index_seconds: float = Field(default=1.0, gt=0)

@@ -53,3 +53,4 @@ def start(kind: Literal["text", "json"]) -> None:
         JsonLines() if kind == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # It would tell where it found credentials.

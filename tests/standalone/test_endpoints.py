@@ -71,3 +71,22 @@ def test_a_service_for_which_another_server_is_set_is_not_run(tmp_path: Path, mo
     (tmp_path / "pagoda.yaml").write_text("redis: {url: 'redis://redis.example'}")
     names = [service.name for service in own(_services(tmp_path), tmp_path)]
     assert names == ["mlflow", "torchserve", "follower", "recall", "sink", "items", "rollout"]
+
+
+@pytest.mark.parametrize(
+    ("key", "address"),
+    [
+        ("REDIS__URL", "localhost:6379"),
+        ("REDIS__URL", "redis://:secret@redis.example:six"),
+        ("TOWER__URL", "ftp://tower.example"),
+        ("RECALL__URL", "http://recall.example:http"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_repeating_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, address: str
+) -> None:
+    monkeypatch.setenv(f"PAGODA_{key}", address)
+    with pytest.raises(ConfigError, match="must begin with") as refused:
+        load_settings(tmp_path)
+    assert key.lower().replace("__", ".") in str(refused.value)
+    assert address not in str(refused.value)
