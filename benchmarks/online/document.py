@@ -10,6 +10,13 @@ from rich.console import Group
 from rich.table import Table
 
 PARTS = ("redis", "torchserve", "milvus")
+_STAGES = {
+    "store": "store",
+    "tower": "tower",
+    "index": "index",
+    "between": "between them",
+    "around": "HTTP, parsing, rendering, the load",
+}
 _SYSTEMS = ("limit", "bare", "straightforward", "pagoda")
 
 
@@ -32,7 +39,6 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
         parts[name] = in_turn[name] | parts[name]
     for quantile in ("p50", "p95", "p99"):
         pagoda[quantile]["1"] = in_turn["pagoda"][quantile]
-    reduced = {stage: in_turn[f"without {stage}"]["p50"] for stage in without}
     sum_of_parts = sum(parts[name]["p50"] for name in PARTS)
     p50, best = pagoda["p50"]["1"], pagoda["max_rps_at_p99_50ms"]
     straightforward = measured["straightforward"]["max_rps_at_p99_50ms"]
@@ -40,29 +46,35 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     busiest, sustained = pagoda["cpu_ms_by_process"], pagoda["cpu_ms_at_max_rps"]
     others = {name: milliseconds for name, milliseconds in busiest.items() if name not in PARTS}
     alone = {name: parts[name]["cpu_ms_per_request"] for name in PARTS} | others
-    ceilings = {"ceiling_rps": alone, "ceiling_rps_joined": sustained}
-    limits = {name: round(_rps(milliseconds), 1) for name, milliseconds in ceilings.items()}
+    ceiling, joined = round(_rps(alone), 1), round(_rps(sustained), 1)
     return {
         **measured,
         "own_share_ms": round(p50 - sum_of_parts, 3),
-        **limits,
+        "ceiling_rps": ceiling,
+        "ceiling_rps_joined": joined,
         "ratios": {
-            "sustained_to_ceiling": round(best / limits["ceiling_rps"], 3),
-            "sustained_to_ceiling_joined": round(best / limits["ceiling_rps_joined"], 3) if best else 0.0,
+            "sustained_to_ceiling": round(best / ceiling, 3),
+            "sustained_to_ceiling_joined": round(best / joined, 3) if best else 0.0,
             "sustained_to_straightforward": round(best / straightforward, 3) if straightforward else None,
-            "straightforward_to_ceiling": round(straightforward / limits["ceiling_rps"], 3),
+            "straightforward_to_ceiling": round(straightforward / ceiling, 3),
             "p50_to_sum_of_parts": round(p50 / sum_of_parts, 3),
         },
-        "stages_ms": {
-            **{f"without_{stage}": milliseconds for stage, milliseconds in reduced.items()},
-            **{stage: round(p50 - milliseconds, 3) for stage, milliseconds in reduced.items()},
-            "rest": round(p50 - sum(p50 - milliseconds for milliseconds in reduced.values()), 3),
+        "stages_ms": _stages(in_turn["pagoda"])
+        | {
+            "saved_without": {stage: round(p50 - in_turn[f"without {stage}"]["p50"], 3) for stage in without},
             "cpu_saved_without": {
                 stage: round(pagoda["cpu_ms_per_request"] - found["cpu_ms_per_request"], 3)
                 for stage, found in without.items()
             },
         },
     }
+
+
+def _stages(pagoda: Mapping[str, float]) -> dict[str, float]:
+    """Where the p50 of one connection goes: in each stage, between the stages, and around them."""
+    stages = {name: pagoda[f"stage_{name}"] for name in ("store", "tower", "index")}
+    total = pagoda["stage_total"]
+    return {**stages, "between": round(total - sum(stages.values()), 3), "around": round(pagoda["p50"] - total, 3)}
 
 
 def _rps(cpu_ms: Mapping[str, float]) -> float:
@@ -90,9 +102,11 @@ def as_tables(document: dict[str, Any]) -> Group:
         keys = ("p50", "p99", "p50_repeated", "cpu_ms_per_request", "rps_32_at_once")
         numbers = [*(found.get(key) for key in keys), busiest[name], sustained.get(name)]
         parts.add_row(name, *("" if number is None else f"{number:,.2f}" for number in numbers))
-    stages = _table("stage", "ms")
-    for name in ("store", "tower", "index", "rest"):
-        stages.add_row(name, f"{document['stages_ms'][name]:.2f}")
+    stages = _table("stage", "ms", "saved without it", "CPU ms at 32 saved without it")
+    times = document["stages_ms"]
+    for name, title in _STAGES.items():
+        saved = [times[kind].get(name) for kind in ("saved_without", "cpu_saved_without")]
+        stages.add_row(title, *("" if number is None else f"{number:.2f}" for number in (times[name], *saved)))
     ratios = document["ratios"]
     lines = [
         f"own share {document['own_share_ms']:.2f} ms over the sum of the parts",

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
+import orjson
 import psutil
 
 from benchmarks.online.world import NOW_US
-from pagoda.load.outcomes import ANSWERED, Outcomes
+from pagoda.load.outcomes import ANSWERED, OK, Outcomes
 from pagoda.load.plan import Plan
 from pagoda.load.report import LoadReport, report_of
 from pagoda.load.sending import send
@@ -48,10 +50,25 @@ class Target:
         return report_of(plan, send(plan, self.url, connections=connections), self.url, connections)
 
     def one_at_a_time(self, seed: int) -> dict[str, float]:
-        """Latency of one connection, in milliseconds by quantile."""
-        report = self.load(0, 1, seed)
+        """Latency of one connection, in milliseconds by quantile, and the median of each stage that answers name."""
+        plan, outcomes = self.plan(0, self.seconds, seed), _Timed()
+        report = report_of(plan, send(plan, self.url, connections=1, outcomes=outcomes), self.url, 1)
         require_answers(report)
-        return report.latency_ms
+        stages = {name: median(timing[name] for timing in outcomes.timings) for name in outcomes.timings[0]}
+        return {**report.latency_ms, **{f"stage_{name}": milliseconds for name, milliseconds in stages.items()}}
+
+
+@dataclass
+class _Timed(Outcomes):
+    """Also takes down what answers say of where their time went."""
+
+    timings: list[dict[str, float]] = field(default_factory=list)
+
+    def read(self, status: int, content: bytes) -> tuple[str, bool]:
+        """See `Outcomes.read`."""
+        if status == OK:
+            self.timings.append(orjson.loads(content)["predictions"][0]["timing_ms"])
+        return super().read(status, content)
 
 
 @dataclass
