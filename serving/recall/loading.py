@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
 import orjson
@@ -78,28 +78,26 @@ class _Loader:
         return written
 
     def behaviour(self, until: datetime, progress: Progress | None) -> tuple[int, int]:
-        replaced: set[Key] = set()
-        interactions = 0
-        for batch in self._past(until):
-            self._write(self._by_user(batch), replaced)
+        # All is forgotten first: whom this load has met already is then known by Redis, and not held here.
+        self._forget(batch[self._user] for batch in self._dataset.user_batches())
+        self._forget(batch[self._user] for batch in self._past(until, [self._user]))
+        users = interactions = 0
+        for batch in self._past(until, [self._user, self._item, "event", "timestamp"]):
+            users += self._write(self._by_user(batch))
             interactions += batch.num_rows
             if progress:
                 progress(batch.num_rows)
-        self._clear_others(replaced)
-        return len(replaced), interactions
+        return users, interactions
 
-    def _past(self, until: datetime) -> Iterator[pa.RecordBatch]:
+    def _past(self, until: datetime, columns: list[str]) -> Iterator[pa.RecordBatch]:
         start = self._dataset.span().start
         if until > start:
             wanted = {*self._spec.history_events, *self._spec.positives}
-            columns = [self._user, self._item, "event", "timestamp"]
             yield from self._dataset.batches(Window(start=start, end=until), events=wanted, columns=columns)
 
-    def _clear_others(self, replaced: set[Key]) -> None:
-        """Who had done nothing yet has no past; an earlier load, as of a later moment, may have given them one."""
-        for batch in self._dataset.user_batches():
-            others = set(batch[self._user].to_pylist()) - replaced
-            if keys := [key for user in others for key in (recent_key(user), seen_key(user))]:
+    def _forget(self, batches: Iterable[pa.Array]) -> None:
+        for users in batches:
+            if keys := [key for user in users.unique().to_pylist() for key in (recent_key(user), seen_key(user))]:
                 self._redis.delete(*keys)
 
     def _by_user(self, batch: pa.RecordBatch) -> dict[Key, list[_Event]]:
@@ -111,16 +109,16 @@ class _Loader:
             grouped[user].append(past)
         return grouped
 
-    def _write(self, grouped: dict[Key, list[_Event]], replaced: set[Key]) -> None:
+    def _write(self, grouped: dict[Key, list[_Event]]) -> int:
+        """Append what users did; how many of them had done nothing before."""
         pipeline = self._redis.pipeline(transaction=False)
+        for user in grouped:
+            pipeline.exists(recent_key(user), seen_key(user))
         for user, events in grouped.items():
-            if user not in replaced:
-                pipeline.delete(recent_key(user), seen_key(user))
-                replaced.add(user)
             if recent := [f"{time_us}:{item}" for item, time_us, enters, _ in events if enters]:
                 pipeline.rpush(recent_key(user), *recent[-RECENT_LENGTH:])
                 pipeline.ltrim(recent_key(user), -RECENT_LENGTH, -1)
             if seen := {str(item): time_us for item, time_us, _, positive in events if positive}:
                 pipeline.zadd(seen_key(user), seen)
                 pipeline.zremrangebyrank(seen_key(user), 0, -SEEN_LENGTH - 1)
-        pipeline.execute()
+        return pipeline.execute()[: len(grouped)].count(0)
