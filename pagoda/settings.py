@@ -158,13 +158,27 @@ class RecallSettings(_Section):
     """Redis memory for what a rollout's gates measure by: 21 bytes a user asked for, so 1.7 hours of 1,000 a second."""
 
 
+class KafkaSettings(_Section):
+    """Kafka, which takes events before the stream in Redis does."""
+
+    servers: str = ""
+    """`host:port`, several with commas. Empty: there is no Kafka, and events go straight into the stream."""
+    topic: str = "pagoda-events"
+    tls: bool = False
+    username: str = ""
+    """For SASL. Empty: none."""
+    password: str = Field(default="", repr=False)
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+
 class EventSettings(_Section):
     """Events that clients send, and the dataset that they become a part of."""
 
     dataset: str = ""
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
     stream_length: int = Field(default=1_000_000, ge=1)
-    """Events that may wait for the sink (about 300 MB of Redis); further ones are refused with 503."""
+    """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
+    kafka: KafkaSettings = KafkaSettings()
 
 
 class RolloutSettings(_Section):

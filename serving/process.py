@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import typer
 
@@ -24,3 +26,10 @@ def end_as_by_ctrl_c() -> None:
     has it ignored, as it does for its background jobs."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    """End a task that goes on in the background, and wait for its end."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

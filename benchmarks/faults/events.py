@@ -11,7 +11,7 @@ import orjson
 from redis import Redis
 
 from pagoda.data.dataset import Dataset
-from serving.events.intake import FIELD, STREAM
+from serving.events.stream import FIELD, STREAM
 
 _PAUSE_SECONDS = 0.1
 Event = tuple[int, int, int]

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
+from pagoda.errors import ConfigError
 from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
-from pagoda.settings import Settings
+from pagoda.settings import KafkaSettings, Settings
 from serving.events.intake import Clicked, EventIntake
 from serving.events.items import items_router
 from serving.events.routes import events_router
 from serving.events.specs import StableSpec
+from serving.events.stream import RedisStream
+from serving.process import cancel
+
+if TYPE_CHECKING:
+    from serving.events.kafka import KafkaStream
 
 
 @asynccontextmanager
 async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Sequence[APIRouter]]:
-    """The routers, until the block ends; `clicked` is told of positive events."""
+    """The routers, until the block ends; `clicked` is told of positive events.
+
+    Raises:
+        ConfigError: Kafka is set, and its client is not installed.
+    """
     specs = StableSpec(open_log(settings))
-    length = settings.events.stream_length
-    intake = EventIntake(settings.redis.url, specs, stream_length=length, clicked=clicked)
-    try:
+    redis = RedisStream(settings.redis.url, length=settings.events.stream_length)
+    kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
+    async with AsyncExitStack() as stack:
+        intake = EventIntake(kafka or redis, specs, clicked)
+        stack.push_async_callback(intake.close)
+        if kafka:
+            stack.push_async_callback(cancel, asyncio.create_task(kafka.follow()))
         yield [events_router(intake), items_router(open_item_log(settings), specs)]
-    finally:
-        await intake.close()
+
+
+def _before(redis: RedisStream, settings: KafkaSettings) -> KafkaStream:
+    try:
+        from serving.events.kafka import KafkaStream
+    except ImportError as error:
+        raise ConfigError(f"events.kafka is set, but {error.name} is missing: pip install pagoda[kafka]") from error
+    return KafkaStream(settings, redis)

@@ -7,7 +7,7 @@ import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from types import FrameType
 from typing import Any
 
@@ -21,6 +21,7 @@ from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.process import cancel
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
@@ -198,14 +199,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         stack.push_async_callback(recall.close)
         background = [generations.follow(), outcomes.follow(), removed.follow()]
         for work in (*background, *([keeper.follow()] if keeper else [])):
-            stack.push_async_callback(_cancel, asyncio.create_task(work))
+            stack.push_async_callback(cancel, asyncio.create_task(work))
         yield recall, generations
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def serve(settings: Settings, host: str, port: int) -> None:

@@ -23,7 +23,7 @@ from pagoda.data.layout import FEATURES_FILE
 from pagoda.data.spec import FeatureSpec, parse_spec
 from pagoda.errors import ConflictError, UnavailableError
 from pagoda.registry.store import open_store
-from serving.events.intake import FIELD, STREAM
+from serving.events.stream import FIELD, STREAM
 from serving.workers.compaction import Compaction
 from serving.workers.filing import by_day
 from serving.workers.metrics import EVENTS, WAITING

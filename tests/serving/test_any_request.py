@@ -19,6 +19,7 @@ from pagoda.data.spec import FeatureSpec
 from serving.events.intake import EventIntake
 from serving.events.routes import PATH, events_router
 from serving.events.rules import Accepted
+from serving.events.stream import RedisStream
 from serving.recall.server import RecallServer
 
 from .test_service import Setting
@@ -56,7 +57,7 @@ def application() -> RecallServer:
     """A ready service over stand-ins."""
     setting = Setting(SPEC)
     asyncio.run(setting.generations.refresh())
-    intake = Intake("redis://127.0.0.1:9", Specs(), stream_length=1)
+    intake = Intake(RedisStream("redis://127.0.0.1:9", length=1), Specs())
     return RecallServer(setting.recall, setting.generations, [events_router(intake)])
 
 

@@ -14,8 +14,9 @@ import redis
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from serving.events.intake import STREAM, EventIntake
+from serving.events.intake import EventIntake
 from serving.events.routes import PATH, events_router
+from serving.events.stream import STREAM, RedisStream
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
 
@@ -58,7 +59,7 @@ class Application:
     """The application over a Redis and a declaration."""
 
     def __init__(self, url: str, specs: Specs, stream_length: int = 50) -> None:
-        self._intake = EventIntake(url, specs, stream_length=stream_length)
+        self._intake = EventIntake(RedisStream(url, length=stream_length), specs)
 
     async def __aenter__(self) -> httpx.AsyncClient:
         setting = Setting()

@@ -18,6 +18,7 @@ from pagoda.rollout.metrics import Measures
 from pagoda.rollout.outcomes import STREAM
 from serving.events.intake import EventIntake
 from serving.events.routes import events_router
+from serving.events.stream import RedisStream
 from serving.recall.outcomes import MOST_PENDING, Outcomes
 from serving.recall.server import RecallServer
 from serving.recall.service import Recall
@@ -53,7 +54,7 @@ class Service:
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
         """Of the application."""
         await self.setting.follow()
-        intake = EventIntake(self.url, Specs(make_spec()), stream_length=10_000, clicked=self.recall.clicked)
+        intake = EventIntake(RedisStream(self.url, length=10_000), Specs(make_spec()), self.recall.clicked)
         app = RecallServer(self.recall, self.setting.generations, [events_router(intake)]).app
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall") as made:
             yield made

@@ -22,7 +22,7 @@ from pagoda.data.arrivals import Arrivals, arrivals_of
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import Categorical, FeatureSpec
-from serving.events.intake import STREAM
+from serving.events.stream import STREAM
 from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
@@ -228,13 +228,14 @@ from pagoda.data.spec import parse_spec
 from pagoda.errors import UnavailableError
 from serving.events.body import Event
 from serving.events.intake import EventIntake
+from serving.events.stream import RedisStream
 
 class Specs:
     spec_ = parse_spec(open({features!r}, 'rb').read(), '')
     async def spec(self): return self.spec_
 
 async def main():
-    intake = EventIntake({url!r}, Specs(), stream_length=100000)
+    intake = EventIntake(RedisStream({url!r}, length=100000), Specs())
     number = int(open({mark!r}).read() or 0)
     while True:
         events = [Event(event_id=str(n), user_id=n, item_id=10, event='click') for n in range(number, number + 5)]

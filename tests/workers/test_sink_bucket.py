@@ -16,7 +16,7 @@ from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates.items import Items
 from pagoda.updates.mirror import open_local_or_mirrored
-from serving.events.intake import STREAM
+from serving.events.stream import STREAM
 from serving.workers.compaction import HOUR_MS
 from serving.workers.items import ItemWorker
 from serving.workers.sink import Sink
