@@ -88,20 +88,7 @@ def build_collection(
     source = ItemVectors(vectors, spec)
     build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), imports, progress or _silent)
     build.check_input()
-    if collections.exists(name):
-        try:
-            return build.verify(reused=True)
-        except (IntegrityError, GateError) as problem:
-            if name in in_use:
-                raise IntegrityError(f"{problem}; it is in use, so it was not touched") from problem
-            _log.warning("%s; it is dropped and built anew", problem)
-            collections.drop(name)
-    build.fill()
-    try:
-        return build.verify(reused=False)
-    except (IntegrityError, GateError):
-        collections.drop(name)
-        raise
+    return build.keep(in_use) or build.make()
 
 
 @dataclass
@@ -129,6 +116,28 @@ class _Build:
         if not len(self.queries) or self.queries.shape[1:] != (self.source.dim,):
             raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
         self.queries = probe_queries(self.spec, self.queries)
+
+    def keep(self, in_use: Collection[str]) -> IndexReport | None:
+        """The collection that is there and passes the checks. One that does not is dropped, unless it is in use."""
+        if not self.collections.exists(self.name):
+            return None
+        try:
+            return self.verify(reused=True)
+        except (IntegrityError, GateError) as problem:
+            if self.name in in_use:
+                raise IntegrityError(f"{problem}; it is in use, so it was not touched") from problem
+            _log.warning("%s; it is dropped and built anew", problem)
+            self.collections.drop(self.name)
+            return None
+
+    def make(self) -> IndexReport:
+        """Build the collection; one that does not pass the checks is dropped."""
+        self.fill()
+        try:
+            return self.verify(reused=False)
+        except (IntegrityError, GateError):
+            self.collections.drop(self.name)
+            raise
 
     def fill(self) -> None:
         """Create the collection, import all rows and ask for the index."""

@@ -32,6 +32,10 @@ from pagoda.training.vectors import OpenTowers
 from pagoda.training.writing import lineage_of, write_state, write_version
 
 VERSION, STATE = "version", "state"
+_ONE_EPOCH = (
+    "validation chooses among the epochs of a first version, but one with a parent learns each interaction once: take "
+    "validation out, or train without a parent"
+)
 _NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 
 
@@ -72,16 +76,12 @@ def full_update(
     """
     choose_device(config.device)
     if parent is not None and (config.validation or validator):
-        raise ConfigError(
-            "validation chooses among the epochs of a first version, but one with a parent learns each interaction "
-            "once: take validation out, or train without a parent"
-        )
+        raise ConfigError(_ONE_EPOCH)
     if out.exists():
         raise ConflictError(f"{out} exists already; another writer was first")
     learned = window
-    if config.validation and validator is None:
-        learned, later = held_back(window, config.validation)
-        validator = WindowValidator(dataset, later, config.validation, config.seed)
+    if validator is None:
+        learned, validator = _hold_back(dataset, window, config)
     prepared = prepare(dataset, learned, parent, config, mined)
     with _checkpoints(checkpoints, prepared, config, parent) as kept:
         ask = partial(_validate, prepared, validator) if validator else None
@@ -93,6 +93,14 @@ def full_update(
             write_version(aside / VERSION, prepared, config, lineage_of(dataset, learned, parent, config), metrics)
             write_state(aside / STATE, prepared)
     return FullVersionFiles(out / VERSION, out / STATE)
+
+
+def _hold_back(dataset: Dataset, window: Window, config: TrainConfig) -> tuple[Window, Validator | None]:
+    """What to learn of the window, and who asks about the rest of it, where `config.validation` declares any."""
+    if config.validation is None:
+        return window, None
+    learned, later = held_back(window, config.validation)
+    return learned, WindowValidator(dataset, later, config.validation, config.seed)
 
 
 def open_version(out: Path) -> FullVersionFiles:

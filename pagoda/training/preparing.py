@@ -39,6 +39,9 @@ from pagoda.training.survey import Survey, survey
 from pagoda.training.tables import TrainableTable
 from pagoda.training.views import Augmenter
 
+Tables = tuple[TrainableTable, TrainableTable]
+"""Of users and of items."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -82,53 +85,29 @@ def prepare(
     refuse_what_is_not_there(config, dataset, window, mined)
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
-    generator = torch.Generator().manual_seed(config.seed)
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy())
     encoder = _encoder(dataset, window, found, items, parent)
-    users, users_seen = _table(USERS, found.users, window, parent, config=config, generator=generator)
-    item_table, items_seen = _table(
-        ITEMS, found.catalogue[found.used], window, parent, config=config, generator=generator
-    )
-    stream = ExampleStream(
-        dataset=dataset,
-        window=window,
-        encoder=encoder,
-        users=users,
-        items=item_table,
-        catalogue=found.catalogue,
-        block_rows=config.shuffle_rows,
-        before=histories_at(
-            dataset,
-            window.start,
-            parent.history() if parent else None,
-            parent.lineage.window.end if parent else None,
-        ),
-    )
+    tables, seen = _tables(found, window, parent, config)
+    stream = _stream(dataset, window, parent, config, found=found, encoder=encoder, tables=tables)
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
+    batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
     sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective), learned)
-    hard = hard_negatives(config.negatives, Sources(dataset, window, mined), users, found.catalogue, config.seed)
+    hard = hard_negatives(config.negatives, Sources(dataset, window, mined), tables[0], found.catalogue, config.seed)
     features = encoder.encode_table("item", items)
     supervision, size = config.self_supervision, len(found.catalogue)
-    batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
-    known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
-    maker = CandidateMaker(config.negatives, size, known)
+    rows, missed = tables[1].places(found.catalogue), sampler.log_missed(batch)
     return Prepared(
         survey=found,
         encoder=encoder,
-        learner=_learner(encoder, (users, item_table), maker, parent, config),
+        learner=_learner(encoder, tables, _candidates(found, batch, parent, config), parent, config),
         stream=stream,
-        catalogue=Catalogue(
-            rows=item_table.places(found.catalogue),
-            features=features,
-            log_missed=sampler.log_missed(batch),
-            times=times,
-        ),
+        catalogue=Catalogue(rows=rows, features=features, log_missed=missed, times=times),
         chooser=Chooser(sampler, hard, size),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
         batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
-        seen={USERS: users_seen, ITEMS: items_seen},
+        seen=seen,
     )
 
 
@@ -164,6 +143,17 @@ def _encoder(
     return encoder
 
 
+def _tables(
+    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig
+) -> tuple[Tables, Mapping[str, Int64Array]]:
+    """Both tables, and when the IDs of each were last seen."""
+    generator = torch.Generator().manual_seed(config.seed)
+    users, users_seen = _table(USERS, found.users, window, parent, config=config, generator=generator)
+    used = found.catalogue[found.used]
+    items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
+    return (users, items), {USERS: users_seen, ITEMS: items_seen}
+
+
 def _table(
     name: str,
     ids: Int64Array,
@@ -184,9 +174,40 @@ def _table(
     return retire(table, seen, window.end_us, config.retire_after_days)
 
 
+def _stream(
+    dataset: Dataset,
+    window: Window,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    *,
+    found: Survey,
+    encoder: Encoder,
+    tables: Tables,
+) -> ExampleStream:
+    """The window's examples, with histories that go on from the parent's."""
+    users, items = tables
+    history, learned_until = (parent.history(), parent.lineage.window.end) if parent else (None, None)
+    return ExampleStream(
+        dataset=dataset,
+        window=window,
+        encoder=encoder,
+        users=users,
+        items=items,
+        catalogue=found.catalogue,
+        block_rows=config.shuffle_rows,
+        before=histories_at(dataset, window.start, history, learned_until),
+    )
+
+
+def _candidates(found: Survey, batch: float, parent: FullVersionFiles | None, config: TrainConfig) -> CandidateMaker:
+    """Makes the candidates of batches of `batch` positives; what the parent counted is where an estimate begins."""
+    known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
+    return CandidateMaker(config.negatives, len(found.catalogue), known)
+
+
 def _learner(
     encoder: Encoder,
-    tables: tuple[TrainableTable, TrainableTable],
+    tables: Tables,
     candidates: CandidateMaker,
     parent: FullVersionFiles | None,
     config: TrainConfig,
