@@ -62,6 +62,9 @@ BY_PATH: dict[str, Schema] = {
     "recall.logs": {"enum": ["text", "json"]},
     "index": {"type": "object"},
     "events.streamLength": {"type": "integer", "minimum": 1},
+    "events.kafka.servers": {"type": "string", "pattern": "^([^:, ]+:[0-9]+(,[^:, ]+:[0-9]+)*)?$"},
+    "events.kafka.topic": {"type": "string", "minLength": 1},
+    "events.kafka.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
     "recall.httpRoute.parentRefs": {
         "type": "array",
         "items": {
@@ -101,7 +104,7 @@ BY_PATH: dict[str, Schema] = {
     "networkPolicy.knativeNamespaces": {"type": "array", "items": {"type": "string"}},
     **{
         f"networkPolicy.external.{peer}": {**_PEERS, "minItems": 1}
-        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "tracing", "apiServer")
+        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "kafka", "tracing", "apiServer")
     },
     **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},

@@ -115,6 +115,14 @@ def test_should_leave_the_namespaces_other_pods_alone(chart: Chart) -> None:
     assert network.allows(STRANGER, NEIGHBOUR, 80)
 
 
+def test_should_let_events_out_only_to_where_kafka_listens(network: Network) -> None:
+    brokers = pod("kafka", app="broker")
+    assert not any(network.allows(component, brokers, 9093) for component in network.components() - {"milvus"})
+    sending = Network(with_values(*ALL, r"events.kafka.servers=a.kafka:9093\,b.kafka:9093\,c.kafka:9094"))
+    for port in (9093, 9094):
+        assert {one for one in sending.components() - {"milvus"} if sending.allows(one, brokers, port)} == {"recall"}
+
+
 def test_should_let_traces_out_only_where_they_are_sent(network: Network) -> None:
     collector = pod("observability", app="collector")
     assert not any(network.allows(component, collector, 4318) for component in network.components() - {"milvus"})

@@ -63,6 +63,7 @@ def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> Non
             set(),
         ),
         ("tracing.endpoint=http://collector:4318", {"Deployment/pagoda-recall", "ServingRuntime/pagoda-tower"}),
+        ("events.kafka.servers=kafka:9092", {"Deployment/pagoda-recall"}),
         ("tower.workers=3", {"ServingRuntime/pagoda-tower"}),
         ("recall.resources.requests.cpu=2", {"Deployment/pagoda-recall"}),
         ("retention.schedule=0 0 * * *", set()),

@@ -226,6 +226,16 @@ service:
   PAGODA_RECALL__DRAIN_SECONDS: {{ .Values.recall.drainSeconds | quote }}
 intake:
   PAGODA_EVENTS__STREAM_LENGTH: {{ int64 .Values.events.streamLength | quote }}
+  {{- with .Values.events.kafka }}
+  {{- if .servers }}
+  PAGODA_EVENTS__KAFKA__SERVERS: {{ .servers | quote }}
+  PAGODA_EVENTS__KAFKA__TOPIC: {{ .topic | quote }}
+  PAGODA_EVENTS__KAFKA__TLS: {{ .tls | quote }}
+  {{- if .existingSecret }}
+  PAGODA_EVENTS__KAFKA__MECHANISM: {{ .mechanism | quote }}
+  {{- end }}
+  {{- end }}
+  {{- end }}
 rollout:
   {{- if .Values.rollout.enabled }}
   PAGODA_ROLLOUT__BACKEND: kserve
@@ -289,6 +299,17 @@ recall:
     secretKeyRef:
       name: {{ $root.Values.milvus.existingSecret }}
       key: token
+{{- end }}
+{{- with $root.Values.events.kafka }}
+{{- if and (has "intake" $groups) .servers .existingSecret }}
+{{- range list "username" "password" }}
+- name: PAGODA_EVENTS__KAFKA__{{ upper . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.events.kafka.existingSecret }}
+      key: {{ . }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if and (has "redis" $groups) (eq $root.Values.redis.mode "external") }}
 - name: PAGODA_REDIS__URL

@@ -155,6 +155,20 @@ app.kubernetes.io/component: pipelines
   ports:
     - port: {{ include "pagoda.portOf" ($v.objectStorage.endpoint | default "https://s3") }}
       protocol: TCP
+{{- else if eq . "kafka" }}
+{{- with $v.events.kafka.servers }}
+- to:
+    {{- toYaml $v.networkPolicy.external.kafka | nindent 4 }}
+  ports:
+    {{- $ports := list }}
+    {{- range splitList "," . }}
+    {{- $ports = append $ports (splitList ":" . | last) }}
+    {{- end }}
+    {{- range uniq $ports }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
+{{- end }}
 {{- else if eq . "tracing" }}
 {{- with $v.tracing.endpoint }}
 - to:
