@@ -144,11 +144,19 @@ async def test_a_kept_vector_is_outdated_by_what_happens_afterwards(url: str) ->
     (same,), (other,) = [await store.read([(1, False)], spec, generation) for generation in ("g3", "g4")]
     assert same.vector == KeptVector(same.basis, [1.0, 0.5])
     assert other.vector is None
-    assert 0 < client.ttl(vector_key(1)) <= 60
+    assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     client.rpush(recent_key(1), "6:8")
     (after,) = await store.read([(1, False)], spec, "g3")
     assert after.vector is not None
     assert after.vector.basis != after.basis
+    await store.close()
+
+
+async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generations_keep(url: str) -> None:
+    client, store = redis.Redis.from_url(url), OnlineStore(url)
+    await store.keep("g3", [(1, KeptVector(5, [1.0]))], seconds=60)
+    await store.keep("g3.1", [(1, KeptVector(5, [0.5]))], seconds=600)
+    assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     await store.close()
 
 
