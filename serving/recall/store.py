@@ -176,7 +176,7 @@ class _Raw(NamedTuple):
 def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
     try:
         return StoredUser(
-            profile=orjson.loads(raw.profile) if raw.profile else {},
+            profile=_profile(raw.profile) if raw.profile else {},
             recent=tuple(_event(entry, item) for entry in raw.recent),
             seen=tuple(item(entry) for entry in raw.seen),
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
@@ -184,6 +184,13 @@ def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
         )
     except ValueError as error:
         raise IntegrityError(f"online store: what it holds of user {user!r} is damaged: {error}") from error
+
+
+def _profile(raw: bytes) -> dict[str, Any]:
+    content = orjson.loads(raw)
+    if not isinstance(content, dict):
+        raise ValueError("a profile is a JSON object")
+    return content
 
 
 def _event(entry: bytes, item: Callable[[bytes], Key]) -> PastItem:

@@ -18,7 +18,7 @@ from pagoda.data.spec import FeatureSpec, History
 from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.recall.loading import load_store
-from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, recent_key, seen_key, vector_key
+from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, profile_key, recent_key, seen_key, vector_key
 
 from .installation import HOUR_US, write_dataset
 from .torchserve import free_port
@@ -165,6 +165,9 @@ async def test_damage_is_told_from_absence(url: str) -> None:
     client.rpush(recent_key(1), "no time:no item")
     with pytest.raises(IntegrityError, match="user 1"):
         await read(url, [1], FeatureSpec(history=History(length=3)))
+    client.set(profile_key(2), "[30]")
+    with pytest.raises(IntegrityError, match="user 2"):
+        await read(url, [2], FeatureSpec())
     with pytest.raises(UnavailableError, match="online store"):
         await read(f"redis://127.0.0.1:{free_port()}/0", [1], FeatureSpec())
 
