@@ -121,21 +121,32 @@ def _values(tensor: Tensor, structured: bool) -> list[Any]:
     if not structured:
         return tensor.data
     try:
-        return [orjson.loads(text) for text in tensor.data]
+        return [_read(text) for text in tensor.data]
     except orjson.JSONDecodeError as error:
         raise RequestError(f"inputs.{tensor.name}: each value must be a JSON text ({error})") from None
+    except orjson.JSONEncodeError:
+        raise RequestError(f"inputs.{tensor.name}: nested too deep") from None
+
+
+def _read(text: bytes | bytearray | str) -> Any:
+    content = orjson.loads(text)
+    # Reading takes a nesting that Python cannot show in a message; writing does not, and says so.
+    orjson.dumps(content)
+    return content
 
 
 def load_json(raw: bytes | bytearray) -> dict[str, Any]:
     """Parse a body.
 
     Raises:
-        RequestError: It is no JSON object.
+        RequestError: It is no JSON object, or nested more than 254 deep.
     """
     try:
-        content = orjson.loads(raw)
+        content = _read(raw)
     except orjson.JSONDecodeError as error:
         raise RequestError(f"body: not JSON: {error}") from None
+    except orjson.JSONEncodeError:
+        raise RequestError("body: nested too deep") from None
     if not isinstance(content, dict):
         raise RequestError(f"body: must be a JSON object, not {type(content).__name__}")
     return content

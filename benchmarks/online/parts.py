@@ -109,10 +109,8 @@ async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitab
 
 
 async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
-    from urllib.parse import urlsplit
-
     manifest = installation.manifest
-    url = urlsplit(tower_address(installation.settings.tower.url, manifest.full_version))
+    url = tower_address(installation.settings.tower.url, manifest.full_version)
     connections = [Connection(Address.of(url, "")) for _ in range(_BUSY)]
     bodies = await _tower_bodies(installation)
 

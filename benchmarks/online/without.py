@@ -1,4 +1,4 @@
-"""Pagoda's recall service with one stage removed: `python -m benchmarks.online.without store|tower|index --port …`.
+"""Pagoda's recall service with one stage removed: `python -m benchmarks.online.without store|tower|index PORT`.
 
 What is removed answers at once, as the real part would, always the same. All else is the service as it is.
 """

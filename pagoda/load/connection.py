@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from urllib.parse import SplitResult
+from urllib.parse import urlsplit
 
 import httptools
 
-from pagoda.errors import UnavailableError
+from pagoda.errors import ConfigError, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,21 @@ class Address:
     path: str
 
     @classmethod
-    def of(cls, url: SplitResult, path: str) -> Address:
-        """The address of `path` below a base URL."""
-        secure = url.scheme == "https"
-        return cls(url.hostname or "", url.port or (443 if secure else 80), secure, url.path.rstrip("/") + path)
+    def of(cls, url: str, path: str) -> Address:
+        """The address of `path` below a base URL.
+
+        Raises:
+            ConfigError: `url` is none.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # Brackets that do not match, or a port that is no number.
+            host = None
+        if not host or parts.scheme not in ("http", "https"):
+            raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
+        secure = parts.scheme == "https"
+        return cls(host, port or (443 if secure else 80), secure, parts.path.rstrip("/") + path)
 
     def request(self, body: bytes) -> bytes:
         """A POST of JSON."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 OK, SHED = 200, 503
 ANSWERED = "answered"
-NO_ANSWER, TOO_LATE = "no answer", "timeout"
+NO_ANSWER, TOO_LATE, UNREADABLE = "no answer", "timeout", "unreadable"
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Outcomes:
     seconds: list[float] = field(default_factory=list)
     """From then until its end."""
     kinds: list[str] = field(default_factory=list)
-    """`answered`, or what went wrong: `HTTP 503`, `timeout`, `no answer`."""
+    """`answered`, or what went wrong: `HTTP 503`, `timeout`, `no answer`, `unreadable`."""
     degraded: list[bool] = field(default_factory=list)
     marks: Counter[str] = field(default_factory=Counter)
     """How often answers named each step of degradation."""
@@ -40,8 +40,12 @@ class Outcomes:
         """What an answer counts as, and whether it is a degraded one."""
         if status != OK:
             return f"HTTP {status}", False
+        try:
+            predictions = orjson.loads(content)["predictions"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):  # Another service answers there.
+            return UNREADABLE, False
         marks: set[str] = set()
-        for prediction in orjson.loads(content)["predictions"]:
+        for prediction in predictions:
             self.arms[prediction.get("arm", "")] += 1
             marks.update(prediction.get("degraded", ()))
         self.marks.update(marks)

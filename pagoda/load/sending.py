@@ -8,12 +8,11 @@ import selectors
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.errors import ConfigError, UnavailableError
+from pagoda.errors import UnavailableError
 from pagoda.load.connection import Address, Connection
 from pagoda.load.outcomes import NO_ANSWER, TOO_LATE, Outcomes
 from pagoda.load.plan import Plan
@@ -53,11 +52,9 @@ def send(
     Raises:
         ConfigError: `url` is none.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
+    address = Address.of(url, path)
     ending, outcomes = ending or threading.Event(), Outcomes() if outcomes is None else outcomes
-    sender = _Sender(plan, Address.of(parts, path), connections, timeout_seconds, outcomes, ending)
+    sender = _Sender(plan, address, connections, timeout_seconds, outcomes, ending)
     # select() waits to the microsecond; epoll, and so uvloop, to the millisecond, which would count as latency.
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
         # A full collection would hold up requests for tens of milliseconds.

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
 
 from pagoda.data.world import World
-from pagoda.errors import ConfigError, UnavailableError
+from pagoda.errors import UnavailableError
 from pagoda.load.connection import Address, Connection
 from pagoda.load.outcomes import OK
 from pagoda.load.plan import Plan
@@ -115,11 +114,8 @@ class Player:
     """One performance. `stop` ends it early; requests under way end first."""
 
     def __init__(self, world: World, url: str, script: Script) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
         self._world, self._script = world, script
-        self._ask, self._tell = Address.of(parts, PREDICT), Address.of(parts, EVENTS)
+        self._ask, self._tell = Address.of(url, PREDICT), Address.of(url, EVENTS)
         self.played = Played()
         self._stopped = False
 

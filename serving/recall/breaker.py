@@ -31,7 +31,7 @@ class Breaker:
         self._failures = 0
         self._next_probe = 0.0
         self._probing = False
-        self._set(CLOSED)
+        self._tell()
 
     async def call(self, make: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
         """Await what `make` makes, if the server may be asked, for at most `seconds` and what the request has left.
@@ -62,6 +62,7 @@ class Breaker:
         finally:
             if probe:
                 self._probing = False
+                self._tell()  # Also of one that was given up: it has decided nothing.
 
     @property
     def state(self) -> int:
@@ -77,22 +78,22 @@ class Breaker:
         if self._probing or self._clock() < self._next_probe:
             raise UnavailableError(f"{self._name}: not asked, since it failed {self._failures} times in a row")
         self._probing = True
-        self._set(HALF_OPEN)
+        self._tell()
         return True
 
     def _succeeded(self) -> None:
-        if self._failures >= FAILURES:
-            self._set(CLOSED)
-        self._failures = 0
+        before, self._failures = self._failures, 0
+        if before >= FAILURES:
+            self._tell()
 
     def _failed(self) -> None:
         self._failures += 1
         if self._failures >= FAILURES:
             self._next_probe = self._clock() + PAUSE_SECONDS
-            self._set(OPEN)
+            self._tell()
 
-    def _set(self, state: int) -> None:
-        BREAKERS.labels(self._name).set(state)
+    def _tell(self) -> None:
+        BREAKERS.labels(self._name).set(self.state)
 
 
 class Breakers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from pagoda.errors import RequestError
 
@@ -18,11 +19,15 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
         TooLargeError: It is longer than `MAX_BODY_BYTES`.
+        RequestError: The caller left before its end.
     """
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise TooLargeError(f"body: longer than {MAX_BODY_BYTES} bytes")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise TooLargeError(f"body: longer than {MAX_BODY_BYTES} bytes")
+            parts.append(part)
+    except ClientDisconnect:
+        raise RequestError(f"body: ends after {size} bytes, since the caller has left") from None
     return b"".join(parts)

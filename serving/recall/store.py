@@ -3,7 +3,7 @@
 profile:{user}  JSON of raw profile values
 recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
-vector:{user}   by generation, the user's vector and what it was made of; kept for minutes
+vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
 
 IDs are the caller's own: what leaves the store needs no translation back.
 """
@@ -49,9 +49,9 @@ def seen_key(user: Key) -> str:
     return f"seen:{user}"
 
 
-def vector_key(user: Key) -> str:
-    """Where a user's vectors are."""
-    return f"vector:{user}"
+def vector_key(generation: str, user: Key) -> str:
+    """Where a user's vector is, by itself: in a hash with those of other generations it would live as long as they."""
+    return f"vector:{generation}:{user}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class OnlineStore:
             if with_seen:
                 pipeline.zrange(seen_key(user), 0, -1)
             if generation:
-                pipeline.hget(vector_key(user), generation)
+                pipeline.get(vector_key(generation, user))
         try:
             found = iter(await pipeline.execute())
         except (RedisError, OSError) as error:
@@ -150,15 +150,14 @@ class OnlineStore:
         ]
 
     async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVector]], seconds: int) -> None:
-        """Keep users' vectors for a while; those of other generations stay.
+        """Keep users' vectors for a while, each generation's for itself.
 
         Raises:
             UnavailableError: Redis does not answer in time.
         """
         pipeline = self._redis.pipeline(transaction=False)
         for user, kept in vectors:
-            pipeline.hset(vector_key(user), generation, kept.encode())
-            pipeline.expire(vector_key(user), seconds)
+            pipeline.set(vector_key(generation, user), kept.encode(), ex=seconds)
         try:
             await pipeline.execute()
         except (RedisError, OSError) as error:
@@ -177,7 +176,7 @@ class _Raw(NamedTuple):
 def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
     try:
         return StoredUser(
-            profile=orjson.loads(raw.profile) if raw.profile else {},
+            profile=_profile(raw.profile) if raw.profile else {},
             recent=tuple(_event(entry, item) for entry in raw.recent),
             seen=tuple(item(entry) for entry in raw.seen),
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
@@ -185,6 +184,13 @@ def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
         )
     except ValueError as error:
         raise IntegrityError(f"online store: what it holds of user {user!r} is damaged: {error}") from error
+
+
+def _profile(raw: bytes) -> dict[str, Any]:
+    content = orjson.loads(raw)
+    if not isinstance(content, dict):
+        raise ValueError("a profile is a JSON object")
+    return content
 
 
 def _event(entry: bytes, item: Callable[[bytes], Key]) -> PastItem:

@@ -63,11 +63,11 @@ class TowerClient:
         body = _encode(generation, instances)
         first, *others = self._addresses(full_version)
         try:
-            return self._read(await self._ask(first, body), generation)
+            return self._read(await self._ask(first, body), generation, len(instances))
         except (NotHeldError, UnavailableError) as error:
             for address in others:
                 with suppress(NotHeldError, UnavailableError):
-                    vectors = self._read(await self._ask(address, body), generation)
+                    vectors = self._read(await self._ask(address, body), generation, len(instances))
                     self._places[full_version] = address
                     return vectors
             raise error
@@ -87,14 +87,17 @@ class TowerClient:
             raise self._refused(status, content)
         return content
 
-    def _read(self, content: bytes, generation: str) -> list[UserVector]:
+    def _read(self, content: bytes, generation: str, users: int) -> list[UserVector]:
         try:
             predictions = orjson.loads(content)["predictions"]
             if wrong := [row["generation"] for row in predictions if row["generation"] != generation]:
                 raise IntegrityError(f"user tower at {self._url}: asked for {generation}, answered {wrong[0]}")
-            return [UserVector(row["vector"], row["known"]) for row in predictions]
+            vectors = [UserVector(row["vector"], row["known"]) for row in predictions]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise IntegrityError(f"user tower at {self._url}: unreadable answer ({error})") from error
+        if len(vectors) != users:
+            raise IntegrityError(f"user tower at {self._url}: {len(vectors)} vectors for {users} users")
+        return vectors
 
     def _refused(self, status: int, content: bytes) -> PagodaError:
         message = _message(content)

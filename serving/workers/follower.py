@@ -62,6 +62,7 @@ class Follower:
 
         Raises:
             UnavailableError: The log, an artifact or the tower's server does not answer; all else was done.
+            IntegrityError: An archive that the tower's server has lost is missing or damaged; all else was done.
         """
         state = self._log.state()
         wanted = live(state, self._log.now(), self._grace)
@@ -69,7 +70,7 @@ class Follower:
             self._towers.repair()
             return self._said
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
-        failures: list[UnavailableError] = []
+        failures: list[PagodaError] = []
         held = self._held()
         for id_ in wanted:
             try:
@@ -81,7 +82,7 @@ class Follower:
             if state.stable:  # An empty log is more likely a lost one than the end of everything.
                 self._retire(set(wanted))
             self._towers.repair()
-        except UnavailableError as error:
+        except (UnavailableError, IntegrityError) as error:
             failures.append(error)
         holding = self._say(state.head)
         _tell(holding, state.stable)

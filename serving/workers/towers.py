@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, PagodaError
 from pagoda.registry.artifacts import download, local_path
 from pagoda.registry.manifest import Artifact
 from pagoda.storage import checksum_file
@@ -44,7 +44,12 @@ class Towers(Protocol):
         """Stop serving all others."""
 
     def repair(self) -> None:
-        """Bring back what the server has lost, because it was started anew, say."""
+        """Bring back what the server has lost, because it was started anew, say.
+
+        Raises:
+            IntegrityError: An archive is missing or damaged; all else was brought back.
+            UnavailableError: The server does not answer, or not in time.
+        """
 
 
 class NoTowers:
@@ -90,10 +95,17 @@ class LocalTowers:
         if self._monotonic() < self._next_look:
             return
         held = self._look()
+        failures: list[PagodaError] = []
         for version, archive in self._wanted.items():
             if version not in held:
-                self._bring(version, archive)
-                held.add(version)
+                try:
+                    self._bring(version, archive)
+                except PagodaError as error:  # One version's trouble keeps no other from coming back.
+                    failures.append(error)
+                else:
+                    held.add(version)
+        if failures:
+            raise failures[0]
 
     def _look(self) -> set[int]:
         self._held = set(self._models.held())

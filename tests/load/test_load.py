@@ -81,6 +81,12 @@ def test_late_and_missing_answers_are_errors() -> None:
     assert nobody.latency_ms == {}
 
 
+def test_an_answer_of_another_service_is_an_error() -> None:
+    with service(lambda _: (200, {"hello": "world"})) as url:
+        report = run(Plan(users=[1], rate=20, seconds=0.3, arrivals="constant"), url)
+    assert report.errors_by == {"unreadable": 6}
+
+
 def test_without_a_rate_connections_ask_again_when_answered() -> None:
     with service(lambda _: (200, prediction())) as url:
         report = run(Plan(users=range(5), rate=0, seconds=0.5), url, connections=3)
@@ -99,6 +105,7 @@ def test_the_command_writes_numbers_and_a_picture(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_address_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigError, match="localhost:8080"):
-        send(Plan(users=[1], rate=1, seconds=1), "localhost:8080", connections=1)
+@pytest.mark.parametrize("url", ["localhost:8080", "http://", "http://localhost:port", "http://localhost:99999"])
+def test_an_address_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(ConfigError, match=url):
+        send(Plan(users=[1], rate=1, seconds=1), url, connections=1)

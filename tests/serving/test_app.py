@@ -111,6 +111,22 @@ async def test_what_nobody_foresaw_is_an_answer_too(setting: Setting) -> None:
     assert answer.json()["error"].startswith("internal error")
 
 
+async def test_a_caller_who_leaves_in_the_middle_is_no_failure(
+    setting: Setting, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b"", "root_path": ""}
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        assert message.get("status", 400) == 400
+
+    await RecallServer(setting.recall, setting.generations).app(scope, receive, send)
+    assert caplog.records == []
+
+
 async def test_the_page_describes_real_requests(client: httpx.AsyncClient) -> None:
     page = (await client.get("/openapi.json")).json()
     schemas = page["components"]["schemas"]

@@ -58,6 +58,7 @@ def test_answers_keep_the_form_of_their_request() -> None:
     [
         (b"{", "body: not JSON"),
         (b"[1]", "body: must be a JSON object"),
+        (b'{"user_id": %s}' % (b"[" * 1000 + b"]" * 1000), "body: nested too deep"),
         (b"{}", "user_id: is required"),
         (b'{"instances": []}', "instances: "),
         (b'{"instances": {}}', "instances: "),

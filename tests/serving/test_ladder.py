@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client import REGISTRY
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
@@ -23,7 +24,7 @@ from pagoda.rollout.outcomes import Flag
 from serving.recall.admission import Admission, ShedError
 from serving.recall.answering import answer_by, warm_up
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.breaker import FAILURES, PAUSE_SECONDS, Breaker
+from serving.recall.breaker import FAILURES, OPEN, PAUSE_SECONDS, Breaker
 from serving.recall.deadlines import deadline, left
 from serving.recall.guarded import guarded
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
@@ -235,6 +236,25 @@ async def test_slow_is_down_but_a_refusal_or_a_caller_in_a_hurry_is_not() -> Non
         with pytest.raises(UnavailableError, match=r"0\.001"):
             await breaker.call(slow, 0.001)
     assert breaker.state == 2
+
+
+async def test_a_probe_that_decides_nothing_leaves_the_breaker_open() -> None:
+    now = 0.0
+    breaker = Breaker("undecided", clock=lambda: now)
+
+    async def slow() -> None:
+        await asyncio.sleep(5)
+
+    async def gone() -> None:
+        raise GONE
+
+    for _ in range(FAILURES):
+        with pytest.raises(UnavailableError):
+            await breaker.call(gone, 5)
+    now = PAUSE_SECONDS + 0.1
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(breaker.call(slow, 5), 0.01)
+    assert REGISTRY.get_sample_value("pagoda_recall_breaker_state", {"server": "undecided"}) == OPEN == breaker.state
 
 
 async def test_one_versions_trouble_is_not_anothers() -> None:

@@ -18,7 +18,7 @@ from pagoda.data.spec import FeatureSpec, History
 from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.recall.loading import load_store
-from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, recent_key, seen_key, vector_key
+from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, profile_key, recent_key, seen_key, vector_key
 
 from .installation import HOUR_US, write_dataset
 from .torchserve import free_port
@@ -144,11 +144,19 @@ async def test_a_kept_vector_is_outdated_by_what_happens_afterwards(url: str) ->
     (same,), (other,) = [await store.read([(1, False)], spec, generation) for generation in ("g3", "g4")]
     assert same.vector == KeptVector(same.basis, [1.0, 0.5])
     assert other.vector is None
-    assert 0 < client.ttl(vector_key(1)) <= 60
+    assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     client.rpush(recent_key(1), "6:8")
     (after,) = await store.read([(1, False)], spec, "g3")
     assert after.vector is not None
     assert after.vector.basis != after.basis
+    await store.close()
+
+
+async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generations_keep(url: str) -> None:
+    client, store = redis.Redis.from_url(url), OnlineStore(url)
+    await store.keep("g3", [(1, KeptVector(5, [1.0]))], seconds=60)
+    await store.keep("g3.1", [(1, KeptVector(5, [0.5]))], seconds=600)
+    assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     await store.close()
 
 
@@ -157,6 +165,9 @@ async def test_damage_is_told_from_absence(url: str) -> None:
     client.rpush(recent_key(1), "no time:no item")
     with pytest.raises(IntegrityError, match="user 1"):
         await read(url, [1], FeatureSpec(history=History(length=3)))
+    client.set(profile_key(2), "[30]")
+    with pytest.raises(IntegrityError, match="user 2"):
+        await read(url, [2], FeatureSpec())
     with pytest.raises(UnavailableError, match="online store"):
         await read(f"redis://127.0.0.1:{free_port()}/0", [1], FeatureSpec())
 

@@ -61,6 +61,7 @@ async def test_vectors_come_back_in_order() -> None:
         (200, {"predictions": [{**ROW, "generation": "g2"}]}, IntegrityError, "asked for g3, answered g2"),
         (200, {"predictions": [{"vector": []}]}, IntegrityError, "unreadable"),
         (200, {}, IntegrityError, "unreadable"),
+        (200, {"predictions": [ROW, ROW]}, IntegrityError, "2 vectors for 1 users"),
     ],
 )
 async def test_each_answer_is_understood(status: int, content: Any, kind: type[Exception], message: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.embeddings.tables import TowerTables
-from pagoda.errors import NotHeldError, UnavailableError
+from pagoda.errors import IntegrityError, NotHeldError, UnavailableError
 from pagoda.registry.generations import add_incremental
 from pagoda.registry.holding import Holding, read_holding
 from pagoda.registry.log import ReleaseLog
@@ -172,6 +172,24 @@ def test_what_a_restarted_tower_has_lost_is_brought_back(host: Host) -> None:
     host.clock.forward(seconds=10)
     host.follower.step()
     assert host.models.calls == ["ensure 1", "ensure 1"]
+
+
+def test_a_damaged_archive_keeps_no_other_version_from_coming_back(host: Host) -> None:
+    host.world.serve_chain(host.registry, host.log, 0)
+    publish(host.log, "g1", "stable")
+    host.world.generation(host.log, host.registry.register(host.world.full(1, parent=1)).version)
+    host.follower.step()
+    states = host.log.state().generations
+    for damaged, intact in ((1, 2), (2, 1)):
+        archive = Path(states[f"g{damaged}"].tower.uri)
+        content = archive.read_bytes()
+        archive.write_bytes(b"archive of another")
+        host.models.versions.clear()
+        host.clock.forward(seconds=10)
+        with pytest.raises(IntegrityError, match="is damaged"):
+            host.follower.step()
+        assert host.models.versions == [intact]
+        archive.write_bytes(content)
 
 
 def test_a_restarted_follower_retires_what_it_did_not_bring_itself(host: Host) -> None:
