@@ -49,16 +49,16 @@ def show_and_carry_out(
 ) -> None:
     """Show a plan, ask, check, make the change, and write the aliases."""
     from pagoda.registry.changes import changes_of
-    from pagoda.registry.checks import checks_of
     from pagoda.registry.open import open_registry
     from pagoda.registry.publish import carry_out, write_aliases
+    from pagoda.rollout.releasing import release_checks
 
     changes = changes_of(log.state(), plan)
     if output == Output.TABLE:
         _show(plan, changes)
     if changes and not yes:
         typer.confirm("Go on?", abort=True, err=output == Output.JSON)
-    record = carry_out(log, plan, checks=checks_of(settings, log.state(), wait))
+    record = carry_out(log, plan, checks=release_checks(settings, log.state(), wait))
     if output == Output.JSON:
         typer.echo(json.dumps(_as_json(log, changes, record.number if record else None), indent=2))
     elif record:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from pagoda.errors import GateError
 from pagoda.registry.arms import ARMS
-from pagoda.registry.checks import checks_of
+from pagoda.registry.checks import PATIENCE_SECONDS, checks_of
 from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Manifest, versions_in
 from pagoda.registry.open import open_registry
-from pagoda.registry.publish import publish, write_aliases
+from pagoda.registry.publish import Check, publish, write_aliases
 from pagoda.registry.state import ReleaseState
 from pagoda.rollout import commands
 from pagoda.rollout.machine import BEFORE_ARM, Rollout
 from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy, parse_policy, read_policy
 from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.target import target_of
 from pagoda.settings import Settings
 from pagoda.updates import full_steps, incremental_steps
 from pagoda.updates.full import FullUpdate
@@ -54,6 +55,27 @@ def incremental_policy(settings: Settings) -> RolloutPolicy:
     return _read(settings.rollout.incremental_policy, "rollout.incremental_policy", INCREMENTAL)
 
 
+def release_checks(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
+    """What must be true of a generation that is released at once."""
+    checks = checks_of(settings, state, patience_seconds)
+    return [_tower_runs(state), *checks] if settings.rollout.backend == "kserve" else checks
+
+
+def _tower_runs(state: ReleaseState) -> Check:
+    """On KServe each full version has a predictor of its own, which the driver starts in a rollout alone."""
+    target = target_of(state)
+    running = {one.full_version for one in (target.stable, target.candidate, *target.held) if one}
+
+    def check(manifest: Manifest) -> None:
+        if manifest.full_version not in running:
+            raise GateError(
+                f"generation {manifest.id}: no predictor runs full version {manifest.full_version}, so it cannot "
+                f"answer at once; `pagoda rollout start {manifest.id}` starts one and leads users over"
+            )
+
+    return check
+
+
 def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.AUTO) -> Manifest:
     """Make the generation of a full update whose other steps are done, and release it or begin its rollout.
 
@@ -83,7 +105,7 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
         newest = full_steps.caught_up(update, catch_up)
         first = state.stable is None and settings.rollout.backend != "kserve"
         if first or not _by_rollout(settings, how):
-            publish(log, newest.id, "stable", checks=checks_of(settings, log.state()))
+            publish(log, newest.id, "stable", checks=release_checks(settings, log.state()))
         else:
             commands.start(log, newest.id, policy=full_policy(settings), by="full update")
             return newest

@@ -21,6 +21,7 @@ from pagoda.rollout.releasing import (
     Release,
     full_policy,
     incremental_policy,
+    release_checks,
     release_full,
     tried,
     update_users,
@@ -161,6 +162,19 @@ def test_on_a_cluster_an_incremental_has_its_rollout(home: Rolling) -> None:
     home.settings = home.settings.model_copy(update={"rollout": RolloutSettings(backend="kserve")})
     home.learn(42, Release.AUTO)
     assert home.rollout.candidate == "g1.3" and home.state().stable == "g1"
+
+
+def test_on_a_cluster_nothing_is_released_at_once_that_no_predictor_runs(home: Rolling) -> None:
+    home.settings = home.settings.model_copy(update={"rollout": RolloutSettings(backend="kserve")})
+    state = home.state()
+    with pytest.raises(GateError, match=r"no predictor runs full version 2.*`pagoda rollout start g2`"):
+        publish(home.log, "g2", "stable", checks=release_checks(home.settings, state))
+    assert home.state().stable == "g1"
+    commands.start(home.log, "g2", policy=instant(), by="test")
+    home.until(Phase.VERIFIED)
+    (predictor, *_) = release_checks(home.settings, home.state())
+    predictor(home.state().generations["g2"])
+    predictor(home.state().generations["g1"])
 
 
 def test_what_is_rolled_back_is_not_learned_again(home: Rolling) -> None:
