@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import typer
 
 from pagoda.errors import PagodaError
+
+_PAUSE_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 def run(command: Callable[..., None]) -> None:
@@ -26,6 +31,16 @@ def end_as_by_ctrl_c() -> None:
     has it ignored, as it does for its background jobs."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+async def go_on(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do what never ends by itself. Where it fails nevertheless, say why, and start it again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            _log.exception("%s failed; it starts again", work.__qualname__)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def cancel(task: asyncio.Task[None]) -> None:

@@ -18,7 +18,7 @@ from serving.events.items import items_router
 from serving.events.routes import events_router
 from serving.events.specs import StableSpec
 from serving.events.stream import RedisStream
-from serving.process import cancel
+from serving.process import cancel, go_on
 
 if TYPE_CHECKING:
     from serving.events.kafka import KafkaStream
@@ -38,7 +38,7 @@ async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Sequence
         intake = EventIntake(kafka or redis, specs, clicked)
         stack.push_async_callback(intake.close)
         if kafka:
-            stack.push_async_callback(cancel, asyncio.create_task(kafka.follow()))
+            stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))
         yield [events_router(intake), items_router(open_item_log(settings), specs)]
 
 

@@ -59,12 +59,13 @@ class _Straight:
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)
-        try:
-            response = await route(request)
-        except PagodaError as error:
-            response = await _refuse(request, error)
-        except Exception as error:
-            response = await _fail(request, error)
+        with span("recall", request.headers):  # What is logged of a failure belongs to the trace, too.
+            try:
+                response = await route(request)
+            except PagodaError as error:
+                response = await _refuse(request, error)
+            except Exception as error:
+                response = await _fail(request, error)
         await response(scope, receive, send)
 
 
@@ -92,7 +93,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
         asked = parse_v1(await read_body(request))
-        with span("recall", request.headers), deadline(request.headers.get(DEADLINE_HEADER)):
+        with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
         return Response(render_v1(predictions), media_type=_JSON)
@@ -100,7 +101,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
         asked, request_id = parse_v2(await read_body(request))
-        with span("recall", request.headers), deadline(request.headers.get(DEADLINE_HEADER)):
+        with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)

@@ -21,7 +21,7 @@ from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
-from serving.process import cancel
+from serving.process import cancel, go_on
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
@@ -197,9 +197,9 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        background = [generations.follow(), outcomes.follow(), removed.follow()]
-        for work in (*background, *([keeper.follow()] if keeper else [])):
-            stack.push_async_callback(cancel, asyncio.create_task(work))
+        background = [generations.follow, outcomes.follow, removed.follow]
+        for work in (*background, *([keeper.follow] if keeper else [])):
+            stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
         yield recall, generations
 
 

@@ -30,6 +30,9 @@ def fourth(tower: RunningTower, tmp_path_factory: pytest.TempPathFactory) -> Wor
     return make_world(tmp_path_factory.mktemp("four") / "version", tower.tables, version=4, seed=9)
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 def ask(running: RunningTower, body: Any, version: int = 3) -> httpx.Response:
     """POST a body to one model version."""
     return httpx.post(f"{running.url}/predictions/pagoda/{version}.0", json=body, timeout=10)
@@ -72,6 +75,16 @@ def test_all_forms_agree_with_the_tower_in_process(tower: RunningTower, served: 
     v2 = ask(tower, {"inputs": columns, "parameters": {"generation": generation}}).json()
     np.testing.assert_allclose(v2["outputs"][0]["data"], vectors.reshape(-1), atol=1e-6)
     assert v2["parameters"] == {"generation": generation}
+
+
+def test_what_recall_joins_is_not_too_large(tower: RunningTower, served: World) -> None:
+    """32 requests of up to 1 MiB are one body; TorchServe's own limit is 6.5 MB."""
+    rows = instances(2)
+    body = dumps({"instances": rows, "generation": "g3"}).encode()
+    answer = httpx.post(
+        f"{tower.url}/predictions/pagoda/3.0", content=body + b" " * (32 << 20), headers=JSON, timeout=30
+    )
+    assert (answer.status_code, len(answer.json()["predictions"])) == (200, 2)
 
 
 def test_requests_of_one_batch_get_their_own_answers(tower: RunningTower, served: World) -> None:

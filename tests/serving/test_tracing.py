@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -111,3 +112,21 @@ def test_a_log_line_names_trace_arm_and_generation(spans: InMemorySpanExporter) 
     assert (inside["message"], inside["level"]) == ("tower 3 is gone", "WARNING")
     assert (inside["trace_id"], inside["arm"], inside["generation"]) == (TRACE, "canary", "g4")
     assert {"trace_id", "arm"}.isdisjoint(line())
+
+
+async def test_a_failures_log_line_names_the_trace(spans: InMemorySpanExporter) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("serving.recall.app")
+    logger.addHandler(handler)
+    try:
+        setting = Setting()  # Nothing has been warmed up.
+        transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations).app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+            body = {"instances": [{"user_id": 5}]}
+            answer = await client.post("/v1/models/recall:predict", json=body, headers=PARENT)
+    finally:
+        logger.removeHandler(handler)
+    assert answer.status_code == 503
+    assert json.loads(stream.getvalue())["trace_id"] == TRACE
