@@ -70,7 +70,7 @@ class MilvusSettings(_Section):
 
     uri: str = ""
     token: str = Field(default="", repr=False)
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = Field(default=10.0, gt=0)
     imports: str = ""
     """Folder of Milvus' own object storage (`s3://bucket/imports`), from which it reads item vectors by itself. Empty:
     they are inserted row by row, some thousands a second."""
@@ -129,7 +129,7 @@ class TowerSettings(_Section):
     """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
-    timeout_seconds: float = 1.0
+    timeout_seconds: float = Field(default=1.0, gt=0)
 
 
 class RecallSettings(_Section):
@@ -234,7 +234,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
     logs: Literal["text", "json"] = "text"
-    """Form of the recall service's log lines; JSON ones name trace, arm and generation."""
+    """Form of the log lines of recall and workers; JSON ones name trace, arm and generation."""
     standalone: StandaloneSettings = StandaloneSettings()
 
     @property

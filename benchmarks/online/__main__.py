@@ -30,7 +30,7 @@ from rich.console import Console
 from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
-from benchmarks.online.measure import Target, cpu, measure, rest
+from benchmarks.online.measure import Target, cpu, highest_rates, measure, rest
 from benchmarks.online.parts import many_at_once, one_at_a_time
 from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
@@ -111,6 +111,7 @@ class Bench:
             "one_connection": self.one_connection,
             "straightforward": self.straightforward,
             "pagoda": self.pagoda,
+            "sustained": self.sustained,
             "without": self.without,
         }
         return {name: measure_ for name, measure_ in every.items() if not only or name in only}
@@ -139,8 +140,8 @@ class Bench:
 
     def bare(self) -> dict[str, Any]:
         """The limit behind a bare FastAPI app."""
-        arguments = [str(self.folder / "limit"), str(self.effort)]
-        return self._service("bare", "benchmarks.online.bare", arguments, {})
+        with self._bare() as target:
+            return self._service("bare", target)
 
     def parts(self) -> dict[str, Any]:
         """Each server alone."""
@@ -168,8 +169,42 @@ class Bench:
 
     def straightforward(self) -> dict[str, Any]:
         """The straightforward path, with a TorchServe of its own that computes one user at a time."""
+        with self._straightforward() as target:
+            return self._service("straightforward", target)
+
+    def pagoda(self) -> dict[str, Any]:
+        """The platform as it is."""
+        self.say("pagoda")
+        return {**measure(self._pagoda()), "recall_at_100": self.recall}
+
+    def sustained(self) -> dict[str, Any]:
+        """How much each of them keeps up, in turn."""
+        with self._bare() as bare, self._straightforward() as straightforward:
+            self.say("the highest rates that they keep up, in turn")
+            return highest_rates({"bare": bare, "straightforward": straightforward, "pagoda": self._pagoda()})
+
+    def without(self) -> dict[str, Any]:
+        """Pagoda with each stage removed in turn."""
+        used, found = self._processes("redis", "torchserve", "milvus"), {}
+        for stage in REMOVED:
+            with self._reduced(stage) as (url, child):
+                self.say(f"pagoda without {stage}")
+                found[stage] = measure(self._target(url, {**used, "app": child}))
+        return found
+
+    @contextmanager
+    def _bare(self) -> Iterator[Target]:
+        with self._running("bare", "benchmarks.online.bare", [str(self.folder / "limit"), str(self.effort)]) as (
+            url,
+            app,
+        ):
+            yield self._target(url, {"app": app})
+
+    @contextmanager
+    def _straightforward(self) -> Iterator[Target]:
         settings, manifest = self.installation.settings, self.installation.manifest
         home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
+        shutil.rmtree(home, ignore_errors=True)
         (home / "archives").mkdir(parents=True)
         (home / "tables").symlink_to(settings.tables_folder)
         for archive in archives(settings.home / "archives"):
@@ -183,31 +218,19 @@ class Bench:
             effort = search_params("HNSW", 100, CollectionConfig().effort)["ef"]
             arguments = [*where, manifest.collection, manifest.id, str(effort), str(HISTORY)]
             used = {"torchserve": torchserve, **self._processes("redis", "milvus")}
-            return self._service("straightforward", "benchmarks.online.straightforward", arguments, used)
+            with self._running("straightforward", "benchmarks.online.straightforward", arguments) as (url, app):
+                yield self._target(url, {**used, "app": app})
 
-    def pagoda(self) -> dict[str, Any]:
-        """The platform as it is."""
-        self.say("pagoda")
+    def _pagoda(self) -> Target:
         used = self._processes("redis", "torchserve", "milvus", "recall")
-        found = measure(self._target(self.installation.settings.recall.url, used))
-        return {**found, "recall_at_100": self.recall}
-
-    def without(self) -> dict[str, Any]:
-        """Pagoda with each stage removed in turn."""
-        used, found = self._processes("redis", "torchserve", "milvus"), {}
-        for stage in REMOVED:
-            with self._reduced(stage) as (url, child):
-                self.say(f"pagoda without {stage}")
-                found[stage] = measure(self._target(url, {**used, "app": child}), search=False)
-        return found
+        return self._target(self.installation.settings.recall.url, used)
 
     def _reduced(self, stage: str) -> AbstractContextManager[tuple[str, psutil.Process]]:
         return self._running(f"without {stage}", "benchmarks.online.without", [stage])
 
-    def _service(self, name: str, module: str, arguments: list[str], used: dict[str, psutil.Process]) -> dict[str, Any]:
+    def _service(self, name: str, target: Target) -> dict[str, Any]:
         self.say(name)
-        with self._running(name, module, arguments) as (url, child):
-            return {**measure(self._target(url, {**used, "app": child})), "recall_at_100": self._recall(url)}
+        return {**measure(target), "recall_at_100": self._recall(target.url)}
 
     @contextmanager
     def _running(self, name: str, module: str, arguments: list[str]) -> Iterator[tuple[str, psutil.Process]]:

@@ -24,8 +24,8 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     """The document: what was measured, and what follows from it.
 
     Args:
-        measured: `items`, the four systems, `parts`, `without` by stage; and `one_connection`, whose latencies were
-            measured in turn and so count where one is taken from another.
+        measured: `items`, the four systems, `parts`, `without` by stage; `sustained` by system; and `one_connection`,
+            whose latencies were measured in turn and so count where one is taken from another.
 
     Returns:
         Among others `ceiling_rps`: what the processors allow when a request costs what each part's call costs alone,
@@ -34,6 +34,8 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
         and the ratio to it is the share of the processors' time that is used.
     """
     in_turn = measured.pop("one_connection")
+    for name, found in measured.pop("sustained").items():
+        measured[name] |= found
     pagoda, parts, without = measured["pagoda"], measured["parts"], measured.pop("without")
     for name in PARTS:
         parts[name] = in_turn[name] | parts[name]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, field
+from statistics import mean, median
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ from pagoda.load.sending import send
 CONNECTIONS = (1, 8, 32)
 LIMIT_MS = 50.0
 _OPEN_CONNECTIONS = 256
-_STEPS = 6
+_STEPS, _RUNS = 6, 3
 _LOWEST, _HIGHEST = 0.1, 1.2
 """Rates tried, as shares of what 32 connections got out."""
 _WATCHED_SECONDS, _WATCHES, _RESTING, _QUIET = 5.0, 120, 0.1, 4
@@ -110,8 +111,8 @@ def _seconds(process: psutil.Process) -> float:
     return sum(times.user + times.system for times in (member.cpu_times() for member in family))
 
 
-def measure(target: Target, *, search: bool = True) -> dict[str, Any]:
-    """Latency by connections, the highest rate at p99 ≤ 50 ms, and processor time of every process a request."""
+def measure(target: Target) -> dict[str, Any]:
+    """Latency by connections, and processor time of every process a request."""
     target.load(0, 4, seed=99, seconds=1.0)
     found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
     degraded = 0
@@ -125,28 +126,66 @@ def measure(target: Target, *, search: bool = True) -> dict[str, Any]:
     found["rps_32_connections"] = report.answered_rps
     found["cpu_ms_per_request"] = round(sum(by_process.values()) - by_process["load"], 3)
     found["cpu_ms_by_process"] = by_process
-    if search:
-        found |= highest_rate(target, report.answered_rps)
     return found
 
 
-def highest_rate(target: Target, closed_rps: float) -> dict[str, Any]:
-    """The highest rate of Poisson arrivals at which p99 stays within the limit and every request is answered.
+def highest_rates(targets: Mapping[str, Target]) -> dict[str, dict[str, Any]]:
+    """The highest rates of Poisson arrivals at which p99 stays within the limit and every request is answered.
+
+    By the median of three runs at each rate, which lie among the other services' runs: so neither a slow half minute of
+    the machine nor a quick one decides by itself, and all services meet the same minutes.
 
     Returns:
-        The rate, and the processor time of a request at it: calls are joined, so it falls as the rate grows.
+        By service the rate, and the processor time of a request at it: calls are joined, so it falls as the rate grows.
     """
-    low, high = _LOWEST * closed_rps, _HIGHEST * closed_rps
-    best: dict[str, Any] = {"max_rps_at_p99_50ms": 0.0, "cpu_ms_at_max_rps": {}}
+    searches = {name: _Search.of(target) for name, target in targets.items()}
     for step in range(_STEPS):
-        rate = (low + high) / 2
-        report, used = _with_cpu(replace(target, seconds=2 * target.seconds), rate, _OPEN_CONNECTIONS, seed=step)
-        if report.answered == report.requests and not report.degraded and report.latency_ms["p99"] <= LIMIT_MS:
-            low, best = rate, {"max_rps_at_p99_50ms": round(report.answered_rps, 1), "cpu_ms_at_max_rps": used}
+        for turn in range(_RUNS):
+            for search in searches.values():
+                search.run(seed=step * _RUNS + turn)
+        for search in searches.values():
+            search.judge()
+    return {name: search.best for name, search in searches.items()}
+
+
+@dataclass
+class _Search:
+    """Halves the rates that are left, step by step."""
+
+    target: Target
+    low: float
+    high: float
+    best: dict[str, Any] = field(default_factory=lambda: {"max_rps_at_p99_50ms": 0.0, "cpu_ms_at_max_rps": {}})
+    runs: list[tuple[LoadReport, dict[str, float]]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, target: Target) -> _Search:
+        """Begin with what 32 connections get out."""
+        closed = target.load(0, CONNECTIONS[-1]).answered_rps
+        return cls(target, _LOWEST * closed, _HIGHEST * closed)
+
+    def run(self, seed: int) -> None:
+        """Try the rate in the middle once."""
+        self.runs.append(_with_cpu(self.target, (self.low + self.high) / 2, _OPEN_CONNECTIONS, seed))
+
+    def judge(self) -> None:
+        """Go on above the rate if it was kept up, else below."""
+        rate = (self.low + self.high) / 2
+        if median(_p99(report) for report, _ in self.runs) <= LIMIT_MS:
+            self.low, costs = rate, [used for _, used in self.runs]
+            self.best = {
+                "max_rps_at_p99_50ms": round(mean(report.answered_rps for report, _ in self.runs), 1),
+                "cpu_ms_at_max_rps": {name: round(mean(used[name] for used in costs), 3) for name in costs[0]},
+            }
         else:
-            high = rate
-            time.sleep(0.5)
-    return best
+            self.high = rate
+        self.runs.clear()
+
+
+def _p99(report: LoadReport) -> float:
+    """In milliseconds; endless where a request was not answered in full."""
+    whole = report.answered == report.requests and not report.degraded
+    return report.latency_ms["p99"] if whole else math.inf
 
 
 def _with_cpu(target: Target, rate: float, connections: int, seed: int) -> tuple[LoadReport, dict[str, float]]:

@@ -174,7 +174,7 @@ def build_index(update: FullUpdate) -> IndexReport:
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
     state = open_log(update.settings).state()
     serving = {state.generations[id_].collection for id_ in state.arms.serving}
-    if name in serving:
+    if name in serving and collections.exists(name):
         return index_report(update)  # It was built and released; item changes have made it differ from the file.
     report = build_collection(
         collections,

@@ -16,6 +16,8 @@ FAILURES = 5
 """In a row, after which nobody is asked any more."""
 PAUSE_SECONDS = 1.0
 """From then, or from a probe that failed, to the next probe."""
+FORGOTTEN_SECONDS = 3600.0
+"""A breaker that nobody asked for so long belongs to a version that serves no more."""
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
 """As the metric has it."""
 
@@ -99,11 +101,21 @@ class Breaker:
 class Breakers:
     """One breaker for each server and version, so that one version's trouble does not keep others from its server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._breakers: dict[str, Breaker] = {}
+        self._asked: dict[str, float] = {}
 
     def of(self, name: str) -> Breaker:
-        """The breaker of that name; it is made when it is first asked for."""
+        """The breaker of that name; it is made when it is first asked for, and forgotten when nobody does any more."""
+        now = self._clock()
         if name not in self._breakers:
-            self._breakers[name] = Breaker(name)
+            self._forget(now - FORGOTTEN_SECONDS)
+            self._breakers[name] = Breaker(name, clock=self._clock)
+        self._asked[name] = now
         return self._breakers[name]
+
+    def _forget(self, before: float) -> None:
+        for name in [name for name, asked in self._asked.items() if asked < before]:
+            del self._breakers[name], self._asked[name]
+            BREAKERS.remove(name)

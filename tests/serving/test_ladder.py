@@ -24,7 +24,7 @@ from pagoda.rollout.outcomes import Flag
 from serving.recall.admission import Admission, ShedError
 from serving.recall.answering import answer_by, warm_up
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.breaker import FAILURES, OPEN, PAUSE_SECONDS, Breaker
+from serving.recall.breaker import FAILURES, FORGOTTEN_SECONDS, OPEN, PAUSE_SECONDS, Breaker, Breakers
 from serving.recall.deadlines import deadline, left
 from serving.recall.guarded import guarded
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
@@ -255,6 +255,19 @@ async def test_a_probe_that_decides_nothing_leaves_the_breaker_open() -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(breaker.call(slow, 5), 0.01)
     assert REGISTRY.get_sample_value("pagoda_recall_breaker_state", {"server": "undecided"}) == OPEN == breaker.state
+
+
+def test_a_breaker_of_a_version_that_serves_no_more_is_forgotten() -> None:
+    now = 0.0
+    breakers = Breakers(clock=lambda: now)
+    old, kept = breakers.of("tower 7000"), breakers.of("tower 7001")
+    now = FORGOTTEN_SECONDS
+    assert breakers.of("tower 7001") is kept
+    now += 1
+    breakers.of("tower 7002")
+    told = [REGISTRY.get_sample_value("pagoda_recall_breaker_state", {"server": f"tower 700{one}"}) for one in range(3)]
+    assert told == [None, 0, 0]
+    assert breakers.of("tower 7001") is kept and breakers.of("tower 7000") is not old
 
 
 async def test_one_versions_trouble_is_not_anothers() -> None:

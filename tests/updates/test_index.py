@@ -11,6 +11,8 @@ import yaml
 from pagoda.errors import GateError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
+from pagoda.registry.log import open_log
+from pagoda.registry.publish import publish
 from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
@@ -39,6 +41,29 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: Collections
     with collections._connection.client("index state", report.name) as client:
         built = client.describe_index(report.name, "vector")
     assert (built["index_type"], int(built["nlist"])) == ("IVF_FLAT", 300)
+
+
+def test_a_serving_collection_that_milvus_has_lost_is_built_again(collections: Collections, tmp_path: Path) -> None:
+    milvus, registry = MilvusSettings(uri=collections.uri), RegistrySettings(model="restored")
+    settings = Settings(home=tmp_path / "home", milvus=milvus, registry=registry)
+    dataset = str(make(tmp_path / "data").path)
+
+    def run_again() -> str:
+        update = FullUpdate.resolve(settings, dataset, "")
+        full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+        full_steps.register(update)
+        full_steps.export_vectors(update)
+        name = full_steps.build_index(update).name
+        full_steps.package_tower(update, lambda _files, _version, folder: (folder / "pagoda.mar").touch())
+        full_steps.offer(update)
+        return name
+
+    name = run_again()
+    publish(open_log(settings), "g1", "stable")
+    rows = collections.count(name)
+    collections.drop(name)
+    assert run_again() == name
+    assert collections.count(name) == rows > 0
 
 
 def test_recall_searches_with_the_effort_of_the_settings(collections: Collections, tmp_path: Path) -> None:
