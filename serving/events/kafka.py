@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -29,6 +30,7 @@ GROUP = "pagoda"
 _RECORDS = 500
 """Applied in one round trip."""
 _APPEND_SECONDS = 5.0
+_NOW_SECONDS = 0.25
 _PAUSE_SECONDS = 0.5
 """After something went wrong, or while too many events wait for the sink."""
 logger = logging.getLogger(__name__)
@@ -61,13 +63,20 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with asyncio.timeout(_APPEND_SECONDS):
                 producer = await self._started()
-                await producer.send_and_wait(self._settings.topic, value, key=key)
+                sent = await producer.send_and_wait(self._settings.topic, value, key=key)
         except MessageSizeTooLargeError as error:
             raise TooLargeError("events: together too large for one record of Kafka; send fewer at once") from error
         except (KafkaError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise UnavailableError(f"Kafka at {self._settings.servers}: {reason}; send the events again") from error
+        await self._apply_now(TopicPartition(sent.topic, sent.partition), Record(sent.offset, accepted))
         return len(accepted)
+
+    async def _apply_now(self, place: TopicPartition, record: Record) -> None:
+        """Apply a record that has just been taken, if all before it are: then the user's next answer knows of it."""
+        with suppress(UnavailableError, TimeoutError):  # Whoever follows the partition will do it.
+            async with asyncio.timeout(_NOW_SECONDS):
+                await self._redis.apply(_name(place), record.offset - 1, [record])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -95,8 +104,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
             if place not in self._last:
                 await self._rewind(consumer, place)
                 continue
-            name = f"{place.topic}/{place.partition}"
-            applied = await self._redis.apply(name, self._last[place], [_read(one) for one in records])
+            applied = await self._redis.apply(_name(place), self._last[place], [_read(one) for one in records])
             if applied:
                 self._last[place] = records[applied - 1].offset
                 await consumer.commit({place: records[applied - 1].offset + 1})
@@ -109,7 +117,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _rewind(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
         """Go on behind the last record that Redis has applied; where it knows of none, where the group was."""
-        applied = await self._redis.applied(f"{place.topic}/{place.partition}")
+        applied = await self._redis.applied(_name(place))
         self._last[place] = -1 if applied is None else applied
         if applied is not None:
             consumer.seek(place, applied + 1)
@@ -164,6 +172,11 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         if complaint != self._complaint:
             logger.warning("%s", complaint)
         self._complaint = complaint
+
+
+def _name(place: TopicPartition) -> str:
+    """What Redis calls a partition."""
+    return f"{place.topic}/{place.partition}"
 
 
 def _read(record: ConsumerRecord[bytes, bytes]) -> Record:

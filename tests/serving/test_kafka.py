@@ -113,6 +113,19 @@ async def test_what_kafka_takes_comes_into_the_stream_and_to_its_user_once(setti
     assert store.zrange(seen_key(6), 0, -1) == [b"103"]
 
 
+async def test_the_next_answer_knows_what_was_taken_and_nobody_applies_it_again(
+    settings: KafkaSettings, url: str
+) -> None:
+    stream = KafkaStream(settings, RedisStream(url, length=100))
+    for number in range(10):
+        await stream.append([click(number, user=number)])
+        assert redis.Redis.from_url(url).zrange(seen_key(number), 0, -1) == [str(100 + number).encode()]
+    await stream.close()
+    async with applying(settings, url):
+        await committed(settings, 10)
+    assert taken(url) == [f"e{number}" for number in range(10)]
+
+
 async def test_events_wait_in_kafka_for_redis_and_for_the_sink(settings: KafkaSettings, url: str) -> None:
     nowhere = KafkaStream(settings, RedisStream("redis://127.0.0.1:9", length=10))
     for number in range(8):
