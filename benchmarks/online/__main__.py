@@ -31,7 +31,7 @@ from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
 from benchmarks.online.measure import Target, cpu, highest_rates, measure, rest
-from benchmarks.online.parts import many_at_once, one_at_a_time
+from benchmarks.online.parts import many_at_once, one_at_a_time, repeated
 from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
 from pagoda.index.config import CollectionConfig, search_params
@@ -41,7 +41,7 @@ from pagoda.standalone.ports import choose_ports
 from serving.tower.archive import archives
 
 PROBES = 200
-ROUNDS = 5
+ROUNDS = 15
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
@@ -146,12 +146,15 @@ class Bench:
     def parts(self) -> dict[str, Any]:
         """Each server alone."""
         self.say("parts: Redis, TorchServe, Milvus, each alone")
-        return asyncio.run(many_at_once(self.installation, self.seconds))
+        busy = asyncio.run(many_at_once(self.installation, self.seconds))
+        quiet = uvloop.run(repeated(self.installation, self.seconds))
+        return {name: busy[name] | quiet[name] for name in busy}
 
     def one_connection(self) -> dict[str, Any]:
         """Pagoda, its parts, and Pagoda without each of them, in turn and round after round.
 
-        So a slow minute of the machine meets all of them, and not the one that was measured just then.
+        So a slow minute of the machine meets all of them, and not the one that was measured just then. Pagoda's own
+        share is the median of the rounds' own.
         """
         self.say(f"one connection: Pagoda, its parts, and Pagoda without each, {ROUNDS} rounds in turn")
         rounds = []
@@ -159,9 +162,12 @@ class Bench:
             urls = {"pagoda": self.installation.settings.recall.url}
             for stage in REMOVED:
                 urls[f"without {stage}"], _ = stack.enter_context(self._reduced(stage))
+            targets = {name: self._target(url, {}, self.seconds / 2) for name, url in urls.items()}
             for number in range(ROUNDS):
-                found = {name: self._target(url, {}).one_at_a_time(number) for name, url in urls.items()}
-                rounds.append(found | uvloop.run(one_at_a_time(self.installation, self.seconds)))
+                found = {name: target.one_at_a_time(number) for name, target in targets.items()}
+                parts = uvloop.run(one_at_a_time(self.installation, self.seconds))
+                own = found["pagoda"]["p50"] - sum(part["p50"] for part in parts.values())
+                rounds.append(found | parts | {"own": {"p50": own}})
         return {
             name: {quantile: round(median(one[name][quantile] for one in rounds), 3) for quantile in quantiles}
             for name, quantiles in rounds[0].items()
@@ -241,8 +247,8 @@ class Bench:
             wait_ready(url)
             yield url, child
 
-    def _target(self, url: str, processes: dict[str, psutil.Process]) -> Target:
-        return Target(url, len(self.installation.world.users), processes, self.seconds)
+    def _target(self, url: str, processes: dict[str, psutil.Process], seconds: float | None = None) -> Target:
+        return Target(url, len(self.installation.world.users), processes, seconds or self.seconds)
 
     def _processes(self, *services: str) -> dict[str, psutil.Process]:
         return {service: psutil.Process(self.installation.pid(service)) for service in services}

@@ -51,7 +51,7 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     ceiling, joined = round(_rps(alone), 1), round(_rps(sustained), 1)
     return {
         **measured,
-        "own_share_ms": round(p50 - sum_of_parts, 3),
+        "own_share_ms": in_turn["own"]["p50"],
         "ceiling_rps": ceiling,
         "ceiling_rps_joined": joined,
         "ratios": {

@@ -24,37 +24,39 @@ from serving.recall.live import LiveGeneration
 from serving.recall.store import OnlineStore, profile_key, recent_key
 
 _BUSY = 32
-_WARM_SECONDS = 1.0
+_WARM_SECONDS = 0.5
 _BODIES = 500
 Call = Callable[[int, int], Awaitable[object]]
 """The call of a worker's turn."""
 
 
 async def one_at_a_time(installation: Installation, seconds: float) -> dict[str, dict[str, float]]:
-    """p50 and p99 of each part's calls, one at a time, in milliseconds; and `p50_repeated`.
+    """p50 and p99 of each part's calls, one at a time, in milliseconds; in turn, as a request makes them.
 
-    The parts are called in turn, as a request calls them. A call that follows its like finds caches, predictors and
-    threads as the last one left them, and takes two to four fifths of that: `p50_repeated`.
+    A call that follows its like finds caches, predictors and threads as the last one left them, and takes two to four
+    fifths of that: see `repeated`.
     """
-    calls, closes = {}, []
-    for name, make in _PARTS.items():
-        calls[name], close = await make(installation)
-        closes.append(close)
-    repeated = {}
-    for name, call in calls.items():
-        await _run({name: call}, 1, _WARM_SECONDS)
-        repeated[name] = (await _run({name: call}, 1, seconds))[name]
-    took = await _run(calls, 1, seconds * len(calls))
+    calls, closes = await _open(installation)
+    await _run(calls, 1, _WARM_SECONDS)
+    took = await _run(calls, 1, seconds)
     for close in closes:
         await close()
     return {
-        name: {
-            "p50": _milliseconds(took[name], 50),
-            "p99": _milliseconds(took[name], 99),
-            "p50_repeated": _milliseconds(repeated[name], 50),
-        }
-        for name in calls
+        name: {"p50": _milliseconds(of_part, 50), "p99": _milliseconds(of_part, 99)} for name, of_part in took.items()
     }
+
+
+async def repeated(installation: Installation, seconds: float) -> dict[str, dict[str, float]]:
+    """p50 of each part's calls when nothing else is called between them, in milliseconds."""
+    calls, closes = await _open(installation)
+    found = {}
+    for name, call in calls.items():
+        await _run({name: call}, 1, _WARM_SECONDS)
+        took = await _run({name: call}, 1, seconds)
+        found[name] = {"p50_repeated": round(_milliseconds(took[name], 50), 3)}
+    for close in closes:
+        await close()
+    return found
 
 
 async def many_at_once(installation: Installation, seconds: float) -> dict[str, dict[str, float]]:
@@ -71,6 +73,12 @@ async def many_at_once(installation: Installation, seconds: float) -> dict[str, 
             "rps_32_at_once": round(calls / seconds, 1),
         }
     return found
+
+
+async def _open(installation: Installation) -> tuple[dict[str, Call], list[Callable[[], Awaitable[None]]]]:
+    """The calls of all parts, and what closes their connections."""
+    made = {name: await make(installation) for name, make in _PARTS.items()}
+    return {name: call for name, (call, _) in made.items()}, [close for _, close in made.values()]
 
 
 async def _run(calls: Mapping[str, Call], workers: int, seconds: float) -> dict[str, list[float]]:
