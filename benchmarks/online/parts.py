@@ -1,4 +1,7 @@
-"""Each part alone: what Redis, TorchServe and Milvus take for the calls that a request makes of them."""
+"""Each part alone: what Redis, TorchServe and Milvus take for the calls that a request makes of them.
+
+Each is asked by the library that Pagoda and the straightforward path ask it by.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import aiohttp
 import numpy as np
 import orjson
 import psutil
@@ -17,7 +21,6 @@ from benchmarks.online.installation import Installation
 from benchmarks.online.measure import cpu
 from benchmarks.online.world import HISTORY, NOW_US, SPEC
 from pagoda.index.config import CollectionConfig, search_params
-from pagoda.load.connection import Address, Connection
 from pagoda.settings import tower_address
 from serving.recall.api import RecallInstance
 from serving.recall.live import LiveGeneration
@@ -117,22 +120,16 @@ async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitab
 
 
 async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
-    manifest = installation.manifest
-    url = tower_address(installation.settings.tower.url, manifest.full_version)
-    connections = [Connection(Address.of(url, "")) for _ in range(_BUSY)]
+    address = tower_address(installation.settings.tower.url, installation.manifest.full_version)
+    session = aiohttp.ClientSession(headers={"Content-Type": "application/json"})
     bodies = await _tower_bodies(installation)
 
     async def call(worker: int, turn: int) -> object:
-        status, content = await connections[worker].post(bodies[(worker * 31 + turn) % len(bodies)], 10)
-        if status != 200:
-            raise RuntimeError(f"{status}: {content.decode()}")
-        return content
+        async with session.post(address, data=bodies[(worker * 31 + turn) % len(bodies)]) as answer:
+            answer.raise_for_status()
+            return await answer.read()
 
-    async def close() -> None:
-        for connection in connections:
-            connection.close()
-
-    return call, close
+    return call, session.close
 
 
 async def _tower_bodies(installation: Installation) -> list[bytes]:

@@ -28,13 +28,13 @@ class RecallInstance(BaseModel):
     """How many items at most."""
     timestamp: Moment | None = None
     """The moment that the answer is for. Absent: now."""
-    context: dict[str, Any] = {}
+    context: dict[str, Any] = Field(default_factory=dict)
     """Raw values of the features that come with a request."""
-    profile: dict[str, Any] = {}
+    profile: dict[str, Any] = Field(default_factory=dict)
     """Raw values to use instead of the stored ones."""
     history: Annotated[tuple[PastItem, ...], Field(max_length=MAX_HISTORY)] | None = None
     """Recent behaviour, to use instead of the stored one."""
-    filter: dict[str, Any] = {}
+    filter: dict[str, Any] = Field(default_factory=dict)
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""

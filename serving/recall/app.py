@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 _Route = Callable[[Request], Awaitable[Response]]
 
 
-class _Straight:
+class Straight:
     """Takes recall requests to their functions, past all layers of FastAPI.
 
     Those are a third of what recall itself does. FastAPI knows the same functions, for its OpenAPI page.
@@ -69,7 +69,7 @@ class _Straight:
         await response(scope, receive, send)
 
 
-def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter] = ()) -> FastAPI:
+def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter] = ()) -> Straight:
     """The application that answers by `recall`; `dataplane` says whether its model is ready."""
     app = FastAPIOffline(
         title="Pagoda recall",
@@ -83,8 +83,7 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
         app.include_router(router)
     _add_errors(app)
     describe_bodies(app)
-    app.middleware_stack = _Straight(app.build_middleware_stack(), straight)
-    return app
+    return Straight(app, straight)
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:

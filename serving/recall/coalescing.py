@@ -36,7 +36,7 @@ class _Line(Generic[Ask, Answer]):
 
     running: int = 0
     starting: bool = False
-    """Whether the end of this turn of the loop will start a call."""
+    """Whether the next turn of the loop starts a call."""
     waiting: deque[_Waiting[Ask, Answer]] = field(default_factory=deque)
 
 
@@ -67,20 +67,12 @@ class Coalescer(Generic[Key, Ask, Answer]):
         return await answer
 
     def _start_soon(self, key: Key, line: _Line[Ask, Answer]) -> None:
-        """Not now: whoever asks in the same turn of the loop goes with it."""
-        if line.running < self._at_once and not line.starting:
+        """Not now: a task begins in the next turn of the loop, and whoever asks in this one goes with its call."""
+        if line.waiting and line.running < self._at_once and not line.starting:
             line.starting = True
-            asyncio.get_running_loop().call_soon(self._start, key, line)
-
-    def _start(self, key: Key, line: _Line[Ask, Answer]) -> None:
-        line.starting = False
-        while line.running < self._at_once and (batch := self._next(line)):
-            line.running += 1
-            task = asyncio.create_task(self._run(key, line, batch), context=batch[0].context)
+            task = asyncio.create_task(self._run(key, line), context=line.waiting[0].context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if not line.running:
-            self._lines.pop(key, None)
 
     def _next(self, line: _Line[Ask, Answer]) -> list[_Waiting[Ask, Answer]]:
         """Who goes with the next call: those that still wait, in order."""
@@ -92,9 +84,13 @@ class Coalescer(Generic[Key, Ask, Answer]):
                 room -= self._size(next_.ask)
         return batch
 
-    async def _run(self, key: Key, line: _Line[Ask, Answer], batch: list[_Waiting[Ask, Answer]]) -> None:
+    async def _run(self, key: Key, line: _Line[Ask, Answer]) -> None:
+        line.starting = False
+        line.running += 1
+        batch = self._next(line)
+        self._start_soon(key, line)  # Whoever did not fit.
         try:
-            answers = await self._send(key, [one.ask for one in batch])
+            answers = await self._send(key, [one.ask for one in batch]) if batch else ()
             for one, answer in zip(batch, answers, strict=True):
                 if not one.answer.done():
                     one.answer.set_result(answer)
@@ -105,3 +101,5 @@ class Coalescer(Generic[Key, Ask, Answer]):
         finally:
             line.running -= 1
             self._start_soon(key, line)
+            if not line.running and not line.starting:
+                self._lines.pop(key, None)

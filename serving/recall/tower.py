@@ -41,6 +41,7 @@ class TowerClient:
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers=_JSON,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
@@ -79,7 +80,7 @@ class TowerClient:
 
     async def _ask(self, address: str, body: bytes) -> bytes:
         try:
-            async with self._http.post(address, data=body, headers=tracing.headers()) as answer:
+            async with self._http.post(address, data=body, headers=tracing.headers() or None) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error

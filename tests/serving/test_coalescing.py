@@ -82,7 +82,7 @@ async def test_no_more_calls_at_once_than_allowed(at_once: int) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await asyncio.sleep(0)
+        await settle()
         running -= 1
         return asks
 
