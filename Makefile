@@ -57,7 +57,7 @@ charts: .venv/tools ## Bring up to date what is made of others: compiled pipelin
 bench-publish: .venv/installed ## What publishing an incremental version costs, whatever the base (5 minutes, 8 GB of disk).
 	$(PY) -m benchmarks.publish
 
-bench-online: .venv/installed ## The online path against its parts and its peers: 1 M items × 64, top-100 (15 minutes on 2 quiet cores).
+bench-online: .venv/installed ## The online path against its parts and its peers: 1 M items × 64, top-100 (18 minutes on 2 quiet cores).
 	$(PY) -m benchmarks.online
 
 bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
