@@ -121,6 +121,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         self._last[place] = -1 if applied is None else applied
         if applied is not None:
             consumer.seek(place, applied + 1)
+            await consumer.commit({place: applied + 1})
         elif committed := await consumer.committed(place):
             consumer.seek(place, committed)
         else:
