@@ -200,10 +200,8 @@ class Bench:
 
     @contextmanager
     def _bare(self) -> Iterator[Target]:
-        with self._running("bare", "benchmarks.online.bare", [str(self.folder / "limit"), str(self.effort)]) as (
-            url,
-            app,
-        ):
+        arguments = [str(self.folder / "limit"), str(self.effort)]
+        with self._running("bare", "benchmarks.online.bare", arguments) as (url, app):
             yield self._target(url, {"app": app})
 
     @contextmanager

@@ -31,6 +31,7 @@ _RECORDS = 500
 """Applied in one round trip."""
 _APPEND_SECONDS = 5.0
 _NOW_SECONDS = 0.25
+"""How long a 200 waits for Redis after Kafka has the events."""
 _PAUSE_SECONDS = 0.5
 """After something went wrong, or while too many events wait for the sink."""
 logger = logging.getLogger(__name__)
