@@ -54,5 +54,6 @@ class Mirrors:
         except Exception:  # The canary's, whatever it is.
             turn.stop(failed=True)
         turn.stop()
+        turn.count()
         MIRRORED.labels("failed" if turn.failed else "answered").inc()
         self._ledger.take(turn, predictions)

@@ -92,17 +92,21 @@ class Recall:
 
     async def _answer(self, serving: Serving, group: Group) -> list[Prediction]:
         turn = Turn(serving, group, self._canary_seconds)
-        predictions = await self._by_canary(serving, group, turn) if group.arm == "canary" else None
+        own = await self._by_canary(serving, group, turn) if group.arm == "canary" else None
         try:
-            predictions = predictions or await self._by_stable(serving.stable, group)
+            predictions = own or await self._by_stable(serving.stable, group)
         except RequestError:
             raise  # The caller's fault, and no arm's.
         except Exception:
             turn.stop(failed=True)
+            turn.count()
             self._ledger.take(turn)
             raise
         # What stood in for a server of the stable arm would have failed a canary, for which nothing does.
         turn.stop(failed=any(one["degraded"] for one in predictions))
+        turn.count()
+        if own is None and group.arm == "canary":
+            FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
         self._ledger.take(turn, predictions)
         self._mirrors.copy(serving, group)
         return predictions
@@ -115,7 +119,6 @@ class Recall:
                 return await _ask(serving.of("canary"), "canary", self._parts.strict, group)
         except Exception as error:  # Whatever it is, nobody but the canary may suffer from it.
             turn.stop(failed=True)
-            FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
             reason = str(error) or f"{type(error).__name__} after {self._canary_seconds:g} s"
             logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, reason)
             return None

@@ -50,7 +50,7 @@ def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | N
 
 
 class Turn:
-    """Times one arm with one group of users, and tells Prometheus."""
+    """Times one arm with one group of users."""
 
     def __init__(self, serving: Serving, group: Group, deadline_seconds: float, *, mirrored: bool = False) -> None:
         """The clock starts.
@@ -65,6 +65,7 @@ class Turn:
         self.split, self.group, self.mirrored = serving.split, group, mirrored
         self.failed = False
         self.ms = -1.0
+        self._late = False
         canary = group.arm == "canary"
         self._labels = (group.arm, str(serving.split.canary) if canary else serving.stable.id)
         self._deadline, self._began = deadline_seconds, time.perf_counter()
@@ -74,8 +75,11 @@ class Turn:
         if self.ms >= 0:
             return
         seconds = time.perf_counter() - self._began
-        late = seconds >= self._deadline
-        self.ms, self.failed = seconds * 1000, failed or late
-        SECONDS.labels(*self._labels).observe(seconds)
+        self._late = seconds >= self._deadline
+        self.ms, self.failed = seconds * 1000, failed or self._late
+
+    def count(self) -> None:
+        """Tell Prometheus; not where the caller is to blame."""
+        SECONDS.labels(*self._labels).observe(self.ms / 1000)
         if self.failed:
-            ERRORS.labels(*self._labels, "late" if late else "failed").inc(len(self.group.asked))
+            ERRORS.labels(*self._labels, "late" if self._late else "failed").inc(len(self.group.asked))

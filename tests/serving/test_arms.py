@@ -16,6 +16,7 @@ from pagoda.registry.arms import Arms
 from pagoda.rollout.arms import Split
 from serving.recall.api import Prediction, RecallInstance
 from serving.recall.ladder import Ladder
+from serving.recall.metrics import ERRORS, FALLBACKS
 from serving.recall.service import Recall
 from serving.recall.store import StoredUser
 
@@ -43,6 +44,12 @@ def assert_whole(prediction: Prediction) -> None:
     number = prediction["generation"][1:]
     assert prediction["items"] and {item["item_id"] for item in prediction["items"]} == {f"items_{number}/{number}"}
     assert prediction["arm"] in ("stable", "canary")
+
+
+def failures() -> list[float]:
+    """What Prometheus was told of arms that failed."""
+    metrics = [metric for counter in (ERRORS, FALLBACKS) for metric in counter.collect()]
+    return [sample.value for metric in metrics for sample in metric.samples if sample.name.endswith("_total")]
 
 
 def split_of(setting: Setting) -> Split:
@@ -134,11 +141,11 @@ async def test_what_is_late_in_the_stable_arm_is_counted_alike() -> None:
 
 
 async def test_a_callers_fault_is_no_arms_fault() -> None:
-    setting = await trial(50)
+    setting, before = await trial(50), failures()
     for header in ("stable", "canary"):
         with pytest.raises(RequestError, match=r"instances\.1\.profile\.shoe"):
             await setting.recall.answer([*instances([5]), RecallInstance(user_id=6, profile={"shoe": 43})], header)
-    assert not setting.ledger.turns
+    assert not setting.ledger.turns and failures() == before
 
 
 async def test_a_field_is_named_by_its_place_in_the_request() -> None:
