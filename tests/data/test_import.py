@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import subprocess
 import sys
 import tempfile
@@ -225,6 +226,13 @@ def test_a_text_id_among_numbers_is_refused_unless_ids_are_strings(tmp_path: Pat
     job = Import(ParquetReader(), source, id_type="int64", conversion=Conversion(TimeUnit.SECONDS))
     with pytest.raises(DataError, match=r"'item_id', row 1: value 'x': .* int64 .*--id-type string"):
         import_files(tmp_path / "out", job)
+
+
+@pytest.mark.parametrize("other", ["007", "0x7", "-0", "+7"])
+def test_no_two_text_ids_become_one_number(tmp_path: Path, other: str) -> None:
+    log = f"user_id,item_id,timestamp\n7,1,2024-01-01T00:00:00Z\n{other},1,2024-01-01T00:00:00Z\n"
+    with pytest.raises(DataError, match=re.escape(f"row 2: value '{other}': cannot be read as int64")):
+        import_csv(tmp_path, log, id_type="int64")
 
 
 def test_string_ids_with_one_hash_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
