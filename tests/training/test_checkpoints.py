@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -190,6 +191,32 @@ def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None
     np.save(kept / "users.npy", np.zeros((2, 2), np.float32))
     with pytest.raises(IntegrityError, match=r"damaged .* remove it to train from the beginning"):
         full_update(*arguments, checkpoints=tmp_path / "checkpoints")
+
+
+def test_one_that_a_kill_left_half_removed_is_none(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = tmp_path / "checkpoints"
+
+    def killed(seed: int, after: int) -> Dies:
+        watching, chosen = Dies(after), config(**SAVING, seed=seed)
+        with pytest.raises(KilledError):
+            full_update(
+                dataset, hours(0, 40), None, chosen, tmp_path / "out", progress=watching, checkpoints=checkpoints
+            )
+        return watching
+
+    def removes_half(path: Path | str, *args: object, **kwargs: object) -> None:
+        for half in Path(path).rglob("progress.json"):
+            half.unlink()
+            raise KilledError
+
+    assert killed(1, 3).done == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", removes_half)
+        killed(2, 3)  # what belongs to seed 1 is being removed
+    assert killed(2, 3).done == 0
+    assert killed(2, 3).done > 0
 
 
 class Scripted:
