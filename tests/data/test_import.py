@@ -220,6 +220,21 @@ def test_the_type_of_text_ids_follows_the_first_rows(tmp_path: Path, first: str,
     assert Dataset.open(path).spec.id_type == expected
 
 
+def test_a_file_without_rows_says_nothing_of_the_type(tmp_path: Path) -> None:
+    names = ("user_id", "item_id", "timestamp")
+    (tmp_path / "log").mkdir()
+    for number, rows in enumerate(([], [7])):
+        part = tmp_path / "log" / f"part-{number}"
+        text(
+            part.with_suffix(".csv"),
+            "".join(f"{line}\n" for line in (",".join(names), *(f"{n},{n},{n}" for n in rows))),
+        )
+        pq.write_table(pa.table({name: pa.array(rows, pa.int64()) for name in names}), part.with_suffix(".parquet"))
+    for name, reader in (("csv", CSV), ("parquet", ParquetReader())):
+        import_files(tmp_path / name, Import(reader, tmp_path / "log", conversion=Conversion(TimeUnit.SECONDS)))
+        assert Dataset.open(tmp_path / name).spec.id_type == "int64"
+
+
 def test_a_text_id_among_numbers_is_refused_unless_ids_are_strings(tmp_path: Path) -> None:
     source = text(tmp_path / "log.parquet", "")
     pq.write_table(pa.table({"user_id": ["1"], "item_id": ["x"], "timestamp": [0]}), source)
