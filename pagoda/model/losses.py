@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,7 +107,10 @@ class LearnedTemperature(nn.Module):
     @override
     def forward(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        return ListwiseSoftmax(self.temperature)(users, candidates, targets)
+        # The parameter itself is kept above: through a clamp there is no gradient, so it would never rise again.
+        with torch.no_grad():
+            self.log_temperature.clamp_(min=math.log(_LOWEST_TEMPERATURE))
+        return ListwiseSoftmax(self.log_temperature.exp())(users, candidates, targets)
 
     @property
     def temperature(self) -> Tensor:
