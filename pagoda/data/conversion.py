@@ -18,6 +18,8 @@ from pagoda.errors import ConfigError, DataError
 
 Cast = Callable[[pa.Array], pa.Array]
 _NUMBER = pa.decimal128(28, 9)
+_WHOLE_NUMBER = r"^(0|-?[1-9]\d{0,18})$"
+"""Text that can be read as an integer and written again as it was."""
 
 
 class TimeUnit(StrEnum):
@@ -77,6 +79,8 @@ class Conversion:
             return self._timestamps
         if pa.types.is_list(wanted) and pa.types.is_string(given):
             return lambda raw: pc.split_pattern(raw, self.separator).cast(wanted, safe=False)
+        if pa.types.is_integer(wanted) and pa.types.is_string(given):
+            return _whole_numbers
         # A float may lose digits of an integer or of a wider float; an ID may not.
         return lambda raw: raw.cast(wanted, safe=not _holds_floats(wanted))
 
@@ -125,6 +129,13 @@ class Conversion:
             message = "not an ISO timestamp; for numbers say --timestamps seconds, milliseconds or microseconds"
             return Kind.TIMESTAMP, message
         return Kind.TIMESTAMP, f"not a number of {self.unit.value} since 1970 that a timestamp can hold"
+
+
+def _whole_numbers(text: pa.Array) -> pa.Array:
+    """IDs as int64. Arrow also reads 007 as 7 and 0x10 as 16, so that two IDs of the files would become one."""
+    if pc.any(pc.invert(pc.match_substring_regex(text, _WHOLE_NUMBER))).as_py():
+        raise pa.ArrowInvalid("not a whole number as it is written out")
+    return text.cast(pa.int64())
 
 
 def _moments(text: pa.Array, zone: str | None) -> pa.Array:

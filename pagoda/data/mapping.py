@@ -62,11 +62,12 @@ class ColumnNames:
 
 def guess_id_type(path: Path, reader: Reader, names: ColumnNames) -> Literal["int64", "string"]:
     """The type of the interactions' IDs: as a typed file has it; of text, int64 if the first rows are whole numbers."""
-    file = list_files(path, reader)[0]
-    used = names.find(reader.names(file), ["user_id", "item_id"], str(file))
-    batch = next(iter(reader.batches(file, list(used.values()))), None)
-    numbers = batch is not None and all(_numbers(batch.column(name), reader.typed) for name in used.values())
-    return "int64" if numbers else "string"
+    for file in list_files(path, reader):
+        used = names.find(reader.names(file), ["user_id", "item_id"], str(file))
+        batch = next(iter(reader.batches(file, list(used.values()))), None)
+        if batch is not None and batch.num_rows:
+            return "int64" if all(_numbers(batch.column(name), reader.typed) for name in used.values()) else "string"
+    return "string"
 
 
 def _numbers(keys: pa.Array, typed: bool) -> bool:

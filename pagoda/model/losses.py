@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,6 +36,9 @@ class Candidates:
     user's choice stands for none."""
     hard_log_q: Tensor | None = None
     """float32 [B, H]: log of the probability of each to be a candidate of its user."""
+    hard_shared: Tensor | None = None
+    """int64 [B, H]: which shared candidate is the same item, counted from `first_shared`, -1 for none. None: a hard one
+    is shared where its own place is among the shared ones."""
 
 
 class Objective(Protocol):
@@ -79,7 +83,8 @@ class ListwiseSoftmax:
         if hard is not None:
             # An item that is shared as well stands in the sum once, by the chance that it has for this user.
             twice = torch.zeros(len(users), 1 + others.shape[1], dtype=torch.bool, device=users.device)
-            twice.scatter_(1, (hard - first).clamp(min=-1) + 1, True)
+            same = (hard - first).clamp(min=-1) if candidates.hard_shared is None else candidates.hard_shared
+            twice.scatter_(1, same + 1, True)
             columns = [
                 own[:, None],
                 others.masked_fill(twice[:, 1:], -torch.inf),
@@ -106,7 +111,10 @@ class LearnedTemperature(nn.Module):
     @override
     def forward(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        return ListwiseSoftmax(self.temperature)(users, candidates, targets)
+        # The parameter itself is kept above: through a clamp there is no gradient, so it would never rise again.
+        with torch.no_grad():
+            self.log_temperature.clamp_(min=math.log(_LOWEST_TEMPERATURE))
+        return ListwiseSoftmax(self.log_temperature.exp())(users, candidates, targets)
 
     @property
     def temperature(self) -> Tensor:

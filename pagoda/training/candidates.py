@@ -76,7 +76,8 @@ class CandidateMaker:
         """The candidates of a batch whose distinct items have these vectors, float32 [M, D]."""
         missed = self._log_missed(batch)
         places, first = batch.places, batch.first_shared
-        others = self._queue.others(places) if self._queue is not None else None
+        # Hard ones of a user are no candidates of the others, to whom an earlier batch may still show them.
+        others = self._queue.others(places[first:]) if self._queue is not None else None
         # Each batch in the queue was one more chance to be drawn.
         chances = 1 + (len(self._queue) if self._queue is not None else 0)
         if self._queue is not None:
@@ -92,6 +93,7 @@ class CandidateMaker:
             batch.negatives,
             hard=batch.hard,
             hard_log_q=self._hard(batch, all_missed),
+            hard_shared=_hard_shared(batch, others),
         )
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -128,3 +130,16 @@ class CandidateMaker:
         if self._config.correction == "none":
             return torch.zeros_like(log_missed)
         return log_q_of(log_missed)
+
+
+def _hard_shared(batch: Drawing, others: Drawn | None) -> Tensor | None:
+    """As `Candidates.hard_shared`: where the batch or an earlier one, after it, gives each hard one to all."""
+    if batch.hard is None:
+        return None
+    places, first = batch.places, batch.first_shared
+    shared = (torch.arange(len(places), device=places.device) - first).clamp(min=-1)
+    if others is not None and len(others.places):
+        ordered, order = others.places.sort()
+        at = torch.searchsorted(ordered, places[:first]).clamp(max=len(ordered) - 1)
+        shared[:first] = torch.where(ordered[at] == places[:first], len(places) - first + order[at], -1)
+    return shared[batch.hard]

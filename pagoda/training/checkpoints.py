@@ -65,7 +65,7 @@ class Checkpoints:
             self._write(target, learner, position)
         for path in older:
             if path != target:
-                shutil.rmtree(path)
+                _remove(path)
 
     def resume(self, learner: Learner) -> Position:
         """Put back what was saved last, if anything was, and say where that is.
@@ -83,7 +83,8 @@ class Checkpoints:
 
     def save_best(self, learner: Learner, position: Position) -> None:
         """Keep this moment as the best so far."""
-        shutil.rmtree(self._folder / _BEST, ignore_errors=True)
+        if (self._folder / _BEST).exists():
+            _remove(self._folder / _BEST)
         self._write(self._folder / _BEST, learner, position)
 
     def restore_best(self, learner: Learner) -> None:
@@ -93,6 +94,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the folder: training is over."""
+        for path in self._kept():
+            _remove(path)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _kept(self) -> list[Path]:
@@ -122,6 +125,14 @@ class Checkpoints:
         restore(learner, load_tensors(path / _TENSORS))
         learner.steps = position.steps
         return position
+
+
+def _remove(path: Path) -> None:
+    """Remove a checkpoint; of one that a kill left half removed, the next training finds nothing by its name."""
+    gone = path.with_name(f".{path.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _copy(path: Path, into: Tensor) -> None:

@@ -50,7 +50,7 @@ def export_users(towers: OpenTowers, dataset: Dataset, moment: datetime, path: P
 def _users(dataset: Dataset, moment: datetime) -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
     """IDs int64 [n] and the same as they were given; each user once."""
     key = "user_key" if dataset.spec.id_type == "string" else "user_id"
-    known = []
+    known = [np.empty(0, np.int64)]
     for batch in dataset.user_batches(_ROWS):
         known.append(batch.column("user_id").to_numpy())
         yield known[-1], batch.column(key)

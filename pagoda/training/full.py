@@ -15,10 +15,12 @@ import xxhash
 
 from pagoda.code_version import code_version
 from pagoda.data.dataset import Dataset
+from pagoda.data.fingerprint import Fingerprint
+from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError, ConflictError, GateError
-from pagoda.storage import build_folder
-from pagoda.training.artifact import FullVersionFiles
+from pagoda.storage import build_folder, checksum_file
+from pagoda.training.artifact import FullVersionFiles, Lineage
 from pagoda.training.checkpoints import Checkpoints
 from pagoda.training.checks import check_table, check_vectors
 from pagoda.training.config import DropoutConfig, TrainConfig
@@ -83,14 +85,16 @@ def full_update(
     if validator is None:
         learned, validator = _hold_back(dataset, window, config)
     prepared = prepare(dataset, learned, parent, config, mined)
-    with _checkpoints(checkpoints, prepared, config, parent) as kept:
+    lineage = lineage_of(dataset, learned, parent, config)
+    identity = _identity(prepared, config, lineage, parent, mined)
+    with _checkpoints(checkpoints, identity) as kept:
         ask = partial(_validate, prepared, validator) if validator else None
         epochs = 1 if parent else config.bootstrap_epochs
         outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
         prepared.stream.complete()
         metrics = _summary(prepared, outcome) | _retired(prepared, parent) | _check(prepared, config)
         with build_folder(out) as aside:
-            write_version(aside / VERSION, prepared, config, lineage_of(dataset, learned, parent, config), metrics)
+            write_version(aside / VERSION, prepared, config, lineage, metrics)
             write_state(aside / STATE, prepared)
     return FullVersionFiles(out / VERSION, out / STATE)
 
@@ -115,12 +119,9 @@ def open_version(out: Path) -> FullVersionFiles:
 
 
 @contextmanager
-def _checkpoints(
-    folder: Path | None, prepared: Prepared, config: TrainConfig, parent: FullVersionFiles | None
-) -> Iterator[Checkpoints]:
+def _checkpoints(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
     """Checkpoints in `folder`, removed when training is over, well or refused; of a kill they are what remains."""
     with TemporaryDirectory(prefix="pagoda-training-") as temporary:
-        identity = _identity(prepared, config, parent)
         kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
         try:
             yield kept
@@ -130,14 +131,26 @@ def _checkpoints(
         kept.clear()
 
 
-def _identity(prepared: Prepared, config: TrainConfig, parent: FullVersionFiles | None) -> str:
+def _identity(
+    prepared: Prepared, config: TrainConfig, lineage: Lineage, parent: FullVersionFiles | None, mined: Path | None
+) -> str:
     """What a training that goes on must have in common with the one that was killed."""
-    about = [config.to_yaml(), prepared.stream.window.key, code_version()]
+    about = [config.to_yaml(), prepared.stream.window.key, code_version(), lineage.data_checksum]
+    about += [prepared.encoder.to_json(), _profiles(prepared), checksum_file(mined) if mined else ""]
     about += [parent.lineage.model_dump_json()] if parent else []
     digest = xxhash.xxh3_128("\n".join(about).encode())
     for array in (prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):
         digest.update(array.data)
     return digest.hexdigest()
+
+
+def _profiles(prepared: Prepared) -> str:
+    """Checksum of what is known of the window's users, which is no part of the data's own."""
+    fingerprint, dataset = Fingerprint(), prepared.stream.dataset
+    if features_of(dataset.spec, "users"):
+        for batch in dataset.users(prepared.survey.users).to_batches():
+            fingerprint.update("users", batch)
+    return fingerprint.hexdigest()
 
 
 def _validate(prepared: Prepared, validator: Validator) -> float:

@@ -79,7 +79,7 @@ class FrozenBase:
         objective = build_objective(self.config.objective)
         if isinstance(objective, LearnedTemperature) and (learned := self.files.objective_state()):
             objective.load_state_dict(learned)
-            return float(objective.temperature)
+            return float(objective.temperature.detach())
         return self.config.objective.temperature
 
     @cached_property

@@ -29,7 +29,7 @@ class Progress(Protocol):
     """Watches training."""
 
     def begin(self, positives: int, epochs: int, done: int = 0) -> None:
-        """Training starts; it will learn so many positives, so many times, and has learned `done` before it resumed."""
+        """Training starts; an epoch learns about so many positives, and `done` were learned before it resumed."""
 
     def advance(self, positives: int, loss: float) -> None:
         """A batch of so many positives was learned with this loss."""
@@ -121,7 +121,7 @@ class _Run:
         if checkpoints:
             self.position = checkpoints.resume(learner)
         before = self.position
-        self.hooks.progress.begin(self.prepared.survey.positives, self.epochs, before.samples)
+        self.hooks.progress.begin(self.prepared.positives_an_epoch, self.epochs, before.samples)
         while self.position.epoch < self.epochs and not self._has_stopped():
             self._epoch()
         if self.hooks.validate and checkpoints and best_of(self.position.validations) + 1 < self.position.epoch:
@@ -152,7 +152,7 @@ class _Run:
             yield from batcher.batches(block, size, start.epoch, start.batch if block.number == start.block else 0)
 
     def _learn(self, batch: Batch) -> None:
-        self.prepared.learner.slow_down(self.position.samples / (self.epochs * self.prepared.survey.positives))
+        self.prepared.learner.slow_down(self.position.samples / (self.epochs * self.prepared.positives_an_epoch))
         loss, size = self.prepared.learner.learn(batch), len(batch)
         if not math.isfinite(loss):
             raise GateError(

@@ -58,6 +58,12 @@ class Prepared:
     seen: Mapping[str, Int64Array]
     """When the IDs of each table were last seen, as `pagoda.training.retirement` has it."""
 
+    @property
+    def positives_an_epoch(self) -> int:
+        """How many positives an epoch learns: on average, where `positives` thins or repeats them."""
+        times = self.catalogue.times
+        return self.survey.positives if times is None else max(round(float(self.survey.clicks @ times)), 1)
+
     def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
         """Cuts the stream's blocks into batches."""
         tables = self.learner.users, self.learner.items

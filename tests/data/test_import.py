@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import subprocess
 import sys
 import tempfile
@@ -219,12 +220,34 @@ def test_the_type_of_text_ids_follows_the_first_rows(tmp_path: Path, first: str,
     assert Dataset.open(path).spec.id_type == expected
 
 
+def test_a_file_without_rows_says_nothing_of_the_type(tmp_path: Path) -> None:
+    names = ("user_id", "item_id", "timestamp")
+    (tmp_path / "log").mkdir()
+    for number, rows in enumerate(([], [7])):
+        part = tmp_path / "log" / f"part-{number}"
+        text(
+            part.with_suffix(".csv"),
+            "".join(f"{line}\n" for line in (",".join(names), *(f"{n},{n},{n}" for n in rows))),
+        )
+        pq.write_table(pa.table({name: pa.array(rows, pa.int64()) for name in names}), part.with_suffix(".parquet"))
+    for name, reader in (("csv", CSV), ("parquet", ParquetReader())):
+        import_files(tmp_path / name, Import(reader, tmp_path / "log", conversion=Conversion(TimeUnit.SECONDS)))
+        assert Dataset.open(tmp_path / name).spec.id_type == "int64"
+
+
 def test_a_text_id_among_numbers_is_refused_unless_ids_are_strings(tmp_path: Path) -> None:
     source = text(tmp_path / "log.parquet", "")
     pq.write_table(pa.table({"user_id": ["1"], "item_id": ["x"], "timestamp": [0]}), source)
     job = Import(ParquetReader(), source, id_type="int64", conversion=Conversion(TimeUnit.SECONDS))
     with pytest.raises(DataError, match=r"'item_id', row 1: value 'x': .* int64 .*--id-type string"):
         import_files(tmp_path / "out", job)
+
+
+@pytest.mark.parametrize("other", ["007", "0x7", "-0", "+7"])
+def test_no_two_text_ids_become_one_number(tmp_path: Path, other: str) -> None:
+    log = f"user_id,item_id,timestamp\n7,1,2024-01-01T00:00:00Z\n{other},1,2024-01-01T00:00:00Z\n"
+    with pytest.raises(DataError, match=re.escape(f"row 2: value '{other}': cannot be read as int64")):
+        import_csv(tmp_path, log, id_type="int64")
 
 
 def test_string_ids_with_one_hash_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,3 +72,17 @@ def test_a_learned_temperature_begins_where_it_is_set_and_has_a_gradient() -> No
     step, (gradient,) = 1e-4, torch.autograd.grad(loss, list(learned.parameters()))
     around = [ListwiseSoftmax(0.2 * math.exp(s))(users, candidates, targets) for s in (step, -step)]
     torch.testing.assert_close(float(gradient), float(around[0] - around[1]) / (2 * step), rtol=1e-3, atol=1e-6)
+
+
+def test_a_learned_temperature_rises_again_from_the_lowest() -> None:
+    learned = LearnedTemperature(0.2)
+    optimiser = torch.optim.SGD(learned.parameters(), lr=0.005)
+    users = items = torch.eye(2)
+    candidates = Candidates(items, torch.zeros(2))
+    with torch.no_grad():
+        learned.log_temperature.fill_(math.log(0.002))  # a step that went too far
+    for _ in range(3):
+        optimiser.zero_grad()
+        learned(users, candidates, torch.tensor([1, 0])).backward()  # all wrong: the colder, the worse
+        optimiser.step()
+    assert float(learned.temperature.detach()) > 0.02

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typing_extensions import override
 
@@ -20,6 +23,7 @@ from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig
 from pagoda.training.full import full_update
 from pagoda.training.loop import Silent
+from pagoda.training.mined import write_mined
 
 from .worlds import config, hours, make
 
@@ -151,6 +155,34 @@ def test_a_checkpoint_of_another_training_is_not_used(
         assert watching.done == 0
 
 
+def test_nor_is_one_of_other_mined_negatives_or_other_features(tmp_path: Path) -> None:
+    dataset, users = make(tmp_path / "data"), np.repeat(np.arange(50), 2)
+    for name, items in (("one", [101, 102]), ("other", [131, 132])):
+        write_mined(tmp_path / name, [(users, np.tile(items, 50), np.tile([101, 102], 50))])
+    checkpoints, chosen = tmp_path / "checkpoints", config(**SAVING, negatives={"uniform": 8, "mined": 2})
+
+    def found(mined: str) -> int:
+        """Positives that the killed training before this one left learned."""
+        watching, data = Dies(3), Dataset.open(dataset.path)
+        arguments = data, hours(0, 40), None, chosen, tmp_path / "out"
+        with pytest.raises(KilledError):
+            full_update(*arguments, mined=tmp_path / mined, progress=watching, checkpoints=checkpoints)
+        return watching.done
+
+    assert found("one") == 0
+    assert found("one") > 0
+    assert found("other") == 0
+    for table, column in (("users", "kind"), ("items", "tags")):
+        path = dataset.path / table / "part-0.parquet"
+        rows = pq.read_table(path)
+        place, values = rows.schema.get_field_index(column), rows[column].to_pylist()
+        # Other values in another order first, then one that the vocabulary, and so the tower, has no row for yet.
+        for changed in (values[::-1], ["new" if column == "kind" else ["new"], *values[1:]]):
+            pq.write_table(rows.set_column(place, column, pa.array(changed)), path)
+            assert found("other") == 0
+    assert found("other") > 0
+
+
 def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None:
     arguments = dataset, hours(0, 40), None, config(**SAVING), tmp_path / "out"
     with pytest.raises(KilledError):
@@ -159,6 +191,32 @@ def test_a_damaged_checkpoint_is_named(dataset: Dataset, tmp_path: Path) -> None
     np.save(kept / "users.npy", np.zeros((2, 2), np.float32))
     with pytest.raises(IntegrityError, match=r"damaged .* remove it to train from the beginning"):
         full_update(*arguments, checkpoints=tmp_path / "checkpoints")
+
+
+def test_one_that_a_kill_left_half_removed_is_none(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = tmp_path / "checkpoints"
+
+    def killed(seed: int, after: int) -> Dies:
+        watching, chosen = Dies(after), config(**SAVING, seed=seed)
+        with pytest.raises(KilledError):
+            full_update(
+                dataset, hours(0, 40), None, chosen, tmp_path / "out", progress=watching, checkpoints=checkpoints
+            )
+        return watching
+
+    def removes_half(path: Path | str, *args: object, **kwargs: object) -> None:
+        for half in Path(path).rglob("progress.json"):
+            half.unlink()
+            raise KilledError
+
+    assert killed(1, 3).done == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", removes_half)
+        killed(2, 3)  # what belongs to seed 1 is being removed
+    assert killed(2, 3).done == 0
+    assert killed(2, 3).done > 0
 
 
 class Scripted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,6 +68,16 @@ def test_vectors_are_those_of_the_version_as_of_the_moment(
     earlier = export(dataset, tmp_path / "earlier", str(base.folder.parent), "--at", "1970-01-01T20:00:00+00:00")
     assert len(earlier["user"][0]) == 58
     assert np.abs(earlier["user"][1] - vectors[:58]).max() > 0.01
+
+
+def test_users_may_be_known_by_their_interactions_alone(
+    dataset: Dataset, base: FullVersionFiles, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset.path, tmp_path / "data")
+    profiles = tmp_path / "data" / "users" / "part-0.parquet"
+    pq.write_table(pq.read_table(profiles).slice(0, 0), profiles)
+    found = export(Dataset.open(tmp_path / "data"), tmp_path / "out", str(base.folder.parent))
+    assert sorted(found["user"][0]) == list(range(60))
 
 
 def test_a_registered_incremental_version_has_the_rows_of_its_whole_chain(

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typing_extensions import override
 
 from pagoda.training.batches import Batch
 from pagoda.training.full import full_update
 from pagoda.training.learner import Learner
+from pagoda.training.loop import Silent, train
 from pagoda.training.optimisers import adagrad_step
+from pagoda.training.preparing import prepare
 from pagoda.training.tables import TrainableTable
 
 from .worlds import config, hours, make
@@ -52,3 +55,23 @@ def test_learning_slows_down_over_the_last_share_of_training(tmp_path: Path, mon
     falling = np.diff(paces[half:])
     assert (falling <= 0).all()
     assert paces[-1] < 0.1 * 0.01
+
+
+@pytest.mark.parametrize("positives", [{"repeat_below": 0.05}, {"thin_above": 0.005}])
+def test_learning_slows_down_over_what_is_learned_where_positives_are_thinned_or_repeated(
+    tmp_path: Path, positives: dict[str, float]
+) -> None:
+    how = config(positives=positives, optimiser={"cooldown": 0.5}, batch_size=32)
+    prepared = prepare(make(tmp_path / "data"), hours(0, 40), None, how)
+    paces: list[float] = []
+
+    class Watching(Silent):
+        @override
+        def advance(self, positives: int, loss: float) -> None:
+            paces.append(prepared.learner.optimiser.param_groups[0]["lr"] / how.optimiser.dense_learning_rate)
+
+    train(prepared, how, 2, Watching())
+    # How many positives are drawn is chance, so the last step or two may find that all are learned.
+    assert np.count_nonzero(paces) >= len(paces) - 2
+    assert paces[len(paces) // 4] == 1
+    assert paces[-1] < 0.3

@@ -89,3 +89,19 @@ def test_q_is_the_share_of_moments_at_which_an_item_is_a_candidate() -> None:
             log_q[found] = candidates.log_q
             held[found.numpy()] += 1
     np.testing.assert_allclose(log_q.exp().numpy(), held / 2997, atol=0.03)
+
+
+def test_hard_negatives_of_one_user_are_still_the_queues_for_the_others() -> None:
+    maker = CandidateMaker(NegativesConfig(queue=1, queue_warm_up=0, mined=1, correction="none"), 12)
+    maker.of(Batch(torch.tensor([1, 2, 3, 4])), torch.eye(12, dtype=torch.float64)[1:5])
+    batch = Batch(torch.tensor([5, 6]))
+    # Items 2 and 9 are hard ones, of a user each; 2 was also drawn for all by the batch before.
+    batch.places, batch.log_missed = torch.tensor([9, 2, 5, 6]), torch.full((4,), -1.0, dtype=torch.float64)
+    batch.targets, batch.first_shared = torch.tensor([2, 3]), 2
+    batch.hard, batch.hard_missed = torch.tensor([[1], [0]]), torch.full((2, 1), -1.0, dtype=torch.float64)
+    users = torch.randn(2, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    loss = ListwiseSoftmax(1.0)(users, maker.of(batch, torch.eye(12, dtype=torch.float64)[batch.places]), batch.targets)
+    # Each sees what both batches drew for all, and its own hard one, all of them once.
+    asked = [(users[0], 5, [1, 2, 3, 4, 5, 6]), (users[1], 6, [1, 2, 3, 4, 5, 6, 9])]
+    expected = torch.stack([user[items].logsumexp(0) - user[own] for user, own, items in asked]).mean()
+    torch.testing.assert_close(loss, expected)
