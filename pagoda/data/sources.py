@@ -87,7 +87,7 @@ class ParquetReader:
 
 
 def list_files(path: Path, reader: Reader) -> list[Path]:
-    """`path` itself if it is a file, else the files below it with the format's endings, by name.
+    """`path` itself if it is a file, else the files below it with the format's endings, by name; hidden ones are none.
 
     Raises:
         DataError: There is none, or the folder cannot be read.
@@ -101,7 +101,9 @@ def list_files(path: Path, reader: Reader) -> list[Path]:
         walk = list(os.walk(path, onerror=_raise))
     except OSError as error:
         raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
-    found = sorted(Path(folder) / name for folder, _, names in walk for name in names if name.endswith(reader.suffixes))
+    files = sorted(Path(folder) / name for folder, _, names in walk for name in names if name.endswith(reader.suffixes))
+    # An editor's or a notebook's copies would be imported beside what they are copies of.
+    found = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     if not found:
         raise DataError(f"{path}: no file that ends in {', '.join(reader.suffixes)}")
     return found

@@ -235,6 +235,15 @@ def test_a_file_without_rows_says_nothing_of_the_type(tmp_path: Path) -> None:
         assert Dataset.open(tmp_path / name).spec.id_type == "int64"
 
 
+def test_hidden_copies_are_not_imported(tmp_path: Path) -> None:
+    log = "user_id,item_id,timestamp\n7,1,2024-01-01T00:00:00Z\n"
+    (tmp_path / ".log" / ".ipynb_checkpoints").mkdir(parents=True)
+    for name in ("log.csv", ".ipynb_checkpoints/log-checkpoint.csv", ".log.csv"):
+        text(tmp_path / ".log" / name, log)
+    import_files(tmp_path / "out", Import(CSV, tmp_path / ".log"))
+    assert Dataset.open(tmp_path / "out").count(Dataset.open(tmp_path / "out").span()) == 1
+
+
 def test_a_text_id_among_numbers_is_refused_unless_ids_are_strings(tmp_path: Path) -> None:
     source = text(tmp_path / "log.parquet", "")
     pq.write_table(pa.table({"user_id": ["1"], "item_id": ["x"], "timestamp": [0]}), source)
