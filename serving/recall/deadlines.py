@@ -40,6 +40,12 @@ def left(most_seconds: float) -> float:
     return min(most_seconds, _limit.get()[0] - time.monotonic())
 
 
+def remaining() -> float | None:
+    """Seconds that the request still has; None: as many as it takes."""
+    seconds = left(math.inf)
+    return None if math.isinf(seconds) else seconds
+
+
 def afresh() -> Context:
     """A context for a copy of the current request: it has as long as the request had at its start."""
     return _limited(_from_now(_limit.get()[1]))

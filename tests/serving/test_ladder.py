@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.index.vectors import ItemVectorsWriter
 from pagoda.registry.items import ItemChange, ItemLog
+from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact
 from pagoda.rollout.outcomes import Flag
 from serving.recall.admission import Admission, ShedError
@@ -135,6 +138,24 @@ async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(fai
 async def test_a_tower_that_lost_the_generation_is_stood_in_for_too(failing: Failing) -> None:
     failing.down.error = NotHeldError("restarted")
     assert (await failing.one())["degraded"] == [OOV]
+
+
+async def test_a_lost_generation_is_stood_in_for_in_time_though_the_release_log_hangs(failing: Failing) -> None:
+    hangs = threading.Event()
+    failing.down.error = NotHeldError("restarted")
+    failing.recall = Recall(
+        guarded(failing.parts, store_seconds=1, tower_seconds=1, index_seconds=1),
+        failing.generations,
+        failing.ledger,
+        canary_seconds=5.0,
+    )
+    failing.generations._log = cast(ReleaseLog, SimpleNamespace(state=lambda: hangs.wait(10) and failing.log.state()))
+    try:
+        with deadline("100"):
+            async with asyncio.timeout(5):
+                assert OOV in (await failing.one())["degraded"]
+    finally:
+        hangs.set()
 
 
 async def test_without_the_index_popular_items_satisfy_filter_and_exclusion(failing: Failing) -> None:
