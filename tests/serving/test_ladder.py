@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.arms import Arms
 from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact
@@ -30,13 +31,14 @@ from serving.recall.api import Prediction, RecalledItem
 from serving.recall.breaker import FAILURES, FORGOTTEN_SECONDS, OPEN, PAUSE_SECONDS, Breaker, Breakers
 from serving.recall.deadlines import deadline, left
 from serving.recall.guarded import guarded
+from serving.recall.keeping import Keeper
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
 from serving.recall.live import LiveGeneration
 from serving.recall.outcomes import Outcomes
 from serving.recall.popular import Popular, load_popular
 from serving.recall.removed import Removed
 from serving.recall.service import Recall
-from serving.recall.store import KeptVector, Key, StoredUser
+from serving.recall.store import KeptVector, Key, OnlineStore, StoredUser
 from serving.tower.batching import Batching
 
 from .fakes import FakeIndex, FakeStore, FakeTower, manifest
@@ -133,6 +135,21 @@ async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(fai
     known, unknown = await failing.recall.answer([*ask(), *ask(user_id=6)])
     assert (known["degraded"], known["items"][0]["item_id"]) == ([CACHED], "items_3/7")
     assert (unknown["degraded"], unknown["items"][0]["item_id"], unknown["known_user"]) == ([OOV], "items_3/3", False)
+
+
+async def test_a_remembered_users_vector_is_no_other_generations(failing: Failing) -> None:
+    failing.store.users[5] = StoredUser({"age": 30}, (), (), basis=1, vector=KeptVector(1, [3.0, 0.0]))
+    assert (await failing.one())["generation"] == "g3"
+    failing.store.error = GONE
+    failing.log.arms = Arms(stable="g4")
+    await failing.generations.refresh()
+    keeper = Keeper(cast(OnlineStore, None), seconds=600, reuse=True)
+    live = failing.generations.require().stable
+    (spared,) = await answer_by(live, "stable", replace(failing.parts, keeper=keeper), ask())
+    assert (spared["degraded"], spared["items"][0]["item_id"]) == ([REMEMBERED], "items_4/4")
+    failing.down.error = GONE
+    answer = await failing.one()
+    assert (answer["degraded"], answer["items"][0]["item_id"]) == ([REMEMBERED, OOV], "items_4/4")
 
 
 async def test_a_tower_that_lost_the_generation_is_stood_in_for_too(failing: Failing) -> None:
