@@ -17,7 +17,7 @@ import pyarrow as pa
 from pagoda.data.arrivals import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
-from pagoda.errors import ConflictError, IntegrityError, PagodaError, UnavailableError
+from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
 from pagoda.index.items import ItemChanges
 from pagoda.registry.artifacts import children, delete
 from pagoda.registry.items import ItemLog
@@ -70,7 +70,7 @@ class ItemWorker:
                     self._bring(manifest)
                 except UnavailableError as error:
                     failures.append(error)
-                except IntegrityError as error:
+                except (DataError, IntegrityError) as error:  # No other collection has to go without its changes.
                     self._refuse(manifest, error)
         behind = [one for one in manifests if self._applied.get(one.collection, 0) < self._changes.head]
         ITEMS_BEHIND.set(len(behind))
@@ -98,7 +98,7 @@ class ItemWorker:
         seconds = self._monotonic() - begin
         _log.info("%s: %d items, up to record %d, in %.2f s", manifest.id, len(changes), self._changes.head, seconds)
 
-    def _refuse(self, manifest: Manifest, error: IntegrityError) -> None:
+    def _refuse(self, manifest: Manifest, error: PagodaError) -> None:
         if self._refused.get(manifest.collection) != str(error):
             _log.error("generation %s goes without item changes: %s", manifest.id, error)
         self._refused[manifest.collection] = str(error)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,14 +17,15 @@ import pytest
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, MultiValued, Numeric
-from pagoda.errors import IntegrityError
+from pagoda.errors import DataError, IntegrityError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.items import removed, upserted
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.arms import Arms
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.generations import create_generation
-from pagoda.registry.items import ItemLog
+from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
@@ -33,6 +36,7 @@ from pagoda.training.full import full_update
 from pagoda.training.vectors import OpenVersion
 from pagoda.updates.items import Items, replay
 from serving.workers.items import ItemWorker
+from tests.serving import fakes
 from tests.training import worlds
 
 pytestmark = pytest.mark.integration
@@ -251,6 +255,24 @@ def test_a_lost_collection_keeps_nothing_from_the_others(
     assert worker.step() == worker.step()
     assert caplog.text.count("goes without item changes") == 1
     soon(lambda: 107 not in installation.vectors(second))
+
+
+def test_a_change_that_one_collection_cannot_hold_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    class Taken(list[str]):
+        def apply(self, manifest: Manifest, _: Sequence[ItemChange]) -> None:
+            if manifest.id == "g3":
+                raise DataError("item 1: a collection takes no such value")
+            self.append(manifest.id)
+
+        def keep(self, full_versions: set[int]) -> None:
+            """As `Items.keep`."""
+
+    log = fakes.FakeLog([fakes.manifest(3), fakes.manifest(4)], Arms(stable="g3", canary="g4"))
+    item_log, taken = ItemLog(str(tmp_path / "log")), Taken()
+    item_log.append([ItemChange(item_id=1, features={})])
+    release_log = cast(ReleaseLog, SimpleNamespace(state=log.state, now=lambda: datetime.now(UTC)))
+    worker = ItemWorker(release_log, item_log, cast(Items, taken), str(tmp_path / "dataset"))
+    assert (worker.step(), taken) == (1, ["g4"])
 
 
 def test_two_writers_make_one_order(tmp_path: Path) -> None:
