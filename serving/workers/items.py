@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 
 import pyarrow as pa
@@ -113,8 +112,11 @@ class ItemWorker:
         rows = [{"item_id": change.item_id, **(change.features or {})} for change in self._changes.described]
         if rows:
             name, batch = changes_name(self._changes.head), pa.RecordBatch.from_pylist(rows, schema)
-            with suppress(ConflictError):  # Another worker was first; both made the same.
+            try:
                 store.put(f"items/{name}", parquet([batch], schema))
+            except ConflictError:  # Another worker was first; both made the same.
+                if not store.read([f"items/{name}"]):
+                    return  # Or is about to create it, says S3, and may yet fail.
             self._forget_older()
         self._written, self._write_at = self._changes.head, self._monotonic() + self._dataset_seconds
 
