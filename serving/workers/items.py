@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-import pyarrow as pa
-
 from pagoda.data.arrivals import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
 from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
-from pagoda.index.items import ItemChanges
+from pagoda.index.items import ItemChanges, fitting
 from pagoda.registry.artifacts import children, delete
 from pagoda.registry.items import ItemLog
 from pagoda.registry.live import GRACE, live
@@ -109,9 +107,12 @@ class ItemWorker:
         if not found:
             return
         schema = schema_of(parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}"), "items")
-        rows = [{"item_id": change.item_id, **(change.features or {})} for change in self._changes.described]
-        if rows:
-            name, batch = changes_name(self._changes.head), pa.RecordBatch.from_pylist(rows, schema)
+        batch, others = fitting(self._changes.described, schema)
+        if others:
+            first = others[0].item_id
+            _log.error("%d changed items do not fit the dataset, %r first; upsert them again", len(others), first)
+        if batch.num_rows:
+            name = changes_name(self._changes.head)
             try:
                 store.put(f"items/{name}", parquet([batch], schema))
             except ConflictError:  # Another worker was first; both made the same.
