@@ -100,13 +100,46 @@ def _fit_a_collection(spec: FeatureSpec, change: ItemChange, place: str) -> None
 
 
 def items_table(spec: FeatureSpec, changes: Sequence[ItemChange]) -> pa.Table:
-    """Items with their features as `Dataset.items()` gives them, in ascending order of ID."""
-    rows = [{"item_id": change.item_id, **(change.features or {})} for change in changes]
-    table = pa.Table.from_pylist(rows, schema_of(spec, "items"))
+    """Items with their features as `Dataset.items()` gives them, in ascending order of ID.
+
+    Raises:
+        DataError: A feature has become one of another kind since an item was changed; the message names the item.
+    """
+    schema = schema_of(spec, "items")
+    batch, others = fitting(changes, schema)
+    if others:
+        raise DataError(
+            f"item {others[0].item_id!r}: was given features that are of another kind in this declaration; upsert it "
+            "again, or remove it"
+        )
+    table = pa.Table.from_batches([batch])
     if spec.id_type == "string":
         keys = table["item_id"]
         table = table.set_column(0, "item_id", pa.array(hash_ids(keys))).append_column("item_key", keys)
     return table.sort_by("item_id")
+
+
+def fitting(changes: Sequence[ItemChange], schema: pa.Schema) -> tuple[pa.RecordBatch, list[ItemChange]]:
+    """The items as rows of a schema, and those that are none since a feature's kind is another one now."""
+    try:
+        return pa.RecordBatch.from_pylist([_row(change) for change in changes], schema), []
+    except pa.ArrowException:
+        others = [change for change in changes if not _fits(change, schema)]
+    gone = {change.item_id for change in others}
+    rows = [_row(change) for change in changes if change.item_id not in gone]
+    return pa.RecordBatch.from_pylist(rows, schema), others
+
+
+def _fits(change: ItemChange, schema: pa.Schema) -> bool:
+    try:
+        pa.RecordBatch.from_pylist([_row(change)], schema)
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _row(change: ItemChange) -> dict[str, Any]:
+    return {"item_id": change.item_id, **(change.features or {})}
 
 
 @dataclass

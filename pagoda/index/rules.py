@@ -18,6 +18,8 @@ from pagoda.index.fields import ITEM_ID, SHARE, VECTOR, WEIGHT
 SCALE = 1 / 64
 CENTRE = 10.0
 """In nats: the share of an item in a catalogue of about 20,000."""
+LARGEST_WEIGHT = 1e30
+"""Vectors are float32: beyond 3.4e38 one is infinite, which Milvus refuses with all that comes in the same call."""
 _PROBED_PENALTY = 0.01
 _NEUTRAL = float(np.exp(-CENTRE))
 
@@ -57,17 +59,19 @@ def rule_columns(
         shares: Share of all clicks of each item, above 0, [n]; None: popularity is not known.
 
     Raises:
-        DataError: A weight is no positive number; the message names the item.
+        DataError: A weight is no positive number, or too large; the message names the item.
     """
     weights = np.ones(len(items))
     rules = spec.rules
     if rules is not None and rules.weight is not None:
         column = items[rules.weight].combine_chunks()
         weights = column.fill_null(1.0).to_numpy(zero_copy_only=False).astype(np.float64)
-        if (wrong := np.flatnonzero(~((weights > 0) & np.isfinite(weights)))).size:
+        # Written so that NaN counts as wrong.
+        if (wrong := np.flatnonzero(~((weights > 0) & (weights <= LARGEST_WEIGHT)))).size:
             item = items[ITEM_ID][int(wrong[0])].as_py()
             raise DataError(
-                f"item {item}, column {rules.weight!r}: {weights[wrong[0]]} is no weight; it must be positive"
+                f"item {item}, column {rules.weight!r}: {weights[wrong[0]]} is no weight; it must be positive, and "
+                f"{LARGEST_WEIGHT:g} at most"
             )
     neutral = shares is None or rules is None or not rules.popularity
     return {WEIGHT: weights, SHARE: np.full(len(items), _NEUTRAL) if neutral else np.asarray(shares, np.float64)}

@@ -42,12 +42,11 @@ class Outcomes:
             return f"HTTP {status}", False
         try:
             predictions = orjson.loads(content)["predictions"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):  # Another service answers there.
+            arms = [prediction.get("arm", "") for prediction in predictions]
+            marks = {step for prediction in predictions for step in prediction.get("degraded", ())}
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):  # Another service answers there.
             return UNREADABLE, False
-        marks: set[str] = set()
-        for prediction in predictions:
-            self.arms[prediction.get("arm", "")] += 1
-            marks.update(prediction.get("degraded", ()))
+        self.arms.update(arms)
         self.marks.update(marks)
         return ANSWERED, bool(marks)
 

@@ -58,7 +58,7 @@ class BucketStore:
         return f"{self._prefix}/{name}" if self._prefix else name
 
     def _unavailable(self, verb: str, name: str, error: Exception) -> UnavailableError:
-        return UnavailableError(f"release log s3://{self._bucket}/{self._prefix}: cannot {verb} {name} ({error})")
+        return UnavailableError(f"s3://{self._bucket}/{self._prefix}: cannot {verb} {name} ({error})")
 
 
 def _code(error: Exception) -> str:

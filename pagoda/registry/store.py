@@ -40,7 +40,7 @@ class FolderStore:
         try:
             put_if_absent(self._folder / name, content)
         except OSError as error:
-            raise UnavailableError(f"release log {self._folder}: cannot write {name} ({error.strerror})") from error
+            raise UnavailableError(f"{self._folder}: cannot write {name} ({error.strerror})") from error
 
     def read(self, names: Sequence[str]) -> list[bytes]:
         """See `RecordStore.read`."""
@@ -51,7 +51,7 @@ class FolderStore:
             except FileNotFoundError:
                 break
             except OSError as error:
-                raise UnavailableError(f"release log {self._folder}: cannot read {name} ({error.strerror})") from error
+                raise UnavailableError(f"{self._folder}: cannot read {name} ({error.strerror})") from error
         return contents
 
 
@@ -72,4 +72,4 @@ def open_store(url: str) -> RecordStore:
 
         bucket, _, prefix = rest.partition("/")
         return BucketStore(bucket, prefix)
-    raise ConfigError(f"release log {url!r}: give a folder or s3://bucket/prefix")
+    raise ConfigError(f"{url!r}: give a folder or s3://bucket/prefix")

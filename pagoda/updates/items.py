@@ -78,12 +78,14 @@ def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:
     Raises:
         UnavailableError: A server or store does not answer.
     """
-    changes = ItemChanges()
-    changes.take(open_item_log(settings).records())
-    if changes.head:
-        items = Items(settings, log)
-        try:
-            items.apply(manifest, changes.after(0))
-        finally:
-            items.close()
+    log_of_items, changes, items = open_item_log(settings), ItemChanges(), Items(settings, log)
+    try:
+        done = -1
+        # Again for what came meanwhile: the worker may have brought it in before the older changes from here.
+        while done < changes.head:
+            done = changes.head
+            changes.take(log_of_items.records(done))
+            items.apply(manifest, changes.after(done))
+    finally:
+        items.close()
     return changes.head

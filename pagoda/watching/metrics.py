@@ -42,9 +42,11 @@ def look(url: str) -> Look:
     """
     try:
         answer = httpx.get(f"{url.rstrip('/')}/metrics", timeout=_SECONDS).raise_for_status()
-    except httpx.HTTPError as error:
-        raise UnavailableError(f"metrics of {url}: {error or type(error).__name__}") from error
-    return parse(answer.text, time.monotonic())
+        return parse(answer.text, time.monotonic())
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise UnavailableError(f"metrics of {url}: {str(error) or type(error).__name__}") from error
+    except ValueError as error:  # Another service answers there.
+        raise UnavailableError(f"metrics of {url}: not in Prometheus' text format ({error})") from error
 
 
 def parse(text: str, at: float) -> Look:

@@ -117,9 +117,9 @@ async def _stored(generation: LiveGeneration, parts: Parts, asked: Sequence[Reca
     except UnavailableError:
         if parts.ladder is None:
             raise
-        return parts.ladder.recall(users)
+        return parts.ladder.recall(users, generation.id)
     if parts.ladder is not None:
-        parts.ladder.remember(users, stored)
+        parts.ladder.remember(users, stored, generation.id)
     return stored
 
 

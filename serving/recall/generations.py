@@ -14,6 +14,7 @@ from pagoda.registry.log import ReleaseLog
 from pagoda.registry.state import ReleaseState
 from pagoda.rollout.arms import Split
 from pagoda.rollout.reading import split_of
+from serving.recall.deadlines import unhurried
 from serving.recall.live import LiveGeneration
 from serving.recall.metrics import SHARE, WINDOW_END, forget
 
@@ -122,7 +123,8 @@ class Generations:
         Those who call at once share one look. On trouble, what served goes on, and the reason is logged.
         """
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh())
+            # What it warms up is measured by the generation's own time, not by what the first caller has left.
+            self._refreshing = asyncio.create_task(self._refresh(), context=unhurried())
         await asyncio.shield(self._refreshing)
 
     async def _refresh(self) -> None:

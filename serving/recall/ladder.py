@@ -31,22 +31,27 @@ class Ladder:
     """The stand-ins of one process."""
 
     def __init__(self) -> None:
-        self._users: OrderedDict[Key, StoredUser] = OrderedDict()
+        self._users: OrderedDict[Key, tuple[str, StoredUser]] = OrderedDict()
+        """By user the generation that asked, whose the vector is, and what the store said."""
 
-    def remember(self, users: Sequence[tuple[Key, bool]], stored: Sequence[StoredUser]) -> None:
-        """What the store has said; who was asked for longest ago is forgotten first."""
+    def remember(self, users: Sequence[tuple[Key, bool]], stored: Sequence[StoredUser], generation: str) -> None:
+        """What the store has said to a generation; who was asked for longest ago is forgotten first."""
         for (user, with_seen), one in zip(users, stored, strict=True):
             before = self._users.pop(user, None)
-            self._users[user] = one if with_seen or before is None else replace(one, seen=before.seen)
+            kept = one if with_seen or before is None else replace(one, seen=before[1].seen)
+            self._users[user] = generation, kept
         while len(self._users) > _USERS:
             self._users.popitem(last=False)
 
-    def recall(self, users: Sequence[tuple[Key, bool]]) -> list[StoredUser]:
-        """In place of the store."""
-        nobody = StoredUser({}, (), (), degraded=(MISSING,))
-        return [
-            replace(self._users[user], degraded=(REMEMBERED,)) if user in self._users else nobody for user, _ in users
-        ]
+    def recall(self, users: Sequence[tuple[Key, bool]], generation: str) -> list[StoredUser]:
+        """In place of the store; without the vectors that other generations' towers computed."""
+        return [self._remembered(user, generation) for user, _ in users]
+
+    def _remembered(self, user: Key, generation: str) -> StoredUser:
+        if user not in self._users:
+            return StoredUser({}, (), (), degraded=(MISSING,))
+        owner, one = self._users[user]
+        return replace(one, vector=one.vector if owner == generation else None, degraded=(REMEMBERED,))
 
     @staticmethod
     def vectors(live: LiveGeneration, stored: Sequence[StoredUser]) -> list[UserVector] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.registry.arms import Arm
@@ -13,6 +14,7 @@ from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
 from serving.recall.cohorts import Cohorts
+from serving.recall.deadlines import remaining
 from serving.recall.generations import Generations, Serving
 from serving.recall.live import LiveGeneration
 from serving.recall.metrics import FALLBACKS, IN_FLIGHT
@@ -128,7 +130,8 @@ class Recall:
             return await _ask(live, "stable", self._parts, group)
         except NotHeldError:
             # The tower may have let go of it because another one was released: then that one answers, from the start.
-            await self._generations.refresh()
+            with suppress(TimeoutError):  # It is looked for as long as the caller waits, which a log may not care for.
+                await asyncio.wait_for(self._generations.refresh(), remaining())
             newer = self._generations.require().stable
             # Where it still is the same one, the tower has lost it, by a restart, say.
             return await _ask(newer, "stable", self._parts, group, held=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
-from pagoda.storage import checksum_file, fsync_folder
+from pagoda.storage import checksum_file, write_atomic
 from serving.tower.archive import MODEL, archive_name, archive_version
 from serving.tower.batching import DEFAULT_BATCHING, Batching
 
@@ -97,11 +96,8 @@ class TowerModels:
             if not target.samefile(archive) and checksum_file(target) != checksum_file(archive):
                 raise IntegrityError(f"{target} differs from {archive}; a version's archive never changes")
             return
-        self._store.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-        aside.write_bytes(archive.read_bytes())
-        aside.replace(target)
-        fsync_folder(self._store)
+        # Flushed before it has its name: half an archive would be refused as another one, for good.
+        write_atomic(target, archive.read_bytes())
 
     def _register(self, version: int) -> None:
         query = {"url": archive_name(version), "model_name": MODEL, "synchronous": "true", **self._batching.query()}

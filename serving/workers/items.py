@@ -9,16 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
-
-import pyarrow as pa
 
 from pagoda.data.arrivals import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
-from pagoda.errors import ConflictError, IntegrityError, PagodaError, UnavailableError
-from pagoda.index.items import ItemChanges
+from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
+from pagoda.index.items import ItemChanges, fitting
 from pagoda.registry.artifacts import children, delete
 from pagoda.registry.items import ItemLog
 from pagoda.registry.live import GRACE, live
@@ -70,7 +67,7 @@ class ItemWorker:
                     self._bring(manifest)
                 except UnavailableError as error:
                     failures.append(error)
-                except IntegrityError as error:
+                except (DataError, IntegrityError) as error:  # No other collection has to go without its changes.
                     self._refuse(manifest, error)
         behind = [one for one in manifests if self._applied.get(one.collection, 0) < self._changes.head]
         ITEMS_BEHIND.set(len(behind))
@@ -98,7 +95,7 @@ class ItemWorker:
         seconds = self._monotonic() - begin
         _log.info("%s: %d items, up to record %d, in %.2f s", manifest.id, len(changes), self._changes.head, seconds)
 
-    def _refuse(self, manifest: Manifest, error: IntegrityError) -> None:
+    def _refuse(self, manifest: Manifest, error: PagodaError) -> None:
         if self._refused.get(manifest.collection) != str(error):
             _log.error("generation %s goes without item changes: %s", manifest.id, error)
         self._refused[manifest.collection] = str(error)
@@ -110,11 +107,17 @@ class ItemWorker:
         if not found:
             return
         schema = schema_of(parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}"), "items")
-        rows = [{"item_id": change.item_id, **(change.features or {})} for change in self._changes.described]
-        if rows:
-            name, batch = changes_name(self._changes.head), pa.RecordBatch.from_pylist(rows, schema)
-            with suppress(ConflictError):  # Another worker was first; both made the same.
+        batch, others = fitting(self._changes.described, schema)
+        if others:
+            first = others[0].item_id
+            _log.error("%d changed items do not fit the dataset, %r first; upsert them again", len(others), first)
+        if batch.num_rows:
+            name = changes_name(self._changes.head)
+            try:
                 store.put(f"items/{name}", parquet([batch], schema))
+            except ConflictError:  # Another worker was first; both made the same.
+                if not store.read([f"items/{name}"]):
+                    return  # Or is about to create it, says S3, and may yet fail.
             self._forget_older()
         self._written, self._write_at = self._changes.head, self._monotonic() + self._dataset_seconds
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -132,8 +131,13 @@ class Sink:
         return list(found)
 
     def _put(self, name: str, content: bytes) -> None:
-        with suppress(ConflictError):  # The same slot, filed before a kill or by another sink.
+        try:
             self._store.put(name, content)
+        except ConflictError:
+            # The same slot, filed before a kill or by another sink. Or S3 says that somebody is about to create it, who
+            # may yet fail: the stream keeps it until the file is there.
+            if not self._store.read([name]):
+                raise UnavailableError(f"{self._dataset}/{name}: is being written by another sink") from None
 
 
 if __name__ == "__main__":

@@ -81,8 +81,9 @@ def test_late_and_missing_answers_are_errors() -> None:
     assert nobody.latency_ms == {}
 
 
-def test_an_answer_of_another_service_is_an_error() -> None:
-    with service(lambda _: (200, {"hello": "world"})) as url:
+@pytest.mark.parametrize("answer", [{"hello": "world"}, {"predictions": [0.5, 1]}, {"predictions": None}])
+def test_an_answer_of_another_service_is_an_error(answer: dict[str, Any]) -> None:
+    with service(lambda _: (200, answer)) as url:
         report = run(Plan(users=[1], rate=20, seconds=0.3, arrivals="constant"), url)
     assert report.errors_by == {"unreadable": 6}
 

@@ -15,6 +15,7 @@ from pagoda.errors import IntegrityError, NotHeldError, RequestError, Unavailabl
 from pagoda.registry.arms import Arms
 from pagoda.rollout.arms import Split
 from serving.recall.api import Prediction, RecallInstance
+from serving.recall.deadlines import deadline, left
 from serving.recall.ladder import Ladder
 from serving.recall.metrics import ERRORS, FALLBACKS
 from serving.recall.service import Recall
@@ -279,6 +280,21 @@ async def test_a_shadow_that_hangs_takes_a_bounded_part_of_the_service() -> None
     assert len(setting.recall._mirrors._under_way) == 16
     await setting.recall.close()
     assert not setting.recall._mirrors._under_way
+
+
+async def test_a_copy_has_the_whole_deadline_of_its_request_not_what_the_stable_arm_left() -> None:
+    found: dict[str, float] = {}
+
+    async def take_a_while(generation: str) -> None:
+        found[generation] = left(60)
+        await asyncio.sleep(0.5)
+
+    setting = await trial(100, shadow=True)
+    setting.tower.wait = take_a_while
+    with deadline("10000"):
+        await setting.recall.answer(instances([5]))
+    await asyncio.gather(*setting.recall._mirrors._under_way)
+    assert 9.6 < found["g4"] < 10
 
 
 async def test_no_answer_is_a_mixture_while_a_rollout_comes_and_goes() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,9 @@ from prometheus_client import REGISTRY
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.arms import Arms
 from pagoda.registry.items import ItemChange, ItemLog
+from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact
 from pagoda.rollout.outcomes import Flag
 from serving.recall.admission import Admission, ShedError
@@ -27,13 +31,14 @@ from serving.recall.api import Prediction, RecalledItem
 from serving.recall.breaker import FAILURES, FORGOTTEN_SECONDS, OPEN, PAUSE_SECONDS, Breaker, Breakers
 from serving.recall.deadlines import deadline, left
 from serving.recall.guarded import guarded
+from serving.recall.keeping import Keeper
 from serving.recall.ladder import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Ladder
 from serving.recall.live import LiveGeneration
 from serving.recall.outcomes import Outcomes
 from serving.recall.popular import Popular, load_popular
 from serving.recall.removed import Removed
 from serving.recall.service import Recall
-from serving.recall.store import KeptVector, Key, StoredUser
+from serving.recall.store import KeptVector, Key, OnlineStore, StoredUser
 from serving.tower.batching import Batching
 
 from .fakes import FakeIndex, FakeStore, FakeTower, manifest
@@ -132,9 +137,42 @@ async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(fai
     assert (unknown["degraded"], unknown["items"][0]["item_id"], unknown["known_user"]) == ([OOV], "items_3/3", False)
 
 
+async def test_a_remembered_users_vector_is_no_other_generations(failing: Failing) -> None:
+    failing.store.users[5] = StoredUser({"age": 30}, (), (), basis=1, vector=KeptVector(1, [3.0, 0.0]))
+    assert (await failing.one())["generation"] == "g3"
+    failing.store.error = GONE
+    failing.log.arms = Arms(stable="g4")
+    await failing.generations.refresh()
+    keeper = Keeper(cast(OnlineStore, None), seconds=600, reuse=True)
+    live = failing.generations.require().stable
+    (spared,) = await answer_by(live, "stable", replace(failing.parts, keeper=keeper), ask())
+    assert (spared["degraded"], spared["items"][0]["item_id"]) == ([REMEMBERED], "items_4/4")
+    failing.down.error = GONE
+    answer = await failing.one()
+    assert (answer["degraded"], answer["items"][0]["item_id"]) == ([REMEMBERED, OOV], "items_4/4")
+
+
 async def test_a_tower_that_lost_the_generation_is_stood_in_for_too(failing: Failing) -> None:
     failing.down.error = NotHeldError("restarted")
     assert (await failing.one())["degraded"] == [OOV]
+
+
+async def test_a_lost_generation_is_stood_in_for_in_time_though_the_release_log_hangs(failing: Failing) -> None:
+    hangs = threading.Event()
+    failing.down.error = NotHeldError("restarted")
+    failing.recall = Recall(
+        guarded(failing.parts, store_seconds=1, tower_seconds=1, index_seconds=1),
+        failing.generations,
+        failing.ledger,
+        canary_seconds=5.0,
+    )
+    failing.generations._log = cast(ReleaseLog, SimpleNamespace(state=lambda: hangs.wait(10) and failing.log.state()))
+    try:
+        with deadline("100"):
+            async with asyncio.timeout(5):
+                assert OOV in (await failing.one())["degraded"]
+    finally:
+        hangs.set()
 
 
 async def test_without_the_index_popular_items_satisfy_filter_and_exclusion(failing: Failing) -> None:

@@ -14,6 +14,7 @@ from pagoda.index.rules import CENTRE, SCALE
 from pagoda.registry.arms import Arms
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import RecallInstance
+from serving.recall.deadlines import deadline, left
 from serving.recall.generations import Generations
 from serving.recall.live import LiveGeneration
 from serving.recall.service import Recall
@@ -111,6 +112,21 @@ async def test_a_generation_that_was_let_go_is_replaced_by_the_released_one(sett
     (prediction,) = await setting.recall.answer(ask())
     assert prediction["generation"] == "g4"
     assert prediction["items"][0]["item_id"] == "items_4/4"
+
+
+async def test_a_callers_deadline_is_not_that_of_a_generation_being_warmed(setting: Setting) -> None:
+    found: list[float] = []
+
+    async def note(generation: str) -> None:
+        found.append(left(60))
+
+    setting.log.arms = Arms(stable="g4")
+    setting.tower.held, setting.tower.wait = {"g4"}, note
+    with deadline("10000"):
+        assert (await setting.recall.answer(ask()))[0]["generation"] == "g4"
+    asked_by_the_caller, *warming, again = found
+    assert asked_by_the_caller < 10 and again < 10
+    assert set(warming) == {60}
 
 
 async def test_a_generation_that_is_not_held_anywhere_is_an_error(setting: Setting) -> None:

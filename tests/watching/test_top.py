@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from rich.console import Console
@@ -81,3 +82,12 @@ def test_a_service_that_does_not_answer_is_named() -> None:
         look("http://127.0.0.1:9")
     result = CliRunner().invoke(app, ["top", "http://127.0.0.1:9", "--once"])
     assert isinstance(result.exception, UnavailableError)
+
+
+def test_what_is_no_recall_service_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnavailableError, match="http://a:b"):
+        look("http://a:b")
+    page = httpx.Response(200, text="<html>no metrics</html>", request=httpx.Request("GET", "http://other"))
+    monkeypatch.setattr(httpx, "get", lambda *_, **__: page)
+    with pytest.raises(UnavailableError, match="metrics of http://other: not in Prometheus' text format"):
+        look("http://other")

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import FeatureSpec, MultiValued, Numeric
-from pagoda.errors import IntegrityError
+from pagoda.data.spec import Categorical, FeatureSpec, MultiValued, Numeric
+from pagoda.errors import DataError, IntegrityError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
-from pagoda.index.items import removed, upserted
+from pagoda.index.items import items_table, removed, upserted
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.registry.arms import Arms
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.generations import create_generation
-from pagoda.registry.items import ItemLog
+from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
@@ -33,6 +36,8 @@ from pagoda.training.full import full_update
 from pagoda.training.vectors import OpenVersion
 from pagoda.updates.items import Items, replay
 from serving.workers.items import ItemWorker
+from tests.data.folders import write_dataset
+from tests.serving import fakes
 from tests.training import worlds
 
 pytestmark = pytest.mark.integration
@@ -251,6 +256,46 @@ def test_a_lost_collection_keeps_nothing_from_the_others(
     assert worker.step() == worker.step()
     assert caplog.text.count("goes without item changes") == 1
     soon(lambda: 107 not in installation.vectors(second))
+
+
+def test_a_change_that_one_collection_cannot_hold_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    class Taken(list[str]):
+        def apply(self, manifest: Manifest, _: Sequence[ItemChange]) -> None:
+            if manifest.id == "g3":
+                raise DataError("item 1: a collection takes no such value")
+            self.append(manifest.id)
+
+        def keep(self, full_versions: set[int]) -> None:
+            """As `Items.keep`."""
+
+    log = fakes.FakeLog([fakes.manifest(3), fakes.manifest(4)], Arms(stable="g3", canary="g4"))
+    item_log, taken = ItemLog(str(tmp_path / "log")), Taken()
+    item_log.append([ItemChange(item_id=1, features={})])
+    release_log = cast(ReleaseLog, SimpleNamespace(state=log.state, now=lambda: datetime.now(UTC)))
+    worker = ItemWorker(release_log, item_log, cast(Items, taken), str(tmp_path / "dataset"))
+    assert (worker.step(), taken) == (1, ["g4"])
+
+
+def test_changes_of_features_that_are_of_another_kind_now_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = FeatureSpec(history=None, features=(Categorical(name="price", tower="item"),))
+    click = {"user_id": 1, "item_id": 10, "event": "click", "timestamp": datetime(2026, 4, 1, tzinfo=UTC)}
+    parts = [("date=2026-04-01", [click])]
+    folder = write_dataset(tmp_path / "dataset", spec=now, parts=parts, users=[{"user_id": 1}], items=[{"item_id": 10}])
+    changes = [ItemChange(item_id=500, features={"price": 3.5}), ItemChange(item_id=501, features={"price": "much"})]
+    with pytest.raises(DataError, match="item 500: was given features"):
+        items_table(now, changes)
+    item_log = ItemLog(str(tmp_path / "log"))
+    item_log.append(changes)
+    log = fakes.FakeLog([])
+    release_log = cast(ReleaseLog, SimpleNamespace(state=log.state, now=lambda: datetime.now(UTC)))
+    items = cast(Items, SimpleNamespace(keep=lambda _: None))
+    assert ItemWorker(release_log, item_log, items, str(folder)).step() == 1
+    ids = Dataset.open(folder).items()["item_id"].to_pylist()
+    assert 501 in ids
+    assert 500 not in ids
+    assert "1 changed items do not fit the dataset" in caplog.text
 
 
 def test_two_writers_make_one_order(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from pagoda.data.arrivals import Arrivals, arrivals_of
 from pagoda.data.checking import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import Categorical, FeatureSpec
+from pagoda.errors import ConflictError, UnavailableError
+from pagoda.registry.store import RecordStore
 from serving.events.stream import STREAM
 from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
@@ -136,6 +138,30 @@ def test_two_sinks_at_once_write_nothing_twice(url: str, dataset: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(filed(dataset)) == list(range(1500))
+
+
+def test_a_file_that_another_only_began_to_write_is_waited_for(url: str, dataset: Path) -> None:
+    class Beginning:
+        """As S3 answers 409: somebody is creating it this moment, who fails."""
+
+        def __init__(self, store: RecordStore) -> None:
+            self._store, self.conflicts = store, 1
+            self.read = store.read
+
+        def put(self, name: str, content: bytes) -> None:
+            self.conflicts -= 1
+            if self.conflicts >= 0:
+                raise ConflictError(name)
+            self._store.put(name, content)
+
+    client, sink = redis.Redis.from_url(url), Sink(url, str(dataset), slot_ms=SLOT_MS)
+    sink._store = Beginning(sink._store)
+    put(client, 1)
+    time.sleep(2 * SLOT_MS / 1000)
+    with pytest.raises(UnavailableError, match="is being written by another sink"):
+        sink.step()
+    drain(sink, client)
+    assert filed(dataset) == [1]
 
 
 def test_the_files_of_an_hour_become_one(url: str, dataset: Path) -> None:
