@@ -61,12 +61,12 @@ def build_collection(
     queries: np.ndarray,
     config: CollectionConfig | None = None,
     imports: str = "",
-    in_use: Collection[str] = (),
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
 
-    Nothing marks a collection as complete: whether it is, is measured. What a killed run left is dropped and rebuilt.
+    Nothing marks a collection as complete: whether it is, is measured. What a killed run left is dropped and rebuilt, so
+    this is not for one that may serve already: item changes have made that differ from the file.
 
     Args:
         collections: The server.
@@ -76,19 +76,18 @@ def build_collection(
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
         imports: `MilvusSettings.imports`: from where the server imports by itself; empty: rows are inserted.
-        in_use: Names of collections that live generations use. One of these is never dropped.
         progress: Told how far each stage is.
 
     Raises:
         DataError: There are no items, or no queries of their dimension.
         GateError: The recall is too low; nothing remains of the collection.
-        IntegrityError: The file is damaged, rows are missing after the import, or a collection in use fails the checks.
+        IntegrityError: The file is damaged, or rows are missing after the import.
         UnavailableError: Milvus does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
     build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), imports, progress or _silent)
     build.check_input()
-    return build.keep(in_use) or build.make()
+    return build.keep() or build.make()
 
 
 @dataclass
@@ -117,15 +116,13 @@ class _Build:
             raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
         self.queries = probe_queries(self.spec, self.queries)
 
-    def keep(self, in_use: Collection[str]) -> IndexReport | None:
-        """The collection that is there and passes the checks. One that does not is dropped, unless it is in use."""
+    def keep(self) -> IndexReport | None:
+        """The collection that is there and passes the checks. One that does not is dropped."""
         if not self.collections.exists(self.name):
             return None
         try:
             return self.verify(reused=True)
         except (IntegrityError, GateError) as problem:
-            if self.name in in_use:
-                raise IntegrityError(f"{problem}; it is in use, so it was not touched") from problem
             _log.warning("%s; it is dropped and built anew", problem)
             self.collections.drop(self.name)
             return None

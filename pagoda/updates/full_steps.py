@@ -172,10 +172,11 @@ def build_index(update: FullUpdate) -> IndexReport:
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
     milvus = update.settings.milvus
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
-    state = open_log(update.settings).state()
-    serving = {state.generations[id_].collection for id_ in state.arms.serving}
-    if name in serving and collections.exists(name):
-        return index_report(update)  # It was built and released; item changes have made it differ from the file.
+    log = open_log(update.settings)
+    state = log.state()
+    offered = {state.generations[id_].collection for id_ in live(state, log.now())}
+    if name in offered and collections.exists(name):
+        return index_report(update)  # It was built, and may serve; item changes have made it differ from the file.
     report = build_collection(
         collections,
         name,
