@@ -124,8 +124,11 @@ class SharedOutputs:
         try:
             self._marks.put(f"{name}.json", orjson.dumps({"place": place, "files": files}))
         except ConflictError:
-            # Another run was first; its output counts, and `get` replaces this one by it.
-            delete(f"{self._url}/{place}")
+            # A client library may repeat a write whose answer was lost; the second one then meets our own mark.
+            mark = self._mark(name)
+            if mark is None or mark[0] != place:
+                # Another run was first; its output counts, and `get` replaces this one by it.
+                delete(f"{self._url}/{place}")
 
     def _mark(self, name: str) -> tuple[str, dict[str, str]] | None:
         found = self._marks.read([f"{name}.json"])
