@@ -77,7 +77,8 @@ class LocalOutputs:
 
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
-        return (self._folder / name / file).resolve().as_uri()
+        # Not `as_uri`: whoever reads it takes what follows the scheme as it stands, and a space there would be `%20`.
+        return f"file://{(self._folder / name / file).resolve()}"
 
     def checksum(self, name: str, file: str) -> str:
         """See `StepOutputs.checksum`."""
