@@ -201,7 +201,10 @@ class _Measuring:
         if path is None:
             path = self._scratch / artifact.checksum.replace(":", "-") / artifact.uri.rsplit("/", 1)[-1]
             if not path.exists():
-                download(artifact.uri, path)
+                # Aside: half a file that a kill or a dead store left would be taken for a damaged candidate.
+                aside = path.with_name(f".{path.name}.part")
+                download(artifact.uri, aside)
+                aside.replace(path)
         if not path.is_file():
             raise IntegrityError(f"{artifact.uri} is missing")
         return path, checksum_file(path)
