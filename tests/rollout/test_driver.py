@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from pagoda.errors import ConflictError, GateError, IntegrityError, RequestError
+from pagoda.registry.manifest import Manifest
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Look
 from pagoda.rollout.machine import Phase, Rollout
@@ -323,6 +324,24 @@ def test_incrementals_during_a_full_rollout_go_to_the_arm_of_their_base(stage: S
     commands.deliver(stage.log, add_incremental(stage.log, 6, 2, "g2.5"), by="test")
     commands.abort(stage.log, by="test")
     assert stage.log.state().arms.stable == "g1.4"
+
+
+def test_a_shadow_is_refreshed_once_its_servers_hold_the_newer_one(stage: Stage) -> None:
+    """Copies go to it from the record on: what its tower refuses counts as the candidate's failures."""
+
+    def refuse(manifest: Manifest) -> None:
+        raise GateError(f"{manifest.id} is not held")
+
+    start(stage, shadow=Shadow(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
+    first = add_incremental(stage.log, 3, 2, "g2")
+    commands.deliver(stage.log, first, by="test", checks=[refuse])  # No server of its own runs yet.
+    until(stage, Phase.SHADOW)
+    second = add_incremental(stage.log, 4, 2, first)
+    with pytest.raises(GateError, match="not held"):
+        commands.deliver(stage.log, second, by="test", checks=[refuse])
+    assert rollout(stage).candidate == first
+    commands.deliver(stage.log, second, by="test", checks=[lambda _: None])
+    assert rollout(stage).candidate == second
 
 
 def test_a_newer_incremental_waits_for_the_one_before(stage: Stage) -> None:
