@@ -57,7 +57,8 @@ def measure(settings: Settings, candidate: Manifest, champion: Manifest | None) 
     full version it is not asked: only rows of users differ, and such an update cannot wait for the positives of after.
 
     Raises:
-        UnavailableError: A store or server does not answer, the dataset is not known, or item changes are under way.
+        UnavailableError: A store or server does not answer, or item changes are under way.
+        DataError: The dataset is not there.
         IntegrityError: A part is missing or damaged.
     """
     return _Measuring(settings, candidate, champion).evidence()
