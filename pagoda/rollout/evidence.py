@@ -13,7 +13,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, to_us
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
-from pagoda.errors import DataError, IntegrityError, UnavailableError
+from pagoda.errors import IntegrityError, NothingToAskError, UnavailableError
 from pagoda.evaluation.metrics import recall
 from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import DotScorer, rank
@@ -152,7 +152,7 @@ class _Measuring:
             return None
         try:
             return ask(dataset, Window(start=learned, end=end), protocol="each", limit=_ROWS, seed=0)
-        except DataError:
+        except NothingToAskError:
             return None  # Nothing was positive since.
 
     def _hits(self, manifest: Manifest, questions: Questions, dataset: Dataset) -> NDArray[np.float64]:
