@@ -17,6 +17,10 @@ class DataError(PagodaError):
     """A dataset breaks its contract."""
 
 
+class NothingToAskError(DataError):
+    """A window holds no positive that a version could be measured on."""
+
+
 class IntegrityError(PagodaError):
     """A stored artifact is missing, truncated, or not what its checksum says."""
 

@@ -14,6 +14,8 @@ import xxhash
 from pagoda.errors import ConflictError
 
 _CHUNK_BYTES = 1 << 20
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp")
+"""Packages below s3fs, which lets their own errors through where a store cannot be reached at all."""
 
 
 def fsync_folder(folder: Path) -> None:
@@ -111,6 +113,11 @@ def sync_tree(folder: Path) -> None:
             finally:
                 os.close(descriptor)
         fsync_folder(Path(directory))
+
+
+def is_of_a_store(error: Exception) -> bool:
+    """Whether an error is of the client of an object store, and not of what is read there."""
+    return type(error).__module__.split(".")[0] in _CLIENTS
 
 
 def checksum_file(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import HomeOption, Output, OutputOption
 
@@ -49,7 +50,8 @@ def _table(shown: list[tuple[Release, datetime]]) -> Table:
         duration = timedelta(seconds=int((end - release.at).total_seconds()))
         arms = release.arms
         at = f"{release.at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(release.number), at, arms.stable or "-", arms.canary or "-", str(duration), release.reason)
+        reason = Text(release.reason)  # As an operator wrote it: brackets are no markup.
+        table.add_row(str(release.number), at, arms.stable or "-", arms.canary or "-", str(duration), reason)
     return table
 
 

@@ -35,6 +35,7 @@ def retention(
     from pagoda.registry.open import open_registry
     from pagoda.registry.retention import RetentionPolicy, carry_out_retention, plan_retention, sizes
     from pagoda.settings import load_settings
+    from pagoda.updates.copies import forget_pruned
 
     settings = load_settings(home)
     log, registry = open_log(settings), open_registry(settings)
@@ -52,6 +53,7 @@ def retention(
             drop=collections.drop if collections else _nothing_to_drop,
             step_outputs=lambda record: _step_outputs(settings, record),
         )
+        forget_pruned(settings, log.state())
     if output == Output.JSON:
         typer.echo(json.dumps({**asdict(removals), "bytes": size, "deleted": delete}, indent=2))
     else:

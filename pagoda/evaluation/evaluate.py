@@ -41,7 +41,7 @@ def evaluate(
         seed: Of the draw of positives and of the intervals.
 
     Raises:
-        DataError: The window holds no positive that can be asked.
+        NothingToAskError: The window holds no positive that can be asked.
     """
     answers = answer(towers, dataset, window, protocol=protocol, limit=limit, seed=seed, shown_at=RECALL_AT)
     estimates = Estimates(answers, seed)

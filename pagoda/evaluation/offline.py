@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pagoda.data.dataset import Dataset
 from pagoda.data.history import Histories
 from pagoda.data.window import Window
-from pagoda.errors import DataError
+from pagoda.errors import NothingToAskError
 from pagoda.evaluation.ranking import DotScorer, Pairs, Ranks, Scorer, StaticScorer, rank
 from pagoda.evaluation.rows import Protocol, Rows, choose, read_rows
 from pagoda.evaluation.towers import Int64Array, Towers
@@ -64,7 +64,7 @@ def ask(dataset: Dataset, window: Window, *, protocol: Protocol, limit: int, see
         seed: Of the draw.
 
     Raises:
-        DataError: The window holds no positive that can be asked.
+        NothingToAskError: The window holds no positive that can be asked.
     """
     chosen, available = choose(dataset, window, protocol, limit, seed)
     rows = read_rows(dataset, window, chosen)
@@ -72,7 +72,9 @@ def ask(dataset: Dataset, window: Window, *, protocol: Protocol, limit: int, see
     targets = np.searchsorted(walk.catalogue, rows.items)
     seen, asked = _without_repeats(walk.seen(), targets)
     if not asked.any():
-        raise DataError(f"{dataset.path}: every positive in window {window.key} is on an item its user had before")
+        raise NothingToAskError(
+            f"{dataset.path}: every positive in window {window.key} is on an item its user had before"
+        )
     return Questions(
         rows=rows.take(asked),
         available=available,
@@ -110,7 +112,7 @@ def answer(
         shown_at: Values of k for which coverage is wanted.
 
     Raises:
-        DataError: The window holds no positive that can be asked.
+        NothingToAskError: The window holds no positive that can be asked.
     """
     questions = ask(dataset, window, protocol=protocol, limit=limit, seed=seed)
     rows, items = questions.rows, towers.item_vectors()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
-from pagoda.errors import DataError
+from pagoda.errors import NothingToAskError
 
 Int64Array = NDArray[np.int64]
 Protocol = Literal["each", "last"]
@@ -53,12 +53,12 @@ def choose(dataset: Dataset, window: Window, protocol: Protocol, limit: int, see
         Their ordinals among the window's positives, int64 ascending, and how many they were drawn from.
 
     Raises:
-        DataError: The window holds no positive.
+        NothingToAskError: The window holds no positive.
     """
     eligible = _last_of_each_user(dataset, window) if protocol == "last" else None
     available = dataset.count(window, events=dataset.spec.positives) if eligible is None else len(eligible)
     if not available:
-        raise DataError(
+        raise NothingToAskError(
             f"{dataset.path}: no {' or '.join(dataset.spec.positives)} in window {window.key}, nothing to evaluate"
         )
     if available <= limit:

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import ITEM_ID, ITEM_KEY, VECTOR, filter_fields, vectors_schema
 from pagoda.index.parts import is_list, read_parts
 from pagoda.index.rules import rule_columns, stored_vectors
-from pagoda.storage import fsync_folder
+from pagoda.storage import fsync_folder, is_of_a_store
 
 BATCH_ROWS = 16_384
 _UNIT_TOLERANCE = 1e-3
@@ -212,14 +212,28 @@ def _follow_each_other(files: list[_Opened], dim: int) -> None:
 
 @contextmanager
 def _reading(uri: str) -> Iterator[pq.ParquetFile]:
-    """A file at a path or URL, whose pages are verified against their checksums; errors name it."""
+    """A file at a path or URL, whose pages are verified against their checksums.
+
+    Raises:
+        IntegrityError: It is missing, damaged, or something else; the message names it.
+        UnavailableError: Its store does not answer.
+    """
     try:
         with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
             yield file
-    except IntegrityError:
+    except PagodaError:
         raise
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except Exception as error:
+        if is_of_a_store(error) or _is_of_the_system(error):
+            raise UnavailableError(f"{uri}: {error}") from error
+        if not isinstance(error, OSError | ValueError | KeyError | pa.ArrowException):
+            raise
         raise IntegrityError(f"{uri}: not readable as item vectors ({error})") from error
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether reading failed for another reason than what is there; pyarrow numbers no OSError of a damaged file."""
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileNotFoundError)
 
 
 def vectors_of(batch: pa.RecordBatch) -> np.ndarray:

@@ -12,7 +12,7 @@ import fsspec
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.registry.inventory import Inventory, verify
-from pagoda.storage import build_folder
+from pagoda.storage import build_folder, is_of_a_store
 
 
 def fetch(uri: str, files: Inventory, into: Path) -> Path:
@@ -142,6 +142,6 @@ def _store_of(uri: str) -> Iterator[tuple[Any, str]]:
     except (OSError, ValueError, ImportError) as error:
         raise UnavailableError(f"{uri}: {error}") from error
     except Exception as error:
-        if type(error).__module__.split(".")[0] not in ("botocore", "aiobotocore", "aiohttp"):
+        if not is_of_a_store(error):
             raise
         raise UnavailableError(f"{uri}: {error}") from error

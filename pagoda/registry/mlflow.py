@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from typing import Any
+from urllib.parse import unquote
 
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.registry.artifacts import children, delete, local_path
@@ -149,7 +150,10 @@ def _readable(uri: str, server: str) -> str:
             "--default-artifact-root set to a folder or a bucket that serving can read"
         )
     path = local_path(uri)
-    return uri if path is None else str(path)
+    if path is None:
+        return uri
+    # MLflow writes a URL of a file in its encoded form, `%20` for a space; the files themselves lie at the plain path.
+    return unquote(str(path)) if "://" in uri else str(path)
 
 
 def _stored(version: Any, draft: VersionDraft) -> Stored:

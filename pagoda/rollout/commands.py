@@ -11,7 +11,7 @@ from pagoda.registry.records import Draft
 from pagoda.registry.state import ReleaseState
 from pagoda.rollout import events as ev
 from pagoda.rollout.events import Event
-from pagoda.rollout.machine import BEFORE_ARM, Rollout
+from pagoda.rollout.machine import BEFORE_ARM, Phase, Rollout
 from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy
 from pagoda.rollout.reading import draft_of, rollout_of
 
@@ -103,6 +103,9 @@ def deliver(
     if rollout.previous and _kin(state, rollout.candidate, rollout.previous):
         raise ConflictError(f"rollout {rollout.id} of {rollout.candidate} is {rollout.phase}; {generation} must wait")
     if rollout.phase in BEFORE_ARM and _kin(state, generation, rollout.candidate):
+        # A shadow gets copies from the record on; before it, servers need not run yet, and the driver waits for them.
+        for check in checks if rollout.phase is Phase.SHADOW else ():
+            check(state.generation(generation))
         _commit(log, lambda _: ev.Refreshed(candidate=generation))
         return f"{generation} is the candidate of rollout {rollout.id} now"
     publish(log, generation, checks=checks, reason=f"incremental during rollout {rollout.id}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event as Signal
 
-from pagoda.errors import ConflictError, GateError, IntegrityError, UnavailableError
+from pagoda.errors import ConflictError, GateError, IntegrityError, PagodaError, UnavailableError
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.state import ReleaseState
@@ -32,7 +32,7 @@ from pagoda.rollout.target import target_of
 Offline = Callable[[Manifest, Manifest | None], OfflineEvidence]
 """Measures a candidate against its champion (None: there is none) before it serves.
 
-Raises `UnavailableError` to be asked again later, `IntegrityError` or `GateError` when a part is damaged."""
+Raises `IntegrityError` or `GateError` when a part is damaged, any other `PagodaError` to be asked again later."""
 
 _AGAIN = timedelta(seconds=30)
 _log = logging.getLogger(__name__)
@@ -171,11 +171,11 @@ class Driver:
             if blocked := self._backend.preflight(Target(state.head, champion, candidate)):
                 return [GateResult(gate="preflight", verdict=Verdict.HELD, detail=problem) for problem in blocked]
             results = judge_offline(rollout.policy.offline, self._offline(candidate, champion))
-        except UnavailableError as error:
-            trouble.append(str(error))
-            return None
         except (IntegrityError, GateError) as error:
             results = [GateResult(gate="parts", verdict=Verdict.FAILED, detail=str(error))]
+        except PagodaError as error:  # A dataset that was moved, say, is nothing that the candidate lacks.
+            trouble.append(str(error))
+            return None
         self._judged = _Judged(rollout.candidate, results, now)
         return results
 

@@ -13,7 +13,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, to_us
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
-from pagoda.errors import DataError, IntegrityError, UnavailableError
+from pagoda.errors import IntegrityError, NothingToAskError, UnavailableError
 from pagoda.evaluation.metrics import recall
 from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import DotScorer, rank
@@ -57,7 +57,8 @@ def measure(settings: Settings, candidate: Manifest, champion: Manifest | None) 
     full version it is not asked: only rows of users differ, and such an update cannot wait for the positives of after.
 
     Raises:
-        UnavailableError: A store or server does not answer, the dataset is not known, or item changes are under way.
+        UnavailableError: A store or server does not answer, or item changes are under way.
+        DataError: The dataset is not there.
         IntegrityError: A part is missing or damaged.
     """
     return _Measuring(settings, candidate, champion).evidence()
@@ -151,7 +152,7 @@ class _Measuring:
             return None
         try:
             return ask(dataset, Window(start=learned, end=end), protocol="each", limit=_ROWS, seed=0)
-        except DataError:
+        except NothingToAskError:
             return None  # Nothing was positive since.
 
     def _hits(self, manifest: Manifest, questions: Questions, dataset: Dataset) -> NDArray[np.float64]:
@@ -201,7 +202,10 @@ class _Measuring:
         if path is None:
             path = self._scratch / artifact.checksum.replace(":", "-") / artifact.uri.rsplit("/", 1)[-1]
             if not path.exists():
-                download(artifact.uri, path)
+                # Aside: half a file that a kill or a dead store left would be taken for a damaged candidate.
+                aside = path.with_name(f".{path.name}.part")
+                download(artifact.uri, aside)
+                aside.replace(path)
         if not path.is_file():
             raise IntegrityError(f"{artifact.uri} is missing")
         return path, checksum_file(path)

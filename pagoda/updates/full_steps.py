@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.window import Window, parse_moment, to_us
-from pagoda.errors import ConfigError, GateError
+from pagoda.errors import ConfigError, GateError, NothingToAskError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
 from pagoda.index.build import IndexReport, build_collection
@@ -95,7 +95,10 @@ def evaluate(update: FullUpdate) -> Report | None:
     def measure(folder: Path) -> None:
         _measure(update, later, folder)
 
-    return Report.model_validate_json((update.step(EVALUATION, measure) / REPORT).read_text())
+    try:
+        return Report.model_validate_json((update.step(EVALUATION, measure) / REPORT).read_text())
+    except NothingToAskError:
+        return None
 
 
 def _measure(update: FullUpdate, later: Window, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from pagoda.errors import DataError
 from pagoda.registry.artifacts import download, local_path, sizes
 
 _AT_ONCE = 8
+_LONGEST = 3600.0
+"""Seconds that a file may take to arrive; after them, it is what a killed process left."""
 _DEPTH = 3
 """Parts of the name of a file of interactions: `interactions/date=…/….parquet`."""
 
@@ -53,8 +56,8 @@ class Mirror:
         if FEATURES_FILE not in self._sizes or not days:
             raise DataError(f"{url}: there is no dataset ({FEATURES_FILE} and interactions are missing)")
         for path in folder.rglob("*"):
-            if path.is_file() and path.relative_to(folder).as_posix() not in self._sizes:
-                path.unlink()
+            if path.relative_to(folder).as_posix() not in self._sizes and _is_left(path):
+                path.unlink(missing_ok=True)
         self.edges = (days[0], days[-1])
         self._bring([FEATURES_FILE, *(name for name in self._sizes if _day(name) in self.edges)])
 
@@ -85,6 +88,14 @@ class Mirror:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody needs a file that the store has not; another process of this machine may be bringing one."""
+    try:
+        return path.is_file() and (not path.name.startswith(".") or time.time() - path.stat().st_mtime > _LONGEST)
+    except FileNotFoundError:
+        return False
 
 
 def _day(name: str) -> date | None:

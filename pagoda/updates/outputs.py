@@ -77,7 +77,8 @@ class LocalOutputs:
 
     def uri(self, name: str, file: str) -> str:
         """See `StepOutputs.uri`."""
-        return (self._folder / name / file).resolve().as_uri()
+        # Not `as_uri`: whoever reads it takes what follows the scheme as it stands, and a space there would be `%20`.
+        return f"file://{(self._folder / name / file).resolve()}"
 
     def checksum(self, name: str, file: str) -> str:
         """See `StepOutputs.checksum`."""
@@ -124,8 +125,11 @@ class SharedOutputs:
         try:
             self._marks.put(f"{name}.json", orjson.dumps({"place": place, "files": files}))
         except ConflictError:
-            # Another run was first; its output counts, and `get` replaces this one by it.
-            delete(f"{self._url}/{place}")
+            # A client library may repeat a write whose answer was lost; the second one then meets our own mark.
+            mark = self._mark(name)
+            if mark is None or mark[0] != place:
+                # Another run was first; its output counts, and `get` replaces this one by it.
+                delete(f"{self._url}/{place}")
 
     def _mark(self, name: str) -> tuple[str, dict[str, str]] | None:
         found = self._marks.read([f"{name}.json"])

@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.embeddings.tables.layout import tables_checksum
-from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, RequestError
+from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
 
 from .worlds import assert_answers, write_full, write_segment
 
@@ -185,6 +185,14 @@ def test_a_full_version_that_lacks_a_file_is_refused_whole(tmp_path: Path, sourc
     with pytest.raises(IntegrityError, match=name):
         TablesWriter(tmp_path / "t").install_full(1, str(source.full(1)))
     assert list((tmp_path / "t" / "full").iterdir()) == []
+
+
+def test_a_store_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    with pytest.raises(UnavailableError, match="s3://nowhere/full1"):
+        TablesWriter(tmp_path / "t").install_full(1, "s3://nowhere/full1")
 
 
 def test_a_full_version_must_be_the_one_of_the_manifest(tmp_path: Path, source: Source) -> None:

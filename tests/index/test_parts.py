@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
 from pagoda.storage import checksum_file
@@ -55,6 +57,20 @@ def test_a_list_or_part_that_is_missing_or_of_another_dimension_is_named(tmp_pat
     path.write_text('{"parts": []}')
     with pytest.raises(IntegrityError, match="parts"):
         ItemVectors(path, SPEC)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EBUSY, "slow down"), EndpointConnectionError(endpoint_url="s3")])
+def test_a_store_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    made = _parts(tmp_path, (0, 5), (5, 9))
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pagoda.index.vectors.fsspec.open", fail)
+    with pytest.raises(UnavailableError, match=r"0\.parquet"):
+        ItemVectors(made, SPEC)
 
 
 def test_files_hold_lists_as_bulk_import_reads_them(tmp_path: Path) -> None:

@@ -122,6 +122,10 @@ def test_retention_shows_before_it_deletes(tmp_path: Path, log: ReleaseLog) -> N
     for number in range(1, 4):
         home.world.serve_chain(home.registry, home.log, 0, day_number=number)
         publish(home.log, f"g{number + 3}", "stable")
+    places = [registered.key.replace(":", "/") for registered in map(home.registry.get, (1, 5))]
+    copies = [tmp_path / "work" / place for place in ("versions/1", places[0], "versions/5", places[1])]
+    for copy in copies:  # what updates fetched
+        copy.mkdir(parents=True)
     shown = home.json("retention", "--full-versions", "2")
     assert (shown["generations"], shown["versions"]) == (["g1", "g1.2", "g1.3", "g4"], [1, 2, 3, 4])
     assert shown["deleted"] is False and shown["bytes"] > 0
@@ -130,5 +134,6 @@ def test_retention_shows_before_it_deletes(tmp_path: Path, log: ReleaseLog) -> N
     done = home.json("retention", "--full-versions", "2", "--delete")
     assert {**done, "deleted": False} == shown
     assert not Path(home.registry.get(1).uri).exists() and Path(home.registry.get(5).uri).exists()
+    assert [copy.exists() for copy in copies] == [False, False, True, True]
     assert "Nothing to delete." in home.run("retention", "--full-versions", "2").output
     assert "pruned" in home.run("versions").output

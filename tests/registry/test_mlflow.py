@@ -46,6 +46,19 @@ def assert_one_of_each(registry: MlflowRegistry) -> None:
     assert sum(r.kind == "registered" for r in registry.log.records()) == 1
 
 
+def test_artifacts_lie_where_the_record_says_whatever_their_folder_is_called(
+    mlflow_uri: str, log: ReleaseLog, world: World, tmp_path: Path
+) -> None:
+    root = tmp_path / "Jörg's home" / "artifacts"
+    model = f"m{uuid.uuid4().hex[:8]}"
+    MlflowClient(mlflow_uri).create_experiment(model, artifact_location=root.as_uri())  # as `pagoda up` gives it
+    registry = MlflowRegistry(mlflow_uri, model, log)
+    record = registry.register(world.full())
+    assert Path(record.uri).is_relative_to(root)
+    assert registry.fetch(record.version, tmp_path / "copy").is_dir()
+    assert registry.fetch_state(record.version, tmp_path / "state").is_dir()
+
+
 def test_pages_show_lineage_metrics_and_params(on_mlflow: MlflowRegistry, world: World) -> None:
     base = on_mlflow.register(world.full())
     increment = on_mlflow.register(world.incremental(base))

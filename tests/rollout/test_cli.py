@@ -116,3 +116,13 @@ def test_what_serves_already_needs_no_rollout(home: Home) -> None:
 def test_a_driver_says_what_it_lacks(home: Home) -> None:
     result = home.run("drive")
     assert isinstance(result.exception, ConfigError) and "redis.url" in str(result.exception)
+
+
+@pytest.mark.parametrize("reason", ["see [ticket 42]", "closed [/ticket]"])
+def test_reasons_are_shown_as_they_were_written(home: Home, reason: str) -> None:
+    home.run("start", "g2")
+    home.run("abort", "--reason", reason)
+    assert reason in home.run("history").output and reason in home.run("status").output
+    home.log.append("released", {"arms": {"stable": "g2"}, "reason": reason})
+    told = CliRunner().invoke(app, ["history", "--home", str(home.folder)], env={"COLUMNS": "160"})
+    assert reason in told.output

@@ -7,10 +7,12 @@ import threading
 
 import pytest
 
-from pagoda.errors import ConflictError, GateError, IntegrityError, RequestError
+from pagoda.errors import ConflictError, DataError, GateError, IntegrityError, RequestError
+from pagoda.registry.manifest import Manifest
 from pagoda.rollout import commands
-from pagoda.rollout.driver import Look
+from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.machine import Phase, Rollout
+from pagoda.rollout.offline import OfflineEvidence
 from pagoda.rollout.policy import FULL, INCREMENTAL, Shadow
 from pagoda.rollout.reading import rollout_of, split_of
 from pagoda.rollout.target import target_of
@@ -323,6 +325,37 @@ def test_incrementals_during_a_full_rollout_go_to_the_arm_of_their_base(stage: S
     commands.deliver(stage.log, add_incremental(stage.log, 6, 2, "g2.5"), by="test")
     commands.abort(stage.log, by="test")
     assert stage.log.state().arms.stable == "g1.4"
+
+
+def test_a_dataset_that_is_not_there_is_no_pass_and_no_end_of_the_driver(stage: Stage) -> None:
+    def gone(*_: object) -> OfflineEvidence:
+        raise DataError("shop: there is no dataset")
+
+    stage.driver = Driver(stage.log, stage.servers, stage.metrics, gone)
+    start(stage)
+    look = stage.driver.reconcile()
+    assert rollout(stage).phase is Phase.REGISTERED and look.trouble == ("shop: there is no dataset",)
+    stage.clock.forward(FULL.prepare_seconds + 1)
+    stage.turn(2)
+    assert rollout(stage).phase is Phase.ROLLED_BACK
+
+
+def test_a_shadow_is_refreshed_once_its_servers_hold_the_newer_one(stage: Stage) -> None:
+    """Copies go to it from the record on: what its tower refuses counts as the candidate's failures."""
+
+    def refuse(manifest: Manifest) -> None:
+        raise GateError(f"{manifest.id} is not held")
+
+    start(stage, shadow=Shadow(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
+    first = add_incremental(stage.log, 3, 2, "g2")
+    commands.deliver(stage.log, first, by="test", checks=[refuse])  # No server of its own runs yet.
+    until(stage, Phase.SHADOW)
+    second = add_incremental(stage.log, 4, 2, first)
+    with pytest.raises(GateError, match="not held"):
+        commands.deliver(stage.log, second, by="test", checks=[refuse])
+    assert rollout(stage).candidate == first
+    commands.deliver(stage.log, second, by="test", checks=[lambda _: None])
+    assert rollout(stage).candidate == second
 
 
 def test_a_newer_incremental_waits_for_the_one_before(stage: Stage) -> None:

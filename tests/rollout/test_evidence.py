@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pagoda.data.dataset import Dataset
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
-from pagoda.registry.artifacts import local_path
+from pagoda.registry.artifacts import local_path, upload
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.rollout.evidence import measure
 from pagoda.rollout.offline import judge_offline
@@ -73,6 +73,23 @@ def made(tmp_path_factory: pytest.TempPathFactory, milvus_uri: str) -> Iterator[
     made = Measured(folder / "home", make(folder / "data"), milvus_uri)
     yield made
     made.close()
+
+
+def test_a_download_that_broke_off_is_begun_anew(made: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = made.candidate.item_vectors
+    elsewhere = Artifact(uri="memory://evidence/item_vectors.parquet", checksum=vectors.checksum)
+    upload(local_path(vectors.uri) or Path(), elsewhere.uri)
+    candidate = made.candidate.model_copy(update={"item_vectors": elsewhere})
+
+    def break_off(_: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half of it")
+        raise UnavailableError("the store does not answer")
+
+    with monkeypatch.context() as patch, pytest.raises(UnavailableError):
+        patch.setattr("pagoda.rollout.evidence.download", break_off)
+        measure(made.settings, candidate, made.champion)
+    assert made.verdicts(candidate)["checksums"] is Verdict.PASSED
 
 
 def test_a_whole_candidate_passes(made: Measured) -> None:

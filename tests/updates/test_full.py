@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import DataError
 from pagoda.registry.publish import carry_out, plan_rollback
+from pagoda.settings import Settings
+from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from tests.training.worlds import config, hours, make
+from tests.training.worlds import SPEC, config, hours, make
 
 from .installations import Installation
 
@@ -62,3 +67,16 @@ def test_nothing_after_the_champion_is_said(home: Installation) -> None:
     assert FullUpdate.resolve(home.settings, str(home.dataset.path), "").window == Window(
         start=hours(30, 40).end, end=span.end
     )
+
+
+def test_what_nobody_liked_since_measures_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    """At midnight there are always rows after the window, and often no positive among them."""
+    spec = SPEC.model_copy(update={"positives": ("like",)})
+    dataset = make(tmp_path / "data", spec)
+    likes = pa.concat_arrays([batch.column("timestamp") for batch in dataset.batches(events=["like"])])
+    end = pc.max(likes).as_py() + timedelta(microseconds=1)
+    assert end < dataset.span().end
+    update = FullUpdate.resolve(Settings(home=tmp_path / "home"), str(dataset.path), end.isoformat())
+    full_steps.train(update, CONFIG.to_yaml())
+    assert full_steps.evaluate(update) is None
+    assert full_steps.register(update).metrics == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import boto3
@@ -10,7 +11,7 @@ import pytest
 
 from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
-from pagoda.registry.artifacts import upload
+from pagoda.registry.artifacts import download, upload
 from pagoda.updates.mirror import open_local_or_mirrored
 from tests.training.worlds import hours, make
 
@@ -73,6 +74,29 @@ def test_files_are_kept_for_the_next_time_and_follow_the_bucket(url: str, tmp_pa
     assert not again.count(hours(25, 47))
     after = {path: path.stat().st_ino for path in again.path.rglob("*.parquet")}
     assert after.items() < before.items()
+
+
+def test_two_processes_bring_files_side_by_side(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler's full update opens the dataset while an incremental one is bringing files of it."""
+
+    def meanwhile(uri: str, path: Path) -> None:
+        download(uri, path)
+        with monkeypatch.context() as patch:
+            patch.setattr("pagoda.updates.mirror.download", download)
+            open_local_or_mirrored(url, tmp_path)
+
+    monkeypatch.setattr("pagoda.updates.mirror.download", meanwhile)
+    assert open_local_or_mirrored(url, tmp_path).count(hours(30, 40))
+
+
+def test_what_a_killed_process_left_is_removed_in_the_end(url: str, tmp_path: Path) -> None:
+    dataset = open_local_or_mirrored(url, tmp_path)
+    left = dataset.path / "items" / f".part-0.parquet.{'0' * 32}"
+    left.parent.mkdir()
+    left.write_bytes(b"half of it")
+    os.utime(left, (0, 0))
+    open_local_or_mirrored(url, tmp_path)
+    assert not left.exists()
 
 
 def test_a_dataset_that_is_not_there_is_named(bucket: str, tmp_path: Path, source: Dataset) -> None:

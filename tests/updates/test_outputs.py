@@ -8,7 +8,8 @@ import boto3
 import pytest
 
 from pagoda.errors import ConflictError
-from pagoda.registry.artifacts import upload
+from pagoda.registry.artifacts import download, local_path, upload
+from pagoda.registry.store import RecordStore, open_store
 from pagoda.storage import build_folder
 from pagoda.updates.outputs import Make, StepOutputs, open_outputs
 
@@ -84,6 +85,34 @@ def test_of_two_runs_one_wins_and_both_go_on_with_it(bucket: str, tmp_path: Path
 
     assert (second.make("train", late) / "a").read_text() == "first"
     assert len(_objects(bucket)) == 3, "the loser's upload is removed"
+
+
+def test_an_address_is_read_wherever_the_folder_is(tmp_path: Path) -> None:
+    outputs = open_outputs(str(tmp_path / "Jörg's 100% home"), tmp_path / "scratch")
+    outputs.make("package", filled("x"))
+    download(outputs.uri("package", "a"), tmp_path / "a")
+    assert (tmp_path / "a").read_text() == "x"
+    assert local_path(outputs.uri("package", "a")) == outputs.get("package") / "a"
+
+
+class AnswersLost:
+    """A store's first answer is lost, and the client library repeats the write, which meets the first one."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store, self.read = store, store.read
+
+    def put(self, name: str, content: bytes) -> None:
+        self._store.put(name, content)
+        self._store.put(name, content)
+
+
+def test_an_output_outlives_the_lost_answer_to_its_mark(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pagoda.updates.outputs.open_store", lambda url: AnswersLost(open_store(url)))
+    pods = Pods(bucket, tmp_path)
+    assert (pods.new().make("train", filled("x")) / "a").read_text() == "x"
+    assert (pods.new().get("train") / "below" / "b").read_text() == "xx"
 
 
 def test_an_upload_that_was_broken_off_is_done_again(

@@ -160,7 +160,7 @@ def past_as_table(rollouts: Sequence[Past]) -> Table:
             Text(one.outcome, style={"promoted": "green", "rolled back": "red"}.get(one.outcome, "yellow")),
             "" if seconds is None else _duration(seconds),
             str(sum(step.kind == "stepped" for step in one.steps)),
-            one.reason,
+            Text(one.reason),  # As an operator wrote it: brackets are no markup.
         )
     return table
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 
 from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.storage import is_of_a_store
 
 
 def fetch(source: str, names: Iterable[str], folder: Path) -> None:
@@ -24,5 +25,7 @@ def fetch(source: str, names: Iterable[str], folder: Path) -> None:
             filesystem.get_file(f"{root}/{name}", str(folder / name))
     except FileNotFoundError as error:
         raise IntegrityError(f"{source}: lacks {name} ({error})") from error
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | ValueError | ImportError) and not is_of_a_store(error):
+            raise
         raise UnavailableError(f"{source}: cannot be copied to {folder}: {error}") from error
