@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -85,9 +86,10 @@ def build_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    aside.mkdir()
+        if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(lock)
+    aside, lock = _make_aside(path)
     try:
         yield aside
         sync_tree(aside)
@@ -100,7 +102,33 @@ def build_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
     fsync_folder(path.parent)
+
+
+def _make_aside(path: Path) -> tuple[Path, int]:
+    """A folder beside `path`, and the lock on it, which ends with the process."""
+    while True:
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        aside.mkdir()
+        lock = _locked(aside)
+        if lock is not None and aside.exists():  # Else another build took it for a leftover, before it was locked.
+            return aside, lock
+
+
+def _locked(folder: Path, how: int = 0) -> int | None:
+    """A descriptor of a folder that nobody else holds, locked; None: somebody does, or it is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def sync_tree(folder: Path) -> None:

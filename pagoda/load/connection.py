@@ -40,8 +40,9 @@ class Address:
 
     def request(self, body: bytes) -> bytes:
         """A POST of JSON."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
         head = (
-            f"POST {self.path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nhost: {host}:{self.port}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body

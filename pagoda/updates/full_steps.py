@@ -18,6 +18,7 @@ from pagoda.index.collection import Collections
 from pagoda.index.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.index.vectors import ItemVectorsWriter
 from pagoda.registry.generations import create_generation
+from pagoda.registry.live import live
 from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry

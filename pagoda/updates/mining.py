@@ -65,7 +65,8 @@ class CollectionSearch:
 
     def __call__(self, vectors: Float32Array, k: int) -> Int64Array:
         """See `Search`."""
-        hits = self._collections.search(self._name, vectors, min(k, _MOST), effort=2 * k)
+        k = min(k, _MOST)
+        hits = self._collections.search(self._name, vectors, k, effort=2 * k)
         found = np.full((len(vectors), max(len(hit.ids) for hit in hits)), -1)
         for row, hit in enumerate(hits):
             found[row, : len(hit.ids)] = hit.ids

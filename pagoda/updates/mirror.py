@@ -59,7 +59,8 @@ class Mirror:
             if path.relative_to(folder).as_posix() not in self._sizes and _is_left(path):
                 path.unlink(missing_ok=True)
         self.edges = (days[0], days[-1])
-        self._bring([FEATURES_FILE, *(name for name in self._sizes if _day(name) in self.edges)])
+        self._copy(FEATURES_FILE)  # The only file that people edit in place, maybe to one of the same size.
+        self._bring(name for name in self._sizes if _day(name) in self.edges)
 
     def interactions(self, window: Window | None) -> bool:
         """See `Source.interactions`."""

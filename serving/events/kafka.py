@@ -23,7 +23,7 @@ from aiokafka.helpers import create_ssl_context
 from pagoda.errors import PagodaError, UnavailableError
 from pagoda.settings import KafkaSettings
 from serving.events.rules import Accepted
-from serving.events.stream import Record, RedisStream
+from serving.events.stream import APPLIED, Record, RedisStream
 from serving.recall.reading import TooLargeError
 
 GROUP = "pagoda"
@@ -34,6 +34,7 @@ _NOW_SECONDS = 0.25
 """How long a 200 waits for Redis after Kafka has the events."""
 _PAUSE_SECONDS = 0.5
 """After something went wrong, or while too many events wait for the sink."""
+_ROW = {"event_id", "user_id", "item_id", "event", "timestamp"}
 logger = logging.getLogger(__name__)
 
 
@@ -119,6 +120,13 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _rewind(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
         """Go on behind the last record that Redis has applied; where it knows of none, where the group was."""
         applied = await self._redis.applied(_name(place))
+        end = (await consumer.end_offsets([place]))[place]
+        if applied is not None and applied >= end:
+            # What comes next would have the offsets of records that were applied, and be taken for them.
+            raise UnavailableError(
+                f"{_name(place)} ends at {end}, but its record {applied} was applied: the topic was made anew, or has "
+                f"lost records; `redis-cli HDEL {APPLIED} {_name(place)}` has what it holds applied"
+            )
         self._last[place] = -1 if applied is None else applied
         if applied is not None:
             consumer.seek(place, applied + 1)
@@ -183,7 +191,10 @@ def _name(place: TopicPartition) -> str:
 
 def _read(record: ConsumerRecord[bytes, bytes]) -> Record:
     try:
-        return Record(record.offset, [Accepted(**one) for one in orjson.loads(record.value or b"")])
-    except (ValueError, TypeError) as error:
+        accepted = [Accepted(**one) for one in orjson.loads(record.value or b"")]
+        if strange := [one.row for one in accepted if not _ROW <= one.row.keys()]:
+            raise ValueError(f"{strange[0]} lacks fields")
+        return Record(record.offset, accepted)
+    except (ValueError, TypeError, AttributeError) as error:
         logger.error("Kafka %s/%d at %d: no events, left out: %s", record.topic, record.partition, record.offset, error)
         return Record(record.offset, [])

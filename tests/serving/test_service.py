@@ -88,14 +88,20 @@ async def test_a_release_takes_over_only_when_warm(setting: Setting) -> None:
 
 
 async def test_no_answer_is_a_mixture_while_releases_come_and_go(setting: Setting) -> None:
+    released = asyncio.Event()
+
     async def release() -> None:
         for number in range(40):
             setting.log.arms = Arms(stable=("g3", "g4")[number % 2])
             await setting.generations.refresh()
             await asyncio.sleep(0)
+        released.set()
 
     async def many() -> list[Any]:
-        return [(await setting.recall.answer(ask(user_id=number)))[0] for number in range(100)]
+        answers = []
+        while not released.is_set():
+            answers += await setting.recall.answer(ask(user_id=len(answers)))
+        return answers
 
     _, *answers = await asyncio.gather(release(), many(), many())
     seen = set()
