@@ -65,8 +65,8 @@ def build_collection(
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
 
-    Nothing marks a collection as complete: whether it is, is measured. What a killed run left is dropped and rebuilt, so
-    this is not for one that may serve already: item changes have made that differ from the file.
+    Nothing marks a collection as complete: whether it is, is measured. What a killed run left is dropped and rebuilt.
+    So this is not for one that may serve already: item changes have made that differ from the file.
 
     Args:
         collections: The server.

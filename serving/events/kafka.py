@@ -192,8 +192,8 @@ def _name(place: TopicPartition) -> str:
 def _read(record: ConsumerRecord[bytes, bytes]) -> Record:
     try:
         accepted = [Accepted(**one) for one in orjson.loads(record.value or b"")]
-        if strange := [one.row for one in accepted if not _ROW <= one.row.keys()]:
-            raise ValueError(f"{strange[0]} lacks fields")
+        if lacking := [one.row for one in accepted if _ROW - one.row.keys()]:
+            raise ValueError(f"{lacking[0]} lacks fields")
         return Record(record.offset, accepted)
     except (ValueError, TypeError, AttributeError) as error:
         logger.error("Kafka %s/%d at %d: no events, left out: %s", record.topic, record.partition, record.offset, error)
