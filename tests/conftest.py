@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 from hypothesis import settings
 
@@ -57,6 +59,32 @@ def redis_url(platform: Platform) -> str:
 def mlflow_uri(platform: Platform) -> str:
     """A real MLflow server. Tests share it: use model names of your own."""
     return platform.start(["mlflow"]).registry.uri
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[None]:
+    """An S3 server that boto3, fsspec and MLflow find. There is one, for fsspec keeps its connection for good."""
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        for name in ("AWS_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL"):
+            patch.setenv(name, f"http://{host}:{port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        yield
+        server.stop()
+
+
+@pytest.fixture
+def bucket(s3: None) -> str:
+    """The URL of a new empty bucket."""
+    name = f"pagoda-{uuid.uuid4().hex[:8]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"
 
 
 @pytest.fixture

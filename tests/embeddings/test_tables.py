@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+from s3fs import S3FileSystem
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.embeddings.tables.layout import tables_checksum
@@ -191,8 +192,10 @@ def test_a_store_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
         monkeypatch.setenv(name, "us-east-1")
+    S3FileSystem.clear_instance_cache()  # fsspec keeps connections, of other tests as well.
     with pytest.raises(UnavailableError, match="s3://nowhere/full1"):
         TablesWriter(tmp_path / "t").install_full(1, "s3://nowhere/full1")
+    S3FileSystem.clear_instance_cache()
 
 
 def test_a_full_version_must_be_the_one_of_the_manifest(tmp_path: Path, source: Source) -> None:

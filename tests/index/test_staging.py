@@ -10,9 +10,6 @@ import pytest
 from pagoda.errors import ConfigError
 from pagoda.index.bulk import staged
 from pagoda.registry.artifacts import upload
-from tests.updates.conftest import bucket, server
-
-__all__ = ["bucket", "server"]
 
 
 def _keys(url: str) -> list[str]:

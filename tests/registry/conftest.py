@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.log import ReleaseLog
@@ -40,23 +38,6 @@ def clock() -> Clock:
 @pytest.fixture
 def log(tmp_path: Path, clock: Clock) -> ReleaseLog:
     return ReleaseLog(str(tmp_path / "log"), clock=clock)
-
-
-@pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
-    """The URL of an empty bucket of an S3 server."""
-    with pytest.MonkeyPatch.context() as patch:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://{host}:{port}")
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="pagoda")
-        yield "s3://pagoda"
-        server.stop()
 
 
 @pytest.fixture

@@ -21,12 +21,10 @@ from serving.workers.compaction import HOUR_MS
 from serving.workers.items import ItemWorker
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
-from tests.updates.conftest import bucket, server
 
 from .test_sink import SPEC, put
 
 pytestmark = pytest.mark.integration
-__all__ = ["bucket", "server"]
 
 
 def test_events_and_items_reach_updates_through_a_bucket(bucket: str, redis_url: str, tmp_path: Path) -> None:
