@@ -47,7 +47,9 @@
 {{- $_ := set $parameters "dataset" $.Values.events.dataset -}}
 {{- end -}}
 {{- range $key, $value := $parameters -}}
-{{- $args = append $args (printf "--parameter=%s=%v" $key $value) -}}
+{{- /* A text as it is, and all else as JSON, which is how the command reads it. */ -}}
+{{- $text := kindIs "string" $value | ternary $value (toJson $value) -}}
+{{- $args = append $args (printf "--parameter=%s=%s" $key $text) -}}
 {{- end -}}
 {{- $steps = append $steps (dict "root" $ "name" (printf "schedule-%s" ($name | kebabcase)) "args" $args) -}}
 {{- end -}}
