@@ -105,20 +105,28 @@ class Kubeflow:
             return str(run.run_id)
 
     def schedule(
-        self, name: str, schedule: Schedule, parameters: Mapping[str, Any], service_account: str = ""
+        self, name: str, schedule: Schedule, parameters: Mapping[str, Any], service_account: str = "", version: str = ""
     ) -> Outcome:
-        """Have the newest version of a pipeline run at these times, and no other run under the schedule's name.
+        """Have a version of a pipeline run at these times, and no other run under the schedule's name.
 
         A schedule that somebody has paused stays paused.
 
+        Args:
+            name: Of the pipeline.
+            schedule: When.
+            parameters: Of each run.
+            service_account: Of the steps; empty: Kubeflow's default.
+            version: Name of the version; empty: the newest. An installation that went back to an older one names it,
+                since that was not uploaded again and so is not the newest.
+
         Raises:
-            ConfigError: The pipeline was not uploaded.
+            ConfigError: The pipeline or this version of it was not uploaded.
             UnavailableError: Kubeflow does not answer or refuses.
         """
         with self._errors():
-            version, experiment = self._newest(name), self._experiment()
+            chosen, experiment = self._uploaded(name, version), self._experiment()
             present = self._recurring(experiment, schedule.name)
-            wanted = [one for one in present if _is(one, version, schedule, parameters, service_account)][:1]
+            wanted = [one for one in present if _is(one, chosen, schedule, parameters, service_account)][:1]
             outcome = Outcome("unchanged", wanted[0].recurring_run_id) if wanted else None
             if outcome is None:
                 # The new one comes first: a crash between the two leaves one too many, and the next call removes it.
@@ -129,8 +137,8 @@ class Kubeflow:
                     max_concurrency=1,
                     no_catchup=True,
                     params=dict(parameters),
-                    pipeline_id=version.pipeline_id,
-                    version_id=version.version_id,
+                    pipeline_id=chosen.pipeline_id,
+                    version_id=chosen.version_id,
                     enabled=all(one.mode != api.RecurringRunMode.DISABLE for one in present),
                     service_account=service_account or None,
                 )
@@ -149,9 +157,18 @@ class Kubeflow:
         return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
 
     def _newest(self, name: str) -> Version:
+        return self._uploaded(name, "")
+
+    def _uploaded(self, name: str, version: str) -> Version:
+        """A version by its name, the newest without one."""
         pipeline_id = self._pipeline(name)
         if pipeline_id is None:
             raise ConfigError(f"pipeline {name!r} is not in Kubeflow at {self._host}; run `pagoda pipelines upload`")
+        if version:
+            found = self._version(pipeline_id, version)
+            if found is None:
+                raise ConfigError(f"version {version!r} of pipeline {name!r} is not in Kubeflow at {self._host}")
+            return found
         answer = self._client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
         return _version_of(answer.pipeline_versions[0])
 

@@ -106,6 +106,10 @@ BY_PATH: dict[str, Schema] = {
         f"networkPolicy.external.{peer}": {**_PEERS, "minItems": 1}
         for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "kafka", "tracing", "apiServer")
     },
+    "networkPolicy.external.objectStoragePorts": {
+        "type": "array",
+        "items": {"type": "integer", "minimum": 1, "maximum": 65535},
+    },
     **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},
     "retention.fullVersions": {"type": "integer", "minimum": 2},

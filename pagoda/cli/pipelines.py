@@ -13,6 +13,7 @@ from pagoda.cli.options import Output, OutputOption
 
 if TYPE_CHECKING:
     from pipelines.kubeflow import Kubeflow
+    from pipelines.package import Names
 
 app = typer.Typer(name="pipelines", help="Upload, run and schedule the pipelines in Kubeflow.", no_args_is_help=True)
 
@@ -28,6 +29,10 @@ ParameterOption = Annotated[
 AccountOption = Annotated[
     str, typer.Option("--service-account", help="Service account of the steps. Default: Kubeflow's.")
 ]
+ImageOption = Annotated[str, typer.Option("--image", help="Image of the steps. Default: of this version.")]
+SettingsOption = Annotated[str, typer.Option("--settings", help="ConfigMap with the steps' settings.")]
+StorageOption = Annotated[str, typer.Option("--storage-secret", help="Secret with the object storage's keys.")]
+MilvusOption = Annotated[str, typer.Option("--milvus-secret", help="Secret with Milvus' token.")]
 
 
 @app.command()
@@ -36,17 +41,16 @@ def upload(
     *,
     host: HostOption,
     namespace: NamespaceOption = "",
-    image: Annotated[str, typer.Option(help="Image of the steps. Default: of this version.")] = "",
-    settings: Annotated[str, typer.Option(help="ConfigMap with the steps' settings.")] = "",
-    storage_secret: Annotated[str, typer.Option(help="Secret with the object storage's keys.")] = "",
-    milvus_secret: Annotated[str, typer.Option(help="Secret with Milvus' token.")] = "",
+    image: ImageOption = "",
+    settings: SettingsOption = "",
+    storage_secret: StorageOption = "",
+    milvus_secret: MilvusOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Upload the compiled pipelines; a version that is there already is not uploaded again."""
-    from pipelines.package import Names, Package, available
+    from pipelines.package import Package, available
 
-    given = {"image": image, "settings": settings, "storage_secret": storage_secret, "milvus_secret": milvus_secret}
-    names = Names(**{key: value for key, value in given.items() if value})
+    names = _names(image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret)
     packages = [Package.of(one, names) for one in name or available()]
     kubeflow = _kubeflow(host, namespace)
     rows = []
@@ -85,16 +89,33 @@ def schedule(
     namespace: NamespaceOption = "",
     parameter: ParameterOption = [],  # noqa: B006 - typer's way
     service_account: AccountOption = "",
+    version: Annotated[str, typer.Option(help="Name of the version. Default: the newest.")] = "",
+    image: ImageOption = "",
+    settings: SettingsOption = "",
+    storage_secret: StorageOption = "",
+    milvus_secret: MilvusOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Have a pipeline run by itself: without catch-up, one run at a time. Repeating it changes nothing."""
+    """Have a pipeline run by itself: without catch-up, one run at a time. Repeating it changes nothing.
+
+    With the options that it was uploaded with (--image and so on) it is that version that runs, newest or not.
+    """
     from pipelines.package import Package
     from pipelines.schedule import Schedule
 
     wanted = Schedule(name or pipeline, cron, every_minutes)
     parameters = Package.of(pipeline).read_parameters(_pairs(parameter))
-    outcome = _kubeflow(host, namespace).schedule(pipeline, wanted, parameters, service_account)
+    if not version and (image or settings or storage_secret or milvus_secret):
+        names = _names(image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret)
+        version = Package.of(pipeline, names).version
+    outcome = _kubeflow(host, namespace).schedule(pipeline, wanted, parameters, service_account, version)
     _print([{"schedule": wanted.name, "pipeline": pipeline, "id": outcome.id, "done": outcome.done}], output)
+
+
+def _names(**given: str) -> Names:
+    from pipelines.package import Names
+
+    return Names(**{key: value for key, value in given.items() if value})
 
 
 def _kubeflow(host: str, namespace: str) -> Kubeflow:

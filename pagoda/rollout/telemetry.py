@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import Counter, Gauge
 
 from pagoda.rollout.driver import Look
@@ -14,6 +16,10 @@ SINCE = Gauge("pagoda_rollout_phase_since_timestamp_seconds", "When the phase or
 PERCENT = Gauge("pagoda_rollout_canary_percent", "Users in the canary arm, in percent.")
 PAUSED = Gauge("pagoda_rollout_paused", "1 while the rollout is paused by a person.")
 RECORDS = Counter("pagoda_rollout_records", "Records that this driver wrote, by their kind.", ("kind",))
+ROLLED_BACK = Counter("pagoda_rollout_rolled_back", "Rollouts that this driver saw rolled back, by a gate or a person.")
+
+_rolled_back: set[str] = set()
+"""Rollouts that are counted in it."""
 
 
 def tell(look: Look) -> None:
@@ -30,3 +36,17 @@ def tell(look: Look) -> None:
     SINCE.set(rollout.since.timestamp())
     PERCENT.set(rollout.percent if rollout.phase is Phase.CANARY else 0)
     PAUSED.set(rollout.paused)
+    if rollout.phase is Phase.ROLLED_BACK and rollout.id not in _rolled_back:
+        _rolled_back.add(rollout.id)
+        ROLLED_BACK.inc()
+
+
+def silent_unless(leads: Callable[[], bool]) -> bool:
+    """Ask `leads`; a driver that does not lead says no more of a rollout, which goes on without it."""
+    leading = leads()
+    if not leading:
+        for phase in Phase:
+            PHASE.labels(phase.value).set(0)
+        for gauge in (SINCE, PERCENT, PAUSED):
+            gauge.set(0)
+    return leading

@@ -7,7 +7,9 @@ from typing import Protocol
 from prometheus_client import Counter, Gauge, Histogram
 
 STEPS = Counter("pagoda_worker_steps", "Looks at what there is to do, by how they ended.", ("worker", "outcome"))
-LAST_SUCCESS = Gauge("pagoda_worker_last_success_timestamp_seconds", "Last look that ended well.", ("worker",))
+LAST_SUCCESS = Gauge(
+    "pagoda_worker_last_success_timestamp_seconds", "Last look that ended well, or start.", ("worker",)
+)
 
 LOG_HEAD = Gauge("pagoda_follower_log_head", "Number of the last record of the release log that was carried out.")
 HELD = Gauge("pagoda_follower_generations_held", "Generations that this host holds.")
@@ -40,6 +42,8 @@ class Counted:
         self._worker, self._name = worker, name
         for outcome in ("ok", "failed"):
             STEPS.labels(name, outcome)
+        # As if the start had gone well: of one that never does its work there would be nothing to alert by.
+        LAST_SUCCESS.labels(name).set_to_current_time()
 
     def step(self) -> object:
         """Do what there is to do, and count it."""

@@ -81,6 +81,12 @@ def _canonical(quantity: Any) -> str:
     return f"{int(size)}{_BINARY[step]}"
 
 
+def test_should_ask_redis_so_that_an_error_is_no_answer() -> None:
+    (container,) = with_values().one("StatefulSet", "pagoda-redis")["spec"]["template"]["spec"]["containers"]
+    program, *arguments = container["readinessProbe"]["exec"]["command"]
+    assert (program, arguments) == ("valkey-cli", ["-e", "ping"])
+
+
 def test_should_name_the_protocol_of_every_port() -> None:
     """It is a part of the key by which server-side apply tells ports apart."""
     for resource in _builtin():

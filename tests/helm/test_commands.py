@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from pagoda.cli import main as cli
 from pipelines.package import Package
 from tests.commands import parse
 
-from .charts import Chart, with_values
+from .charts import Chart, rendered, with_values
 
 ALL = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
 SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.incrementalUpdate.enabled=true")
@@ -65,6 +67,23 @@ def test_should_schedule_with_parameters_that_the_pipelines_have(chart: Chart) -
                 word.removeprefix("--parameter=").split("=")[0] for word in words if word.startswith("--parameter=")
             ]
             assert {"dataset"} <= set(given) <= set(Package.of(words[2]).parameters), name
+
+
+def test_should_hand_parameters_on_as_they_were_meant(tmp_path: Path) -> None:
+    given = {
+        "dataset": "s3://pagoda/dataset",
+        "config": "seed: 1\nepochs: 2\n",
+        "train_node_selector": {"pool": "gpu"},
+        "train_accelerators": 1,
+        "export_shards": 12_345_678,
+    }
+    schedule = {"enabled": True, "pipeline": "full-update", "parameters": given}
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"pipelines": {"schedules": {"fullUpdate": schedule}}}))
+    (job,) = rendered("--values", str(values)).of("Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    texts = [word.removeprefix("--parameter=") for word in container["args"] if word.startswith("--parameter=")]
+    assert Package.of("full-update").read_parameters(dict(text.split("=", 1) for text in texts)) == given
 
 
 def test_should_notice_an_argument_that_is_not_there() -> None:

@@ -66,6 +66,18 @@ def test_should_explain_every_alert(production: Chart) -> None:
         assert rule["annotations"]["runbook"] == f"docs/kubernetes.md#{rule['alert'].lower()}"
 
 
+def test_should_forget_a_failed_retention_once_one_succeeds(production: Chart) -> None:
+    # The failed Job itself stays until three more have failed.
+    (rule,) = [rule for rule in _rules(production) if rule["alert"] == "PagodaRetentionFailed"]
+    assert set(_metrics(rule["expr"])) == {
+        "kube_job_status_start_time",
+        "kube_job_status_failed",
+        "kube_cronjob_status_last_successful_time",
+    }
+    began, succeeded = rule["expr"].split(" > (")
+    assert began.startswith("max(kube_job_status_start_time{") and succeeded.endswith(" or vector(0))")
+
+
 def test_should_make_alerts_findable_by_prometheus() -> None:
     chart = in_profile("production", "monitoring.labels.release=kube-prometheus-stack")
     for kind in ("PrometheusRule", "ServiceMonitor"):

@@ -96,6 +96,15 @@ def test_should_let_out_only_those_who_use_object_storage_or_the_kubernetes_api(
     assert out - {"milvus"} == {"recall", "tower", "rollout", "mlflow", "pipelines", "retention", "sink", "items"}
 
 
+def test_should_reach_the_store_that_kubeflow_brings() -> None:
+    # minio-service:9000 is port 8333 of SeaweedFS' pods, and policies see the pods'.
+    network = Network(in_profile("minimal"))
+    store = pod("kubeflow", app="seaweedfs")
+    users = {"recall", "tower", "rollout", "mlflow", "pipelines", "retention"}
+    assert {one for one in network.components() - {"milvus"} if network.allows(one, store, 8333)} == users
+    assert not network.allows("recall", store, 8111)
+
+
 def test_should_let_the_setup_job_reach_kubeflow_alone(network: Network) -> None:
     assert network.allows("pipelines-setup", KUBEFLOW, 8888)
     assert not network.allows("pipelines-setup", OUTSIDE, 443)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from .charts import Chart, in_profile, with_values
+from .charts import Chart, in_profile, rendered, with_values
 
 POD_FIELDS = {"hostNetwork", "hostPID", "hostIPC"}
 VOLUMES = {"name", "emptyDir", "persistentVolumeClaim", "projected", "configMap", "secret"}
@@ -29,6 +30,19 @@ def test_should_let_the_platform_choose_the_user() -> None:
     chart = with_values("runAs.user=null", "runAs.group=null")
     assert not any("runAsUser" in container["securityContext"] for _, container in chart.containers())
     assert not any("fsGroup" in str(template) for _, template in chart.pods())
+
+
+def test_should_take_users_as_large_as_openshifts(tmp_path: Path) -> None:
+    # Of a file: what --set says, Helm reads otherwise.
+    values = tmp_path / "values.yaml"
+    values.write_text("runAs: {user: 1000650000, group: 1000650001}")
+    chart = rendered("--values", str(values))
+    for name, container in chart.containers():
+        context = container["securityContext"]
+        assert (repr(context["runAsUser"]), repr(context["runAsGroup"])) == ("1000650000", "1000650001"), name
+    assert repr(chart.one("StatefulSet", "pagoda-redis")["spec"]["template"]["spec"]["securityContext"]["fsGroup"]) == (
+        "1000650001"
+    )
 
 
 def test_should_bound_memory_of_every_container(chart: Chart) -> None:

@@ -87,6 +87,24 @@ def test_should_give_the_job_another_name_when_it_has_other_work() -> None:
         assert names(with_values()) != names(with_values(other)), other
 
 
+def _scheduled(chart: Chart) -> list[list[str]]:
+    steps = [container["args"] for name, container in chart.containers() if name.startswith("Job/")]
+    return [args for args in steps if args[1] == "schedule"]
+
+
+@pytest.mark.parametrize("secret", ["milvus.existingSecret=other", "objectStorage.existingSecret=other"])
+def test_should_schedule_the_versions_that_it_brings(secret: str) -> None:
+    for chart in (in_profile("production"), in_profile("production", secret)):
+        brought = {version["spec"]["displayName"] for version in chart.of("PipelineVersion")}
+        named = {word.split("=")[1] for args in _scheduled(chart) for word in args if word.startswith("--version=")}
+        assert named and named == brought
+    before, after = in_profile("knative"), in_profile("knative", "images.components.repository=other")
+    for chart in (before, after):
+        (upload,) = [c["args"] for _, c in chart.containers() if c.get("args", [""])[:2] == ["pipelines", "upload"]]
+        names = {word for word in upload if word.startswith(("--image", "--settings", "--storage", "--milvus"))}
+        assert all(names <= set(args) for args in _scheduled(chart))
+
+
 @pytest.mark.parametrize("profile", ["minimal", "production"])
 def test_should_leave_what_lasts_when_uninstalled(profile: str) -> None:
     chart = in_profile(profile)

@@ -102,6 +102,19 @@ def test_replaces_a_schedule_that_is_different(fake: FakeKubeflow, client: Kubef
     assert sorted(one["display_name"] for one in fake.recurring) == ["daily", "weekly"]
 
 
+def test_schedules_the_version_that_an_installation_went_back_to(fake: FakeKubeflow, client: Kubeflow) -> None:
+    old, new = Package.of("full-update"), Package.of("full-update", Names(image="other:1"))
+    client.upload(new)
+    assert client.schedule("full-update", DAILY, DATASET, version=new.version).done == "created"
+    client.upload(old)  # It is there already, and so not the newest.
+    assert client.schedule("full-update", DAILY, DATASET, version=old.version).done == "replaced"
+    (run,) = fake.recurring
+    ids = {one["display_name"]: one["pipeline_version_id"] for one in fake.versions}
+    assert run["pipeline_version_reference"]["pipeline_version_id"] == ids[old.version]
+    with pytest.raises(ConfigError, match="full-update-0"):
+        client.schedule("full-update", DAILY, DATASET, version="full-update-0")
+
+
 def test_keeps_a_schedule_paused_that_somebody_paused(fake: FakeKubeflow, client: Kubeflow) -> None:
     client.schedule("full-update", DAILY, DATASET)
     fake.recurring[0]["mode"] = "DISABLE"
@@ -160,6 +173,10 @@ def test_does_it_all_from_the_command_line(fake: FakeKubeflow) -> None:
     assert "full-update" in {one["pipeline"] for one in call("upload")}
     (scheduled,) = call("schedule", "full-update", "--cron", "0 3 * * *", "-p", "dataset=s3://bucket/data")
     assert (scheduled["schedule"], scheduled["done"]) == ("full-update", "created")
+    call("upload", "--image", "other:1")
+    scheduling = ("schedule", "full-update", "--cron", "0 3 * * *", "-p", "dataset=s3://bucket/data")
+    assert call(*scheduling, "--image", "other:1")[0]["done"] == "replaced"
+    assert call(*scheduling, "--version", Package.of("full-update").version)[0]["done"] == "replaced"
     (run,) = call("run", "full-update", "-p", "dataset=s3://bucket/data", "-p", "train_accelerators=1")
     assert run["url"] == f"{fake.url}/#/runs/details/{run['run']}"
     assert fake.runs[0]["runtime_config"]["parameters"]["train_accelerators"] == 1

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from pagoda.rollout import commands
 from pagoda.rollout.machine import Phase
-from pagoda.rollout.telemetry import tell
+from pagoda.rollout.telemetry import silent_unless, tell
 
 from .worlds import Stage, quick
 
@@ -36,3 +36,30 @@ def test_a_rollout_can_be_followed_from_outside() -> None:
     assert _value("pagoda_rollout_records_total", kind="promoted")
     tell(replace(look, trouble=("KServe does not answer",)))
     assert _value("pagoda_rollout_looks_total", outcome="trouble") == 1
+
+
+def _phases() -> set[Phase]:
+    return {phase for phase in Phase if _value("pagoda_rollout_phase", phase=phase.value)}
+
+
+def test_a_rollback_by_a_person_is_counted_once_from_nought() -> None:
+    before = _value("pagoda_rollout_rolled_back_total")
+    assert before is not None, "what begins at 1 has no increase"
+    stage = Stage()
+    commands.start(stage.log, "g2", policy=quick(), by="test")
+    tell(stage.driver.reconcile())
+    commands.abort(stage.log, by="somebody")
+    for _ in range(3):
+        tell(stage.driver.reconcile())
+    assert _value("pagoda_rollout_rolled_back_total") == before + 1
+
+
+def test_a_driver_that_lost_the_lead_says_no_more_of_a_rollout() -> None:
+    stage = Stage()
+    commands.start(stage.log, "g2", policy=quick(), by="test")
+    tell(stage.driver.reconcile())
+    assert silent_unless(lambda: True)
+    assert _phases()
+    assert not silent_unless(lambda: False)
+    assert not _phases()
+    assert _value("pagoda_rollout_phase_since_timestamp_seconds") == 0

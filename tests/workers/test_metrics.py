@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import httpx
 import pytest
@@ -38,6 +39,15 @@ def test_steps_are_counted_by_how_they_ended_and_pass_on_what_they_say() -> None
     assert _value("pagoda_worker_steps_total", worker="moody", outcome="ok") == 1
     assert _value("pagoda_worker_steps_total", worker="moody", outcome="failed") == 1
     assert _value("pagoda_worker_last_success_timestamp_seconds", worker="moody") > 0
+
+
+def test_a_worker_that_never_does_its_work_is_missed() -> None:
+    worker = Moody()
+    worker.fails = True
+    counted = Counted(worker, "gloomy")
+    with pytest.raises(UnavailableError):
+        counted.step()
+    assert time.time() - _value("pagoda_worker_last_success_timestamp_seconds", worker="gloomy") < 60
 
 
 def test_prometheus_is_answered_on_the_port_that_was_asked_for() -> None:

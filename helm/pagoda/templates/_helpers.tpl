@@ -114,11 +114,12 @@ capabilities:
   drop: [ALL]
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+{{- /* Helm reads numbers of a file as floating-point ones, and writes large ones as 1.00065e+09. */}}
 {{- with .Values.runAs.user }}
-runAsUser: {{ . }}
+runAsUser: {{ int64 . }}
 {{- end }}
 {{- with .Values.runAs.group }}
-runAsGroup: {{ . }}
+runAsGroup: {{ int64 . }}
 {{- end }}
 seccompProfile:
   type: RuntimeDefault

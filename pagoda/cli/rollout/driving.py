@@ -7,10 +7,11 @@ import re
 import signal
 import threading
 from contextlib import suppress
+from functools import partial
 
 from pagoda.errors import PagodaError
 from pagoda.rollout.driver import Look
-from pagoda.rollout.telemetry import tell
+from pagoda.rollout.telemetry import silent_unless, tell
 from pagoda.rollout.wiring import leading, open_driver, tell_humans
 from pagoda.settings import Settings
 from pagoda.telemetry import serve_metrics
@@ -43,7 +44,7 @@ def run(settings: Settings, backend: str, every_seconds: float, metrics_port: in
 
     _log.info("driving the rollouts of %s", settings.log_url)
     with suppress(KeyboardInterrupt), leading(settings, backend) as leads:
-        driver.run(stop, every_seconds=every_seconds, watch=watch, leads=leads)
+        driver.run(stop, every_seconds=every_seconds, watch=watch, leads=partial(silent_unless, leads))
     _log.info("stopped")
 
 

@@ -155,6 +155,10 @@ app.kubernetes.io/component: pipelines
   ports:
     - port: {{ include "pagoda.portOf" ($v.objectStorage.endpoint | default "https://s3") }}
       protocol: TCP
+    {{- range $v.networkPolicy.external.objectStoragePorts }}
+    - port: {{ . }}
+      protocol: TCP
+    {{- end }}
 {{- else if eq . "kafka" }}
 {{- with $v.events.kafka.servers }}
 - to:

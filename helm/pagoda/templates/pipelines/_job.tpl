@@ -31,6 +31,16 @@
 {{- define "pagoda.pipelines.containers" -}}
 {{- $upload := eq .Values.pipelines.publish "job" -}}
 {{- $steps := list -}}
+{{- /* What a version is known by: a schedule runs this release's, also after a rollback, when it is not the newest. */ -}}
+{{- $names := list (printf "--image=%s" (include "pagoda.image" (list . "components"))) -}}
+{{- $names = append $names (printf "--settings=%s" (include "pagoda.componentName" (list . "pipelines"))) -}}
+{{- with include "pagoda.pipelines.storageSecret" . -}}
+{{- $names = append $names (printf "--storage-secret=%s" .) -}}
+{{- end -}}
+{{- with .Values.milvus.existingSecret -}}
+{{- $names = append $names (printf "--milvus-secret=%s" .) -}}
+{{- end -}}
+{{- $compiled := eq .Values.pipelines.publish "resources" | ternary (include "pagoda.pipelines.compiled" . | fromYaml) dict -}}
 {{- range $name, $schedule := .Values.pipelines.schedules -}}
 {{- if $schedule.enabled -}}
 {{- $args := list "schedule" $schedule.pipeline (printf "--name=%s" ($name | kebabcase)) -}}
@@ -47,21 +57,21 @@
 {{- $_ := set $parameters "dataset" $.Values.events.dataset -}}
 {{- end -}}
 {{- range $key, $value := $parameters -}}
-{{- $args = append $args (printf "--parameter=%s=%v" $key $value) -}}
+{{- /* A text as it is, and all else as JSON, which is how the command reads it. */ -}}
+{{- $text := kindIs "string" $value | ternary $value (toJson $value) -}}
+{{- $args = append $args (printf "--parameter=%s=%s" $key $text) -}}
+{{- end -}}
+{{- if $upload -}}
+{{- $args = concat $args $names -}}
+{{- end -}}
+{{- with get $compiled $schedule.pipeline -}}
+{{- $args = append $args (printf "--version=%s-%s" $schedule.pipeline .version) -}}
 {{- end -}}
 {{- $steps = append $steps (dict "root" $ "name" (printf "schedule-%s" ($name | kebabcase)) "args" $args) -}}
 {{- end -}}
 {{- end -}}
 {{- if $upload -}}
-{{- $image := printf "--image=%s" (include "pagoda.image" (list . "components")) -}}
-{{- $names := list (printf "--settings=%s" (include "pagoda.componentName" (list . "pipelines"))) -}}
-{{- with include "pagoda.pipelines.storageSecret" . -}}
-{{- $names = append $names (printf "--storage-secret=%s" .) -}}
-{{- end -}}
-{{- with .Values.milvus.existingSecret -}}
-{{- $names = append $names (printf "--milvus-secret=%s" .) -}}
-{{- end -}}
-{{- $steps = prepend $steps (dict "root" . "name" "upload" "args" (concat (list "upload" $image) $names)) -}}
+{{- $steps = prepend $steps (dict "root" . "name" "upload" "args" (concat (list "upload") $names)) -}}
 {{- end -}}
 {{- if $steps }}
 {{- if gt (len $steps) 1 }}
