@@ -33,7 +33,7 @@ def start(log: ReleaseLog, candidate: str, *, policy: RolloutPolicy | None = Non
 
     def decide(state: ReleaseState) -> Event:
         _check_candidate(state, candidate)
-        chosen = policy or (INCREMENTAL if _rows_only(state, candidate) else FULL)
+        chosen = policy or (INCREMENTAL if rows_only(state, candidate) else FULL)
         return ev.Started(candidate=candidate, previous=state.stable, policy=chosen, by=by)
 
     return _commit(log, decide)
@@ -118,11 +118,12 @@ def _check_candidate(state: ReleaseState, candidate: str) -> None:
         raise GateError(f"generation {candidate} is retired: its collection and tables may be gone")
     if candidate == state.stable:
         raise GateError(f"generation {candidate} is stable already")
-    if _rows_only(state, candidate) and state.stable and manifest.order < state.generations[state.stable].order:
+    if rows_only(state, candidate) and state.stable and manifest.order < state.generations[state.stable].order:
         raise GateError(f"generation {candidate} is older than {state.stable}; `pagoda rollback --to` goes back")
 
 
-def _rows_only(state: ReleaseState, candidate: str) -> bool:
+def rows_only(state: ReleaseState, candidate: str) -> bool:
+    """Whether a candidate differs from the stable generation in rows of users alone."""
     return state.stable is not None and _kin(state, candidate, state.stable)
 
 

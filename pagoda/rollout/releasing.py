@@ -46,6 +46,15 @@ def full_policy(settings: Settings) -> RolloutPolicy:
     return _read(settings.rollout.full_policy, "rollout.full_policy", FULL)
 
 
+def policy_for(settings: Settings, state: ReleaseState, candidate: str) -> RolloutPolicy:
+    """This installation's policy for a rollout of `candidate`, by what differs from the stable generation.
+
+    Raises:
+        ConfigError: Its file cannot be read or is wrong.
+    """
+    return incremental_policy(settings) if commands.rows_only(state, candidate) else full_policy(settings)
+
+
 def incremental_policy(settings: Settings) -> RolloutPolicy:
     """The policy of incremental versions' rollouts.
 

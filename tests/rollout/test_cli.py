@@ -14,7 +14,7 @@ from pagoda.cli.main import app
 from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.registry.log import ReleaseLog
 from pagoda.rollout import events as ev
-from pagoda.rollout.reading import draft_of
+from pagoda.rollout.reading import draft_of, rollout_of
 from pagoda.rollout.results import GateResult, Verdict
 
 from .worlds import add_full
@@ -69,6 +69,14 @@ def test_a_rollout_is_started_operated_and_told_of(home: Home) -> None:
     past = home.read("history")[0]
     assert past["outcome"] == "rolled back" and past["reason"] == "second thoughts"
     assert [record["kind"] for record in past["records"]] == ["started", "paused", "resumed", "forced", "rolled_back"]
+
+
+def test_a_rollout_by_hand_has_the_policy_of_the_installation(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGODA_ROLLOUT__FULL_POLICY", '{"steps": [{"percent": 25}], "grace_seconds": 86400}')
+    home.run("start", "g2")
+    rollout = rollout_of(home.log.state())
+    assert rollout and [step.percent for step in rollout.policy.steps] == [25]
+    assert rollout.policy.grace_seconds == 86_400
 
 
 def test_status_shows_arms_traffic_gates_and_what_comes_next(home: Home) -> None:

@@ -286,8 +286,8 @@ def test_addresses_name_the_version(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
     assert stage.backend.addresses(target_of(stage.log.state())) == {
-        "g1": "http://tower-v1-predictor.recall.svc.cluster.local",
-        "g2": "http://tower-v2-predictor.recall.svc.cluster.local",
+        "g1": "http://tower-v1-predictor.recall.svc",
+        "g2": "http://tower-v2-predictor.recall.svc",
     }
 
 

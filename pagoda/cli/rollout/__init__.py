@@ -33,7 +33,7 @@ class BackendChoice(StrEnum):
 def start(
     generation: Annotated[str, typer.Argument(help="The candidate, g3 or g3.5 for example.")],
     *,
-    policy: Annotated[Path | None, typer.Option(help="Policy file (YAML), see docs/rollout.md.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="Policy file (YAML), see docs/rollout.md; else the settings' one.")] = None,
     output: OutputOption = Output.TABLE,
     home: HomeOption = None,
 ) -> None:
@@ -41,10 +41,13 @@ def start(
     from pagoda.registry.log import open_log
     from pagoda.rollout import commands
     from pagoda.rollout.policy import read_policy
+    from pagoda.rollout.releasing import policy_for
     from pagoda.settings import load_settings
 
-    log = open_log(load_settings(home))
-    rollout = commands.start(log, generation, policy=read_policy(policy) if policy else None, by=_who())
+    settings = load_settings(home)
+    log = open_log(settings)
+    chosen = read_policy(policy) if policy else policy_for(settings, log.state(), generation)
+    rollout = commands.start(log, generation, policy=chosen, by=_who())
     _say(f"Rollout {rollout.id} of {rollout.candidate} began; `pagoda rollout watch` shows it.", rollout, output)
 
 

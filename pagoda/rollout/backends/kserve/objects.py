@@ -142,7 +142,7 @@ def is_ours(predictor_name: str) -> bool:
     return re.fullmatch(r"v\d+", predictor_name) is not None
 
 
-def standard_url(service: str, namespace: str, full_version: int, cluster_domain: str = "cluster.local") -> str:
-    """Where a full version's tower answers in Standard mode, whichever arm it is."""
+def standard_url(service: str, namespace: str, full_version: int) -> str:
+    """Where a full version's tower answers in Standard mode, whichever arm it is; in a cluster of any domain."""
     name = deployment_name(service, f"v{full_version}")
-    return f"http://{name}.{namespace}.svc.{cluster_domain}"
+    return f"http://{name}.{namespace}.svc"
