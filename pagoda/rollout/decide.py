@@ -79,6 +79,10 @@ def _soon_unloaded(state: ReleaseState, rollout: Rollout, now: datetime) -> str 
     return None if needed in state.retired or needed in live(state, now + GRACE / 2) else needed
 
 
+_UNJUDGED = "the offline gates have not passed yet; the driver's log (`pagoda logs rollout`) says what they wait for"
+"""Only the driver measures them, since that takes long: whoever else looks cannot say whether they hold, or why."""
+
+
 @dataclass(frozen=True)
 class _Look:
     state: ReleaseState
@@ -89,7 +93,7 @@ class _Look:
     def registered(self) -> Decision:
         patience = self.rollout.policy.prepare_seconds
         if self.view.offline is None:
-            return self._wait(patience, ["the offline evaluation is not there yet"])
+            return self._wait(patience, [_UNJUDGED])
         results = tuple(self.view.offline)
         # An operator may overrule what measures quality, never what says that a part is damaged.
         binding = [result for result in results if not self.rollout.forced or result.gate in INTEGRITY]

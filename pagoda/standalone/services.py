@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+from pagoda.errors import PagodaError
+from pagoda.registry.log import open_log
+from pagoda.settings import load_settings
 from pagoda.standalone import milvus
 from pagoda.standalone.health import HealthCheck, always_healthy, http_health, redis_health
 from pagoda.standalone.layout import Layout
@@ -114,7 +117,7 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
         name="recall",
         command=_python("serving.recall", "--port", str(ports["recall"])),
         healthy=http_health(f"{url}/v2/health/live"),
-        ready=_answers(http_health(f"{url}/v2/health/ready")),
+        ready=_answers(http_health(f"{url}/v2/health/ready"), layout),
         folder=layout.data("recall"),
         ports={"recall": ports["recall"]},
         endpoints={"recall.url": url},
@@ -173,8 +176,19 @@ PORT_NAMES = (
 )
 
 
-def _answers(ready: HealthCheck) -> HealthCheck:
-    return lambda: ready() and "no generation answers yet; `pagoda update full` makes the first"
+def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
+    return lambda: ready() and _why_none_answers(layout)
+
+
+def _why_none_answers(layout: Layout) -> str:
+    """What a person should do: wait, where something was released, say after the machine was started again."""
+    try:
+        stable = open_log(load_settings(layout.home)).state().stable
+    except PagodaError as error:
+        return f"no generation answers yet: {error}"
+    if stable:
+        return f"{stable} is being warmed up; if that takes minutes, `pagoda logs recall` says why"
+    return "no generation answers yet; `pagoda update full` makes the first"
 
 
 def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:

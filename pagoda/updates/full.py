@@ -10,9 +10,10 @@ from typing import Any
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, parse_moment
-from pagoda.errors import ConfigError, ConflictError, DataError
+from pagoda.errors import ConfigError, ConflictError, DataError, GateError
 from pagoda.registry.artifacts import local_path
 from pagoda.registry.log import ReleaseLog
+from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionRecord, full_key
 from pagoda.settings import Settings
 from pagoda.storage import build_folder
@@ -43,6 +44,7 @@ class FullUpdate:
 
         Raises:
             DataError: There is nothing after the champion's window, or before `window_end` at all.
+            GateError: The version that this makes is there already, and was let go.
             ConfigError: `window_end` is no moment with a zone, or there is no shard.
         """
         if shards < 1:
@@ -68,7 +70,9 @@ class FullUpdate:
             )
         window = Window(start=champion.window.end, end=end)
         data.require(window, events=data.spec.positives)
-        return cls(settings, dataset, window, champion.version, shards)
+        update = cls(settings, dataset, window, champion.version, shards)
+        _refuse_retired(state, update.key)
+        return update
 
     @classmethod
     def of(cls, settings: Settings, description: Mapping[str, Any]) -> FullUpdate:
@@ -131,3 +135,14 @@ class FullUpdate:
                 make(aside)
 
         return self.outputs.make(name, build)
+
+
+def _refuse_retired(state: ReleaseState, key: str) -> None:
+    """One window from one parent makes one version; once that was let go, all steps would end in no generation."""
+    version = state.by_key(key)
+    own = {id_ for id_, one in state.generations.items() if version and one.full_version == version.version}
+    if version and own and own <= state.retired:
+        raise GateError(
+            f"nothing to learn: version {version.version} has learned this window, was rolled back and is retired; "
+            "run the update again when there are newer interactions, or with another window_end"
+        )

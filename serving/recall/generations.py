@@ -150,6 +150,8 @@ class Generations:
         self._refused.intersection_update(named)
         for id_ in named:
             if id_ not in self._warmed and id_ not in self._warming:
+                if id_ == split.stable and id_ not in self._refused:  # Why it was refused tells more.
+                    self._complaint = f"generation {id_} is being warmed up"
                 live = LiveGeneration(state.generation(id_))
                 self._warming[id_] = asyncio.create_task(self._try(live))
 

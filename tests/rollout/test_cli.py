@@ -79,6 +79,13 @@ def test_a_rollout_by_hand_has_the_policy_of_the_installation(home: Home, monkey
     assert rollout.policy.grace_seconds == 86_400
 
 
+def test_status_says_where_the_offline_gates_tell_what_they_wait_for(home: Home) -> None:
+    home.run("start", "g2")
+    (wait,) = home.read("status")["waits"]
+    assert "have not passed yet" in wait and "`pagoda logs rollout`" in wait
+    assert wait in home.run("status").output
+
+
 def test_status_shows_arms_traffic_gates_and_what_comes_next(home: Home) -> None:
     home.run("start", "g2")
     gate = GateResult(

@@ -75,6 +75,26 @@ async def test_nothing_is_answered_before_a_generation_is_warm() -> None:
     assert (await cold.recall.answer(ask()))[0]["generation"] == "g3"
 
 
+async def test_what_is_warmed_up_is_named_until_it_answers() -> None:
+    cold = Setting()
+    gate = asyncio.Event()
+    warm = cold.warm
+
+    async def held(generation: LiveGeneration) -> None:
+        await gate.wait()
+        await warm(generation)
+
+    cold.generations = Generations(cold.log.as_log(), held)
+    refreshing = asyncio.create_task(cold.generations.refresh())
+    while not cold.generations.warming:
+        await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="not ready: generation g3 is being warmed up"):
+        cold.generations.require()
+    gate.set()
+    await refreshing
+    assert cold.generations.ready
+
+
 async def test_a_release_takes_over_only_when_warm(setting: Setting) -> None:
     setting.log.arms = Arms(stable="g4")
     setting.tower.held = {"g3"}

@@ -11,7 +11,7 @@ import pytest
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.errors import DataError
+from pagoda.errors import DataError, GateError
 from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.settings import Settings
 from pagoda.updates import full_steps
@@ -58,6 +58,15 @@ def test_the_champions_own_window_is_its_own_update(home: Installation) -> None:
     again = resolve(home, 40)
     assert home.state().versions[2].key == again.key
     assert again.version().version == 2
+
+
+def test_the_window_of_a_version_that_was_let_go_is_refused_before_any_step(home: Installation) -> None:
+    carry_out(home.log, plan_rollback(home.state()))
+    assert resolve(home, 40).version().version == 2, "it is still there to be published"
+    home.log.append("retired", {"generation": "g2"})
+    with pytest.raises(GateError, match="version 2 has learned this window, was rolled back and is retired"):
+        resolve(home, 40)
+    assert resolve(home, 50).window == hours(30, 50)
 
 
 def test_nothing_after_the_champion_is_said(home: Installation) -> None:
