@@ -33,7 +33,7 @@ class BackendChoice(StrEnum):
 def start(
     generation: Annotated[str, typer.Argument(help="The candidate, g3 or g3.5 for example.")],
     *,
-    policy: Annotated[Path | None, typer.Option(help="Policy file (YAML), see docs/rollout.md; else the settings' one.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="YAML file, see docs/rollout.md. Default: the settings'.")] = None,
     output: OutputOption = Output.TABLE,
     home: HomeOption = None,
 ) -> None:
