@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import pkgutil
 import sys
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -27,13 +30,25 @@ for _module in pkgutil.iter_modules(pagoda.cli.__path__):
     if _module.name not in ("main", "options", "__main__"):
         app.add_typer(importlib.import_module(f"pagoda.cli.{_module.name}").app)
 
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What is the machine's trouble, a full or a read-only disk, wherever it shows; other errors of files are ours."""
+
 
 def main() -> None:
     """Run the CLI; an error made for people is printed as one message, without a traceback."""
     try:
         app()
     except PagodaError as error:
-        # Unwrapped, so that a path or a value in the message stays whole, and escaped, since it may hold brackets.
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print(f"[bold red]{type(error).__name__}[/]: {escape(str(error))}")
-        sys.exit(1)
+        _fail(type(error).__name__, str(error))
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        _fail("OSError", f"{os.strerror(error.errno)}{where}; make room or choose another folder, then run again")
+
+
+def _fail(kind: str, message: str) -> NoReturn:
+    # Unwrapped, so that a path or a value in the message stays whole, and escaped, since it may hold brackets.
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"[bold red]{kind}[/]: {escape(message)}")
+    sys.exit(1)
