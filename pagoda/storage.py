@@ -103,22 +103,25 @@ def build_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
         raise
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
     fsync_folder(path.parent)
 
 
-def _make_aside(path: Path) -> tuple[Path, int]:
-    """A folder beside `path`, and the lock on it, which ends with the process."""
+def _make_aside(path: Path) -> tuple[Path, int | None]:
+    """A folder beside `path`, and the lock on it, which ends with the process; None where folders take none (NFS)."""
     while True:
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         aside.mkdir()
         lock = _locked(aside)
-        if lock is not None and aside.exists():  # Else another build took it for a leftover, before it was locked.
+        if aside.exists():  # Else another build took it for a leftover, before it was locked.
             return aside, lock
+        if lock is not None:
+            os.close(lock)
 
 
 def _locked(folder: Path, how: int = 0) -> int | None:
-    """A descriptor of a folder that nobody else holds, locked; None: somebody does, or it is gone."""
+    """A descriptor of a folder that nobody else holds, locked; None: somebody does, it is gone, or has no locks."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:

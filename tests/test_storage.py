@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import signal
 import subprocess
 import sys
@@ -35,4 +37,14 @@ def test_what_a_killed_build_left_is_removed_by_the_next(tmp_path: Path) -> None
     assert [one.name.startswith(".version.") for one in tmp_path.iterdir()] == [True]
     with build_folder(path):
         pass
+    assert [one.name for one in tmp_path.iterdir()] == ["version"]
+
+
+def test_a_file_system_without_locks_of_folders_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBADF, "as NFS says of a folder")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with build_folder(tmp_path / "version") as aside:
+        (aside / "file").write_text("whole")
     assert [one.name for one in tmp_path.iterdir()] == ["version"]
