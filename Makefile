@@ -38,7 +38,7 @@ test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long
 
 test-cluster: .venv/installed ## The rollout's backend on a real API server (KUBECONFIG) with the CRDs of KServe 0.21 and the Gateway API.
-	$(PY) -m pytest tests/rollout/test_api_server.py --cluster
+	$(PY) -m pytest tests/rollout/kserve/test_api_server.py --cluster
 
 lint: .venv/installed ## Style, types and layers.
 	$(PY) -m ruff check .

@@ -200,6 +200,10 @@ class RolloutSettings(_Section):
     """KServe: name of the Lease that keeps what the driver must remember."""
     namespace: str = ""
     """KServe: where both are."""
+    min_replicas: int = Field(default=1, ge=1)
+    """KServe: fewest pods of the stable arm; the driver is the one who tells KServe."""
+    max_replicas: int = Field(default=0, ge=0)
+    """KServe: most pods of the stable arm where an autoscaler sets them; 0 where none does."""
 
 
 class TracingSettings(_Section):

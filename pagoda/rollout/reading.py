@@ -62,6 +62,8 @@ def draft_of(state: ReleaseState, event: Event, at: datetime) -> Draft:
     if before and isinstance(event, ev.RolledBack):
         if _returns(before) and before.previous is None:
             raise ConflictError(f"{before.candidate} was the first generation; there is nothing to go back to")
+        if _returns(before) and before.previous in state.retired:
+            raise ConflictError(f"{before.previous} is retired: the grace of {before.candidate}'s promotion is over")
         event = event.model_copy(update={"candidate": before.candidate})
     after = transition(before, event, at, state.head + 1)
     body: dict[str, Any] = {"rollout": after.id, **event.model_dump(mode="json", exclude={"kind"})}

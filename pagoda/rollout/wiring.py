@@ -56,6 +56,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     if chosen == "kserve":
         from pagoda.rollout.backends.kserve.backend import KServeBackend
         from pagoda.rollout.backends.kserve.cluster import Cluster
+        from pagoda.rollout.backends.kserve.replicas import Bounds
 
         _require(settings, "rollout.inference_service", "rollout.lease", "rollout.namespace")
         rollout = settings.rollout
@@ -63,6 +64,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
             Cluster(rollout.namespace),
             rollout.inference_service,
             rollout.lease,
+            bounds=Bounds(rollout.min_replicas, rollout.max_replicas),
             probe=Probe(shelf, timeout, times=_PODS),
             checks=[
                 lambda target: unloaded_collection(shelf, target.candidate, settings.index) if target.candidate else []

@@ -16,16 +16,21 @@ from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.memory import Keeper, Memory
 from pagoda.rollout.backends.kserve.objects import (
     APPS,
+    AUTOSCALERS,
+    AUTOSCALING,
     REVISION_LABEL,
     SERVICE_LABEL,
     SERVICES,
     SERVING,
+    Autoscaler,
     Deployment,
     Service,
+    deployment_name,
 )
 from pagoda.rollout.backends.kserve.preflight import Check, preflight
 from pagoda.rollout.backends.kserve.readiness import address, readiness, shares
-from pagoda.rollout.backends.kserve.standard import Plan, purpose
+from pagoda.rollout.backends.kserve.replicas import Bounds, purpose
+from pagoda.rollout.backends.kserve.standard import Plan
 
 Probe = Callable[[Manifest, str], Sequence[str]]
 """Parts of a generation that are missing behind the tower at an address: tables, the collection."""
@@ -33,6 +38,7 @@ Probe = Callable[[Manifest, str], Sequence[str]]
 _OWNED = (
     ("predictor", "name"),
     ("predictor", "minReplicas"),
+    ("predictor", "maxReplicas"),
     ("predictor", "canaryTrafficPercent"),
     ("predictor", "model", "storageUri"),
     ("canary",),
@@ -44,7 +50,14 @@ class KServeBackend:
     """The user tower's InferenceService, in Standard or Knative mode, whichever it is in."""
 
     def __init__(
-        self, cluster: Cluster, service: str, lease: str, *, probe: Probe, checks: Sequence[Check] = ()
+        self,
+        cluster: Cluster,
+        service: str,
+        lease: str,
+        *,
+        bounds: Bounds,
+        probe: Probe,
+        checks: Sequence[Check] = (),
     ) -> None:
         """Nothing is read or written yet.
 
@@ -52,11 +65,12 @@ class KServeBackend:
             cluster: Where it is.
             service: Name of the InferenceService.
             lease: Name of the Lease that keeps the memory.
+            bounds: Of the stable arm's replicas outside a rollout.
             probe: Says which parts of a generation are missing at an address.
             checks: More preflight checks: whether the candidate's collection is in memory, say.
         """
         self._cluster, self._name = cluster, service
-        self._lease, self._probe, self._checks = lease, probe, checks
+        self._lease, self._bounds, self._probe, self._checks = lease, bounds, probe, checks
 
     def preflight(self, target: Target) -> list[str]:
         """See `Backend.preflight`."""
@@ -83,7 +97,7 @@ class KServeBackend:
         memory = keeper.read()
         if memory.record > target.record:
             raise _OvertakenError(f"record {memory.record} was applied already, this is {target.record}")
-        planned = _plan(service, target, memory)
+        planned = _plan(service, target, memory, self._bounds)
         differs = _differs(service, planned)
         told = planned.memory
         if differs or memory.purpose != purpose(target):
@@ -98,6 +112,21 @@ class KServeBackend:
             }
             body = {"apiVersion": SERVING, "kind": "InferenceService", "metadata": metadata, "spec": planned.spec}
             self._cluster.apply(SERVING, SERVICES, body)
+        self._forget_autoscalers(service, planned)
+
+    def _forget_autoscalers(self, service: Service, planned: Plan) -> None:
+        """Delete those of retired predictors.
+
+        KServe's clean-up takes Deployments and Services alone (inferenceservice/components/predictor.go:1000-1035).
+        """
+        entries = (
+            service.predictor,
+            planned.spec["predictor"],
+            *(each["predictor"] for each in planned.spec.get("canary", ())),
+        )
+        kept = {deployment_name(service.name, each.get("name", "")) for each in entries} | set(service.deployments)
+        for name in set(service.autoscalers) - kept:
+            self._cluster.delete(AUTOSCALING, AUTOSCALERS, name)
 
     def status(self, target: Target) -> BackendStatus:
         """See `Backend.status`."""
@@ -125,25 +154,33 @@ class KServeBackend:
         found = self._cluster.get(SERVING, SERVICES, self._name)
         if found is None:
             raise UnavailableError(f"InferenceService {self._cluster.namespace}/{self._name} is not there")
-        service = Service(found)
+        service, of_it = Service(found), f"{SERVICE_LABEL}={self._name}"
         label = REVISION_LABEL if service.mode == "Knative" else None
-        deployments = self._cluster.find(APPS, "deployments", f"{SERVICE_LABEL}={self._name}")
-        named = {
+        deployments = {
             (item["metadata"].get("labels") or {}).get(label, "") if label else item["metadata"]["name"]: item
-            for item in deployments
+            for item in self._cluster.find(APPS, "deployments", of_it)
+            if "deletionTimestamp" not in item["metadata"]
         }
-        return Service(found, {name: Deployment.of(item) for name, item in named.items()})
+        scaled = service.mode == "Standard" and service.autoscaler_class == "hpa"
+        autoscalers = self._cluster.find(AUTOSCALING, AUTOSCALERS, of_it) if scaled else []
+        return Service(
+            found,
+            {name: Deployment.of(item) for name, item in deployments.items()},
+            {item["metadata"]["name"]: Autoscaler.of(item) for item in autoscalers},
+        )
 
 
 class _OvertakenError(Exception):
     """A later record was applied; trying again would not help."""
 
 
-def _plan(service: Service, target: Target, memory: Memory) -> Plan:
+def _plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Plan:
     if service.mode not in ("Standard", "Knative"):
-        raise UnavailableError(f"InferenceService {service.name} is in {service.mode} mode; there are no arms in it")
+        raise UnavailableError(
+            f"InferenceService {service.name} is in {service.mode or 'no known'} mode; there are no arms in it"
+        )
     plan = knative.plan if service.mode == "Knative" else standard.plan
-    return plan(service, target, memory)
+    return plan(service, target, memory, bounds)
 
 
 def _differs(service: Service, planned: Plan) -> bool:

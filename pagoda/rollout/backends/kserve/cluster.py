@@ -87,6 +87,10 @@ class Cluster:
         query = [("fieldManager", MANAGER)]
         self._call("PATCH", f"{self._path(group_version, plural)}/{name}", query=query, body=body, content=_MERGE)
 
+    def delete(self, group_version: str, plural: str, name: str) -> None:
+        """Delete an object; nothing happens when it is gone."""
+        self._call("DELETE", f"{self._path(group_version, plural)}/{name}")
+
     def serves(self, group_version: str) -> bool:
         """Whether the cluster knows an API."""
         return self._call("GET", f"/apis/{group_version}") is not None

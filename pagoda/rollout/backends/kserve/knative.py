@@ -1,8 +1,13 @@
 """Knative mode: a new `storageUri` is a new revision, `canaryTrafficPercent` its share; the rest is the one before.
 
-KServe sends the remainder to the revision that was last rolled out to 100 %. At 100 % it forgets that one, which then
-may scale to zero; so a promoted tower stays at 99 % until the grace period is over. Any other change of the predictor
-would be a new revision too, so replicas are set once, with the version.
+KServe sends the remainder to the revision that was last rolled out to 100 %, always (main of 2026-08-21,
+inferenceservice/reconcilers/knative/ksvc_reconciler.go:123-164). At 100 % it forgets that one, which then may scale to
+zero; so a promoted tower stays at 99 % until the grace period is over. Any other change of the predictor would be a new
+revision too, so replicas change with the version, or when the installation wants others.
+
+Which tower is behind a tag is read from what runs: `traffic` names a revision, and its Deployment the `storageUri`.
+KServe's own memory of what was rolled out can go wrong, for it copies Knative's status in parts
+(pkg/apis/serving/v1beta1/inference_service_status.go:567-634).
 """
 
 from __future__ import annotations
@@ -12,100 +17,114 @@ from typing import Any
 
 from pagoda.errors import UnavailableError
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.cluster import MANAGER
 from pagoda.rollout.backends.kserve.memory import Memory
-from pagoda.rollout.backends.kserve.objects import Service, Tower
+from pagoda.rollout.backends.kserve.objects import Deployment, Service, Tower
+from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.backends.kserve.standard import Plan
 
 _ALL = 100
 _ALMOST = 99
+TAGS = ("latest", "prev")
 
 
-def plan(service: Service, target: Target, memory: Memory) -> Plan:
+def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Plan:
     """The spec that brings the servers nearer to `target`."""
     stable = Tower.of(target.stable) if target.stable else None
     candidate = Tower.of(target.candidate) if target.candidate else None
-    rolled = rolled_out(service, memory)
-    memory = replace(memory, rolled=rolled or "")
-    if service.uri is None or rolled is None or stable is None:
+    rolled = rolled_out(service)
+    if service.uri is None or stable is None:
         first = stable or candidate
-        return Plan(_latest(service, first.uri if first else None, _ALL, None), memory)
+        return Plan(_latest(first.uri if first else None, _ALL, bounds, 0), memory)
     if candidate and candidate != stable:
-        return _trial(service, stable, candidate, target, memory)
+        return _trial(service, (stable, candidate), target.percent, memory, bounds)
     if service.uri == stable.uri:
-        kept = any(Tower.of(manifest).uri == rolled != stable.uri for manifest in target.held)
-        return Plan(_latest(service, stable.uri, _ALMOST if kept else _ALL, None), memory)
-    if rolled == stable.uri:
-        return Plan(_latest(service, service.uri, 0, None), memory)
-    # Neither revision is the stable tower: somebody changed the object by hand. Bring it as the latest.
-    return Plan(_latest(service, stable.uri, _ALMOST, None), memory)
+        if any(Tower.of(manifest).uri == rolled != stable.uri for manifest in target.held):
+            return Plan(_latest(stable.uri, _ALMOST, bounds, memory.base), memory)
+        # One more revision, since the installation wants other bounds than when this one was made.
+        replicas = bounds.minimum if memory.minimum not in (0, bounds.minimum) else 0
+        memory = replace(memory, minimum=bounds.minimum, base=replicas or memory.base)
+        return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
+    if rolled in (stable.uri, None):  # None: KServe has yet to say; until then nothing is given to what was tried.
+        return Plan(_latest(service.uri, 0, bounds, memory.base), memory)
+    # The stable tower is nowhere: somebody changed the object by hand, or KServe forgot it. Bring it as the latest.
+    return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
 
 
-def rolled_out(service: Service, memory: Memory) -> str | None:
-    """`storageUri` of the revision that gets what the latest one does not."""
-    return service.uri if share(service) == _ALL else memory.rolled or None
+def rolled_out(service: Service) -> str | None:
+    """`storageUri` of the revision that gets what the latest one does not; None while there is none."""
+    return _deployment(service, str(_component(service).get("latestRolledoutRevision", ""))).uri or None
 
 
-def _trial(service: Service, stable: Tower, candidate: Tower, target: Target, memory: Memory) -> Plan:
-    if memory.rolled != stable.uri:
-        raise UnavailableError(
-            f"InferenceService {service.name}: a new revision would displace the stable tower {stable.uri}, because "
-            f"{memory.rolled} was last rolled out to 100 %"
-        )
-    if service.uri == candidate.uri:
-        return Plan(_latest(service, candidate.uri, target.percent, None), memory)
-    if service.uri == stable.uri and (not service.seen or stable_revision(service) != latest_revision(service)):
+def _trial(service: Service, arms: tuple[Tower, Tower], percent: int, memory: Memory, bounds: Bounds) -> Plan:
+    (stable, candidate), rolled = arms, rolled_out(service)
+    if service.uri == candidate.uri and rolled in (stable.uri, None):
+        return Plan(_latest(candidate.uri, percent, bounds, memory.base), memory)
+    if rolled != stable.uri:
+        # A new revision would displace the stable tower. KServe keeps it as the previous one when it has rolled it out.
+        return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
+    if service.uri == stable.uri and share(service) == _ALL and not _alone(service):
         raise UnavailableError(f"InferenceService {service.name}: KServe has not yet rolled {stable.uri} out to 100 %")
-    pods = service.deployments.get(stable_revision(service), None)
-    base = max(pods.ready if pods else 0, service.predictor.get("minReplicas", 1), 1)
-    memory = replace(memory, base=base)
-    return Plan(_latest(service, candidate.uri, target.percent, base), memory)
+    base = max(pods(service, stable).ready, memory.base, bounds.minimum)
+    return Plan(_latest(candidate.uri, percent, bounds, base), replace(memory, base=base))
 
 
 def share(service: Service) -> int:
-    """Percent of the traffic that the latest revision gets."""
+    """Percent of the traffic that the latest revision is to get."""
     return int(service.predictor.get("canaryTrafficPercent", _ALL))
 
 
-def is_settled(service: Service) -> bool:
-    """Whether the latest revision is the one that was asked for last, and ready."""
-    found = _component(service)
-    return service.seen and bool(found) and found.get("latestReadyRevision") == found.get("latestCreatedRevision")
+def shown(service: Service) -> list[tuple[str, int]]:
+    """What Knative gives each tag now."""
+    return [(str(entry.get("tag", "")), int(entry.get("percent") or 0)) for entry in _traffic(service)]
 
 
-def latest_revision(service: Service) -> str:
-    """Name of the newest ready revision."""
-    return str(_component(service).get("latestReadyRevision", ""))
+def tag(service: Service, tower: Tower) -> str | None:
+    """The tag behind which a tower answers; None when it is behind none."""
+    for entry in _traffic(service):
+        if entry.get("tag") in TAGS and _deployment(service, str(entry.get("revisionName", ""))).uri == tower.uri:
+            return str(entry["tag"])
+    return None
 
 
-def stable_revision(service: Service) -> str:
-    """Name of the revision that was last rolled out to 100 %."""
-    found = _component(service)
-    rolled = str(found.get("latestRolledoutRevision", ""))
-    # KServe's own rule for a revision that was rolled out and then rolled back.
-    if share(service) < _ALL and rolled == found.get("latestReadyRevision"):
-        return str(found.get("previousRolledoutRevision", ""))
-    return rolled
+def tag_url(service: Service, name: str) -> str:
+    """Where a tag answers in the cluster, as recall asks it.
+
+    The one in the status is a public host where Knative has a domain (serving/pkg/reconciler/route/domains/domains.go).
+    """
+    return f"http://{name}-{service.name}-predictor.{service.namespace}.svc"
 
 
-def tag_urls(service: Service) -> dict[str, str]:
-    """Address of each revision by its tag: `latest`, `prev`."""
-    traffic = _component(service).get("traffic") or []
-    return {entry["tag"]: str(entry["url"]) for entry in traffic if entry.get("tag") and entry.get("url")}
+def pods(service: Service, tower: Tower) -> Deployment:
+    """The pods of a tower's revision that is routed, else of one that is only there."""
+    for entry in _traffic(service):
+        found = _deployment(service, str(entry.get("revisionName", "")))
+        if found.uri == tower.uri:
+            return found
+    return next((found for found in service.deployments.values() if found.uri == tower.uri), Deployment())
+
+
+def _alone(service: Service) -> bool:
+    """Whether all traffic goes to the newest revision, and KServe knows that it was rolled out."""
+    found, traffic = _component(service), _traffic(service)
+    newest = found.get("latestCreatedRevision")
+    return len(traffic) == 1 and newest == found.get("latestRolledoutRevision") == traffic[0].get("revisionName")
+
+
+def _deployment(service: Service, revision: str) -> Deployment:
+    return service.deployments.get(revision, Deployment())
+
+
+def _traffic(service: Service) -> list[dict[str, Any]]:
+    return list(_component(service).get("traffic") or [])
 
 
 def _component(service: Service) -> dict[str, Any]:
     return dict((service.status.get("components") or {}).get("predictor") or {})
 
 
-def _latest(service: Service, uri: str | None, percent: int, replicas: int | None) -> dict[str, Any]:
-    """Our part of the predictor. `minReplicas` stays ours once it was, or its removal would be one more revision."""
-    predictor: dict[str, Any] = {"model": {"storageUri": uri}, "canaryTrafficPercent": percent}
-    kept = service.predictor.get("minReplicas") if _owns_replicas(service) else None
-    if (wanted := replicas if replicas is not None else kept) is not None:
-        predictor["minReplicas"] = wanted
-    return {"predictor": predictor}
-
-
-def _owns_replicas(service: Service) -> bool:
-    return MANAGER in service.appliers("predictor", "minReplicas")
+def _latest(uri: str | None, percent: int, bounds: Bounds, replicas: int) -> dict[str, Any]:
+    """Our part of the predictor; `replicas` is what its revision began with."""
+    model = {"storageUri": uri}
+    return {
+        "predictor": {"model": model, "canaryTrafficPercent": percent, **bounds.fields(max(replicas, bounds.minimum))}
+    }

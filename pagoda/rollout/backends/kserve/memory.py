@@ -27,10 +27,10 @@ class Memory:
     """The target in short."""
     base: int = 0
     """Replicas of the stable arm when the purpose was new."""
-    minimum: str = ""
-    """`minReplicas` of the stable predictor before a rollout raised it; `none` when it had none; empty: not raised."""
-    rolled: str = ""
-    """Knative mode: `storageUri` of the revision that `prev` is, or would be."""
+    surge: int = 0
+    """Replicas that were asked for on top of the base and may still be there."""
+    minimum: int = 0
+    """Knative mode: the installation's minimum that was applied last."""
 
 
 class Keeper:
@@ -52,9 +52,8 @@ class Keeper:
         self._version = found["metadata"]["resourceVersion"]
         notes: dict[str, Any] = found["metadata"].get("annotations") or {}
         told = {name: str(notes.get(_PREFIX + name, "")) for name in asdict(Memory())}
-        return Memory(
-            int(told["record"] or 0), told["purpose"], int(told["base"] or 0), told["minimum"], told["rolled"]
-        )
+        numbers = {name: int(value or 0) for name, value in told.items() if name != "purpose"}
+        return Memory(purpose=told["purpose"], **numbers)
 
     def write(self, memory: Memory) -> None:
         """Remember this.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any
 
 from pagoda.registry.manifest import Manifest
@@ -12,14 +13,23 @@ from pagoda.registry.manifest import Manifest
 SERVING = "serving.kserve.io/v1beta1"
 SERVICES = "inferenceservices"
 APPS = "apps/v1"
+AUTOSCALING = "autoscaling/v2"
+AUTOSCALERS = "horizontalpodautoscalers"
 LEASES = "coordination.k8s.io/v1"
-ROUTES = "gateway.networking.k8s.io/v1"
 KNATIVE = "serving.knative.dev/v1"
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 TAGS_ANNOTATION = "serving.kserve.io/enable-tag-routing"
+CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
+SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
+"""KServe writes it on each predictor's Deployment and its pods (pkg/constants/constants.go:158 and inferenceservice/
+components/predictor.go:297-306 at main of 2026-08-21), and Knative on a revision's Deployment (serving,
+pkg/reconciler/revision/resources/meta.go:49-77). Of all that Kubernetes shows, this alone says which tower the pods
+run; `status.observedGeneration` of the InferenceService is the stable Deployment's in Standard mode, Knative's
+Service's in the other (pkg/apis/serving/v1beta1/inference_service_status.go:455, 635), and says nothing of it."""
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 REVISION_LABEL = "serving.knative.dev/revision"
+_TOLERANCE = 0.1
 _MODES = {"Standard": "Standard", "RawDeployment": "Standard", "Knative": "Knative", "Serverless": "Knative"}
 
 
@@ -45,6 +55,8 @@ class Tower:
 class Deployment:
     """The pods of one predictor."""
 
+    uri: str = ""
+    """`storageUri` that its template brings."""
     replicas: int = 0
     """Wanted at present; an autoscaler may have set it."""
     ready: int = 0
@@ -54,11 +66,36 @@ class Deployment:
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Deployment:
         """Read a Deployment object."""
-        spec, status = found.get("spec", {}), found.get("status", {})
-        replicas = spec.get("replicas", 1)
-        current = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0)
+        metadata, status = found["metadata"], found.get("status", {})
+        current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
         settled = current and status.get("updatedReplicas", 0) == status.get("replicas", 0)
-        return cls(replicas, status.get("readyReplicas", 0), settled)
+        uri = (metadata.get("annotations") or {}).get(SOURCE_ANNOTATION, "")
+        return cls(uri, found.get("spec", {}).get("replicas", 1), status.get("readyReplicas", 0), settled)
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """A HorizontalPodAutoscaler that KServe made for a predictor."""
+
+    wanted: int | None = None
+    """Replicas that its metric asks for now, whatever its bounds and its patience; None while it has no metric."""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Autoscaler:
+        """Read its object.
+
+        The rule is Kubernetes' own: the ratio of the present use to its target, within a tolerance of a tenth
+        (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details).
+        """
+        status = found.get("status") or {}
+        present = status.get("currentReplicas", 0)
+        used, wanted = _utilization(status.get("currentMetrics"), "current"), None
+        for name, target in _utilization(found["spec"].get("metrics"), "target").items():
+            if name in used and target:
+                ratio = used[name] / target
+                asked = present if abs(ratio - 1) <= _TOLERANCE else ceil(present * ratio)
+                wanted = max(wanted or 0, asked)
+        return cls(wanted)
 
 
 @dataclass(frozen=True)
@@ -68,6 +105,8 @@ class Service:
     found: Mapping[str, Any]
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     """By name; in Knative mode by revision."""
+    autoscalers: Mapping[str, Autoscaler] = field(default_factory=dict)
+    """By name, which is their Deployment's; none in Knative mode."""
 
     @property
     def name(self) -> str:
@@ -81,9 +120,17 @@ class Service:
 
     @property
     def mode(self) -> str:
-        """`Standard` or `Knative`, or what else KServe calls it; the default mode is Standard."""
-        said = self.status.get("deploymentMode") or self.annotations.get(MODE_ANNOTATION) or "Standard"
+        """`Standard` or `Knative`, or what else KServe calls it; empty where neither KServe nor an annotation has said.
+
+        Then it is what KServe's configuration says, which differs (its chart: Knative) and is not ours to read.
+        """
+        said = self.status.get("deploymentMode") or self.annotations.get(MODE_ANNOTATION) or ""
         return _MODES.get(said, str(said))
+
+    @property
+    def autoscaler_class(self) -> str:
+        """What sets the replicas: `hpa` (KServe's default), `none`, or something that is not KServe's."""
+        return self.annotations.get(CLASS_ANNOTATION, "hpa")
 
     @property
     def annotations(self) -> Mapping[str, str]:
@@ -110,11 +157,6 @@ class Service:
         """Entries of `spec.canary` by predictor name."""
         return {entry["predictor"]["name"]: entry for entry in self.found["spec"].get("canary") or []}
 
-    @property
-    def seen(self) -> bool:
-        """Whether KServe's status is about the present spec."""
-        return bool(self.status.get("observedGeneration", 0) >= self.found["metadata"].get("generation", 0))
-
     def deployment(self, predictor_name: str) -> Deployment:
         """The pods of a predictor in Standard mode."""
         return self.deployments.get(deployment_name(self.name, predictor_name), Deployment())
@@ -130,6 +172,16 @@ class Service:
             if fields is not None and entry.get("operation") == "Apply":
                 owners.append(str(entry["manager"]))
         return owners
+
+
+def _utilization(metrics: Sequence[Mapping[str, Any]] | None, part: str) -> dict[str, int]:
+    """Percent of the request by resource, of an autoscaler's `current` or `target` values."""
+    found = {}
+    for metric in metrics or ():
+        resource = metric.get("resource") or {}
+        if (percent := (resource.get(part) or {}).get("averageUtilization")) is not None:
+            found[str(resource["name"])] = int(percent)
+    return found
 
 
 def deployment_name(service: str, predictor_name: str) -> str:

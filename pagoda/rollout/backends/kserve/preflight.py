@@ -8,14 +8,25 @@ from typing import Any
 from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.objects import (
+    AUTOSCALERS,
+    CLASS_ANNOTATION,
     KNATIVE,
     LEASES,
-    ROUTES,
+    MODE_ANNOTATION,
     SERVICES,
     SERVING,
     TAGS_ANNOTATION,
     Service,
     is_ours,
+)
+
+_OURS = (
+    ("predictor", "model", "storageUri"),
+    ("predictor", "name"),
+    ("predictor", "minReplicas"),
+    ("predictor", "maxReplicas"),
+    ("predictor", "canaryTrafficPercent"),
+    ("canary",),
 )
 
 Check = Callable[[Target], Sequence[str]]
@@ -44,8 +55,13 @@ def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: S
         problems += _standard(cluster, service)
     elif service.mode == "Knative":
         problems += _knative(cluster, service)
-    else:
+    elif service.mode:
         problems.append(f"InferenceService {name} is in {service.mode} mode; arms need Standard or Knative")
+    else:
+        problems.append(
+            f"InferenceService {name} names no deployment mode, and KServe has not said which it took; set the "
+            f"annotation {MODE_ANNOTATION} to Standard or Knative"
+        )
     return problems + [problem for check in checks for problem in check(target)]
 
 
@@ -70,53 +86,32 @@ def _common(service: Service) -> Iterator[str]:
             f"InferenceService {service.name} has a transformer, which calls the predictor directly and bypasses the "
             "weights of the arms; the recall service chooses the arm, so remove it"
         )
-    for path in (("predictor", "model", "storageUri"), ("predictor", "name"), ("canary",)):
+    for path in _OURS:
         if others := sorted(set(service.appliers(*path)) - {MANAGER}):
             yield (
-                f"InferenceService {service.name}: {', '.join(others)} also applies spec.{'.'.join(path)} and would "
-                "take the traffic back; leave that field out there"
+                f"InferenceService {service.name}: {', '.join(others)} also applies spec.{'.'.join(path)}, which "
+                "is the rollout driver's; leave that field out there"
             )
 
 
 def _standard(cluster: Cluster, service: Service) -> Iterator[str]:
+    # Weights are not needed: recall reaches each arm by its Service. So v0.20.0 will do, which has spec.canary but no
+    # weights in its routes, and no Gateway has to accept any route.
     if not _knows_canary(cluster.schemas(SERVING)):
-        yield "KServe is older than 0.21: without spec.canary there are no arms in Standard mode"
+        yield "KServe is older than 0.20: without spec.canary there are no arms in Standard mode"
     if "canaryTrafficPercent" in service.predictor:
         yield f"InferenceService {service.name}: Standard mode silently ignores canaryTrafficPercent; remove it"
     if foreign := [name for name in service.canaries if not is_ours(name)]:
         yield f"InferenceService {service.name}: canary {', '.join(foreign)} is not Pagoda's; remove it first"
-    maximum, minimum = service.predictor.get("maxReplicas"), service.predictor.get("minReplicas", 1)
-    if maximum and maximum < 2 * minimum:
+    if service.autoscaler_class not in ("hpa", "none"):
         yield (
-            f"InferenceService {service.name}: maxReplicas {maximum} leaves no room for a canary beside {minimum} "
-            f"replicas; raise it to {2 * minimum}"
+            f"InferenceService {service.name}: with {CLASS_ANNOTATION} {service.autoscaler_class} nobody gives a "
+            "canary its replicas; set it to hpa or none"
         )
-    if not cluster.serves(ROUTES):
-        yield f"the Gateway API ({ROUTES}) is missing: KServe has nothing to weigh the arms with"
-    elif not cluster.may("get", "gateway.networking.k8s.io", "httproutes"):
-        yield f"this account may not get httproutes.gateway.networking.k8s.io in {cluster.namespace}"
-    else:
-        yield from _route(cluster, service)
-
-
-def _route(cluster: Cluster, service: Service) -> Iterator[str]:
-    if service.uri is None:
-        return  # KServe makes the route with the first version.
-    route = cluster.get(ROUTES, "httproutes", f"{service.name}-predictor")
-    if route is None:
-        yield (
-            f"HTTPRoute {service.name}-predictor is missing: KServe runs without Gateway API (enableGatewayApi), so "
-            "weights would be ignored"
-        )
-        return
-    parents = (route.get("status") or {}).get("parents") or []
-    accepted = any(
-        condition["type"] == "Accepted" and condition["status"] == "True"
-        for parent in parents
-        for condition in parent.get("conditions") or []
-    )
-    if not accepted:
-        yield f"HTTPRoute {service.name}-predictor is accepted by no Gateway"
+    if service.autoscaler_class == "hpa":
+        for verb in ("list", "delete"):
+            if not cluster.may(verb, "autoscaling", AUTOSCALERS):
+                yield f"this account may not {verb} {AUTOSCALERS}.autoscaling in {cluster.namespace}"
 
 
 def _knative(cluster: Cluster, service: Service) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import threading
@@ -13,13 +14,18 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes import client
 
-from .controllers import Controllers
 from .fields import FieldConflictError, Owned
-from .webhook import INFERENCE_SERVICE, DeniedError, admit, schema
+from .knative import Knative
+from .standard import MODE, Standard
+from .store import DEPLOYMENTS, SERVICE_LABEL, SERVICES
+from .webhook import DeniedError, admit, default
+from .workloads import Workloads
 
 SERVING = "serving.kserve.io/v1beta1"
 _APPLY = "application/apply-patch+yaml"
 _OBJECT = re.compile(r"/apis/([^/]+/[^/]+)/namespaces/([^/]+)/([^/]+)(?:/([^/]+))?(/status)?$")
+_GENERATIONS = (SERVICES, DEPLOYMENTS)
+"""Kinds whose strategy counts changes of the spec; an HPA's does not (kubernetes 1.36, pkg/registry/autoscaling)."""
 
 
 class StatusError(Exception):
@@ -31,15 +37,15 @@ class StatusError(Exception):
 
 
 class FakeCluster:
-    """Objects, their history of versions, and what a test wants to go wrong."""
+    """Objects, their history of versions, the controllers, and what a test wants to go wrong. It is a `Store`, too."""
 
     namespace = "recall"
 
     def __init__(self) -> None:
-        schema(INFERENCE_SERVICE)  # Without the schemas a test is skipped here: the server's threads cannot.
         self.objects: dict[tuple[str, str], Owned] = {}
-        self.controllers = Controllers()
-        self.apis = {SERVING, "apps/v1", "coordination.k8s.io/v1", "gateway.networking.k8s.io/v1"}
+        self.standard, self.knative = Standard(self, "tower"), Knative(self, "tower")
+        self.workloads = Workloads(self)
+        self.apis = {SERVING, "apps/v1", "autoscaling/v2", "coordination.k8s.io/v1"}
         self.denied: set[tuple[str, str]] = set()
         self.knows_canary = True
         self.failures: list[int] = []
@@ -47,43 +53,94 @@ class FakeCluster:
         self.before: Callable[[str, str], None] = lambda *_: None
         self.requests: list[tuple[str, str]] = []
         self.applied: list[dict[str, Any]] = []
+        self.removed: list[tuple[str, str]] = []
         self._version = 0
         self._lock = threading.RLock()
 
     def create(self, plural: str, found: dict[str, Any], manager: str = "helm", operation: str = "Apply") -> None:
         """Put an object there, as `manager` would."""
         owned = Owned(found, manager, operation)
+        if plural == SERVICES:
+            default(owned.found)
+            self.apis |= {"serving.knative.dev/v1"} if _mode(found) == "Knative" else set()
         owned.found["metadata"] |= {"namespace": self.namespace, "generation": 1}
         self.objects[(plural, found["metadata"]["name"])] = owned
         self._bump(owned)
-        self.settle()
 
     def service(self) -> dict[str, Any]:
         """The InferenceService."""
-        return self.objects[("inferenceservices", "tower")].found
-
-    def settle(self) -> None:
-        """Controllers do what there is to do, then write the status."""
-        for (plural, _), owned in self.objects.items():
-            if plural == "inferenceservices":
-                status = self.controllers.reconcile(owned.found)
-                if status != owned.found.get("status"):
-                    owned.found["status"] = status
-                    self._bump(owned)
+        return self.objects[(SERVICES, "tower")].found
 
     def tick(self) -> None:
-        """Pods start; controllers follow."""
+        """A round of every controller; pods start."""
         with self._lock:
-            self.controllers.tick()
-            for _ in range(2):
-                self.settle()
+            self.reconcile()
+            self.workloads.observe()
+            self.workloads.scale()
+            self.workloads.start()
+
+    def reconcile(self) -> None:
+        """A pass of KServe, in the mode of the InferenceService, and of Knative where that is its mode."""
+        with self._lock:
+            if _mode(self.service()) == "Knative":
+                for each in (self.knative.reconcile, self.knative.configure, self.knative.route):
+                    each()
+            else:
+                self.standard.reconcile()
 
     def edit(self, manager: str, body: dict[str, Any]) -> None:
-        """Somebody else changes the InferenceService."""
+        """Somebody else changes the InferenceService, as `kubectl edit` does."""
         with self._lock:
-            owned = self.objects[("inferenceservices", "tower")]
-            owned.merge(body, manager)
-            self._wrote(owned, spec=True)
+            self._change(SERVICES, "tower", lambda owned: owned.merge(body, manager))
+
+    def upgrade(self, body: dict[str, Any], manager: str = "helm") -> None:
+        """Somebody else applies the InferenceService, as helm 4 does: on the server's side, without force.
+
+        Raises:
+            FieldConflictError: Another manager has a field of it.
+            DeniedError: KServe refuses it.
+        """
+        with self._lock:
+            self._change(SERVICES, "tower", lambda owned: owned.apply(body, manager, force=False))
+
+    def get(self, plural: str, name: str) -> dict[str, Any] | None:
+        """See `Store.get`."""
+        owned = self.objects.get((plural, name))
+        return copy.deepcopy(owned.found) if owned else None
+
+    def find(self, plural: str) -> list[dict[str, Any]]:
+        """See `Store.find`."""
+        found = [owned.found for (kind, _), owned in self.objects.items() if kind == plural]
+        return copy.deepcopy([each for each in found if SERVICE_LABEL in (each["metadata"].get("labels") or {})])
+
+    def write(self, plural: str, body: dict[str, Any]) -> None:
+        """See `Store.write`."""
+        name, body = body["metadata"]["name"], copy.deepcopy(body)
+        if (plural, name) not in self.objects:
+            if plural == DEPLOYMENTS:
+                body["spec"].setdefault("replicas", 1)
+            self.create(plural, body, "kserve", "Update")
+            return
+        owned = self.objects[(plural, name)]
+        spec = {**owned.found["spec"], **body["spec"]}
+        changed = spec != owned.found["spec"]
+        owned.found["spec"] = spec
+        owned.found["metadata"] |= {key: body["metadata"][key] for key in ("labels", "annotations")}
+        if changed:
+            self._wrote(plural, owned, spec=True)
+
+    def write_status(self, plural: str, name: str, status: dict[str, Any]) -> None:
+        """See `Store.write_status`."""
+        owned = self.objects[(plural, name)]
+        merged = {**owned.found.get("status", {}), **status}
+        if merged != owned.found.get("status"):
+            owned.found["status"] = merged
+            self._bump(owned)
+
+    def remove(self, plural: str, name: str) -> None:
+        """See `Store.remove`."""
+        del self.objects[(plural, name)]
+        self.removed.append((plural, name))
 
     def handle(self, method: str, url: str, content: str, body: Any) -> Any:
         """Answer one request."""
@@ -112,20 +169,19 @@ class FakeCluster:
         group, namespace, plural, name, of_status = match.groups()
         if group not in self.apis:
             raise StatusError(404, f"{group} not found")
-        if method == "PATCH" and (of_status or plural in ("deployments", "httproutes")):
-            self.tick()  # Somebody plays the controllers; ours do what theirs would.
-            return {"metadata": {"generation": 1}}
-        if plural == "deployments":
-            return {"items": [self._deployment(each) for each in self.controllers.pods]}
-        if plural == "httproutes":
-            return self._route(name)
+        if name is None:
+            return {"items": self.find(plural)}
         if method == "PATCH" and content == _APPLY and (plural, name) not in self.objects:
             self.namespace = namespace
             self.create(plural, body, query["fieldManager"])
         owned = self.objects.get((plural, name))
         if owned is None:
             raise StatusError(404, f'{plural} "{name}" not found')
-        if method == "PATCH":
+        if method == "DELETE":
+            self.remove(plural, name)
+        elif method == "PATCH" and of_status:
+            self.write_status(plural, name, body["status"])
+        elif method == "PATCH":
             self._patch(plural, owned, query, content, body)
         return {**owned.found, "metadata": {**owned.found["metadata"], "managedFields": owned.managed_fields()}}
 
@@ -135,58 +191,53 @@ class FakeCluster:
             raise StatusError(409, "the object has been modified; please apply your changes to the latest version")
         patch = json.loads(json.dumps(body))
         patch["metadata"].pop("resourceVersion", None)
-        trial = _copy(owned)
-        spec = json.dumps(trial.found.get("spec"), sort_keys=True)
-        try:
+        if content == _APPLY:
+            self.applied.append(patch)
+
+        def change(owned: Owned) -> None:
             if content == _APPLY:
-                self.applied.append(patch)
-                trial.apply(patch, query["fieldManager"], force=query.get("force") == "true")
+                owned.apply(patch, query["fieldManager"], force=query.get("force") == "true")
             else:
-                trial.merge(patch, query.get("fieldManager", "unknown"))
-            if plural == "inferenceservices":
-                admit(trial.found, owned.found)
+                owned.merge(patch, query.get("fieldManager", "unknown"))
+
+        try:
+            self._change(plural, patch["metadata"]["name"], change)
         except FieldConflictError as error:
             raise StatusError(409, str(error)) from None
         except DeniedError as error:
             raise StatusError(422, f"admission webhook denied the request: {error}") from None
+
+    def _change(self, plural: str, name: str, change: Callable[[Owned], object]) -> None:
+        """All or nothing, with admission before it is written."""
+        owned = self.objects[(plural, name)]
+        trial = _copy(owned)
+        change(trial)
+        if plural == SERVICES:
+            default(trial.found)
+            admit(trial.found, owned.found)
+        spec = trial.found.get("spec") != owned.found.get("spec")
         changed = trial.found != owned.found or trial.owners != owned.owners
         owned.found, owned.owners = trial.found, trial.owners
         if changed:
-            self._wrote(owned, spec=json.dumps(owned.found.get("spec"), sort_keys=True) != spec)
+            self._wrote(plural, owned, spec=spec)
 
-    def _wrote(self, owned: Owned, *, spec: bool) -> None:
+    def _wrote(self, plural: str, owned: Owned, *, spec: bool) -> None:
         self._bump(owned)
-        if spec:
+        if spec and plural in _GENERATIONS:
             owned.found["metadata"]["generation"] += 1
-            self.settle()
 
     def _bump(self, owned: Owned) -> None:
         self._version += 1
         owned.found["metadata"]["resourceVersion"] = str(self._version)
 
-    def _deployment(self, name: str) -> dict[str, Any]:
-        pods = self.controllers.pods[name]
-        return {
-            "metadata": {"name": name, "labels": pods.labels, "generation": 1},
-            "spec": {"replicas": pods.replicas},
-            "status": {
-                "observedGeneration": 1,
-                "replicas": pods.replicas,
-                "updatedReplicas": pods.replicas,
-                "readyReplicas": pods.ready,
-            },
-        }
-
-    def _route(self, name: str) -> dict[str, Any]:
-        if name != "tower-predictor" or "no route" in self.apis:
-            raise StatusError(404, "not found")
-        refused = "no gateway" in self.apis
-        return {"status": {"parents": [{"conditions": [{"type": "Accepted", "status": str(not refused)}]}]}}
-
     def _openapi(self) -> dict[str, Any]:
         spec = {"predictor": {}, **({"canary": {}} if self.knows_canary else {})}
         service = {"properties": {"spec": {"properties": spec}}}
         return {"components": {"schemas": {"io.kserve.serving.v1beta1.InferenceService": service}}}
+
+
+def _mode(service: dict[str, Any]) -> str | None:
+    return (service["metadata"].get("annotations") or {}).get(MODE)
 
 
 def _copy(owned: Owned) -> Owned:

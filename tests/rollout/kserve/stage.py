@@ -9,21 +9,29 @@ from kubernetes import client
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import Cluster
+from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.machine import Phase
 from pagoda.rollout.reading import rollout_of
+from tests.rollout.worlds import Stage, evidence, quick
 
 from .fakes.apiserver import FakeCluster
-from .worlds import Stage, evidence, quick
+from .fakes.standard import SOURCE
+from .fakes.store import AUTOSCALERS, DEPLOYMENTS
 
 LABELS = {"app.kubernetes.io/name": "pagoda"}
 
 
-def chart(mode: str, **predictor: Any) -> dict[str, Any]:
-    """The InferenceService as the chart makes it: without a version."""
+BOUNDS = Bounds(2)
+
+
+def chart(mode: str, *, scaled: bool = False, **predictor: Any) -> dict[str, Any]:
+    """The InferenceService as the chart makes it: without a version, and without replicas."""
     annotations = {"serving.kserve.io/deploymentMode": mode}
     if mode == "Knative":
         annotations["serving.kserve.io/enable-tag-routing"] = "true"
+    else:
+        annotations["serving.kserve.io/autoscalerClass"] = "hpa" if scaled else "none"
     model = {
         "modelFormat": {"name": "pagoda-tower", "version": "1"},
         "protocolVersion": "v1",
@@ -34,7 +42,7 @@ def chart(mode: str, **predictor: Any) -> dict[str, Any]:
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
         "metadata": {"name": "tower", "labels": dict(LABELS), "annotations": annotations},
-        "spec": {"predictor": {"serviceAccountName": "tower", "minReplicas": 2, "model": model, **predictor}},
+        "spec": {"predictor": {"serviceAccountName": "tower", "model": model, **predictor}},
     }
 
 
@@ -61,10 +69,13 @@ class Place(Protocol):
 class OnKServe(Stage):
     """With one InferenceService, whose first version is promoted."""
 
-    def __init__(self, cluster: Place, api: client.ApiClient, mode: str = "Standard", **predictor: Any) -> None:
-        self.cluster, self.api = cluster, api
-        cluster.create("inferenceservices", chart(mode, **predictor))
+    def __init__(
+        self, cluster: Place, api: client.ApiClient, found: dict[str, Any] | None = None, bounds: Bounds = BOUNDS
+    ) -> None:
+        self.cluster, self.api, self.bounds = cluster, api, bounds
+        cluster.create("inferenceservices", found or chart("Standard"))
         cluster.create("leases", lease())
+        cluster.tick()  # KServe is quicker than the first release.
         self.backend = self.connect()
         super().__init__(stable=False)
         self.evidence = evidence(champion_recall=None)
@@ -77,6 +88,7 @@ class OnKServe(Stage):
             Cluster(self.cluster.namespace, self.api, attempts=attempts, pause_seconds=0.001),
             "tower",
             "rollout",
+            bounds=self.bounds,
             probe=lambda *_: (),
         )
 
@@ -113,14 +125,21 @@ class OnFake(OnKServe):
 
     cluster: FakeCluster
 
-    def __init__(self, cluster: FakeCluster, api: client.ApiClient, mode: str = "Standard", **predictor: Any) -> None:
-        if mode == "Knative":
-            cluster.apis.add("serving.knative.dev/v1")
-        super().__init__(cluster, api, mode, **predictor)
-
     @property
     def pods(self) -> dict[str, int]:
-        return {name: pods.ready for name, pods in self.cluster.controllers.pods.items()}
+        """Ready pods by Deployment."""
+        found = self.cluster.find(DEPLOYMENTS)
+        return {each["metadata"]["name"]: each["status"].get("readyReplicas", 0) for each in found if "status" in each}
+
+    @property
+    def autoscalers(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.cluster.find(AUTOSCALERS)}
 
     def restarts(self) -> int:
-        return sum(pods.restarts for pods in self.cluster.controllers.pods.values())
+        return self.cluster.workloads.restarts
+
+    def ready(self, id_: str) -> int:
+        """Ready pods of a generation's tower, wherever they are."""
+        uri = self.log.state().generation(id_).tower.uri
+        found = (each for each in self.cluster.find(DEPLOYMENTS) if each["metadata"]["annotations"].get(SOURCE) == uri)
+        return sum((each.get("status") or {}).get("readyReplicas", 0) for each in found)

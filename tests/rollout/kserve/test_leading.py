@@ -14,9 +14,9 @@ from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.leading import Leader
 from pagoda.rollout.machine import Phase
 from pagoda.rollout.reading import rollout_of
+from tests.rollout.worlds import Stage, quick
 
 from .fakes.apiserver import FakeCluster, served
-from .worlds import Stage, quick
 
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "rollout"}}
 

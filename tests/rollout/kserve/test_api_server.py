@@ -1,6 +1,6 @@
 """A rollout on KServe as an API server sees it: the fake, and by `make test-cluster` the one that KUBECONFIG names.
 
-A real one needs the CRDs of KServe 0.21 and of the Gateway API; nothing has to run there.
+A real one needs the CRDs of KServe; Kubernetes' own controllers may run there or not.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pagoda.rollout.machine import Phase
 from pagoda.rollout.target import target_of
 
 from .fakes.apiserver import FakeCluster, served
-from .kserve import LABELS, OnKServe, chart
 from .remote import RemoteNamespace
+from .stage import BOUNDS, LABELS, OnKServe, chart
 
 pytestmark = pytest.mark.integration
 
@@ -97,7 +97,7 @@ def test_a_rollback_is_accepted_and_leaves_no_trace(stage: OnKServe) -> None:
 def test_what_others_wrote_stays(stage: OnKServe, place: RemoteNamespace) -> None:
     stage.start()
     stage.until(Phase.CANARY)
-    place.edit({"touched": "yes"})
+    place.edit("kubectl-edit", {"metadata": {"labels": {"touched": "yes"}}})
     stage.until(Phase.FINISHED)
     stage.step()
     metadata, original = place.service()["metadata"], chart("Standard")
@@ -127,12 +127,13 @@ def test_an_object_that_changed_meanwhile_is_read_again(stage: OnKServe, place: 
         def apply(self, group_version: str, plural: str, body: Any) -> None:
             if len(races) < 2:
                 races.append(plural)
-                place.edit({"touched": str(len(races))})
+                place.edit("kubectl-edit", {"metadata": {"labels": {"touched": str(len(races))}}})
             super().apply(group_version, plural, body)
 
     stage.start()
     stage.until(Phase.VERIFIED)
-    stage.backend = KServeBackend(Overtaken(place.namespace, place.api), "tower", "rollout", probe=lambda *_: ())
+    cluster = Overtaken(place.namespace, place.api)
+    stage.backend = KServeBackend(cluster, "tower", "rollout", bounds=BOUNDS, probe=lambda *_: ())
     stage.driver = stage.drive()
     stage.step()
     assert len(races) == 2 and stage.percents() == {"v2": 10}

@@ -1,26 +1,28 @@
-"""Rollouts on KServe, against a fake of the Kubernetes HTTP API that validates what it is sent."""
+"""Rollouts on KServe in Standard mode, against a fake of the Kubernetes HTTP API that validates what it is sent."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from math import ceil
-from typing import Any
 
 import pytest
 from kubernetes import client, config
 
-from pagoda.errors import ConfigError, ConflictError, UnavailableError
+from pagoda.errors import ConfigError, ConflictError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
+from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.machine import Phase
 from pagoda.rollout.reading import rollout_of
 from pagoda.rollout.target import target_of
+from tests.rollout.worlds import add_full, add_incremental, quick
 
 from .fakes.apiserver import FakeCluster, served
-from .kserve import LABELS, OnFake, chart
-from .worlds import add_full, add_incremental, quick
+from .fakes.standard import SOURCE
+from .fakes.webhook import SCHEMAS
+from .stage import BOUNDS, LABELS, OnFake, chart
 
 pytestmark = pytest.mark.integration
 
@@ -73,8 +75,8 @@ def test_promotion_restarts_nothing_and_leaves_no_trace(stage: OnFake) -> None:
     assert stage.spec["predictor"]["name"] == "v2" and stage.spec["predictor"]["model"]["storageUri"] == "s3://towers/2"
     assert "canary" not in stage.spec and stage.spec["predictor"]["minReplicas"] == 2
     assert stage.pods == {"tower-v2-predictor": 2} and stage.restarts() == 0
-    assert stage.cluster.controllers.deleted.count("tower-v1-predictor") == 1
-    assert stage.cluster.controllers.weights == {"tower-v2-predictor": 100}
+    assert stage.cluster.removed.count(("deployments", "tower-v1-predictor")) == 1
+    assert stage.cluster.standard.weights == {"tower-v2-predictor": 100}
 
 
 def test_the_old_pods_stay_until_the_grace_is_over(stage: OnFake) -> None:
@@ -82,10 +84,10 @@ def test_the_old_pods_stay_until_the_grace_is_over(stage: OnFake) -> None:
     stage.until(Phase.PROMOTED)
     for _ in range(50):
         stage.step()
-        assert stage.pods["tower-v1-predictor"] == 2 and stage.cluster.controllers.weights["tower-v1-predictor"] == 0
+        assert stage.pods["tower-v1-predictor"] == 2 and stage.cluster.standard.weights["tower-v1-predictor"] == 0
     commands.abort(stage.log, by="ann")
     stage.step()
-    assert stage.percents() == {"v2": 0} and stage.cluster.controllers.weights["tower-v1-predictor"] == 100
+    assert stage.percents() == {"v2": 0} and stage.cluster.standard.weights["tower-v1-predictor"] == 100
 
 
 def test_a_rollback_takes_traffic_at_once_and_pods_after_the_drain(stage: OnFake) -> None:
@@ -93,7 +95,7 @@ def test_a_rollback_takes_traffic_at_once_and_pods_after_the_drain(stage: OnFake
     stage.until(Phase.CANARY)
     stage.metrics.error_rate = 0.5
     stage.step()
-    assert stage.percents() == {"v2": 0} and stage.cluster.controllers.weights["tower-v1-predictor"] == 100
+    assert stage.percents() == {"v2": 0} and stage.cluster.standard.weights["tower-v1-predictor"] == 100
     assert stage.pods["tower-v2-predictor"] > 0
     stage.until(Phase.FINISHED)
     stage.step()
@@ -113,19 +115,125 @@ def test_after_a_rollback_the_next_candidate_goes_its_way(stage: OnFake) -> None
     assert stage.pods == {"tower-v3-predictor": 2} and stage.restarts() == 0
 
 
-def test_shares_are_of_the_replicas_that_an_autoscaler_runs_now(stage: OnFake) -> None:
-    stage.cluster.controllers.load = 7
-    stage.cluster.tick()
-    stage.cluster.tick()
+@pytest.fixture
+def scaled(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
+    """With an autoscaler, whose metric asks for seven pods."""
+    stage = OnFake(cluster, api, chart("Standard", scaled=True, scaleTarget=70), Bounds(2, 10))
+    cluster.workloads.load = 7
+    cluster.tick()
+    cluster.tick()
+    return stage
+
+
+def test_shares_are_of_the_replicas_that_an_autoscaler_runs_now(scaled: OnFake) -> None:
+    scaled.start()
+    scaled.until(Phase.CANARY)
+    assert scaled.pods["tower-v2-predictor"] >= 1
+    while rollout_of(scaled.log.state()).step == 0:
+        scaled.step()
+    assert scaled.pods["tower-v2-predictor"] >= 4, "half of seven"
+    assert scaled.pods["tower-v1-predictor"] >= 7
+    scaled.until(Phase.PROMOTED)
+    assert scaled.pods["tower-v2-predictor"] >= 7
+
+
+@pytest.mark.parametrize("load", [7, None])
+def test_a_surge_that_nobody_has_taken_away_yet_is_not_reserved_again(scaled: OnFake, load: int | None) -> None:
+    """Without metrics an autoscaler never takes pods away that are within its bounds."""
+    most: dict[str, int] = {}
+    for id_, end in (("g2", Phase.PROMOTED), ("g3", Phase.CANARY), ("g4", Phase.PROMOTED)):
+        if id_ != "g2":
+            add_full(scaled.log, int(id_[1:]))
+        commands.start(scaled.log, id_, policy=quick(), by="test")
+        scaled.cluster.workloads.load = load
+        while (found := rollout_of(scaled.log.state())) and found.phase is not end:
+            scaled.step()
+            for entry in scaled.spec.get("canary", []):
+                name = entry["predictor"]["name"]
+                most[name] = max(most.get(name, 0), entry["predictor"]["minReplicas"])
+        commands.abort(scaled.log, by="ann")
+        scaled.until(Phase.FINISHED)
+        scaled.step()
+    assert most["v2"] == most["v4"] == 7
+
+
+def test_bounds_are_the_installation_s_again_after_a_rollout(scaled: OnFake) -> None:
+    scaled.start()
+    scaled.until(Phase.CANARY)
+    assert scaled.spec["predictor"]["maxReplicas"] >= scaled.spec["predictor"]["minReplicas"] > 2
+    scaled.until(Phase.FINISHED)
+    scaled.step()
+    assert (scaled.spec["predictor"]["minReplicas"], scaled.spec["predictor"]["maxReplicas"]) == (2, 10)
+
+
+def test_autoscalers_of_retired_predictors_are_cleared_away(scaled: OnFake) -> None:
+    scaled.start()
+    scaled.until(Phase.CANARY)
+    assert scaled.autoscalers == {"tower-v1-predictor", "tower-v2-predictor"}
+    scaled.until(Phase.FINISHED)
+    scaled.step()
+    scaled.step()
+    assert scaled.autoscalers == {"tower-v2-predictor"}
+
+
+def test_what_kserve_reports_as_observed_is_believed_in_neither_meaning(
+    cluster: FakeCluster, api: client.ApiClient
+) -> None:
+    cluster.standard.own_generation = True
+    stage = OnFake(cluster, api)
+    stage.start()
+    stage.until(Phase.FINISHED)
+    assert stage.log.state().stable == "g2"
+
+
+@pytest.mark.parametrize("release", ["main", "v0.20.0"])
+def test_the_stable_arm_keeps_its_pods_whenever_kserve_takes_the_canary_s_from_it(
+    stage: OnFake, cluster: FakeCluster, release: str
+) -> None:
+    cluster.standard.release = release
+    stage.start()
+    while "g1" not in stage.log.state().retired:
+        stage.step()
+        assert stage.ready(stage.log.state().stable or "") >= 2
+
+
+def test_a_deployment_that_brings_another_tower_is_not_the_candidate_s(stage: OnFake, cluster: FakeCluster) -> None:
+    stage.start()
+    stage.until(Phase.VERIFIED)
+    stage.step()
+    found = cluster.objects[("deployments", "tower-v2-predictor")].found
+    found["metadata"]["annotations"][SOURCE] = "s3://towers/of-an-earlier-try"
+    ready = stage.backend.status(target_of(stage.log.state())).of("g2")
+    assert ready.missing == ("the Deployment of v2 still brings s3://towers/of-an-earlier-try",)
+
+
+def test_pods_of_an_old_template_are_no_candidate(stage: OnFake, cluster: FakeCluster) -> None:
     stage.start()
     stage.until(Phase.CANARY)
-    assert stage.pods["tower-v2-predictor"] >= 1
-    while rollout_of(stage.log.state()).step == 0:
+    cluster.upgrade(chart("Standard", serviceAccountName="other"))
+    stage.driver.reconcile()
+    cluster.reconcile()
+    cluster.workloads.observe()
+    ready = stage.backend.status(target_of(stage.log.state())).of("g2")
+    assert ready.missing == ("pods of v2 are being replaced",)
+
+
+def test_a_kserve_that_writes_no_status_stops_nobody(stage: OnFake, cluster: FakeCluster) -> None:
+    cluster.standard.loops = True
+    stage.start()
+    stage.until(Phase.FINISHED)
+    assert stage.log.state().stable == "g2"
+
+
+def test_kserve_may_be_upgraded_in_the_middle(stage: OnFake, cluster: FakeCluster) -> None:
+    cluster.standard.release = "v0.20.0"
+    stage.start()
+    stage.until(Phase.CANARY)
+    cluster.standard.release = "main"
+    while "g1" not in stage.log.state().retired:
         stage.step()
-    assert stage.pods["tower-v2-predictor"] >= 4, "half of seven"
-    assert stage.pods["tower-v1-predictor"] >= 7
-    stage.until(Phase.PROMOTED)
-    assert stage.pods["tower-v2-predictor"] >= 7
+        assert stage.ready(stage.log.state().stable or "") >= 2
+    assert stage.restarts() == 0
 
 
 def test_a_canary_without_its_pods_gets_no_share(stage: OnFake) -> None:
@@ -157,10 +265,12 @@ def test_fields_of_others_stay_as_they_are(stage: OnFake) -> None:
     stage.step()
     found = stage.cluster.service()
     assert found["metadata"]["labels"] == LABELS
-    assert found["metadata"]["annotations"] == original["metadata"]["annotations"]
+    defaulted = {"modelFormat": "pagoda-tower"}
+    assert found["metadata"]["annotations"] == original["metadata"]["annotations"] | defaulted
     ours = ("name", "minReplicas", "canaryTrafficPercent")
     theirs = {key: value for key, value in found["spec"]["predictor"].items() if key not in ours}
-    theirs["model"] = {key: value for key, value in theirs["model"].items() if key != "storageUri"}
+    not_theirs = ("storageUri", "name", "resources")
+    theirs["model"] = {key: value for key, value in theirs["model"].items() if key not in not_theirs}
     expected = {key: value for key, value in original["spec"]["predictor"].items() if key not in ours}
     assert theirs == expected
     named = {key for body in stage.cluster.applied for key in body["spec"]["predictor"]}
@@ -168,35 +278,41 @@ def test_fields_of_others_stay_as_they_are(stage: OnFake) -> None:
     assert all(set(body["spec"]["predictor"]["model"]) == {"storageUri"} for body in stage.cluster.applied)
 
 
-def test_a_helm_upgrade_in_the_middle_changes_no_traffic(stage: OnFake) -> None:
+def test_a_helm_upgrade_at_any_step_conflicts_over_nothing(stage: OnFake, cluster: FakeCluster) -> None:
+    stage.start()
+    changes = 0
+    while "g1" not in stage.log.state().retired:
+        changes += 1
+        before = (stage.percents(), stage.spec["predictor"]["model"]["storageUri"])
+        cluster.upgrade(chart("Standard", serviceAccountName=f"account-{changes}", nodeSelector={"pool": str(changes)}))
+        assert (stage.percents(), stage.spec["predictor"]["model"]["storageUri"]) == before
+        stage.step()
+    stage.step()
+    assert stage.spec["predictor"]["serviceAccountName"] == f"account-{changes}" and changes > 10
+
+
+def test_other_bounds_reach_kserve_at_any_step(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
-    body = chart("Standard", serviceAccountName="other")
-    del body["spec"]["predictor"]["minReplicas"]
-    owned = stage.cluster.objects[("inferenceservices", "tower")]
-    owned.apply(body, "helm", force=False)
-    assert stage.percents() == {"v2": 10} and stage.spec["predictor"]["model"]["storageUri"] == "s3://towers/1"
-
-
-def test_the_minimum_goes_back_to_its_owner(stage: OnFake) -> None:
-    stage.start()
+    stage.bounds = Bounds(4)  # As a helm upgrade tells the driver, which starts again.
+    stage.backend = stage.connect()
+    stage.driver = stage.drive()
+    stage.step()
+    stage.step()
+    assert stage.ready("g1") == 4
     stage.until(Phase.FINISHED)
     stage.step()
-    owned = stage.cluster.objects[("inferenceservices", "tower")]
-    owned.apply(chart("Standard"), "helm", force=False)
-    stage.step()
-    minimum = ("spec", "predictor", "minReplicas")
-    assert minimum not in owned.owners[(MANAGER, "Apply")] and minimum in owned.owners[("helm", "Apply")]
-    owned.apply(chart("Standard", minReplicas=3), "helm", force=False)
-    stage.step()
-    assert stage.spec["predictor"]["minReplicas"] == 3
+    assert stage.spec["predictor"]["minReplicas"] == 4 and stage.pods == {"tower-v2-predictor": 4}
 
 
-def test_a_minimum_that_somebody_edits_stays(stage: OnFake) -> None:
+def test_a_minimum_that_somebody_edits_is_the_installation_s_again(stage: OnFake) -> None:
+    """The driver is its one owner: an edit would be lost at the next rollout anyway, and nobody would know when."""
     stage.cluster.edit("kubectl-edit", {"spec": {"predictor": {"minReplicas": 5}}})
-    for _ in range(3):
-        stage.step()
-    assert stage.spec["predictor"]["minReplicas"] == 5
+    stage.step()
+    owned = stage.cluster.objects[("inferenceservices", "tower")]
+    assert stage.spec["predictor"]["minReplicas"] == 2
+    minimum = ("spec", "predictor", "minReplicas")
+    assert [manager for (manager, _), paths in owned.owners.items() if minimum in paths] == [MANAGER]
 
 
 def test_nothing_is_written_when_nothing_is_to_change(stage: OnFake) -> None:
@@ -246,7 +362,7 @@ def test_a_busy_server_is_asked_again(stage: OnFake, code: int) -> None:
 def test_a_server_that_stays_away_stops_nothing_but_the_step(stage: OnFake) -> None:
     stage.start()
     stage.until(Phase.CANARY)
-    stage.cluster.failures = [503] * 50
+    stage.cluster.failures = [503] * 80
     stage.metrics.error_rate = 0.5
     look = stage.driver.reconcile()
     assert look.trouble and stage.log.state().arms.canary is None
@@ -255,8 +371,10 @@ def test_a_server_that_stays_away_stops_nothing_but_the_step(stage: OnFake) -> N
     assert stage.percents() == {"v2": 0}
 
 
+@pytest.mark.skipif(not SCHEMAS.is_dir(), reason=f"no schemas in {SCHEMAS}; set SCHEMAS")
 def test_what_the_webhook_denies_is_reported(stage: OnFake) -> None:
-    stage.cluster.edit("somebody", {"spec": {"predictor": {"model": {"modelFormat": {"nonsense": True}}}}})
+    nonsense = {"spec": {"predictor": {"model": {"modelFormat": {"nonsense": True}}}}}
+    stage.cluster.objects[("inferenceservices", "tower")].merge(nonsense, "somebody")
     stage.start()
     stage.until(Phase.VERIFIED)
     look = stage.step()
@@ -296,6 +414,7 @@ def test_parts_that_are_missing_behind_the_tower_hold_the_rollout(stage: OnFake)
         Cluster("recall", stage.api),
         "tower",
         "rollout",
+        bounds=BOUNDS,
         probe=lambda manifest, _: [f"{manifest.collection} is not loaded"] if manifest.id == "g2" else [],
     )
     stage.driver = stage.drive()
@@ -303,151 +422,6 @@ def test_parts_that_are_missing_behind_the_tower_hold_the_rollout(stage: OnFake)
     for _ in range(10):
         look = stage.step()
     assert "recall_v2 is not loaded" in look.decision.waits
-
-
-@pytest.fixture
-def knative(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
-    return OnFake(cluster, api, "Knative")
-
-
-def share(stage: OnFake) -> int:
-    return int(stage.spec["predictor"].get("canaryTrafficPercent", 100))
-
-
-def test_knative_makes_one_revision_a_version_and_moves_its_share(knative: OnFake) -> None:
-    knative.start()
-    shares = []
-    while "g1" not in knative.log.state().retired:
-        assert knative.pods["tower-predictor-00002-deployment"] >= 2, "a rollback must need nothing new"
-        if not shares or shares[-1] != share(knative):
-            shares.append(share(knative))
-        knative.step()
-    assert shares == [100, 0, 10, 50, 99] and share(knative) == 100
-    knative.step()
-    assert len(knative.cluster.controllers.revisions) == 3 and knative.restarts() == 0
-    assert knative.cluster.controllers.weights == {"tower-predictor-00003": 100}
-
-
-def test_knative_rolls_back_to_the_revision_before(knative: OnFake) -> None:
-    for end in (Phase.CANARY, Phase.PROMOTED):
-        version = max(manifest.full_version for manifest in knative.log.state().generations.values()) + 1
-        add_full(knative.log, version)
-        commands.start(knative.log, f"g{version}", policy=quick(), by="test")
-        knative.until(end)
-        commands.abort(knative.log, by="ann")
-        knative.step()
-        assert share(knative) == 0 and knative.cluster.controllers.weights["tower-predictor-00002"] == 100
-        knative.until(Phase.FINISHED)
-        knative.step()
-        assert knative.cluster.controllers.weights["tower-predictor-00002"] == 100
-    knative.start()
-    knative.until(Phase.FINISHED)
-    knative.step()
-    knative.step()
-    assert knative.cluster.controllers.weights == {"tower-predictor-00005": 100}
-    assert len(knative.cluster.controllers.revisions) == 5
-
-
-def test_knative_arms_are_addressed_by_tag(knative: OnFake) -> None:
-    knative.start()
-    knative.until(Phase.CANARY)
-    assert knative.backend.addresses(target_of(knative.log.state())) == {
-        "g1": "http://prev-tower-predictor.recall.example",
-        "g2": "http://latest-tower-predictor.recall.example",
-    }
-
-
-def test_knative_candidates_start_with_as_many_pods_as_the_stable_revision_has(knative: OnFake) -> None:
-    knative.cluster.controllers.pods["tower-predictor-00002-deployment"].replicas = 6
-    knative.cluster.controllers.tick()
-    knative.start()
-    knative.until(Phase.CANARY)
-    assert knative.pods["tower-predictor-00003-deployment"] == 6
-
-
-def problems(stage: OnFake) -> list[str]:
-    state = stage.log.state()
-    target = target_of(state)
-    return stage.backend.preflight(
-        type(target)(state.head, state.generations["g1"], state.generations["g2"], capacity=10)
-    )
-
-
-def test_a_sound_cluster_passes_preflight(stage: OnFake) -> None:
-    assert problems(stage) == []
-
-
-def test_a_sound_knative_cluster_passes_preflight(knative: OnFake) -> None:
-    assert problems(knative) == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ({"predictor": {"canaryTrafficPercent": 10}}, "silently ignores canaryTrafficPercent"),
-        ({"transformer": {"containers": [{"name": "t"}]}}, "transformer"),
-        ({"predictor": {"maxReplicas": 3}}, "leaves no room"),
-        ({"canary": [{"trafficPercent": 5, "predictor": {"name": "mine", "model": {}}}]}, "mine is not Pagoda's"),
-        ({"predictor": {"model": None}}, "no `model`"),
-    ],
-)
-def test_preflight_refuses_what_kserve_would_ignore(stage: OnFake, spec: dict[str, Any], said: str) -> None:
-    stage.cluster.objects[("inferenceservices", "tower")].merge({"spec": spec}, "somebody")
-    assert any(said in problem for problem in problems(stage))
-
-
-def test_preflight_names_each_thing_that_is_missing(stage: OnFake) -> None:
-    cluster = stage.cluster
-    cluster.knows_canary = False
-    assert any("older than 0.21" in problem for problem in problems(stage))
-    cluster.knows_canary = True
-    cluster.apis.add("no gateway")
-    assert any("accepted by no Gateway" in problem for problem in problems(stage))
-    cluster.apis.add("no route")
-    assert any("enableGatewayApi" in problem for problem in problems(stage))
-    cluster.apis.discard("gateway.networking.k8s.io/v1")
-    assert any("Gateway API" in problem for problem in problems(stage))
-    del cluster.objects[("leases", "rollout")]
-    assert any("Lease recall/rollout is missing" in problem for problem in problems(stage))
-    cluster.denied = {("patch", "inferenceservices")}
-    assert problems(stage) == ["this account may not patch inferenceservices.serving.kserve.io tower in recall"]
-    cluster.denied = set()
-    del cluster.objects[("inferenceservices", "tower")]
-    assert problems(stage) == ["InferenceService recall/tower is missing; the chart makes it"]
-    with pytest.raises(UnavailableError, match="is not there"):
-        stage.backend.status(target_of(stage.log.state()))
-    cluster.apis.discard("serving.kserve.io/v1beta1")
-    assert problems(stage) == ["KServe is not installed: the API serving.kserve.io/v1beta1 is missing"]
-
-
-def test_preflight_names_who_else_applies_our_fields(stage: OnFake) -> None:
-    body = chart("Standard")
-    body["spec"]["predictor"]["model"]["storageUri"] = "s3://towers/1"
-    stage.cluster.objects[("inferenceservices", "tower")].apply(body, "argocd", force=True)
-    assert any("argocd" in problem and "storageUri" in problem for problem in problems(stage))
-
-
-def test_preflight_refuses_knative_without_tags(knative: OnFake) -> None:
-    knative.cluster.service()["metadata"]["annotations"].pop("serving.kserve.io/enable-tag-routing")
-    knative.cluster.apis.discard("serving.knative.dev/v1")
-    found = problems(knative)
-    assert any("enable-tag-routing" in problem for problem in found) and any("Knative Serving" in p for p in found)
-
-
-def test_preflight_refuses_other_modes(stage: OnFake) -> None:
-    stage.cluster.service()["status"]["deploymentMode"] = "ModelMesh"
-    assert any("ModelMesh" in problem for problem in problems(stage))
-    with pytest.raises(UnavailableError, match="ModelMesh"):
-        stage.backend.apply(target_of(stage.log.state()))
-
-
-def test_preflight_problems_hold_the_rollout_until_they_are_gone(stage: OnFake) -> None:
-    stage.cluster.denied = {("list", "deployments")}
-    stage.start()
-    look = stage.step()
-    assert any("may not list deployments" in wait for wait in look.decision.waits)
-    stage.cluster.denied = set()
-    stage.until(Phase.CANARY)
 
 
 def test_every_object_that_was_sent_is_plain_json(stage: OnFake) -> None:

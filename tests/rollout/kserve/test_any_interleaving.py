@@ -1,0 +1,196 @@
+"""Driver, KServe, autoscaler, kubelet, `helm upgrade` and operators in any order: the stable arm keeps its pods."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from pagoda.errors import ConflictError, GateError
+from pagoda.rollout import commands
+from pagoda.rollout.backends.kserve.cluster import MANAGER
+from pagoda.rollout.backends.kserve.replicas import Bounds
+from pagoda.rollout.machine import Phase
+from pagoda.rollout.reading import rollout_of
+from tests.rollout.worlds import add_full, quick
+
+from .fakes.apiserver import FakeCluster, served
+from .fakes.webhook import DeniedError
+from .stage import OnFake, chart
+
+pytestmark = pytest.mark.integration
+
+OURS = (
+    *(("spec", "predictor", name) for name in ("name", "minReplicas", "maxReplicas", "canaryTrafficPercent")),
+    ("spec", "predictor", "model", "storageUri"),
+    ("spec", "canary"),
+)
+_EDITS: tuple[dict[str, Any], ...] = (
+    {"metadata": {"labels": {"team": "recall"}}},
+    {"spec": {"predictor": {"minReplicas": 7}}},
+    {"spec": {"predictor": {"nodeSelector": {"pool": "by-hand"}}}},
+)
+
+
+class Interleaving(RuleBasedStateMachine):
+    """One InferenceService in Standard mode, without an autoscaler."""
+
+    found = chart("Standard")
+    maximum = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cluster = FakeCluster()
+        self.server = served(self.cluster)
+        self.minimum = self.floor = 2
+        self.stage = OnFake(self.cluster, self.server.__enter__(), self.found, Bounds(2, self.maximum))
+        self.versions = 2
+        self.begin()
+
+    def begin(self) -> None:
+        with contextlib.suppress(ConflictError, GateError):
+            commands.start(self.stage.log, f"g{self.versions}", policy=quick(grace_seconds=15), by="pipeline")
+
+    @rule(times=st.integers(1, 6), seconds=st.sampled_from([0.5, 2.0, 11.0]))
+    def all_is_well(self, times: int, seconds: float) -> None:
+        for _ in range(times):
+            self.stage.step(seconds)
+            self.check()
+
+    @rule()
+    def drive(self) -> None:
+        self.stage.driver.reconcile()
+        self.stage.clock.forward(1)
+
+    @rule()
+    def kserve(self) -> None:
+        self.cluster.reconcile()
+
+    @rule(what=st.sampled_from(["observe", "scale", "start"]))
+    def workloads(self, what: str) -> None:
+        getattr(self.cluster.workloads, what)()
+
+    @rule(load=st.sampled_from([None, 1, 4, 9]))
+    def traffic(self, load: int | None) -> None:
+        self.cluster.workloads.load = load
+        self.cluster.knative.load = load or 0
+
+    @rule(release=st.sampled_from(["v0.20.0", "main"]), own=st.booleans(), loops=st.booleans())
+    def another_kserve(self, release: str, own: bool, loops: bool) -> None:
+        standard, knative = self.cluster.standard, self.cluster.knative
+        standard.release, standard.loops = release, loops
+        standard.own_generation = knative.own_generation = own
+
+    @rule()
+    def another_driver(self) -> None:
+        self.stage.backend = self.stage.connect(attempts=2)
+        self.stage.driver = self.stage.drive()
+
+    @rule(minimum=st.sampled_from([2, 3]), account=st.sampled_from(["tower", "other"]))
+    def helm_upgrade(self, minimum: int, account: str) -> None:
+        """The chart tells the driver the bounds, and KServe all else."""
+        self.floor, self.minimum = min(self.floor, minimum), minimum
+        self.stage.bounds = Bounds(minimum, self.maximum)
+        spec = {"predictor": {**self.found["spec"]["predictor"], "serviceAccountName": account}}
+        self.cluster.upgrade({**self.found, "spec": spec})
+        self.another_driver()
+
+    @rule(edit=st.sampled_from(_EDITS))
+    def kubectl_edit(self, edit: dict[str, Any]) -> None:
+        with contextlib.suppress(DeniedError):
+            self.cluster.edit("kubectl-edit", edit)
+
+    @rule(failures=st.integers(1, 9))
+    def the_server_fails(self, failures: int) -> None:
+        self.cluster.failures = [503] * failures
+        self.drive()
+        self.cluster.failures = []
+
+    @rule(what=st.sampled_from([commands.abort, commands.force, commands.pause, commands.resume]))
+    def operate(self, what: Any) -> None:
+        with contextlib.suppress(ConflictError):
+            what(self.stage.log, by="ann")
+
+    @rule()
+    def next_version(self) -> None:
+        self.versions += 1
+        add_full(self.stage.log, self.versions)
+        self.begin()
+
+    @invariant()
+    def check(self) -> None:
+        stable = self.stage.log.state().stable
+        assert stable is not None and self.stage.ready(stable) >= self.least()
+
+    def least(self) -> int:
+        """Pods that the stable arm may not lack."""
+        return self.floor
+
+    def teardown(self) -> None:
+        """All is well again, and goes on."""
+        self.another_kserve("main", own=False, loops=False)
+        self.operate(commands.resume)
+        try:
+            self.settle()
+        finally:
+            self.server.__exit__(None, None, None)
+
+    def settle(self) -> None:
+        self.stage.until(Phase.FINISHED)
+        for _ in range(6):
+            self.stage.step()
+        rollout, stable = rollout_of(self.stage.log.state()), self.stage.log.state().stable or ""
+        assert rollout is not None and self.stage.ready(stable) >= self.minimum
+        owners = self.cluster.objects[("inferenceservices", "tower")].owners
+        for path in OURS:
+            assert [name for (name, _), paths in owners.items() if path in paths] in ([], [MANAGER])
+        self.check_rest(f"tower-v{stable[1:]}-predictor")
+
+    def check_rest(self, name: str) -> None:
+        """That nothing but the stable arm's Deployment, of this name, is left."""
+        assert set(self.stage.pods) == {name} and "canary" not in self.stage.spec
+        assert self.cluster.standard.weights == {name: 100} and self.stage.autoscalers <= {name}
+        assert self.stage.spec["predictor"]["minReplicas"] == self.minimum
+
+
+class Scaled(Interleaving):
+    """With an autoscaler."""
+
+    found = chart("Standard", scaled=True, scaleTarget=70)
+    maximum = 12
+
+
+class OnKnative(Interleaving):
+    """In Knative mode, where any change of the predictor is a revision, with pods of its own."""
+
+    found = chart("Knative")
+
+    def least(self) -> int:
+        return 0  # A revision that an upgrade made takes over when its first pod is ready, as Knative has it.
+
+    def check_rest(self, _name: str) -> None:
+        assert list(self.cluster.knative.weights.values()) == [100]
+
+
+def run(machine: type[Interleaving], examples: int, steps: int) -> None:
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(machine, settings=chosen)
+
+
+@pytest.mark.parametrize("machine", [Interleaving, Scaled, OnKnative])
+def test_any_interleaving_keeps_the_stable_arm(machine: type[Interleaving]) -> None:
+    run(machine, examples=5, steps=15)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("machine", [Interleaving, Scaled, OnKnative])
+def test_many_interleavings_keep_the_stable_arm(machine: type[Interleaving]) -> None:
+    run(machine, examples=150, steps=40)
