@@ -80,7 +80,7 @@ def _places(chart: Chart) -> Iterator[tuple[str, Place]]:
     tower = chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"]
     yield "tower", Place(tuple(tower.items()))
     labels = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
-    yield "pipelines", Place(tuple(labels.items()), chart.one("ConfigMap", "pagoda-pipelines")["metadata"]["namespace"])
+    yield "pipelines", Place(tuple(labels.items()), chart.for_steps("ConfigMap")["metadata"]["namespace"])
     labels = {"app.kubernetes.io/name": "milvus", "app.kubernetes.io/instance": "pagoda"}
     yield "milvus", Place(tuple(labels.items()))
 

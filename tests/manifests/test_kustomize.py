@@ -49,18 +49,21 @@ def test_should_put_everything_into_pagodas_namespace_but_what_kubeflows_steps_r
         for resource in kustomized(MANIFESTS / "base")
         if resource["metadata"]["namespace"] != NAMESPACE
     }
-    assert elsewhere == {("ConfigMap", "pagoda-pipelines"), ("NetworkPolicy", "pagoda-pipelines")}
+    assert elsewhere == {("ConfigMap", "pagoda.pagoda-pipelines"), ("NetworkPolicy", "pagoda.pagoda-pipelines")}
 
 
-def test_should_be_patched_as_the_readme_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("overlay", "of_steps"), [("production", "pagoda-pipelines"), ("minimal", "pagoda.pagoda-pipelines")]
+)
+def test_should_be_patched_as_the_readme_says(tmp_path: Path, overlay: str, of_steps: str) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", (MANIFESTS / "README.md").read_text(), re.DOTALL)
     shutil.copytree(MANIFESTS, tmp_path / "manifests")
     (tmp_path / "ours").mkdir()
-    ours = example.replace("github.com/…/manifests/overlays/production", "../manifests/overlays/production")
+    ours = example.replace("github.com/…/manifests/overlays/production", f"../manifests/overlays/{overlay}")
     (tmp_path / "ours" / "kustomization.yaml").write_text(ours.replace("sha256:…", f"sha256:{'a' * 64}"))
     found = {identity(resource): resource for resource in kustomized(tmp_path / "ours")}
     assert found["ConfigMap", "pagoda-settings"]["data"]["MLFLOW_DEFAULT_ARTIFACT_ROOT"] == "s3://ours/pagoda/mlflow"
-    for name in ("pagoda-settings", "pagoda-pipelines"):
+    for name in ("pagoda-settings", of_steps):
         assert found["ConfigMap", name]["data"]["PAGODA_REGISTRY__LOG"] == "s3://ours/pagoda/log"
     (container,) = found["Deployment", "pagoda-recall"]["spec"]["template"]["spec"]["containers"]
     assert container["image"].startswith("registry.example.com/pagoda/recall@sha256:")
