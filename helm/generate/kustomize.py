@@ -3,8 +3,8 @@
 They are made of the chart rather than kept beside it: two hand-written descriptions of forty resources drift apart, and
 the one that is tested less is wrong. Kustomize users patch the result in a folder of their own.
 
-What Helm keeps at an uninstall is in folders apart, one a profile: `kubectl delete -k` deletes all that a folder names, and
-no annotation holds it back.
+What Helm keeps at an uninstall is in folders apart, one a profile: `kubectl delete -k` deletes all that a folder names,
+and no annotation holds it back.
 """
 
 from __future__ import annotations

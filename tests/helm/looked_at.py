@@ -26,7 +26,7 @@ def cluster_with(folder: Path, *objects: Resource) -> Iterator[Sequence[str]]:
     answers = {**_discovery(), **{_path(found): found for found in objects}}
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+        def do_GET(self) -> None:
             found = answers.get(self.path.split("?")[0])
             missing = {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
             content = json.dumps(missing if found is None else found).encode()

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+
+from helm.generate.chart import Resource
 
 from .charts import EVERYTHING, Chart, rendered
 
@@ -51,12 +55,20 @@ def test_should_guard_its_milvus_under_a_name_of_its_own_where_others_have_one()
 
 @pytest.mark.parametrize("sets", [IN_KUBEFLOW, IN_A_TEAMS, ("pipelines.publish=resources",)])
 def test_should_hand_the_steps_the_names_that_are_there(sets: tuple[str, ...]) -> None:
-    chart = release("staging", *sets, "pipelines.schedules.fullUpdate.enabled=true")
-    made = {one["metadata"]["name"] for kind in ("ConfigMap", "Secret") for one in chart.of(kind)}
-    (job,) = chart.of("Job")
-    words = [word for container in chart.containers() if container[0].startswith("Job/") for word in container[1]["args"]]
-    named = {word.split("=")[1] for word in words if word.startswith(("--settings=", "--storage-secret="))}
-    if "pipelines.publish=resources" in sets:
-        text = str([version["spec"] for version in chart.of("PipelineVersion")])
-        named = {name for name in made if f"'{name}'" in text}
-    assert len(named) == 2 and named <= made, job["metadata"]["name"]
+    chart = release("staging", *sets)
+    made = {chart.for_steps("ConfigMap")["metadata"]["name"]}
+    made |= {
+        one["metadata"]["name"] for one in chart.of("Secret") if _place(one) == _place(chart.for_steps("ConfigMap"))
+    }
+    told = str([version["spec"] for version in chart.of("PipelineVersion")] or _upload(chart))
+    assert len(made) == 2
+    assert all(re.search(rf"['=]{re.escape(name)}'", told) for name in made)
+
+
+def _place(found: Resource) -> str:
+    return str(found["metadata"].get("namespace", "staging"))
+
+
+def _upload(chart: Chart) -> list[str]:
+    (args,) = [one["args"] for _, one in chart.containers() if one.get("args", [""])[:2] == ["pipelines", "upload"]]
+    return list(args)

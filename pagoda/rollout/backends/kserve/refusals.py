@@ -1,10 +1,10 @@
 """Pods that the cluster refuses to make: by its Pod Security Standard, a quota, a policy.
 
 Nobody tells the InferenceService. The ReplicaSet's controller puts the reason into a condition of the ReplicaSet
-(Kubernetes 1.36, pkg/controller/replicaset/replica_set_utils.go:124-132), and the Deployment's controller takes that over
-(pkg/controller/deployment/progress.go:99-122), so the right to list Deployments is enough. A namespace's own labels, which
-would tell beforehand, belong to the cluster and are no Role's to grant; and without a version the tower's pods have no
-storage initializer, so that only the first rollout meets a refusal.
+(Kubernetes 1.36, pkg/controller/replicaset/replica_set_utils.go:124-132), and the Deployment's controller takes it over
+(pkg/controller/deployment/progress.go:99-122), so the right to list Deployments is enough. A namespace's own labels,
+which would tell beforehand, belong to the cluster and are no Role's to grant; and without a version the tower's pods
+have no storage initializer, so that only the first rollout meets a refusal.
 """
 
 from __future__ import annotations
