@@ -2,6 +2,9 @@
 
 They are made of the chart rather than kept beside it: two hand-written descriptions of forty resources drift apart, and
 the one that is tested less is wrong. Kustomize users patch the result in a folder of their own.
+
+What Helm keeps at an uninstall is in folders apart, one a profile: `kubectl delete -k` deletes all that a folder names,
+and no annotation holds it back.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import yaml
 from helm.generate.chart import NAMESPACE, PROFILES, Resource, identity, profile
 
 BASE, *OVERLAYS = PROFILES
+Resources = dict[tuple[str, str], Resource]
+PARTS = ("base", "overlays", "lasting")
+_KEEP = "helm.sh/resource-policy"
 _NOTE = "# Made by `make charts` from helm/pagoda; edit the chart, or patch this from a folder of your own.\n"
 
 
@@ -31,19 +37,26 @@ _Dumper.add_representer(str, _text)
 
 
 def write(folder: Path) -> None:
-    """Write base/ and overlays/ below `folder`; what was there is removed."""
-    for part in ("base", "overlays"):
+    """Write base/, overlays/ and lasting/ below `folder`; what was there is removed."""
+    for part in PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
-    base = _rendered(BASE)
-    _write_base(folder / "base", base)
+    base, lasting = _rendered(BASE)
+    _write_whole(folder / "base", base)
+    _write_whole(folder / "lasting" / BASE, lasting)
     _kustomization(folder / "overlays" / BASE, {"resources": ["../../base"]})
     for name in OVERLAYS:
-        _write_overlay(folder / "overlays" / name, base, _rendered(name))
+        wanted, lasting = _rendered(name)
+        _write_overlay(folder / "overlays" / name, base, wanted)
+        _write_whole(folder / "lasting" / name, lasting)
 
 
-def _rendered(name: str) -> dict[tuple[str, str], Resource]:
-    """A profile's resources without its hooks, which only Helm knows how to run, as kustomize would own them."""
+def _rendered(name: str) -> tuple[Resources, Resources]:
+    """A profile's resources without its hooks, which only Helm knows how to run, as kustomize would own them.
+
+    First those that go with the rest, then those that last.
+    """
     found = {identity(resource): resource for resource in profile(name, hooks=False)}
+    kept = {key for key, resource in found.items() if _KEEP in resource["metadata"].get("annotations", {})}
     for resource in found.values():
         labels = resource["metadata"]["labels"]
         labels.pop("helm.sh/chart", None)
@@ -51,7 +64,8 @@ def _rendered(name: str) -> dict[tuple[str, str], Resource]:
             labels["app.kubernetes.io/managed-by"] = "kustomize"
         _drop_helm_annotations(resource["metadata"])
         resource["metadata"].setdefault("namespace", NAMESPACE)
-    return found
+    going = {key: resource for key, resource in found.items() if key not in kept}
+    return going, {key: found[key] for key in sorted(kept)}
 
 
 def _drop_helm_annotations(metadata: dict[str, Any]) -> None:
@@ -60,15 +74,13 @@ def _drop_helm_annotations(metadata: dict[str, Any]) -> None:
         metadata["annotations"] = kept
 
 
-def _write_base(folder: Path, base: dict[tuple[str, str], Resource]) -> None:
-    for key, resource in base.items():
+def _write_whole(folder: Path, resources: Resources) -> None:
+    for key, resource in resources.items():
         _dump(folder / _file(key), resource)
-    _kustomization(folder, {"resources": sorted(_file(key) for key in base)})
+    _kustomization(folder, {"resources": sorted(_file(key) for key in resources)})
 
 
-def _write_overlay(
-    folder: Path, base: dict[tuple[str, str], Resource], wanted: dict[tuple[str, str], Resource]
-) -> None:
+def _write_overlay(folder: Path, base: Resources, wanted: Resources) -> None:
     added = sorted(set(wanted) - set(base))
     for key in added:
         _dump(folder / _file(key), wanted[key])

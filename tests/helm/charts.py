@@ -27,6 +27,11 @@ class Chart:
         (found,) = [resource for resource in self.of(kind) if resource["metadata"]["name"] == name]
         return found
 
+    def for_steps(self, kind: str) -> Resource:
+        """The one resource of this kind that stands where Kubeflow runs the pipelines' steps."""
+        (found,) = [one for one in self.of(kind) if one["metadata"]["name"].endswith("pagoda-pipelines")]
+        return found
+
     def pods(self) -> Iterator[tuple[str, Resource]]:
         """Kind/name and pod template of everything that makes pods, KServe's included."""
         for resource in self.resources:

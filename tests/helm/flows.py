@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from helm.generate.chart import NAMESPACE, Resource
@@ -19,7 +20,7 @@ class Place:
 
     labels: tuple[tuple[str, str], ...] = ()
     namespace: str = NAMESPACE
-    outside: bool = False
+    address: str = ""
 
 
 def pod(namespace: str = NAMESPACE, **labels: str) -> Place:
@@ -27,7 +28,7 @@ def pod(namespace: str = NAMESPACE, **labels: str) -> Place:
     return Place(tuple(labels.items()), namespace)
 
 
-OUTSIDE = Place(outside=True)
+OUTSIDE, OUTSIDE_V6 = Place(address="203.0.113.1"), Place(address="2001:db8::1")
 
 
 class Network:
@@ -58,7 +59,7 @@ class Network:
         return [
             policy
             for policy in self._policies
-            if not place.outside
+            if not place.address
             and policy["metadata"].get("namespace", NAMESPACE) == place.namespace
             and _labels_match(policy["spec"]["podSelector"], dict(place.labels))
         ]
@@ -79,7 +80,7 @@ def _places(chart: Chart) -> Iterator[tuple[str, Place]]:
     tower = chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"]
     yield "tower", Place(tuple(tower.items()))
     labels = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
-    yield "pipelines", Place(tuple(labels.items()), chart.one("ConfigMap", "pagoda-pipelines")["metadata"]["namespace"])
+    yield "pipelines", Place(tuple(labels.items()), chart.for_steps("ConfigMap")["metadata"]["namespace"])
     labels = {"app.kubernetes.io/name": "milvus", "app.kubernetes.io/instance": "pagoda"}
     yield "milvus", Place(tuple(labels.items()))
 
@@ -98,8 +99,8 @@ def _rule_matches(rule: Rule, side: str, peer: Place, port: int) -> bool:
 
 def _peer_matches(one: Rule, peer: Place) -> bool:
     if "ipBlock" in one:
-        return peer.outside
-    if peer.outside:
+        return bool(peer.address) and ip_address(peer.address) in ip_network(one["ipBlock"]["cidr"])
+    if peer.address:
         return False
     if "namespaceSelector" in one:
         inside = _labels_match(one["namespaceSelector"], {"kubernetes.io/metadata.name": peer.namespace})

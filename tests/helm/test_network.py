@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from helm.generate.chart import PROFILES
+
 from .charts import Chart, in_profile, with_values
-from .flows import OUTSIDE, Network, pod
+from .flows import OUTSIDE, OUTSIDE_V6, Network, pod
 
 DNS = pod("kube-system", **{"k8s-app": "kube-dns"})
 STRANGER = pod("elsewhere", app="stranger")
@@ -94,6 +96,25 @@ def test_should_let_prometheus_scrape_whoever_has_metrics_and_nobody_else_do_so(
 def test_should_let_out_only_those_who_use_object_storage_or_the_kubernetes_api(network: Network) -> None:
     out = {component for component in network.components() if network.allows(component, OUTSIDE, 443)}
     assert out - {"milvus"} == {"recall", "tower", "rollout", "mlflow", "pipelines", "retention", "sink", "items"}
+
+
+EXTERNAL = (
+    *("redis.mode=external", "redis.existingSecret=r", "redis.port=6380"),
+    *("mlflow.database.existingSecret=d", "mlflow.database.port=5433"),
+    *("milvus.mode=external", "milvus.uri=https://milvus.example.com:19531"),
+    *("events.kafka.servers=kafka:9092", "tracing.endpoint=http://collector:4318/v1/traces"),
+)
+
+
+@pytest.mark.parametrize("profile", ["defaults", *PROFILES])
+def test_should_reach_what_is_outside_by_ipv6_as_by_ipv4(profile: str) -> None:
+    chart = with_values(*ALL, *EXTERNAL) if profile == "defaults" else in_profile(profile)
+    network, ports = Network(chart), (443, 6443, 9000, 6380, 5433, 19531, 9092, 4318)
+    reached = {(one, port) for one in network.components() for port in ports if network.allows(one, OUTSIDE_V6, port)}
+    assert reached >= {("recall", 443 if profile != "minimal" else 9000), ("rollout", 6443)}
+    assert reached == {
+        (one, port) for one in network.components() for port in ports if network.allows(one, OUTSIDE, port)
+    }
 
 
 def test_should_reach_the_store_that_kubeflow_brings() -> None:

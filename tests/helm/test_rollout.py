@@ -74,13 +74,13 @@ def test_should_hand_the_index_to_the_steps_that_build_it_and_to_who_searches(mo
     for reader in ("pagoda-recall", "pagoda-rollout"):
         (container,) = chart.one("Deployment", reader)["spec"]["template"]["spec"]["containers"]
         assert "PAGODA_INDEX" in {variable["name"] for variable in container["env"]}
-    monkeypatch.setenv("PAGODA_INDEX", chart.one("ConfigMap", "pagoda-pipelines")["data"]["PAGODA_INDEX"])
+    monkeypatch.setenv("PAGODA_INDEX", chart.for_steps("ConfigMap")["data"]["PAGODA_INDEX"])
     assert Settings().index == CollectionConfig(kind="IVF_FLAT", nlist=4096, minimum_recall=0.95)
 
 
 def test_should_hand_policies_to_those_who_start_rollouts() -> None:
     chart = with_values("rollout.policies.full.steps[0].percent=50", "rollout.policies.full.grace_seconds=60")
-    settings = chart.one("ConfigMap", "pagoda-pipelines")["data"]
+    settings = chart.for_steps("ConfigMap")["data"]
     assert set(settings) <= set(SETTINGS_KEYS), "the steps read all that is there for them"
     policy = full_policy(Settings(rollout=RolloutSettings(full_policy=settings["PAGODA_ROLLOUT__FULL_POLICY"])))
     assert (policy.steps[0].percent, policy.grace_seconds) == (50, 60)

@@ -12,7 +12,11 @@ from helm.generate.chart import CHART, Resource, render
 
 from .charts import Chart, in_profile, with_values
 
-KEEP = {"helm.sh/resource-policy": "keep"}
+KEEP = {
+    "helm.sh/resource-policy": "keep",
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
 
 
 def _templates(chart: Chart) -> dict[str, Resource]:

@@ -20,6 +20,16 @@
 {{- printf "%s-%s" (include "pagoda.fullname" (index . 0)) (index . 1) -}}
 {{- end -}}
 
+{{/*
+The name of what lies in this namespace: (list $ "pipelines" NAMESPACE). In another than the release's it begins with the
+release's, since a release of the same name may put something there, too. A dot is in no namespace, and these names are
+never a label or a host, so there is no end at 63.
+*/}}
+{{- define "pagoda.nameIn" -}}
+{{- $own := (index . 0).Release.Namespace -}}
+{{- eq (index . 2) $own | ternary "" (printf "%s." $own) }}{{ include "pagoda.componentName" . -}}
+{{- end -}}
+
 {{- define "pagoda.host" -}}
 {{- printf "%s.%s.svc.%s" (include "pagoda.componentName" .) (index . 0).Release.Namespace (index . 0).Values.clusterDomain -}}
 {{- end -}}

@@ -29,6 +29,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The name of what stands there for the steps: (list $ "pipelines"). */}}
+{{- define "pagoda.pipelines.nameThere" -}}
+{{- include "pagoda.nameIn" (append . (include "pagoda.pipelines.namespace" (index . 0))) -}}
+{{- end -}}
+
 {{/* Compiled into the pipelines (pipelines/platform.py), so they name no release. */}}
 {{- define "pagoda.pipelines.podLabels" -}}
 app.kubernetes.io/name: pagoda

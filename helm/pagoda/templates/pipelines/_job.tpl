@@ -33,7 +33,7 @@
 {{- $steps := list -}}
 {{- /* What a version is known by: a schedule runs this release's, also after a rollback, when it is not the newest. */ -}}
 {{- $names := list (printf "--image=%s" (include "pagoda.image" (list . "components"))) -}}
-{{- $names = append $names (printf "--settings=%s" (include "pagoda.componentName" (list . "pipelines"))) -}}
+{{- $names = append $names (printf "--settings=%s" (include "pagoda.pipelines.nameThere" (list . "pipelines"))) -}}
 {{- with include "pagoda.pipelines.storageSecret" . -}}
 {{- $names = append $names (printf "--storage-secret=%s" .) -}}
 {{- end -}}

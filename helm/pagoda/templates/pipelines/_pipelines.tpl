@@ -1,7 +1,7 @@
 {{/* The compiled pipelines with this release's image and settings: name → {pipelineSpec, platformSpec, version}. */}}
 {{- define "pagoda.pipelines.compiled" -}}
 {{- $root := . -}}
-{{- $settings := include "pagoda.componentName" (list . "pipelines") -}}
+{{- $settings := include "pagoda.pipelines.nameThere" (list . "pipelines") -}}
 {{- $storage := include "pagoda.pipelines.storageSecret" . -}}
 {{- range $path, $_ := .Files.Glob "files/pipelines/*.yaml" }}
 {{- $text := $root.Files.Get $path -}}
@@ -24,7 +24,7 @@
 {{- define "pagoda.pipelines.storageSecret" -}}
 {{- $name := include "pagoda.objectStorage.secretName" . -}}
 {{- if and .Values.objectStorage.credentials.accessKeyId (ne (include "pagoda.pipelines.namespace" .) .Release.Namespace) -}}
-{{- $name = printf "%s-pipelines" $name -}}
+{{- $name = include "pagoda.pipelines.nameThere" (list . "object-storage") -}}
 {{- end -}}
 {{- $name -}}
 {{- end -}}
