@@ -11,7 +11,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "The cluster"
 . demos/kind/versions.env
 export KUBECONFIG=$PWD/build/kind/kubeconfig
-kind get clusters | grep -qx pagoda || kind create cluster --name pagoda --image "$KIND_NODE" --wait 5m
+kind get clusters | grep -x pagoda || kind create cluster --name pagoda --image "$KIND_NODE" --wait 5m
 kind export kubeconfig --name pagoda
 
 step "Images"
