@@ -118,12 +118,17 @@ def test_should_reach_what_is_outside_by_ipv6_as_by_ipv4(profile: str) -> None:
 
 
 def test_should_reach_the_store_that_kubeflow_brings() -> None:
-    # minio-service:9000 is port 8333 of SeaweedFS' pods, and policies see the pods'.
     network = Network(in_profile("minimal"))
     store = pod("kubeflow", app="seaweedfs")
     users = {"recall", "tower", "rollout", "mlflow", "pipelines", "retention"}
     assert {one for one in network.components() - {"milvus"} if network.allows(one, store, 8333)} == users
     assert not network.allows("recall", store, 8111)
+
+
+def test_should_reach_the_pods_of_a_store_whose_service_has_another_port() -> None:
+    # Policies see the pods' port: seaweedfs:9000 is 8333 of its pods.
+    sets = ("objectStorage.endpoint=http://seaweedfs.kubeflow:9000", "networkPolicy.external.objectStoragePorts={8333}")
+    assert Network(in_profile("minimal", *sets)).allows("recall", pod("kubeflow", app="seaweedfs"), 8333)
 
 
 def test_should_let_the_setup_job_reach_kubeflow_alone(network: Network) -> None:
