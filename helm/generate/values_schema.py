@@ -168,7 +168,7 @@ def _with_common(values: dict[str, Any]) -> dict[str, Any]:
     common = values["common"]
     taken: dict[str, Iterable[str]] = {
         **dict.fromkeys(_WITH_SERVICE, common),
-        **dict.fromkeys(_WITHOUT, [key for key in common if key != "service"]),
+        **dict.fromkeys(_WITHOUT, tuple(key for key in common if key != "service")),
         "tower.follower": _OF_A_CONTAINER,
         "milvus": _OF_MILVUS,
     }

@@ -77,8 +77,11 @@ def given(values: dict[str, Any], *sets: str) -> Chart:
 
 
 def composed(chart: Chart) -> Iterator[tuple[str, Resource]]:
-    """Name and pod of every part. Of the tower's, KServe takes a few fields from the runtime and lays the predictor over
-    them (KServe main, pkg/controller/v1beta1/inferenceservice/utils/utils.go:264-297, components/predictor.go:501-522)."""
+    """Name and pod of every part.
+
+    Of the tower's, KServe takes a few fields from the runtime and lays the predictor over them (KServe main of
+    2026-08-21, pkg/controller/v1beta1/inferenceservice/utils/utils.go:264-297 and components/predictor.go:501-522).
+    """
     for name, template in chart.pods():
         if not name.startswith("ServingRuntime/"):
             yield name, template

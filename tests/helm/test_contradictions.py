@@ -10,7 +10,6 @@ from pagoda.errors import ConfigError
 
 from .charts import with_values
 
-
 KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from helm.generate.chart import Resource
-
 from .charts import given, in_profile
 
 
