@@ -23,8 +23,7 @@ securityContext:
 {{- $runAs := (index . 0).Values.runAs -}}
 {{- range $key, $value := dict "runAsUser" $runAs.user "runAsGroup" $runAs.group -}}
 {{- with $value -}}
-{{- /* Helm reads numbers of a file as floating-point ones, and writes large ones as 1.00065e+09. */ -}}
-{{- $_ := set $context $key (int64 .) -}}
+{{- $_ := set $context $key . -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $value := (index . 1).securityContext -}}

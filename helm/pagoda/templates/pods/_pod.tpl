@@ -19,8 +19,7 @@ automountServiceAccountToken: {{ eq (index . 1) "rollout" }}
 {{- $context := dict }}
 {{- range $key, $value := rest (rest .) | first | default dict }}
 {{- with $value }}
-{{- /* Helm reads numbers of a file as floating-point ones, and writes large ones as 1.00065e+09. */}}
-{{- $_ := set $context $key (int64 .) }}
+{{- $_ := set $context $key . }}
 {{- end }}
 {{- end }}
 {{- with merge (deepCopy $part.podSecurityContext) $context }}
