@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from prometheus_client import start_http_server
 
 from pagoda.errors import UnavailableError
@@ -16,6 +18,6 @@ def serve_metrics(port: int) -> None:
     if not port:
         return
     try:
-        start_http_server(port)
+        start_http_server(port, "::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104
     except OSError as error:
         raise UnavailableError(f"metrics: port {port} cannot be opened ({error.strerror})") from error

@@ -61,7 +61,9 @@ class Kubeflow:
         token = os.environ.get(TOKEN_VARIABLE, "")
         credentials = ServiceAccountTokenVolumeCredentials(path=token) if token and Path(token).exists() else None
         with self._errors(), warnings.catch_warnings(action="ignore"):
-            self._client = kfp.Client(host=host, credentials=credentials)
+            # kfp trusts certifi's list alone, unless it is told; our other clients read the variable themselves.
+            trusted = os.environ.get("SSL_CERT_FILE")
+            self._client = kfp.Client(host=host, credentials=credentials, ssl_ca_cert=trusted)
             health = self._client.get_kfp_healthz(sleep_duration=1)
         self._namespace = namespace if health.multi_user else ""
         if health.multi_user and not namespace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -31,6 +32,13 @@ def end_as_by_ctrl_c() -> None:
     has it ignored, as it does for its background jobs."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that waits for connections. `::` is every address of both families, as a dual-stack service needs it."""
+    if ":" not in host:
+        return socket.create_server((host, port), backlog=2048)
+    return socket.create_server((host, port), family=socket.AF_INET6, backlog=2048, dualstack_ipv6=host == "::")
 
 
 async def go_on(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ _RESOURCES: Schema = {
     "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": {"type": "array"}},
 }
 _REPLICAS: Schema = {"type": "integer", "minimum": 1}
+_NAMED: Schema = {"type": "array", "items": {"type": "object", "required": ["name"]}}
+_OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+_OPEN: Schema = {"type": "object"}
 _SCHEDULE: Schema = {
     "type": "object",
     "additionalProperties": False,
@@ -38,9 +42,23 @@ BY_NAME: dict[str, Schema] = {
     "annotations": _TEXTS,
     "labels": _TEXTS,
     "podLabels": _TEXTS,
-    "affinity": {"type": "object"},
-    "tolerations": {"type": "array", "items": {"type": "object"}},
-    "extraEnv": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+    "podAnnotations": _TEXTS,
+    "affinity": _OPEN,
+    "tolerations": _OBJECTS,
+    "extraEnv": _NAMED,
+    "extraEnvFrom": _OBJECTS,
+    "extraVolumes": _NAMED,
+    "extraVolumeMounts": {"type": "array", "items": {"type": "object", "required": ["name", "mountPath"]}},
+    "podSecurityContext": _OPEN,
+    "securityContext": _OPEN,
+    "startupProbe": _OPEN,
+    "readinessProbe": _OPEN,
+    "livenessProbe": _OPEN,
+    "hostAliases": {"type": "array", "items": {"type": "object", "required": ["ip", "hostnames"]}},
+    "dnsPolicy": {"enum": ["", "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]},
+    "dnsConfig": _OPEN,
+    "ipFamilyPolicy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack"]},
+    "ipFamilies": {"type": "array", "items": {"enum": ["IPv4", "IPv6"]}, "maxItems": 2, "uniqueItems": True},
     "replicas": _REPLICAS,
     "minReplicas": _REPLICAS,
     "maxReplicas": _REPLICAS,
@@ -75,6 +93,15 @@ BY_PATH: dict[str, Schema] = {
         },
     },
     "recall.httpRoute.hostnames": {"type": "array", "items": {"type": "string"}},
+    "recall.ingress.hostnames": {"type": "array", "items": {"type": "string"}},
+    "recall.ingress.tls": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"hosts": {"type": "array", "items": {"type": "string"}}, "secretName": {"type": "string"}},
+        },
+    },
     "tower.mode": {"enum": ["Standard", "Knative"]},
     "tower.autoscaling.metric": {"enum": ["cpu", "memory", "concurrency", "rps"]},
     # Knative scales to as few as this; a tower that is gone answers nobody, and its tables take minutes to come back.
@@ -116,8 +143,17 @@ BY_PATH: dict[str, Schema] = {
     "monitoring.errorRatio": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "monitoring.latencySeconds": {"type": "number", "exclusiveMinimum": 0},
     "tests.userId": {"type": ["integer", "string"]},
+    "extraObjects": {"type": "array", "items": {"type": ["object", "string"]}},
 }
 """By a key's whole path."""
+
+_WITH_SERVICE = ("recall", "mlflow", "redis")
+_WITHOUT = ("tower", "rollout", "workers.sink", "workers.items", "retention", "pipelines.job", "tests")
+_OF_A_CONTAINER = ("extraEnv", "extraEnvFrom", "extraVolumeMounts", "securityContext")
+_OF_MILVUS = (
+    *("labels", "annotations", "podLabels", "podAnnotations"),
+    *("nodeSelector", "tolerations", "affinity", "priorityClassName"),
+)
 
 _TYPES: dict[type, Schema] = {
     bool: {"type": "boolean"},
@@ -125,6 +161,23 @@ _TYPES: dict[type, Schema] = {
     float: {"type": "number", "minimum": 0},
     str: {"type": "string"},
 }
+
+
+def _with_common(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and in each part what it takes of `common`, which values.yaml does not repeat there."""
+    common = values["common"]
+    taken: dict[str, Iterable[str]] = {
+        **dict.fromkeys(_WITH_SERVICE, common),
+        **dict.fromkeys(_WITHOUT, tuple(key for key in common if key != "service")),
+        "tower.follower": _OF_A_CONTAINER,
+        "milvus": _OF_MILVUS,
+    }
+    for path, keys in taken.items():
+        part = values
+        for step in path.split("."):
+            part = part[step]
+        part.update({key: common[key] for key in keys if key not in part})
+    return values
 
 
 def schema_of(values: dict[str, Any], path: tuple[str, ...] = ()) -> Schema:
@@ -144,7 +197,7 @@ def _property(value: Any, path: tuple[str, ...]) -> Schema:
 
 def text(chart: Path) -> str:
     """values.schema.json of the chart in `chart`."""
-    schema = schema_of(yaml.safe_load((chart / "values.yaml").read_text()))
+    schema = schema_of(_with_common(yaml.safe_load((chart / "values.yaml").read_text())))
     # Helm adds it to the values of a chart that is used as a part of another.
     schema["properties"]["global"] = {"type": "object"}
     return (

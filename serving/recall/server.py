@@ -21,7 +21,7 @@ from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
-from serving.process import cancel, go_on
+from serving.process import cancel, go_on, listen
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
@@ -211,7 +211,7 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         UnavailableError: The port is taken.
     """
     try:
-        listener = socket.create_server((host, port), backlog=2048)
+        listener = listen(host, port)
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:

@@ -75,6 +75,35 @@ def with_values(*sets: str) -> Chart:
     return rendered(*(part for one in sets for part in ("--set", one)))
 
 
+def given(values: dict[str, Any], *sets: str) -> Chart:
+    """The chart with these values over its defaults, and `--set` arguments."""
+    trees = (part for key, value in values.items() for part in ("--set-json", f"{key}={json.dumps(value)}"))
+    return rendered(*trees, *(part for one in sets for part in ("--set", one)))
+
+
+def composed(chart: Chart) -> Iterator[tuple[str, Resource]]:
+    """Name and pod of every part.
+
+    Of the tower's, KServe takes a few fields from the runtime and lays the predictor over them (KServe main of
+    2026-08-21, pkg/controller/v1beta1/inferenceservice/utils/utils.go:264-297 and components/predictor.go:501-522).
+    """
+    for name, template in chart.pods():
+        if not name.startswith("ServingRuntime/"):
+            yield name, template
+    service, runtime = (
+        chart.one("InferenceService", "pagoda-tower"),
+        chart.one("ServingRuntime", "pagoda-tower")["spec"],
+    )
+    kept = ("nodeSelector", "affinity", "tolerations", "volumes", "imagePullSecrets", "containers")
+    spec = {key: runtime[key] for key in kept if key in runtime} | service["spec"]["predictor"]
+    metadata = {
+        key: runtime.get(key, {}) | service["metadata"].get(key, {}) | service["spec"]["predictor"].get(key, {})
+        for key in ("labels", "annotations")
+    }
+    yield "InferenceService/pagoda-tower", {"metadata": metadata, "spec": spec}
+
+
+WORKERS = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
 EVERYTHING = (
     "workers.sink.enabled=true",
     "workers.items.enabled=true",
@@ -89,9 +118,56 @@ EVERYTHING = (
 )
 
 
+FOR_ALL: dict[str, Any] = {
+    "labels": {"cost-centre": "42"},
+    "annotations": {"owner": "recall-team"},
+    "podLabels": {"team": "recall"},
+    "podAnnotations": {"sidecar.istio.io/inject": "false"},
+    "service": {"annotations": {"mesh": "on"}, "ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6", "IPv4"]},
+    "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+    "extraEnvFrom": [{"secretRef": {"name": "ours"}}],
+    "extraVolumes": [{"name": "ours", "secret": {"secretName": "ours"}}],
+    "extraVolumeMounts": [{"name": "ours", "mountPath": "/ours", "readOnly": True}],
+    "podSecurityContext": {"supplementalGroups": [30000]},
+    "securityContext": {"seLinuxOptions": {"level": "s0:c1,c2"}},
+    "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["s3.corp"]}],
+    "dnsPolicy": "Default",
+    "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+    "nodeSelector": {"pool": "recall"},
+    "tolerations": [{"key": "recall", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+        {"weight": 1, "podAffinityTerm": {"topologyKey": "rack", "labelSelector": {"matchLabels": {"team": "recall"}}}}
+    ]}},
+    "priorityClassName": "high",
+}  # fmt: skip
+"""A value for every key of `common`."""
+
+
+def fitted() -> Chart:
+    """The chart in a cluster that asks for something of each kind."""
+    ingress = {"enabled": True, "className": "traefik", "hostnames": ["recall.example.com"]}
+    account = {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/recall"}}
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "ours"},
+        "data": {"who": "{{ .Release.Name }}"},
+    }
+    values = {
+        "common": FOR_ALL,
+        "recall": {"ingress": ingress, "serviceAccount": account},
+        "caBundle": {"configMap": "corporate-ca"},
+        "images": {"mirror": "registry.corp:5000/mirror", "pullSecrets": ["registry-corp"]},
+        "extraObjects": [config],
+    }
+    return given(
+        values, *WORKERS, "objectStorage.credentials.accessKeyId=a", "objectStorage.credentials.secretAccessKey=b"
+    )
+
+
 @functools.cache
 def distinct() -> list[Resource]:
     """Every distinct resource of the defaults, of each profile, and of what no profile switches on."""
-    charts = [with_values(), with_values(*EVERYTHING), *map(in_profile, PROFILES)]
+    charts = [with_values(), with_values(*EVERYTHING), fitted(), *map(in_profile, PROFILES)]
     found = {json.dumps(resource, sort_keys=True): resource for chart in charts for resource in chart.resources}
     return list(found.values())

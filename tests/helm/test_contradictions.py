@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pagoda.errors import ConfigError
 
 from .charts import with_values
+
+KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +36,31 @@ from .charts import with_values
             "recall.autoscaling.requestsInFlight and recall.autoscaling.cpuPercent",
         ),
         (["recall.httpRoute.enabled=true"], "recall.httpRoute.parentRefs"),
+        *(
+            ([*KNATIVE, one], f"tower.{key} (or common.{key}): Knative refuses")
+            for key, one in {
+                "nodeSelector": "common.nodeSelector.a=b",
+                "priorityClassName": "tower.priorityClassName=high",
+                "hostAliases": "common.hostAliases[0].ip=192.0.2.1,common.hostAliases[0].hostnames={a}",
+                "dnsPolicy": "tower.dnsPolicy=Default",
+                "dnsConfig": "tower.dnsConfig.nameservers={192.0.2.1}",
+                "podSecurityContext": "tower.podSecurityContext.fsGroup=1",
+            }.items()
+        ),
+        (
+            [*KNATIVE, "tower.extraVolumes[0].name=ours", "tower.extraVolumes[0].hostPath.path=/ours"],
+            "Knative refuses the hostPath volume ours",
+        ),
+        (
+            [*KNATIVE, "tower.extraEnv[0].name=NODE", "tower.extraEnv[0].valueFrom.fieldRef.fieldPath=spec.nodeName"],
+            "Knative refuses NODE, a reference to a field",
+        ),
+        (["recall.serviceAccount.create=false"], "recall.serviceAccount.name: name your account"),
+        (["pipelines.job.serviceAccount.create=false"], "pipelines.job.serviceAccount.name: name your account"),
+        (
+            ["common.service.ipFamilyPolicy=PreferDualStack", "mlflow.workers=1"],
+            "mlflow.workers=1: a single process of MLflow listens on one address family",
+        ),
         (["recall.drainSeconds=25"], "recall.terminationGracePeriodSeconds=30: must be at least"),
         (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
         (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
@@ -75,7 +104,7 @@ from .charts import with_values
     ],
 )
 def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match="(?s)" + said.replace(".", r"\.")):
+    with pytest.raises(ConfigError, match="(?s)" + re.escape(said)):
         with_values(*sets)
 
 
@@ -91,6 +120,12 @@ def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], sa
         "images.recall.digest=sha256:abc",
         "pipelines.schedules.fullUpdate.every=5",
         "tower.resources.memory=5Gi",
+        "recall.hostAlias=a",
+        "tower.follower.hostAliases=a",
+        "tower.service.annotations.a=b",
+        "common.dnsPolicy=Cluster",
+        "common.service.ipFamilies={IPv5}",
+        "recall.extraVolumes[0].secret.secretName=unnamed",
     ],
 )
 def test_should_refuse_values_that_the_schema_does_not_know(one: str) -> None:

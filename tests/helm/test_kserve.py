@@ -20,6 +20,9 @@ FLAGGED = {
     "topologySpreadConstraints",
     "priorityClassName",
     "securityContext",
+    "hostAliases",
+    "dnsPolicy",
+    "dnsConfig",
 }
 
 
@@ -71,6 +74,13 @@ def test_should_set_no_field_that_knative_mode_ignores_or_refuses() -> None:
 def test_should_schedule_in_knative_mode_once_its_feature_flags_are_on() -> None:
     chart = in_profile("knative", "tower.knative.schedulingFeatures=true", "tower.nodeSelector.disk=ssd")
     assert _predictor(chart)["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_should_fit_pods_in_knative_mode_once_its_feature_flags_are_on() -> None:
+    chart = in_profile(
+        "knative", "tower.knative.podFeatures=true", "tower.dnsPolicy=Default", "tower.podSecurityContext.fsGroup=1"
+    )
+    assert (_predictor(chart)["dnsPolicy"], _predictor(chart)["securityContext"]) == ("Default", {"fsGroup": 1})
 
 
 def test_should_not_ask_kserve_for_scaling_that_is_off() -> None:

@@ -71,13 +71,6 @@ def test_should_pin_every_image(chart: Chart) -> None:
     assert all(re.search(r":v?\d+\.\d+\.\d+[\w.-]*$|@sha256:[0-9a-f]{64}$", image) for image in images), images
 
 
-def test_should_use_digests_where_they_are_given() -> None:
-    digest = "sha256:" + "a" * 64
-    chart = with_values(f"images.recall.digest={digest}")
-    container = chart.one("Deployment", "pagoda-recall")["spec"]["template"]["spec"]["containers"][0]
-    assert container["image"] == f"ghcr.io/pagoda/recall@{digest}"
-
-
 def test_should_give_a_kubernetes_token_to_the_rollout_driver_alone(chart: Chart) -> None:
     with_token = {
         name

@@ -71,6 +71,10 @@ def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> Non
         ("tower.workers=3", {"ServingRuntime/pagoda-tower"}),
         ("recall.resources.requests.cpu=2", {"Deployment/pagoda-recall"}),
         ("retention.schedule=0 0 * * *", set()),
+        ("recall.podLabels.team=a,recall.labels.team=b", {"Deployment/pagoda-recall"}),
+        # KServe copies these to the tower's pods.
+        ("common.labels.team=a,common.annotations.owner=b", {"InferenceService"}),
+        ("common.service.annotations.a=b,recall.ingress.enabled=true", set()),
         ("monitoring.prometheusRules.enabled=true,monitoring.serviceMonitors.enabled=true", set()),
         ("networkPolicy.enabled=false", set()),
         ("recall.replicas=5,tower.podDisruptionBudget.enabled=true", set()),

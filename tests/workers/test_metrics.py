@@ -57,4 +57,5 @@ def test_prometheus_is_answered_on_the_port_that_was_asked_for() -> None:
         with pytest.raises(UnavailableError, match=f"port {port}"):
             serve_metrics(port)
     serve_metrics(port)
-    assert "pagoda_worker_steps_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    for address in ("127.0.0.1", "[::1]"):
+        assert "pagoda_worker_steps_total" in httpx.get(f"http://{address}:{port}/metrics").text, address

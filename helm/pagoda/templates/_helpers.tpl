@@ -80,114 +80,56 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
-{{/* Labels of pods: without chart or app version, so that an upgrade restarts only what it changes. */}}
-{{- define "pagoda.podLabels" -}}
+{{/* Pagoda's own labels of a part, without chart or app version, so that an upgrade restarts only what it changes. */}}
+{{- define "pagoda.partLabels" -}}
 {{ include "pagoda.selectorLabels" . }}
 app.kubernetes.io/part-of: pagoda
 {{- end -}}
 
-{{/* Labels of resources. */}}
+{{/* Labels of pods. */}}
+{{- define "pagoda.podLabels" -}}
+{{ include "pagoda.partLabels" . }}
+{{- include "pagoda.more" (list (include "pagoda.part" . | fromYaml).podLabels (include "pagoda.partLabels" . | fromYaml)) }}
+{{- end -}}
+
+{{/* Labels of resources, with those that a resource brings: (list $ "recall"), (list $ "recall" .Values.monitoring.labels). */}}
 {{- define "pagoda.labels" -}}
-{{ include "pagoda.podLabels" . }}
+{{- $added := merge (dict) (rest (rest .) | first | default dict) (include "pagoda.part" . | fromYaml).labels -}}
+{{ include "pagoda.ownLabels" . }}
+{{- include "pagoda.more" (list $added (include "pagoda.ownLabels" . | fromYaml)) }}
+{{- end -}}
+
+{{- define "pagoda.ownLabels" -}}
+{{ include "pagoda.partLabels" . }}
 app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* Containers ------------------------------------------------------------------------------------------- */}}
-
-{{/* One of our own images: (list $ "recall"). A digest wins over the tag. */}}
-{{- define "pagoda.image" -}}
-{{- $images := (index . 0).Values.images -}}
-{{- $image := index $images (index . 1) -}}
-{{- $name := printf "%s/%s" $images.registry $image.repository -}}
-{{- if $image.digest -}}
-{{- printf "%s@%s" $name $image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" $name ($images.tag | default (index . 0).Chart.AppVersion) -}}
+{{/* What values add to Pagoda's own labels, which select pods and so stand: (list ADDED OWN). */}}
+{{- define "pagoda.more" -}}
+{{- $added := deepCopy (index . 0) -}}
+{{- range $key, $_ := index . 1 -}}
+{{- $_ := unset $added $key -}}
 {{- end -}}
-{{- end -}}
-
-{{- define "pagoda.pullSecrets" -}}
-{{- with .Values.images.pullSecrets }}
-imagePullSecrets:
-{{- range . }}
-  - name: {{ . }}
-{{- end }}
+{{- with $added }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* On the container rather than the pod: Knative accepts a pod-level context only behind a feature flag. */}}
-{{- define "pagoda.securityContext" -}}
-allowPrivilegeEscalation: false
-capabilities:
-  drop: [ALL]
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-{{- /* Helm reads numbers of a file as floating-point ones, and writes large ones as 1.00065e+09. */}}
-{{- with .Values.runAs.user }}
-runAsUser: {{ int64 . }}
-{{- end }}
-{{- with .Values.runAs.group }}
-runAsGroup: {{ int64 . }}
-{{- end }}
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{/* What every pod of a component shares: (dict "root" $ "component" "recall" "values" .Values.recall). */}}
-{{- define "pagoda.scheduling" -}}
-{{- with .values.nodeSelector }}
-nodeSelector:
+{{/* Annotations of resources, with those that a resource brings: (list $ "recall"), (list $ "mlflow" (dict KEY VALUE)). */}}
+{{- define "pagoda.annotations" -}}
+{{- with merge (dict) (rest (rest .) | first | default dict) (include "pagoda.part" . | fromYaml).annotations -}}
+annotations:
   {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- if .values.topologySpread }}
-topologySpreadConstraints:
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "pagoda.selectorLabels" (list $.root $.component) | nindent 8 }}
-{{- end }}
-{{- end }}
-{{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
+{{- end -}}
 {{- end -}}
 
-{{/* A worker without a server of its own answers Prometheus, and the kubelet, on this port. */}}
-{{- define "pagoda.metricsProbe" -}}
-ports:
-  - name: metrics
-    containerPort: 9090
-    protocol: TCP
-livenessProbe:
-  httpGet:
-    path: /metrics
-    port: metrics
-  initialDelaySeconds: 30
-  periodSeconds: 20
-  timeoutSeconds: 10
-  failureThreshold: 6
+{{/* Annotations of pods: (list $ "recall"). */}}
+{{- define "pagoda.podAnnotations" -}}
+{{- with (include "pagoda.part" . | fromYaml).podAnnotations -}}
+{{- toYaml . -}}
 {{- end -}}
-
-{{/* Who may read them. */}}
-{{- define "pagoda.metricsIngress" -}}
-- from:
-    {{- include "pagoda.monitoringPeer" . | nindent 4 }}
-  ports:
-    - port: metrics
-      protocol: TCP
 {{- end -}}
 
 {{/* Settings --------------------------------------------------------------------------------------------- */}}

@@ -2,7 +2,7 @@
 {{- define "pagoda.pipelines.step" -}}
 - name: {{ .name }}
   image: {{ include "pagoda.image" (list .root "components") }}
-  imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+  {{- include "pagoda.container" (list .root "pipelines-setup") | nindent 2 }}
   args:
     - pipelines
     {{- toYaml .args | nindent 4 }}
@@ -15,16 +15,14 @@
       value: /tmp/pagoda
     - name: KF_PIPELINES_SA_TOKEN_PATH
       value: /var/run/secrets/kubeflow/pipelines/token
-  resources:
-    {{- toYaml .root.Values.pipelines.job.resources | nindent 4 }}
-  securityContext:
-    {{- include "pagoda.securityContext" .root | nindent 4 }}
+    {{- include "pagoda.extraEnv" (list .root "pipelines-setup") | nindent 4 }}
   volumeMounts:
     - name: tmp
       mountPath: /tmp
     - name: kubeflow-token
       mountPath: /var/run/secrets/kubeflow/pipelines
       readOnly: true
+    {{- include "pagoda.extraVolumeMounts" (list .root "pipelines-setup") | nindent 4 }}
 {{- end -}}
 
 {{/* What the job does, as the pod's containers: uploading first, then the schedules. */}}
@@ -91,11 +89,13 @@ containers:
 metadata:
   labels:
     {{- include "pagoda.podLabels" $setup | nindent 4 }}
+  {{- with include "pagoda.podAnnotations" $setup }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
 spec:
   restartPolicy: OnFailure
-  serviceAccountName: {{ include "pagoda.componentName" $setup }}
-  automountServiceAccountToken: false
-  {{- include "pagoda.pullSecrets" . | nindent 2 }}
+  {{- include "pagoda.pod" $setup | nindent 2 }}
   {{- include "pagoda.pipelines.containers" . | nindent 2 }}
   volumes:
     - name: tmp
@@ -109,4 +109,5 @@ spec:
               audience: pipelines.kubeflow.org
               expirationSeconds: 3600
               path: token
+    {{- include "pagoda.extraVolumes" $setup | nindent 4 }}
 {{- end -}}
