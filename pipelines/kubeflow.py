@@ -24,6 +24,12 @@ from pipelines.recurring import RecurringRuns, is_paused
 from pipelines.schedule import Schedule
 
 EXPERIMENT = "pagoda"
+_DATABASE = """. It keeps pipelines in a database and reads no Pipeline resources: for pipelines.publish=resources \
+install its environment env/cert-manager/platform-agnostic-k8s-native, or with several users \
+env/cert-manager/platform-agnostic-multi-user-k8s-native"""
+_NATIVE = """, or apply the Pipeline resource with this displayName: it reads those in the namespace of {where}"""
+# backend/src/apiserver/client_manager/client_manager.go:227
+_OWN = "its API server alone, since it has a single user (chart: pipelines.kubeflow.namespace)"
 TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - a variable's name
 
 
@@ -160,29 +166,23 @@ class Kubeflow:
         """A version by its name, the newest without one."""
         pipeline_id = self._pipeline(name)
         if pipeline_id is None:
-            raise ConfigError(f"pipeline {name!r} is not in Kubeflow at {self._host}; {self._how_to_bring_it()}")
+            raise self._missing(f"pipeline {name!r}")
         found = self._version(pipeline_id, version) if version else self._last(pipeline_id)
         if found is None:
-            missing = f"version {version!r}" if version else "any version"
-            raise ConfigError(f"{missing} of pipeline {name!r} is not in Kubeflow at {self._host}; {self._how_to_bring_it()}")
+            raise self._missing(f"{f'version {version!r}' if version else 'any version'} of pipeline {name!r}")
         return found
 
     def _last(self, pipeline_id: str) -> Version | None:
         answer = self._client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
         return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
 
-    def _how_to_bring_it(self) -> str:
-        """Why a pipeline is not seen depends on where this Kubeflow looks, which only it knows (apiserver/main.go)."""
-        upload = "run `pagoda pipelines upload` (chart: pipelines.publish=job)"
-        if self._store != "kubernetes":
-            return (
-                f"{upload}. It keeps pipelines in its {self._store or 'own'} store and reads no Pipeline resources; for "
-                "pipelines.publish=resources install its environment env/cert-manager/platform-agnostic-k8s-native, "
-                "with several users env/cert-manager/platform-agnostic-multi-user-k8s-native"
-            )
-        # apiserver/client_manager/client_manager.go:227
-        where = self._namespace or "its API server alone (chart: pipelines.kubeflow.namespace), having a single user"
-        return f"{upload}, or apply the Pipeline resource with this displayName: it reads those in the namespace of {where}"
+    def _missing(self, what: str) -> ConfigError:
+        """Where this Kubeflow looks, only it knows (2.17.0: backend/src/apiserver/main.go:397, pipeline_store)."""
+        hint = _NATIVE.format(where=self._namespace or _OWN) if self._store == "kubernetes" else _DATABASE
+        return ConfigError(
+            f"{what} is not in Kubeflow at {self._host}; run `pagoda pipelines upload` (chart: pipelines.publish=job)"
+            f"{hint}"
+        )
 
     def _experiment(self) -> str:
         made = self._client.create_experiment(EXPERIMENT, "Pagoda's updates", self._namespace or None)

@@ -120,12 +120,14 @@ class FakeRuns:
         raise RefusedError(404, f"recurring run {run_id} not found")
 
     def _check_inputs(self, row: Row) -> None:
-        """The version is there, and each parameter is given or has a default (apiserver/template/v2_template.go:471)."""
+        """The version is there, each parameter given or with a default (apiserver/template/v2_template.go:471)."""
         wanted = row["pipeline_version_reference"]["pipeline_version_id"]
         found = [one for one in self.versions if one["pipeline_version_id"] == wanted]
         if not found:
             raise RefusedError(404, "no such pipeline version")
-        parameters = found[0]["pipeline_spec"]["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
+        parameters = (
+            found[0]["pipeline_spec"]["pipeline_spec"]["root"].get("inputDefinitions", {}).get("parameters", {})
+        )
         given = row.get("runtime_config", {}).get("parameters") or {}
         for name, about in parameters.items():
             if name not in given and not about.get("isOptional") and "defaultValue" not in about:

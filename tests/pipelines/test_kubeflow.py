@@ -85,8 +85,8 @@ def test_says_what_to_do_when_nothing_was_uploaded(fake: FakeKubeflow) -> None:
 @pytest.mark.parametrize(
     ("multi_user", "store", "said"),
     [
-        (False, "database", "database store.*env/cert-manager/platform-agnostic-k8s-native"),
-        (True, "database", "database store.*env/cert-manager/platform-agnostic-multi-user-k8s-native"),
+        (False, "database", "in a database.*env/cert-manager/platform-agnostic-k8s-native"),
+        (True, "database", "in a database.*env/cert-manager/platform-agnostic-multi-user-k8s-native"),
         (False, "kubernetes", "those in the namespace of its API server alone"),
         (True, "kubernetes", "those in the namespace of other"),
     ],
@@ -103,7 +103,7 @@ def test_schedules_a_pipeline_resource(*, multi_user: bool, namespace: str) -> N
     with kubeflow(multi_user=multi_user, store="kubernetes") as fake:
         fake.apply("full-update", namespace, "full-update")
         assert Kubeflow(fake.url, namespace).schedule("full-update", DAILY, DATASET).done == "created"
-        with pytest.raises(ConfigError, match="version 'full-update-2' .* reads those in the namespace"):
+        with pytest.raises(ConfigError, match=r"version 'full-update-2' .* reads those in the namespace"):
             Kubeflow(fake.url, namespace).schedule("full-update", DAILY, DATASET, version="full-update-2")
 
 
