@@ -98,6 +98,13 @@ def test_says_why_a_pipeline_resource_is_not_seen(*, multi_user: bool, store: st
             Kubeflow(fake.url, "other").schedule("full-update", DAILY, DATASET, version="full-update-1")
 
 
+def test_says_that_a_pipeline_resource_needs_its_display_name() -> None:
+    with kubeflow(store="kubernetes") as fake:
+        fake.apply("full-update", "kubeflow")
+        with pytest.raises(ConfigError, match="apply the Pipeline resource with this displayName"):
+            Kubeflow(fake.url).schedule("full-update", DAILY, DATASET)
+
+
 @pytest.mark.parametrize(("multi_user", "namespace"), [(True, "team"), (False, "kubeflow")])
 def test_schedules_a_pipeline_resource(*, multi_user: bool, namespace: str) -> None:
     with kubeflow(multi_user=multi_user, store="kubernetes") as fake:
