@@ -256,6 +256,19 @@ class Settings(BaseSettings):
         """The dataset that events and item changes are written into."""
         return self.events.dataset or str(self.home / "dataset")
 
+    def dataset(self, named: str) -> str:
+        """The dataset that somebody named; where nobody did, that of the events.
+
+        Raises:
+            ConfigError: Nobody did, and there is none that events are written into.
+        """
+        if named or self.events.dataset or Path(self.events_dataset).exists():
+            return named or self.events_dataset
+        raise ConfigError(
+            f"dataset: none is named, PAGODA_EVENTS__DATASET (chart: events.dataset) is not set, and there is none at "
+            f"{self.events_dataset}; name a folder or a URL, like s3://bucket/dataset"
+        )
+
     @property
     def tables_folder(self) -> Path:
         """Where the tower's host keeps ID tables and segments."""

@@ -17,7 +17,7 @@ from pipelines.platform import LARGE, Accelerators, Needs, on_cluster
     name="full-update", description="Daily: warm start, shuffle, one epoch, all parameters; new tower and item vectors."
 )
 def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
-    dataset: str,
+    dataset: str = "",
     window_end: str = "",
     config: str = "",
     catch_up: str = "",
@@ -34,7 +34,7 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     Every step is keyed by window and parent version: a run that was killed is simply run again.
 
     Args:
-        dataset: Folder or URL of the dataset.
+        dataset: Folder or URL of the dataset; empty: the one that events are written into (`events.dataset`).
         window_end: End of the window, ISO 8601 with zone; empty: the last interaction.
         config: Training configuration as YAML; empty: the defaults.
         catch_up: Before it is offered, the version learns on its own base up to this moment, ISO 8601 with zone, or

@@ -10,11 +10,13 @@ from pipelines.platform import Needs, on_cluster
     name="incremental-update",
     description="Every tens of minutes: interactions in time order, only user-ID rows; served in seconds.",
 )
-def incremental_update(dataset: str, now: str = "", release: str = "auto", cpu: str = "1", memory: str = "4Gi") -> str:
+def incremental_update(
+    dataset: str = "", now: str = "", release: str = "auto", cpu: str = "1", memory: str = "4Gi"
+) -> str:
     """Learn what happened since the watermark, for every full version that answers requests, and serve it.
 
     Args:
-        dataset: Folder or URL of the dataset.
+        dataset: Folder or URL of the dataset; empty: the one that events are written into (`events.dataset`).
         now: The present, ISO 8601 with zone; empty: right after the newest interaction.
         release: `rollout`, `now`, or `auto`: by a rollout where a driver runs.
         cpu: Cores of the task on a cluster.

@@ -20,11 +20,17 @@ from urllib3.exceptions import HTTPError
 
 from pagoda.errors import ConfigError, UnavailableError
 from pipelines.package import Package
+from pipelines.recurring import RecurringRuns, is_paused
 from pipelines.schedule import Schedule
 
 EXPERIMENT = "pagoda"
+_DATABASE = """. It keeps pipelines in a database and reads no Pipeline resources: for pipelines.publish=resources \
+install its environment env/cert-manager/platform-agnostic-k8s-native, or with several users \
+env/cert-manager/platform-agnostic-multi-user-k8s-native"""
+_NATIVE = """, or apply the Pipeline resource with this displayName: it reads those in the namespace of {where}"""
+# backend/src/apiserver/client_manager/client_manager.go:227
+_OWN = "its API server alone, since it has a single user (chart: pipelines.kubeflow.namespace)"
 TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - a variable's name
-_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Kubeflow:
             self._client = kfp.Client(host=host, credentials=credentials, ssl_ca_cert=trusted)
             health = self._client.get_kfp_healthz(sleep_duration=1)
         self._namespace = namespace if health.multi_user else ""
+        self._store = health.pipeline_store or ""
         if health.multi_user and not namespace:
             raise ConfigError(
                 f"{host}: Kubeflow has several users here; say whose namespace the runs go to (--namespace)"
@@ -95,7 +102,7 @@ class Kubeflow:
             UnavailableError: Kubeflow does not answer or refuses.
         """
         with self._errors():
-            version = self._newest(name)
+            version = self._uploaded(name, "")
             run = self._client.run_pipeline(
                 self._experiment(),
                 name,
@@ -109,9 +116,10 @@ class Kubeflow:
     def schedule(
         self, name: str, schedule: Schedule, parameters: Mapping[str, Any], service_account: str = "", version: str = ""
     ) -> Outcome:
-        """Have a version of a pipeline run at these times, and no other run under the schedule's name.
+        """Have a version of a pipeline run at these times, under the schedule's name.
 
-        A schedule that somebody has paused stays paused.
+        A schedule that somebody has paused stays paused. One that is replaced begins nothing more; it is deleted when
+        its last run has ended, by this call or by a later one (pipelines/recurring.py says why).
 
         Args:
             name: Of the pipeline.
@@ -126,29 +134,27 @@ class Kubeflow:
             UnavailableError: Kubeflow does not answer or refuses.
         """
         with self._errors():
-            chosen, experiment = self._uploaded(name, version), self._experiment()
-            present = self._recurring(experiment, schedule.name)
-            wanted = [one for one in present if _is(one, chosen, schedule, parameters, service_account)][:1]
-            outcome = Outcome("unchanged", wanted[0].recurring_run_id) if wanted else None
-            if outcome is None:
-                # The new one comes first: a crash between the two leaves one too many, and the next call removes it.
-                made = self._client.create_recurring_run(
-                    experiment,
-                    schedule.name,
-                    **schedule.trigger,
-                    max_concurrency=1,
-                    no_catchup=True,
-                    params=dict(parameters),
-                    pipeline_id=chosen.pipeline_id,
-                    version_id=chosen.version_id,
-                    enabled=all(one.mode != api.RecurringRunMode.DISABLE for one in present),
-                    service_account=service_account or None,
-                )
-                outcome = Outcome("replaced" if present else "created", made.recurring_run_id)
-            for one in present:
-                if one.recurring_run_id != outcome.id:
-                    self._client.delete_recurring_run(one.recurring_run_id)
-            return outcome
+            chosen = self._uploaded(name, version)
+            runs = RecurringRuns(self._client, self._experiment(), schedule.name)
+            present = runs.newest_first()
+            if present and _is(present[0], chosen, schedule, parameters, service_account):
+                runs.retire(present[1:])
+                return Outcome("unchanged", present[0].recurring_run_id)
+            # The new one comes first: after a crash there is one too many, and the next call retires it.
+            made = self._client.create_recurring_run(
+                runs.experiment,
+                schedule.name,
+                **schedule.trigger,
+                max_concurrency=1,
+                no_catchup=True,
+                params=dict(parameters),
+                pipeline_id=chosen.pipeline_id,
+                version_id=chosen.version_id,
+                enabled=not (present and is_paused(present[0])),
+                service_account=service_account or None,
+            )
+            runs.retire(present)
+            return Outcome("replaced" if present else "created", made.recurring_run_id)
 
     def _pipeline(self, name: str) -> str | None:
         found = self._client.list_pipelines(filter=_named(name), namespace=self._namespace or None).pipelines or []
@@ -158,34 +164,31 @@ class Kubeflow:
         answer = self._client.list_pipeline_versions(pipeline_id, filter=_named(name))
         return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
 
-    def _newest(self, name: str) -> Version:
-        return self._uploaded(name, "")
-
     def _uploaded(self, name: str, version: str) -> Version:
         """A version by its name, the newest without one."""
         pipeline_id = self._pipeline(name)
         if pipeline_id is None:
-            raise ConfigError(f"pipeline {name!r} is not in Kubeflow at {self._host}; run `pagoda pipelines upload`")
-        if version:
-            found = self._version(pipeline_id, version)
-            if found is None:
-                raise ConfigError(f"version {version!r} of pipeline {name!r} is not in Kubeflow at {self._host}")
-            return found
+            raise self._missing(f"pipeline {name!r}")
+        found = self._version(pipeline_id, version) if version else self._last(pipeline_id)
+        if found is None:
+            raise self._missing(f"{f'version {version!r}' if version else 'any version'} of pipeline {name!r}")
+        return found
+
+    def _last(self, pipeline_id: str) -> Version | None:
         answer = self._client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
-        return _version_of(answer.pipeline_versions[0])
+        return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
+
+    def _missing(self, what: str) -> ConfigError:
+        """Where this Kubeflow looks, only it knows (2.17.0: backend/src/apiserver/main.go:397, pipeline_store)."""
+        hint = _NATIVE.format(where=self._namespace or _OWN) if self._store == "kubernetes" else _DATABASE
+        return ConfigError(
+            f"{what} is not in Kubeflow at {self._host}; run `pagoda pipelines upload` (chart: pipelines.publish=job)"
+            f"{hint}"
+        )
 
     def _experiment(self) -> str:
         made = self._client.create_experiment(EXPERIMENT, "Pagoda's updates", self._namespace or None)
         return str(made.experiment_id)
-
-    def _recurring(self, experiment: str, name: str) -> list[api.V2beta1RecurringRun]:
-        found, page = [], ""
-        while True:
-            answer = self._client.list_recurring_runs(page, _PAGE, experiment_id=experiment)
-            found += [one for one in answer.recurring_runs or [] if one.display_name == name]
-            page = answer.next_page_token
-            if not page:
-                return found
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -226,7 +229,8 @@ def _is(
         reference is not None
         and (reference.pipeline_id, reference.pipeline_version_id) == (version.pipeline_id, version.version_id)
         and schedule.matches(run.trigger)
-        and (run.runtime_config.parameters or {}) == dict(parameters)
+        # Kubeflow leaves out a configuration that says nothing (backend/src/apiserver/server/api_converter.go:2330).
+        and ((run.runtime_config and run.runtime_config.parameters) or {}) == dict(parameters)
         and int(run.max_concurrency) == 1
         and bool(run.no_catchup)
         and (not service_account or run.service_account == service_account)

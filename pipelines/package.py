@@ -13,7 +13,7 @@ import yaml
 from components.base import IMAGE
 from pagoda.errors import ConfigError
 from pipelines.compile import COMPILED
-from pipelines.platform import MILVUS_SECRET, SETTINGS, STORAGE_SECRET
+from pipelines.platform import MILVUS_SECRET, QUEUE_LABEL, QUEUED, SETTINGS, STORAGE_SECRET
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "STRING": str,
@@ -34,6 +34,8 @@ class Names:
     """ConfigMap of the settings."""
     storage_secret: str = STORAGE_SECRET
     milvus_secret: str = MILVUS_SECRET
+    queue: str = ""
+    """Kueue's LocalQueue in which training waits; empty: in none."""
 
     def put_into(self, text: str) -> str:
         """`text` of a compiled pipeline with these names."""
@@ -44,7 +46,7 @@ class Names:
             (MILVUS_SECRET, self.milvus_secret),
         ):
             text = text.replace(f": {placeholder}\n", f": {name}\n")
-        return text
+        return _queued(text, self.queue) if self.queue else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,10 @@ class Package:
         """Turn texts into values of the parameters' types.
 
         Raises:
-            ConfigError: A parameter is unknown, missing or not of its type.
+            ConfigError: A parameter is unknown or not of its type.
         """
         if unknown := sorted(set(given) - set(self.parameters)):
             raise ConfigError(f"{self.name}: unknown parameter {unknown[0]!r}; there are {', '.join(self.parameters)}")
-        required = {name for name, about in self.parameters.items() if not about.get("isOptional")}
-        if missing := sorted(required - set(given)):
-            raise ConfigError(f"{self.name}: parameter {missing[0]!r} is missing: {self._about(missing[0])}")
         return {name: self._read(name, text) for name, text in given.items()}
 
     def _read(self, name: str, text: str) -> Any:
@@ -109,6 +108,15 @@ class Package:
     def _spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = next(yaml.load_all(self.text, yaml.CSafeLoader))
         return spec
+
+
+def _queued(text: str, queue: str) -> str:
+    """`text` of a compiled pipeline whose training pods carry Kueue's label."""
+    spec, platforms = yaml.load_all(text, yaml.CSafeLoader)
+    executors = platforms["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    if QUEUED in executors:
+        executors[QUEUED]["podMetadata"]["labels"][QUEUE_LABEL] = queue
+    return yaml.dump_all([spec, platforms], Dumper=yaml.CSafeDumper)
 
 
 def available() -> list[str]:

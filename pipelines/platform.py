@@ -36,6 +36,9 @@ SETTINGS_KEYS = (
 )
 LABELS = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
 """Labels of a step's pod, by which network policies know it."""
+QUEUE_LABEL, QUEUED = "kueue.x-k8s.io/queue-name", "exec-train"
+"""Kueue's label, and the step that gets it where an installation names a queue. Elsewhere the label is absent: Kueue
+refuses a pod whose label is empty (kubernetes-sigs/kueue ff69552, pkg/controller/jobframework/validation.go:146)."""
 
 Quantity: TypeAlias = str | PipelineParameterChannel
 

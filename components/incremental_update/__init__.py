@@ -10,7 +10,7 @@ def incremental_update(dataset: str, now: str, release: str, metrics: Output[Met
     """Train, check, register and publish one segment for each full version that answers requests.
 
     Args:
-        dataset: Folder or URL of the dataset.
+        dataset: Folder or URL of the dataset; empty: the one that events are written into.
         now: The present, ISO 8601 with zone; empty: right after the newest interaction.
         release: `rollout`, `now`, or `auto`: by a rollout where a driver runs.
         metrics: Rows touched, positives and late interactions, summed over the full versions.
@@ -26,7 +26,8 @@ def incremental_update(dataset: str, now: str, release: str, metrics: Output[Met
 
     settings = load_settings()
     with exclusive(settings.home, "incremental"):
-        outcomes = update_users(settings, dataset, parse_moment(now, "now") if now else None, Release(release))
+        moment = parse_moment(now, "now") if now else None
+        outcomes = update_users(settings, settings.dataset(dataset), moment, Release(release))
     done = [outcome for outcome in outcomes.values() if isinstance(outcome, Done)]
     for name in ("rows", "positives", "late"):
         metrics.log_metric(name, sum(outcome.record.metrics[name] for outcome in done))

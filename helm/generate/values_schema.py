@@ -122,6 +122,7 @@ BY_PATH: dict[str, Schema] = {
     "rollout.policies.full": {"type": "object"},
     "rollout.policies.incremental": {"type": "object"},
     "pipelines.publish": {"enum": ["resources", "job", "none"]},
+    "pipelines.queue": {"type": "string", "maxLength": 63, "pattern": r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
     "pipelines.kubeflow.host": {"type": "string", "pattern": "^https?://.+"},
     "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},
     "networkPolicy.dns.extraPeers": _PEERS,

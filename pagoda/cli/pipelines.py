@@ -33,6 +33,7 @@ ImageOption = Annotated[str, typer.Option("--image", help="Image of the steps. D
 SettingsOption = Annotated[str, typer.Option("--settings", help="ConfigMap with the steps' settings.")]
 StorageOption = Annotated[str, typer.Option("--storage-secret", help="Secret with the object storage's keys.")]
 MilvusOption = Annotated[str, typer.Option("--milvus-secret", help="Secret with Milvus' token.")]
+QueueOption = Annotated[str, typer.Option("--queue", help="Kueue's LocalQueue in which training waits. Default: none.")]
 
 
 @app.command()
@@ -45,12 +46,15 @@ def upload(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Upload the compiled pipelines; a version that is there already is not uploaded again."""
     from pipelines.package import Package, available
 
-    names = _names(image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret)
+    names = _names(
+        image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret, queue=queue
+    )
     packages = [Package.of(one, names) for one in name or available()]
     kubeflow = _kubeflow(host, namespace)
     rows = []
@@ -94,19 +98,22 @@ def schedule(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Have a pipeline run by itself: without catch-up, one run at a time. Repeating it changes nothing.
 
     With the options that it was uploaded with (--image and so on) it is that version that runs, newest or not.
     """
-    from pipelines.package import Package
+    from pipelines.package import Names, Package
     from pipelines.schedule import Schedule
 
     wanted = Schedule(name or pipeline, cron, every_minutes)
     parameters = Package.of(pipeline).read_parameters(_pairs(parameter))
-    if not version and (image or settings or storage_secret or milvus_secret):
-        names = _names(image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret)
+    names = _names(
+        image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret, queue=queue
+    )
+    if not version and names != Names():
         version = Package.of(pipeline, names).version
     outcome = _kubeflow(host, namespace).schedule(pipeline, wanted, parameters, service_account, version)
     _print([{"schedule": wanted.name, "pipeline": pipeline, "id": outcome.id, "done": outcome.done}], output)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Group as Stack
 from rich.table import Table
 
 from pagoda.evaluation.report import Estimate, GroupName, Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TITLES = {"live": "version", "frozen": "frozen", "popularity": "popularity", "random": "random"}
 _CAPTION = "±: half of the 95 % interval over users. frozen: the version, with histories as of the window's start."
@@ -59,14 +63,20 @@ def _cell(estimate: Estimate) -> str:
 
 
 def plot(report: Report, path: Path) -> None:
-    """Draw recall against k, and Recall@50 by group, into `path` (its suffix chooses the format)."""
+    """Draw the picture into `path` (its suffix chooses the format)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure(report).savefig(path, dpi=120)
+
+
+def figure(report: Report) -> Figure:
+    """A picture of recall against k, and of Recall@50 by group."""
     # The canvas of the object interface: no display and no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    curve, bars = figure.subplots(1, 2)
+    drawn = Figure(figsize=(11, 4.2), layout="constrained")
+    FigureCanvasAgg(drawn)
+    curve, bars = drawn.subplots(1, 2)
     groups = [group for group in _GROUPS if group in report.methods["live"].groups]
     width = 0.8 / len(report.methods)
     for number, (key, method) in enumerate(report.methods.items()):
@@ -81,5 +91,4 @@ def plot(report: Report, path: Path) -> None:
     bars.set(title=f"{_PLOTTED} by popularity of the item", ylabel=_PLOTTED)
     bars.set_xticks([place + 0.4 - width / 2 for place in range(len(groups))], [_GROUPS[group] for group in groups])
     curve.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    return drawn

@@ -1,5 +1,6 @@
 """A report says what the ranks say, as JSON, as tables and as a picture."""
 
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.evaluation.evaluate import evaluate
+from pagoda.evaluation.page import as_page
 from pagoda.evaluation.rendering import as_tables, plot
 from pagoda.evaluation.report import Report
 
@@ -76,3 +78,15 @@ def test_tables_and_plot(report: Report, tmp_path: Path) -> None:
     assert "popularity" in text and "tail third" in text and "new users" in text
     plot(report, tmp_path / "plots" / "recall.png")
     assert (tmp_path / "plots" / "recall.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_holds_tables_and_picture_by_itself(report: Report) -> None:
+    page = as_page(report)
+    figures = (report.summary()["recall@10"], report.summary("popularity")["coverage@50"])
+    assert all(f"{figure:.3f}" in page for figure in figures)
+    assert "tail third" in page and page.count("<svg") == 1
+    assert not re.search(r"<(script|img|link)|src=|@import", page)
+
+
+def test_the_page_says_when_nothing_was_measured() -> None:
+    assert "Nothing was measured" in as_page(None)

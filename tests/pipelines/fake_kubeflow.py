@@ -1,8 +1,10 @@
-"""Kubeflow Pipelines' HTTP API (v2beta1), as much as Pagoda uses, in the shapes that its own client understands."""
+"""Kubeflow Pipelines' HTTP API (v2beta1), as much as Pagoda uses, in the shapes that its own client understands.
+
+It behaves as kubeflow/pipelines 2.17.0 does; paths are below backend/src of that version.
+"""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -19,33 +21,30 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines.compile import COMPILED
+
+from .fake_runs import FakeRuns, RefusedError, Row, checked, filtered
+
 PREFIX = "/apis/v2beta1"
-Row = dict[str, Any]
-
-
-class RefusedError(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+OWN_NAMESPACE = "kubeflow"
+"""Of the API server."""
+_SUBDOMAIN = r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
 
 
 @dataclass
-class FakeKubeflow:
+class FakeKubeflow(FakeRuns):
     """What the server holds, and what it was asked."""
 
-    multi_user: bool = False
+    store: str = "database"
+    """Where pipelines are: `database`, or `kubernetes` where it runs with --pipelinesStoreKubernetes=true."""
     pipelines: list[Row] = field(default_factory=list)
-    versions: list[Row] = field(default_factory=list)
+    resources: list[Row] = field(default_factory=list)
+    """Pipeline resources in the cluster, which a server with a database does not look at."""
     experiments: list[Row] = field(default_factory=list)
-    recurring: list[Row] = field(default_factory=list)
-    runs: list[Row] = field(default_factory=list)
     authorization: set[str | None] = field(default_factory=set)
     refuse: str = ""
     """Path that is answered with 503."""
     url: str = ""
-    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def answer(self, method: str, path: str, query: dict[str, str], body: bytes, kind: str) -> Row:
         """The answer to one request."""
@@ -56,47 +55,71 @@ class FakeKubeflow:
                 return handler(query, body, kind, *match.groups())
         raise RefusedError(404, f"no route for {method} {path}")
 
+    def apply(self, name: str, namespace: str, display_name: str | None = None) -> None:
+        """A Pipeline resource and a PipelineVersion, as `kubectl apply` makes them."""
+        row = {"name": name, "namespace": namespace} | ({"display_name": display_name} if display_name else {})
+        pipeline = self.new("pipeline", self.resources, row)
+        spec = checked_pipeline((COMPILED / f"{name}.yaml").read_text())
+        version = {"pipeline_id": pipeline["pipeline_id"], "display_name": f"{name}-1", "pipeline_spec": spec}
+        self.new("pipeline_version", self.versions, version)
+
     def _routes(self) -> list[tuple[str, str, Any]]:
         return [
-            ("GET", "/healthz", lambda *_: {"multi_user": self.multi_user}),
+            ("GET", "/healthz", self._health),
             ("GET", "/pipelines", self._list_pipelines),
             ("POST", "/pipelines/upload", self._upload),
             ("POST", "/pipelines/upload_version", self._upload_version),
             ("GET", r"/pipelines/([\w-]+)/versions", self._list_versions),
             ("GET", "/experiments", self._list_experiments),
             ("POST", "/experiments", self._create_experiment),
-            ("GET", "/recurringruns", self._list_recurring),
-            ("POST", "/recurringruns", self._create_recurring),
-            ("DELETE", r"/recurringruns/([\w-]+)", self._delete_recurring),
-            ("POST", "/runs", self._create_run),
+            ("GET", "/recurringruns", self.list_recurring),
+            ("POST", "/recurringruns", self.create_recurring),
+            ("POST", r"/recurringruns/([\w-]+):disable", self.disable_recurring),
+            ("DELETE", r"/recurringruns/([\w-]+)", self.delete_recurring),
+            ("GET", "/runs", self.list_runs),
+            ("POST", "/runs", self.create_run),
         ]
 
-    def _new(self, kind: str, rows: list[Row], row: Row) -> Row:
-        number = next(self._ids)
-        row = {f"{kind}_id": f"{kind}-{number}", "created_at": f"2026-11-22T00:00:{number:02d}Z", **row}
-        rows.append(row)
-        return row
+    def _health(self, *_: Any) -> Row:
+        return {"multi_user": self.multi_user, "pipeline_store": self.store}  # apiserver/main.go:469
 
     def _namespace(self, query: dict[str, str], body: Row | None = None) -> str:
+        """A single user's is not looked at (apiserver/resource/resource_manager.go:2456, ReplaceNamespace)."""
+        if not self.multi_user:
+            return ""
         namespace = str((body or query).get("namespace") or "")
-        if namespace and not self.multi_user:
-            raise RefusedError(400, "In single-user mode, the request should not contain a namespace")
-        if self.multi_user and not namespace:
+        if not namespace:
             raise RefusedError(400, "A namespace is required in multi-user mode")
         return namespace
 
     def _list_pipelines(self, query: dict[str, str], *_: Any) -> Row:
+        """Of the cluster, a single user's server caches its own namespace alone (client_manager.go:227).
+
+        The filter compares `spec.displayName`, which an unset one never equals, though what is then listed has the
+        resource's name there (crd/kubernetes/v2beta1/pipeline_types.go:94 and ToModel).
+        """
         namespace = self._namespace(query)
-        return {"pipelines": [one for one in _filtered(self.pipelines, query) if one["namespace"] == namespace]}
+        if self.store == "database":
+            return {"pipelines": [one for one in filtered(self.pipelines, query) if one["namespace"] == namespace]}
+        rows = [one for one in filtered(self.resources, query) if one["namespace"] == (namespace or OWN_NAMESPACE)]
+        return {"pipelines": [{"display_name": one["name"], **one} for one in rows]}
 
     def _upload(self, query: dict[str, str], body: bytes, kind: str) -> Row:
+        """A pipeline and a first version of its name; the display name is the name (pipeline_upload_server.go)."""
         namespace = self._namespace(query)
-        if any(one["display_name"] == query["name"] for one in self.pipelines):
+        if self.store == "kubernetes" and not re.fullmatch(_SUBDOMAIN, query["name"]):
+            raise RefusedError(400, f"Invalid pipeline name {query['name']!r}")  # pipeline_store_kubernetes.go:230
+        rows = self.pipelines if self.store == "database" else self.resources
+        if any(one["display_name"] == query["name"] for one in rows):
             raise RefusedError(409, "The name exists already")
-        row = {"display_name": query["name"], "description": query.get("description"), "namespace": namespace}
-        pipeline = self._new("pipeline", self.pipelines, row)
+        row = {"name": query["name"], "display_name": query["name"], "description": query.get("description")}
+        pipeline = self.new("pipeline", rows, {**row, "namespace": namespace or self._own_namespace})
         self._add_version(pipeline["pipeline_id"], query["name"], body, kind)
         return pipeline
+
+    @property
+    def _own_namespace(self) -> str:
+        return OWN_NAMESPACE if self.store == "kubernetes" else ""
 
     def _upload_version(self, query: dict[str, str], body: bytes, kind: str) -> Row:
         return self._add_version(query["pipelineid"], query["name"], body, kind)
@@ -105,49 +128,25 @@ class FakeKubeflow:
         if any((one["pipeline_id"], one["display_name"]) == (pipeline_id, name) for one in self.versions):
             raise RefusedError(409, "The version exists already")
         spec = checked_pipeline(_uploaded(body, kind))
-        return self._new(
+        return self.new(
             "pipeline_version",
             self.versions,
             {"pipeline_id": pipeline_id, "display_name": name, "pipeline_spec": spec},
         )
 
     def _list_versions(self, query: dict[str, str], _: bytes, __: str, pipeline_id: str) -> Row:
-        rows = [one for one in _filtered(self.versions, query) if one["pipeline_id"] == pipeline_id]
+        rows = [one for one in filtered(self.versions, query) if one["pipeline_id"] == pipeline_id]
         if query.get("sort_by") == "created_at desc":
             rows = rows[::-1]
         return {"pipeline_versions": rows[: int(query.get("page_size", 10))]}
 
     def _list_experiments(self, query: dict[str, str], *_: Any) -> Row:
         namespace = self._namespace(query)
-        return {"experiments": [one for one in _filtered(self.experiments, query) if one["namespace"] == namespace]}
+        return {"experiments": [one for one in filtered(self.experiments, query) if one["namespace"] == namespace]}
 
     def _create_experiment(self, _: dict[str, str], body: bytes, __: str) -> Row:
-        row = _checked(api.V2beta1Experiment, body)
-        return self._new("experiment", self.experiments, {**row, "namespace": self._namespace({}, row)})
-
-    def _list_recurring(self, query: dict[str, str], *_: Any) -> Row:
-        rows = [one for one in self.recurring if one["experiment_id"] == query["experiment_id"]]
-        start, size = int(query.get("page_token") or 0), 2  # small pages, whatever is asked
-        more = str(start + size) if start + size < len(rows) else ""
-        return {"recurringRuns": rows[start : start + size], "next_page_token": more}
-
-    def _create_recurring(self, _: dict[str, str], body: bytes, __: str) -> Row:
-        row = _checked(api.V2beta1RecurringRun, body)
-        self._known(row["pipeline_version_reference"])
-        return self._new("recurring_run", self.recurring, row)
-
-    def _delete_recurring(self, _: dict[str, str], __: bytes, ___: str, run_id: str) -> Row:
-        self.recurring = [one for one in self.recurring if one["recurring_run_id"] != run_id]
-        return {}
-
-    def _create_run(self, _: dict[str, str], body: bytes, __: str) -> Row:
-        row = _checked(api.V2beta1Run, body)
-        self._known(row["pipeline_version_reference"])
-        return self._new("run", self.runs, row)
-
-    def _known(self, reference: Row) -> None:
-        if not any(one["pipeline_version_id"] == reference["pipeline_version_id"] for one in self.versions):
-            raise RefusedError(404, "no such pipeline version")
+        row = checked(api.V2beta1Experiment, body)
+        return self.new("experiment", self.experiments, {**row, "namespace": self._namespace({}, row)})
 
 
 def checked_pipeline(text: str) -> Row:
@@ -158,20 +157,6 @@ def checked_pipeline(text: str) -> Row:
     return {"pipeline_spec": spec, "platform_spec": platforms}
 
 
-def _filtered(rows: list[Row], query: dict[str, str]) -> list[Row]:
-    predicates = json.loads(query.get("filter") or "{}").get("predicates", [])
-    return [row for row in rows if all(row[one["key"]] == one["stringValue"] for one in predicates)]
-
-
-def _checked(model: type, body: bytes) -> Row:
-    """A body that has the shape of a model of the API."""
-    row: Row = json.loads(body)
-    unknown = set(row) - set(model.attribute_map.values())  # type: ignore[attr-defined]
-    if unknown:
-        raise RefusedError(400, f"unknown fields {unknown}")
-    return row
-
-
 def _uploaded(body: bytes, kind: str) -> str:
     message = BytesParser().parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
     (part,) = [part for part in message.get_payload() if "uploadfile" in part["Content-Disposition"]]  # type: ignore[union-attr,index,str]
@@ -179,9 +164,9 @@ def _uploaded(body: bytes, kind: str) -> str:
 
 
 @contextmanager
-def kubeflow(*, multi_user: bool = False) -> Iterator[FakeKubeflow]:
+def kubeflow(*, multi_user: bool = False, store: str = "database") -> Iterator[FakeKubeflow]:
     """A server that answers until the block ends."""
-    fake = FakeKubeflow(multi_user)
+    fake = FakeKubeflow(multi_user, store=store)
 
     class Handler(BaseHTTPRequestHandler):
         def _handle(self) -> None:

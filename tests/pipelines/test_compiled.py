@@ -41,7 +41,7 @@ def test_ask_people_for_parameters_with_descriptions_and_defaults(package: Packa
     assert package.description
     for name, about in package.parameters.items():
         assert about["description"], name
-        assert about.get("isOptional") or name == "dataset", name
+        assert about["isOptional"] and "defaultValue" in about, name
 
 
 def test_cache_nothing_and_try_again(package: Package) -> None:
@@ -92,10 +92,19 @@ def test_take_an_installations_own_names() -> None:
     assert Package.of("full-update", names).version != Package.of("full-update").version
 
 
+def test_queue_training_alone_and_only_where_there_is_a_queue(package: Package) -> None:
+    label = "kueue.x-k8s.io/queue-name"
+    assert label not in package.text  # Kueue refuses a pod with an empty one.
+    queued = Package.of(package.name, Names(queue="team"))
+    assert checked_pipeline(queued.text)["pipeline_spec"] == checked_pipeline(package.text)["pipeline_spec"]
+    labels = {name: step["podMetadata"]["labels"].get(label) for name, step in _documents(queued)[1].items()}
+    assert {name for name, queue in labels.items() if queue == "team"} == {"exec-train"} & set(labels)
+    assert {queue for name, queue in labels.items() if name != "exec-train"} <= {None}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "parameter 'dataset' is missing: Folder or URL of the dataset"),
         ({"dataset": "d", "datset": "d"}, "unknown parameter 'datset'"),
         ({"dataset": "d", "train_accelerators": "two"}, "train_accelerators='two' is no NUMBER_INTEGER"),
         ({"dataset": "d", "train_node_selector": "[1]"}, "train_node_selector=.* is no STRUCT"),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.errors import ConfigError, UnavailableError
+from pipelines import recurring
 from pipelines.kubeflow import Kubeflow
 from pipelines.package import Names, Package
 from pipelines.schedule import Schedule
@@ -19,6 +20,12 @@ from .fake_kubeflow import FakeKubeflow, kubeflow
 
 DAILY = Schedule("daily", cron="0 3 * * *")
 DATASET = {"dataset": "s3://bucket/data"}
+
+
+@pytest.fixture(autouse=True)
+def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun is known at once."""
+    monkeypatch.setattr(recurring, "SETTLING_SECONDS", 0)
 
 
 @pytest.fixture
@@ -75,6 +82,38 @@ def test_says_what_to_do_when_nothing_was_uploaded(fake: FakeKubeflow) -> None:
         Kubeflow(fake.url).run("full-update", DATASET)
 
 
+@pytest.mark.parametrize(
+    ("multi_user", "store", "said"),
+    [
+        (False, "database", "in a database.*env/cert-manager/platform-agnostic-k8s-native"),
+        (True, "database", "in a database.*env/cert-manager/platform-agnostic-multi-user-k8s-native"),
+        (False, "kubernetes", "those in the namespace of its API server alone"),
+        (True, "kubernetes", "those in the namespace of other"),
+    ],
+)
+def test_says_why_a_pipeline_resource_is_not_seen(*, multi_user: bool, store: str, said: str) -> None:
+    with kubeflow(multi_user=multi_user, store=store) as fake:
+        fake.apply("full-update", "team", "full-update")
+        with pytest.raises(ConfigError, match=f"'full-update' is not in Kubeflow.*{said}"):
+            Kubeflow(fake.url, "other").schedule("full-update", DAILY, DATASET, version="full-update-1")
+
+
+def test_says_that_a_pipeline_resource_needs_its_display_name() -> None:
+    with kubeflow(store="kubernetes") as fake:
+        fake.apply("full-update", "kubeflow")
+        with pytest.raises(ConfigError, match="apply the Pipeline resource with this displayName"):
+            Kubeflow(fake.url).schedule("full-update", DAILY, DATASET)
+
+
+@pytest.mark.parametrize(("multi_user", "namespace"), [(True, "team"), (False, "kubeflow")])
+def test_schedules_a_pipeline_resource(*, multi_user: bool, namespace: str) -> None:
+    with kubeflow(multi_user=multi_user, store="kubernetes") as fake:
+        fake.apply("full-update", namespace, "full-update")
+        assert Kubeflow(fake.url, namespace).schedule("full-update", DAILY, DATASET).done == "created"
+        with pytest.raises(ConfigError, match=r"version 'full-update-2' .* reads those in the namespace"):
+            Kubeflow(fake.url, namespace).schedule("full-update", DAILY, DATASET, version="full-update-2")
+
+
 def test_schedules_without_catch_up_and_one_at_a_time(fake: FakeKubeflow, client: Kubeflow) -> None:
     assert client.schedule("full-update", DAILY, DATASET).done == "created"
     (made,) = fake.recurring
@@ -121,6 +160,75 @@ def test_keeps_a_schedule_paused_that_somebody_paused(fake: FakeKubeflow, client
     assert client.schedule("full-update", DAILY, DATASET).done == "unchanged"
     client.schedule("full-update", Schedule("daily", cron="0 5 * * *"), DATASET)
     assert [one["mode"] for one in fake.recurring] == ["DISABLE"]
+
+
+LATER = Schedule("daily", cron="0 5 * * *")
+
+
+@pytest.mark.parametrize("orphans", [True, False], ids=["2.17", "before 2.16"])
+def test_a_running_update_goes_on_while_its_schedule_is_replaced(
+    fake: FakeKubeflow, client: Kubeflow, *, orphans: bool
+) -> None:
+    fake.orphans = orphans
+    old = client.schedule("full-update", DAILY, DATASET).id
+    run = fake.start(old)
+    new = client.schedule("full-update", LATER, DATASET).id
+    assert not fake.killed
+    assert in_force(fake) == [new]
+    run["state"] = "SUCCEEDED"
+    assert client.schedule("full-update", LATER, DATASET).done == "unchanged"
+    assert [one["recurring_run_id"] for one in fake.recurring] == [new]
+    assert not fake.killed
+
+
+def test_an_update_that_has_just_begun_goes_on_too(
+    fake: FakeKubeflow, client: Kubeflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.start(client.schedule("full-update", DAILY, DATASET).id, reported=False)
+    monkeypatch.setattr(recurring.time, "sleep", lambda _: fake.report())
+    client.schedule("full-update", LATER, DATASET)
+    assert not fake.killed
+    assert len(fake.recurring) == 2
+
+
+def test_going_back_while_an_update_runs_puts_the_schedule_in_force_again(fake: FakeKubeflow, client: Kubeflow) -> None:
+    fake.start(client.schedule("full-update", DAILY, DATASET).id)
+    client.schedule("full-update", LATER, DATASET)
+    back = client.schedule("full-update", DAILY, DATASET)
+    assert back.done == "replaced"
+    assert in_force(fake) == [back.id]
+    assert not fake.killed
+
+
+def test_a_schedule_paused_after_it_was_replaced_stays_paused(fake: FakeKubeflow, client: Kubeflow) -> None:
+    fake.start(client.schedule("full-update", DAILY, DATASET).id)
+    paused = client.schedule("full-update", LATER, DATASET).id
+    fake.disable_recurring({}, b"", "", paused)
+    client.schedule("full-update", Schedule("daily", cron="0 6 * * *"), DATASET)
+    assert in_force(fake) == []
+
+
+@pytest.mark.parametrize("call", [":disable", "/runs"])
+def test_replacing_ends_well_when_it_was_broken_off(fake: FakeKubeflow, client: Kubeflow, call: str) -> None:
+    client.schedule("full-update", DAILY, DATASET)
+    fake.refuse = call
+    with pytest.raises(UnavailableError):
+        client.schedule("full-update", LATER, DATASET)
+    fake.refuse = ""
+    (new,) = [client.schedule("full-update", LATER, DATASET).id]
+    assert [one["recurring_run_id"] for one in fake.recurring] == in_force(fake) == [new]
+
+
+def test_replaces_a_schedule_of_the_same_name_that_has_no_parameters(fake: FakeKubeflow, client: Kubeflow) -> None:
+    client.schedule("full-update", DAILY, DATASET)
+    del fake.recurring[0]["runtime_config"]
+    assert client.schedule("full-update", DAILY, DATASET).done == "replaced"
+    assert [one["runtime_config"]["parameters"] for one in fake.recurring] == [DATASET]
+
+
+def in_force(fake: FakeKubeflow) -> list[str]:
+    """Ids of the recurring runs that begin something."""
+    return [one["recurring_run_id"] for one in fake.recurring if one["mode"] == "ENABLE"]
 
 
 def test_removes_what_a_crash_left_twice(fake: FakeKubeflow, client: Kubeflow) -> None:

@@ -38,6 +38,9 @@
 {{- with .Values.milvus.existingSecret -}}
 {{- $names = append $names (printf "--milvus-secret=%s" .) -}}
 {{- end -}}
+{{- with .Values.pipelines.queue -}}
+{{- $names = append $names (printf "--queue=%s" .) -}}
+{{- end -}}
 {{- $compiled := eq .Values.pipelines.publish "resources" | ternary (include "pagoda.pipelines.compiled" . | fromYaml) dict -}}
 {{- range $name, $schedule := .Values.pipelines.schedules -}}
 {{- if $schedule.enabled -}}

@@ -9,13 +9,19 @@
 {{- $text = $text | replace ": pagoda-pipelines\n" (printf ": %s\n" $settings) | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
 {{- $text = $text | replace "pagoda-milvus-token" ($root.Values.milvus.existingSecret | default "pagoda-milvus-token") -}}
 {{- $documents := splitList "\n---\n" $text }}
+{{- $queue := $root.Values.pipelines.queue }}
 {{ base $path | trimSuffix ".yaml" }}:
-  version: {{ $text | sha256sum | trunc 12 }}
+  version: {{ printf "%s%s" $text $queue | sha256sum | trunc 12 }}
   pipelineSpec:
     {{- first $documents | fromYaml | toYaml | nindent 4 }}
   {{- if gt (len $documents) 1 }}
+  {{- $platform := index $documents 1 | fromYaml }}
+  {{- /* Kueue's label, on the pods of training alone; an empty one would be refused. */}}
+  {{- with and $queue (dig "platforms" "kubernetes" "deploymentSpec" "executors" "exec-train" dict $platform) }}
+  {{- $_ := set .podMetadata.labels "kueue.x-k8s.io/queue-name" $queue }}
+  {{- end }}
   platformSpec:
-    {{- index $documents 1 | fromYaml | toYaml | nindent 4 }}
+    {{- toYaml $platform | nindent 4 }}
   {{- end }}
 {{- end }}
 {{- end -}}
