@@ -45,7 +45,7 @@ helm upgrade --install milvus-operator "$operator/milvus-operator-$MILVUS_OPERAT
   -n milvus-operator --create-namespace --wait --timeout 15m
 
 step "Namespace and keys"
-kubectl create namespace pagoda --dry-run=client -o yaml | kubectl apply -f -
+kubectl create namespace pagoda --dry-run=client -o yaml | kubectl apply --server-side -f -
 kubectl label namespace pagoda app.kubernetes.io/part-of=kubeflow-profile --overwrite
 of_kubeflow() { kubectl -n kubeflow get secret mlpipeline-minio-artifact -o "jsonpath={.data.$1}" | base64 -d; }
 AWS_ACCESS_KEY_ID=$(of_kubeflow accesskey)
@@ -54,7 +54,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 for namespace in pagoda kubeflow; do
   kubectl -n $namespace create secret generic pagoda-object-storage --dry-run=client -o yaml \
     --from-literal=AWS_ACCESS_KEY_ID="$AWS_ACCESS_KEY_ID" \
-    --from-literal=AWS_SECRET_ACCESS_KEY="$AWS_SECRET_ACCESS_KEY" | kubectl apply -f -
+    --from-literal=AWS_SECRET_ACCESS_KEY="$AWS_SECRET_ACCESS_KEY" | kubectl apply --server-side -f -
 done
 kubectl -n pagoda annotate secret pagoda-object-storage --overwrite serving.kserve.io/s3-region=us-east-1 \
   serving.kserve.io/s3-endpoint=seaweedfs.kubeflow:8333 serving.kserve.io/s3-usehttps=0

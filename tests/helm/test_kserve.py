@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -29,6 +31,12 @@ FLAGGED = {
 def _predictor(chart: Chart) -> Resource:
     predictor: Resource = chart.one("InferenceService", "pagoda-tower")["spec"]["predictor"]
     return predictor
+
+
+def _of_driver(chart: Chart) -> dict[str, Any]:
+    """The driver's variables that are written out."""
+    (container,) = chart.one("Deployment", "pagoda-rollout")["spec"]["template"]["spec"]["containers"]
+    return {variable["name"]: variable.get("value") for variable in container["env"]}
 
 
 def test_should_address_the_predictor_of_each_full_version() -> None:
@@ -59,6 +67,7 @@ def test_should_set_no_field_that_standard_mode_ignores() -> None:
         "serving.kserve.io/deploymentMode": "Standard",
         "serving.kserve.io/autoscalerClass": "hpa",
         "serving.kserve.io/storageSecretName": "pagoda-object-storage",
+        "serving.kserve.io/secretName": "pagoda-object-storage",
     }
 
 
@@ -84,9 +93,21 @@ def test_should_fit_pods_in_knative_mode_once_its_feature_flags_are_on() -> None
 
 
 def test_should_not_ask_kserve_for_scaling_that_is_off() -> None:
-    predictor = _predictor(with_values())
-    assert predictor["minReplicas"] == 1
-    assert not {"maxReplicas", "scaleMetric", "scaleTarget"} & set(predictor)
+    assert not {"scaleMetric", "scaleTarget"} & set(_predictor(with_values()))
+    assert "PAGODA_ROLLOUT__MAX_REPLICAS" not in _of_driver(with_values())
+
+
+def test_should_tell_the_driver_how_many_replicas_and_not_kserve_beside_it() -> None:
+    """Two owners of a field conflict at the first upgrade after a rollout has changed it."""
+    chart = in_profile("production")
+    assert not {"minReplicas", "maxReplicas"} & set(_predictor(chart))
+    told = _of_driver(chart)
+    assert (told["PAGODA_ROLLOUT__MIN_REPLICAS"], told["PAGODA_ROLLOUT__MAX_REPLICAS"]) == ("3", "12")
+
+
+def test_should_tell_kserve_where_there_is_no_driver() -> None:
+    predictor = _predictor(in_profile("production", "rollout.enabled=false"))
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (3, 12)
 
 
 def test_should_serve_from_our_own_runtime(chart: Chart) -> None:

@@ -15,6 +15,7 @@ from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve import standard
 from pagoda.rollout.backends.kserve.memory import Memory
 from pagoda.rollout.backends.kserve.objects import Service
+from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.releasing import full_policy
 from pagoda.settings import CollectionConfig, RolloutSettings, Settings
 from pipelines.platform import SETTINGS_KEYS
@@ -42,7 +43,7 @@ def running() -> Resource:
 def entry(running: Resource) -> dict[str, Any]:
     """What the driver adds for a canary of version 4."""
     target = Target(7, _generation(3), _generation(4), percent=10, capacity=10)
-    (made,) = standard.plan(Service(running, {}), target, Memory(base=3)).spec["canary"]
+    (made,) = standard.plan(Service(running, {}), target, Memory(base=3), Bounds(3, 12)).spec["canary"]
     return dict(made)
 
 

@@ -95,6 +95,11 @@ class RemoteNamespace:
             "PATCH", f"{self._path(plural, body['metadata']['name'])}?fieldManager=kserve&force=true", body, _APPLY
         )
 
+    def scale(self, name: str, replicas: int) -> None:
+        """See `Store.scale`."""
+        path = f"{self._path(DEPLOYMENTS, name)}?fieldManager=autoscaler"
+        self._call("PATCH", path, {"spec": {"replicas": replicas}}, _MERGE)
+
     def write_status(self, plural: str, name: str, status: dict[str, Any]) -> None:
         """See `Store.write_status`."""
         self._call("PATCH", f"{self._path(plural, name)}/status", {"status": status}, _MERGE)

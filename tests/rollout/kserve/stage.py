@@ -109,6 +109,14 @@ class OnKServe(Stage):
             look = self.step()
         raise AssertionError(f"never {phase}: {look}")
 
+    def look_until(self, phase: Phase) -> None:
+        """The driver goes on, and no controller."""
+        for _ in range(9):
+            self.driver.reconcile()
+            if (found := rollout_of(self.log.state())) and found.phase is phase:
+                return
+        raise AssertionError(f"never {phase}")
+
     def start(self, **changes: Any) -> None:
         commands.start(self.log, "g2", policy=quick(**changes), by="test")
 

@@ -10,7 +10,6 @@ from kubernetes import client
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
 from pagoda.rollout.target import target_of
 from tests.rollout.worlds import add_full, quick
 
@@ -37,15 +36,6 @@ def api(cluster: FakeCluster) -> Iterator[client.ApiClient]:
 @pytest.fixture
 def knative(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
     return OnFake(cluster, api, chart("Knative"))
-
-
-def look_until(stage: OnFake, phase: Phase) -> None:
-    """The driver goes on, and no controller."""
-    for _ in range(9):
-        stage.driver.reconcile()
-        if (found := rollout_of(stage.log.state())) and found.phase is phase:
-            return
-    raise AssertionError(f"never {phase}")
 
 
 def share(stage: OnFake) -> int:
@@ -106,7 +96,7 @@ def test_knative_candidates_start_with_as_many_pods_as_the_stable_revision_has(k
 def test_a_candidate_that_is_not_ready_is_behind_no_tag(knative: OnFake, cluster: FakeCluster) -> None:
     """Until it is, Knative's tag `latest` answers with the revision before."""
     knative.start()
-    look_until(knative, Phase.VERIFIED)
+    knative.look_until(Phase.VERIFIED)
     for _ in range(3):
         cluster.reconcile()
     found = knative.backend.status(target_of(knative.log.state()))
@@ -121,7 +111,7 @@ def test_a_revision_that_kserve_forgets_is_brought_again(knative: OnFake, cluste
     knative.step()
     add_full(knative.log, 3)
     commands.start(knative.log, "g3", policy=quick(), by="test")
-    look_until(knative, Phase.VERIFIED)
+    knative.look_until(Phase.VERIFIED)
     cluster.knative.reconcile()
     cluster.knative.route()  # The Route is quicker than the Configuration.
     cluster.knative.reconcile()

@@ -218,6 +218,18 @@ def test_pods_of_an_old_template_are_no_candidate(stage: OnFake, cluster: FakeCl
     assert ready.missing == ("pods of v2 are being replaced",)
 
 
+def test_pods_that_the_namespace_refuses_are_told_of(stage: OnFake, cluster: FakeCluster) -> None:
+    stage.start()
+    stage.look_until(Phase.VERIFIED)
+    cluster.reconcile()
+    refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+    message = 'pods "tower-v2-predictor-1" is forbidden: violates PodSecurity "restricted:latest": seccompProfile'
+    cluster.write_status("deployments", "tower-v2-predictor", {"conditions": [{**refused, "message": message}]})
+    look = stage.driver.reconcile()
+    assert any("violates PodSecurity" in wait for wait in look.decision.waits)
+    assert any("violates PodSecurity" in problem for problem in stage.backend.preflight(target_of(stage.log.state())))
+
+
 def test_a_kserve_that_writes_no_status_stops_nobody(stage: OnFake, cluster: FakeCluster) -> None:
     cluster.standard.loops = True
     stage.start()

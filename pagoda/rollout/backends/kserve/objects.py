@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from pagoda.registry.manifest import Manifest
+from pagoda.rollout.backends.kserve.refusals import refusals
 
 SERVING = "serving.kserve.io/v1beta1"
 SERVICES = "inferenceservices"
@@ -62,6 +63,8 @@ class Deployment:
     ready: int = 0
     settled: bool = False
     """Whether all of them run the present template."""
+    refusal: str = ""
+    """Why the cluster refuses to make more of them; empty when it does not."""
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Deployment:
@@ -70,7 +73,8 @@ class Deployment:
         current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
         settled = current and status.get("updatedReplicas", 0) == status.get("replicas", 0)
         uri = (metadata.get("annotations") or {}).get(SOURCE_ANNOTATION, "")
-        return cls(uri, found.get("spec", {}).get("replicas", 1), status.get("readyReplicas", 0), settled)
+        replicas, ready = found.get("spec", {}).get("replicas", 1), status.get("readyReplicas", 0)
+        return cls(uri, replicas, ready, settled, next(refusals([found]), ""))
 
 
 @dataclass(frozen=True)

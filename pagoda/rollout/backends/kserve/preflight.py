@@ -8,17 +8,20 @@ from typing import Any
 from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.objects import (
+    APPS,
     AUTOSCALERS,
     CLASS_ANNOTATION,
     KNATIVE,
     LEASES,
     MODE_ANNOTATION,
+    SERVICE_LABEL,
     SERVICES,
     SERVING,
     TAGS_ANNOTATION,
     Service,
     is_ours,
 )
+from pagoda.rollout.backends.kserve.refusals import refusals
 
 _OURS = (
     ("predictor", "model", "storageUri"),
@@ -62,6 +65,7 @@ def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: S
             f"InferenceService {name} names no deployment mode, and KServe has not said which it took; set the "
             f"annotation {MODE_ANNOTATION} to Standard or Knative"
         )
+    problems += refusals(cluster.find(APPS, "deployments", f"{SERVICE_LABEL}={name}"))
     return problems + [problem for check in checks for problem in check(target)]
 
 

@@ -59,14 +59,13 @@ def _missing_predictor(service: Service, tower: Tower) -> str:
         return f"the Deployment of {tower.name} still brings {found.uri}"
     if not found.settled:
         return f"pods of {tower.name} are being replaced"
-    return "" if found.ready else f"no pod of {tower.name} is ready"
+    return "" if found.ready else found.refusal or f"no pod of {tower.name} is ready"
 
 
 def _missing_revision(service: Service, tower: Tower) -> str:
+    found = pods(service, tower)
+    if knative.tag(service, tower) is None and service.uri == tower.uri:
+        return found.refusal or f"the revision of {tower.name} is not ready"
     if knative.tag(service, tower) is None:
-        return (
-            f"the revision of {tower.name} is not ready"
-            if service.uri == tower.uri
-            else f"{service.name} shows no tag for a revision of {tower.name}"
-        )
-    return "" if pods(service, tower).ready else f"no pod of {tower.name} is ready"
+        return f"{service.name} shows no tag for a revision of {tower.name}"
+    return "" if found.ready else found.refusal or f"no pod of {tower.name} is ready"

@@ -63,6 +63,8 @@ class FakeCluster:
         if plural == SERVICES:
             default(owned.found)
             self.apis |= {"serving.knative.dev/v1"} if _mode(found) == "Knative" else set()
+        if plural == DEPLOYMENTS:
+            owned.found["spec"].setdefault("replicas", 1)
         owned.found["metadata"] |= {"namespace": self.namespace, "generation": 1}
         self.objects[(plural, found["metadata"]["name"])] = owned
         self._bump(owned)
@@ -117,8 +119,6 @@ class FakeCluster:
         """See `Store.write`."""
         name, body = body["metadata"]["name"], copy.deepcopy(body)
         if (plural, name) not in self.objects:
-            if plural == DEPLOYMENTS:
-                body["spec"].setdefault("replicas", 1)
             self.create(plural, body, "kserve", "Update")
             return
         owned = self.objects[(plural, name)]
@@ -128,6 +128,10 @@ class FakeCluster:
         owned.found["metadata"] |= {key: body["metadata"][key] for key in ("labels", "annotations")}
         if changed:
             self._wrote(plural, owned, spec=True)
+
+    def scale(self, name: str, replicas: int) -> None:
+        """See `Store.scale`."""
+        self._change(DEPLOYMENTS, name, lambda owned: owned.merge({"spec": {"replicas": replicas}}, "autoscaler"))
 
     def write_status(self, plural: str, name: str, status: dict[str, Any]) -> None:
         """See `Store.write_status`."""
@@ -201,7 +205,7 @@ class FakeCluster:
                 owned.merge(patch, query.get("fieldManager", "unknown"))
 
         try:
-            self._change(plural, patch["metadata"]["name"], change)
+            self._change(plural, owned.found["metadata"]["name"], change)
         except FieldConflictError as error:
             raise StatusError(409, str(error)) from None
         except DeniedError as error:

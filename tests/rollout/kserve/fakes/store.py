@@ -22,6 +22,9 @@ class Store(Protocol):
     def write(self, plural: str, body: dict[str, Any]) -> None:
         """A controller's own object: made, or its labels, annotations and the fields of its spec changed."""
 
+    def scale(self, name: str, replicas: int) -> None:
+        """An autoscaler's change of a Deployment, which leaves all else to its owner."""
+
     def write_status(self, plural: str, name: str, status: dict[str, Any]) -> None:
         """By the status subresource; what `status` leaves out stays."""
 

@@ -66,11 +66,7 @@ class Workloads:
             status: dict[str, Any] = {"currentReplicas": present, "desiredReplicas": desired, "currentMetrics": metrics}
             self.store.write_status(AUTOSCALERS, name, status)
             if desired != present:
-                body = {key: deployment[key] for key in ("apiVersion", "kind")}
-                metadata = {key: deployment["metadata"][key] for key in ("name", "labels", "annotations")}
-                self.store.write(
-                    DEPLOYMENTS, {**body, "metadata": metadata, "spec": {**deployment["spec"], "replicas": desired}}
-                )
+                self.store.scale(name, desired)
 
     def _write(self, found: dict[str, Any], *, updated: int, ready: int) -> None:
         counts = {"replicas": max(ready, updated), "updatedReplicas": updated}
