@@ -19,6 +19,7 @@ from pagoda.rollout.reading import rollout_of
 from tests.rollout.worlds import add_full, quick
 
 from .fakes.apiserver import FakeCluster, served
+from .fakes.standard import SOURCE
 from .fakes.webhook import DeniedError
 from .stage import OnFake, chart
 
@@ -182,7 +183,10 @@ class OnKnative(Interleaving):
         )  # After a rollback the stable revision is not the newest, so that it keeps what it began with.
 
     def check_rest(self, _name: str) -> None:
-        assert list(self.cluster.knative.weights.values()) == [100]
+        serving = [revision for revision, percent in self.cluster.knative.weights.items() if percent]
+        stable = self.stage.log.state().generation(self.stage.log.state().stable or "")
+        (found,) = (self.cluster.get("deployments", f"{revision}-deployment") for revision in serving)
+        assert found is not None and found["metadata"]["annotations"][SOURCE] == stable.tower.uri
 
 
 def run(machine: type[Interleaving], examples: int, steps: int) -> None:

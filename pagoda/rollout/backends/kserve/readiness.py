@@ -57,9 +57,9 @@ def _missing_predictor(service: Service, tower: Tower) -> str:
         return f"KServe has not yet made the Deployment of {tower.name}"
     if found.uri != tower.uri:
         return f"the Deployment of {tower.name} still brings {found.uri}"
-    if not found.settled:
-        return f"pods of {tower.name} are being replaced"
-    return "" if found.ready else found.refusal or f"no pod of {tower.name} is ready"
+    if not found.ready:
+        return found.refusal or f"no pod of {tower.name} is ready"
+    return "" if found.settled else found.refusal or f"pods of {tower.name} are being replaced"
 
 
 def _missing_revision(service: Service, tower: Tower) -> str:
