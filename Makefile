@@ -37,8 +37,11 @@ test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cor
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long
 
-test-cluster: .venv/installed ## The rollout's backend on a real API server (KUBECONFIG) with the CRDs of KServe 0.21 and the Gateway API.
-	$(PY) -m pytest tests/rollout/kserve/test_api_server.py --cluster
+# What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
+CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/test_scaling.py tests/helm/test_neighbours.py tests/pipelines/test_kubeflow.py
+test-cluster: .venv/tools ## The same on the API server that KUBECONFIG names, with the CRDs of KServe and Milvus; without one on the fakes.
+	@$(if $(KUBECONFIG),echo "on the API server of $(KUBECONFIG)",echo "no KUBECONFIG: on the fakes of tests/rollout/kserve/fakes, and tests/cluster is skipped")
+	$(PY) -m pytest -m "not long" $(CLUSTER_TESTS) $(if $(KUBECONFIG),--cluster) -rs
 
 lint: .venv/installed ## Style, types and layers.
 	$(PY) -m ruff check .

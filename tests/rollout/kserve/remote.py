@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,12 +30,22 @@ _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.1
 class RemoteNamespace:
     """Made for one test, and gone after it."""
 
-    def __init__(self, api: client.ApiClient) -> None:
-        """Make it."""
+    def __init__(
+        self, api: client.ApiClient, tower: str = "tower", lease: str = "rollout", *, controllers: bool | None = None
+    ) -> None:
+        """Make it.
+
+        Args:
+            api: Of the server.
+            tower: Name of the InferenceService.
+            lease: Name of the driver's Lease.
+            controllers: Whether Kubernetes' own run there; None: wait a while for what they write.
+        """
+        self.tower, self.lease = tower, lease
         self.api, self.namespace = api, f"pagoda-test-{secrets.token_hex(4)}"
         self._call("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
-        self.standard, self.workloads = Standard(self, "tower"), Workloads(self)
-        self._controllers: bool | None = None
+        self.standard, self.workloads = Standard(self, tower), Workloads(self)
+        self._controllers = controllers
 
     def close(self) -> None:
         """Delete it, with all that is in it."""
@@ -45,11 +57,11 @@ class RemoteNamespace:
 
     def service(self) -> dict[str, Any]:
         """See `Place.service`."""
-        return self._call("GET", self._path(SERVICES, "tower"))
+        return self._call("GET", self._path(SERVICES, self.tower))
 
     def edit(self, manager: str, body: dict[str, Any]) -> None:
         """Somebody else changes the InferenceService."""
-        self._call("PATCH", f"{self._path(SERVICES, 'tower')}?fieldManager={manager}", body, _MERGE)
+        self._call("PATCH", f"{self._path(SERVICES, self.tower)}?fieldManager={manager}", body, _MERGE)
 
     def upgrade(self, body: dict[str, Any], manager: str = "helm", plural: str = SERVICES) -> None:
         """Somebody else applies an object on the server's side, without force.
@@ -77,12 +89,9 @@ class RemoteNamespace:
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
         """See `Store.get`."""
-        try:
+        with _gone():
             return self._call("GET", self._path(plural, name))
-        except client.ApiException as error:
-            if error.status == 404:
-                return None
-            raise
+        return None
 
     def find(self, plural: str) -> list[dict[str, Any]]:
         """See `Store.find`."""
@@ -90,10 +99,14 @@ class RemoteNamespace:
         return [each for each in items if "deletionTimestamp" not in each["metadata"]]
 
     def write(self, plural: str, body: dict[str, Any]) -> None:
-        """See `Store.write`."""
-        self._call(
-            "PATCH", f"{self._path(plural, body['metadata']['name'])}?fieldManager=kserve&force=true", body, _APPLY
-        )
+        """See `Store.write`.
+
+        KServe makes an object or patches it (deployment_reconciler.go:467-501): replicas that it leaves out stay.
+        """
+        if self.get(plural, body["metadata"]["name"]) is None:
+            self._call("POST", self._path(plural, ""), body)
+        else:
+            self._call("PATCH", f"{self._path(plural, body['metadata']['name'])}?fieldManager=kserve", body, _MERGE)
 
     def scale(self, name: str, replicas: int) -> None:
         """See `Store.scale`."""
@@ -126,7 +139,8 @@ class RemoteNamespace:
             started = any(each["type"] == "Ready" for each in pod["status"].get("conditions", []))
             if not started and self.standard.has_tower(pod):
                 status = {"phase": "Running", "conditions": ready}
-                self._call("PATCH", f"{pods}/{pod['metadata']['name']}/status", {"status": status}, _MERGE)
+                with _gone():
+                    self._call("PATCH", f"{pods}/{pod['metadata']['name']}/status", {"status": status}, _MERGE)
 
     def _path(self, plural: str, name: str) -> str:
         return f"/apis/{_GROUPS[plural]}/namespaces/{self.namespace}/{plural}/{name}".rstrip("/")
@@ -142,6 +156,16 @@ class RemoteNamespace:
             _return_http_data_only=True,
         )
         return dict(found)
+
+
+@contextmanager
+def _gone() -> Iterator[None]:
+    """What is not there, or no longer, is no failure."""
+    try:
+        yield
+    except client.ApiException as error:
+        if error.status != 404:
+            raise
 
 
 def _settled(deployment: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from kubernetes import client
@@ -55,6 +56,8 @@ class Place(Protocol):
     """A namespace with KServe, whose pods start when a test says so."""
 
     namespace: str
+    tower: str
+    lease: str
 
     def create(self, plural: str, found: dict[str, Any], /) -> None:
         """Put an object there, as the chart would."""
@@ -70,11 +73,20 @@ class OnKServe(Stage):
     """With one InferenceService, whose first version is promoted."""
 
     def __init__(
-        self, cluster: Place, api: client.ApiClient, found: dict[str, Any] | None = None, bounds: Bounds = BOUNDS
+        self,
+        cluster: Place,
+        api: client.ApiClient,
+        found: dict[str, Any] | None = None,
+        bounds: Bounds = BOUNDS,
+        *,
+        install: Callable[[], None] | None = None,
     ) -> None:
         self.cluster, self.api, self.bounds = cluster, api, bounds
-        cluster.create("inferenceservices", found or chart("Standard"))
-        cluster.create("leases", lease())
+        if install:
+            install()
+        else:
+            cluster.create("inferenceservices", found or chart("Standard"))
+            cluster.create("leases", lease())
         cluster.tick()  # KServe is quicker than the first release.
         self.backend = self.connect()
         super().__init__(stable=False)
@@ -86,8 +98,8 @@ class OnKServe(Stage):
     def connect(self, attempts: int = 3) -> KServeBackend:
         return KServeBackend(
             Cluster(self.cluster.namespace, self.api, attempts=attempts, pause_seconds=0.001),
-            "tower",
-            "rollout",
+            self.cluster.tower,
+            self.cluster.lease,
             bounds=self.bounds,
             probe=lambda *_: (),
         )

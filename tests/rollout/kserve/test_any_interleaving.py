@@ -178,9 +178,8 @@ class OnKnative(Interleaving):
         return 0  # A revision that an upgrade made takes over when its first pod is ready, as Knative has it.
 
     def promised(self) -> int:
-        return (
-            self.floor
-        )  # After a rollback the stable revision is not the newest, so that it keeps what it began with.
+        # After a rollback the stable revision is not the newest, so that it keeps what it began with.
+        return self.floor
 
     def check_rest(self, _name: str) -> None:
         serving = [revision for revision, percent in self.cluster.knative.weights.items() if percent]

@@ -40,8 +40,8 @@ def api(request: pytest.FixtureRequest) -> Iterator[client.ApiClient]:
 
 
 @pytest.fixture
-def place(api: client.ApiClient) -> Iterator[RemoteNamespace]:
-    made = RemoteNamespace(api)
+def place(api: client.ApiClient, request: pytest.FixtureRequest) -> Iterator[RemoteNamespace]:
+    made = RemoteNamespace(api, controllers=None if request.config.getoption("--cluster") else False)
     yield made
     made.close()
 

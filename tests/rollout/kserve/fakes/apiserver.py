@@ -39,7 +39,7 @@ class StatusError(Exception):
 class FakeCluster:
     """Objects, their history of versions, the controllers, and what a test wants to go wrong. It is a `Store`, too."""
 
-    namespace = "recall"
+    namespace, tower, lease = "recall", "tower", "rollout"
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Owned] = {}
@@ -173,12 +173,15 @@ class FakeCluster:
         group, namespace, plural, name, of_status = match.groups()
         if group not in self.apis:
             raise StatusError(404, f"{group} not found")
-        if name is None:
+        if name is None and method == "GET":
             return {"items": self.find(plural)}
         if method == "PATCH" and content == _APPLY and (plural, name) not in self.objects:
             self.namespace = namespace
             self.create(plural, body, query["fieldManager"])
-        owned = self.objects.get((plural, name))
+        if method == "POST":
+            self.create(plural, body, "kserve", "Update")
+            return body
+        owned = self.objects.get((plural, name or ""))
         if owned is None:
             raise StatusError(404, f'{plural} "{name}" not found')
         if method == "DELETE":
