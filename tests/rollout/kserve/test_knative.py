@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from kubernetes import client
 
@@ -13,24 +11,13 @@ from pagoda.rollout.machine import Phase
 from pagoda.rollout.target import target_of
 from tests.rollout.worlds import add_full, quick
 
-from .fakes.apiserver import FakeCluster, served
+from .fakes.apiserver import FakeCluster
 from .stage import OnFake, chart
 
 pytestmark = pytest.mark.integration
 
 FIRST, SECOND, THIRD = (f"tower-predictor-{number:05d}" for number in (2, 3, 4))
 """Revisions: the chart's own, without a version, is the one before."""
-
-
-@pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def api(cluster: FakeCluster) -> Iterator[client.ApiClient]:
-    with served(cluster) as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,24 +10,20 @@ from pagoda.errors import UnavailableError
 from pagoda.rollout.machine import Phase
 from pagoda.rollout.target import target_of
 
-from .fakes.apiserver import FakeCluster, served
+from .fakes.apiserver import FakeCluster
 from .stage import OnFake, chart
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stage() -> Iterator[OnFake]:
-    cluster = FakeCluster()
-    with served(cluster) as api:
-        yield OnFake(cluster, api)
+def stage(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
+    return OnFake(cluster, api)
 
 
 @pytest.fixture
-def knative() -> Iterator[OnFake]:
-    cluster = FakeCluster()
-    with served(cluster) as api:
-        yield OnFake(cluster, api, chart("Knative"))
+def knative(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
+    return OnFake(cluster, api, chart("Knative"))
 
 
 def problems(stage: OnFake) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from math import ceil
 
 import pytest
@@ -19,23 +18,12 @@ from pagoda.rollout.reading import rollout_of
 from pagoda.rollout.target import target_of
 from tests.rollout.worlds import add_full, add_incremental, quick
 
-from .fakes.apiserver import FakeCluster, served
+from .fakes.apiserver import FakeCluster
 from .fakes.standard import SOURCE
 from .fakes.webhook import SCHEMAS
 from .stage import BOUNDS, LABELS, OnFake, chart
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
-
-
-@pytest.fixture
-def api(cluster: FakeCluster) -> Iterator[client.ApiClient]:
-    with served(cluster) as found:
-        yield found
 
 
 @pytest.fixture

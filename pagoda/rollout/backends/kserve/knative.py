@@ -41,8 +41,8 @@ def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Pl
         if any(Tower.of(manifest).uri == rolled != stable.uri for manifest in target.held):
             return Plan(_latest(stable.uri, _ALMOST, bounds, memory.base), memory)
         # One more revision, since the installation wants other bounds than when this one was made.
-        replicas = bounds.minimum if memory.minimum not in (0, bounds.minimum) else 0
-        memory = replace(memory, minimum=bounds.minimum, base=replicas or memory.base)
+        replicas = bounds.minimum if memory.applied_minimum not in (0, bounds.minimum) else 0
+        memory = replace(memory, applied_minimum=bounds.minimum, base=replicas or memory.base)
         return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
     if rolled in (stable.uri, None):  # None: KServe has yet to say; until then nothing is given to what was tried.
         return Plan(_latest(service.uri, 0, bounds, memory.base), memory)

@@ -29,7 +29,7 @@ class Memory:
     """Replicas of the stable arm when the purpose was new."""
     surge: int = 0
     """Replicas that were asked for on top of the base and may still be there."""
-    minimum: int = 0
+    applied_minimum: int = 0
     """Knative mode: the installation's minimum that was applied last."""
 
 
