@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kubernetes import client
 
 from pagoda.errors import UnavailableError
 from pagoda.rollout.machine import Phase
