@@ -100,6 +100,18 @@ def test_preflight_asks_for_the_right_to_clear_autoscalers_away(stage: OnFake) -
     assert problems(stage) == ["this account may not delete horizontalpodautoscalers.autoscaling in recall"]
 
 
+def test_preflight_refuses_the_minimal_definitions(stage: OnFake) -> None:
+    stage.cluster.knows_fields = False
+    assert any("kserve-crd-minimal" in problem for problem in problems(stage))
+
+
+def test_a_memory_that_somebody_damaged_is_named(stage: OnFake) -> None:
+    notes = stage.cluster.objects[("leases", "rollout")].found["metadata"]["annotations"]
+    notes["rollout.pagoda.dev/base"] = "two"
+    with pytest.raises(UnavailableError, match=r"Lease recall/rollout.*'two'.*remove it"):
+        stage.backend.apply(target_of(stage.log.state()))
+
+
 def test_preflight_guesses_no_mode(stage: OnFake) -> None:
     # KServe's own default is Knative by its chart, and another elsewhere.
     del stage.cluster.service()["metadata"]["annotations"]["serving.kserve.io/deploymentMode"]

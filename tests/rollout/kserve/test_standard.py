@@ -145,6 +145,82 @@ def test_a_surge_that_nobody_has_taken_away_yet_is_not_reserved_again(scaled: On
     assert most["v2"] == most["v4"] == 7
 
 
+def test_a_load_that_rises_within_a_step_raises_what_the_next_one_needs(scaled: OnFake) -> None:
+    scaled.cluster.workloads.load = 2
+    scaled.start()
+    scaled.until(Phase.CANARY)
+    scaled.cluster.workloads.load = 9
+    while rollout_of(scaled.log.state()).step == 0:
+        scaled.step()
+    assert scaled.pods["tower-v2-predictor"] >= 4, "half of nine, within an autoscaler's tolerance"
+    scaled.until(Phase.PROMOTED)
+    assert scaled.pods["tower-v2-predictor"] >= 8
+
+
+def test_a_promoted_tower_follows_the_load_before_its_grace_is_over(scaled: OnFake) -> None:
+    scaled.cluster.workloads.load = 2
+    scaled.start()
+    scaled.until(Phase.PROMOTED)
+    scaled.cluster.workloads.load = 9
+    for _ in range(6):
+        scaled.step()
+    assert rollout_of(scaled.log.state()).phase is Phase.PROMOTED and scaled.pods["tower-v2-predictor"] >= 8
+
+
+def test_a_load_beyond_the_maximum_is_not_followed_by_surges(scaled: OnFake) -> None:
+    scaled.cluster.workloads.load = 50
+    scaled.start()
+    most = 0
+    while "g1" not in scaled.log.state().retired:
+        scaled.step()
+        most = max([most, *(entry["predictor"]["minReplicas"] for entry in scaled.spec.get("canary", []))])
+    assert most == 10
+
+
+def test_a_take_over_that_comes_late_leaves_the_next_candidate_alone(stage: OnFake, cluster: FakeCluster) -> None:
+    stage.start()
+    stage.until(Phase.PROMOTED)
+    held = cluster.workloads.start
+    cluster.workloads.start = lambda: None  # A node is lost, and with it a pod of the promoted tower.
+    cluster.write_status("deployments", "tower-v2-predictor", {"readyReplicas": 1, "updatedReplicas": 1})
+    cluster.workloads.observe = lambda: None
+    while rollout_of(stage.log.state()).phase is not Phase.FINISHED:
+        stage.driver.reconcile()
+        stage.clock.forward(5)
+    del cluster.workloads.observe
+    cluster.workloads.start = held
+    add_full(stage.log, 3)
+    commands.start(stage.log, "g3", policy=quick(), by="test")
+    stage.look_until(Phase.VERIFIED)
+    for _ in range(4):
+        stage.step()
+    assert ("deployments", "tower-v3-predictor") not in cluster.removed
+    stage.until(Phase.FINISHED)
+    assert stage.log.state().stable == "g3" and stage.restarts() == 0
+
+
+@pytest.mark.parametrize("phase", [Phase.CANARY, Phase.FINISHED])
+def test_a_tower_that_somebody_puts_in_by_hand_is_taken_out_again(stage: OnFake, phase: Phase) -> None:
+    stage.start()
+    stage.until(phase)
+    stage.cluster.edit("kubectl-edit", {"spec": {"predictor": {"model": {"storageUri": "s3://towers/mine"}}}})
+    assert stage.step().trouble == ()
+    stable = stage.log.state().generation(stage.log.state().stable or "")
+    assert stage.spec["predictor"]["model"]["storageUri"] == stable.tower.uri
+
+
+def test_a_canary_that_somebody_has_a_hand_in_goes_away_all_the_same(stage: OnFake) -> None:
+    stage.start()
+    stage.until(Phase.CANARY)
+    commands.abort(stage.log, by="ann")
+    entry = stage.spec["canary"][0]
+    stage.cluster.edit("kubectl-edit", {"spec": {"canary": [{**entry, "trafficPercent": 0}]}})
+    stage.until(Phase.FINISHED)
+    for _ in range(3):
+        stage.step()
+    assert "canary" not in stage.spec and stage.pods == {"tower-v1-predictor": 2}
+
+
 def test_bounds_are_the_installation_s_again_after_a_rollout(scaled: OnFake) -> None:
     scaled.start()
     scaled.until(Phase.CANARY)

@@ -156,11 +156,12 @@ class KServeBackend:
             raise UnavailableError(f"InferenceService {self._cluster.namespace}/{self._name} is not there")
         service, of_it = Service(found), f"{SERVICE_LABEL}={self._name}"
         label = REVISION_LABEL if service.mode == "Knative" else None
-        deployments = {
+        named = {
             (item["metadata"].get("labels") or {}).get(label, "") if label else item["metadata"]["name"]: item
             for item in self._cluster.find(APPS, "deployments", of_it)
             if "deletionTimestamp" not in item["metadata"]
         }
+        deployments = {name: item for name, item in named.items() if name}
         scaled = service.mode == "Standard" and service.autoscaler_class == "hpa"
         autoscalers = self._cluster.find(AUTOSCALING, AUTOSCALERS, of_it) if scaled else []
         return Service(

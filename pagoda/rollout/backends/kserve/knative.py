@@ -64,7 +64,8 @@ def _trial(service: Service, arms: tuple[Tower, Tower], percent: int, memory: Me
         return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
     if service.uri == stable.uri and share(service) == _ALL and not _alone(service):
         raise UnavailableError(f"InferenceService {service.name}: KServe has not yet rolled {stable.uri} out to 100 %")
-    base = max(pods(service, stable).ready, memory.base, bounds.minimum)
+    found = max(pods(service, stable).ready, memory.base)
+    base = max(min(found, bounds.maximum) if bounds.maximum else found, bounds.minimum)
     return Plan(_latest(candidate.uri, percent, bounds, base), replace(memory, base=base))
 
 

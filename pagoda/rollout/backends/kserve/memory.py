@@ -52,7 +52,11 @@ class Keeper:
         self._version = found["metadata"]["resourceVersion"]
         notes: dict[str, Any] = found["metadata"].get("annotations") or {}
         told = {name: str(notes.get(_PREFIX + name, "")) for name in asdict(Memory())}
-        numbers = {name: int(value or 0) for name, value in told.items() if name != "purpose"}
+        try:
+            numbers = {name: int(value or 0) for name, value in told.items() if name != "purpose"}
+        except ValueError as error:
+            place = f"Lease {self._cluster.namespace}/{self._lease}"
+            raise UnavailableError(f"{place}: an annotation {_PREFIX}… is no number ({error}); remove it") from None
         return Memory(purpose=told["purpose"], **numbers)
 
     def write(self, memory: Memory) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from math import ceil
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pagoda.registry.manifest import Manifest
@@ -30,7 +29,6 @@ run; `status.observedGeneration` of the InferenceService is the stable Deploymen
 Service's in the other (pkg/apis/serving/v1beta1/inference_service_status.go:455, 635), and says nothing of it."""
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 REVISION_LABEL = "serving.knative.dev/revision"
-_TOLERANCE = 0.1
 _MODES = {"Standard": "Standard", "RawDeployment": "Standard", "Knative": "Knative", "Serverless": "Knative"}
 
 
@@ -81,25 +79,20 @@ class Deployment:
 class Autoscaler:
     """A HorizontalPodAutoscaler that KServe made for a predictor."""
 
-    wanted: int | None = None
-    """Replicas that its metric asks for now, whatever its bounds and its patience; None while it has no metric."""
+    targets: Mapping[str, int] = field(default_factory=dict)
+    """Percent of the request that a pod shall use, by resource."""
+    used: Mapping[str, int] = field(default_factory=dict)
+    """What its pods use together, in percent of one pod's request; empty while there are no metrics."""
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Autoscaler:
-        """Read its object.
-
-        The rule is Kubernetes' own: the ratio of the present use to its target, within a tolerance of a tenth
-        (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details).
-        """
+        """Read its object."""
         status = found.get("status") or {}
-        present = status.get("currentReplicas", 0)
-        used, wanted = _utilization(status.get("currentMetrics"), "current"), None
-        for name, target in _utilization(found["spec"].get("metrics"), "target").items():
-            if name in used and target:
-                ratio = used[name] / target
-                asked = present if abs(ratio - 1) <= _TOLERANCE else ceil(present * ratio)
-                wanted = max(wanted or 0, asked)
-        return cls(wanted)
+        pods = status.get("currentReplicas") or 0
+        used = _utilization(status.get("currentMetrics"), "current")
+        return cls(
+            _utilization(found["spec"].get("metrics"), "target"), {name: pods * share for name, share in used.items()}
+        )
 
 
 @dataclass(frozen=True)
@@ -160,6 +153,13 @@ class Service:
     def canaries(self) -> Mapping[str, Mapping[str, Any]]:
         """Entries of `spec.canary` by predictor name."""
         return {entry["predictor"]["name"]: entry for entry in self.found["spec"].get("canary") or []}
+
+    def running(self, tower: Tower) -> Service:
+        """The same with another tower as the stable predictor."""
+        predictor = self.predictor
+        model = {**(predictor.get("model") or {}), "storageUri": tower.uri}
+        spec = {**self.found["spec"], "predictor": {**predictor, "name": tower.name, "model": model}}
+        return replace(self, found={**self.found, "spec": spec})
 
     def deployment(self, predictor_name: str) -> Deployment:
         """The pods of a predictor in Standard mode."""

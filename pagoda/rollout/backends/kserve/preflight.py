@@ -52,6 +52,9 @@ def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: S
         return [f"InferenceService {cluster.namespace}/{name} is missing; the chart makes it"]
     if cluster.get(LEASES, "leases", lease) is None:
         problems.append(f"Lease {cluster.namespace}/{lease} is missing; the chart makes it")
+    if "predictor" not in _spec_fields(cluster.schemas(SERVING)):
+        # Its spec is one value to the API server: applying a field of it would drop all others.
+        return [*problems, "KServe's CRDs are the minimal ones (kserve-crd-minimal); install kserve-crd instead"]
     service = Service(found)
     problems += _common(service)
     if service.mode == "Standard":
@@ -101,7 +104,7 @@ def _common(service: Service) -> Iterator[str]:
 def _standard(cluster: Cluster, service: Service) -> Iterator[str]:
     # Weights are not needed: recall reaches each arm by its Service. So v0.20.0 will do, which has spec.canary but no
     # weights in its routes, and no Gateway has to accept any route.
-    if not _knows_canary(cluster.schemas(SERVING)):
+    if "canary" not in _spec_fields(cluster.schemas(SERVING)):
         yield "KServe is older than 0.20: without spec.canary there are no arms in Standard mode"
     if "canaryTrafficPercent" in service.predictor:
         yield f"InferenceService {service.name}: Standard mode silently ignores canaryTrafficPercent; remove it"
@@ -130,9 +133,10 @@ def _knative(cluster: Cluster, service: Service) -> Iterator[str]:
         )
 
 
-def _knows_canary(schemas: Mapping[str, Any]) -> bool:
+def _spec_fields(schemas: Mapping[str, Any]) -> set[str]:
+    """Fields of an InferenceService's spec that the cluster knows one by one."""
     for name, schema in schemas.items():
         if name.endswith("InferenceService"):
             spec = (schema.get("properties") or {}).get("spec") or {}
-            return "canary" in (spec.get("properties") or {})
-    return False
+            return set(spec.get("properties") or {})
+    return set()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve.memory import Memory
 from pagoda.rollout.backends.kserve.objects import Service, Tower, deployment_name
+
+_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -26,31 +29,45 @@ class Bounds:
         return {"minReplicas": minimum, **({"maxReplicas": max(self.maximum, minimum)} if self.maximum else {})}
 
 
-def stable_replicas(service: Service, target: Target, memory: Memory, minimum: int) -> int:
-    """Replicas of the stable arm in Standard mode, from which a candidate's share is reckoned.
+def stable_replicas(service: Service, target: Target, memory: Memory, bounds: Bounds) -> int:
+    """Replicas that the stable arm needs for all users in Standard mode; a candidate's share is reckoned from them.
 
     What runs now is not it: KServe and the autoscaler take a canary's surge away in their own time, and what they have
-    not yet taken would be reserved at the next step too. Within a rollout it does not fall: a load that pauses returns.
+    not yet taken would be reserved at the next step too. Within a rollout it only rises: a load that pauses returns.
 
     Args:
         service: What is there.
         target: What is to be.
         memory: What was asked for last.
-        minimum: Of the stable arm outside a rollout.
+        bounds: Of the stable arm outside a rollout.
     """
+    least = max(1, bounds.minimum)
     if service.autoscaler_class == "none":
-        return max(1, minimum)  # KServe itself holds it there.
-    if memory.purpose == purpose(target) and memory.base:
-        return max(memory.base, minimum)
-    name = _stable_predictor(service, target)
+        return least  # KServe itself holds it there.
+    name, wanted = _stable_predictor(service, target), _wanted(service)
     present = service.deployment(name).replicas
-    autoscaler = service.autoscalers.get(deployment_name(service.name, name))
-    wanted = autoscaler.wanted if autoscaler else None
     if not service.canaries:
-        return max(1, minimum, present - memory.surge, min(present, wanted or 0))
-    if wanted is None:  # Without a metric only what goes beyond what was asked for is an autoscaler's wish.
-        wanted = present if present > service.predictor.get("minReplicas", 1) else 0
-    return max(1, minimum, memory.base, min(present, wanted))
+        found = max(present - memory.surge, min(present, wanted or 0))
+    elif wanted is None:  # Without a metric only what goes beyond what was asked for is an autoscaler's wish.
+        found = max(memory.base, present if present > service.predictor.get("minReplicas", 1) else 0)
+    else:
+        found = max(memory.base, wanted)
+    return max(least, min(found, bounds.maximum) if bounds.maximum else found)
+
+
+def _wanted(service: Service) -> int | None:
+    """Pods that the use of both arms together asks for; None without metrics.
+
+    An autoscaler leaves its pods alone up to a tenth above its target, by Kubernetes' rule
+    (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details).
+    """
+    stable = service.autoscalers.get(deployment_name(service.name, service.predictor.get("name", "")))
+    asked = [
+        sum(autoscaler.used.get(name, 0) for autoscaler in service.autoscalers.values()) / (target * (1 + _TOLERANCE))
+        for name, target in (stable.targets if stable else {}).items()
+        if target and any(name in autoscaler.used for autoscaler in service.autoscalers.values())
+    ]
+    return ceil(max(asked)) if asked else None
 
 
 def purpose(target: Target) -> str:

@@ -46,16 +46,23 @@ def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Pl
     if service.uri is None:
         # The chart leaves the version to us, and nothing serves yet: no canary is needed to put the first one in.
         first = stable or (Tower.of(target.candidate) if target.candidate else None)
-        return Plan(_predictor(service, first, bounds.fields(bounds.minimum)), memory)
-    memory = replace(memory, base=stable_replicas(service, target, memory, bounds.minimum))
-    if stable and stable.uri != service.uri and _may_take_over(service, target, stable, memory.base):
-        return Plan(_predictor(service, stable, bounds.fields(bounds.minimum)), memory)
-    entries = _entries(service, target, memory.base)
+        return Plan(_predictor(service.running(first) if first else service, bounds.fields(bounds.minimum)), memory)
+    base = stable_replicas(service, target, memory, bounds)
+    present = service
+    if (
+        stable
+        and stable.uri != service.uri
+        and (_may_take_over(service, target, stable, base) or service.predictor.get("name") == stable.name)
+    ):
+        # The latter was edited by hand: a canary may not have the stable predictor's name.
+        service = service.running(stable)
+    entries = _entries(service, target, base)
     if not entries:
-        return Plan(_predictor(service, None, bounds.fields(bounds.minimum)), memory)
-    memory = replace(memory, surge=sum(entry["predictor"]["minReplicas"] for entry in entries))
-    spec = _predictor(service, None, bounds.fields(memory.base + memory.surge))
-    return Plan({**spec, "canary": entries}, memory)
+        # An empty list first: one that somebody else has a hand in does not go away by being left out.
+        gone: dict[str, Any] = {"canary": []} if present.canaries else {}
+        return Plan({**_predictor(service, bounds.fields(bounds.minimum)), **gone}, memory)
+    memory = replace(memory, base=base, surge=sum(entry["predictor"]["minReplicas"] for entry in entries))
+    return Plan({**_predictor(service, bounds.fields(memory.base + memory.surge)), "canary": entries}, memory)
 
 
 def needed(target: Target, tower: Tower, base: int) -> int:
@@ -104,10 +111,9 @@ def _entry(service: Service, tower: Tower, share: int, replicas: int) -> dict[st
     return {"trafficPercent": share, "predictor": predictor}
 
 
-def _predictor(service: Service, tower: Tower | None, replicas: Mapping[str, int]) -> dict[str, Any]:
-    """Our part of the stable predictor: another tower, or the present one."""
-    name = tower.name if tower else service.predictor.get("name")
-    predictor: dict[str, Any] = {"model": {"storageUri": tower.uri if tower else service.uri}, **replicas}
-    if name:
+def _predictor(service: Service, replicas: Mapping[str, int]) -> dict[str, Any]:
+    """Our part of the stable predictor."""
+    predictor: dict[str, Any] = {"model": {"storageUri": service.uri}, **replicas}
+    if name := service.predictor.get("name"):
         predictor["name"] = name
     return {"predictor": predictor}

@@ -47,7 +47,7 @@ class FakeCluster:
         self.workloads = Workloads(self)
         self.apis = {SERVING, "apps/v1", "autoscaling/v2", "coordination.k8s.io/v1"}
         self.denied: set[tuple[str, str]] = set()
-        self.knows_canary = True
+        self.knows_canary = self.knows_fields = True
         self.failures: list[int] = []
         """Statuses of the next answers, whatever is asked."""
         self.before: Callable[[str, str], None] = lambda *_: None
@@ -238,7 +238,7 @@ class FakeCluster:
         owned.found["metadata"]["resourceVersion"] = str(self._version)
 
     def _openapi(self) -> dict[str, Any]:
-        spec = {"predictor": {}, **({"canary": {}} if self.knows_canary else {})}
+        spec = {"predictor": {}, **({"canary": {}} if self.knows_canary else {})} if self.knows_fields else {}
         service = {"properties": {"spec": {"properties": spec}}}
         return {"components": {"schemas": {"io.kserve.serving.v1beta1.InferenceService": service}}}
 

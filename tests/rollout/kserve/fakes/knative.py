@@ -105,9 +105,10 @@ class Knative:
         )
 
     def _ready(self, revision: str) -> bool:
+        """Once its minimum is ready (pkg/reconciler/autoscaling/kpa/kpa.go:286-334); it stays so at zero."""
         found = self.store.get(DEPLOYMENTS, f"{revision}-deployment") or {}
-        # A revision that scaled to zero stays ready.
-        return (found.get("status") or {}).get("readyReplicas", 0) > 0 or revision == self._status.get(
+        ready = (found.get("status") or {}).get("readyReplicas", 0)
+        return ready >= max(1, dict(self.revisions)[revision]["minimum"]) or revision == self._status.get(
             "latestReadyRevisionName"
         )
 

@@ -108,8 +108,8 @@ class Standard:
             "template": {"metadata": {"labels": labels, "annotations": notes}, "spec": pod_spec(predictor)},
         }
         autoscaler = notes.get(CLASS, "hpa")
-        if autoscaler == "none" and minimum is not None:
-            spec["replicas"] = minimum  # Else it is left to the HPA, and a new one begins at 1.
+        if autoscaler == "none":
+            spec["replicas"] = 1 if minimum is None else minimum  # Else it is the HPA's, and a new one begins at 1.
         metadata = {"name": name, "labels": labels, "annotations": notes}
         self.store.write(
             DEPLOYMENTS, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}

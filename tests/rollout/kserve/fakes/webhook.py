@@ -40,7 +40,7 @@ def default(new: dict[str, Any]) -> None:
     if notes.get(MODE) == "RawDeployment":
         notes[MODE] = "Standard"
     if model := new["spec"]["predictor"].get("model"):
-        notes["modelFormat"] = model["modelFormat"]["name"] if "name" in model.get("modelFormat", {}) else ""
+        notes.setdefault("modelFormat", (model.get("modelFormat") or {}).get("name", ""))
         model.setdefault("name", "")
         model.setdefault("resources", {})
 

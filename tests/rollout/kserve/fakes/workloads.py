@@ -8,10 +8,11 @@ until new ones are.
 from __future__ import annotations
 
 import json
+from math import ceil
 from typing import Any
 
-from .standard import Standard
-from .store import AUTOSCALERS, DEPLOYMENTS, Store
+from .standard import Standard, deployment_name
+from .store import AUTOSCALERS, DEPLOYMENTS, SERVICE_LABEL, SERVICES, Store
 
 
 class Workloads:
@@ -20,7 +21,7 @@ class Workloads:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.load: int | None = None
-        """Replicas that the metric asks for of a predictor with an autoscaler; None: there are no metrics."""
+        """Replicas that the metric asks for where an autoscaler is, of both arms; None: there are no metrics."""
         self.restarts = 0
         self._running: dict[str, tuple[str, int]] = {}
         """By Deployment: the template that its ready pods run, and how many they are."""
@@ -48,25 +49,34 @@ class Workloads:
             self._write(found, updated=replicas, ready=replicas)
 
     def scale(self) -> None:
-        """The autoscaler."""
+        """The autoscaler (horizontal.go:860-900): bounds first, and then no metrics are written."""
         for found in self.store.find(AUTOSCALERS):
             name, spec = found["metadata"]["name"], found["spec"]
             deployment = self.store.get(DEPLOYMENTS, name)
             if deployment is None:
                 continue  # FailedGetScale, for ever.
             present = deployment["spec"]["replicas"]
-            metrics, wish = [], present
-            if self.load is not None:
-                target = spec["metrics"][0]["resource"]
-                used = round(target["target"]["averageUtilization"] * self.load / max(1, present))
+            bounded = min(max(present, spec["minReplicas"]), spec["maxReplicas"])
+            metrics, desired = [], bounded
+            if self.load is not None and bounded == present:
+                load, target = self.load * self._share(found) / 100, spec["metrics"][0]["resource"]
+                used = round(target["target"]["averageUtilization"] * load / max(1, present))
                 current = {"averageUtilization": used, "averageValue": "1"}
                 metrics = [{"type": "Resource", "resource": {"name": target["name"], "current": current}}]
-                wish = self.load
-            desired = min(max(wish, spec["minReplicas"]), spec["maxReplicas"])
+                desired = min(max(ceil(load), spec["minReplicas"]), spec["maxReplicas"])
             status: dict[str, Any] = {"currentReplicas": present, "desiredReplicas": desired, "currentMetrics": metrics}
             self.store.write_status(AUTOSCALERS, name, status)
             if desired != present:
                 self.store.scale(name, desired)
+
+    def _share(self, autoscaler: dict[str, Any]) -> int:
+        """Percent of the users that recall sends to a predictor."""
+        name = autoscaler["metadata"]["labels"][SERVICE_LABEL]
+        spec = (self.store.get(SERVICES, name) or {}).get("spec") or {}
+        shares = {
+            deployment_name(name, each["predictor"]): int(each["trafficPercent"]) for each in spec.get("canary") or []
+        }
+        return shares.get(autoscaler["metadata"]["name"], 100 - sum(shares.values()))
 
     def _write(self, found: dict[str, Any], *, updated: int, ready: int) -> None:
         counts = {"replicas": max(ready, updated), "updatedReplicas": updated}
