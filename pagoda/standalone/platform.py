@@ -8,6 +8,8 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pagoda.access.curl import write_curl_files
+from pagoda.access.tokens import make_tokens
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
 from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
@@ -127,6 +129,17 @@ class Platform:
             raise ConfigError(f"there is no service {service!r}; there are {', '.join((*SERVICES, SUPERVISOR))}")
         return self.layout.log(service)
 
+    def url(self, service: str) -> str:
+        """Where a service answers.
+
+        Raises:
+            ConfigError: There is no such service, or it is a worker, which nobody calls.
+        """
+        (found,) = _chosen(self._declared(), [service])
+        if not found.url:
+            raise ConfigError(f"{service} has no address: nobody calls it")
+        return found.url
+
     def watch(self, report: Report) -> None:
         """Report the services' states until somebody stops the platform.
 
@@ -146,12 +159,19 @@ class Platform:
 
     def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
         choose_missing_ports(self.home, PORT_NAMES)
+        self._give_tokens()
         declared = self._declared()
         chosen = _chosen(declared, names)
         # What a platform that was killed left behind would hold its ports and files.
         end_processes(processes_of(self.home), _PATIENCE_SECONDS)
         self._child = self._supervisor.start(declared, bound=attached)
         self._bring_up(chosen, report)
+
+    def _give_tokens(self) -> None:
+        settings = load_settings(self.home)
+        if not settings.access.tokens:
+            make_tokens(settings.tokens_folder)
+        write_curl_files(settings.tokens_folder, self.home / "curl")
 
     def _end(self, patience_seconds: float) -> None:
         # The supervisor first: it would start the others again.

@@ -31,7 +31,7 @@ class Service:
     """Beside the platform's own."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Settings that say where it answers, `milvus.uri` for example. It is not run where another server is set."""
-    settings: Mapping[str, str | int] = field(default_factory=dict)
+    settings: Mapping[str, str | int | list[str]] = field(default_factory=dict)
     """Other settings that follow from running it, unless `pagoda.yaml` or the environment says otherwise."""
     url: str = ""
     """For people."""

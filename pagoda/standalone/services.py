@@ -121,7 +121,7 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
         folder=layout.data("recall"),
         ports={"recall": ports["recall"]},
         endpoints={"recall.url": url},
-        settings={"recall.cohorts_at_once": 1},
+        settings={"recall.cohorts_at_once": 1, "recall.hosts": [LOOPBACK, "localhost"]},
         url=url,
         after=("milvus", "redis"),
     )

@@ -12,6 +12,7 @@ from pagoda.registry.arms import Arms
 from serving.recall.reading import MAX_BODY_BYTES
 from serving.recall.server import RecallServer
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 
 PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
@@ -27,8 +28,8 @@ async def setting() -> Setting:
 @pytest.fixture
 async def client(setting: Setting) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application."""
-    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations).app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as made:
+    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as made:
         yield made
 
 
@@ -103,9 +104,9 @@ async def test_what_nobody_foresaw_is_an_answer_too(setting: Setting) -> None:
 
     await setting.generations.refresh()
     setting.tower.before = fail
-    application = RecallServer(setting.recall, setting.generations).app
+    application = RecallServer(setting.recall, setting.generations, tokens()).app
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         answer = await client.post(PREDICT, json=BODY)
     assert answer.status_code == 500
     assert answer.json()["error"].startswith("internal error")
@@ -115,7 +116,15 @@ async def test_a_caller_who_leaves_in_the_middle_is_no_failure(
     setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
-    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b"", "root_path": ""}
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PREDICT,
+        "headers": headers,
+        "query_string": b"",
+        "root_path": "",
+    }
 
     async def receive() -> Any:
         return next(messages)
@@ -123,7 +132,7 @@ async def test_a_caller_who_leaves_in_the_middle_is_no_failure(
     async def send(message: Any) -> None:
         assert message.get("status", 400) == 400
 
-    await RecallServer(setting.recall, setting.generations).app(scope, receive, send)
+    await RecallServer(setting.recall, setting.generations, tokens()).app(scope, receive, send)
     assert caplog.records == []
 
 

@@ -20,6 +20,7 @@ from serving.events.stream import STREAM, RedisStream
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 from .torchserve import free_port
 from .worlds import LENGTH, NOW_US, make_spec
@@ -63,8 +64,8 @@ class Application:
 
     async def __aenter__(self) -> httpx.AsyncClient:
         setting = Setting()
-        app = RecallServer(setting.recall, setting.generations, [events_router(self._intake)]).app
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall")
+        app = RecallServer(setting.recall, setting.generations, tokens(), [events_router(self._intake)]).app
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS)
         return self._client
 
     async def __aexit__(self, *_: object) -> None:

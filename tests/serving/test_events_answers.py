@@ -12,6 +12,7 @@ import redis
 from pagoda.index.collection import Collections
 from serving.tower.archive import archive_name
 
+from .callers import HEADERS
 from .installation import Installation, install, recall_service
 from .torchserve import RunningTower
 
@@ -40,7 +41,10 @@ def test_a_click_changes_the_next_answer(installation: Installation, tower: Runn
     world = installation.world
     asked = {"instances": [{"user_id": world.user(7), "k": 10, "exclude_seen": True}]}
     log = installation.home / "recall.log"
-    with recall_service(installation.environment(tower.url), log) as url, httpx.Client(base_url=url) as client:
+    with (
+        recall_service(installation.environment(tower.url), log) as url,
+        httpx.Client(base_url=url, headers=HEADERS) as client,
+    ):
 
         def answer() -> list[dict[str, Any]]:
             found = client.post("/v1/models/recall:predict", json=asked).raise_for_status().json()

@@ -23,6 +23,7 @@ from serving.recall.outcomes import MOST_PENDING, Outcomes
 from serving.recall.server import RecallServer
 from serving.recall.service import Recall
 
+from .callers import HEADERS, tokens
 from .test_events import Specs
 from .test_service import CANARY_SECONDS, Setting
 from .torchserve import free_port
@@ -55,8 +56,10 @@ class Service:
         """Of the application."""
         await self.setting.follow()
         intake = EventIntake(RedisStream(self.url, length=10_000), Specs(make_spec()), self.recall.clicked)
-        app = RecallServer(self.recall, self.setting.generations, [events_router(intake)]).app
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall") as made:
+        app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
+        ) as made:
             yield made
         await self.recall.close()
         await self.outcomes.flush()

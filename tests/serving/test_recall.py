@@ -30,6 +30,7 @@ from pagoda.rollout.reading import draft_of, split_of
 from pagoda.training.vectors import OpenVersion
 from serving.tower.archive import archive_name
 
+from .callers import HEADERS
 from .installation import Installation, add_incremental_version, install, recall_service
 from .torchserve import RunningTower
 from .worlds import ITEMS, LENGTH, NOW_US, World, ids_of
@@ -64,7 +65,10 @@ def installation(
 def recall(installation: Installation, tower: RunningTower) -> Iterator[httpx.Client]:
     """The service, ready."""
     log = installation.home / "recall.log"
-    with recall_service(installation.environment(tower.url), log) as url, httpx.Client(base_url=url) as client:
+    with (
+        recall_service(installation.environment(tower.url), log) as url,
+        httpx.Client(base_url=url, headers=HEADERS) as client,
+    ):
         yield client
 
 
