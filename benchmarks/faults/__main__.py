@@ -89,12 +89,10 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
     given = {"redis": settings.redis.url, "torchserve": settings.tower.url, "milvus": settings.milvus.uri}
     names = {"redis": "PAGODA_REDIS__URL", "torchserve": "PAGODA_TOWER__URL", "milvus": "PAGODA_MILVUS__URI"}
     with ExitStack() as stack:
-        proxies = {name: Proxy(int(urlsplit(url).port or 0)) for name, url in given.items()}
+        proxies = {name: Proxy(urlsplit(url).port or urlsplit(url).path) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
-        changed = {
-            names[name]: url.replace(f":{urlsplit(url).port}", f":{proxies[name].port}") for name, url in given.items()
-        }
+        changed = {names[name]: _through(proxies[name], url) for name, url in given.items()}
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         try:
@@ -106,6 +104,11 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         url = f"http://127.0.0.1:{port}"
         wait_ready(url)
         yield url, proxies
+
+
+def _through(proxy: Proxy, url: str) -> str:
+    port = urlsplit(url).port
+    return url.replace(f":{port}", f":{proxy.port}") if port else f"redis://127.0.0.1:{proxy.port}"
 
 
 def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:

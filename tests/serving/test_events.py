@@ -19,6 +19,7 @@ from serving.events.routes import PATH, events_router
 from serving.events.stream import STREAM, RedisStream
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
+from tests.redis_databases import database
 
 from .callers import HEADERS, tokens
 from .test_service import Setting
@@ -44,9 +45,7 @@ class Specs:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/10"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 10)
 
 
 @pytest.fixture

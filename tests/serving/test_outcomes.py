@@ -22,6 +22,7 @@ from serving.events.stream import RedisStream
 from serving.recall.outcomes import MOST_PENDING, Outcomes
 from serving.recall.server import RecallServer
 from serving.recall.service import Recall
+from tests.redis_databases import database
 
 from .callers import HEADERS, tokens
 from .test_events import Specs
@@ -37,9 +38,7 @@ USERS = range(200)
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/12"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 12)
 
 
 class Service:

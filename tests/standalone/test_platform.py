@@ -100,9 +100,9 @@ def test_a_taken_port_stops_the_start_with_its_name(mine: Platform) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         mine.home.mkdir(parents=True)
-        (mine.home / "pagoda.yaml").write_text(f"standalone: {{ports: {{redis: {port}}}}}")
-        with pytest.raises(UnavailableError, match=rf"port {port} of redis is taken by .*{os.getpid()}"):
-            mine.up(["redis"])
+        (mine.home / "pagoda.yaml").write_text(f"standalone: {{ports: {{mlflow: {port}}}}}")
+        with pytest.raises(UnavailableError, match=rf"port {port} of mlflow is taken by .*{os.getpid()}"):
+            mine.up(["mlflow"])
     assert processes_of(mine.home) == []
 
 

@@ -40,9 +40,7 @@ MIDNIGHT_US = int(datetime(2026, 5, 2, tzinfo=UTC).timestamp() * 1e6)
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/12"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 12)
 
 
 @pytest.fixture
@@ -255,6 +253,9 @@ from pagoda.errors import UnavailableError
 from serving.events.body import Event
 from serving.events.intake import EventIntake
 from serving.events.stream import RedisStream
+from tests.redis_databases import database
+
+from tests.redis_databases import database
 
 class Specs:
     spec_ = parse_spec(open({features!r}, 'rb').read(), '')
