@@ -18,7 +18,12 @@ def kept_secret(path: Path) -> str:
     """The secret in `path`; made there, if there is none."""
     if not path.exists():
         write_secret(path, new_secret())
-    return path.read_text().strip()
+    return read_secret(path)
+
+
+def read_secret(path: Path) -> str:
+    """The secret in `path`; empty where there is none."""
+    return path.read_text().strip() if path.exists() else ""
 
 
 def write_secret(path: Path, content: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,8 +18,8 @@ def url(
     *,
     home: HomeOption = None,
 ) -> None:
-    """Print the address of a service."""
+    """Print the address of a service; on a terminal, of MLflow's pages one that opens them: it holds their password."""
     from pagoda.settings import load_settings
     from pagoda.standalone.platform import Platform
 
-    typer.echo(Platform(load_settings(home).home).url(service))
+    typer.echo(Platform(load_settings(home).home).url(service, opening=sys.stdout.isatty()))

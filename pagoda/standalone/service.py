@@ -35,10 +35,14 @@ class Service:
     """Other settings that follow from running it, unless `pagoda.yaml` or the environment says otherwise."""
     url: str = ""
     """For people."""
+    link: Callable[[], str] | None = None
+    """An address that opens in a browser without typing, where `url` does not: it holds a password."""
     after: tuple[str, ...] = ()
     """Services that must be healthy before this one is started."""
     prepare: Callable[[], None] = _nothing
     """Called before each start by the platform: writes configuration, unpacks programs."""
+    settle: Callable[[], None] = _nothing
+    """Called once it is healthy, before those that come after it are started."""
     start_seconds: float = 120.0
     """Longest time from its start until it is healthy."""
     stop_seconds: int = 10

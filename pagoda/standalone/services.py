@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+from pagoda.access.password import LOGIN
+from pagoda.access.secrets import read_secret
 from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
@@ -22,25 +24,29 @@ renaming: an append-only file with a renamed command in it would not be read any
 
 def mlflow_service(layout: Layout, ports: Ports) -> Service:
     """The model registry: MLflow on SQLite. Clients write artifacts to the folder themselves."""
-    folder, url = layout.data("mlflow"), f"http://{LOOPBACK}:{ports['mlflow']}"
+    folder, place = layout.data("mlflow"), f"{LOOPBACK}:{ports['mlflow']}"
+    url = f"http://{place}"
     health = http_health(f"{url}/health")
     store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
     return Service(
         name="mlflow",
-        command=_python("pagoda.standalone.mlflow_server", str(ports["mlflow"]), store, artifacts),
+        command=_python(
+            "pagoda.standalone.mlflow_server", str(ports["mlflow"]), store, artifacts, str(layout.secret("mlflow"))
+        ),
         healthy=health,
         ready=health,
         folder=folder,
         ports={"mlflow": ports["mlflow"]},
         environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        endpoints={"registry.uri": url},
+        endpoints={"registry.uri": _opened(layout, "mlflow", "pagoda", place)},
         url=url,
+        link=lambda: _opened(layout, "mlflow", "pagoda", place) + LOGIN,
     )
 
 
 def milvus_service(layout: Layout, ports: Ports) -> Service:
     """The vector database."""
-    folder, url = layout.data("milvus"), f"http://{LOOPBACK}:{ports['milvus']}"
+    folder, place = layout.data("milvus"), f"{LOOPBACK}:{ports['milvus']}"
     own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT, milvus.ETCD_PEER_PORT)}
     health = http_health(f"http://{LOOPBACK}:{ports[milvus.METRICS_PORT]}/healthz", contains="OK")
 
@@ -56,9 +62,10 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
         folder=folder,
         ports=own,
         environment=milvus.environment(own),
-        endpoints={"milvus.uri": url},
-        url=url,
+        endpoints={"milvus.uri": _opened(layout, "milvus", milvus.ROOT, place)},
+        url=f"http://{place}",
         prepare=prepare,
+        settle=lambda: milvus.set_password(f"http://{place}", read_secret(layout.secret("milvus"))),
     )
 
 
@@ -172,6 +179,8 @@ SERVICES: dict[str, Declaration] = {
     "rollout": rollout_service,
 }
 """In the order that they are started and shown in."""
+SECRETS = ("mlflow", "milvus")
+"""Those that are opened by a secret of this installation."""
 PORT_NAMES = (
     "mlflow",
     *milvus.PORTS,
@@ -196,6 +205,12 @@ def _why_none_answers(layout: Layout) -> str:
     if stable:
         return f"{stable} is being warmed up; if that takes minutes, `pagoda logs recall` says why"
     return "no generation answers yet; `pagoda update full` makes the first"
+
+
+def _opened(layout: Layout, service: str, user: str, place: str) -> str:
+    """An address with what opens it, so that it is shown there and nowhere else; before the first start, without."""
+    secret = read_secret(layout.secret(service))
+    return f"http://{user}:{secret}@{place}" if secret else f"http://{place}"
 
 
 def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:

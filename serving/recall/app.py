@@ -171,13 +171,23 @@ async def _refuse(request: Request, error: Exception) -> Response:
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
         logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
-    return JSONResponse({"error": cut(str(error))}, status, _RETRY if later else None)
+    return JSONResponse({"error": _told(error, status)}, status, _RETRY if later else None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:
     REQUESTS.labels(_protocol(request.url.path), "failed").inc()
     logger.error("%s %s", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "internal error; see the service's log"}, 500)
+
+
+def _told(error: Exception, status: int) -> str:
+    """What a caller is told: all of what they did wrong; of our own failures the part, and not where or how it is."""
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, ShedError):
+        return cut(str(error))
+    part = getattr(error, "part", "") or "recall"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return f"{part}: not available now; try again later"
+    return f"{part}: failed; see the service's log"
 
 
 def _protocol(path: str) -> str:

@@ -9,10 +9,10 @@ import pytest
 
 from pagoda.access import tokens as module
 from pagoda.access.curl import write_curl_files
-from pagoda.access.masking import masked
 from pagoda.access.roles import ROLES
 from pagoda.access.tokens import Tokens, make_tokens, token_for, token_of
 from pagoda.errors import ConfigError
+from pagoda.masking import masked
 from pagoda.settings import load_settings
 
 

@@ -25,7 +25,6 @@ class Stream:
 
     def __init__(self, url: str) -> None:
         self.url, self.redis = url, redis.Redis.from_url(url)
-        self.redis.flushdb()
 
     def write(self, rows: Rows, *, percent: int = 10, mirrored: bool = False, most_bytes: int = 1 << 24) -> None:
         fields = Batch("r1", percent, mirrored, rows).encode()

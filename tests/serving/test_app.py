@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pagoda.errors import UnavailableError
 from pagoda.registry.arms import Arms
 from serving.recall.reading import MAX_BODY_BYTES
 from serving.recall.server import RecallServer
@@ -110,6 +111,20 @@ async def test_what_nobody_foresaw_is_an_answer_too(setting: Setting) -> None:
         answer = await client.post(PREDICT, json=BODY)
     assert answer.status_code == 500
     assert answer.json()["error"].startswith("internal error")
+
+
+async def test_a_caller_reads_the_part_that_failed_and_the_log_no_password(
+    setting: Setting, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        said = "online store at redis://:secret@10.1.2.3:6379/0: @user_script:1: OOM"
+        raise UnavailableError(said, part="online store")
+
+    await setting.generations.refresh()
+    setting.tower.before = fail
+    answer = await client.post(PREDICT, json=BODY)
+    assert (answer.status_code, answer.json()) == (503, {"error": "online store: not available now; try again later"})
+    assert "10.1.2.3" in caplog.text and "secret" not in caplog.text
 
 
 async def test_a_caller_who_leaves_in_the_middle_is_no_failure(

@@ -202,7 +202,7 @@ def test_a_detached_platform_is_shown_logged_and_stopped(mine: Platform) -> None
     assert (by_name["redis"]["health"], by_name["mlflow"]["health"], shown.returncode) == ("healthy", "stopped", 1)
     assert psutil.pid_exists(by_name["redis"]["pid"])
     log = subprocess.run(_cli(mine, "logs", "redis", "-n", "3"), check=True, capture_output=True, text=True).stdout
-    assert "Ready to accept connections" in log
+    assert "ready to accept connections" in log
     wrong = subprocess.run(_cli(mine, "logs", "nothing"), check=False, capture_output=True, text=True)
     assert (wrong.returncode, "there is no service 'nothing'" in wrong.stderr) == (1, True)
     subprocess.run(_cli(mine, "down"), check=True, capture_output=True)

@@ -29,6 +29,7 @@ from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.embeddings.test_tables_killed import run_killed_at
+from tests.redis_databases import database, empty
 from tests.serving.torchserve import free_port
 
 pytestmark = pytest.mark.integration
@@ -190,7 +191,7 @@ def test_a_sink_killed_at_a_touch_of_the_disk(url: str, dataset: Path, stride: i
     hour = now_ms - now_ms % HOUR_MS - HOUR_MS
     step, number, killed = 1, 0, True
     while killed:
-        client.flushdb()
+        empty(url)
         for _ in range(6):
             put(client, number, hour + number * 60_000)
             number += 1
