@@ -65,6 +65,14 @@ class RegistrySettings(_Section):
     """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
 
 
+class AccessSettings(_Section):
+    """Who may do what."""
+
+    tokens: str = ""
+    """Folder with a file of tokens for each role. Empty: `tokens/` below home, for this installation's recall service
+    alone; a folder that is named here is also for a service whose URL a command is given."""
+
+
 class MilvusSettings(_Section):
     """The vector database."""
 
@@ -136,6 +144,9 @@ class RecallSettings(_Section):
     """The recall service."""
 
     url: _HttpUrl = ""
+    hosts: list[str] = []
+    """Names that it is called by; a request with another `Host` is refused. Empty: any, for a cluster's probes call a
+    pod by its address. `pagoda up` records loopback's."""
     store_seconds: float = Field(default=0.5, gt=0)
     """How long the online store may take; then the user is answered as this process last read them."""
     index_seconds: float = Field(default=1.0, gt=0)
@@ -228,6 +239,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PAGODA_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Path = Path(".pagoda")
+    access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     milvus: MilvusSettings = MilvusSettings()
     index: CollectionConfig = CollectionConfig()
@@ -250,6 +262,11 @@ class Settings(BaseSettings):
     def artifacts_url(self) -> str:
         """Where step outputs and segments are."""
         return self.registry.artifacts or str(self.home / "artifacts")
+
+    @property
+    def tokens_folder(self) -> Path:
+        """Where the tokens are."""
+        return Path(self.access.tokens) if self.access.tokens else self.home / "tokens"
 
     @property
     def events_dataset(self) -> str:

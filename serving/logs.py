@@ -12,6 +12,7 @@ from typing import Literal
 
 import orjson
 
+from pagoda.masking import masked
 from serving.tracing import trace_id
 
 _about: ContextVar[Mapping[str, str]] = ContextVar("_about", default=MappingProxyType({}))
@@ -33,7 +34,15 @@ class JsonLines(logging.Formatter):
             line["trace_id"] = found
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        return masked(orjson.dumps(line, default=str).decode())
+
+
+class TextLines(logging.Formatter):
+    """A line of text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record; what libraries say of a URL holds its password."""
+        return masked(super().format(record))
 
 
 @contextmanager
@@ -49,8 +58,6 @@ def about(**fields: str) -> Iterator[None]:
 def start(kind: Literal["text", "json"]) -> None:
     """Log from INFO on to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonLines() if kind == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    )
+    handler.setFormatter(JsonLines() if kind == "json" else TextLines("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("botocore").setLevel(logging.WARNING)  # It would tell where it found credentials.

@@ -30,7 +30,9 @@ def ports_of(home: Path, names: Sequence[str]) -> dict[str, int]:
     Raises:
         ConfigError: A port is set for a name that there is not, out of range, or for two names.
     """
-    ports = load_settings(home).standalone.ports
+    ports = dict(load_settings(home).standalone.ports)
+    for name in ((recorded(home).get("standalone") or {}).get("ports") or {}).keys() - set(names):
+        del ports[name]  # An earlier version of Pagoda needed it.
     _check(ports, names)
     return {name: ports.get(name, 0) for name in names}
 

@@ -8,6 +8,9 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pagoda.access.curl import write_curl_files
+from pagoda.access.secrets import kept_secret
+from pagoda.access.tokens import make_tokens
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
 from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
@@ -16,7 +19,7 @@ from pagoda.standalone.lock import HomeLock
 from pagoda.standalone.ports import require_free
 from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of, wait_ended
 from pagoda.standalone.service import Service
-from pagoda.standalone.services import PORT_NAMES, SERVICES
+from pagoda.standalone.services import PORT_NAMES, SECRETS, SERVICES
 from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
 from pagoda.standalone.supervisor import Supervisor
@@ -127,6 +130,17 @@ class Platform:
             raise ConfigError(f"there is no service {service!r}; there are {', '.join((*SERVICES, SUPERVISOR))}")
         return self.layout.log(service)
 
+    def url(self, service: str, *, opening: bool = False) -> str:
+        """Where a service answers; if `opening`, with what opens it in a browser.
+
+        Raises:
+            ConfigError: There is no such service, or it is a worker, which nobody calls.
+        """
+        (found,) = _chosen(self._declared(), [service])
+        if not found.url:
+            raise ConfigError(f"{service} has no address: nobody calls it")
+        return found.link() if opening and found.link else found.url
+
     def watch(self, report: Report) -> None:
         """Report the services' states until somebody stops the platform.
 
@@ -146,12 +160,21 @@ class Platform:
 
     def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
         choose_missing_ports(self.home, PORT_NAMES)
+        self._make_secrets()
         declared = self._declared()
         chosen = _chosen(declared, names)
         # What a platform that was killed left behind would hold its ports and files.
         end_processes(processes_of(self.home), _PATIENCE_SECONDS)
         self._child = self._supervisor.start(declared, bound=attached)
         self._bring_up(chosen, report)
+
+    def _make_secrets(self) -> None:
+        for service in SECRETS:
+            kept_secret(self.layout.secret(service))
+        settings = load_settings(self.home)
+        if not settings.access.tokens:
+            make_tokens(settings.tokens_folder)
+        write_curl_files(settings.tokens_folder, self.home / "curl")
 
     def _end(self, patience_seconds: float) -> None:
         # The supervisor first: it would start the others again.

@@ -29,6 +29,7 @@ def bring_up(supervisor: Supervisor, layout: Layout, services: Sequence[Service]
     begun: dict[str, float] = {}
     pids: dict[str, set[int]] = defaultdict(set)
     up: set[str] = set()
+    settled: set[str] = set()
     while True:
         for service in services:
             if service.name not in begun and (set(service.after) & names) <= up:
@@ -42,7 +43,12 @@ def bring_up(supervisor: Supervisor, layout: Layout, services: Sequence[Service]
                 pids[service.name].add(status.pid)
             if service.name in begun:
                 _require_hope(layout, service, status, begun[service.name], len(pids[service.name]))
-        up = {status.name for status in current if status.health in _UP}
+        now_up = {status.name for status in current if status.health in _UP}
+        for service in services:
+            if service.name in now_up - settled:
+                service.settle()
+                settled.add(service.name)
+        up = now_up
         if up == names:
             return
         time.sleep(_POLL_SECONDS)

@@ -15,6 +15,7 @@ from pagoda.errors import RequestError
 from pagoda.index.items import removed, upserted
 from pagoda.registry.items import MAX_CHANGES, ItemChange, ItemLog
 from serving.events.intake import SpecSource
+from serving.http.openapi import needs
 from serving.recall.openapi import REFUSALS, takes
 from serving.recall.reading import read_body
 from serving.wire import Id, load_json, refuse
@@ -83,6 +84,6 @@ def items_router(log: ItemLog, specs: SpecSource) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={200: {"model": ItemsReceipt, "description": "All are in the item log."}, **REFUSALS},
-        openapi_extra=takes(ItemsBody, _EXAMPLE),
+        openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
     )
     return router

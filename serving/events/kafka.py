@@ -70,7 +70,9 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
             raise TooLargeError("events: together too large for one record of Kafka; send fewer at once") from error
         except (KafkaError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise UnavailableError(f"Kafka at {self._settings.servers}: {reason}; send the events again") from error
+            raise UnavailableError(
+                f"Kafka at {self._settings.servers}: {reason}; send the events again", part="event stream"
+            ) from error
         await self._apply_now(TopicPartition(sent.topic, sent.partition), Record(sent.offset, accepted))
         return len(accepted)
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving.events.body import EventsBody, Receipt, parse_events
 from serving.events.intake import EventIntake
+from serving.http.openapi import needs
 from serving.recall.openapi import REFUSALS, takes
 from serving.recall.reading import read_body
 
@@ -29,6 +30,6 @@ def events_router(intake: EventIntake) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={200: {"model": Receipt, "description": "All are in the stream."}, **REFUSALS},
-        openapi_extra=takes(EventsBody, _EXAMPLE),
+        openapi_extra={**takes(EventsBody, _EXAMPLE), **needs("events")},
     )
     return router

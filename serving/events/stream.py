@@ -135,7 +135,8 @@ class RedisStream:
             raise self._unavailable(error) from error
         if taken == _FULL:
             raise FullError(
-                f"event stream at {self._url}: {self._length:,} events wait for the sink already; send these later"
+                f"event stream at {self._url}: {self._length:,} events wait for the sink already; send these later",
+                part="event stream",
             )
         return taken
 
@@ -184,7 +185,7 @@ class RedisStream:
         return keys, arguments
 
     def _unavailable(self, error: Exception) -> UnavailableError:
-        return UnavailableError(f"event stream at {self._url}: {error}; send the events again")
+        return UnavailableError(f"event stream at {self._url}: {error}; send the events again", part="event stream")
 
 
 class FullError(UnavailableError):

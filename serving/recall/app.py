@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 
@@ -17,8 +17,12 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pagoda.access.roles import Role
+from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
+from serving.http.door import Door, Needs
+from serving.http.openapi import describe_tokens, needs
 from serving.recall.admission import ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
@@ -69,8 +73,14 @@ class Straight:
         await response(scope, receive, send)
 
 
-def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter] = ()) -> Straight:
-    """The application that answers by `recall`; `dataplane` says whether its model is ready."""
+def build_app(
+    recall: Recall,
+    dataplane: DataPlane,
+    tokens: Tokens,
+    further: Sequence[APIRouter] = (),
+    hosts: Collection[str] = (),
+) -> Door:
+    """The application that answers by `recall`, behind its door; `dataplane` says whether its model is ready."""
     app = FastAPIOffline(
         title="Pagoda recall",
         version=version("pagoda"),
@@ -83,7 +93,8 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
         app.include_router(router)
     _add_errors(app)
     describe_bodies(app)
-    return Straight(app, straight)
+    describe_tokens(app)
+    return Door(Straight(app, straight), Needs(app), tokens, hosts)
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
@@ -117,7 +128,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
             tags=["recall"],
             response_class=Response,
             responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
-            openapi_extra={**takes(body, example), **HEADERS},
+            openapi_extra={**takes(body, example), **HEADERS, **needs("ask")},
         )
         straight[path] = route
     return straight
@@ -126,19 +137,20 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
 def _add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
     """KServe's read-only endpoints. Those that load and unload models are left out: anybody could switch recall off."""
     v1, v2 = V1Endpoints(dataplane), V2Endpoints(dataplane)
-    for path, route in (
-        ("/", dataplane.live),
-        ("/v1/models", v1.models),
-        ("/v1/models/{model_name}", v1.model_ready),
-        ("/v2", v2.metadata),
-        ("/v2/health/live", v2.live),
-        ("/v2/health/ready", v2.ready),
-        ("/v2/models", v2.models),
-        ("/v2/models/{model_name}", v2.model_metadata),
-        ("/v2/models/{model_name}/ready", v2.model_ready),
-        ("/metrics", _metrics),
-    ):
-        app.add_api_route(path, route, methods=["GET"], tags=["KServe"])
+    routes: Sequence[tuple[str, Callable[..., object], Role | None]] = (
+        ("/", dataplane.live, None),
+        ("/v1/models", v1.models, "ask"),
+        ("/v1/models/{model_name}", v1.model_ready, None),
+        ("/v2", v2.metadata, "ask"),
+        ("/v2/health/live", v2.live, None),
+        ("/v2/health/ready", v2.ready, None),
+        ("/v2/models", v2.models, "ask"),
+        ("/v2/models/{model_name}", v2.model_metadata, "ask"),
+        ("/v2/models/{model_name}/ready", v2.model_ready, None),
+        ("/metrics", _metrics, "watch"),
+    )
+    for path, route, role in routes:
+        app.add_api_route(path, route, methods=["GET"], tags=["KServe"], openapi_extra=needs(role))
 
 
 async def _metrics() -> Response:
@@ -159,13 +171,23 @@ async def _refuse(request: Request, error: Exception) -> Response:
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
         logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
-    return JSONResponse({"error": cut(str(error))}, status, _RETRY if later else None)
+    return JSONResponse({"error": _told(error, status)}, status, _RETRY if later else None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:
     REQUESTS.labels(_protocol(request.url.path), "failed").inc()
     logger.error("%s %s", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "internal error; see the service's log"}, 500)
+
+
+def _told(error: Exception, status: int) -> str:
+    """What a caller is told: all of what they did wrong; of our own failures the part, and not where or how it is."""
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, ShedError):
+        return cut(str(error))
+    part = getattr(error, "part", "") or "recall"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return f"{part}: not available now; try again later"
+    return f"{part}: failed; see the service's log"
 
 
 def _protocol(path: str) -> str:

@@ -19,7 +19,10 @@ _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (RecallBody, RecallInstance, V2Body, EventsBody, Event)
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "A field is wrong; the error names it."},
+    401: {"model": Refusal, "description": "No token, or an unknown one."},
+    403: {"model": Refusal, "description": "The token is of another role, or another site has sent the request."},
     413: {"model": Refusal, "description": "The body is too large."},
+    415: {"model": Refusal, "description": "The body is not said to be JSON."},
     503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import FrameType
 from typing import Any
@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
 
+from pagoda.access.tokens import Tokens
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
@@ -99,12 +100,19 @@ class RecallServer(ModelServer):  # type: ignore[misc]
     and lets anybody unload the model.
     """
 
-    def __init__(self, recall: Recall, generations: Generations, further: Sequence[APIRouter] = ()) -> None:
+    def __init__(
+        self,
+        recall: Recall,
+        generations: Generations,
+        tokens: Tokens,
+        further: Sequence[APIRouter] = (),
+        hosts: Collection[str] = (),
+    ) -> None:
         super().__init__(enable_grpc=False, enable_latency_logging=False)
         self.dataplane = _DataPlane(self.registered_models)
         self._model = RecallModel(generations)
         self.register_model(self._model)
-        self.app = build_app(recall, self.dataplane, further)
+        self.app = build_app(recall, self.dataplane, tokens, further, hosts)
 
     async def serve(self, listener: socket.socket, drain_seconds: float) -> None:
         """Answer requests that come in at `listener` until SIGTERM or SIGINT, then those that still come, then stop.
@@ -117,6 +125,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         config = uvicorn.Config(
             self.app,
             loop="none",
+            ws="none",
             http="httptools",
             lifespan="off",
             log_config=None,
@@ -207,16 +216,23 @@ async def serve(settings: Settings, host: str, port: int) -> None:
     """Run the recall service at `host:port` until it is told to stop.
 
     Raises:
-        ConfigError: The settings do not say where a part is.
+        ConfigError: The settings do not say where a part is, or there are no tokens.
         UnavailableError: The port is taken.
     """
+    _require(settings)
+    tokens = Tokens(settings.tokens_folder)
     try:
         listener = listen(host, port)
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:
         async with running(settings) as (recall, generations), taking(settings, recall.clicked) as further:
-            await RecallServer(recall, generations, further).serve(listener, settings.recall.drain_seconds)
+            server = RecallServer(recall, generations, tokens, further, settings.recall.hosts)
+            following = asyncio.create_task(go_on(tokens.follow))
+            try:
+                await server.serve(listener, settings.recall.drain_seconds)
+            finally:
+                await cancel(following)
 
 
 def _require(settings: Settings) -> None:

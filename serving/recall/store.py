@@ -133,7 +133,7 @@ class OnlineStore:
         try:
             found = iter(await pipeline.execute())
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"online store at {self._url}: {error}") from error
+            raise UnavailableError(f"online store at {self._url}: {error}", part="online store") from error
         item = bytes.decode if spec.id_type == "string" else int
         return [
             _user(
@@ -161,7 +161,7 @@ class OnlineStore:
         try:
             await pipeline.execute()
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"online store at {self._url}: {error}") from error
+            raise UnavailableError(f"online store at {self._url}: {error}", part="online store") from error
 
 
 class _Raw(NamedTuple):

@@ -83,7 +83,9 @@ class TowerClient:
             async with self._http.post(address, data=body, headers=tracing.headers() or None) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error
+            raise UnavailableError(
+                f"user tower at {self._url}: {str(error) or type(error).__name__}", part="user tower"
+            ) from error
         if status != _OK:
             raise self._refused(status, content)
         return content
@@ -106,7 +108,7 @@ class TowerClient:
             return NotHeldError(message)
         if status == _BAD_REQUEST:
             return RequestError(message)
-        return UnavailableError(f"user tower at {self._url}: answered {status}: {message}")
+        return UnavailableError(f"user tower at {self._url}: answered {status}: {message}", part="user tower")
 
 
 def _encode(generation: str, instances: Sequence[dict[str, Any]]) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from demos.client import RecallClient
+from pagoda.access.tokens import token_for
 from pagoda.errors import PagodaError
 from pagoda.registry.checks import checks_of
 from pagoda.registry.generations import add_incremental
@@ -59,7 +60,7 @@ def publish_all(home: Home, draft: VersionDraft) -> None:
 
 def answers(home: Home) -> str:
     """The generation that answers a request, empty while none does."""
-    with RecallClient(home.settings.recall.url) as client:
+    with RecallClient(home.settings.recall.url, token_for(home.settings, "ask")) as client:
         try:
             return str(client.recall([1], 10)[0]["generation"])
         except Exception:
@@ -79,7 +80,7 @@ def test_killed_at_a_step(served: Home, tmp_path: Path, victim: str, first: int,
     for step in itertools.count(first, stride):
         before = served.state()
         draft = served.draft(tmp_path / str(step), USERS)
-        with pytest.MonkeyPatch.context() as patch, Traffic(served.settings.recall.url, USERS, rate=5) as traffic:
+        with pytest.MonkeyPatch.context() as patch, Traffic(served.settings, USERS, rate=5) as traffic:
             steps = Steps(patch, step, lambda: kill(served.platform, SERVICE[victim], PART.get(victim, "")))
             try:
                 publish_all(served, draft)

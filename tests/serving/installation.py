@@ -44,6 +44,7 @@ from pagoda.training.vectors import OpenVersion
 from serving.recall.loading import load_store
 from serving.tower.archive import package
 
+from .callers import give_token
 from .torchserve import free_port
 from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, Names, World, ids_of, make_spec
 
@@ -102,6 +103,7 @@ def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, vers
     world = World(names.spec, trained.folder, tables, trained.encoder, version)
     world.offer()
     home = folder / "home"
+    give_token(home / "tokens")
     log = ReleaseLog(str(home / "log"))
     _register(home, log, window, trained, version)
     vectors = folder / "item_vectors.parquet"

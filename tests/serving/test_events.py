@@ -19,7 +19,9 @@ from serving.events.routes import PATH, events_router
 from serving.events.stream import STREAM, RedisStream
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
+from tests.redis_databases import database
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 from .torchserve import free_port
 from .worlds import LENGTH, NOW_US, make_spec
@@ -43,9 +45,7 @@ class Specs:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/10"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 10)
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ class Application:
 
     async def __aenter__(self) -> httpx.AsyncClient:
         setting = Setting()
-        app = RecallServer(setting.recall, setting.generations, [events_router(self._intake)]).app
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall")
+        app = RecallServer(setting.recall, setting.generations, tokens(), [events_router(self._intake)]).app
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS)
         return self._client
 
     async def __aexit__(self, *_: object) -> None:

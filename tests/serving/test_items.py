@@ -26,6 +26,7 @@ from serving.events.items import PATH, items_router
 from serving.recall.server import RecallServer
 from tests.registry.worlds import World
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 
 SPEC = FeatureSpec(
@@ -53,8 +54,10 @@ def log(tmp_path: Path) -> ItemLog:
 @pytest.fixture
 async def client(log: ItemLog) -> AsyncIterator[httpx.AsyncClient]:
     setting = Setting()
-    made = RecallServer(setting.recall, setting.generations, [items_router(log, Specs())]).app
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://recall") as opened:
+    made = RecallServer(setting.recall, setting.generations, tokens(), [items_router(log, Specs())]).app
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(made), base_url="http://recall", headers=HEADERS
+    ) as opened:
         yield opened
 
 

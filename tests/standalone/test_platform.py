@@ -100,9 +100,9 @@ def test_a_taken_port_stops_the_start_with_its_name(mine: Platform) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         mine.home.mkdir(parents=True)
-        (mine.home / "pagoda.yaml").write_text(f"standalone: {{ports: {{redis: {port}}}}}")
-        with pytest.raises(UnavailableError, match=rf"port {port} of redis is taken by .*{os.getpid()}"):
-            mine.up(["redis"])
+        (mine.home / "pagoda.yaml").write_text(f"standalone: {{ports: {{mlflow: {port}}}}}")
+        with pytest.raises(UnavailableError, match=rf"port {port} of mlflow is taken by .*{os.getpid()}"):
+            mine.up(["mlflow"])
     assert processes_of(mine.home) == []
 
 
@@ -202,7 +202,7 @@ def test_a_detached_platform_is_shown_logged_and_stopped(mine: Platform) -> None
     assert (by_name["redis"]["health"], by_name["mlflow"]["health"], shown.returncode) == ("healthy", "stopped", 1)
     assert psutil.pid_exists(by_name["redis"]["pid"])
     log = subprocess.run(_cli(mine, "logs", "redis", "-n", "3"), check=True, capture_output=True, text=True).stdout
-    assert "Ready to accept connections" in log
+    assert "ready to accept connections" in log
     wrong = subprocess.run(_cli(mine, "logs", "nothing"), check=False, capture_output=True, text=True)
     assert (wrong.returncode, "there is no service 'nothing'" in wrong.stderr) == (1, True)
     subprocess.run(_cli(mine, "down"), check=True, capture_output=True)

@@ -1,0 +1,81 @@
+"""The curl commands of README and docs do what they say, as they are printed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pagoda.access.curl import write_curl_files
+from pagoda.access.tokens import Tokens, make_tokens
+from pagoda.registry.items import ItemLog
+from serving.events.intake import EventIntake
+from serving.events.items import items_router
+from serving.events.routes import events_router
+from serving.events.specs import StableSpec
+from serving.events.stream import RedisStream
+from serving.recall.server import RecallServer
+
+from .test_service import Setting
+from .worlds import make_spec
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = [(page.name, line) for page in PAGES for line in re.findall(r"^\$ (curl .*)$", page.read_text(), re.M)]
+
+
+async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> None:
+    """A service over stand-ins, but for the door, the stream and the item log."""
+    setting = Setting(make_spec(id_type))
+    setting.log.try_out(30)
+    await setting.follow()
+    specs = StableSpec(setting.log.as_log())
+    routers = [
+        events_router(EventIntake(RedisStream(redis_url, length=1000), specs)),
+        items_router(ItemLog(str(home / "items")), specs),
+    ]
+    server = RecallServer(setting.recall, setting.generations, Tokens(home / "tokens"), routers, ["127.0.0.1"])
+    listener = socket.socket(fileno=descriptor)
+    print("ready", flush=True)  # noqa: T201
+    await server.serve(listener, 0)
+
+
+@contextmanager
+def service(home: Path, id_type: str, redis_url: str) -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        arguments = [str(listener.fileno()), str(home), id_type, redis_url]
+        command = [sys.executable, "-m", "tests.serving.test_documented_calls", *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.integration
+def test_what_is_printed_is_answered(tmp_path: Path, redis_url: str) -> None:
+    assert {name for name, _ in COMMANDS} >= {"README.md", "events.md", "items.md", "rollout.md"}
+    home = tmp_path / ".pagoda"
+    make_tokens(home / "tokens")
+    write_curl_files(home / "tokens", home / "curl")
+    with service(home, "int64", redis_url) as numbers, service(home, "string", redis_url) as names:
+        for page, command in COMMANDS:
+            url = names if '"ann"' in command else numbers
+            environment = {"PATH": "/usr/bin:/bin", "PAGODA_HOME": str(home), "RECALL": url}
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=True
+            )
+            answer = json.loads(done.stdout)
+            assert answer and "error" not in answer, (page, command, answer)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]))
