@@ -26,6 +26,8 @@ HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
 _REVISION, _TAGS = "{revision}", ("latest", "prev")
+LOCAL_URL = "http://localhost"
+"""What stands in requests for the host of a Unix socket."""
 
 
 class _Section(BaseModel):
@@ -121,12 +123,13 @@ class RedisSettings(_Section):
 class TowerSettings(_Section):
     """The user tower's server."""
 
-    url: _HttpUrl = ""
-    """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
-    each has a predictor of its own. `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a
-    version changes while a rollout goes on, so whoever asks tries both."""
+    url: Annotated[str, _of("http", "https", "unix")] = ""
+    """Base URL of the inference API, or `unix:/path` of its socket on this machine, which file permissions guard.
+    `{full_version}` in it stands for the full version that is asked for: on KServe each has a predictor of its own.
+    `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a version changes while a rollout goes
+    on, so whoever asks tries both."""
     management_url: str = ""
-    """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
+    """`unix:/path` of TorchServe's management API; empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
     timeout_seconds: float = Field(default=1.0, gt=0)
@@ -295,9 +298,14 @@ def tower_address(url: str, full_version: int) -> str:
 
 def tower_addresses(url: str, full_version: int) -> tuple[str, ...]:
     """All addresses where a full version may answer, for `url` as in `TowerSettings`; at most one of them has it."""
-    base = url.rstrip("/").replace("{full_version}", str(full_version))
+    base = (LOCAL_URL if socket_path(url) else url.rstrip("/")).replace("{full_version}", str(full_version))
     bases = [base.replace(_REVISION, tag) for tag in _TAGS] if _REVISION in base else [base]
     return tuple(f"{one}/predictions/pagoda/{full_version}.0" for one in bases)
+
+
+def socket_path(url: str) -> str | None:
+    """The path of the Unix socket that `unix:/path` names; None for another URL."""
+    return urlsplit(url).path if url.startswith("unix:") else None
 
 
 def _home(init_settings: PydanticBaseSettingsSource) -> Path:

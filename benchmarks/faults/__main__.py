@@ -88,11 +88,14 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
     given = {"redis": settings.redis.url, "torchserve": settings.tower.url, "milvus": settings.milvus.uri}
     names = {"redis": "PAGODA_REDIS__URL", "torchserve": "PAGODA_TOWER__URL", "milvus": "PAGODA_MILVUS__URI"}
     with ExitStack() as stack:
-        proxies = {name: Proxy(int(urlsplit(url).port or 0)) for name, url in given.items()}
+        proxies = {name: Proxy(url) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
         changed = {
-            names[name]: url.replace(f":{urlsplit(url).port}", f":{proxies[name].port}") for name, url in given.items()
+            names[name]: f"http://127.0.0.1:{proxies[name].port}"
+            if socket_path(url)
+            else url.replace(f":{urlsplit(url).port}", f":{proxies[name].port}")
+            for name, url in given.items()
         }
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)

@@ -121,7 +121,8 @@ async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitab
 
 async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
     address = tower_address(installation.settings.tower.url, installation.manifest.full_version)
-    session = aiohttp.ClientSession(headers={"Content-Type": "application/json"})
+    connector = connector_of(installation.settings.tower.url)
+    session = aiohttp.ClientSession(connector=connector, headers={"Content-Type": "application/json"})
     bodies = await _tower_bodies(installation)
 
     async def call(worker: int, turn: int) -> object:

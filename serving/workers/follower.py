@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from pagoda.registry.holding import Holding
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
+from serving.tower.trust import read_checksums, write_checksums
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.towers import Towers
 
@@ -71,6 +72,7 @@ class Follower:
             return self._said
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
         failures: list[PagodaError] = []
+        self._name_archives([state.generations[id_] for id_ in wanted])
         held = self._held()
         for id_ in wanted:
             try:
@@ -94,6 +96,12 @@ class Follower:
     def close(self) -> None:
         """Let background work finish."""
         self._background.shutdown()
+
+    def _name_archives(self, manifests: Sequence[Manifest]) -> None:
+        """Tell the tower's server which archives it may load when it starts."""
+        checksums = {manifest.full_version: manifest.tower.checksum for manifest in manifests}
+        if checksums and checksums != read_checksums(self._folder):
+            write_checksums(self._folder, checksums)
 
     def _bring(self, manifest: Manifest, held: set[str]) -> None:
         if self._retry_at.get(manifest.id, 0.0) > self._monotonic():
