@@ -33,6 +33,7 @@ from benchmarks.online.world import make_world
 from pagoda.load.outcomes import ANSWERED, SHED, Outcomes
 from pagoda.load.plan import Plan
 from pagoda.load.sending import send
+from pagoda.settings import socket_path
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 

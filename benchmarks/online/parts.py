@@ -25,6 +25,7 @@ from pagoda.settings import tower_address
 from serving.recall.api import RecallInstance
 from serving.recall.live import LiveGeneration
 from serving.recall.store import OnlineStore, profile_key, recent_key
+from serving.recall.tower import connector_of
 
 _BUSY = 32
 _WARM_SECONDS = 0.5

@@ -31,7 +31,7 @@ def run_folder(home: Path) -> Path:
 
 
 def socket_url(home: Path, api: str) -> str:
-    """Where an API (`inference`, `management`, `metrics`) of the TorchServe in `home` listens, unless told otherwise."""
+    """Where `inference`, `management` or `metrics` of the TorchServe in `home` listens, unless told otherwise."""
     return f"unix:{run_folder(home) / f'{api}.sock'}"
 
 

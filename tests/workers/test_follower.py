@@ -15,6 +15,7 @@ from pagoda.registry.holding import Holding, read_holding
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import SegmentRef
 from pagoda.registry.publish import carry_out, plan_rollback, publish
+from serving.tower.trust import read_checksums
 from serving.workers.follower import RETRY_SECONDS
 from tests.embeddings.test_tables_killed import run_killed_at
 
@@ -69,6 +70,16 @@ def test_a_log_that_has_vanished_takes_nothing_away(host: Host, tmp_path: Path) 
     host.start()
     assert host.follower.step().held == ("g1", "g1.2")
     assert host.models.versions == [1]
+
+
+def test_the_towers_server_is_told_which_archives_are_what_a_manifest_says(host: Host) -> None:
+    manifest, _ = host.world.serve_chain(host.registry, host.log, 1)
+    host.follower.step()
+    assert read_checksums(host.folder) == {1: manifest.tower.checksum}
+    (host.folder / "archives.json").write_text("{}")
+    host.start()
+    host.follower.step()
+    assert read_checksums(host.folder) == {1: manifest.tower.checksum}
 
 
 def damage(uri: str) -> None:
