@@ -25,6 +25,8 @@ from pagoda.errors import ConfigError, explain
 HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
+SIGNING_KEY_FILE = "signing.key"
+_KEY_CHARACTERS = 32
 _REVISION, _TAGS = "{revision}", ("latest", "prev")
 LOCAL_URL = "http://localhost"
 """What stands in requests for the host of a Unix socket."""
@@ -54,6 +56,12 @@ def _of(*schemes: str) -> AfterValidator:
 _HttpUrl = Annotated[str, _of("http", "https")]
 
 
+def _long(key: str) -> str:
+    if 0 < len(key) < _KEY_CHARACTERS:
+        raise ValueError(f"must have {_KEY_CHARACTERS} characters or more; `openssl rand -hex 32` makes one")
+    return key
+
+
 class RegistrySettings(_Section):
     """The model registry and the release log."""
 
@@ -63,6 +71,9 @@ class RegistrySettings(_Section):
     """Name of the registered model."""
     log: str = ""
     """Folder or object-store URL of the release log. Empty: `log/` below home."""
+    signing_key: Annotated[str, AfterValidator(_long)] = Field(default="", repr=False)
+    """Signs the records of the release log and the item log, where others can write to their store; 32 characters or
+    more, the same for all that read or write. Empty: that of `signing.key` in home, which `pagoda up` makes."""
     artifacts: str = ""
     """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
 
@@ -248,6 +259,14 @@ class Settings(BaseSettings):
     def log_url(self) -> str:
         """Where the release log is."""
         return self.registry.log or str(self.home / "log")
+
+    @property
+    def signing_key(self) -> str:
+        """What the logs are signed with; empty where they are not."""
+        path = self.home / SIGNING_KEY_FILE
+        if self.registry.signing_key or not path.exists():
+            return self.registry.signing_key
+        return path.read_text().strip()
 
     @property
     def artifacts_url(self) -> str:
