@@ -25,7 +25,11 @@ from pagoda.errors import ConfigError, explain
 HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
+SIGNING_KEY_FILE = "signing.key"
+_KEY_CHARACTERS = 32
 _REVISION, _TAGS = "{revision}", ("latest", "prev")
+LOCAL_URL = "http://localhost"
+"""What stands in requests for the host of a Unix socket."""
 
 
 class _Section(BaseModel):
@@ -52,6 +56,12 @@ def _of(*schemes: str) -> AfterValidator:
 _HttpUrl = Annotated[str, _of("http", "https")]
 
 
+def _long(key: str) -> str:
+    if 0 < len(key) < _KEY_CHARACTERS:
+        raise ValueError(f"must have {_KEY_CHARACTERS} characters or more; `openssl rand -hex 32` makes one")
+    return key
+
+
 class RegistrySettings(_Section):
     """The model registry and the release log."""
 
@@ -61,6 +71,9 @@ class RegistrySettings(_Section):
     """Name of the registered model."""
     log: str = ""
     """Folder or object-store URL of the release log. Empty: `log/` below home."""
+    signing_key: Annotated[str, AfterValidator(_long)] = Field(default="", repr=False)
+    """Signs the records of the release log and the item log, where others can write to their store; 32 characters or
+    more, the same for all that read or write. Empty: that of `signing.key` in home, which `pagoda up` makes."""
     artifacts: str = ""
     """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
 
@@ -129,12 +142,13 @@ class RedisSettings(_Section):
 class TowerSettings(_Section):
     """The user tower's server."""
 
-    url: _HttpUrl = ""
-    """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
-    each has a predictor of its own. `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a
-    version changes while a rollout goes on, so whoever asks tries both."""
+    url: Annotated[str, _of("http", "https", "unix")] = ""
+    """Base URL of the inference API, or `unix:/path` of its socket on this machine, which file permissions guard.
+    `{full_version}` in it stands for the full version that is asked for: on KServe each has a predictor of its own.
+    `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a version changes while a rollout goes
+    on, so whoever asks tries both."""
     management_url: str = ""
-    """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
+    """`unix:/path` of TorchServe's management API; empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
     timeout_seconds: float = Field(default=1.0, gt=0)
@@ -259,6 +273,14 @@ class Settings(BaseSettings):
         return self.registry.log or str(self.home / "log")
 
     @property
+    def signing_key(self) -> str:
+        """What the logs are signed with; empty where they are not."""
+        path = self.home / SIGNING_KEY_FILE
+        if self.registry.signing_key or not path.exists():
+            return self.registry.signing_key
+        return path.read_text().strip()
+
+    @property
     def artifacts_url(self) -> str:
         """Where step outputs and segments are."""
         return self.registry.artifacts or str(self.home / "artifacts")
@@ -312,9 +334,14 @@ def tower_address(url: str, full_version: int) -> str:
 
 def tower_addresses(url: str, full_version: int) -> tuple[str, ...]:
     """All addresses where a full version may answer, for `url` as in `TowerSettings`; at most one of them has it."""
-    base = url.rstrip("/").replace("{full_version}", str(full_version))
+    base = (LOCAL_URL if socket_path(url) else url.rstrip("/")).replace("{full_version}", str(full_version))
     bases = [base.replace(_REVISION, tag) for tag in _TAGS] if _REVISION in base else [base]
     return tuple(f"{one}/predictions/pagoda/{full_version}.0" for one in bases)
+
+
+def socket_path(url: str) -> str | None:
+    """The path of the Unix socket that `unix:/path` names; None for another URL."""
+    return urlsplit(url).path if url.startswith("unix:") else None
 
 
 def _home(init_settings: PydanticBaseSettingsSource) -> Path:

@@ -89,10 +89,10 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
     given = {"redis": settings.redis.url, "torchserve": settings.tower.url, "milvus": settings.milvus.uri}
     names = {"redis": "PAGODA_REDIS__URL", "torchserve": "PAGODA_TOWER__URL", "milvus": "PAGODA_MILVUS__URI"}
     with ExitStack() as stack:
-        proxies = {name: Proxy(urlsplit(url).port or urlsplit(url).path) for name, url in given.items()}
+        proxies = {name: Proxy(url) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
-        changed = {names[name]: _through(proxies[name], url) for name, url in given.items()}
+        changed = {names[name]: _through(proxies[name], name, url) for name, url in given.items()}
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         try:
@@ -106,9 +106,11 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         yield url, proxies
 
 
-def _through(proxy: Proxy, url: str) -> str:
+def _through(proxy: Proxy, name: str, url: str) -> str:
+    """The URL with the proxy in the server's place; what is a socket there is a port here."""
     port = urlsplit(url).port
-    return url.replace(f":{port}", f":{proxy.port}") if port else f"redis://127.0.0.1:{proxy.port}"
+    scheme = "redis" if name == "redis" else "http"
+    return url.replace(f":{port}", f":{proxy.port}") if port else f"{scheme}://127.0.0.1:{proxy.port}"
 
 
 def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:

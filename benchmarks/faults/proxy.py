@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from urllib.parse import urlsplit
 
+from pagoda.settings import socket_path
 from pagoda.standalone.ports import choose_ports
 
 
 class Proxy:
     """Passes bytes to a server; what clients send waits `delay` seconds first. Runs in a thread of its own."""
 
-    def __init__(self, target: int | str) -> None:
+    def __init__(self, target_url: str) -> None:
         self.port = choose_ports(["it"], [])["it"]
         self.delay = 0.0
-        self._target = target
-        """A port of this machine, or a socket's path."""
+        self._target = target_url
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._started = threading.Event()
@@ -41,9 +42,9 @@ class Proxy:
         writer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self._target, str):
-            return await asyncio.open_unix_connection(self._target)
-        return await asyncio.open_connection("127.0.0.1", self._target)
+        if path := socket_path(self._target):
+            return await asyncio.open_unix_connection(path)
+        return await asyncio.open_connection("127.0.0.1", urlsplit(self._target).port)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool) -> None:
         with suppress(OSError):

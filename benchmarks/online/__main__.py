@@ -211,6 +211,7 @@ class Bench:
         home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
         shutil.rmtree(home, ignore_errors=True)
         (home / "archives").mkdir(parents=True)
+        # With them comes what the follower of the installation found the archives to be.
         (home / "tables").symlink_to(settings.tables_folder)
         for archive in archives(settings.home / "archives"):
             shutil.copy(archive, home / "archives")

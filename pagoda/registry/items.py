@@ -16,11 +16,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pagoda.errors import ConflictError, IntegrityError
 from pagoda.registry.records import record_name
-from pagoda.registry.store import RecordStore, open_store
+from pagoda.registry.signing import open_signed
+from pagoda.registry.store import RecordStore
 from pagoda.settings import Settings
 
 MAX_CHANGES = 10_000
 """Changes of one record."""
+_LOG = "item log"
 _WIDEST_READ = 256
 
 
@@ -51,7 +53,7 @@ class ItemLog:
 
     def __init__(self, url: str, *, store: RecordStore | None = None) -> None:
         """Open the log in the folder or the bucket prefix `url`; nothing is read or written yet."""
-        self._store = store or open_store(url)
+        self._store = store or open_signed(url, _LOG)
         self._head = 0
         self._lock = threading.Lock()
 
@@ -96,7 +98,15 @@ class ItemLog:
 
 def open_item_log(settings: Settings) -> ItemLog:
     """The item log of this installation, beside its release log."""
-    return ItemLog(f"{settings.log_url.rstrip('/')}/items")
+    url = f"{settings.log_url.rstrip('/')}/items"
+    return ItemLog(url, store=open_signed(url, _LOG, settings.signing_key))
+
+
+def sign_item_log(settings: Settings) -> int:
+    """As `pagoda.registry.log.sign_log`."""
+    url = f"{settings.log_url.rstrip('/')}/items"
+    names = [record_name(record.number) for record in ItemLog(url).records()]
+    return open_signed(url, _LOG, settings.signing_key).sign(names)
 
 
 def _parse(content: bytes, number: int) -> ItemRecord:

@@ -208,7 +208,7 @@ class _Measuring:
                 aside.replace(path)
         if not path.is_file():
             raise IntegrityError(f"{artifact.uri} is missing")
-        return path, checksum_file(path)
+        return path, checksum_file(path, artifact.checksum)
 
     def _forget_others(self) -> None:
         """Copies of what other candidates needed."""

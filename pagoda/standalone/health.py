@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import httpx
 import redis
+
+from pagoda.sockets import client_of
 
 HealthCheck = Callable[[], str | None]
 _TIMEOUT_SECONDS = 2.0
 
 
-def http_health(url: str, contains: str = "") -> HealthCheck:
-    """Healthy when `url` answers 200 and the body contains a text."""
+def http_health(url: str, contains: str = "", *, server: str = "") -> HealthCheck:
+    """Healthy when `url`, of the `server` at a Unix socket if that is given, answers 200 and contains a text."""
 
     def check() -> str | None:
         try:
-            answer = _client().get(url)
+            with nullcontext(_client()) if not server else client_of(server, _TIMEOUT_SECONDS) as client:
+                answer = client.get(url)
         except httpx.HTTPError as error:
-            return f"{url} gives no answer ({type(error).__name__})"
+            return f"{server}{url} gives no answer ({type(error).__name__})"
         if answer.status_code != httpx.codes.OK or contains not in answer.text:
             return f"{url} answers {answer.status_code} {answer.text.strip()[:80]}"
         return None

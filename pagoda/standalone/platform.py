@@ -20,6 +20,7 @@ from pagoda.standalone.ports import require_free
 from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of, wait_ended
 from pagoda.standalone.service import Service
 from pagoda.standalone.services import PORT_NAMES, SECRETS, SERVICES
+from pagoda.standalone.signing import ensure_signing_key
 from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
 from pagoda.standalone.supervisor import Supervisor
@@ -161,6 +162,7 @@ class Platform:
     def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
         choose_missing_ports(self.home, PORT_NAMES)
         self._make_secrets()
+        ensure_signing_key(self.home)
         declared = self._declared()
         chosen = _chosen(declared, names)
         # What a platform that was killed left behind would hold its ports and files.

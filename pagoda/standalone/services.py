@@ -101,18 +101,18 @@ def redis_service(layout: Layout, _: Ports) -> Service:
     )
 
 
-def torchserve_service(layout: Layout, ports: Ports) -> Service:
-    """The user tower's server. Its management API is a socket of this user alone."""
-    url, metrics = f"http://{LOOPBACK}:{ports['tower']}", f"http://{LOOPBACK}:{ports['tower_metrics']}"
-    management = f"unix:{layout.sockets / 'tower.sock'}"
-    health = http_health(f"{url}/ping", contains="Healthy")
+def torchserve_service(layout: Layout, _: Ports) -> Service:
+    """The user tower's server. It has no port: its APIs are sockets of this user alone."""
+    url, metrics, management = (
+        f"unix:{layout.sockets / name}.sock" for name in ("tower", "tower-metrics", "tower-management")
+    )
+    health = http_health("/ping", contains="Healthy", server=url)
     return Service(
         name="torchserve",
         command=_python("serving.tower", "--inference", url, "--metrics", metrics, "--management", management),
         healthy=health,
         ready=health,
         folder=layout.data("torchserve"),
-        ports={name: ports[name] for name in ("tower", "tower_metrics")},
         # It unpacks models into a temporary folder; in ours, they are removed when the platform stops.
         environment={"TMPDIR": str(layout.sockets)},
         endpoints={"tower.url": url, "tower.management_url": management},
@@ -186,8 +186,6 @@ PORT_NAMES = (
     *milvus.PORTS,
     milvus.METRICS_PORT,
     milvus.ETCD_PEER_PORT,
-    "tower",
-    "tower_metrics",
     "recall",
 )
 

@@ -23,7 +23,7 @@ from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry
 from pagoda.registry.versions import DATASET, VersionDraft, VersionRecord
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig, parse_config
 from pagoda.training.full import full_update
@@ -223,7 +223,7 @@ def offer(update: FullUpdate) -> Manifest:
     own = create_generation(
         log,
         version.version,
-        tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive)),
+        tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         collection=index.name,
         dim=index.dim,

@@ -36,7 +36,7 @@ from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
 from pagoda.registry.versions import VersionDraft, full_key, incremental_key
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import DriftConfig, TrainConfig
 from pagoda.training.full import full_update
@@ -114,7 +114,7 @@ def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, vers
     manifest = create_generation(
         log,
         version,
-        tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
+        tower=Artifact(uri=str(archive), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=str(vectors), checksum=checksum),
         collection=collection,
         dim=DIM,

@@ -95,3 +95,8 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(
         load_settings(tmp_path)
     assert key.lower().replace("__", ".") in str(refused.value)
     assert address not in str(refused.value)
+
+
+def test_a_port_recorded_for_a_server_that_has_none_any_more_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.yaml").write_text("standalone: {ports: {gone: 15001, here: 15002}}")
+    assert ports_of(tmp_path, ["here"]) == {"here": 15002}

@@ -246,6 +246,13 @@ recall:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and (has "log" $groups) $root.Values.registry.signingSecret }}
+- name: PAGODA_REGISTRY__SIGNING_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.registry.signingSecret }}
+      key: key
+{{- end }}
 {{- if and (has "milvus" $groups) $root.Values.milvus.existingSecret }}
 - name: PAGODA_MILVUS__TOKEN
   valueFrom:
