@@ -35,6 +35,8 @@ class Service:
     """Other settings that follow from running it, unless `pagoda.yaml` or the environment says otherwise."""
     url: str = ""
     """For people."""
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Other addresses of it for people, by what they take."""
     after: tuple[str, ...] = ()
     """Services that must be healthy before this one is started."""
     prepare: Callable[[], None] = _nothing

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
+from serving.events.items import ItemsBody
 from serving.recall.admission import ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
@@ -84,6 +85,21 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
     _add_errors(app)
     describe_bodies(app)
     return Straight(app, straight)
+
+
+def build_items_app(further: Sequence[APIRouter]) -> ASGIApp:
+    """The application of the items' own listener: who may ask for recall need not reach it."""
+    app = FastAPIOffline(
+        title="Pagoda items",
+        version=version("pagoda"),
+        description="Changes of items, in every live collection within seconds, and for all later updates.",
+        redoc_url=None,
+    )
+    for router in further:
+        app.include_router(router)
+    _add_errors(app)
+    describe_bodies(app, (ItemsBody,))
+    return app
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:

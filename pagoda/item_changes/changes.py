@@ -20,7 +20,7 @@ from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import filter_fields
 from pagoda.index.rules import rule_columns
 from pagoda.model.raw import normal
-from pagoda.registry.items import ItemChange, ItemRecord
+from pagoda.item_changes.records import ItemChange, ItemRecord
 
 ItemId = int | str
 
