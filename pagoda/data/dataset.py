@@ -120,7 +120,7 @@ class Dataset:
         return self._table("items", lambda ids: np.searchsorted(bounds, ids, side="right") == number)
 
     def imported_items(self, ids: np.ndarray) -> pa.Table:
-        """These items (int64 [n]) as they were before any change that came by the item log; unknown ones are left out."""
+        """These items (int64 [n]) as they were before any change by the item log; unknown ones are left out."""
         return self._table("items", lambda found: np.isin(found, ids), changed=False)
 
     def users(self, ids: np.ndarray | None = None) -> pa.Table:
@@ -221,7 +221,7 @@ class Dataset:
     def _table(
         self, table: Table, keep: Callable[[np.ndarray], np.ndarray] | None = None, *, changed: bool = True
     ) -> pa.Table:
-        """The rows, or those whose IDs `keep` says bool [n] of, sorted; item changes among them unless told otherwise."""
+        """The rows, or those whose IDs `keep` says bool [n] of, sorted; without item changes unless `changed`."""
         files = [path for path in self._files(table) if changed or changes_of(path.name) is None]
         batches = list(self._rows(table, keep=keep, files=files))
         return pa.Table.from_batches(batches, _presented(self.spec, table)).sort_by(key_column(table))

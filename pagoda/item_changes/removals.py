@@ -53,9 +53,9 @@ class RemovalLimit:
         if len(new) + before > allowed:
             hours = self._window.total_seconds() / 3600
             raise TooManyRemovalsError(
-                f"remove: {len(new):,} items, after {before:,} of the last {hours:g} hours, are more than the {allowed:,} "
-                f"({self._share:.1%} of the catalogue's {items:,}) that may go in that time; `pagoda items remove "
-                "--force` does it, items.removal_share and items.removal_hours set the limit"
+                f"remove: {len(new):,} items, after {before:,} of the last {hours:g} hours, are more than the "
+                f"{allowed:,} ({self._share:.1%} of the catalogue's {items:,}) that may go in that time; `pagoda items "
+                "remove --force` does it, items.removal_share and items.removal_hours set the limit"
             )
 
 

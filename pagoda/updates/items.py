@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pagoda.index.collection import Collections
-from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_table
 from pagoda.index.rules import stored_batch
 from pagoda.index.vectors import vectors_batch
-from pagoda.model.towers import Towers
-from pagoda.registry.artifacts import fetch, local_path
-from pagoda.registry.inventory import select
+from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_table
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
+from pagoda.model.towers import Towers
+from pagoda.registry.artifacts import fetch, local_path
+from pagoda.registry.inventory import select
 from pagoda.registry.log import ReleaseLog, open_log
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.versions import DATASET

@@ -16,9 +16,9 @@ from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
 from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
 from pagoda.item_changes.changes import ItemChanges, fitting
-from pagoda.registry.artifacts import children, delete
 from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog
+from pagoda.registry.artifacts import children, delete
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest

@@ -23,9 +23,9 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.spec import Dense, FeatureSpec, MultiValued, Numeric
 from pagoda.errors import PagodaError
 from pagoda.item_changes.changes import items_table, upserted
-from pagoda.registry.folder import FolderRegistry
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.removals import RemovalLimit, TooManyRemovalsError
+from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.publish import publish
 from serving.events.items import PATH, ItemIntake, items_router

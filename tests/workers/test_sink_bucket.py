@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from pagoda.item_changes.changes import removed, upserted
-from pagoda.registry.artifacts import upload
 from pagoda.item_changes.log import ItemLog
+from pagoda.registry.artifacts import upload
 from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates.items import Items
