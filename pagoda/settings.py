@@ -179,6 +179,8 @@ class EventSettings(_Section):
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
     stream_length: int = Field(default=1_000_000, ge=1)
     """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
+    forgotten_days: float = Field(default=8.0, gt=0)
+    """How long events of a user who was forgotten are dropped: longer than Kafka, and clients, may keep one."""
     kafka: KafkaSettings = KafkaSettings()
 
 

@@ -24,8 +24,8 @@ class ByListener:
         self._first, self._others = first, others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _, port = scope.get("server") or (None, None)
-        await self._others.get(port, self._first)(scope, receive, send)
+        _, port = scope.get("server") or ("", 0)
+        await self._others.get(port or 0, self._first)(scope, receive, send)
 
 
 def port_of(listener: socket.socket) -> int:

@@ -41,6 +41,7 @@ from serving.recall.removed import Removed
 from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
+from serving.users.following import Forgetting
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -182,8 +183,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         removed = Removed(open_item_log(settings))
         own, popularity = settings.recall, Popularity(removed.items)
         keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        ladder = Ladder()
+        forgetting = Forgetting(settings.redis.url, ladder.forget)
+        stack.push_async_callback(forgetting.close)
         parts = guarded(
-            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
+            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), ladder, keeper),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
@@ -203,7 +207,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        background = [generations.follow, outcomes.follow, removed.follow]
+        background = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
         for work in (*background, *([keeper.follow] if keeper else [])):
             stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
         yield recall, generations
