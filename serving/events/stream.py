@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from pagoda.errors import UnavailableError
 from serving.events.rules import Accepted
+from serving.reasons import reason
 from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, recent_key, seen_key
 from serving.users.tombstones import FORGOTTEN
 
@@ -191,7 +192,7 @@ class RedisStream:
         return keys, arguments
 
     def _unavailable(self, error: Exception) -> UnavailableError:
-        return UnavailableError(f"event stream at {self._url}: {error}; send the events again")
+        return UnavailableError(f"event stream at {self._url}: {reason(error)}; send the events again")
 
 
 class FullError(UnavailableError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -32,7 +33,7 @@ class Forgetting:
     async def look(self) -> None:
         """Look once. Without an answer, the next look tells."""
         try:
-            found = await self._redis.zrangebyscore(FORGOTTEN, int(time.time() * 1000), "+inf")
+            found: Any = await self._redis.zrangebyscore(FORGOTTEN, int(time.time() * 1000), "+inf")
         except (RedisError, OSError):
             return
         standing = frozenset(user.decode() for user in found)

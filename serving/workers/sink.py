@@ -24,6 +24,7 @@ from pagoda.erasure.rows import DatasetRows, names_one_of
 from pagoda.errors import ConflictError, UnavailableError
 from pagoda.registry.store import open_store
 from serving.events.stream import FIELD, STREAM
+from serving.reasons import reason
 from serving.users.tombstones import Tombstones
 from serving.workers.compaction import Compaction
 from serving.workers.filing import by_day
@@ -86,7 +87,7 @@ class Sink:
                 filed += self._file(slot, spec)
             WAITING.set(int(self._redis.xlen(STREAM)))
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"event stream at {self._url}: {error}") from error
+            raise UnavailableError(f"event stream at {self._url}: {reason(error)}") from error
         self._compaction.step(cut, spec)
         EVENTS.inc(filed)
         return filed
