@@ -7,6 +7,7 @@ recorded there (`endpoints.yaml`) over the defaults.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -203,7 +204,26 @@ class EventSettings(_Section):
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
     stream_length: int = Field(default=1_000_000, ge=1)
     """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
+    forgotten_days: float = Field(default=8.0, gt=0)
+    """How long events of a user who was forgotten are dropped: longer than Kafka, and clients, may keep one."""
     kafka: KafkaSettings = KafkaSettings()
+
+
+class ItemSettings(_Section):
+    """Item changes that clients send, and the log that they become a part of."""
+
+    url: _HttpUrl = ""
+    """Where they are taken: at a port of its own, which callers of recall need not reach."""
+    removal_share: float = Field(default=0.1, gt=0, le=1)
+    """Of the catalogue that may be removed within `removal_hours`; more takes `pagoda items remove --force`."""
+    removal_hours: float = Field(default=24.0, gt=0)
+    undo_days: float = Field(default=14.0, gt=0)
+    """How long a record can be undone; older ones are compacted."""
+
+    @property
+    def kept(self) -> timedelta:
+        """How long records stay: to be undone, and to be counted."""
+        return max(timedelta(days=self.undo_days), timedelta(hours=self.removal_hours))
 
 
 class RolloutSettings(_Section):
@@ -261,6 +281,7 @@ class Settings(BaseSettings):
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
+    items: ItemSettings = ItemSettings()
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
     logs: Literal["text", "json"] = "text"

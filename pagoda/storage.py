@@ -60,6 +60,25 @@ def write_atomic(path: Path, content: bytes) -> None:
     fsync_folder(path.parent)
 
 
+def replace_by(path: Path, made: Path) -> None:
+    """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
+    for leftover in path.parent.glob(f".{path.name}.*"):  # Of one who was killed while replacing it.
+        leftover.unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(made, aside)
+        aside.chmod(path.stat().st_mode & 0o777)
+        descriptor = os.open(aside, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
 def put_if_absent(path: Path, content: bytes) -> None:
     """Create `path` with `content`, whole or not at all.
 

@@ -127,6 +127,7 @@ BY_PATH: dict[str, Schema] = {
     "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},
     "networkPolicy.dns.extraPeers": _PEERS,
     "networkPolicy.recallCallers": _PEERS,
+    "networkPolicy.itemCallers": _PEERS,
     "networkPolicy.towerCallers": _PEERS,
     "networkPolicy.mlflowCallers": _PEERS,
     "networkPolicy.knativeNamespaces": {"type": "array", "items": {"type": "string"}},

@@ -146,6 +146,8 @@ def _table(current: list[ServiceStatus]) -> Group:
             f"{service.rss_bytes / _MEBIBYTE:.0f}" if alive else "",
             service.url if alive else "",
         )
+        for name, url in service.further.items() if alive else ():
+            table.add_row("", "", "", "", "", f"{url} ({name})")
     problems = [Text(f"{service.name}: {service.problem}", style="dim") for service in current if service.problem]
     return Group(table, *problems)
 

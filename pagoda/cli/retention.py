@@ -30,6 +30,7 @@ def retention(
     home: HomeOption = None,
 ) -> None:
     """Retire old generations, drop their collections and delete old versions' files; never what serves."""
+    from pagoda.erasure.pending import open_pending
     from pagoda.index.collection import Collections
     from pagoda.registry.log import open_log
     from pagoda.registry.open import open_registry
@@ -54,6 +55,7 @@ def retention(
             step_outputs=lambda record: _step_outputs(settings, record),
         )
         forget_pruned(settings, log.state())
+        open_pending(settings).settle()
     if output == Output.JSON:
         typer.echo(json.dumps({**asdict(removals), "bytes": size, "deleted": delete}, indent=2))
     else:

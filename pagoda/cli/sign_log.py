@@ -16,7 +16,7 @@ def sign_log(home: HomeOption = None) -> None:
 
     Where the log lies in home, the key is made as well; elsewhere it is PAGODA_REGISTRY__SIGNING_KEY.
     """
-    from pagoda.registry.items import sign_item_log
+    from pagoda.item_changes.log import sign_item_log
     from pagoda.registry.log import sign_log
     from pagoda.settings import SIGNING_KEY_FILE, load_settings
     from pagoda.standalone.signing import make_signing_key

@@ -11,8 +11,8 @@ import httpx
 from pagoda.embeddings.tables.layout import Layout
 from pagoda.errors import GateError, UnavailableError
 from pagoda.index.collection import Collections
+from pagoda.item_changes.log import open_item_log
 from pagoda.registry.holding import read_holding
-from pagoda.registry.items import open_item_log
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
 from pagoda.registry.state import ReleaseState

@@ -37,6 +37,8 @@ class Service:
     """For people."""
     link: Callable[[], str] | None = None
     """An address that opens in a browser without typing, where `url` does not: it holds a password."""
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Other addresses of it for people, by what they take."""
     after: tuple[str, ...] = ()
     """Services that must be healthy before this one is started."""
     prepare: Callable[[], None] = _nothing

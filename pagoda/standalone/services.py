@@ -127,17 +127,18 @@ def follower_service(layout: Layout, _: Ports) -> Service:
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
     """The recall service. It runs without a generation, and is ready when one answers."""
-    url = f"http://{LOOPBACK}:{ports['recall']}"
+    url, items = (f"http://{LOOPBACK}:{ports[name]}" for name in ("recall", "items"))
     return Service(
         name="recall",
-        command=_python("serving.recall", "--port", str(ports["recall"])),
+        command=_python("serving.recall", "--port", str(ports["recall"]), "--items-port", str(ports["items"])),
         healthy=http_health(f"{url}/v2/health/live"),
         ready=_answers(http_health(f"{url}/v2/health/ready"), layout),
         folder=layout.data("recall"),
-        ports={"recall": ports["recall"]},
-        endpoints={"recall.url": url},
+        ports={name: ports[name] for name in ("recall", "items")},
+        endpoints={"recall.url": url, "items.url": items},
         settings={"recall.cohorts_at_once": 1, "recall.hosts": [LOOPBACK, "localhost"]},
         url=url,
+        further={"items": items},
         after=("milvus", "redis"),
     )
 
@@ -187,6 +188,7 @@ PORT_NAMES = (
     milvus.METRICS_PORT,
     milvus.ETCD_PEER_PORT,
     "recall",
+    "items",
 )
 
 

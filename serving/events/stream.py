@@ -16,7 +16,9 @@ from redis.exceptions import RedisError
 
 from pagoda.errors import UnavailableError
 from serving.events.rules import Accepted
+from serving.reasons import reason
 from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, recent_key, seen_key
+from serving.users.tombstones import FORGOTTEN
 
 STREAM = "events"
 FIELD = b"event"
@@ -30,10 +32,11 @@ _WAIT_SECONDS = 5.0
 """For one of them. Many clients at once on a busy machine are no failure of Redis."""
 _FULL, _OUT_OF_ORDER = -1, -2
 
-# KEYS: the stream, the applied offsets; for each event its mark, the user's recent behaviour, the user's seen items.
+# KEYS: the stream, the applied offsets, the forgotten users; for each event its mark, the user's recent behaviour, the
+# user's seen items.
 # ARGV: longest stream, seconds of a mark, recent length, seen length; the record's partition, its offset and that of
 # the record before it, all empty where there is no Kafka; for each event the row, its moment, the entry of recent
-# behaviour and the seen item, the last two empty where the event is none.
+# behaviour and the seen item, these two empty where the event is none, and the user.
 _TAKE = """
 local function push(key, moment, entry)
   local function time(of) return tonumber(string.match(of, '^%d+') or 0) end
@@ -57,17 +60,22 @@ if partition ~= '' then
   if applied >= tonumber(ARGV[6]) then return 0 end
   if applied < tonumber(ARGV[7]) then return -2 end
 end
-local events = (#KEYS - 2) / 3
+local events = (#KEYS - 3) / 3
 if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return -1 end
+local now = redis.call('EXISTS', KEYS[3]) == 1 and redis.call('TIME')
+local function is_forgotten(user)
+  local until_ms = now and redis.call('ZSCORE', KEYS[3], user)
+  return until_ms and tonumber(until_ms) > now[1] * 1000
+end
 local taken = 0
 for i = 0, events - 1 do
-  local row, moment, entry, item = ARGV[4 * i + 8], tonumber(ARGV[4 * i + 9]), ARGV[4 * i + 10], ARGV[4 * i + 11]
-  if redis.call('SET', KEYS[3 * i + 3], '', 'NX', 'EX', ARGV[2]) then
+  local row, moment, entry, item = ARGV[5 * i + 8], tonumber(ARGV[5 * i + 9]), ARGV[5 * i + 10], ARGV[5 * i + 11]
+  if not is_forgotten(ARGV[5 * i + 12]) and redis.call('SET', KEYS[3 * i + 4], '', 'NX', 'EX', ARGV[2]) then
     redis.call('XADD', KEYS[1], '*', 'event', row)
-    if entry ~= '' then push(KEYS[3 * i + 4], moment, entry) end
+    if entry ~= '' then push(KEYS[3 * i + 5], moment, entry) end
     if item ~= '' then
-      if redis.call('ZADD', KEYS[3 * i + 5], 'GT', moment, item) == 1 then
-        redis.call('ZREMRANGEBYRANK', KEYS[3 * i + 5], 0, -ARGV[4] - 1)
+      if redis.call('ZADD', KEYS[3 * i + 6], 'GT', moment, item) == 1 then
+        redis.call('ZREMRANGEBYRANK', KEYS[3 * i + 6], 0, -ARGV[4] - 1)
       end
     end
     taken = taken + 1
@@ -175,17 +183,19 @@ class RedisStream:
         self, accepted: Sequence[Accepted], partition: str = "", offset: int = 0, after: int = 0
     ) -> tuple[list[str], list[Any]]:
         """Keys and arguments of the script."""
-        keys = [STREAM, APPLIED]
+        keys = [STREAM, APPLIED, FORGOTTEN]
         arguments: list[Any] = [self._length, REMEMBERED_SECONDS, RECENT_LENGTH, SEEN_LENGTH, partition, offset, after]
         for one in accepted:
             item, moment = one.row["item_id"], one.row["timestamp"]
             keys += [f"event:{one.row['event_id']}", recent_key(one.user), seen_key(one.user)]
             entry = f"{moment}:{item}" if one.enters else ""
-            arguments += [orjson.dumps(one.row), moment, entry, str(item) if one.positive else ""]
+            arguments += [orjson.dumps(one.row), moment, entry, str(item) if one.positive else "", one.user]
         return keys, arguments
 
     def _unavailable(self, error: Exception) -> UnavailableError:
-        return UnavailableError(f"event stream at {self._url}: {error}; send the events again", part="event stream")
+        return UnavailableError(
+            f"event stream at {self._url}: {reason(error)}; send the events again", part="event stream"
+        )
 
 
 class FullError(UnavailableError):

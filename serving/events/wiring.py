@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
 from pagoda.errors import ConfigError
-from pagoda.registry.items import open_item_log
+from pagoda.item_changes.log import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import KafkaSettings, Settings
 from serving.events.intake import Clicked, EventIntake
-from serving.events.items import items_router
+from serving.events.items import ItemIntake, items_router
 from serving.events.routes import events_router
 from serving.events.specs import StableSpec
 from serving.events.stream import RedisStream
@@ -24,8 +25,16 @@ if TYPE_CHECKING:
     from serving.events.kafka import KafkaStream
 
 
+@dataclass(frozen=True)
+class Taking:
+    """The routers by the listener that they belong to."""
+
+    events: Sequence[APIRouter]
+    items: Sequence[APIRouter]
+
+
 @asynccontextmanager
-async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Sequence[APIRouter]]:
+async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
     """The routers, until the block ends; `clicked` is told of positive events.
 
     Raises:
@@ -39,7 +48,7 @@ async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Sequence
         stack.push_async_callback(intake.close)
         if kafka:
             stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))
-        yield [events_router(intake), items_router(open_item_log(settings), specs)]
+        yield Taking([events_router(intake)], [items_router(ItemIntake(open_item_log(settings), specs))])
 
 
 def _before(redis: RedisStream, settings: KafkaSettings) -> KafkaStream:

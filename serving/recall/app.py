@@ -21,6 +21,7 @@ from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
+from serving.events.items import ItemsBody
 from serving.http.door import Door, Needs
 from serving.http.openapi import describe_tokens, needs
 from serving.recall.admission import ShedError
@@ -95,6 +96,22 @@ def build_app(
     describe_bodies(app)
     describe_tokens(app)
     return Door(Straight(app, straight), Needs(app), tokens, hosts)
+
+
+def build_items_app(further: Sequence[APIRouter], tokens: Tokens, hosts: Collection[str] = ()) -> Door:
+    """The application of the items' own listener: who may ask for recall need not reach it."""
+    app = FastAPIOffline(
+        title="Pagoda items",
+        version=version("pagoda"),
+        description="Changes of items, in every live collection within seconds, and for all later updates.",
+        redoc_url=None,
+    )
+    for router in further:
+        app.include_router(router)
+    _add_errors(app)
+    describe_bodies(app, (ItemsBody,))
+    describe_tokens(app)
+    return Door(app, Needs(app), tokens, hosts)
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:

@@ -16,6 +16,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.errors import UnavailableError
+from serving.reasons import reason
 from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, Key, profile_key, recent_key, seen_key
 
 Progress = Callable[[int], None]
@@ -55,7 +56,7 @@ def load_store(dataset: Dataset, until: datetime, url: str, progress: Progress |
         profiles = loader.profiles()
         users, interactions = loader.behaviour(until, progress)
     except RedisError as error:
-        raise UnavailableError(f"online store at {url}: {error}") from error
+        raise UnavailableError(f"online store at {url}: {reason(error)}") from error
     return LoadReport(profiles=profiles, users=users, interactions=interactions)
 
 

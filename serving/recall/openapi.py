@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -52,7 +53,7 @@ def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe_bodies(app: FastAPI) -> None:
+def describe_bodies(app: FastAPI, bodies: Sequence[type[BaseModel]] = _BODIES) -> None:
     """Put the bodies' schemas on the page of `app`, which must have all its routes."""
-    _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
+    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
     app.openapi()["components"]["schemas"].update(definitions["$defs"])

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.registry.arms import Arm
 from serving.logs import about
+from serving.reasons import reason
 from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
@@ -121,8 +122,8 @@ class Recall:
                 return await _ask(serving.of("canary"), "canary", self._parts.strict, group)
         except Exception as error:  # Whatever it is, nobody but the canary may suffer from it.
             turn.stop(failed=True)
-            reason = str(error) or f"{type(error).__name__} after {self._canary_seconds:g} s"
-            logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, reason)
+            why = f"{reason(error)} after at most {self._canary_seconds:g} s"
+            logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, why)
             return None
 
     async def _by_stable(self, live: LiveGeneration, group: Group) -> list[Prediction]:

@@ -67,6 +67,6 @@ def _batch(entries: Sequence[bytes], schema: pa.Schema) -> pa.RecordBatch | None
     try:
         batch = pa.RecordBatch.from_pylist([orjson.loads(entry) for entry in entries], schema)
     except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
-        _log.error("events that do not fit the dataset: %s", error)
+        _log.error("events that do not fit the dataset (%s); they are set aside in refused/", type(error).__name__)
         return None
     return None if any(batch.column(name).null_count for name in INTERACTION_COLUMNS) else batch

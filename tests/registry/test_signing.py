@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import ConfigError, ConflictError, IntegrityError
-from pagoda.registry.items import ItemChange, open_item_log, sign_item_log
+from pagoda.item_changes.log import open_item_log, sign_item_log
+from pagoda.item_changes.records import ItemChange
 from pagoda.registry.log import ReleaseLog, open_log, sign_log
 from pagoda.registry.records import record_name
 from pagoda.settings import Settings, load_settings

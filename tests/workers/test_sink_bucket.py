@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from pagoda.index.items import removed, upserted
+from pagoda.item_changes.changes import removed, upserted
+from pagoda.item_changes.log import ItemLog
 from pagoda.registry.artifacts import upload
-from pagoda.registry.items import ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates.items import Items
