@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
+from serving.http import callers
 from serving.recall.admission import ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
@@ -54,6 +55,7 @@ class Straight:
         self._app, self._routes = app, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        callers.enter(scope)
         route = self._routes.get(scope["path"]) if scope.get("method") == "POST" else None
         if route is None:
             await self._app(scope, receive, send)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pagoda.registry.arms import Arm
+from serving.http import callers
 from serving.recall.api import RecallInstance
+from serving.recall.deadlines import left
 from serving.recall.generations import Serving
 from serving.recall.live import LiveGeneration
 from serving.recall.metrics import ERRORS, SECONDS
@@ -66,6 +69,9 @@ class Turn:
         self.failed = False
         self.ms = -1.0
         self._late = False
+        # A copy has all the time that its arm may take, and nobody waits for it.
+        self._waited_for = mirrored or left(math.inf) >= deadline_seconds
+        self._hangup = None if mirrored else callers.current().hangup
         canary = group.arm == "canary"
         self._labels = (group.arm, str(serving.split.canary) if canary else serving.stable.id)
         self._deadline, self._began = deadline_seconds, time.perf_counter()
@@ -77,9 +83,22 @@ class Turn:
         seconds = time.perf_counter() - self._began
         self._late = seconds >= self._deadline
         self.ms, self.failed = seconds * 1000, failed or self._late
+        if self._hangup is not None and time.monotonic() - self._hangup.at > max(0.0, seconds - self._deadline):
+            self._waited_for = False  # They hung up before the arm had the time that it may take.
+
+    @property
+    def told(self) -> bool:
+        """Whether gates and metrics of the arm hear of it: the caller gave the arm as long as it may take.
+
+        Otherwise anybody could spoil a healthy candidate by being in a hurry, or by hanging up. A caller who hangs up
+        later than that is told of: or the slowest answers would be those that nobody sees.
+        """
+        return self._waited_for
 
     def count(self) -> None:
         """Tell Prometheus; not where the caller is to blame."""
+        if not self.told:
+            return
         SECONDS.labels(*self._labels).observe(self.ms / 1000)
         if self.failed:
             ERRORS.labels(*self._labels, "late" if self._late else "failed").inc(len(self.group.asked))
