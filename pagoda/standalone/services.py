@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+import psutil
+
 from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
@@ -15,6 +17,8 @@ from pagoda.standalone.ports import LOOPBACK
 from pagoda.standalone.service import Service
 
 Ports = Mapping[str, int]
+_REDIS_SHARE = 4
+"""Of the machine's memory, one part of so many is Redis' at most."""
 
 
 def mlflow_service(layout: Layout, ports: Ports) -> Service:
@@ -70,6 +74,9 @@ def redis_service(layout: Layout, ports: Ports) -> Service:
         "dir": str(folder),
         "appendonly": "yes",
         "save": "",
+        # Full is a 503 for events, and nothing else: nothing is evicted, and the machine's memory is not all Redis'.
+        "maxmemory": str(psutil.virtual_memory().total // _REDIS_SHARE),
+        "maxmemory-policy": "noeviction",
         # A title would overwrite the environment that its process is recognised by.
         "set-proc-title": "no",
     }

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,7 @@ from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.process import cancel, go_on, listen
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
@@ -106,18 +108,20 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         self.register_model(self._model)
         self.app = build_app(recall, self.dataplane, further)
 
-    async def serve(self, listener: socket.socket, drain_seconds: float) -> None:
+    async def serve(self, listener: socket.socket, drain_seconds: float, limits: Limits) -> None:
         """Answer requests that come in at `listener` until SIGTERM or SIGINT, then those that still come, then stop.
 
         Args:
             listener: Where requests come in.
+            limits: How many connections there may be.
             drain_seconds: How long it goes on after the signal: not ready, and closing each connection with its answer,
                 so that callers go elsewhere by themselves and none is cut off.
         """
+        connections = Connections(limits)
         config = uvicorn.Config(
             self.app,
             loop="none",
-            http="httptools",
+            http=partial(BoundedProtocol, connections),
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -131,7 +135,9 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
+        sweeping = asyncio.create_task(go_on(connections.follow))
         await _Server(config, self._model, drain_seconds).serve(sockets=[listener])
+        await cancel(sweeping)
 
 
 class _Server(uvicorn.Server):
@@ -216,7 +222,9 @@ async def serve(settings: Settings, host: str, port: int) -> None:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
     with listener:
         async with running(settings) as (recall, generations), taking(settings, recall.clicked) as further:
-            await RecallServer(recall, generations, further).serve(listener, settings.recall.drain_seconds)
+            own = settings.recall
+            limits = Limits(raise_file_limit(own.connections), own.connections_of_client)
+            await RecallServer(recall, generations, further).serve(listener, own.drain_seconds, limits)
 
 
 def _require(settings: Settings) -> None:

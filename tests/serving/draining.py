@@ -6,6 +6,7 @@ import asyncio
 import socket
 import sys
 
+from serving.http.connections import Limits
 from serving.recall.server import RecallServer
 
 from .test_service import Setting
@@ -18,7 +19,7 @@ async def main(descriptor: int, drain_seconds: float) -> None:
     setting.tower.wait = lambda _: asyncio.sleep(0.02)
     listener = socket.socket(fileno=descriptor)
     print("ready", flush=True)  # noqa: T201
-    await RecallServer(setting.recall, setting.generations).serve(listener, drain_seconds)
+    await RecallServer(setting.recall, setting.generations).serve(listener, drain_seconds, Limits(100, 100))
 
 
 if __name__ == "__main__":
