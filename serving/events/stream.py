@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from pagoda.errors import UnavailableError
 from pagoda.settings import EventSettings
 from serving.events.rules import Accepted
+from serving.recall.admission import ShedError
 from serving.recall.store import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, profile_key, recent_key, seen_key
 
 STREAM = "events"
@@ -263,5 +264,5 @@ class RedisStream:
         return UnavailableError(f"event stream at {self._url}: {error}; send the events again")
 
 
-class FullError(UnavailableError):
+class FullError(ShedError):
     """There is no room for more events just now."""

@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
 from serving.http import callers
+from serving.http.complaints import Complaints
 from serving.recall.admission import ShedError
-from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
+from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
@@ -40,6 +41,7 @@ _V2_EXAMPLE = {
     ]
 }
 logger = logging.getLogger(__name__)
+_complaints = Complaints(logger)
 
 
 _Route = Callable[[Request], Awaitable[Response]]
@@ -93,15 +95,15 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
 
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        asked = parse_v1(await read_body(request))
+        asked = await read_v1(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
-        return Response(render_v1(predictions), media_type=_JSON)
+        return Response(await write_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
-        asked, request_id = parse_v2(await read_body(request))
+        asked, request_id = await read_v2(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
@@ -159,8 +161,10 @@ async def _refuse(request: Request, error: Exception) -> Response:
     later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
-        logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
+    if later:
+        _complaints.say(callers.client_of(request.scope), str(error))
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s", error)
     return JSONResponse({"error": cut(str(error))}, status, _RETRY if later else None)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pagoda.registry.arms import Arm
 from serving.http import callers
 from serving.recall.api import RecallInstance
+from serving.recall.cohorts import SLICE
 from serving.recall.deadlines import left
 from serving.recall.generations import Serving
 from serving.recall.live import LiveGeneration
@@ -27,6 +29,26 @@ class Group:
     """In the request."""
     asked: tuple[RecallInstance, ...]
 
+    @property
+    def cost(self) -> float:
+        """See `cost_of`."""
+        return sum(map(cost_of, self.asked))
+
+    def slices(self) -> list[Group]:
+        """The same users in groups that cost little: what is asked at once takes no longer than others may wait for it,
+        and than an arm may take."""
+        if self.cost <= SLICE:
+            return [self]
+        ends, room = [], 0.0
+        for number, one in enumerate(self.asked):
+            if (room := room - cost_of(one)) < 0:
+                ends.append(number)
+                room = SLICE - cost_of(one)
+        return [
+            replace(self, places=self.places[start:end], asked=self.asked[start:end])
+            for start, end in pairwise((*ends, len(self.asked)))
+        ]
+
     def check(self, live: LiveGeneration) -> None:
         """Refuse what a generation cannot answer, before any server is asked.
 
@@ -35,6 +57,12 @@ class Group:
         """
         for place, instance in zip(self.places, self.asked, strict=True):
             live.check(instance, f"instances.{place}")
+
+
+def cost_of(one: RecallInstance) -> float:
+    """What a user costs, in users who want a hundred items: a search looks at so many more items the more it is to
+    find, and at four times as many under a filter (`pagoda.index.config.search_params`)."""
+    return max(1.0, one.k / 100) * (4.0 if one.filter else 1.0)
 
 
 def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[Group]:
