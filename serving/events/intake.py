@@ -10,7 +10,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from serving.events.body import Event, Receipt
 from serving.events.metrics import EVENTS, SECONDS
-from serving.events.rules import Accepted, EventRules, Times
+from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
 from serving.events.stream import EventStream, FullError
 from serving.recall.store import Key
 
@@ -33,7 +33,7 @@ class EventIntake:
     """Takes events. Safe to share between requests."""
 
     def __init__(
-        self, stream: EventStream, specs: SpecSource, clicked: Clicked = lambda _: None, times: Times = Times()
+        self, stream: EventStream, specs: SpecSource, clicked: Clicked = lambda _: None, times: Times = USUAL_TIMES
     ) -> None:
         """Make one.
 

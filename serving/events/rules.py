@@ -66,6 +66,9 @@ class Accepted:
         return user
 
 
+USUAL_TIMES = Times()
+
+
 class EventRules:
     """The rules of one feature declaration."""
 

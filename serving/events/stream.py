@@ -43,7 +43,7 @@ _OUT_OF_MEMORY = "OOM command not allowed"
 # the record before it, all empty where there is no Kafka; most newcomers, and how many seconds one is remembered; for
 # each event the row, its moment, the entry of recent behaviour and the seen item, the last two empty where the event is
 # none, and the user.
-# Until its first write the script changes nothing, and that is one which a full Redis refuses: then all of it is refused.
+# The first thing that the script writes is one that a full Redis refuses: then nothing of it is done.
 _TAKE = """
 local function push(key, moment, entry)
   local function time(of) return tonumber(string.match(of, '^%d+') or 0) end
@@ -149,10 +149,13 @@ class Room:
         return cls(settings.newcomers, settings.newcomer_days * _DAY_SECONDS, settings.memory_share)
 
 
+USUAL_ROOM = Room()
+
+
 class RedisStream:
     """Takes events by one script: new ones go into the stream, and into what is known of their users."""
 
-    def __init__(self, url: str, *, length: int, room: Room = Room(), timeout_seconds: float = 1.0) -> None:
+    def __init__(self, url: str, *, length: int, room: Room = USUAL_ROOM, timeout_seconds: float = 1.0) -> None:
         """Make a pool of connections to `redis://host:port/db`; none is opened yet.
 
         Args:

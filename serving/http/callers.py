@@ -43,7 +43,8 @@ class Caller:
         return not math.isinf(self.hangup.at)
 
 
-_current: ContextVar[Caller] = ContextVar("_current", default=Caller())
+_ANYBODY = Caller()
+_current: ContextVar[Caller] = ContextVar("_current", default=_ANYBODY)
 
 
 def current() -> Caller:

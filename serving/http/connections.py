@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.http.callers import HANGUP, Hangup, network_of
 from serving.http.complaints import Complaints
+from serving.http.shares import Allowance
 
 MOST_HEADER_BYTES = 64 << 10
 MOST_HEADERS = 100
@@ -30,6 +31,8 @@ ANSWER_SECONDS = 20.0
 _DISCARDED_BYTES = 1 << 20
 """Taken and thrown away of who was refused, so that they can read why; a closed socket with unread bytes resets."""
 SWEEP_SECONDS = 1.0
+CONNECTIONS_A_SECOND = 256.0
+"""New ones of one client while others ask. To take one is a tenth of an answer, though nothing is asked by it."""
 _FILES_OF_OTHERS = 256
 """Of the process: logs, tables, connections to its servers."""
 _TOO_LONG = "headers: longer than 64 KiB, or more than 100"
@@ -68,11 +71,15 @@ class Connections:
         self._limits = limits
         self._by_client: defaultdict[str, dict[BoundedProtocol, None]] = defaultdict(dict)
         self._count = 0
+        self._pace = Allowance(CONNECTIONS_A_SECOND)
         self.complaints = Complaints(_log)
 
     def enter(self, connection: BoundedProtocol) -> bool:
         """Count a new connection in, at the cost of another one that waits where there are too many; False: it is one
         too many, and all others are being answered."""
+        if not self._pace.take(connection.peer, 1):
+            self.complaints.say(connection.peer, "too many new connections")
+            return False
         own = self._by_client[connection.peer]
         if len(own) >= self._limits.of_client:
             full: dict[BoundedProtocol, None] | None = own
@@ -102,6 +109,7 @@ class Connections:
 
     def touch(self, connection: BoundedProtocol) -> None:
         """It has just been answered, so that others go before it."""
+        self._pace.ask(connection.peer)
         own = self._by_client[connection.peer]
         if own.pop(connection, connection) is None:
             own[connection] = None
@@ -169,7 +177,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head = 0
-        self.scope[HANGUP] = self._hangup  # type: ignore[typeddict-unknown-key]
+        self.scope[HANGUP] = self._hangup  # type: ignore[literal-required]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head += len(name) + len(value)

@@ -8,11 +8,9 @@ from collections.abc import Callable
 ACTIVE_SECONDS = 1.0
 """Who has asked nothing for so long shares with nobody."""
 _COUNT_SECONDS = 0.25
-BYTES_A_SECOND = 1 << 20
-"""Of bodies, which cost reading: about 0.1 ms a kilobyte at worst, and no other request is answered meanwhile."""
 _BURST_SECONDS = 2.0
-_LEAST_BYTES = 512
-"""What a request counts as at least: it is work without a body, too."""
+_MOST = 1024
+"""Clients whose use is remembered."""
 Clock = Callable[[], float]
 
 
@@ -35,22 +33,25 @@ class Clients:
 
 
 class Allowance:
-    """Bytes that a client may send: as many as it likes while it is alone, and so many a second while others ask."""
+    """What a client may use up: as much as it likes while it is alone, and so much a second while others ask."""
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
-        self._clock, self._clients = clock, Clients(clock)
+    def __init__(self, a_second: float, clock: Clock = time.monotonic) -> None:
+        self._rate, self._clock, self._clients = a_second, clock, Clients(clock)
         self._used: dict[str, tuple[float, float]] = {}
-        """By client the bytes that it is ahead of its rate by, and when."""
+        """By client how far it is ahead of its rate, and when that was."""
+
+    def ask(self, client: str) -> bool:
+        """A client asks for something; whether others do, too."""
+        return self._clients.ask(client) > 1
 
     def take(self, client: str, size: float) -> bool:
-        """Count bytes in; False: they are too many, and not counted."""
-        shared, now = self._clients.ask(client) > 1, self._clock()
+        """Count it in; False: it is too much, and not counted."""
+        shared, now = self.ask(client), self._clock()
         used, then = self._used.get(client, (0.0, now))
-        ahead = max(0.0, used - (now - then) * BYTES_A_SECOND)
-        most = _BURST_SECONDS * BYTES_A_SECOND
+        ahead, most = max(0.0, used - (now - then) * self._rate), _BURST_SECONDS * self._rate
         if shared and ahead >= most:
             return False
-        if len(self._used) > 1024:
+        if len(self._used) > _MOST:
             self._used.clear()
-        self._used[client] = min(ahead + max(size, _LEAST_BYTES), 2 * most), now
+        self._used[client] = min(ahead + size, 2 * most), now
         return True

@@ -18,6 +18,10 @@ class ShedError(UnavailableError):
     """There is too much to do just now."""
 
 
+class GreedyError(ShedError):
+    """There is too much to do, and the caller is one of those who make it so."""
+
+
 class Admission:
     """Counts what is under way, by client."""
 
@@ -30,12 +34,12 @@ class Admission:
         """Hold places for a request until the block ends. Of a client that has none, one of any size is taken.
 
         Raises:
-            ShedError: There are too few places, and the client has its share of them.
+            GreedyError: There are too few places, and the client has its share of them.
         """
         own = self._of.get(client, 0.0)
         share = self._most / (len(self._of) + (not own))
         if own and own + cost > share and self._now + cost > self._most:
-            raise ShedError(
+            raise GreedyError(
                 f"{self._now:.0f} users are being answered, {own:.0f} of them yours; {self._most:.0f} can be at once; "
                 "try again"
             )

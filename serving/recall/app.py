@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
@@ -21,7 +23,7 @@ from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableEr
 from pagoda.rollout.arms import ARM_HEADER
 from serving.http import callers
 from serving.http.complaints import Complaints
-from serving.recall.admission import ShedError
+from serving.recall.admission import GreedyError, ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
@@ -33,6 +35,8 @@ from serving.wire import V2Body, cut
 
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
+_GREEDY_SECONDS = 1.0
+"""How long who asks for more than their share waits to hear it."""
 _V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
 _V2_EXAMPLE = {
     "inputs": [
@@ -48,7 +52,7 @@ _Route = Callable[[Request], Awaitable[Response]]
 
 
 class Straight:
-    """Takes recall requests to their functions, past all layers of FastAPI.
+    """Takes what is posted to its functions, past all layers of FastAPI.
 
     Those are a third of what recall itself does. FastAPI knows the same functions, for its OpenAPI page.
     """
@@ -85,6 +89,7 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
+        straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
     _add_errors(app)
     describe_bodies(app)
     return Straight(app, straight)
@@ -157,6 +162,10 @@ def _add_errors(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, GreedyError) and not callers.current().gone:
+        await asyncio.sleep(
+            _GREEDY_SECONDS
+        )  # Or asking again would be all that they do, and cost as much as an answer.
     status, outcome = _status(error)
     later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":

@@ -133,11 +133,13 @@ class Cohorts:
 
     def _next_of(self, client: str) -> list[_Waiting]:
         found, waiting = [], self._waiting[client]
-        while waiting and self._fits(client, waiting[0].cost):
+        while waiting and (waiting[0].caller.gone or self._fits(client, waiting[0].cost)):
             one = waiting.popleft()
-            if one.caller.gone and not one.start.done():
+            if one.start.done():
+                continue
+            if one.caller.gone:
                 one.start.set_exception(RequestError("the caller has left"))
-            if not one.start.done():
+            else:
                 self._load[client] = self._load.get(client, 0.0) + one.cost
                 found.append(one)
         if not waiting:

@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from pagoda.errors import RequestError
 from serving.http import callers
 from serving.http.shares import Allowance
-from serving.recall.admission import ShedError
+from serving.recall.admission import GreedyError
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -17,7 +17,11 @@ class TooLargeError(RequestError):
     """A body is longer than `MAX_BODY_BYTES`."""
 
 
-_ALLOWANCE = Allowance()
+BYTES_A_SECOND = float(1 << 20)
+"""Of one client while others ask. Reading costs 0.1 ms a kilobyte at worst, and nobody is answered meanwhile."""
+_LEAST_BYTES = 512
+"""What a request counts as at least: it is work without a body, too."""
+_allowance = Allowance(BYTES_A_SECOND)
 
 
 async def read_body(request: Request, weight: float = 1.0) -> bytes:
@@ -28,7 +32,7 @@ async def read_body(request: Request, weight: float = 1.0) -> bytes:
         weight: How much more it costs than others of its size.
 
     Raises:
-        ShedError: The client sends more than its share.
+        GreedyError: The client sends more than its share.
         TooLargeError: It is longer than `MAX_BODY_BYTES`.
         RequestError: The caller left before its end.
     """
@@ -41,6 +45,9 @@ async def read_body(request: Request, weight: float = 1.0) -> bytes:
             parts.append(part)
     except ClientDisconnect:
         raise RequestError(f"body: ends after {size} bytes, since the caller has left") from None
-    if not _ALLOWANCE.take(callers.current().client, weight * size):
-        raise ShedError("you send more than your share while others ask, too; try again")
+    caller = callers.current()
+    if caller.gone:
+        raise RequestError("the caller has left")
+    if not _allowance.take(caller.client, weight * max(size, _LEAST_BYTES)):
+        raise GreedyError("you send more than your share while others ask, too; try again")
     return b"".join(parts)

@@ -121,7 +121,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         config = uvicorn.Config(
             self.app,
             loop="none",
-            http=partial(BoundedProtocol, connections),
+            http=partial(BoundedProtocol, connections),  # type: ignore[arg-type] # what makes a protocol is called alike
             lifespan="off",
             log_config=None,
             access_log=False,

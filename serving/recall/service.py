@@ -25,6 +25,8 @@ from serving.recall.outcomes import Ledger
 from serving.recall.store import Key
 from serving.recall.turns import Group, Turn, cost_of, groups_of
 
+_GROUPS_AT_ONCE = 8
+"""Of one request. More would not get further: see `Cohorts`."""
 logger = logging.getLogger(__name__)
 
 
@@ -82,12 +84,19 @@ class Recall:
             return await self._answer(serving, group)
 
     async def _by_groups(self, serving: Serving, groups: Sequence[Group], caller: Caller) -> list[Prediction]:
-        found = await asyncio.gather(*(self._in_turn(serving, one, caller) for one in groups), return_exceptions=True)
         answers: dict[int, Prediction] = {}
-        for group, predictions in zip(groups, found, strict=True):
-            if isinstance(predictions, BaseException):
-                raise predictions
-            answers.update(zip(group.places, predictions, strict=True))
+        left = iter(groups)
+
+        async def work() -> None:
+            for group in left:
+                predictions = await self._in_turn(serving, group, caller)
+                answers.update(zip(group.places, predictions, strict=True))
+
+        # What fails leaves nothing under way that nobody waits for.
+        ends = await asyncio.gather(*(work() for _ in groups[:_GROUPS_AT_ONCE]), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         return [answers[place] for place in range(len(answers))]
 
     def clicked(self, users: Sequence[Key]) -> None:

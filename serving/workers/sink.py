@@ -30,8 +30,8 @@ from serving.workers.metrics import EVENTS, WAITING
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
-# A full Redis refuses XSETID, and so the very step that would make room. It refuses only a script's first write
-# (`scriptVerifyOOM` in src/script.c of Valkey, at 55bbbe0; tried with Redis 6.2): that is a trim, which takes no memory.
+# A full Redis refuses XSETID, and so the very step that would make room. But it refuses only a script's first write
+# (`scriptVerifyOOM` in src/script.c of Valkey, at 55bbbe0; tried with Redis 6.2): here a trim, which takes no memory.
 _CLOSE = """
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)

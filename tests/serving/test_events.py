@@ -16,7 +16,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from serving.events.intake import EventIntake
 from serving.events.routes import PATH, events_router
-from serving.events.stream import STREAM, RedisStream, Room
+from serving.events.stream import STREAM, USUAL_ROOM, RedisStream, Room
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
 
@@ -60,7 +60,7 @@ async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
 class Application:
     """The application over a Redis and a declaration."""
 
-    def __init__(self, url: str, specs: Specs, stream_length: int = 50, room: Room = Room()) -> None:
+    def __init__(self, url: str, specs: Specs, stream_length: int = 50, room: Room = USUAL_ROOM) -> None:
         self._intake = EventIntake(RedisStream(url, length=stream_length, room=room), specs)
 
     async def __aenter__(self) -> httpx.AsyncClient:

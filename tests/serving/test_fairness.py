@@ -106,7 +106,7 @@ async def test_who_has_left_is_not_answered_any_more() -> None:
 
 def test_a_client_may_send_what_it_likes_alone_and_its_share_beside_others() -> None:
     now = 0.0
-    allowance = Allowance(lambda: now)
+    allowance = Allowance(float(1 << 20), lambda: now)
     mebibyte = 1 << 20
     assert all(allowance.take("greedy", mebibyte) for _ in range(50))
     assert allowance.take("modest", 100)
