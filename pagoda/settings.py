@@ -141,7 +141,8 @@ class RecallSettings(_Section):
     index_seconds: float = Field(default=1.0, gt=0)
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
     users_at_once: int = Field(default=256, ge=1)
-    """Users that a process answers at once; further requests get 503 with Retry-After."""
+    """Users that a process answers at once, one who wants k items counting as k / 100; beyond, those with more than an
+    equal share get 503 with Retry-After."""
     cohorts_at_once: int = Field(default=8, ge=1)
     """Cohorts of requests that a process has under way: those that come meanwhile start together, and share their
     calls. `pagoda up` records 1: where all servers share a few cores, few large calls beat many small ones."""

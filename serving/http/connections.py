@@ -88,12 +88,13 @@ class Connections:
         else:
             full = None
         if full is not None:
-            # The one that has come closest to nothing in the longest time. Who is being answered is never cut off.
+            # The one that has waited longest for a request. Who is being answered is cut off only where their client
+            # has so many that there is no room for one of another's.
             oldest = next((one for one in full if not one.busy), None)
-            self.complaints.say(connection.peer, "too many connections")
-            if oldest is None:
+            self.complaints.say(next(iter(full)).peer, "too many connections")
+            if oldest is None and len(full) <= len(own) + 1:
                 return False
-            oldest.drop()
+            (oldest or next(iter(full))).drop()
         self._by_client[connection.peer][connection] = None
         self._count += 1
         return True
@@ -236,7 +237,7 @@ class BoundedProtocol(HttpToolsProtocol):
             content = f'{{"error":"{message}"}}'.encode()
             head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n" % len(content)
             self.transport.write(STATUS_LINE[status] + head + further + b"\r\n" + content)
-        if self.transport.can_write_eof():
+        try:
             self.transport.write_eof()
-        else:  # TLS has no half of a connection.
+        except (OSError, NotImplementedError):  # It is gone; or it is TLS, which has no half of a connection.
             self.transport.close()

@@ -40,8 +40,7 @@ class Admission:
         share = self._most / (len(self._of) + (not own))
         if own and own + cost > share and self._now + cost > self._most:
             raise GreedyError(
-                f"{self._now:.0f} users are being answered, {own:.0f} of them yours; {self._most:.0f} can be at once; "
-                "try again"
+                f"{self._most:.0f} users can be answered at once (recall.users_at_once): you have your share; try again"
             )
         self._now += cost
         self._of[client] = own + cost
