@@ -66,6 +66,9 @@ bench-online: .venv/installed ## The online path against its parts and its peers
 bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
 	$(PY) -m benchmarks.faults
 
+bench-fairness: .venv/installed ## What one bad client costs the others, under 200 requests a second (12 minutes).
+	$(PY) -m benchmarks.fairness
+
 bench-freshness: .venv/installed ## From a click to the next answer, to the training files, to the user's served ID row (5 minutes).
 	$(PY) -m benchmarks.freshness
 
@@ -95,4 +98,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo demo-rollout bench-online bench-faults bench-freshness bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

@@ -167,10 +167,15 @@ class RecallSettings(_Section):
     index_seconds: float = Field(default=1.0, gt=0)
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
     users_at_once: int = Field(default=256, ge=1)
-    """Users that a process answers at once; further requests get 503 with Retry-After."""
+    """Users that a process answers at once, one who wants k items counting as k / 100; beyond, those with more than an
+    equal share get 503 with Retry-After."""
     cohorts_at_once: int = Field(default=8, ge=1)
     """Cohorts of requests that a process has under way: those that come meanwhile start together, and share their
     calls. `pagoda up` records 1: where all servers share a few cores, few large calls beat many small ones."""
+    connections: int = Field(default=4096, ge=1)
+    """Connections that a process keeps; further ones take the place of those that wait for a request."""
+    connections_of_client: int = Field(default=1024, ge=1)
+    """The same for one client."""
     drain_seconds: float = Field(default=1.0, ge=0)
     """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
     vector_seconds: int = Field(default=600, ge=0)
@@ -206,6 +211,17 @@ class EventSettings(_Section):
     """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
     forgotten_days: float = Field(default=8.0, gt=0)
     """How long events of a user who was forgotten are dropped: longer than Kafka, and clients, may keep one."""
+    ahead_seconds: int = Field(default=60, ge=0)
+    """How far an event's time may be ahead of the server's clock."""
+    late_days: int = Field(default=30, ge=1)
+    """How old an event may be: each date is a file of its own."""
+    newcomers: int = Field(default=500_000, ge=1)
+    """Users at once of whom nothing but their events is known: nobody loaded them. Events of further ones get 503, or
+    with Kafka reach the files alone. About 500 bytes of Redis each."""
+    newcomer_days: int = Field(default=7, ge=1)
+    """How long what such a user did is remembered after their last event."""
+    memory_share: float = Field(default=0.8, gt=0, le=1)
+    """Of Redis' `maxmemory`; where more is used, events get 503, and all the rest goes on."""
     kafka: KafkaSettings = KafkaSettings()
 
 

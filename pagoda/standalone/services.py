@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+import psutil
+
 from pagoda.access.password import LOGIN
 from pagoda.access.secrets import read_secret
 from pagoda.errors import PagodaError
@@ -20,6 +22,8 @@ Ports = Mapping[str, int]
 _REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
 """What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
 renaming: an append-only file with a renamed command in it would not be read any more."""
+_REDIS_SHARE = 4
+"""Of the machine's memory, one part of so many is Redis' at most."""
 
 
 def mlflow_service(layout: Layout, ports: Ports) -> Service:
@@ -85,6 +89,9 @@ def redis_service(layout: Layout, _: Ports) -> Service:
         "dir": str(folder),
         "appendonly": "yes",
         "save": "",
+        # Full is a 503 for events, and nothing else: nothing is evicted, and the machine's memory is not all Redis'.
+        "maxmemory": str(psutil.virtual_memory().total // _REDIS_SHARE),
+        "maxmemory-policy": "noeviction",
         # A title would overwrite the environment that its process is recognised by.
         "set-proc-title": "no",
     }

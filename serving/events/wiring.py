@@ -17,8 +17,9 @@ from pagoda.settings import KafkaSettings, Settings
 from serving.events.intake import Clicked, EventIntake
 from serving.events.items import ItemIntake, items_router
 from serving.events.routes import events_router
+from serving.events.rules import Times
 from serving.events.specs import StableSpec
-from serving.events.stream import RedisStream
+from serving.events.stream import RedisStream, Room
 from serving.process import cancel, go_on
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
         ConfigError: Kafka is set, and its client is not installed.
     """
     specs = StableSpec(open_log(settings))
-    redis = RedisStream(settings.redis.url, length=settings.events.stream_length)
+    redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:
-        intake = EventIntake(kafka or redis, specs, clicked)
+        intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events))
         stack.push_async_callback(intake.close)
         if kafka:
             stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
@@ -9,6 +10,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
@@ -22,10 +24,12 @@ from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
 from serving.events.items import ItemsBody
+from serving.http import callers
+from serving.http.complaints import Complaints
 from serving.http.door import Door, Needs
 from serving.http.openapi import describe_tokens, needs
-from serving.recall.admission import ShedError
-from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
+from serving.recall.admission import GreedyError, ShedError
+from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
@@ -36,6 +40,8 @@ from serving.wire import V2Body, cut
 
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
+_GREEDY_SECONDS = 1.0
+"""How long who asks for more than their share waits to hear it."""
 _V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
 _V2_EXAMPLE = {
     "inputs": [
@@ -44,13 +50,14 @@ _V2_EXAMPLE = {
     ]
 }
 logger = logging.getLogger(__name__)
+_complaints = Complaints(logger)
 
 
 _Route = Callable[[Request], Awaitable[Response]]
 
 
 class Straight:
-    """Takes recall requests to their functions, past all layers of FastAPI.
+    """Takes what is posted to its functions, past all layers of FastAPI.
 
     Those are a third of what recall itself does. FastAPI knows the same functions, for its OpenAPI page.
     """
@@ -59,6 +66,7 @@ class Straight:
         self._app, self._routes = app, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        callers.enter(scope)
         route = self._routes.get(scope["path"]) if scope.get("method") == "POST" else None
         if route is None:
             await self._app(scope, receive, send)
@@ -92,6 +100,7 @@ def build_app(
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
+        straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
     _add_errors(app)
     describe_bodies(app)
     describe_tokens(app)
@@ -119,15 +128,15 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
 
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        asked = parse_v1(await read_body(request))
+        asked = await read_v1(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
-        return Response(render_v1(predictions), media_type=_JSON)
+        return Response(await write_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
-        asked, request_id = parse_v2(await read_body(request))
+        asked, request_id = await read_v2(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
@@ -182,12 +191,18 @@ def _add_errors(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, GreedyError) and not callers.current().gone:
+        await asyncio.sleep(
+            _GREEDY_SECONDS
+        )  # Or asking again would be all that they do, and cost as much as an answer.
     status, outcome = _status(error)
     later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
-        logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
+    if later:
+        _complaints.say(callers.client_of(request.scope), str(error))
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s", error)
     return JSONResponse({"error": _told(error, status)}, status, _RETRY if later else None)
 
 

@@ -62,7 +62,7 @@ class Outcomes:
 
     def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
         """See `Ledger.take`."""
-        if not turn.split.rollout or not turn.group.counted:
+        if not turn.split.rollout or not turn.group.counted or not turn.told:
             return
         common = Flag.FAILED * turn.failed | Flag.CANARY * (turn.group.arm == "canary")
         now_us = time.time_ns() // 1000

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -23,6 +24,7 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.process import cancel, go_on, listen
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
@@ -118,22 +120,27 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         self.app = build_app(recall, self.dataplane, tokens, further, hosts)
 
     async def serve(
-        self, listener: socket.socket, drain_seconds: float, others: Mapping[socket.socket, ASGIApp] | None = None
+        self,
+        listener: socket.socket,
+        drain_seconds: float,
+        limits: Limits,
+        others: Mapping[socket.socket, ASGIApp] | None = None,
     ) -> None:
         """Answer requests that come in until SIGTERM or SIGINT, then those that still come, then stop.
 
         Args:
             listener: Where requests for recall come in.
-            others: Further listeners, each with its own application.
             drain_seconds: How long it goes on after the signal: not ready, and closing each connection with its answer,
                 so that callers go elsewhere by themselves and none is cut off.
+            limits: How many connections there may be.
+            others: Further listeners, each with its own application.
         """
-        others = others or {}
+        others, connections = others or {}, Connections(limits)
         config = uvicorn.Config(
             ByListener(self.app, {port_of(one): app for one, app in others.items()}),
             loop="none",
             ws="none",
-            http="httptools",
+            http=partial(BoundedProtocol, connections),  # type: ignore[arg-type] # what makes a protocol is called alike
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -147,7 +154,9 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
+        sweeping = asyncio.create_task(go_on(connections.follow))
         await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
+        await cancel(sweeping)
 
 
 class _Server(uvicorn.Server):
@@ -245,7 +254,9 @@ async def serve(settings: Settings, host: str, port: int, items_port: int) -> No
         stack.push_async_callback(cancel, asyncio.create_task(go_on(tokens.follow)))
         others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
         server = RecallServer(recall, generations, tokens, takes.events, hosts)
-        await server.serve(listener, settings.recall.drain_seconds, others)
+        bounds = settings.recall
+        limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
+        await server.serve(listener, bounds.drain_seconds, limits, others)
 
 
 def _listener(host: str, port: int) -> socket.socket:

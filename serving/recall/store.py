@@ -3,6 +3,7 @@
 profile:{user}  JSON of raw profile values
 recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
+newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
 vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
 
 IDs are the caller's own: what leaves the store needs no translation back.
@@ -26,6 +27,8 @@ from serving.reasons import reason
 from serving.wire import PastItem
 
 Key = int | str
+NEWCOMERS = "newcomers"
+"""Sorted set of the users of whom nothing but their events is known, by when what they did is forgotten."""
 _BASIS_BYTES = 8
 
 RECENT_LENGTH = 200

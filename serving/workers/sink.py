@@ -33,6 +33,8 @@ from serving.workers.metrics import EVENTS, WAITING
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
+# A full Redis refuses XSETID, and so the very step that would make room. But it refuses only a script's first write
+# (`scriptVerifyOOM` in src/script.c of Valkey, at 55bbbe0; tried with Redis 6.2): here a trim, which takes no memory.
 _CLOSE = """
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -41,6 +43,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   local info = redis.call('XINFO', 'STREAM', KEYS[1])
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' and tonumber(string.match(info[i + 1], '^%d+')) < cut then
+      redis.call('XTRIM', KEYS[1], 'MINID', '0')
       redis.call('XSETID', KEYS[1], string.format('%.0f-0', cut))
     end
   end
