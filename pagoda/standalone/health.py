@@ -7,9 +7,17 @@ from collections.abc import Callable
 
 import httpx
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 HealthCheck = Callable[[], str | None]
 _TIMEOUT_SECONDS = 2.0
+
+
+class Silence(str):
+    """What is wrong when there is no answer at all: it may hang. Any answer, a bad one too, shows that it does not."""
+
+    __slots__ = ()
 
 
 def http_health(url: str, contains: str = "") -> HealthCheck:
@@ -19,7 +27,7 @@ def http_health(url: str, contains: str = "") -> HealthCheck:
         try:
             answer = _client().get(url)
         except httpx.HTTPError as error:
-            return f"{url} gives no answer ({type(error).__name__})"
+            return Silence(f"{url} gives no answer ({type(error).__name__})")
         if answer.status_code != httpx.codes.OK or contains not in answer.text:
             return f"{url} answers {answer.status_code} {answer.text.strip()[:80]}"
         return None
@@ -31,11 +39,17 @@ def redis_health(url: str) -> HealthCheck:
     """Healthy when PING is answered; while it loads its file, it is not."""
 
     def check() -> str | None:
-        client = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
+        client = redis.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
         try:
             client.ping()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            # To be loading, or to want a password, is a kind of these, and an answer.
+            silent = not isinstance(error, redis.BusyLoadingError | redis.AuthenticationError)
+            return Silence(f"{url} gives no answer ({error})") if silent else f"{url} answers {error}"
         except redis.RedisError as error:
-            return f"{url} gives no answer ({error})"
+            return f"{url} answers {error}"
         finally:
             client.close()
         return None
