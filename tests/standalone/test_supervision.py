@@ -193,15 +193,17 @@ def test_a_suspended_service_is_killed_and_started_again_within_20_s(mine: Platf
 def test_a_service_that_computes_has_longer_than_one_that_does_nothing(
     mine: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulses, "_SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(pulses, "_SILENT_SECONDS", 0.0)
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     idle = subprocess.Popen(["sleep", "60"])
     service = Service("hangs", (), lambda: Silence("no answer"), always_healthy, mine.home, start_seconds=0)
     judged = {process: pulses.Pulse(service) for process in (busy, idle)}
-    said: dict[subprocess.Popen[bytes], str | None] = {}
-    for _ in range(4):
-        time.sleep(0.2)
-        said = {process: one.look(Kept.now(process.pid)) for process, one in judged.items()}
+    for _ in range(2):
+        for process, one in judged.items():
+            assert one.look(Kept.now(process.pid)) is None
+    used = psutil.Process(busy.pid).cpu_times().user
+    _wait(lambda: psutil.Process(busy.pid).cpu_times().user > used + 0.3)
+    said = {process: one.look(Kept.now(process.pid)) for process, one in judged.items()}
     assert said[busy] is None and "no answer" in (said[idle] or "")
     for process in judged:
         process.kill()

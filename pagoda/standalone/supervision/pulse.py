@@ -14,8 +14,8 @@ from pagoda.standalone.supervision.keeper import Kept
 _SILENT_SECONDS = 10.0
 _BUSY_SECONDS = 60.0
 """For one that computes meanwhile: a machine that is too small makes servers slow, and to kill them makes it worse."""
-_BUSY_SHARE = 0.05
-"""Of one core. A suspended or deadlocked process has none; its timers need less."""
+_BUSY_SHARE = 0.01
+"""Of one core: what works gets more even where others take all, and the timers of what hangs need less."""
 _FEWEST_ASKED = 3
 """A machine that slept, or whoever asks, must not take its own absence for another's."""
 

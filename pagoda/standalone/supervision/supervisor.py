@@ -199,6 +199,5 @@ class Supervisor:
             started = psutil.Process(process.pid).create_time() if process else 0.0
         except psutil.NoSuchProcess:
             process, started = None, 0.0
-        return ProcessState(
-            entry["name"], entry["statename"], process.pid if process else 0, entry["pid"], started, problem
-        )
+        pid = process.pid if process else 0
+        return ProcessState(entry["name"], entry["statename"], pid, entry["pid"], started, problem)
