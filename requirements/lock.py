@@ -74,16 +74,17 @@ def _closure(report: Report, wanted: Iterable[str]) -> set[str]:
 
 
 def _write(name: str, report: Report) -> None:
-    lines = sorted(
-        f"{_name(one)}=={one['metadata']['version']} --hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}"
-        for one in report
-    )
+    lines = sorted(f"{_name(one)}=={one['metadata']['version']} --hash=sha256:{_hash(one)}" for one in report)
     head = "# Made by `make lock` for Python 3.11 on Linux x86-64; versions are chosen in constraints.txt.\n"
     (ROOT / "requirements" / f"{name}.txt").write_text(head + "\n".join(lines) + "\n")
 
 
 def _name(one: dict[str, Any]) -> str:
     return canonicalize_name(one["metadata"]["name"])
+
+
+def _hash(one: dict[str, Any]) -> str:
+    return str(one["download_info"]["archive_info"]["hashes"]["sha256"])
 
 
 def _lines(path: Path) -> list[str]:
