@@ -13,6 +13,7 @@ from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
 from pagoda.standalone import milvus
+from pagoda.standalone.endpoints import own, ports_of
 from pagoda.standalone.health import HealthCheck, always_healthy, http_health, redis_health
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import LOOPBACK
@@ -197,6 +198,12 @@ PORT_NAMES = (
     "recall",
     "items",
 )
+
+
+def declared(layout: Layout) -> list[Service]:
+    """Every service that the platform runs: those for which no other server is set."""
+    ports = ports_of(layout.home, PORT_NAMES)
+    return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
 
 
 def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:

@@ -10,7 +10,7 @@ from enum import StrEnum
 import psutil
 
 from pagoda.standalone.service import Service
-from pagoda.standalone.supervisor import ProcessState
+from pagoda.standalone.supervision.supervisor import ProcessState
 
 
 class Health(StrEnum):
@@ -44,7 +44,14 @@ class ServiceStatus:
     """Its other addresses, by what they take."""
 
 
-_DOWN = {"STOPPED": Health.STOPPED, "STOPPING": Health.STOPPED, "BACKOFF": Health.RESTARTING}
+_DOWN = {
+    "STOPPED": Health.STOPPED,
+    "STOPPING": Health.STOPPED,
+    "BACKOFF": Health.RESTARTING,
+    # It has a keeper, and no process at this moment.
+    "STARTING": Health.RESTARTING,
+    "RUNNING": Health.RESTARTING,
+}
 
 
 def status_of(service: Service, state: ProcessState | None) -> ServiceStatus:

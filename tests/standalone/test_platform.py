@@ -18,7 +18,7 @@ import redis
 
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import SUPERVISOR, processes_of, wait_ended
+from pagoda.standalone.processes import processes_of, wait_ended
 from pagoda.standalone.status import Health, ServiceStatus
 
 pytestmark = pytest.mark.integration
@@ -60,7 +60,6 @@ def test_a_killed_service_comes_back_with_its_data_and_down_leaves_nothing(mine:
     assert redis.Redis.from_url(settings.redis.url).get("key") == b"value"
 
     started = processes_of(mine.home)
-    assert len(started) == 2
     assert mine.down()
     assert wait_ended(started, 0) == []
     assert _redis(mine).health == Health.STOPPED
@@ -123,31 +122,6 @@ def test_a_service_that_cannot_start_is_named_with_its_log_and_all_is_stopped(mi
     assert processes_of(mine.home) == []
 
 
-def test_services_do_not_outlive_a_killed_supervisor(mine: Platform) -> None:
-    mine.up(["redis"])
-    started = processes_of(mine.home)
-    for process in processes_of(mine.home, SUPERVISOR):
-        process.kill()
-    assert wait_ended(started, 20) == []
-    assert _redis(mine).health == Health.STOPPED
-
-
-@pytest.mark.long
-def test_what_hangs_after_a_killed_supervisor_is_cleared_by_the_next_start(mine: Platform) -> None:
-    settings = mine.up(["redis"])
-    left = psutil.Process(_redis(mine).pid)
-    # A suspended process would be woken: the kernel continues the stopped ones of a group that lost its parent.
-    with redis.Redis.from_url(settings.redis.url, socket_timeout=1) as client, pytest.raises(redis.TimeoutError):
-        client.eval("while true do end", 0)
-    for process in processes_of(mine.home, SUPERVISOR):
-        process.kill()
-    _wait(lambda: not processes_of(mine.home, SUPERVISOR))
-    assert processes_of(mine.home) == [left]
-    mine.up(["redis"])
-    assert left not in processes_of(mine.home)
-    assert _redis(mine).health == Health.HEALTHY
-
-
 @pytest.mark.parametrize(
     "number",
     [
@@ -166,7 +140,6 @@ def test_the_foreground_command_takes_everything_with_it(mine: Platform, number:
         if "The platform is up" in line:
             break
     started = processes_of(mine.home)
-    assert len(started) == 2
     command.send_signal(number)
     rest = command.stdout.read()
     assert command.wait(30) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
@@ -181,18 +154,6 @@ def test_down_ends_a_foreground_command_tidily(mine: Platform) -> None:
     out, _ = command.communicate(timeout=30)
     assert command.returncode == 0
     assert "The platform was stopped." in out
-
-
-def test_the_foreground_command_fails_when_the_supervisor_is_killed(mine: Platform) -> None:
-    command = subprocess.Popen(_cli(mine, "up", "redis"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert command.stdout
-    next(line for line in command.stdout if "The platform is up" in line)
-    for process in processes_of(mine.home, SUPERVISOR):
-        process.kill()
-    _, complaint = command.communicate(timeout=30)
-    assert command.returncode == 1
-    assert "the supervisor died" in complaint
-    assert processes_of(mine.home) == []
 
 
 def test_a_detached_platform_is_shown_logged_and_stopped(mine: Platform) -> None:
