@@ -6,8 +6,10 @@ records, and remembers in the same stroke how far it came.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +39,8 @@ _FULL, _OUT_OF_ORDER, _CROWDED = -1, -2, -3
 _LOOK_SECONDS = 0.5
 """Between looks at how much memory Redis uses."""
 _DAY_SECONDS = 86_400
+_FEW = 20
+"""Events, 1 ms of Redis. Scripts of more go one after the other, so that who reads waits for one of them at most."""
 _OUT_OF_MEMORY = "OOM command not allowed"
 
 # KEYS: the stream, the applied offsets, the newcomers, the forgotten users; for each event its mark, the user's recent
@@ -173,6 +177,7 @@ class RedisStream:
         """
         self._url, self._length, self._room = url, length, room
         self._short, self._next_look = False, 0.0
+        self._many = asyncio.Lock()
         # Requests wait for one of these; a connection each would drown Redis in handshakes when many come at once.
         pool = BlockingConnectionPool.from_url(
             url,
@@ -192,7 +197,8 @@ class RedisStream:
         """See `EventStream.append`; it also raises where too many events wait for the sink."""
         try:
             await self._refuse_where_short()
-            taken = int(await self._take(*self._told(accepted)))
+            async with self._many if len(accepted) > _FEW else nullcontext():
+                taken = int(await self._take(*self._told(accepted)))
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         if taken == _FULL:
