@@ -142,6 +142,7 @@ BY_PATH: dict[str, Schema] = {
     **{f"workers.{worker}.args": {"type": "array", "items": {"type": "string"}} for worker in ("sink", "items")},
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},
     "retention.fullVersions": {"type": "integer", "minimum": 2},
+    "retention.interactionDays": {"type": "integer", "minimum": 0},
     "monitoring.errorRatio": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
     "monitoring.latencySeconds": {"type": "number", "exclusiveMinimum": 0},
     "tests.userId": {"type": ["integer", "string"]},

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pagoda.data.arrivals import changes_of
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
-from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
+from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, day_start_us, key_column, schema_of
 from pagoda.data.merging import Run, merge
 from pagoda.data.parquet import open_parquet, reading, row_count
 from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
@@ -169,6 +169,12 @@ class Dataset:
         found = self._structure.parts
         if window is None:
             return found
+        kept_from = self._structure.kept_from
+        if kept_from is not None and window.start_us < day_start_us(kept_from):
+            raise DataError(
+                f"{self.path}: interactions before {kept_from} were deleted (`pagoda retention --interactions`), and "
+                f"window {window.key} begins before; begin there or later"
+            )
         return [part for part in found if part.end_us > window.start_us and part.start_us < window.end_us]
 
     def _files(self, table: Table) -> list[Path]:

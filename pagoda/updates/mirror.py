@@ -12,6 +12,7 @@ from pathlib import Path
 import xxhash
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.horizon import HORIZON_FILE, read_horizon
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, day_start_us, partition_date
 from pagoda.data.window import Window
 from pagoda.errors import DataError
@@ -53,7 +54,8 @@ class Mirror:
         """Bring the feature file and the first and last date; remove what the store has no more, or otherwise."""
         self._url, self._folder = url, folder
         self._sizes = sizes(url)
-        days = sorted({day for name in self._sizes if (day := _day(name))})
+        kept_from = self._kept_from()
+        days = sorted({day for name in self._sizes if (day := _day(name)) and day >= kept_from})
         if FEATURES_FILE not in self._sizes or not days:
             raise DataError(f"{url}: there is no dataset ({FEATURES_FILE} and interactions are missing)")
         for path in folder.rglob("*"):
@@ -62,6 +64,13 @@ class Mirror:
         self.edges = (days[0], days[-1])
         self._copy(FEATURES_FILE)  # The only file that people edit in place, maybe to one of the same size.
         self._bring(name for name in self._sizes if _day(name) in self.edges)
+
+    def _kept_from(self) -> date:
+        """The first date whose interactions are kept."""
+        if HORIZON_FILE not in self._sizes:
+            return date.min
+        self._copy(HORIZON_FILE)  # A later date is as long as an earlier one.
+        return read_horizon(self._folder) or date.min
 
     def interactions(self, window: Window | None) -> bool:
         """See `Source.interactions`."""

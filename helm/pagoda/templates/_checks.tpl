@@ -47,6 +47,9 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail (printf "%s.serviceAccount.name: name your account when %s.serviceAccount.create=false" $key $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.retention.interactionDays (not $v.events.dataset) -}}
+{{- fail "retention.interactionDays: set events.dataset, the dataset that old interactions are deleted from" -}}
+{{- end -}}
 {{- if and $v.recall.httpRoute.enabled (not $v.recall.httpRoute.parentRefs) -}}
 {{- fail "recall.httpRoute.parentRefs: name a gateway when recall.httpRoute.enabled=true" -}}
 {{- end -}}
