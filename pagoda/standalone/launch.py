@@ -20,6 +20,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             sys.exit("the parent process died before this one started")
+    # Other users of this machine read nothing of what it writes.
+    os.umask(0o077)
     os.chdir(service["folder"])
     command = service["command"]
     os.execvpe(command[0], command, {**os.environ, **service["environment"], **service["marks"]})  # noqa: S606 - becoming the service is the point
