@@ -40,6 +40,7 @@ def up(
             platform.up(
                 services or None, attached=not detach, report=lambda now: live.update(_table(now), refresh=True)
             )
+        _tell_doors(platform, console)
         if not detach:
             _run(platform, console)
     except KeyboardInterrupt:
@@ -93,6 +94,17 @@ def _platform(home: Path | None) -> Platform:
     from pagoda.standalone.platform import Platform
 
     return Platform(load_settings(home).home)
+
+
+def _tell_doors(platform: Platform, console: Console) -> None:
+    """Say what others could read, and still reach."""
+    from pagoda.standalone.listening import reachable
+
+    if platform.closed:
+        told = f"Others could read {len(platform.closed)} files and folders, {platform.closed[0]} for example"
+        console.print(f"{told}; now they cannot.", highlight=False, markup=False)
+    for line in reachable(platform.home):
+        console.print(line, highlight=False, markup=False)
 
 
 def _run(platform: Platform, console: Console) -> None:

@@ -32,11 +32,9 @@ PORTS = {
     "milvus_index_node": "index_node_port",
     "milvus_data_coord": "data_coord_port",
     "milvus_data_node": "data_node_port",
-    "milvus_etcd": "etcd_port",
 }
 """Our port names and the wheel's, as its configuration template has them."""
 METRICS_PORT = "milvus_metrics"
-ETCD_PEER_PORT = "milvus_etcd_peer"
 ROOT, _FIRST_PASSWORD = "root", "Milvus"
 """What a server that was never used knows; 2.3.5 has no setting for another first password."""
 _SECONDS = 10.0
@@ -121,7 +119,7 @@ def write_configuration(folder: Path, ports: Mapping[str, int]) -> None:
     """Write `configs/milvus.yaml` and `configs/etcd.yaml` below the server's working folder."""
     configs = folder / "configs"
     configs.mkdir(parents=True, exist_ok=True)
-    (configs / "etcd.yaml").write_text(yaml.safe_dump(_etcd(folder, ports)))
+    (configs / "etcd.yaml").write_text(yaml.safe_dump(_etcd(folder)))
     (configs / "milvus.yaml").write_text(yaml.safe_dump(_milvus(folder, ports)))
     (configs / "glog.conf").write_text("--logtostderr=true\n--minloglevel=1\n")
 
@@ -161,9 +159,10 @@ def _milvus(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     return config
 
 
-def _etcd(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
-    client = f"http://{LOOPBACK}:{ports['milvus_etcd']}"
-    peer = f"http://{LOOPBACK}:{ports[ETCD_PEER_PORT]}"
+def _etcd(folder: Path) -> dict[str, Any]:
+    """Milvus speaks to it within its process; who else could would write Milvus' passwords. So it has no port, but
+    sockets in the working folder, whose names must look like addresses."""
+    client, peer = "unix://etcd:0", "unix://peer:0"
     return {
         "name": "default",
         "data-dir": str(folder / "data" / "etcd"),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pagoda.access.closing import OTHERS, close
 from pagoda.access.curl import write_curl_files
 from pagoda.access.secrets import kept_secret
 from pagoda.access.tokens import make_tokens
@@ -42,6 +43,8 @@ class Platform:
             self.layout.run / "up.lock", "another `pagoda up` (pid {pid}) starts or runs the platform in {home}"
         )
         self._child: subprocess.Popen[bytes] | None = None
+        self.closed: list[Path] = []
+        """What other users could read when it was started; now they cannot."""
 
     @property
     def home(self) -> Path:
@@ -66,7 +69,9 @@ class Platform:
             UnavailableError: A port is taken or a service does not come up. Everything was stopped again.
             ConfigError: There is no such service or port.
         """
+        os.umask(OTHERS)
         self.layout.prepare()
+        self.closed = close(self.home)
         self._lock.acquire()
         try:
             self._take_supervision()

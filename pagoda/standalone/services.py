@@ -52,7 +52,7 @@ def mlflow_service(layout: Layout, ports: Ports) -> Service:
 def milvus_service(layout: Layout, ports: Ports) -> Service:
     """The vector database."""
     folder, place = layout.data("milvus"), f"{LOOPBACK}:{ports['milvus']}"
-    own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT, milvus.ETCD_PEER_PORT)}
+    own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT)}
     health = http_health(f"http://{LOOPBACK}:{ports[milvus.METRICS_PORT]}/healthz", contains="OK")
 
     def prepare() -> None:
@@ -194,7 +194,6 @@ PORT_NAMES = (
     "mlflow",
     *milvus.PORTS,
     milvus.METRICS_PORT,
-    milvus.ETCD_PEER_PORT,
     "recall",
     "items",
 )

@@ -16,12 +16,14 @@ import pytest
 
 from pagoda.access.curl import write_curl_files
 from pagoda.access.tokens import Tokens, make_tokens
-from pagoda.registry.items import ItemLog
+from pagoda.item_changes.log import ItemLog
 from serving.events.intake import EventIntake
-from serving.events.items import items_router
+from serving.events.items import ItemIntake, items_router
 from serving.events.routes import events_router
 from serving.events.specs import StableSpec
 from serving.events.stream import RedisStream
+from serving.http.connections import Limits
+from serving.recall.app import build_items_app
 from serving.recall.server import RecallServer
 
 from .test_service import Setting
@@ -37,25 +39,26 @@ async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> No
     setting = Setting(make_spec(id_type))
     setting.log.try_out(30)
     await setting.follow()
-    specs = StableSpec(setting.log.as_log())
-    routers = [
-        events_router(EventIntake(RedisStream(redis_url, length=1000), specs)),
-        items_router(ItemLog(str(home / "items")), specs),
-    ]
-    server = RecallServer(setting.recall, setting.generations, Tokens(home / "tokens"), routers, ["127.0.0.1"])
-    listener = socket.socket(fileno=descriptor)
-    print("ready", flush=True)  # noqa: T201
-    await server.serve(listener, 0)
+    specs, tokens, hosts = StableSpec(setting.log.as_log()), Tokens(home / "tokens"), ["127.0.0.1"]
+    events = events_router(EventIntake(RedisStream(redis_url, length=1000), specs))
+    items = items_router(ItemIntake(ItemLog(str(home / "items")), specs))
+    server = RecallServer(setting.recall, setting.generations, tokens, [events], hosts)
+    with socket.create_server(("127.0.0.1", 0)) as own, socket.socket(fileno=descriptor) as listener:
+        print(own.getsockname()[1], flush=True)  # noqa: T201
+        others = {own: build_items_app([items], tokens, hosts)}
+        await server.serve(listener, 0, Limits(100, 100), others)
 
 
 @contextmanager
-def service(home: Path, id_type: str, redis_url: str) -> Iterator[str]:
+def service(home: Path, id_type: str, redis_url: str) -> Iterator[tuple[str, str]]:
+    """Its addresses: for recall and events, and for items."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         arguments = [str(listener.fileno()), str(home), id_type, redis_url]
         command = [sys.executable, "-m", "tests.serving.test_documented_calls", *arguments]
         process = subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert process.stdout is not None
+        items = int(process.stdout.readline())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", f"http://127.0.0.1:{items}"
         process.kill()
         process.wait()
 
@@ -68,8 +71,8 @@ def test_what_is_printed_is_answered(tmp_path: Path, redis_url: str) -> None:
     write_curl_files(home / "tokens", home / "curl")
     with service(home, "int64", redis_url) as numbers, service(home, "string", redis_url) as names:
         for page, command in COMMANDS:
-            url = names if '"ann"' in command else numbers
-            environment = {"PATH": "/usr/bin:/bin", "PAGODA_HOME": str(home), "RECALL": url}
+            recall, items = names if '"ann"' in command else numbers
+            environment = {"PATH": "/usr/bin:/bin", "PAGODA_HOME": str(home), "RECALL": recall, "ITEMS": items}
             done = subprocess.run(
                 ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=True
             )

@@ -69,6 +69,17 @@ def test_a_killed_service_comes_back_with_its_data_and_down_leaves_nothing(mine:
     assert redis.Redis.from_url(settings.redis.url).get("key") == b"value"
 
 
+def test_what_others_could_read_is_closed_and_told(mine: Platform) -> None:
+    secret = mine.home / "dataset" / "users.parquet"
+    secret.parent.mkdir(parents=True)
+    secret.write_text("profiles")
+    secret.chmod(0o644)
+    secret.parent.chmod(0o755)
+    shown = subprocess.run(_cli(mine, "up", "redis", "--detach"), check=True, capture_output=True, text=True).stdout
+    assert str(secret.parent) in shown.replace("\n", "") and "now they cannot" in shown
+    assert [path for path in (mine.home, *mine.home.rglob("*")) if path.lstat().st_mode & 0o077] == []
+
+
 def test_two_at_once_are_refused_and_the_first_goes_on(mine: Platform) -> None:
     mine.up(["redis"], attached=True)
     with pytest.raises(ConflictError, match=rf"pid {os.getpid()}.*pagoda down"):

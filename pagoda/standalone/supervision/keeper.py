@@ -98,6 +98,7 @@ class Keeper:
             aside = self._record.with_suffix(f".{pid}")
             aside.write_text("{} {}".format(*Kept.now(pid)))
             aside.replace(self._record)
+            os.umask(0o077)  # Other users of this machine read nothing of what it writes.
             os.chdir(self._spec["folder"])
             command = self._spec["command"]
             os.execvpe(command[0], command, {**os.environ, **self._spec["environment"], **self._spec["marks"]})  # noqa: S606 - becoming the service is the point
