@@ -152,7 +152,10 @@ class Platform:
         Raises:
             ConfigError: There is no such service, or it is a worker, which nobody calls.
         """
-        (found,) = _chosen(declared(self.layout), [service])
+        services = declared(self.layout)
+        if url := next((each.further[service] for each in services if service in each.further), ""):
+            return url  # A listener of its own, of another service: that of item changes is recall's.
+        (found,) = _chosen(services, [service])
         if not found.url:
             raise ConfigError(f"{service} has no address: nobody calls it")
         return found.link() if opening and found.link else found.url
