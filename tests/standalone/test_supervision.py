@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -56,6 +57,15 @@ def _guarded(platform: Platform, *, instead_of: int) -> bool:
     """Whether another supervisor runs, and its guardian."""
     supervisors = [process.pid for process in processes_of(platform.home, SUPERVISOR)]
     return bool(supervisors and supervisors != [instead_of] and processes_of(platform.home, GUARDIAN))
+
+
+@contextmanager
+def _running(*command: str) -> Iterator[int]:
+    with subprocess.Popen(command) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
 
 
 class _Asking:
@@ -194,17 +204,13 @@ def test_a_service_that_computes_has_longer_than_one_that_does_nothing(
     mine: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pulses, "_SILENT_SECONDS", 0.0)
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    idle = subprocess.Popen(["sleep", "60"])
     service = Service("hangs", (), lambda: Silence("no answer"), always_healthy, mine.home, start_seconds=0)
-    judged = {process: pulses.Pulse(service) for process in (busy, idle)}
-    for _ in range(2):
-        for process, one in judged.items():
-            assert one.look(Kept.now(process.pid)) is None
-    used = psutil.Process(busy.pid).cpu_times().user
-    _wait(lambda: psutil.Process(busy.pid).cpu_times().user > used + 0.3)
-    said = {process: one.look(Kept.now(process.pid)) for process, one in judged.items()}
+    with _running(sys.executable, "-c", "while True: pass") as busy, _running("sleep", "60") as idle:
+        judged = {process: pulses.Pulse(service) for process in (busy, idle)}
+        for _ in range(2):
+            for process, one in judged.items():
+                assert one.look(Kept.now(process)) is None
+        used = psutil.Process(busy).cpu_times().user
+        _wait(lambda: psutil.Process(busy).cpu_times().user > used + 0.3)
+        said = {process: one.look(Kept.now(process)) for process, one in judged.items()}
     assert said[busy] is None and "no answer" in (said[idle] or "")
-    for process in judged:
-        process.kill()
-        process.wait()
