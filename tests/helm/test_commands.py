@@ -17,7 +17,12 @@ from tests.commands import parse
 
 from .charts import Chart, rendered, with_values
 
-ALL = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
+ALL = (
+    "retention.interactionDays=90",
+    "workers.sink.enabled=true",
+    "workers.items.enabled=true",
+    "events.dataset=s3://pagoda/dataset",
+)
 SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.incrementalUpdate.enabled=true")
 ENTRIES = {
     "serving.recall": ("serving.recall.__main__", "main"),
