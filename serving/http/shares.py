@@ -53,5 +53,5 @@ class Allowance:
             return False
         if len(self._used) > _MOST:
             self._used.clear()
-        self._used[client] = min(ahead + size, 2 * most), now
+        self._used[client] = min(ahead + size, most), now
         return True

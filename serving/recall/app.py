@@ -28,12 +28,13 @@ from serving.http import callers
 from serving.http.complaints import Complaints
 from serving.http.door import Door, Needs
 from serving.http.openapi import describe_tokens, needs
+from serving.http.shares import Allowance
 from serving.recall.admission import GreedyError, ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
-from serving.recall.reading import TooLargeError, read_body
+from serving.recall.reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, read_body
 from serving.recall.service import Recall
 from serving.tracing import span
 from serving.wire import V2Body, cut
@@ -64,9 +65,11 @@ class Straight:
 
     def __init__(self, app: ASGIApp, routes: Mapping[str, _Route]) -> None:
         self._app, self._routes = app, routes
+        self._allowance = Allowance(BYTES_A_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         callers.enter(scope)
+        scope[ALLOWANCE] = self._allowance
         route = self._routes.get(scope["path"]) if scope.get("method") == "POST" else None
         if route is None:
             await self._app(scope, receive, send)

@@ -25,7 +25,8 @@ _LEAST_BYTES = 512
 """What a request counts as at least: it is work without a body, too."""
 _TURNS = 2
 """Of the loop, in which it hears that a caller has hung up with the last byte: what they sent is not read then."""
-_allowance = Allowance(BYTES_A_SECOND)
+ALLOWANCE = "pagoda.allowance"
+"""In a request's scope: the application's `Allowance` of bytes."""
 
 
 async def read_body(request: Request, weight: float = 1.0) -> bytes:
@@ -55,6 +56,7 @@ async def read_body(request: Request, weight: float = 1.0) -> bytes:
             await asyncio.sleep(0)
     if caller.gone:
         raise RequestError("the caller has left")
-    if not _allowance.take(caller.client, weight * max(size, _LEAST_BYTES)):
+    allowance: Allowance = request.scope[ALLOWANCE]
+    if not allowance.take(caller.client, weight * max(size, _LEAST_BYTES)):
         raise GreedyError("you send more than your share while others ask, too; try again")
     return b"".join(parts)
