@@ -34,6 +34,7 @@ SettingsOption = Annotated[str, typer.Option("--settings", help="ConfigMap with 
 StorageOption = Annotated[str, typer.Option("--storage-secret", help="Secret with the object storage's keys.")]
 MilvusOption = Annotated[str, typer.Option("--milvus-secret", help="Secret with Milvus' token.")]
 SigningOption = Annotated[str, typer.Option("--signing-secret", help="Secret with the key that signs the logs.")]
+MlflowOption = Annotated[str, typer.Option("--mlflow-secret", help="Secret with MLflow's username and password.")]
 QueueOption = Annotated[str, typer.Option("--queue", help="Kueue's LocalQueue in which training waits. Default: none.")]
 
 
@@ -48,6 +49,7 @@ def upload(
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
     signing_secret: SigningOption = "",
+    mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -60,6 +62,7 @@ def upload(
         storage_secret=storage_secret,
         milvus_secret=milvus_secret,
         signing_secret=signing_secret,
+        mlflow_secret=mlflow_secret,
         queue=queue,
     )
     packages = [Package.of(one, names) for one in name or available()]
@@ -106,6 +109,7 @@ def schedule(
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
     signing_secret: SigningOption = "",
+    mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -124,6 +128,7 @@ def schedule(
         storage_secret=storage_secret,
         milvus_secret=milvus_secret,
         signing_secret=signing_secret,
+        mlflow_secret=mlflow_secret,
         queue=queue,
     )
     if not version and names != Names():

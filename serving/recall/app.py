@@ -123,7 +123,7 @@ def build_items_app(further: Sequence[APIRouter], tokens: Tokens, hosts: Collect
     _add_errors(app)
     describe_bodies(app, (ItemsBody,))
     describe_tokens(app)
-    return Door(app, Needs(app), tokens, hosts)
+    return Door(Straight(app, {}), Needs(app), tokens, hosts)
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:

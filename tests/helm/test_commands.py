@@ -32,7 +32,7 @@ ENTRIES = {
     "serving.workers.items": ("serving.workers.changing", "main"),
 }
 """Where each module's command line is declared."""
-OTHERS = {"mlflow", "valkey-server", "python -c"}
+OTHERS = {"mlflow", "sh -ec", "python -c"}
 
 
 def _command(run: Callable[..., Any]) -> Any:

@@ -19,6 +19,9 @@ Spec = dict[str, Any]
 SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-signing-key"}
 
 
+SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-mlflow-login"}
+
+
 @pytest.fixture(params=available())
 def package(request: pytest.FixtureRequest) -> Package:
     """Each pipeline."""

@@ -41,6 +41,9 @@
 {{- with .Values.registry.signingSecret -}}
 {{- $names = append $names (printf "--signing-secret=%s" .) -}}
 {{- end -}}
+{{- with .Values.mlflow.existingSecret -}}
+{{- $names = append $names (printf "--mlflow-secret=%s" .) -}}
+{{- end -}}
 {{- with .Values.pipelines.queue -}}
 {{- $names = append $names (printf "--queue=%s" .) -}}
 {{- end -}}
