@@ -162,10 +162,10 @@ async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generatio
 async def test_damage_is_told_from_absence(url: str) -> None:
     client = redis.Redis.from_url(url)
     client.rpush(recent_key(1), "no time:no item")
-    with pytest.raises(IntegrityError, match="user 1"):
+    with pytest.raises(IntegrityError, match="of a user is damaged"):
         await read(url, [1], FeatureSpec(history=History(length=3)))
     client.set(profile_key(2), "[30]")
-    with pytest.raises(IntegrityError, match="user 2"):
+    with pytest.raises(IntegrityError, match="of a user is damaged"):
         await read(url, [2], FeatureSpec())
     with pytest.raises(UnavailableError, match="online store"):
         await read(f"redis://127.0.0.1:{free_port()}/0", [1], FeatureSpec())
