@@ -8,17 +8,25 @@ export SCHEMAS
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-# torch comes first and alone: resolved together with the rest, its CUDA build of several GB would be taken.
-# recbole is wanted for its data only, so its dependencies stay away.
-.venv/installed: pyproject.toml constraints.txt
+# Where PyTorch's CPU build is; PyPI's brings several GB of CUDA. An index that cannot be reached is passed over.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Every file by its hash (make lock), so nothing is resolved; recbole is wanted for its data only.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+.venv/installed: pyproject.toml $(wildcard requirements/*.txt)
 	@echo "Installing the environment into .venv (about 3 minutes, 2 GB; once)"
 	@test -x $(PY) || "$(PYTHON)" -m venv .venv
-	@$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[standalone,dev]'
-	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps recbole
+	@$(PY) $(PIP_INSTALL) --require-hashes --retries 1 --extra-index-url $(TORCH_INDEX) --requirement requirements/first.txt
+	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt
+	@$(PY) $(PIP_INSTALL) --editable .
 	@touch $@
 
-.venv/tools: .venv/installed helm/tools.sh
+lock: .venv/installed ## Write requirements/ anew: the hash of every file that is installed, from the versions in constraints.txt.
+	$(PY) requirements/lock.py
+
+audit: .venv/tools ## Look for known faults in what is installed; where no database answers, it ends with "not checked" and status 1.
+	requirements/audit.sh
+
+.venv/tools: .venv/installed helm/tools.sh requirements/tools.txt
 	@helm/tools.sh
 
 env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
@@ -66,6 +74,9 @@ bench-online: .venv/installed ## The online path against its parts and its peers
 bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
 	$(PY) -m benchmarks.faults
 
+bench-fairness: .venv/installed ## What one bad client costs the others, under 200 requests a second (12 minutes).
+	$(PY) -m benchmarks.fairness
+
 bench-freshness: .venv/installed ## From a click to the next answer, to the training files, to the user's served ID row (5 minutes).
 	$(PY) -m benchmarks.freshness
 
@@ -88,11 +99,11 @@ bench-quality: .venv/installed ## How good what is found is: leave-one-out on SE
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
-images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG).
+images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
 	serving/images.sh
 
 clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env demo demo-rollout bench-online bench-faults bench-freshness bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

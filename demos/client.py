@@ -9,16 +9,17 @@ from typing import Any
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from pagoda.access.tokens import bearer
 from pagoda.errors import UnavailableError
 
 _READY_SECONDS = 60
 
 
 class RecallClient:
-    """One connection to the recall service, KServe v1 bodies."""
+    """One connection to the recall service, KServe v1 bodies; the token is of the role `ask`."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, url: str, token: str = "") -> None:
+        self._http = httpx.Client(base_url=url, headers=bearer(token), timeout=30)
 
     def __enter__(self) -> RecallClient:
         return self

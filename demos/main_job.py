@@ -17,6 +17,7 @@ from demos import showing
 from demos.client import RecallClient
 from demos.outcome import Outcome
 from demos.stages import Stages
+from pagoda.access.tokens import token_for
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
 from pagoda.errors import UnavailableError
@@ -51,13 +52,17 @@ def run(platform: Platform, folder: Path, console: Console) -> Outcome:
         update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
-    with stages.stage("answer requests, one after the other"), RecallClient(settings.recall.url) as client:
+    with stages.stage("answer requests, one after the other"), _client(settings) as client:
         client.wait_ready()
         users = _users(dataset)
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
-            latency = measure(settings.recall.url, users)
+            latency = measure(settings.recall.url, users, token_for(settings, "ask"))
         answers = client.recall(users[:3], k=5)
     return Outcome(dataset, settings, update, stages, latency, answers)
+
+
+def _client(settings: Settings) -> RecallClient:
+    return RecallClient(settings.recall.url, token_for(settings, "ask"))
 
 
 def _import(folder: Path, console: Console) -> Dataset:
@@ -82,20 +87,21 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     return update
 
 
-def measure(url: str, users: list[int]) -> dict[str, float]:
+def measure(url: str, users: list[int], token: str = "") -> dict[str, float]:
     """p50 and p99 in milliseconds at one connection, once the service is warm, and the number of requests.
 
     Raises:
         UnavailableError: A request failed, or answers took so long that there are too few.
     """
-    send(Plan(users, rate=0, seconds=WARM_UP_SECONDS, zipf=0), url, connections=1)
+    send(Plan(users, rate=0, seconds=WARM_UP_SECONDS, zipf=0), url, connections=1, token=token)
     plan, start, enough = Plan(users, rate=0, seconds=PATIENCE_SECONDS, zipf=0), time.monotonic(), threading.Event()
 
     def look(outcomes: Outcomes) -> None:
         if time.monotonic() - start >= MEASURED_SECONDS and len(outcomes.kinds) >= MEASURED_REQUESTS:
             enough.set()
 
-    report = report_of(plan, send(plan, url, connections=1, ending=enough, progress=look), url, connections=1)
+    outcomes = send(plan, url, connections=1, token=token, ending=enough, progress=look)
+    report = report_of(plan, outcomes, url, connections=1)
     if report.answered < max(report.requests, MEASURED_REQUESTS):
         raise UnavailableError(
             f"recall at {url}: {report.answered} of {report.requests} requests were answered in {report.seconds:.0f} s"

@@ -14,7 +14,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
 from pagoda.evaluation.report import Report
 from pagoda.index.build import IndexReport
-from pagoda.registry.log import ReleaseLog
+from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Manifest
 from pagoda.settings import Settings
 from pagoda.updates import full_steps
@@ -52,7 +52,7 @@ class Outcome:
     @property
     def generation(self) -> Manifest:
         """What serves."""
-        state = ReleaseLog(self.settings.log_url).state()
+        state = open_log(self.settings).state()
         return state.generation(state.stable or "")
 
     def write(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from demos.outcome import Outcome
 from pagoda.data.dataset import Dataset
 from pagoda.evaluation.rendering import as_tables
+from pagoda.masking import masked
 from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus
 
@@ -45,7 +46,7 @@ def outcome(found: Outcome, console: Console) -> None:
 
 def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
     """Where everything is, and how to go on while the platform is up."""
-    addresses = f"MLflow {settings.registry.uri}   recall {settings.recall.url}/docs"
+    addresses = f"MLflow {masked(settings.registry.uri)}   recall {settings.recall.url}/docs"
     report = f"Everything is in {folder / 'report.json'}"
     if not kept:
         return f"{addresses}\n{report}; the platform goes down now, `make demo KEEP=1` leaves it up."
@@ -56,6 +57,7 @@ def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
             "The platform stays up until Ctrl-C. Go on in another terminal:",
             f"  export PAGODA_HOME={folder / 'home'}",
             "  .venv/bin/python -m pagoda status",
+            "  .venv/bin/python -m pagoda url mlflow    # an address that opens",
         ]
     )
 

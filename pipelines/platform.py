@@ -13,6 +13,8 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
 SETTINGS, STORAGE_SECRET, MILVUS_SECRET = "pagoda-pipelines", "pagoda-object-storage", "pagoda-milvus-token"
+SIGNING_SECRET = "pagoda-signing-key"  # noqa: S105 - the secret's name
+MLFLOW_SECRET = "pagoda-mlflow-login"  # noqa: S105 - its name
 """Names of the ConfigMap and the secrets; whoever uploads a pipeline puts the installation's own in their place."""
 
 SETTINGS_KEYS = (
@@ -88,4 +90,7 @@ def _with_environment(task: PipelineTask) -> PipelineTask:
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     kubernetes.use_secret_as_env(task, STORAGE_SECRET, {key: key for key in keys}, optional=True)
     kubernetes.use_secret_as_env(task, MILVUS_SECRET, {"token": "PAGODA_MILVUS__TOKEN"}, optional=True)
+    kubernetes.use_secret_as_env(task, SIGNING_SECRET, {"key": "PAGODA_REGISTRY__SIGNING_KEY"}, optional=True)
+    login = {name: f"MLFLOW_TRACKING_{name.upper()}" for name in ("username", "password")}
+    kubernetes.use_secret_as_env(task, MLFLOW_SECRET, login, optional=True)
     return task

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Builds the three images. ENGINE: docker, podman or buildah (the first found). REGISTRY, TAG: their names.
-# BASE_IMAGE: any Debian or Ubuntu with Python 3.11. ENGINE_OPTIONS: more options of the engine's build.
+# BASE_IMAGE: any Debian or Ubuntu with Python 3.11; RELEASE=1 demands it by digest. ENGINE_OPTIONS: more options of the engine's build.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 REGISTRY=${REGISTRY:-ghcr.io/pagoda}
 TAG=${TAG:-$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)}
+if [ "${RELEASE:-}" = 1 ] && ! [[ ${BASE_IMAGE:-} =~ @sha256:[0-9a-f]{64}$ ]]; then
+  echo "images: RELEASE=1 needs BASE_IMAGE by digest (NAME@sha256:…), not '${BASE_IMAGE:-}': a tag can be moved" >&2
+  exit 1
+fi
 ENGINE=${ENGINE:-$(command -v docker podman buildah | head -n 1 || true)}
 case $(basename "${ENGINE:-none}") in
   docker) build=(build) ;;

@@ -16,6 +16,8 @@ import typer
 from pagoda.errors import PagodaError
 
 _PAUSE_SECONDS = 1.0
+_BACKLOG = 4096
+"""Connections that wait to be taken; as many as the kernel allows by default (`net.core.somaxconn`)."""
 _log = logging.getLogger(__name__)
 
 
@@ -37,8 +39,8 @@ def end_as_by_ctrl_c() -> None:
 def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for connections. `::` is every address of both families, as a dual-stack service needs it."""
     if ":" not in host:
-        return socket.create_server((host, port), backlog=2048)
-    return socket.create_server((host, port), family=socket.AF_INET6, backlog=2048, dualstack_ipv6=host == "::")
+        return socket.create_server((host, port), backlog=_BACKLOG)
+    return socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=host == "::")
 
 
 async def go_on(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -30,6 +30,7 @@ from benchmarks.faults.faults import Fault, faults_of, mount, unmount
 from benchmarks.faults.proxy import Proxy
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.world import make_world
+from pagoda.access.tokens import bearer, token_of
 from pagoda.load.outcomes import ANSWERED, SHED, Outcomes
 from pagoda.load.plan import Plan
 from pagoda.load.sending import send
@@ -88,12 +89,10 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
     given = {"redis": settings.redis.url, "torchserve": settings.tower.url, "milvus": settings.milvus.uri}
     names = {"redis": "PAGODA_REDIS__URL", "torchserve": "PAGODA_TOWER__URL", "milvus": "PAGODA_MILVUS__URI"}
     with ExitStack() as stack:
-        proxies = {name: Proxy(int(urlsplit(url).port or 0)) for name, url in given.items()}
+        proxies = {name: Proxy(url) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
-        changed = {
-            names[name]: url.replace(f":{urlsplit(url).port}", f":{proxies[name].port}") for name, url in given.items()
-        }
+        changed = {names[name]: _through(proxies[name], name, url) for name, url in given.items()}
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         try:
@@ -107,16 +106,25 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         yield url, proxies
 
 
+def _through(proxy: Proxy, name: str, url: str) -> str:
+    """The URL with the proxy in the server's place; what is a socket there is a port here."""
+    port = urlsplit(url).port
+    scheme = "redis" if name == "redis" else "http"
+    return url.replace(f":{port}", f":{proxy.port}") if port else f"{scheme}://127.0.0.1:{proxy.port}"
+
+
 def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:
     """One fault under load, until its part is well and then some."""
     users, items = len(installation.world.users), installation.manifest.item_count
     plan = Plan(range(users), rate, _MOST_SECONDS)
     outcomes, ending = Outcomes(), threading.Event()
-    warm_up(plan, url)
-    unavailable = refused_for_want(url)
-    events = Client(url, users, items)
+    tokens = installation.settings.tokens_folder
+    ask, watch = token_of(tokens, "ask"), token_of(tokens, "watch")
+    warm_up(plan, url, ask)
+    unavailable = refused_for_want(url, watch)
+    events = Client(url, token_of(tokens, "events"), users, items)
     load = threading.Thread(
-        target=lambda: send(plan, url, connections=256, timeout_seconds=20, outcomes=outcomes, ending=ending)
+        target=lambda: send(plan, url, connections=256, timeout_seconds=20, token=ask, outcomes=outcomes, ending=ending)
     )
     start = time.monotonic()
     load.start()
@@ -131,7 +139,7 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
     load.join()
     events.close()
     # Refused with 503 because nothing stood in is not shedding, though it says the same to the client.
-    unavailable = refused_for_want(url) - unavailable
+    unavailable = refused_for_want(url, watch) - unavailable
     kinds = outcomes.kinds
     shed = kinds.count(f"HTTP {SHED}") - unavailable
     result = {
@@ -150,11 +158,11 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
     return result
 
 
-def warm_up(plan: Plan, url: str) -> None:
+def warm_up(plan: Plan, url: str, token: str) -> None:
     """Wait until answers are whole again, and every user's vector has been kept."""
     for _ in range(60):
         probe = Plan(plan.users, plan.rate / 2, 2.0)
-        found = send(probe, url, connections=32)
+        found = send(probe, url, connections=32, token=token)
         if not any(found.degraded) and set(found.kinds) == {ANSWERED}:
             return
     raise RuntimeError(f"{url} does not recover: {set(found.kinds)}, {found.marks}")
@@ -186,9 +194,9 @@ def wait_recovered(outcomes: Outcomes, well: float, patience: float) -> float:
     return patience
 
 
-def refused_for_want(url: str) -> int:
+def refused_for_want(url: str, token: str) -> int:
     """Requests so far that were refused since a server did not answer and nothing stood in for it."""
-    found = _UNAVAILABLE.search(httpx.get(f"{url}/metrics").text)
+    found = _UNAVAILABLE.search(httpx.get(f"{url}/metrics", headers=bearer(token)).text)
     return int(float(found[1])) if found else 0
 
 

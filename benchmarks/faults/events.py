@@ -10,6 +10,7 @@ import httpx
 import orjson
 from redis import Redis
 
+from pagoda.access.tokens import bearer
 from pagoda.data.dataset import Dataset
 from serving.events.stream import FIELD, STREAM
 
@@ -21,10 +22,10 @@ Event = tuple[int, int, int]
 class Client:
     """Sends an event ten times a second until it is closed."""
 
-    def __init__(self, url: str, users: int, items: int) -> None:
+    def __init__(self, url: str, token: str, users: int, items: int) -> None:
         self.acknowledged: list[Event] = []
         self.errors_5xx = 0
-        self._url, self._users, self._items = url, users, items
+        self._url, self._shown, self._users, self._items = url, bearer(token), users, items
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -36,7 +37,7 @@ class Client:
 
     def _run(self) -> None:
         number = 0
-        with httpx.Client(base_url=self._url, timeout=10) as http:
+        with httpx.Client(base_url=self._url, headers=self._shown, timeout=10) as http:
             while not self._ending.is_set():
                 number += 1
                 event = (number % self._users, number % self._items, time.time_ns() // 1000)

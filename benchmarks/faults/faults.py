@@ -20,6 +20,7 @@ from pymilvus.client.types import LoadState
 from benchmarks.faults.proxy import Proxy
 from benchmarks.online.installation import Installation
 from pagoda.settings import tower_address
+from pagoda.sockets import client_of
 
 DELAY_SECONDS = 2.0
 _HELD_SECONDS = 6.0
@@ -102,9 +103,10 @@ def _redis(url: str) -> bool:
 
 
 def _torchserve(installation: Installation) -> bool:
-    address = tower_address(installation.settings.tower.url, installation.manifest.full_version)
+    url = installation.settings.tower.url
     try:
-        return httpx.post(address, json={"user_id": 1}, timeout=1).is_success
+        with client_of(url, timeout_seconds=1) as client:
+            return client.post(tower_address(url, installation.manifest.full_version), json={"user_id": 1}).is_success
     except httpx.TransportError:
         return False
 

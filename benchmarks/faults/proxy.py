@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from urllib.parse import urlsplit
 
+from pagoda.settings import socket_path
 from pagoda.standalone.ports import choose_ports
 
 
 class Proxy:
     """Passes bytes to a server; what clients send waits `delay` seconds first. Runs in a thread of its own."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_url: str) -> None:
         self.port = choose_ports(["it"], [])["it"]
         self.delay = 0.0
-        self._target = target_port
+        self._target = target_url
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._started = threading.Event()
@@ -35,9 +37,14 @@ class Proxy:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            there = await asyncio.open_connection("127.0.0.1", self._target)
+            there = await self._connect()
             await asyncio.gather(self._copy(reader, there[1], slow=True), self._copy(there[0], writer, slow=False))
         writer.close()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if path := socket_path(self._target):
+            return await asyncio.open_unix_connection(path)
+        return await asyncio.open_connection("127.0.0.1", urlsplit(self._target).port)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool) -> None:
         with suppress(OSError):

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from benchmarks.online.installation import wait_ready
+from pagoda.access.tokens import bearer, token_for
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
 from pagoda.data.window import Window
@@ -97,18 +98,21 @@ def run(folder: Path, clicks: int) -> list[Click]:
         run_locally(full_update, settings, arguments)
         load_store(dataset, dataset.span().end, settings.redis.url)
         wait_ready(settings.recall.url)
-        with traffic(settings.recall.url), updates(settings):
+        with traffic(settings), updates(settings):
             return follow(settings, clicks)
     finally:
         platform.down()
 
 
 @contextmanager
-def traffic(url: str) -> Iterator[None]:
+def traffic(settings: Settings) -> Iterator[None]:
     """Requests all the while, which every update shares the machine with."""
     ending, outcomes = threading.Event(), Outcomes()
     plan = Plan(range(1, 900), RATE, _PATIENCE_SECONDS * 2)
-    load = threading.Thread(target=lambda: send(plan, url, connections=8, outcomes=outcomes, ending=ending))
+    url, token = settings.recall.url, token_for(settings, "ask")
+    load = threading.Thread(
+        target=lambda: send(plan, url, connections=8, token=token, outcomes=outcomes, ending=ending)
+    )
     load.start()
     try:
         yield
@@ -141,13 +145,14 @@ def follow(settings: Settings, count: int) -> list[Click]:
     users = rng.choice(np.arange(900, 944), count, replace=False)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     start, patience = datetime.now(UTC), time.monotonic() + _PATIENCE_SECONDS
-    with httpx.Client(base_url=settings.recall.url, timeout=30) as http, Progress(*columns) as bar:
+    ask, tell = bearer(token_for(settings, "ask")), bearer(token_for(settings, "events"))
+    with httpx.Client(base_url=settings.recall.url, headers=ask, timeout=30) as http, Progress(*columns) as bar:
         task = bar.add_task("clicks", total=count)
         while len(clicks) < count or any("row" not in click.seconds for click in clicks):
             if time.monotonic() > patience:
                 raise SystemExit(f"no ID row learned the clicks within {_PATIENCE_SECONDS:g} s")
             if len(clicks) < count and time.monotonic() >= due:
-                clicks.append(clicked(http, int(users[len(clicks)])))
+                clicks.append(clicked(http, tell, int(users[len(clicks)])))
                 due += _GAP_SECONDS
             look(settings, http, clicks, start)
             bar.update(task, completed=sum("row" in click.seconds for click in clicks))
@@ -155,12 +160,12 @@ def follow(settings: Settings, count: int) -> list[Click]:
     return clicks
 
 
-def clicked(http: httpx.Client, user: int) -> Click:
+def clicked(http: httpx.Client, tell: dict[str, str], user: int) -> Click:
     """The user clicks the item recalled last, and asks again."""
     before = recalled(http, user)
     click = Click(user, before["items"][-1]["item_id"], datetime.now(UTC))
     event = {"user_id": user, "item_id": click.item, "event": "click", "timestamp": click.sent.isoformat()}
-    http.post("/v1/events", json=event).raise_for_status()
+    http.post("/v1/events", json=event, headers=tell).raise_for_status()
     click.passed("acknowledged")
     if recalled(http, user)["items"] == before["items"]:
         raise SystemExit(f"the answer of user {user} did not follow the click on item {click.item}")

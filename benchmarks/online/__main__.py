@@ -34,6 +34,7 @@ from benchmarks.online.measure import Target, cpu, highest_rates, measure, rest
 from benchmarks.online.parts import many_at_once, one_at_a_time, repeated
 from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
+from pagoda.access.tokens import bearer, token_of
 from pagoda.index.config import CollectionConfig, search_params
 from pagoda.settings import tower_address
 from pagoda.standalone.platform import Platform
@@ -210,6 +211,7 @@ class Bench:
         home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
         shutil.rmtree(home, ignore_errors=True)
         (home / "archives").mkdir(parents=True)
+        # With them comes what the follower of the installation found the archives to be.
         (home / "tables").symlink_to(settings.tables_folder)
         for archive in archives(settings.home / "archives"):
             shutil.copy(archive, home / "archives")
@@ -246,14 +248,16 @@ class Bench:
             yield url, child
 
     def _target(self, url: str, processes: dict[str, psutil.Process], seconds: float | None = None) -> Target:
-        return Target(url, len(self.installation.world.users), processes, seconds or self.seconds)
+        users, token = len(self.installation.world.users), token_of(self.installation.settings.tokens_folder, "ask")
+        return Target(url, users, processes, seconds or self.seconds, token)
 
     def _processes(self, *services: str) -> dict[str, psutil.Process]:
         return {service: psutil.Process(self.installation.pid(service)) for service in services}
 
     def _recall(self, url: str) -> float:
         found = []
-        with httpx.Client(base_url=url, timeout=30) as client:
+        token = token_of(self.installation.settings.tokens_folder, "ask")
+        with httpx.Client(base_url=url, headers=bearer(token), timeout=30) as client:
             for user in self.probes:
                 body = {"instances": [{"user_id": user, "k": 100, "timestamp": NOW_US}]}
                 answer = client.post("/v1/models/recall:predict", json=body).raise_for_status()

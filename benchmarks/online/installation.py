@@ -31,7 +31,7 @@ from pagoda.registry.publish import publish
 from pagoda.registry.versions import VersionDraft, full_key
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from pagoda.training.inputs import no_histories
 from pagoda.training.vectors import OpenVersion
 from serving.recall.loading import load_store
@@ -87,7 +87,7 @@ def install(platform: Platform, world: World, progress: Callable[[str], None]) -
     manifest = create_generation(
         log,
         version,
-        tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
+        tower=Artifact(uri=str(archive), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=str(world.vectors), checksum=index.checksum),
         collection=index.name,
         dim=DIM,

@@ -40,6 +40,8 @@ class Target:
     processes: Mapping[str, psutil.Process]
     seconds: float = 4.0
     """Of each measurement."""
+    token: str = ""
+    """Of the role `ask`; a service that wants none gets it, too, so that all read the same request."""
 
     def plan(self, rate: float, seconds: float, seed: int) -> Plan:
         """Requests of the benchmark: 100 items for users by Zipf."""
@@ -48,12 +50,12 @@ class Target:
     def load(self, rate: float, connections: int, seed: int = 0, seconds: float | None = None) -> LoadReport:
         """One run."""
         plan = self.plan(rate, seconds or self.seconds, seed)
-        return report_of(plan, send(plan, self.url, connections=connections), self.url, connections)
+        return report_of(plan, send(plan, self.url, connections=connections, token=self.token), self.url, connections)
 
     def one_at_a_time(self, seed: int) -> dict[str, float]:
         """Latency of one connection, in milliseconds by quantile, and the median of each stage that answers name."""
         plan, outcomes = self.plan(0, self.seconds, seed), _Timed()
-        report = report_of(plan, send(plan, self.url, connections=1, outcomes=outcomes), self.url, 1)
+        report = report_of(plan, send(plan, self.url, connections=1, outcomes=outcomes, token=self.token), self.url, 1)
         require_answers(report)
         stages = {name: median(timing[name] for timing in outcomes.timings) for name in outcomes.timings[0]}
         return {**report.latency_ms, **{f"stage_{name}": milliseconds for name, milliseconds in stages.items()}}

@@ -25,6 +25,7 @@ from pagoda.settings import tower_address
 from serving.recall.api import RecallInstance
 from serving.recall.live import LiveGeneration
 from serving.recall.store import OnlineStore, profile_key, recent_key
+from serving.recall.tower import connector_of
 
 _BUSY = 32
 _WARM_SECONDS = 0.5
@@ -121,7 +122,8 @@ async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitab
 
 async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
     address = tower_address(installation.settings.tower.url, installation.manifest.full_version)
-    session = aiohttp.ClientSession(headers={"Content-Type": "application/json"})
+    connector = connector_of(installation.settings.tower.url)
+    session = aiohttp.ClientSession(connector=connector, headers={"Content-Type": "application/json"})
     bodies = await _tower_bodies(installation)
 
     async def call(worker: int, turn: int) -> object:

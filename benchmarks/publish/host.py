@@ -28,8 +28,9 @@ from pagoda.registry.manifest import Artifact
 from pagoda.registry.publish import publish
 from pagoda.registry.versions import VersionDraft, VersionRecord, full_key, incremental_key
 from pagoda.settings import Settings, tower_address
+from pagoda.sockets import client_of
 from pagoda.standalone.platform import Platform
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from serving.tower.archive import package
 
 _SPEC = FeatureSpec(history=None)
@@ -66,7 +67,7 @@ class Host:
         generation = create_generation(
             self._log,
             record.version,
-            tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
+            tower=Artifact(uri=str(archive), checksum=checksum_file(archive, SHA256)),
             item_vectors=Artifact(uri="none", checksum="none"),
             collection="none",
             dim=DIM,
@@ -104,7 +105,7 @@ class Host:
     def _await(self, generation: str) -> None:
         """Wait until a request that names no generation is answered by this one."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        with httpx.Client(timeout=30) as client:
+        with client_of(self.settings.tower.url, 30) if self.settings.tower.url else httpx.Client() as client:
             while self._answers(client) != generation:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{generation} does not answer after {_PATIENCE_SECONDS:.0f} s")

@@ -59,6 +59,11 @@ done
 kubectl -n pagoda annotate secret pagoda-object-storage --overwrite serving.kserve.io/s3-region=us-east-1 \
   serving.kserve.io/s3-endpoint=seaweedfs.kubeflow:8333 serving.kserve.io/s3-usehttps=0
 
+for secret in "pagoda-tokens ask events users items operate watch" "pagoda-redis-users recall sink rollout"; do
+  set -- $secret && kubectl -n pagoda get secret "$1" > /dev/null 2>&1 || kubectl -n pagoda create secret generic "$1" \
+    $(shift; for key in "$@"; do echo "--from-literal=$key=$(openssl rand -hex 32)"; done)
+done
+
 step "Pagoda"
 helm upgrade --install pagoda helm/pagoda -n pagoda -f helm/pagoda/profiles/minimal.yaml
 kubectl -n pagoda rollout status statefulset/pagoda-redis --timeout=10m

@@ -15,7 +15,10 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+from aiohttp import ClientSession, ClientTimeout, web
+
+from pagoda.settings import LOCAL_URL, socket_path
+from serving.recall.tower import connector_of
 
 _VERSION = re.compile(r"/predictions/pagoda/(\d+)\.0")
 _TIMEOUT_SECONDS = 5
@@ -55,7 +58,7 @@ class Proxy:
     async def start(self, _app: web.Application) -> None:
         """Open the connections."""
         timeout = ClientTimeout(total=_TIMEOUT_SECONDS)
-        self._session = ClientSession(connector=TCPConnector(limit=256), timeout=timeout)
+        self._session = ClientSession(connector=connector_of(self._upstream), timeout=timeout)
 
     async def stop(self, _app: web.Application) -> None:
         """Close them."""
@@ -71,7 +74,8 @@ class Proxy:
         body = fault.change(orjson.loads(await request.read()))
         self._record.write(orjson.dumps(body) + b"\n")
         content, headers = orjson.dumps(body), {"Content-Type": "application/json"}
-        async with self._session.post(f"{self._upstream}{request.path}", data=content, headers=headers) as answer:
+        base = LOCAL_URL if socket_path(self._upstream) else self._upstream
+        async with self._session.post(f"{base}{request.path}", data=content, headers=headers) as answer:
             return web.Response(body=await answer.read(), status=answer.status, content_type=answer.content_type)
 
     def _known(self) -> dict[str, Any]:

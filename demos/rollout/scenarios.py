@@ -14,7 +14,8 @@ from typing import Any
 
 from demos.rollout.checking import Checked, check
 from demos.rollout.stage import Stage, shuffle
-from pagoda.load.traffic import Played, Player, Script
+from pagoda.access.tokens import token_of
+from pagoda.load.traffic import Played, Player, Script, Shown
 from pagoda.registry.manifest import Manifest
 from pagoda.rollout.history import Past
 from pagoda.rollout.reading import rollout_of
@@ -117,7 +118,9 @@ def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None
     stage.settle()
     begin = stage.asked.stat().st_size if stage.asked.exists() else 0
     script = Script(RATE, _LONGEST_SECONDS, shown=SHOWN, k=20, exclude_seen=False, seed=number)
-    with _Traffic(Player(stage.world, stage.recall_url, script)) as traffic:
+    folder = stage.settings.tokens_folder
+    tokens = Shown(ask=token_of(folder, "ask"), events=token_of(folder, "events"))
+    with _Traffic(Player(stage.world, stage.recall_url, script, tokens)) as traffic:
         candidate = _begin(stage, scenario)
         say(f"rollout of {candidate.id} began")
         past, broke = _decided(stage, scenario, candidate, say)

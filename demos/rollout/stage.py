@@ -18,6 +18,7 @@ import orjson
 import yaml
 
 from demos.client import RecallClient
+from pagoda.access.tokens import token_of
 from pagoda.data.dataset import Dataset
 from pagoda.data.world import World, make_config, simulate
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
@@ -168,5 +169,5 @@ def _served(folder: Path, settings: Settings) -> Iterator[str]:
 
 def wait_ready(stage: Stage) -> None:
     """Wait until requests are answered."""
-    with RecallClient(stage.recall_url) as client:
+    with RecallClient(stage.recall_url, token_of(stage.settings.tokens_folder, "ask")) as client:
         client.wait_ready()

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from pagoda.cli.options import HomeOption, Output, OutputOption
 from pagoda.errors import RequestError
 
 if TYPE_CHECKING:
     from pagoda.data.spec import FeatureSpec
-    from pagoda.registry.items import ItemChange
+    from pagoda.item_changes.records import ItemChange
     from pagoda.settings import Settings
 
 app = typer.Typer(name="items", help="Add, change and remove items.")
@@ -29,7 +30,7 @@ def upsert(
     home: HomeOption = None,
 ) -> None:
     """Add items, or replace all features of those that exist."""
-    from pagoda.index.items import upserted
+    from pagoda.item_changes.changes import upserted
     from pagoda.settings import load_settings
 
     settings = load_settings(home)
@@ -42,16 +43,89 @@ def upsert(
 def remove(
     ids: Annotated[list[str], typer.Argument(help="Item IDs.")],
     *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also more of the catalogue than items.removal_share lets go.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     home: HomeOption = None,
 ) -> None:
     """Take items out of every collection, for good or until they are upserted again."""
-    from pagoda.index.items import removed
+    from pagoda.item_changes.changes import removed
     from pagoda.settings import load_settings
 
     settings = load_settings(home)
     spec = _spec(settings)
-    _append(settings, [removed(spec, _id(spec, one), f"item {one}") for one in ids], output)
+    _append(settings, [removed(spec, _id(spec, one), f"item {one}") for one in ids], output, forced=force)
+
+
+@app.command()
+def undo(
+    record: Annotated[int, typer.Argument(help="Number of the record, as `pagoda items log` shows it.")],
+    *,
+    data: Annotated[
+        str, typer.Option("--data", help="Dataset of items that the log does not know; default: the stable version's.")
+    ] = "",
+    output: OutputOption = Output.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Restore what a record of the item log changed, by a new record. Doing it again does nothing."""
+    from pagoda.item_changes.log import open_item_log
+    from pagoda.item_changes.undo import undo as take_back
+    from pagoda.settings import load_settings
+    from pagoda.updates.items import imported_items
+
+    settings = load_settings(home)
+    spec = _spec(settings)
+    undone = take_back(open_item_log(settings), record, spec, lambda ids: imported_items(settings, data, ids))
+    if output == Output.JSON:
+        left = [{"item_id": one, "reason": why} for one, why in undone.left.items()]
+        typer.echo(json.dumps({"record": undone.record, "restored": undone.restored, "left": left}))
+        return
+    console = Console(highlight=False, markup=False)
+    if undone.already:
+        console.print(f"Record {record} was undone before, by record {undone.record}.")
+    elif undone.restored:
+        console.print(f"{undone.restored:,} items are as before record {record}; record {undone.record} says so.")
+    else:
+        console.print(f"Nothing of record {record} could be restored.")
+    for one, why in undone.left.items():
+        console.print(f"Not restored: item {one!r}: {why}.")
+
+
+@app.command("log")
+def show_log(
+    *,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many of the last records.")] = 20,
+    output: OutputOption = Output.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Show the last records of the item log."""
+    from collections import deque
+
+    from pagoda.item_changes.log import open_item_log
+    from pagoda.settings import load_settings
+
+    records = deque(open_item_log(load_settings(home)).records(), maxlen=last)
+    rows = [
+        {
+            "record": one.number,
+            "at": one.at.isoformat(timespec="seconds"),
+            "upserted": sum(change.features is not None for change in one.changes),
+            "removed": sum(change.features is None for change in one.changes),
+            "undoes": one.undoes,
+            "forced": one.forced,
+        }
+        for one in records
+    ]
+    if output == Output.JSON:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("record", "at", "upserted", "removed", "undoes", "forced"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*("" if value in (None, False) else str(value) for value in row.values()))
+    Console().print(table)
 
 
 def _spec(settings: Settings) -> FeatureSpec:
@@ -95,12 +169,13 @@ def _read(items: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _append(settings: Settings, changes: Sequence[ItemChange], output: Output) -> None:
-    from pagoda.registry.items import MAX_CHANGES, open_item_log
+def _append(settings: Settings, changes: Sequence[ItemChange], output: Output, *, forced: bool = False) -> None:
+    from pagoda.item_changes.log import open_item_log
+    from pagoda.item_changes.records import MAX_CHANGES
 
     log, number = open_item_log(settings), 0
     for start in range(0, len(changes), MAX_CHANGES):
-        number = log.append(changes[start : start + MAX_CHANGES]).number
+        number = log.append(changes[start : start + MAX_CHANGES], forced=forced).number
     if output == Output.JSON:
         typer.echo(json.dumps({"record": number, "changes": len(changes)}))
     else:

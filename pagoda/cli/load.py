@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from pagoda.load.outcomes import Outcomes
+    from pagoda.settings import Settings
 
 app = typer.Typer()
 
@@ -51,12 +52,15 @@ def load(
     """Send load to a recall service. Latency runs from the moment a request was due, whatever came before it."""
     from rich.console import Console
 
+    from pagoda.access.tokens import token_for
     from pagoda.load import rendering
     from pagoda.load.plan import Plan
     from pagoda.load.report import report_of
     from pagoda.load.sending import send
+    from pagoda.settings import load_settings
 
-    url = url or _own_url(home)
+    settings = load_settings(home)
+    url = url or _own_url(settings)
     plan = Plan(
         users=_users(data) if data else range(1, users + 1),
         rate=rate,
@@ -69,7 +73,12 @@ def load(
     )
     with _bar() as progress:
         outcomes = send(
-            plan, url, connections=connections, timeout_seconds=timeout, progress=_shown(progress, rate * seconds)
+            plan,
+            url,
+            connections=connections,
+            timeout_seconds=timeout,
+            token=token_for(settings, "ask", url),
+            progress=_shown(progress, rate * seconds),
         )
     report = report_of(plan, outcomes, url, connections)
     if plot:
@@ -80,11 +89,9 @@ def load(
         Console().print(rendering.as_table(report), *([f"[dim]{plot}[/]"] if plot else []), sep="\n")
 
 
-def _own_url(home: Path | None) -> str:
+def _own_url(settings: Settings) -> str:
     from pagoda.errors import ConfigError
-    from pagoda.settings import load_settings
 
-    settings = load_settings(home)
     if not settings.recall.url:
         raise ConfigError(f"load: give the URL of a recall service; none is known in {settings.home}")
     return settings.recall.url

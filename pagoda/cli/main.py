@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import pagoda.cli
+from pagoda.access.closing import OTHERS
 from pagoda.errors import PagodaError
 
 app = typer.Typer(
@@ -36,6 +37,9 @@ _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 def main() -> None:
     """Run the CLI; an error made for people is printed as one message, without a traceback."""
+    if "KUBERNETES_SERVICE_HOST" not in os.environ:
+        # What verbs write holds profiles and interactions. In a pod, others may have to read a shared volume.
+        os.umask(OTHERS)
     try:
         app()
     except PagodaError as error:

@@ -33,6 +33,8 @@ ImageOption = Annotated[str, typer.Option("--image", help="Image of the steps. D
 SettingsOption = Annotated[str, typer.Option("--settings", help="ConfigMap with the steps' settings.")]
 StorageOption = Annotated[str, typer.Option("--storage-secret", help="Secret with the object storage's keys.")]
 MilvusOption = Annotated[str, typer.Option("--milvus-secret", help="Secret with Milvus' token.")]
+SigningOption = Annotated[str, typer.Option("--signing-secret", help="Secret with the key that signs the logs.")]
+MlflowOption = Annotated[str, typer.Option("--mlflow-secret", help="Secret with MLflow's username and password.")]
 QueueOption = Annotated[str, typer.Option("--queue", help="Kueue's LocalQueue in which training waits. Default: none.")]
 
 
@@ -46,6 +48,8 @@ def upload(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    signing_secret: SigningOption = "",
+    mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -53,7 +57,13 @@ def upload(
     from pipelines.package import Package, available
 
     names = _names(
-        image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret, queue=queue
+        image=image,
+        settings=settings,
+        storage_secret=storage_secret,
+        milvus_secret=milvus_secret,
+        signing_secret=signing_secret,
+        mlflow_secret=mlflow_secret,
+        queue=queue,
     )
     packages = [Package.of(one, names) for one in name or available()]
     kubeflow = _kubeflow(host, namespace)
@@ -98,6 +108,8 @@ def schedule(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    signing_secret: SigningOption = "",
+    mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -111,7 +123,13 @@ def schedule(
     wanted = Schedule(name or pipeline, cron, every_minutes)
     parameters = Package.of(pipeline).read_parameters(_pairs(parameter))
     names = _names(
-        image=image, settings=settings, storage_secret=storage_secret, milvus_secret=milvus_secret, queue=queue
+        image=image,
+        settings=settings,
+        storage_secret=storage_secret,
+        milvus_secret=milvus_secret,
+        signing_secret=signing_secret,
+        mlflow_secret=mlflow_secret,
+        queue=queue,
     )
     if not version and names != Names():
         version = Package.of(pipeline, names).version

@@ -40,6 +40,7 @@ def up(
             platform.up(
                 services or None, attached=not detach, report=lambda now: live.update(_table(now), refresh=True)
             )
+        _tell_doors(platform, console)
         if not detach:
             _run(platform, console)
     except KeyboardInterrupt:
@@ -95,6 +96,17 @@ def _platform(home: Path | None) -> Platform:
     return Platform(load_settings(home).home)
 
 
+def _tell_doors(platform: Platform, console: Console) -> None:
+    """Say what others could read, and still reach."""
+    from pagoda.standalone.listening import reachable
+
+    if platform.closed:
+        told = f"Others could read {len(platform.closed)} files and folders, {platform.closed[0]} for example"
+        console.print(f"{told}; now they cannot.", highlight=False, markup=False)
+    for line in reachable(platform.home):
+        console.print(line, highlight=False, markup=False)
+
+
 def _run(platform: Platform, console: Console) -> None:
     """Say what changes until the platform is stopped, from here or by `pagoda down`."""
     console.print("The platform is up. Ctrl-C stops it.")
@@ -146,6 +158,8 @@ def _table(current: list[ServiceStatus]) -> Group:
             f"{service.rss_bytes / _MEBIBYTE:.0f}" if alive else "",
             service.url if alive else "",
         )
+        for name, url in service.further.items() if alive else ():
+            table.add_row("", "", "", "", "", f"{url} ({name})")
     problems = [Text(f"{service.name}: {service.problem}", style="dim") for service in current if service.problem]
     return Group(table, *problems)
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from pagoda.cli.options import HomeOption, Output, OutputOption
 
 if TYPE_CHECKING:
+    from pagoda.erasure.partitions import OldInteractions
     from pagoda.registry.retention import Removals
     from pagoda.registry.versions import VersionRecord
     from pagoda.settings import Settings
@@ -25,11 +26,20 @@ _MEBIBYTE = 1 << 20
 def retention(
     *,
     full_versions: Annotated[int, typer.Option(min=2, help="Full versions that stay, the stable one included.")] = 3,
+    interactions: Annotated[
+        int | None, typer.Option(min=1, help="Days that interactions stay in the dataset. Default: for ever.")
+    ] = None,
+    data: Annotated[str, typer.Option("--data", help="Dataset folder or URL; default: that of the events.")] = "",
     delete: Annotated[bool, typer.Option("--delete", help="Delete. Without it, only show what would go.")] = False,
     output: OutputOption = Output.TABLE,
     home: HomeOption = None,
 ) -> None:
-    """Retire old generations, drop their collections and delete old versions' files; never what serves."""
+    """Retire old generations, drop their collections and delete old versions' files; never what serves.
+
+    With --interactions, old interactions of the dataset too; never what a version has not learned yet.
+    """
+    from pagoda.erasure.partitions import delete_partitions, plan_partitions
+    from pagoda.erasure.pending import open_pending
     from pagoda.index.collection import Collections
     from pagoda.registry.log import open_log
     from pagoda.registry.open import open_registry
@@ -44,6 +54,7 @@ def retention(
     collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds) if milvus.uri else None
     removals = plan_retention(log.state(), log.now(), policy, collections.names() if collections else ())
     size = sizes(registry, removals.versions, lambda record: _step_outputs(settings, record))
+    dataset = settings.dataset(data) if interactions else ""
     if delete:
         removals = carry_out_retention(
             log,
@@ -54,10 +65,27 @@ def retention(
             step_outputs=lambda record: _step_outputs(settings, record),
         )
         forget_pruned(settings, log.state())
+        open_pending(settings).settle()
+    # After the versions: one that is gone needs none of them any more.
+    old = plan_partitions(dataset, log.state(), log.now(), interactions) if interactions else None
+    if old and delete:
+        delete_partitions(dataset, old)
     if output == Output.JSON:
-        typer.echo(json.dumps({**asdict(removals), "bytes": size, "deleted": delete}, indent=2))
+        further = {"interactions": {**asdict(old), "before": old.before.isoformat()}} if old else {}
+        typer.echo(json.dumps({**asdict(removals), "bytes": size, "deleted": delete, **further}, indent=2))
     else:
         _show(removals, size, deleted=delete)
+        if old:
+            _show_interactions(old, deleted=delete)
+
+
+def _show_interactions(old: OldInteractions, *, deleted: bool) -> None:
+    console = Console(highlight=False)
+    verb = "Deleted" if deleted else "Would delete (--delete does it)"
+    dates = f"{len(old.partitions)} dates before {old.before}, {old.bytes / _MEBIBYTE:,.1f} MiB"
+    console.print(f"{verb}: interactions of {dates}." if old.partitions else "No interactions to delete.")
+    if old.waits:
+        console.print(f"Later ones stay, old as they are: {old.waits}.")
 
 
 def _step_outputs(settings: Settings, record: VersionRecord) -> str:

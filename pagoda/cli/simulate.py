@@ -106,16 +106,19 @@ def traffic(
     home: HomeOption = None,
 ) -> None:
     """Let the world's users ask a live recall service, and click what they truly prefer."""
+    from pagoda.access.tokens import token_for
     from pagoda.data.world import World
-    from pagoda.load.traffic import Script, play
+    from pagoda.load.traffic import Script, Shown, play
     from pagoda.settings import load_settings
 
-    url = url or load_settings(home).recall.url
+    settings = load_settings(home)
+    url = url or settings.recall.url
     if not url:
         raise ConfigError("there is no recall service: name its URL, or run `pagoda up`")
     script = Script(
         rate=rate, seconds=seconds, shown=shown, k=k, exclude_seen=not seen_again, impressions=impressions, seed=seed
     )
+    tokens = Shown(ask=token_for(settings, "ask", url), events=token_for(settings, "events", url))
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("requests", total=rate * seconds, told="")
@@ -124,7 +127,7 @@ def traffic(
             told = f"{len(played.answers):,} asked, {played.failed} failed"
             progress.update(task, completed=len(played.answers), told=told)
 
-        played = play(World.open(path), url, script, report)
+        played = play(World.open(path), url, script, report, tokens=tokens)
     if output is Output.JSON:
         typer.echo(json.dumps(played.summary(), indent=2))
     else:

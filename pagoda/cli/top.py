@@ -24,6 +24,7 @@ def top(
     from rich.console import Console
     from rich.live import Live
 
+    from pagoda.access.tokens import token_for
     from pagoda.errors import ConfigError, UnavailableError
     from pagoda.settings import load_settings
     from pagoda.watching.metrics import Change, look
@@ -33,17 +34,18 @@ def top(
     url = url or settings.recall.url
     if not url:
         raise ConfigError(f"top: give the URL of a recall service; none is known in {settings.home}")
-    console, before = Console(), look(url)
+    token = token_for(settings, "watch", url)
+    console, before = Console(), look(url, token)
     if once:
         time.sleep(every)
-        console.print(as_tables(Change(before, look(url)), url))
+        console.print(as_tables(Change(before, look(url, token)), url))
         return
     try:
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while True:
                 time.sleep(every)
                 try:
-                    now = look(url)
+                    now = look(url, token)
                 except UnavailableError as error:
                     live.update(f"[red]{error}[/]", refresh=True)
                     continue

@@ -1,4 +1,4 @@
-"""`pagoda users load`: what the recall service knows of users, from a dataset."""
+"""`pagoda users`: what the recall service knows of users, from a dataset; and forgetting one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption
+from pagoda.cli.options import HomeOption, Output, OutputOption
 from pagoda.cli.update import DatasetOption
 from pagoda.errors import ConfigError
 
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from pagoda.settings import Settings
 
 app = typer.Typer(name="users", help="Tell the recall service what is known of users.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `load` a command of its own, though it is the only one."""
 
 
 @app.command()
@@ -52,6 +47,38 @@ def load(
     typer.echo(
         f"Loaded {report.profiles:,} profiles, and what {report.users:,} users did before {end.isoformat()}: "
         f"{report.interactions:,} interactions."
+    )
+
+
+@app.command("forget")
+def forget_user(
+    user: Annotated[str, typer.Argument(help="The user's ID. `-`: the first line of standard input.")],
+    *,
+    data: Annotated[str, typer.Option("--data", help="Dataset folder or URL; default: that of the events.")] = "",
+    output: OutputOption = Output.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Delete all that is known of a user, and have the next versions leave them out.
+
+    Run it again if it was killed or a server did not answer.
+    """
+    from pagoda.registry.log import open_log
+    from pagoda.settings import load_settings
+    from serving.users.forgetting import forget, parse_user
+
+    settings = load_settings(home)
+    _store(settings)
+    state = open_log(settings).state()
+    spec = state.generations[state.stable].spec if state.stable else None
+    given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
+    done = forget(settings, parse_user(spec, given), settings.dataset(data))
+    if output == Output.JSON:
+        typer.echo(done.model_dump_json())
+        return
+    typer.echo(
+        f"Forgotten: {done.store} keys of the online store, {done.waiting} events that waited, {done.outcomes} entries "
+        f"of outcomes, rows of {done.files} files. Receipt {done.receipt}.\n"
+        "The next version leaves them out; `pagoda retention --delete` says when no older one is left."
     )
 
 

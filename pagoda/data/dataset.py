@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pagoda.data.arrivals import changes_of
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
-from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
+from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, day_start_us, key_column, schema_of
 from pagoda.data.merging import Run, merge
 from pagoda.data.parquet import open_parquet, reading, row_count
 from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
@@ -119,6 +119,10 @@ class Dataset:
         bounds = self._item_ids[[len(self._item_ids) * part // shares for part in range(1, shares)]]
         return self._table("items", lambda ids: np.searchsorted(bounds, ids, side="right") == number)
 
+    def imported_items(self, ids: np.ndarray) -> pa.Table:
+        """These items (int64 [n]) as they were before any change by the item log; unknown ones are left out."""
+        return self._table("items", lambda found: np.isin(found, ids), changed=False)
+
     def users(self, ids: np.ndarray | None = None) -> pa.Table:
         """Users sorted by `user_id` (int64; for string IDs their hash, and the string as `user_key`).
 
@@ -165,6 +169,12 @@ class Dataset:
         found = self._structure.parts
         if window is None:
             return found
+        kept_from = self._structure.kept_from
+        if kept_from is not None and window.start_us < day_start_us(kept_from):
+            raise DataError(
+                f"{self.path}: interactions before {kept_from} were deleted (`pagoda retention --interactions`), and "
+                f"window {window.key} begins before; begin there or later"
+            )
         return [part for part in found if part.end_us > window.start_us and part.start_us < window.end_us]
 
     def _files(self, table: Table) -> list[Path]:
@@ -214,9 +224,12 @@ class Dataset:
     def _as_int64(self, array: pa.Array) -> pa.Array:
         return pa.array(hash_ids(array)) if self.spec.id_type == "string" else array
 
-    def _table(self, table: Table, keep: Callable[[np.ndarray], np.ndarray] | None = None) -> pa.Table:
-        """The rows, or those whose IDs `keep` says bool [n] of, sorted."""
-        batches = list(self._rows(table, keep=keep))
+    def _table(
+        self, table: Table, keep: Callable[[np.ndarray], np.ndarray] | None = None, *, changed: bool = True
+    ) -> pa.Table:
+        """The rows, or those whose IDs `keep` says bool [n] of, sorted; without item changes unless `changed`."""
+        files = [path for path in self._files(table) if changed or changes_of(path.name) is None]
+        batches = list(self._rows(table, keep=keep, files=files))
         return pa.Table.from_batches(batches, _presented(self.spec, table)).sort_by(key_column(table))
 
     def _rows(
@@ -226,13 +239,14 @@ class Dataset:
         keep: Callable[[np.ndarray], np.ndarray] | None = None,
         *,
         only_ids: bool = False,
+        files: Sequence[Path] | None = None,
     ) -> Iterator[pa.RecordBatch]:
         key = key_column(table)
         schema = schema_of(self.spec, table)
         if only_ids:
             schema = pa.schema([schema.field(key)])
         changed = [pa.array([], schema.field(key).type)]
-        for path in self._files(table):
+        for path in self._files(table) if files is None else files:
             with reading(path), open_parquet(path) as file:
                 for batch in file.iter_batches(batch_rows, columns=schema.names):
                     given = batch.select(schema.names).cast(schema, safe=False)

@@ -204,6 +204,18 @@ class HistoryState:
         self._times = np.pad(self._times, ((0, more), (0, 0)))
         self._totals = np.pad(self._totals, (0, more))
 
+    def without(self, user_ids: Int64Array) -> HistoryState:
+        """The same but for some users (int64 [n]), of whom nothing is known."""
+        ids = self._slots.ids()
+        kept = np.isin(ids, user_ids, invert=True)
+        held, other = len(ids), HistoryState(self.length)
+        other._slots = Slots(ids[kept])
+        other._items, other._times = self._items[:held][kept], self._times[:held][kept]
+        other._totals = self._totals[:held][kept]
+        other._pending = self._pending.where(np.isin(self._pending.users, user_ids, invert=True))
+        other._latest_us = self._latest_us
+        return other
+
     def save(self, folder: Path) -> None:
         """Write the state as .npy files into `folder`, which is created."""
         folder.mkdir(parents=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
 from pagoda.data.arrivals import current_items
+from pagoda.data.horizon import read_horizon
 from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, schema_of
 from pagoda.data.parquet import open_parquet, parquet_files, reading, row_count
 from pagoda.data.partitions import Part, list_parts
@@ -27,6 +29,8 @@ class Structure:
     """Interaction files in time order, those without rows left out."""
     files: dict[Table, list[Path]]
     """The files of `users` and `items`."""
+    kept_from: date | None = None
+    """The first date whose interactions are kept; None: all are."""
 
 
 def inspect(path: Path, sink: Sink, tables: Sequence[Table] = ("users", "items")) -> Structure:
@@ -50,12 +54,15 @@ def inspect(path: Path, sink: Sink, tables: Sequence[Table] = ("users", "items")
     parts: list[Part] = []
     with _listing(path / "interactions", sink):
         parts = list_parts(path / "interactions", sink)
+    kept_from = read_horizon(path)
+    parts = [part for part in parts if kept_from is None or part.day >= kept_from]
     parts = [part for part in parts if _is_sound(part.path, spec, "interactions", sink) and row_count(part.path)]
     if not parts:
         sink.add(
             Problem(Kind.EMPTY, str(path / "interactions"), "there is no interaction; a dataset needs at least one")
         )
-    return Structure(spec, parts, {table: table_files(path / table, table, spec, sink) for table in tables})
+    files = {table: table_files(path / table, table, spec, sink) for table in tables}
+    return Structure(spec, parts, files, kept_from)
 
 
 def table_files(folder: Path, table: Table, spec: FeatureSpec, sink: Sink) -> list[Path]:

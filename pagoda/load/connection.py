@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httptools
 
+from pagoda.access.tokens import bearer
 from pagoda.errors import ConfigError, UnavailableError
 
 
@@ -20,10 +21,12 @@ class Address:
     port: int
     secure: bool
     path: str
+    token: str = field(default="", repr=False)
+    """What is shown there; empty: nothing."""
 
     @classmethod
-    def of(cls, url: str, path: str) -> Address:
-        """The address of `path` below a base URL.
+    def of(cls, url: str, path: str, token: str = "") -> Address:
+        """The address of `path` below a base URL, and the token to show there.
 
         Raises:
             ConfigError: `url` is none.
@@ -36,14 +39,15 @@ class Address:
         if not host or parts.scheme not in ("http", "https"):
             raise ConfigError(f"recall URL {url!r}: must be http://host:port or https://host")
         secure = parts.scheme == "https"
-        return cls(host, port or (443 if secure else 80), secure, parts.path.rstrip("/") + path)
+        return cls(host, port or (443 if secure else 80), secure, parts.path.rstrip("/") + path, token)
 
     def request(self, body: bytes) -> bytes:
         """A POST of JSON."""
         host = f"[{self.host}]" if ":" in self.host else self.host
+        shown = "".join(f"{name.lower()}: {value}\r\n" for name, value in bearer(self.token).items())
         head = (
             f"POST {self.path} HTTP/1.1\r\nhost: {host}:{self.port}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"{shown}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
 

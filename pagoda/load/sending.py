@@ -31,6 +31,7 @@ def send(
     connections: int,
     timeout_seconds: float = 5.0,
     path: str = PREDICT,
+    token: str = "",
     outcomes: Outcomes | None = None,
     ending: threading.Event | None = None,
     progress: Progress | None = None,
@@ -45,6 +46,7 @@ def send(
         connections: At once, 1 to 900.
         timeout_seconds: After it was sent, a request counts as failed.
         path: Of the endpoint.
+        token: Of the role that it needs.
         outcomes: Where to take down what comes back, for who watches it from another thread.
         ending: Once it is set, nothing more is sent.
         progress: Told twice a second what came back so far.
@@ -52,7 +54,7 @@ def send(
     Raises:
         ConfigError: `url` is none.
     """
-    address = Address.of(url, path)
+    address = Address.of(url, path, token)
     ending, outcomes = ending or threading.Event(), Outcomes() if outcomes is None else outcomes
     sender = _Sender(plan, address, connections, timeout_seconds, outcomes, ending)
     # select() waits to the microsecond; epoll, and so uvloop, to the millisecond, which would count as latency.

@@ -101,21 +101,39 @@ class Played:
         return {key: {**group, "click_rate": group["clicked"] / group["answers"]} for key, group in found.items()}
 
 
-def play(world: World, url: str, script: Script, progress: Callable[[Played], None] | None = None) -> Played:
+@dataclass(frozen=True)
+class Shown:
+    """The tokens that the world's users show."""
+
+    ask: str = field(default="", repr=False)
+    events: str = field(default="", repr=False)
+
+
+_NOTHING = Shown()
+
+
+def play(
+    world: World,
+    url: str,
+    script: Script,
+    progress: Callable[[Played], None] | None = None,
+    *,
+    tokens: Shown = _NOTHING,
+) -> Played:
     """Play `script` against the recall service at `url`, from now on.
 
     Raises:
         ConfigError: `url` is none.
     """
-    return asyncio.run(Player(world, url, script).run(progress))
+    return asyncio.run(Player(world, url, script, tokens).run(progress))
 
 
 class Player:
     """One performance. `stop` ends it early; requests under way end first."""
 
-    def __init__(self, world: World, url: str, script: Script) -> None:
+    def __init__(self, world: World, url: str, script: Script, tokens: Shown = _NOTHING) -> None:
         self._world, self._script = world, script
-        self._ask, self._tell = Address.of(url, PREDICT), Address.of(url, EVENTS)
+        self._ask, self._tell = Address.of(url, PREDICT, tokens.ask), Address.of(url, EVENTS, tokens.events)
         self.played = Played()
         self._stopped = False
 

@@ -10,6 +10,7 @@ from torch.export import Dim
 
 from pagoda.data.spec import Tower
 from pagoda.model.encoder import Encoder
+from pagoda.model.program_file import read_program
 from pagoda.model.towers import Towers
 
 _EXAMPLE_ROWS = 3
@@ -21,6 +22,9 @@ def export_towers(towers: Towers, encoder: Encoder, dim: int, user_path: Path, i
 
     The user program takes (id_rows, history_rows, history_mask, history_age, features) as `UserTower.forward` does,
     the item program (id_rows, features).
+
+    Raises:
+        IntegrityError: A feature has a name that no program may hold.
     """
     length = towers.history_length
     rows = torch.zeros(_EXAMPLE_ROWS, dim)
@@ -42,3 +46,5 @@ def _export(tower: nn.Module, inputs: tuple[Tensor | dict[str, Tensor], ...], pa
     )
     program = torch.export.export(tower.eval(), inputs, dynamic_shapes=shapes)
     torch.export.save(program, path)
+    # A name that serving would refuse, of a feature with a quote in it, say, is refused here.
+    read_program(path)

@@ -11,12 +11,13 @@ import httpx
 from pagoda.embeddings.tables.layout import Layout
 from pagoda.errors import GateError, UnavailableError
 from pagoda.index.collection import Collections
+from pagoda.item_changes.log import open_item_log
 from pagoda.registry.holding import read_holding
-from pagoda.registry.items import open_item_log
 from pagoda.registry.manifest import Manifest
 from pagoda.registry.publish import Check
 from pagoda.registry.state import ReleaseState
 from pagoda.settings import Settings, tower_addresses
+from pagoda.sockets import client_of
 
 PATIENCE_SECONDS = 120.0
 """How long hosts may take to bring a generation; a full version's tower has to start its workers."""
@@ -82,19 +83,20 @@ def ask_tower(url: str, manifest: Manifest, timeout_seconds: float) -> str | Non
         UnavailableError: It fails, and not because it does not hold the generation yet.
     """
     problems = []
-    for address in tower_addresses(url, manifest.full_version):
-        problem = _ask(address, manifest, timeout_seconds)
-        if problem is None:
-            return None
-        problems.append(problem)
+    with client_of(url, timeout_seconds) as client:
+        for address in tower_addresses(url, manifest.full_version):
+            problem = _ask(client, address, manifest)
+            if problem is None:
+                return None
+            problems.append(problem)
     return "; ".join(problems)
 
 
-def _ask(address: str, manifest: Manifest, timeout_seconds: float) -> str | None:
+def _ask(client: httpx.Client, address: str, manifest: Manifest) -> str | None:
     user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
     body = {"generation": manifest.id, "instances": [{"user_id": user}]}
     try:
-        answer = httpx.post(address, json=body, timeout=timeout_seconds)
+        answer = client.post(address, json=body)
     except httpx.HTTPError as error:
         return f"{address}: {error}"
     if answer.is_success:

@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from pagoda.errors import ConflictError
+from pagoda.errors import ConfigError, ConflictError
 from pagoda.registry.records import Draft, Record, parse_record, record_name
+from pagoda.registry.signing import open_signed
 from pagoda.registry.state import ReleaseState
-from pagoda.registry.store import RecordStore, open_store
+from pagoda.registry.store import RecordStore
 from pagoda.settings import Settings
 
+_LOG = "release log"
 _PACK = 1000
 _WIDEST_READ = 256
 
@@ -29,7 +31,7 @@ class ReleaseLog:
 
     def __init__(self, url: str, *, store: RecordStore | None = None, clock: Callable[[], datetime] = _now) -> None:
         """Open the log in the folder or the bucket prefix `url`; nothing is read or written yet."""
-        self._store = store or open_store(url)
+        self._store = store or open_signed(url, _LOG)
         self._clock = clock
         self._state = ReleaseState()
         self._lock = threading.Lock()
@@ -142,7 +144,27 @@ class ReleaseLog:
 
 def open_log(settings: Settings) -> ReleaseLog:
     """The release log of this installation."""
-    return ReleaseLog(settings.log_url)
+    return ReleaseLog(settings.log_url, store=open_signed(settings.log_url, _LOG, settings.signing_key))
+
+
+def sign_log(settings: Settings) -> int:
+    """Let the records that were written before this installation had its key count as signed, once for all.
+
+    Returns:
+        How many they are.
+
+    Raises:
+        ConfigError: There is no key.
+        ConflictError: It was done before.
+        UnavailableError: The store does not answer.
+    """
+    if not settings.signing_key:
+        raise ConfigError("there is no key to sign with: set PAGODA_REGISTRY__SIGNING_KEY")
+    unsigned = ReleaseLog(settings.log_url)
+    head = unsigned.state().head
+    packs = [_pack_name(last) for last in range(_PACK, head + 1, _PACK)]
+    store = open_signed(settings.log_url, _LOG, settings.signing_key)
+    return store.sign([*map(record_name, range(1, head + 1)), *packs])
 
 
 def _check(state: ReleaseState, record: Record) -> None:

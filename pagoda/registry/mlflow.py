@@ -7,6 +7,7 @@ deleted by whoever registers the key next.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +21,8 @@ from pagoda.registry.records import Draft
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionDraft, VersionRecord
 from pagoda.storage import sync_tree
+
+logger = logging.getLogger(__name__)
 
 _VERSION, _STATE = "version", "state"
 
@@ -55,8 +58,7 @@ class MlflowRegistry(LoggedRegistry):
 
     def _store(self, draft: VersionDraft, contents: Contents) -> Stored:
         with self._server.answering():
-            if not self.log.state().versions:
-                self._server.create_model(self._model)
+            self._ensure_model()
             run = self._claim_run(draft)
             place = _readable(self._server.client.get_run(run).info.artifact_uri, self._uri)
             stored = self._adopt(run, draft, contents, place)
@@ -69,6 +71,28 @@ class MlflowRegistry(LoggedRegistry):
                 "another version: this server's database and this log do not belong together"
             )
         return stored
+
+    def _ensure_model(self) -> None:
+        """The registered model; one that somebody deleted is made again, with the versions that the log knows.
+
+        Without them MLflow would begin anew at 1, and give a number twice.
+        """
+        known = self.log.state().versions
+        latest = max((number for number, record in known.items() if record.run), default=0)
+        if not latest:
+            if not known:
+                self._server.create_model(self._model)
+            return
+        if self._server.has_version(self._model, latest) or not self._server.has_run(self._model, known[latest].run):
+            return
+        logger.warning("MLflow has lost versions of %s: they are made again from the release log", self._model)
+        self._server.create_model(self._model)
+        for number in range(self._server.highest(self._model) + 1, latest + 1):
+            record = known.get(number)
+            real = record is not None and record.run
+            of = record if record is not None and real else known[latest]
+            tags = {"key": of.key, "update": of.update, "checksum": of.checksum} if real else {"lost": "true"}
+            self._server.client.create_model_version(self._model, of.uri, of.run, tags=tags, await_creation_for=None)
 
     def _settle(self, record: VersionRecord) -> None:
         if not record.run:

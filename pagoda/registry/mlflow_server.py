@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,6 +99,20 @@ class Server:
         found = self.client.search_model_versions(f"run_id = '{run}'")
         return sorted((v for v in found if v.name == model), key=lambda version: int(version.version))
 
+    def has_version(self, model: str, version: int) -> bool:
+        """Whether the server has a model version."""
+        return _found(lambda: self.client.get_model_version(model, str(version)))
+
+    def has_run(self, model: str, run: str) -> bool:
+        """Whether a run is one of the model's on this server."""
+        experiment = self.experiment(model)
+        return _found(lambda: self.client.get_run(run)) and self.client.get_run(run).info.experiment_id == experiment
+
+    def highest(self, model: str) -> int:
+        """The highest number of the model's versions."""
+        found = self.client.search_model_versions(f"name = '{model}'", max_results=1, order_by=["version_number DESC"])
+        return max((int(version.version) for version in found), default=0)
+
     def revive(self, run: str) -> bool:
         """Bring a run back that somebody deleted in the UI; False when it is gone for good."""
         from mlflow.exceptions import MlflowException
@@ -151,6 +165,18 @@ class Server:
 def _allowed(name: str) -> str:
     """`recall@50` as `recall_at_50`: MLflow's names take few characters."""
     return re.sub(r"[^\w.\- :/]", "_", name.replace("@", "_at_"))
+
+
+def _found(get: Callable[[], object]) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        get()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
 
 
 @contextmanager

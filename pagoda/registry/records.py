@@ -28,7 +28,8 @@ class Record(BaseModel):
 
     number: int
     kind: str
-    """`registering`, `registered`, `generation`, `offered`, `released`, `retired`, `pruned`, or `rollout.…`."""
+    """`registering`, `registered`, `generation`, `offered`, `released`, `retired`, `pruned`, `rollout.…`, or
+    `forgetting.…`."""
     at: AwareDatetime
     token: str
     """Unique to the append, so that a writer whose answer was lost on the way recognises its own record."""

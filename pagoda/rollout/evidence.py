@@ -19,14 +19,14 @@ from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import DotScorer, rank
 from pagoda.index.build import IndexReport
 from pagoda.index.collection import Collections
-from pagoda.index.items import ItemChanges, int64_ids
 from pagoda.index.parts import is_list, read_parts
 from pagoda.index.probe import probe
 from pagoda.index.vectors import ItemVectors
+from pagoda.item_changes.changes import ItemChanges, int64_ids
+from pagoda.item_changes.log import open_item_log
 from pagoda.registry.artifacts import download, fetch, local_path
 from pagoda.registry.generations import tables_checksum
 from pagoda.registry.inventory import select, take_inventory, verify
-from pagoda.registry.items import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry
@@ -208,7 +208,7 @@ class _Measuring:
                 aside.replace(path)
         if not path.is_file():
             raise IntegrityError(f"{artifact.uri} is missing")
-        return path, checksum_file(path)
+        return path, checksum_file(path, artifact.checksum)
 
     def _forget_others(self) -> None:
         """Copies of what other candidates needed."""

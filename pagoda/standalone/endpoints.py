@@ -30,7 +30,9 @@ def ports_of(home: Path, names: Sequence[str]) -> dict[str, int]:
     Raises:
         ConfigError: A port is set for a name that there is not, out of range, or for two names.
     """
-    ports = load_settings(home).standalone.ports
+    # What an earlier release recorded for a server that has no port any more is no mistake of anybody's.
+    gone = recorded(home).get("standalone", {}).get("ports", {}).keys() - set(names)
+    ports = {name: port for name, port in load_settings(home).standalone.ports.items() if name not in gone}
     _check(ports, names)
     return {name: ports.get(name, 0) for name in names}
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import httpx
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from pagoda.sockets import client_of
 
 HealthCheck = Callable[[], str | None]
 _TIMEOUT_SECONDS = 2.0
 
 
-def http_health(url: str, contains: str = "") -> HealthCheck:
-    """Healthy when `url` answers 200 and the body contains a text."""
+class Silence(str):
+    """What is wrong when there is no answer at all: it may hang. Any answer, a bad one too, shows that it does not."""
+
+    __slots__ = ()
+
+
+def http_health(url: str, contains: str = "", *, server: str = "") -> HealthCheck:
+    """Healthy when `url`, of the `server` at a Unix socket if that is given, answers 200 and contains a text."""
 
     def check() -> str | None:
         try:
-            answer = _client().get(url)
+            with nullcontext(_client()) if not server else client_of(server, _TIMEOUT_SECONDS) as client:
+                answer = client.get(url)
         except httpx.HTTPError as error:
-            return f"{url} gives no answer ({type(error).__name__})"
+            return Silence(f"{server}{url} gives no answer ({type(error).__name__})")
         if answer.status_code != httpx.codes.OK or contains not in answer.text:
             return f"{url} answers {answer.status_code} {answer.text.strip()[:80]}"
         return None
@@ -31,11 +43,17 @@ def redis_health(url: str) -> HealthCheck:
     """Healthy when PING is answered; while it loads its file, it is not."""
 
     def check() -> str | None:
-        client = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS)
+        client = redis.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)
+        )
         try:
             client.ping()
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            # To be loading, or to want a password, is a kind of these, and an answer.
+            silent = not isinstance(error, redis.BusyLoadingError | redis.AuthenticationError)
+            return Silence(f"{url} gives no answer ({error})") if silent else f"{url} answers {error}"
         except redis.RedisError as error:
-            return f"{url} gives no answer ({error})"
+            return f"{url} answers {error}"
         finally:
             client.close()
         return None

@@ -39,6 +39,10 @@ class Layout:
         """The state of one service."""
         return self.home / service
 
+    def secret(self, service: str) -> Path:
+        """The file with what opens one service."""
+        return self.home / "secrets" / service
+
     @property
     def sockets(self) -> Path:
         """Folder for Unix sockets while the platform runs: short, as their paths may have 107 bytes, and private."""

@@ -9,14 +9,18 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import milvus
 import yaml
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
-from pagoda.errors import ConflictError
+from pagoda.errors import ConflictError, UnavailableError
 from pagoda.standalone.ports import LOOPBACK
 from pagoda.storage import build_folder
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 PORTS = {
     "milvus": "proxy_port",
@@ -28,11 +32,12 @@ PORTS = {
     "milvus_index_node": "index_node_port",
     "milvus_data_coord": "data_coord_port",
     "milvus_data_node": "data_node_port",
-    "milvus_etcd": "etcd_port",
 }
 """Our port names and the wheel's, as its configuration template has them."""
 METRICS_PORT = "milvus_metrics"
-ETCD_PEER_PORT = "milvus_etcd_peer"
+ROOT, _FIRST_PASSWORD = "root", "Milvus"
+"""What a server that was never used knows; 2.3.5 has no setting for another first password."""
+_SECONDS = 10.0
 _WHEEL = Path(milvus.__file__).parent / "data"
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*(?:\(\w+\))?\s*(?::\s*(.*?))?\s*\}\}")
 
@@ -73,11 +78,48 @@ def environment(ports: Mapping[str, int]) -> dict[str, str]:
     }
 
 
+def set_password(address: str, password: str) -> None:
+    """Change the password that every new Milvus has, unless that was done before.
+
+    Raises:
+        UnavailableError: Somebody else has changed it, or has made a user: then nothing there can be trusted.
+    """
+    from pymilvus import MilvusException
+
+    try:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(MilvusException), stop=stop_after_delay(_SECONDS), reraise=True
+        ):
+            with attempt:
+                client = _opened(address, password)
+        others = sorted(set(client.list_users()) - {ROOT})
+        client.close()
+    except MilvusException as error:
+        raise UnavailableError(
+            f"Milvus takes neither its first password nor that of this installation ({error.message}): somebody else "
+            "has changed it; stop it, remove its folder and build the collections anew"
+        ) from error
+    if others:
+        raise UnavailableError(f"Milvus knows users that this installation has not made: {', '.join(others)}")
+
+
+def _opened(address: str, password: str) -> MilvusClient:
+    from pymilvus import MilvusClient, MilvusException
+
+    try:
+        return MilvusClient(address, user=ROOT, password=password, timeout=_SECONDS)
+    except MilvusException:
+        first = MilvusClient(address, user=ROOT, password=_FIRST_PASSWORD, timeout=_SECONDS)
+        first.update_password(ROOT, _FIRST_PASSWORD, password)
+        first.close()
+        return MilvusClient(address, user=ROOT, password=password, timeout=_SECONDS)
+
+
 def write_configuration(folder: Path, ports: Mapping[str, int]) -> None:
     """Write `configs/milvus.yaml` and `configs/etcd.yaml` below the server's working folder."""
     configs = folder / "configs"
     configs.mkdir(parents=True, exist_ok=True)
-    (configs / "etcd.yaml").write_text(yaml.safe_dump(_etcd(folder, ports)))
+    (configs / "etcd.yaml").write_text(yaml.safe_dump(_etcd(folder)))
     (configs / "milvus.yaml").write_text(yaml.safe_dump(_milvus(folder, ports)))
     (configs / "glog.conf").write_text("--logtostderr=true\n--minloglevel=1\n")
 
@@ -107,15 +149,20 @@ def _milvus(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     config["common"]["gracefulStopTimeout"] = 1
     # After a kill, the next start waits until the dead one's sessions expire: searches come back in 16 s, not in 36.
     config["common"]["session"]["ttl"] = 10
+    # It listens on every address, whatever `ip` says: that is what it tells others. So it has a password.
+    config["common"]["security"]["authorizationEnabled"] = True
+    # Nobody of ours speaks HTTP to it.
+    config["proxy"]["http"] = {"enabled": False, "enablePprof": False}
     for section in config.values():
         if isinstance(section, dict) and "ip" in section:
             section["ip"] = LOOPBACK
     return config
 
 
-def _etcd(folder: Path, ports: Mapping[str, int]) -> dict[str, Any]:
-    client = f"http://{LOOPBACK}:{ports['milvus_etcd']}"
-    peer = f"http://{LOOPBACK}:{ports[ETCD_PEER_PORT]}"
+def _etcd(folder: Path) -> dict[str, Any]:
+    """Milvus speaks to it within its process; who else could would write Milvus' passwords. So it has no port, but
+    sockets in the working folder, whose names must look like addresses."""
+    client, peer = "unix://etcd:0", "unix://peer:0"
     return {
         "name": "default",
         "data-dir": str(folder / "data" / "etcd"),

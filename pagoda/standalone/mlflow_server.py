@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import typer
 
@@ -14,21 +15,32 @@ import uvicorn
 from mlflow.server import constants
 from mlflow.server.handlers import initialize_backend_stores
 
+from pagoda.access.password import PasswordDoor
+from pagoda.access.secrets import read_secret
+from pagoda.standalone.ports import LOOPBACK
 
-def serve(port: int, store: str, artifacts: str) -> None:
-    """Serve on loopback. Clients write artifacts themselves, so no proxy for them is offered.
+
+def serve(port: int, store: str, artifacts: str, secret: Path) -> None:
+    """Serve on loopback, behind a password. Clients write artifacts themselves, so no proxy for them is offered.
+
+    The password is ours: MLflow's own takes a second database and another way to start, and its first administrator
+    has a password that everybody knows.
 
     Args:
         port: To listen on.
         store: SQLAlchemy URL of the database.
         artifacts: URL of the artifacts' root folder.
+        secret: File with the password.
     """
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store
     os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
     initialize_backend_stores(store, store, artifacts)
-    # Imported by name after the environment is set, since it reads it.
-    uvicorn.run("mlflow.server.fastapi_app:app", host="127.0.0.1", port=port, log_level="warning")
+    # Imported after the environment is set, since it reads it.
+    from mlflow.server.fastapi_app import app
+
+    door = PasswordDoor(app, read_secret(secret), open_paths=["/health"], hosts=[LOOPBACK, "localhost"])
+    uvicorn.run(door, host=LOOPBACK, port=port, log_level="warning")
 
 
 if __name__ == "__main__":

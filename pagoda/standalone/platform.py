@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from pagoda.access.closing import OTHERS, close
+from pagoda.access.curl import write_curl_files
+from pagoda.access.secrets import kept_secret
+from pagoda.access.tokens import make_tokens
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
-from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
+from pagoda.standalone.endpoints import choose_missing_ports, record_endpoints
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.lock import HomeLock
 from pagoda.standalone.ports import require_free
-from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of, wait_ended
+from pagoda.standalone.processes import GUARDIAN, SUPERVISOR, end_processes, processes_of, wait_ended
 from pagoda.standalone.service import Service
-from pagoda.standalone.services import PORT_NAMES, SERVICES
+from pagoda.standalone.services import PORT_NAMES, SECRETS, SERVICES, declared
+from pagoda.standalone.signing import ensure_signing_key
 from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
-from pagoda.standalone.supervisor import Supervisor
+from pagoda.standalone.supervision.keeper import Kept
+from pagoda.standalone.supervision.supervisor import Supervisor
 
 _WATCH_SECONDS = 2.0
 _PATIENCE_SECONDS = 5.0
+_POLL_SECONDS = 0.2
 
 
 class Platform:
@@ -31,8 +39,12 @@ class Platform:
     def __init__(self, home: Path) -> None:
         self.layout = Layout(home.resolve())
         self._supervisor = Supervisor(self.layout)
-        self._lock = HomeLock(self.layout.run / "up.lock")
+        self._lock = HomeLock(
+            self.layout.run / "up.lock", "another `pagoda up` (pid {pid}) starts or runs the platform in {home}"
+        )
         self._child: subprocess.Popen[bytes] | None = None
+        self.closed: list[Path] = []
+        """What other users could read when it was started; now they cannot."""
 
     @property
     def home(self) -> Path:
@@ -46,8 +58,7 @@ class Platform:
 
         Args:
             services: Names; default all but those for which another server is set. `start` adds some later.
-            attached: Whether everything ends when this process does, however it ends. The kernel sees to that for the
-                calling thread, so call it from one that stays: the main one.
+            attached: Whether everything ends when this process does, however it ends.
             report: Told the services' states, several times a second.
 
         Returns:
@@ -58,10 +69,12 @@ class Platform:
             UnavailableError: A port is taken or a service does not come up. Everything was stopped again.
             ConfigError: There is no such service or port.
         """
+        os.umask(OTHERS)
         self.layout.prepare()
+        self.closed = close(self.home)
         self._lock.acquire()
         try:
-            self._refuse_running()
+            self._take_supervision()
         except ConflictError:
             self._lock.release()
             raise
@@ -81,18 +94,22 @@ class Platform:
             UnavailableError: The platform is not up, a port is taken, or one does not come up; the others go on.
         """
         states = self._supervisor.states()
-        idle = [service for service in _chosen(self._declared(), services) if not states[service.name].pid]
+        idle = [service for service in _chosen(declared(self.layout), services) if not states[service.name].pid]
         self._bring_up(idle, report or _silent)
         return load_settings(self.home)
 
     def stop(self, services: Collection[str]) -> None:
         """Stop some services of the running platform and wait until they have ended."""
-        for service in _chosen(self._declared(), services):
+        for service in _chosen(declared(self.layout), services):
             self._supervisor.stop_service(service.name)
 
     def status(self) -> list[ServiceStatus]:
         """Every service that this platform runs, or would run, as it is now."""
-        return statuses(self._declared(), self._supervisor.states() if self._supervisor.answers() else {})
+        try:
+            states = self._supervisor.states()
+        except UnavailableError:
+            states = {}
+        return statuses(declared(self.layout), states)
 
     def down(self) -> bool:
         """Stop everything and wait until no process is left, whatever state the platform is in.
@@ -100,12 +117,13 @@ class Platform:
         Returns:
             Whether there was anything to stop.
         """
+        self._supervisor.leave()
         found = processes_of(self.home)
         supervisors = processes_of(self.home, SUPERVISOR)
         if supervisors:
             try:
                 self._supervisor.shut_down()
-                longest = max((service.stop_seconds for service in self._declared()), default=0)
+                longest = max((service.stop_seconds for service in declared(self.layout)), default=0)
                 wait_ended(supervisors, longest + _PATIENCE_SECONDS)
             except UnavailableError:
                 # It is on its way down or hangs; either way the next lines end it.
@@ -115,6 +133,7 @@ class Platform:
 
     def kill(self) -> None:
         """Kill everything at once. State survives: every server recovers what it had acknowledged."""
+        self._supervisor.leave()
         self._end(0)
 
     def log(self, service: str) -> Path:
@@ -127,16 +146,33 @@ class Platform:
             raise ConfigError(f"there is no service {service!r}; there are {', '.join((*SERVICES, SUPERVISOR))}")
         return self.layout.log(service)
 
+    def url(self, service: str, *, opening: bool = False) -> str:
+        """Where a service answers; if `opening`, with what opens it in a browser.
+
+        Raises:
+            ConfigError: There is no such service, or it is a worker, which nobody calls.
+        """
+        services = declared(self.layout)
+        if url := next((each.further[service] for each in services if service in each.further), ""):
+            return url  # A listener of its own, of another service: that of item changes is recall's.
+        (found,) = _chosen(services, [service])
+        if not found.url:
+            raise ConfigError(f"{service} has no address: nobody calls it")
+        return found.link() if opening and found.link else found.url
+
     def watch(self, report: Report) -> None:
         """Report the services' states until somebody stops the platform.
 
         Raises:
-            UnavailableError: The supervisor died, or gave a service up.
+            UnavailableError: The supervisor died and none took its place, or it gave a service up.
         """
-        while self._supervised():
+        while True:
             try:
-                current = statuses(self._declared(), self._supervisor.states())
-            except UnavailableError:
+                current = statuses(declared(self.layout), self._supervisor.states())
+            except UnavailableError as error:
+                if not self._on_its_way(error):
+                    return
+                time.sleep(_POLL_SECONDS)
                 continue
             report(current)
             for status in current:
@@ -146,35 +182,43 @@ class Platform:
 
     def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
         choose_missing_ports(self.home, PORT_NAMES)
-        declared = self._declared()
-        chosen = _chosen(declared, names)
+        self._make_secrets()
+        ensure_signing_key(self.home)
+        services = declared(self.layout)
+        chosen = _chosen(services, names)
         # What a platform that was killed left behind would hold its ports and files.
         end_processes(processes_of(self.home), _PATIENCE_SECONDS)
-        self._child = self._supervisor.start(declared, bound=attached)
+        owner = Kept.now(os.getpid()) if attached else None
+        self._child = self._supervisor.start(services, owner)
         self._bring_up(chosen, report)
 
+    def _make_secrets(self) -> None:
+        for service in SECRETS:
+            kept_secret(self.layout.secret(service))
+        settings = load_settings(self.home)
+        if not settings.access.tokens:
+            make_tokens(settings.tokens_folder)
+        write_curl_files(settings.tokens_folder, self.home / "curl")
+
     def _end(self, patience_seconds: float) -> None:
-        # The supervisor first: it would start the others again.
-        end_processes(processes_of(self.home, SUPERVISOR), patience_seconds)
-        end_processes(processes_of(self.home), patience_seconds)
+        # The supervisor first: it would start the others again, and the guardian it.
+        for service in (GUARDIAN, SUPERVISOR, None):
+            end_processes(processes_of(self.home, service), patience_seconds)
         if self._child is not None:
             # Collect it, if it was ours.
             self._child.poll()
         shutil.rmtree(self.layout.sockets, ignore_errors=True)
+        self._supervisor.lock.release()
         self._lock.release()
 
-    def _supervised(self) -> bool:
-        """Whether the supervisor runs; raises if it was killed."""
-        if self._child is None:
-            return self._supervisor.answers()
-        code = self._child.poll()
-        if code:
-            raise UnavailableError(f"the supervisor died (exit status {code}); its log: {self.layout.log(SUPERVISOR)}")
-        return code is None
-
-    def _declared(self) -> list[Service]:
-        ports = ports_of(self.home, PORT_NAMES)
-        return own([declare(self.layout, ports) for declare in SERVICES.values()], self.home)
+    def _on_its_way(self, error: UnavailableError) -> bool:
+        """Whether a supervisor that does not answer still runs; False when all was stopped, raises when it was not."""
+        if processes_of(self.home, SUPERVISOR):
+            return True
+        if processes_of(self.home) and not self._supervisor.leaving:
+            log = self.layout.log(SUPERVISOR)
+            raise UnavailableError(f"the supervisor died, and none took its place; its log: {log}") from error
+        return False
 
     def _bring_up(self, services: Sequence[Service], report: Report) -> None:
         record_endpoints(self.home, services)
@@ -184,13 +228,19 @@ class Platform:
             service.prepare()
         bring_up(self._supervisor, self.layout, services, report)
 
-    def _refuse_running(self) -> None:
-        running = processes_of(self.home, SUPERVISOR)
-        if running and self._supervisor.answers():
-            raise ConflictError(
-                f"the platform in {self.home} is up already (supervisor pid {running[0].pid}); "
-                "see `pagoda status`, stop it with `pagoda down`"
-            )
+    def _take_supervision(self) -> None:
+        """Take the supervisor's lock; one that runs and does not answer is ended.
+
+        Raises:
+            ConflictError: The platform is up.
+        """
+        try:
+            self._supervisor.states()
+        except UnavailableError:
+            self._supervisor.leave()
+            for service in (GUARDIAN, SUPERVISOR):
+                end_processes(processes_of(self.home, service), _PATIENCE_SECONDS)
+        self._supervisor.lock.acquire()
 
 
 def _chosen(declared: Sequence[Service], names: Collection[str] | None) -> list[Service]:

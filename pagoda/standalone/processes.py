@@ -11,6 +11,8 @@ import psutil
 HOME_MARK = "PAGODA_PLATFORM"
 SERVICE_MARK = "PAGODA_SERVICE"
 SUPERVISOR = "supervisor"
+GUARDIAN = "guardian"
+KEEPER = "keeper"
 _POLL_SECONDS = 0.05
 _KILL_SECONDS = 10.0
 """The kernel ends a killed process at once, unless it waits for a disk."""

@@ -31,14 +31,20 @@ class Service:
     """Beside the platform's own."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Settings that say where it answers, `milvus.uri` for example. It is not run where another server is set."""
-    settings: Mapping[str, str | int] = field(default_factory=dict)
+    settings: Mapping[str, str | int | list[str]] = field(default_factory=dict)
     """Other settings that follow from running it, unless `pagoda.yaml` or the environment says otherwise."""
     url: str = ""
     """For people."""
+    link: Callable[[], str] | None = None
+    """An address that opens in a browser without typing, where `url` does not: it holds a password."""
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Other addresses of it for people, by what they take."""
     after: tuple[str, ...] = ()
     """Services that must be healthy before this one is started."""
     prepare: Callable[[], None] = _nothing
     """Called before each start by the platform: writes configuration, unpacks programs."""
+    settle: Callable[[], None] = _nothing
+    """Called once it is healthy, before those that come after it are started."""
     start_seconds: float = 120.0
     """Longest time from its start until it is healthy."""
     stop_seconds: int = 10

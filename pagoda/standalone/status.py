@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import psutil
 
 from pagoda.standalone.service import Service
-from pagoda.standalone.supervisor import ProcessState
+from pagoda.standalone.supervision.supervisor import ProcessState
 
 
 class Health(StrEnum):
@@ -40,19 +40,32 @@ class ServiceStatus:
     """Of its process and all their children."""
     problem: str
     """Why it is not healthy; empty when it is."""
+    further: Mapping[str, str] = field(default_factory=dict)
+    """Its other addresses, by what they take."""
 
 
-_DOWN = {"STOPPED": Health.STOPPED, "STOPPING": Health.STOPPED, "BACKOFF": Health.RESTARTING}
+_DOWN = {
+    "STOPPED": Health.STOPPED,
+    "STOPPING": Health.STOPPED,
+    "BACKOFF": Health.RESTARTING,
+    # It has a keeper, and no process at this moment.
+    "STARTING": Health.RESTARTING,
+    "RUNNING": Health.RESTARTING,
+}
 
 
 def status_of(service: Service, state: ProcessState | None) -> ServiceStatus:
     """Ask one service how it is. Takes up to a few seconds when it hangs."""
     if state is None or not state.pid:
         health = Health.STOPPED if state is None else _DOWN.get(state.state, Health.FAILED)
-        return ServiceStatus(service.name, health, None, service.url, 0.0, 0, state.problem if state else "")
+        return ServiceStatus(
+            service.name, health, None, service.url, 0.0, 0, state.problem if state else "", service.further
+        )
     health, problem = _asked(service, state)
     uptime = max(0.0, time.time() - state.started)
-    return ServiceStatus(service.name, health, state.pid, service.url, uptime, _rss(state.pid), problem)
+    return ServiceStatus(
+        service.name, health, state.pid, service.url, uptime, _rss(state.pid), problem, service.further
+    )
 
 
 def statuses(services: Sequence[Service], states: dict[str, ProcessState]) -> list[ServiceStatus]:

@@ -45,6 +45,12 @@ class Lineage(BaseModel):
     config_checksum: str
     code_version: str
     """See `pagoda.code_version`."""
+    forgotten: int = 0
+    """The last record of the release log that was there when those being forgotten were left out; 0: there was none."""
+
+    def to_json(self) -> str:
+        """As the file holds it; what it makes no use of is left out, so that older readers understand it."""
+        return self.model_dump_json(indent=1, exclude=None if self.forgotten else {"forgotten"})
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
+from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.storage import build_folder, checksum_file
 from pagoda.training.artifact import FullVersionFiles, Lineage
@@ -49,6 +50,7 @@ def full_update(
     out: Path,
     *,
     mined: Path | None = None,
+    forgotten: Forgotten = NOBODY,
     progress: Progress | None = None,
     checkpoints: Path | None = None,
     validator: Validator | None = None,
@@ -63,6 +65,7 @@ def full_update(
         config: How. With the arguments above it determines the result to the bit, on one kind of machine.
         out: A folder that does not exist yet. `out/version` is the version, `out/state` the second artifact.
         mined: Hard negatives that `pagoda mine` wrote; needed where `config.negatives.mined` is not 0.
+        forgotten: Users whose rows and histories are not taken over from the parent.
         progress: Watches.
         checkpoints: A folder in which a killed training finds where it was, when it is run again with the same
             arguments; it need not exist, and is removed when training is over. None: training starts anew.
@@ -84,8 +87,8 @@ def full_update(
     learned = window
     if validator is None:
         learned, validator = _hold_back(dataset, window, config)
-    prepared = prepare(dataset, learned, parent, config, mined)
-    lineage = lineage_of(dataset, learned, parent, config)
+    prepared = prepare(dataset, learned, parent, config, mined, forgotten=forgotten.ids)
+    lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
     identity = _identity(prepared, config, lineage, parent, mined)
     with _checkpoints(checkpoints, identity) as kept:
         ask = partial(_validate, prepared, validator) if validator else None
@@ -137,9 +140,9 @@ def _identity(
     """What a training that goes on must have in common with the one that was killed."""
     about = [config.to_yaml(), prepared.stream.window.key, code_version(), lineage.data_checksum]
     about += [prepared.encoder.to_json(), _profiles(prepared), checksum_file(mined) if mined else ""]
-    about += [parent.lineage.model_dump_json()] if parent else []
+    about += [parent.lineage.to_json()] if parent else []
     digest = xxhash.xxh3_128("\n".join(about).encode())
-    for array in (prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):
+    for array in (prepared.learner.users.ids, prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):
         digest.update(array.data)
     return digest.hexdigest()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment, SegmentDescription
+from pagoda.erasure.pending import NOBODY
 from pagoda.errors import ConfigError
 from pagoda.storage import build_folder
 from pagoda.training.artifact import FullVersionFiles
@@ -19,7 +20,7 @@ from pagoda.training.device import few_threads
 from pagoda.training.incremental_base import FrozenBase
 from pagoda.training.incremental_examples import Examples, read_examples
 from pagoda.training.incremental_files import SEGMENT, STATE_FILE, IncrementalFiles, StateDescription, StateRows
-from pagoda.training.incremental_learner import Learned, learn
+from pagoda.training.incremental_learner import Int64Array, Learned, forget, learn
 
 VERSION, STATE = "version", "state"
 
@@ -33,6 +34,7 @@ def incremental_update(
     *,
     out: Path,
     base_version: int = 0,
+    forgotten: Int64Array = NOBODY.ids,
 ) -> IncrementalFiles | None:
     """Learn a window over a full version and write the rows that changed to `out`, all or nothing.
 
@@ -44,6 +46,7 @@ def incremental_update(
         config: How; its section `incremental`. With the arguments above it determines the result to the bit.
         out: A folder that does not exist yet. `out/version` holds the segment, `out/state` the second artifact.
         base_version: Number of the base in the registry, unless `base` is open and knows it.
+        forgotten: int64 [n], ascending: users whose rows become the out-of-vocabulary row, if they have any.
 
     Returns:
         The files; None when the window holds no positive, and then nothing is written: the next window begins at the
@@ -63,7 +66,7 @@ def incremental_update(
         examples = read_examples(frozen, window, parent)
         if examples is None:
             return None
-        learned = learn(frozen, parent, examples, config.incremental)
+        learned = forget(learn(frozen, parent, examples, config.incremental), frozen, parent, forgotten)
     check_table("user", learned.table, config.drift)
     late = count_late(dataset, window, parent, config)
     checksums = frozen.prove_frozen()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from pagoda.training.incremental_config import IncrementalConfig
 from pagoda.training.incremental_examples import Examples
 from pagoda.training.incremental_files import IncrementalFiles, chain_of
 from pagoda.training.optimisers import adagrad_step
-from pagoda.training.tables import TrainableTable
+from pagoda.training.tables import OOV, TrainableTable
 
 Int64Array = NDArray[np.int64]
 _US = 1e6
@@ -56,6 +56,21 @@ def learn(base: FrozenBase, parent: IncrementalFiles | None, examples: Examples,
             )
         total += loss
     return Learned(touched.table, total / len(examples), touched.new_users, touched.chances)
+
+
+def forget(learned: Learned, base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array) -> Learned:
+    """Have nothing left of users (int64 [n], ascending) who have a row: a segment cannot take one away, but hide it."""
+    table, chain = learned.table, chain_of(parent)
+    others = np.setdiff1d(users, table.ids)
+    _, known = Overlay(base.users, [link.delta for link in chain]).lookup(others)
+    if not len(gone := others[known]):
+        return learned
+    ids = np.concatenate([table.ids, gone])
+    order = np.argsort(ids)
+    rows = torch.cat([table.rows[1:], table.rows[OOV].expand(len(gone), -1)])[torch.from_numpy(order)]
+    squares = torch.cat([table.squares[1:], torch.full((len(gone),), base.typical_square)])[torch.from_numpy(order)]
+    hidden = TrainableTable(ids[order], torch.cat([table.rows[:1], rows]), torch.cat([table.squares[:1], squares]))
+    return replace(learned, table=hidden)
 
 
 class _Pass:

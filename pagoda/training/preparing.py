@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.history import HistoryState
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
+from pagoda.erasure.pending import NOBODY
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
 from pagoda.model.losses import log_missed
@@ -86,6 +88,8 @@ def prepare(
     parent: FullVersionFiles | None,
     config: TrainConfig,
     mined: Path | None = None,
+    *,
+    forgotten: Int64Array = NOBODY.ids,
 ) -> Prepared:
     """Get a full update ready; arguments and errors as for `full_update`."""
     refuse_what_is_not_there(config, dataset, window, mined)
@@ -94,8 +98,9 @@ def prepare(
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy())
     encoder = _encoder(dataset, window, found, items, parent)
-    tables, seen = _tables(found, window, parent, config)
-    stream = _stream(dataset, window, parent, config, found=found, encoder=encoder, tables=tables)
+    tables, seen = _tables(found, window, parent, config, forgotten)
+    before = _histories(dataset, window, parent, forgotten)
+    stream = _stream(dataset, window, config, found=found, encoder=encoder, tables=tables, before=before)
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
     batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
@@ -150,11 +155,13 @@ def _encoder(
 
 
 def _tables(
-    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig
+    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
 ) -> tuple[Tables, Mapping[str, Int64Array]]:
     """Both tables, and when the IDs of each were last seen."""
     generator = torch.Generator().manual_seed(config.seed)
-    users, users_seen = _table(USERS, found.users, window, parent, config=config, generator=generator)
+    users, users_seen = _table(
+        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
+    )
     used = found.catalogue[found.used]
     items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
     return (users, items), {USERS: users_seen, ITEMS: items_seen}
@@ -168,31 +175,45 @@ def _table(
     *,
     config: TrainConfig,
     generator: torch.Generator,
+    forgotten: Int64Array = NOBODY.ids,
 ) -> tuple[TrainableTable, Int64Array]:
-    """A table with rows for `ids`, and when each of its IDs was last seen."""
+    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
     if parent is None:
         table = TrainableTable.first(ids, config.model.dim, generator)
         return table, last_seen(table, ids, window.end_us, None)
     published = parent.users if name == USERS else parent.items
     carried = config.optimiser.users_carried if name == USERS else 1.0
-    table = TrainableTable.of(published, np.float32(carried) * parent.squares(name)).grown(ids, generator)
-    seen = last_seen(table, ids, window.end_us, (np.asarray(published.ids), parent.seen(name)))
+    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
+    kept = np.isin(warm.ids, forgotten, invert=True)
+    before = warm.ids[kept], parent.seen(name)[kept]
+    table = warm.kept(kept).grown(ids, generator)
+    seen = last_seen(table, ids, window.end_us, before)
     return retire(table, seen, window.end_us, config.retire_after_days)
+
+
+def _histories(
+    dataset: Dataset, window: Window, parent: FullVersionFiles | None, forgotten: Int64Array
+) -> HistoryState | None:
+    """What users did before the window."""
+    if parent is None:
+        return histories_at(dataset, window.start, None, None)
+    history = parent.history()
+    known = history.without(forgotten) if history and len(forgotten) else history
+    return histories_at(dataset, window.start, known, parent.lineage.window.end)
 
 
 def _stream(
     dataset: Dataset,
     window: Window,
-    parent: FullVersionFiles | None,
     config: TrainConfig,
     *,
     found: Survey,
     encoder: Encoder,
     tables: Tables,
+    before: HistoryState | None,
 ) -> ExampleStream:
     """The window's examples, with histories that go on from the parent's."""
     users, items = tables
-    history, learned_until = (parent.history(), parent.lineage.window.end) if parent else (None, None)
     return ExampleStream(
         dataset=dataset,
         window=window,
@@ -201,7 +222,7 @@ def _stream(
         items=items,
         catalogue=found.catalogue,
         block_rows=config.shuffle_rows,
-        before=histories_at(dataset, window.start, history, learned_until),
+        before=before,
     )
 
 

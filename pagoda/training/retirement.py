@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from pagoda.training.tables import OOV, TrainableTable
+from pagoda.training.tables import TrainableTable
 
 Int64Array = NDArray[np.int64]
 _DAY_US = 86_400_000_000
@@ -52,5 +51,4 @@ def retire(
     kept = seen > end_us - after_days * _DAY_US
     if kept.all():
         return table, seen
-    places = torch.from_numpy(np.concatenate([[OOV], np.flatnonzero(kept) + 1]))
-    return TrainableTable(table.ids[kept], table.rows[places], table.squares[places]), seen[kept]
+    return table.kept(kept), seen[kept]

@@ -57,6 +57,11 @@ class TrainableTable:
         rows[old], squares[old] = self.rows, self.squares
         return TrainableTable(merged, rows, squares)
 
+    def kept(self, which: NDArray[np.bool_]) -> TrainableTable:
+        """The rows of some IDs (bool [n]) and the out-of-vocabulary row."""
+        places = torch.from_numpy(np.concatenate([[OOV], np.flatnonzero(which) + 1]))
+        return TrainableTable(self.ids[which], self.rows[places], self.squares[places])
+
     def places(self, ids: Int64Array) -> Int64Array:
         """Where the rows of `ids` are, int64 shaped like `ids`; `OOV` for an ID that has none."""
         flat = ids.ravel()

@@ -32,7 +32,7 @@ def write_version(
     learner = prepared.learner
     (folder / artifact.ENCODER).write_text(prepared.encoder.to_json())
     (folder / artifact.CONFIG).write_text(config.to_yaml())
-    (folder / artifact.LINEAGE).write_text(lineage.model_dump_json(indent=1))
+    (folder / artifact.LINEAGE).write_text(lineage.to_json())
     (folder / artifact.METRICS).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     learner.users.write(folder / artifact.USERS)
     learner.items.write(folder / artifact.ITEMS)
@@ -57,7 +57,9 @@ def write_state(folder: Path, prepared: Prepared) -> None:
         prepared.stream.after.save(folder / artifact.HISTORY)
 
 
-def lineage_of(dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig) -> Lineage:
+def lineage_of(
+    dataset: Dataset, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: int = 0
+) -> Lineage:
     """Where a version trained on these comes from."""
     return Lineage(
         window=window,
@@ -65,6 +67,7 @@ def lineage_of(dataset: Dataset, window: Window, parent: FullVersionFiles | None
         data_checksum=dataset.checksum(window),
         config_checksum=f"xxh3:{xxhash.xxh3_128_hexdigest(config.to_yaml().encode())}",
         code_version=code_version(),
+        forgotten=forgotten,
     )
 
 

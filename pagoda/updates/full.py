@@ -12,7 +12,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, parse_moment
 from pagoda.errors import ConfigError, ConflictError, DataError, GateError
 from pagoda.registry.artifacts import local_path
-from pagoda.registry.log import ReleaseLog
+from pagoda.registry.log import open_log
 from pagoda.registry.state import ReleaseState
 from pagoda.registry.versions import VersionRecord, full_key
 from pagoda.settings import Settings
@@ -52,7 +52,7 @@ class FullUpdate:
         data = open_local_or_mirrored(dataset, settings.home / "datasets")
         span = data.span()
         end = parse_moment(window_end, "window_end") if window_end else span.end
-        state = ReleaseLog(settings.log_url).state()
+        state = open_log(settings).state()
         if state.champion is None:
             if end <= span.start:
                 raise DataError(
@@ -122,7 +122,7 @@ class FullUpdate:
         Raises:
             ConflictError: The update is not registered yet.
         """
-        record = ReleaseLog(self.settings.log_url).state().by_key(self.key)
+        record = open_log(self.settings).state().by_key(self.key)
         if record is None:
             raise ConflictError(f"{self.key} is not registered yet; run its register step first")
         return record

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.window import Window, parse_moment, to_us
+from pagoda.erasure.pending import TAG, open_pending
 from pagoda.errors import ConfigError, GateError, NothingToAskError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
@@ -23,7 +24,7 @@ from pagoda.registry.log import open_log
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.open import open_registry
 from pagoda.registry.versions import DATASET, VersionDraft, VersionRecord
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import TrainConfig, parse_config
 from pagoda.training.full import full_update
@@ -63,7 +64,17 @@ def train(update: FullUpdate, config: str) -> Path:
         elif chosen.negatives.mined:
             chosen = chosen.model_copy(update={"negatives": chosen.negatives.model_copy(update={"mined": 0})})
         checkpoints = update.scratch / "checkpoints"
-        full_update(update.data, update.window, parent, chosen, folder, mined=mined, checkpoints=checkpoints)
+        forgotten = open_pending(update.settings).forgotten(update.data.spec)
+        full_update(
+            update.data,
+            update.window,
+            parent,
+            chosen,
+            folder,
+            mined=mined,
+            forgotten=forgotten,
+            checkpoints=checkpoints,
+        )
 
     return update.outputs.make(MODEL, learn)
 
@@ -125,6 +136,7 @@ def register(update: FullUpdate) -> VersionRecord:
             "data": files.lineage.data_checksum,
             "code": files.lineage.code_version,
             DATASET: update.describe()["dataset"],
+            TAG: str(files.lineage.forgotten),
         },
         folder=files.folder,
         state_folder=files.state,
@@ -223,7 +235,7 @@ def offer(update: FullUpdate) -> Manifest:
     own = create_generation(
         log,
         version.version,
-        tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive)),
+        tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         collection=index.name,
         dim=index.dim,

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pagoda.code_version import code_version
+from pagoda.erasure.pending import open_pending
 from pagoda.index.parts import is_list, read_parts
 from pagoda.registry.artifacts import fetch
 from pagoda.registry.checks import checks_of
@@ -103,7 +104,8 @@ def train(update: IncrementalUpdate) -> IncrementalFiles:
 
     def learn(folder: Path) -> None:
         base, parent = frozen_base(update), chain_files(update.settings, update.parent)
-        incremental_update(update.data, update.window, base, parent, base.config, out=folder)
+        forgotten = open_pending(update.settings).forgotten(update.data.spec).ids
+        incremental_update(update.data, update.window, base, parent, base.config, out=folder, forgotten=forgotten)
 
     update.outputs.make(MODEL, learn)
     return files_of(update)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from pagoda.index.collection import Collections
-from pagoda.index.items import ItemChanges, int64_ids, items_table
 from pagoda.index.rules import stored_batch
 from pagoda.index.vectors import vectors_batch
+from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_table
+from pagoda.item_changes.log import open_item_log
+from pagoda.item_changes.records import ItemChange
+from pagoda.item_changes.undo import by_id
 from pagoda.model.towers import Towers
 from pagoda.registry.artifacts import fetch, local_path
 from pagoda.registry.inventory import select
-from pagoda.registry.items import ItemChange, open_item_log
-from pagoda.registry.log import ReleaseLog
+from pagoda.registry.log import ReleaseLog, open_log
 from pagoda.registry.manifest import Manifest
+from pagoda.registry.versions import DATASET
 from pagoda.settings import Settings
 from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
 from pagoda.training.vectors import item_vectors
+from pagoda.updates.mirror import open_local_or_mirrored
 
 
 class Items:
@@ -70,6 +75,24 @@ class Items:
             return place
         parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY))
         return fetch(record.uri, parts, self._scratch / str(version))
+
+
+def imported_items(settings: Settings, dataset: str, ids: Collection[ItemId]) -> dict[ItemId, dict[str, Any]]:
+    """Items as a dataset was imported with them, by ID, without what the item log made of them.
+
+    Args:
+        settings: Of this installation.
+        dataset: Folder or URL; empty: the one that the stable version was trained on.
+        ids: As callers know them; unknown ones are left out of the answer.
+    """
+    data = open_local_or_mirrored(dataset or _dataset_of_the_stable(settings), settings.home / "datasets")
+    return by_id(data.imported_items(int64_ids(data.spec, list(ids))).to_pylist())
+
+
+def _dataset_of_the_stable(settings: Settings) -> str:
+    state = open_log(settings).state()
+    version = state.version(state.generations[state.stable].full_version) if state.stable else None
+    return settings.dataset(version.tags.get(DATASET, "") if version else "")
 
 
 def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import xxhash
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.horizon import HORIZON_FILE, read_horizon
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, day_start_us, partition_date
 from pagoda.data.window import Window
 from pagoda.errors import DataError
@@ -45,22 +46,31 @@ def open_local_or_mirrored(dataset: str, scratch: Path) -> Dataset:
 class Mirror:
     """Implements `pagoda.data.source.Source`.
 
-    Files of a dataset are written once, so one of the same name and size is the same, and is not copied again.
+    Files of a dataset are written once, or without somebody's rows once more and then not to the same size: so one of
+    the same name and size is the same, and is not copied again.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
-        """Bring the feature file and the first and last date; remove what the store has no more."""
+        """Bring the feature file and the first and last date; remove what the store has no more, or otherwise."""
         self._url, self._folder = url, folder
         self._sizes = sizes(url)
-        days = sorted({day for name in self._sizes if (day := _day(name))})
+        kept_from = self._kept_from()
+        days = sorted({day for name in self._sizes if (day := _day(name)) and day >= kept_from})
         if FEATURES_FILE not in self._sizes or not days:
             raise DataError(f"{url}: there is no dataset ({FEATURES_FILE} and interactions are missing)")
         for path in folder.rglob("*"):
-            if path.relative_to(folder).as_posix() not in self._sizes and _is_left(path):
+            if not self._is_here(path.relative_to(folder).as_posix()) and _is_left(path):
                 path.unlink(missing_ok=True)
         self.edges = (days[0], days[-1])
         self._copy(FEATURES_FILE)  # The only file that people edit in place, maybe to one of the same size.
         self._bring(name for name in self._sizes if _day(name) in self.edges)
+
+    def _kept_from(self) -> date:
+        """The first date whose interactions are kept."""
+        if HORIZON_FILE not in self._sizes:
+            return date.min
+        self._copy(HORIZON_FILE)  # A later date is as long as an earlier one.
+        return read_horizon(self._folder) or date.min
 
     def interactions(self, window: Window | None) -> bool:
         """See `Source.interactions`."""
@@ -79,7 +89,7 @@ class Mirror:
 
     def _is_here(self, name: str) -> bool:
         path = self._folder / name
-        return path.is_file() and path.stat().st_size == self._sizes[name]
+        return path.is_file() and path.stat().st_size == self._sizes.get(name)
 
     def _copy(self, name: str) -> None:
         path = self._folder / name

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from pagoda.access.tokens import bearer
 from pagoda.errors import UnavailableError
 
 Labels = tuple[tuple[str, str], ...]
@@ -34,14 +35,14 @@ class Look:
         return sum(self.of(name, **labels).values())
 
 
-def look(url: str) -> Look:
-    """Read the metrics below a base URL.
+def look(url: str, token: str = "") -> Look:
+    """Read the metrics below a base URL, showing a token.
 
     Raises:
         UnavailableError: They cannot be read.
     """
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/metrics", timeout=_SECONDS).raise_for_status()
+        answer = httpx.get(f"{url.rstrip('/')}/metrics", headers=bearer(token), timeout=_SECONDS).raise_for_status()
         return parse(answer.text, time.monotonic())
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UnavailableError(f"metrics of {url}: {str(error) or type(error).__name__}") from error

@@ -44,7 +44,7 @@ class Receipt(TypedDict):
     event_ids: list[str]
     taken: int
     duplicates: int
-    """How many had been taken before, under the same ID."""
+    """How many were not taken: they had been before, under the same ID, or their user is being forgotten."""
 
 
 def parse_events(raw: bytes) -> list[Event]:

@@ -10,7 +10,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from serving.events.body import Event, Receipt
 from serving.events.metrics import EVENTS, SECONDS
-from serving.events.rules import Accepted, EventRules
+from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
 from serving.events.stream import EventStream, FullError
 from serving.recall.store import Key
 
@@ -32,14 +32,18 @@ class SpecSource(Protocol):
 class EventIntake:
     """Takes events. Safe to share between requests."""
 
-    def __init__(self, stream: EventStream, specs: SpecSource, clicked: Clicked = lambda _: None) -> None:
+    def __init__(
+        self, stream: EventStream, specs: SpecSource, clicked: Clicked = lambda _: None, times: Times = USUAL_TIMES
+    ) -> None:
         """Make one.
 
         Args:
             stream: Where events go; closed with this.
             specs: What events are checked against.
             clicked: Told of positive events.
+            times: When events may have happened.
         """
+        self._times = times
         self._stream, self._specs, self._clicked = stream, specs, clicked
         self._rules: EventRules | None = None
 
@@ -81,5 +85,5 @@ class EventIntake:
     async def _current_rules(self) -> EventRules:
         spec = await self._specs.spec()
         if self._rules is None or self._rules.spec is not spec:
-            self._rules = EventRules(spec)
+            self._rules = EventRules(spec, self._times)
         return self._rules

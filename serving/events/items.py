@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated, Any
 
 import orjson
@@ -12,14 +13,18 @@ from typing_extensions import TypedDict
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
-from pagoda.index.items import removed, upserted
-from pagoda.registry.items import MAX_CHANGES, ItemChange, ItemLog
+from pagoda.item_changes.changes import removed, upserted
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.records import MAX_CHANGES, ItemChange
+from pagoda.item_changes.removals import TooManyRemovalsError
 from serving.events.intake import SpecSource
+from serving.http.openapi import needs
 from serving.recall.openapi import REFUSALS, takes
 from serving.recall.reading import read_body
 from serving.wire import Id, load_json, refuse
 
 PATH = "/v1/items"
+logger = logging.getLogger(__name__)
 _EXAMPLE = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
 
 
@@ -65,16 +70,40 @@ def changes_of(body: ItemsBody, spec: FeatureSpec) -> list[ItemChange]:
     return changed + [removed(spec, item, f"remove.{place}") for place, item in enumerate(body.remove)]
 
 
-def items_router(log: ItemLog, specs: SpecSource) -> APIRouter:
+class ItemIntake:
+    """Takes item changes. Safe to share between requests."""
+
+    def __init__(self, log: ItemLog, specs: SpecSource) -> None:
+        """Make one: changes that fit `specs` go into `log`."""
+        self._log, self._specs = log, specs
+        self._complained = False
+
+    async def take(self, body: ItemsBody) -> ItemsReceipt:
+        """Append changes to the item log; all of them or none.
+
+        Raises:
+            RequestError: One cannot be taken, or too much would be removed; the message names the field.
+            UnavailableError: The log does not take them now.
+        """
+        changes = changes_of(body, await self._specs.spec())
+        try:
+            record = await asyncio.to_thread(self._log.append, changes)
+        except TooManyRemovalsError as error:
+            if not self._complained:  # Once, however often it is tried, until something is taken again.
+                logger.warning("item changes are refused: %s", error)
+            self._complained = True
+            raise
+        self._complained = False
+        return {"record": record.number, "changes": len(changes)}
+
+
+def items_router(intake: ItemIntake) -> APIRouter:
     """`POST /v1/items`."""
     router = APIRouter(tags=["items"])
 
     async def items(request: Request) -> Response:
         """Change items in every live collection, and for all later updates."""
-        body = parse_items(await read_body(request))
-        changes = changes_of(body, await specs.spec())
-        record = await asyncio.to_thread(log.append, changes)
-        receipt: ItemsReceipt = {"record": record.number, "changes": len(changes)}
+        receipt = await intake.take(parse_items(await read_body(request)))
         return Response(orjson.dumps(receipt), media_type="application/json")
 
     router.add_api_route(
@@ -83,6 +112,6 @@ def items_router(log: ItemLog, specs: SpecSource) -> APIRouter:
         methods=["POST"],
         response_class=Response,
         responses={200: {"model": ItemsReceipt, "description": "All are in the item log."}, **REFUSALS},
-        openapi_extra=takes(ItemsBody, _EXAMPLE),
+        openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
     )
     return router

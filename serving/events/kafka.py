@@ -24,6 +24,7 @@ from pagoda.errors import PagodaError, UnavailableError
 from pagoda.settings import KafkaSettings
 from serving.events.rules import Accepted
 from serving.events.stream import APPLIED, Record, RedisStream
+from serving.reasons import reason
 from serving.recall.reading import TooLargeError
 
 GROUP = "pagoda"
@@ -70,7 +71,9 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
             raise TooLargeError("events: together too large for one record of Kafka; send fewer at once") from error
         except (KafkaError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            raise UnavailableError(f"Kafka at {self._settings.servers}: {reason}; send the events again") from error
+            raise UnavailableError(
+                f"Kafka at {self._settings.servers}: {reason}; send the events again", part="event stream"
+            ) from error
         await self._apply_now(TopicPartition(sent.topic, sent.partition), Record(sent.offset, accepted))
         return len(accepted)
 
@@ -95,7 +98,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
                 while True:
                     await self._step(consumer)
             except (KafkaError, PagodaError, OSError) as error:
-                self._complain(f"events wait in Kafka: {error}")
+                self._complain(f"events wait in Kafka: {reason(error)}")
             finally:
                 await consumer.stop()
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -192,9 +195,10 @@ def _name(place: TopicPartition) -> str:
 def _read(record: ConsumerRecord[bytes, bytes]) -> Record:
     try:
         accepted = [Accepted(**one) for one in orjson.loads(record.value or b"")]
-        if lacking := [one.row for one in accepted if _ROW - one.row.keys()]:
-            raise ValueError(f"{lacking[0]} lacks fields")
+        if any(_ROW - one.row.keys() for one in accepted):
+            raise ValueError("an event lacks fields")
         return Record(record.offset, accepted)
     except (ValueError, TypeError, AttributeError) as error:
-        logger.error("Kafka %s/%d at %d: no events, left out: %s", record.topic, record.partition, record.offset, error)
+        place = record.topic, record.partition, record.offset
+        logger.error("Kafka %s/%d at %d: no events, left out (%s)", *place, type(error).__name__)
         return Record(record.offset, [])

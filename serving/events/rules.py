@@ -10,13 +10,42 @@ from pagoda.data.layout import features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.model.raw import normal
+from pagoda.settings import EventSettings
 from serving.events.body import Event
 from serving.recall.store import Key
 from serving.tower.inputs import read_ids
 from serving.wire import shown
 
-FUTURE_US = 60_000_000
-"""How far a client's clock may be ahead of ours."""
+_SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When an event may have happened, as seen from now."""
+
+    ahead_us: int = 60 * _SECOND_US
+    """How far a client's clock may be ahead of ours."""
+    late_us: int = 30 * _DAY_US
+    """Every date becomes a file of its own, so that dates without end would be files without end."""
+
+    @classmethod
+    def of(cls, settings: EventSettings) -> Times:
+        """As an installation has it."""
+        return cls(settings.ahead_seconds * _SECOND_US, settings.late_days * _DAY_US)
+
+    def check(self, moment: int, now_us: int, place: str) -> None:
+        """Refuse a moment that lies outside.
+
+        Raises:
+            RequestError: The message names the field below `place`.
+        """
+        if moment > now_us + self.ahead_us:
+            raise RequestError(f"{place}timestamp: lies in the future (got {moment}, it is {now_us})")
+        if moment < now_us - self.late_us:
+            days = self.late_us // _DAY_US
+            raise RequestError(
+                f"{place}timestamp: lies more than {days} days back (got {moment}, it is {now_us}); import older ones"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +66,14 @@ class Accepted:
         return user
 
 
+USUAL_TIMES = Times()
+
+
 class EventRules:
     """The rules of one feature declaration."""
 
-    def __init__(self, spec: FeatureSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: FeatureSpec, times: Times) -> None:
+        self.spec, self._times = spec, times
         self._context = features_of(spec, "interactions")
 
     def accept(self, event: Event, place: str, now_us: int) -> Accepted:
@@ -49,7 +81,7 @@ class EventRules:
 
         Raises:
             RequestError: An ID is not of the dataset's type, the event or a context feature is unknown, a value is of
-                the wrong type, or the timestamp lies in the future; the message names the field below `place`.
+                the wrong type, or the timestamp is too far from now; the message names the field below `place`.
         """
         try:
             read_ids(self.spec, [event.user_id], "user_id")
@@ -60,8 +92,7 @@ class EventRules:
             known = sorted(self.spec.known_events)
             raise RequestError(f"{place}event: must be one of {known} (got {shown(event.event)})")
         moment = now_us if event.timestamp is None else event.timestamp
-        if moment > now_us + FUTURE_US:
-            raise RequestError(f"{place}timestamp: lies in the future (got {moment}, it is {now_us})")
+        self._times.check(moment, now_us, place)
         row = {
             "event_id": event.event_id or uuid.uuid4().hex,
             "user_id": event.user_id,

@@ -16,12 +16,15 @@ from serving.recall.server import serve
 def main(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    items_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port that item changes are taken at; 0: they are not taken here.")
+    ] = 0,
 ) -> None:
     """Serve recall; where its parts are comes from the settings."""
     settings = load_settings()
     logs.start(settings.logs)
     tracing.start("recall", settings.tracing)
-    uvloop.run(serve(settings, host, port))
+    uvloop.run(serve(settings, host, port, items_port))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
+from serving.reasons import field_of
 from serving.recall.api import Prediction, RecalledItem, RecallInstance
 from serving.recall.keeping import Keeper
 from serving.recall.ladder import OF_THE_STORE, POPULAR, Ladder
@@ -185,7 +186,7 @@ async def _computed(
         if any(one.profile or one.context or one.history for one in asked):
             raise
         # All raw values came from the store, so the caller is not to blame.
-        raise IntegrityError(f"online store: the user tower refuses what it holds: {error}") from error
+        raise IntegrityError(f"online store: the user tower refuses what it holds: {field_of(error)}") from error
 
 
 def _count(generation: str, arm: str, asked: Sequence[RecallInstance], predictions: Sequence[Prediction]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -9,12 +10,15 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from pagoda.errors import RequestError
 from serving.wire import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
 
 MODEL = "recall"
 MAX_K = 1000
 MAX_INSTANCES = 100
 MAX_HISTORY = 1000
+_LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
+"""From then on, reading a body and writing an answer take milliseconds."""
 _STRUCTURED = ("context", "profile", "history", "filter")
 
 
@@ -103,6 +107,46 @@ class Refusal(TypedDict):
 _ROWS: TypeAdapter[list[RecallInstance]] = TypeAdapter(RecallBody.model_fields["instances"].rebuild_annotation())
 
 
+async def read_v1(raw: bytes) -> list[RecallInstance]:
+    """`parse_v1`, of a long body piece by piece, so that others are answered in between.
+
+    Raises:
+        RequestError: See there.
+    """
+    if len(raw) <= _LONG_BYTES:
+        return parse_v1(raw)
+    content = load_json(raw)
+    instances = content.pop("instances", None)
+    if content or not isinstance(instances, list) or not instances:
+        return parse_v1(raw)  # It is refused at once.
+    return await _read(instances, "instances")
+
+
+async def read_v2(raw: bytes) -> tuple[list[RecallInstance], str]:
+    """`parse_v2`, of a long body piece by piece.
+
+    Raises:
+        RequestError: See there.
+    """
+    if len(raw) <= _LONG_BYTES:
+        return parse_v2(raw)
+    rows, request_id = _v2_rows(raw)
+    return await _read(rows, "inputs"), request_id
+
+
+async def _read(instances: Sequence[Any], above: str) -> list[RecallInstance]:
+    if len(instances) > MAX_INSTANCES:
+        raise RequestError(f"{above}: at most {MAX_INSTANCES} users in one request (got {len(instances)})")
+    found = []
+    for place, one in enumerate(instances):
+        try:
+            found.append(RecallInstance.model_validate(one))
+        except ValidationError as error:
+            raise refuse(error, (above, place)) from None
+        await asyncio.sleep(0)
+    return found
+
+
 def parse_v1(raw: bytes) -> list[RecallInstance]:
     """Parse a v1 body.
 
@@ -121,14 +165,30 @@ def parse_v2(raw: bytes) -> tuple[list[RecallInstance], str]:
     Raises:
         RequestError: It is malformed; the message names the field, the value and what was expected.
     """
+    rows, request_id = _v2_rows(raw)
+    try:
+        return _ROWS.validate_python(rows), request_id
+    except ValidationError as error:
+        raise refuse(error, ("inputs",)) from None
+
+
+def _v2_rows(raw: bytes) -> tuple[list[dict[str, Any]], str]:
     try:
         body = V2Body.model_validate(load_json(raw))
     except ValidationError as error:
         raise refuse(error) from None
-    try:
-        return _ROWS.validate_python(rows_of(body, _STRUCTURED)), body.id or ""
-    except ValidationError as error:
-        raise refuse(error, ("inputs",)) from None
+    return rows_of(body, _STRUCTURED), body.id or ""
+
+
+async def write_v1(predictions: Sequence[Prediction]) -> bytes:
+    """`render_v1`, of a long answer piece by piece, so that others are answered in between."""
+    if sum(len(one["items"]) for one in predictions) <= _LONG_ITEMS:
+        return render_v1(predictions)
+    parts = []
+    for one in predictions:
+        parts.append(orjson.dumps(one))
+        await asyncio.sleep(0)
+    return b'{"predictions":[' + b",".join(parts) + b"]}"
 
 
 def render_v1(predictions: Sequence[Prediction]) -> bytes:

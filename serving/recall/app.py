@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
@@ -17,20 +19,30 @@ from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pagoda.access.roles import Role
+from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.arms import ARM_HEADER
-from serving.recall.admission import ShedError
-from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, parse_v1, parse_v2, render_v1, render_v2
+from serving.events.items import ItemsBody
+from serving.http import callers
+from serving.http.complaints import Complaints
+from serving.http.door import Door, Needs
+from serving.http.openapi import describe_tokens, needs
+from serving.http.shares import Allowance
+from serving.recall.admission import GreedyError, ShedError
+from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
 from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
-from serving.recall.reading import TooLargeError, read_body
+from serving.recall.reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, read_body
 from serving.recall.service import Recall
 from serving.tracing import span
 from serving.wire import V2Body, cut
 
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
+_GREEDY_SECONDS = 1.0
+"""How long who asks for more than their share waits to hear it."""
 _V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
 _V2_EXAMPLE = {
     "inputs": [
@@ -39,21 +51,25 @@ _V2_EXAMPLE = {
     ]
 }
 logger = logging.getLogger(__name__)
+_complaints = Complaints(logger)
 
 
 _Route = Callable[[Request], Awaitable[Response]]
 
 
 class Straight:
-    """Takes recall requests to their functions, past all layers of FastAPI.
+    """Takes what is posted to its functions, past all layers of FastAPI.
 
     Those are a third of what recall itself does. FastAPI knows the same functions, for its OpenAPI page.
     """
 
     def __init__(self, app: ASGIApp, routes: Mapping[str, _Route]) -> None:
         self._app, self._routes = app, routes
+        self._allowance = Allowance(BYTES_A_SECOND)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        callers.enter(scope)
+        scope[ALLOWANCE] = self._allowance
         route = self._routes.get(scope["path"]) if scope.get("method") == "POST" else None
         if route is None:
             await self._app(scope, receive, send)
@@ -69,8 +85,14 @@ class Straight:
         await response(scope, receive, send)
 
 
-def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter] = ()) -> Straight:
-    """The application that answers by `recall`; `dataplane` says whether its model is ready."""
+def build_app(
+    recall: Recall,
+    dataplane: DataPlane,
+    tokens: Tokens,
+    further: Sequence[APIRouter] = (),
+    hosts: Collection[str] = (),
+) -> Door:
+    """The application that answers by `recall`, behind its door; `dataplane` says whether its model is ready."""
     app = FastAPIOffline(
         title="Pagoda recall",
         version=version("pagoda"),
@@ -81,9 +103,27 @@ def build_app(recall: Recall, dataplane: DataPlane, further: Sequence[APIRouter]
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
+        straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
     _add_errors(app)
     describe_bodies(app)
-    return Straight(app, straight)
+    describe_tokens(app)
+    return Door(Straight(app, straight), Needs(app), tokens, hosts)
+
+
+def build_items_app(further: Sequence[APIRouter], tokens: Tokens, hosts: Collection[str] = ()) -> Door:
+    """The application of the items' own listener: who may ask for recall need not reach it."""
+    app = FastAPIOffline(
+        title="Pagoda items",
+        version=version("pagoda"),
+        description="Changes of items, in every live collection within seconds, and for all later updates.",
+        redoc_url=None,
+    )
+    for router in further:
+        app.include_router(router)
+    _add_errors(app)
+    describe_bodies(app, (ItemsBody,))
+    describe_tokens(app)
+    return Door(Straight(app, {}), Needs(app), tokens, hosts)
 
 
 def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
@@ -91,15 +131,15 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
 
     async def predict(request: Request) -> Response:
         """Items for users (KServe v1)."""
-        asked = parse_v1(await read_body(request))
+        asked = await read_v1(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v1", "ok").inc()
-        return Response(render_v1(predictions), media_type=_JSON)
+        return Response(await write_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
         """Items for users (KServe v2)."""
-        asked, request_id = parse_v2(await read_body(request))
+        asked, request_id = await read_v2(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         REQUESTS.labels("v2", "ok").inc()
@@ -117,7 +157,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
             tags=["recall"],
             response_class=Response,
             responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
-            openapi_extra={**takes(body, example), **HEADERS},
+            openapi_extra={**takes(body, example), **HEADERS, **needs("ask")},
         )
         straight[path] = route
     return straight
@@ -126,19 +166,20 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
 def _add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
     """KServe's read-only endpoints. Those that load and unload models are left out: anybody could switch recall off."""
     v1, v2 = V1Endpoints(dataplane), V2Endpoints(dataplane)
-    for path, route in (
-        ("/", dataplane.live),
-        ("/v1/models", v1.models),
-        ("/v1/models/{model_name}", v1.model_ready),
-        ("/v2", v2.metadata),
-        ("/v2/health/live", v2.live),
-        ("/v2/health/ready", v2.ready),
-        ("/v2/models", v2.models),
-        ("/v2/models/{model_name}", v2.model_metadata),
-        ("/v2/models/{model_name}/ready", v2.model_ready),
-        ("/metrics", _metrics),
-    ):
-        app.add_api_route(path, route, methods=["GET"], tags=["KServe"])
+    routes: Sequence[tuple[str, Callable[..., object], Role | None]] = (
+        ("/", dataplane.live, None),
+        ("/v1/models", v1.models, "ask"),
+        ("/v1/models/{model_name}", v1.model_ready, None),
+        ("/v2", v2.metadata, "ask"),
+        ("/v2/health/live", v2.live, None),
+        ("/v2/health/ready", v2.ready, None),
+        ("/v2/models", v2.models, "ask"),
+        ("/v2/models/{model_name}", v2.model_metadata, "ask"),
+        ("/v2/models/{model_name}/ready", v2.model_ready, None),
+        ("/metrics", _metrics, "watch"),
+    )
+    for path, route, role in routes:
+        app.add_api_route(path, route, methods=["GET"], tags=["KServe"], openapi_extra=needs(role))
 
 
 async def _metrics() -> Response:
@@ -153,19 +194,35 @@ def _add_errors(app: FastAPI) -> None:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, GreedyError) and not callers.current().gone:
+        await asyncio.sleep(
+            _GREEDY_SECONDS
+        )  # Or asking again would be all that they do, and cost as much as an answer.
     status, outcome = _status(error)
     later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":
         REQUESTS.labels(_protocol(request.url.path), outcome).inc()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and outcome != "shed":
-        logger.log(logging.WARNING if later else logging.ERROR, "%s", error)
-    return JSONResponse({"error": cut(str(error))}, status, _RETRY if later else None)
+    if later:
+        _complaints.say(callers.client_of(request.scope), str(error))
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("%s", error)
+    return JSONResponse({"error": _told(error, status)}, status, _RETRY if later else None)
 
 
 async def _fail(request: Request, error: Exception) -> Response:
     REQUESTS.labels(_protocol(request.url.path), "failed").inc()
     logger.error("%s %s", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "internal error; see the service's log"}, 500)
+
+
+def _told(error: Exception, status: int) -> str:
+    """What a caller is told: all of what they did wrong; of our own failures the part, and not where or how it is."""
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(error, ShedError):
+        return cut(str(error))
+    part = getattr(error, "part", "") or "recall"
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return f"{part}: not available now; try again later"
+    return f"{part}: failed; see the service's log"
 
 
 def _protocol(path: str) -> str:

@@ -30,6 +30,7 @@ class Breaker:
 
     def __init__(self, name: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._name, self._clock = name, clock
+        self._part = name.partition(" ")[0]
         self._failures = 0
         self._next_probe = 0.0
         self._probing = False
@@ -43,7 +44,7 @@ class Breaker:
         """
         allowed = left(seconds)
         if allowed <= 0:
-            raise UnavailableError(f"{self._name}: the request's deadline has passed")
+            raise UnavailableError(f"{self._name}: the request's deadline has passed", part=self._part)
         probe = self._admit()
         try:
             async with asyncio.timeout(allowed):
@@ -53,7 +54,7 @@ class Breaker:
             if isinstance(error, UnavailableError) or allowed >= seconds:
                 self._failed()
             if isinstance(error, TimeoutError):
-                raise UnavailableError(f"{self._name}: no answer within {allowed:.3g} s") from error
+                raise UnavailableError(f"{self._name}: no answer within {allowed:.3g} s", part=self._part) from error
             raise
         except Exception:
             self._succeeded()  # It answers; what it says is another matter.
@@ -78,7 +79,9 @@ class Breaker:
         if self._failures < FAILURES:
             return False
         if self._probing or self._clock() < self._next_probe:
-            raise UnavailableError(f"{self._name}: not asked, since it failed {self._failures} times in a row")
+            raise UnavailableError(
+                f"{self._name}: not asked, since it failed {self._failures} times in a row", part=self._part
+            )
         self._probing = True
         self._tell()
         return True

@@ -13,9 +13,8 @@ from pagoda.errors import RequestError
 DEADLINE_HEADER = "x-pagoda-deadline-ms"
 """Request header: milliseconds that the caller waits. What cannot be had by then is stood in for."""
 LONGEST_MS = 600_000
-_NONE = (math.inf, math.inf)
-_limit: ContextVar[tuple[float, float]] = ContextVar("_limit", default=_NONE)
-"""When the request ends, and how many seconds it had at its start."""
+_limit: ContextVar[float] = ContextVar("_limit", default=math.inf)
+"""When the request ends, by `time.monotonic`."""
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def deadline(header: str | None) -> Iterator[None]:
     if not header:
         yield
         return
-    token = _limit.set(_from_now(_milliseconds(header) / 1e3))
+    token = _limit.set(time.monotonic() + _milliseconds(header) / 1e3)
     try:
         yield
     finally:
@@ -37,7 +36,7 @@ def deadline(header: str | None) -> Iterator[None]:
 
 def left(most_seconds: float) -> float:
     """Seconds that a call may take: at most `most_seconds`, and no longer than the request has."""
-    return min(most_seconds, _limit.get()[0] - time.monotonic())
+    return min(most_seconds, _limit.get() - time.monotonic())
 
 
 def remaining() -> float | None:
@@ -46,24 +45,11 @@ def remaining() -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-def afresh() -> Context:
-    """A context for a copy of the current request: it has as long as the request had at its start."""
-    return _limited(_from_now(_limit.get()[1]))
-
-
 def unhurried() -> Context:
     """A context for work that a request only happens to begin: the caller's deadline is none of its business."""
-    return _limited(_NONE)
-
-
-def _limited(limit: tuple[float, float]) -> Context:
     context = copy_context()
-    context.run(_limit.set, limit)
+    context.run(_limit.set, math.inf)
     return context
-
-
-def _from_now(seconds: float) -> tuple[float, float]:
-    return time.monotonic() + seconds, seconds
 
 
 def _milliseconds(header: str) -> float:

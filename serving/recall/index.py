@@ -77,7 +77,9 @@ class ItemIndex:
                 client_request_id=tracing.trace_id(),
             )
         except (MilvusException, grpc.RpcError) as error:
-            raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}") from error
+            raise UnavailableError(
+                f"search of collection {collection!r} at {self._uri}: {error}", part="index"
+            ) from error
         return _items(results, keys)
 
     async def _ask_plainly(self) -> None:
@@ -92,7 +94,7 @@ class ItemIndex:
         if collection not in self._kinds:
             state = await self._client.describe_index(collection, VECTOR, timeout=self._timeout)
             if state is None:
-                raise UnavailableError(f"collection {collection!r} at {self._uri} has no index yet")
+                raise UnavailableError(f"collection {collection!r} at {self._uri} has no index yet", part="index")
             self._kinds[collection] = str(state["index_type"])
         return self._kinds[collection]
 

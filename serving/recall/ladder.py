@@ -10,7 +10,7 @@ index_popular     the generation's most popular items that satisfy the filter
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from serving.recall.live import LiveGeneration
@@ -46,6 +46,11 @@ class Ladder:
     def recall(self, users: Sequence[tuple[Key, bool]], generation: str) -> list[StoredUser]:
         """In place of the store; without the vectors that other generations' towers computed."""
         return [self._remembered(user, generation) for user, _ in users]
+
+    def forget(self, users: Collection[str]) -> None:
+        """Remember users (their IDs as text) no more."""
+        if users:
+            self._users = OrderedDict((key, one) for key, one in self._users.items() if str(key) not in users)
 
     def _remembered(self, user: Key, generation: str) -> StoredUser:
         if user not in self._users:

@@ -16,7 +16,8 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.errors import UnavailableError
-from serving.recall.store import RECENT_LENGTH, SEEN_LENGTH, Key, profile_key, recent_key, seen_key
+from serving.reasons import reason
+from serving.recall.store import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, Key, profile_key, recent_key, seen_key
 
 Progress = Callable[[int], None]
 """Told how many further interactions were taken in."""
@@ -55,7 +56,7 @@ def load_store(dataset: Dataset, until: datetime, url: str, progress: Progress |
         profiles = loader.profiles()
         users, interactions = loader.behaviour(until, progress)
     except RedisError as error:
-        raise UnavailableError(f"online store at {url}: {error}") from error
+        raise UnavailableError(f"online store at {url}: {reason(error)}") from error
     return LoadReport(profiles=profiles, users=users, interactions=interactions)
 
 
@@ -97,8 +98,9 @@ class _Loader:
 
     def _forget(self, batches: Iterable[pa.Array]) -> None:
         for users in batches:
-            if keys := [key for user in users.unique().to_pylist() for key in (recent_key(user), seen_key(user))]:
-                self._redis.delete(*keys)
+            if named := users.unique().to_pylist():
+                self._redis.delete(*(key for user in named for key in (recent_key(user), seen_key(user))))
+                self._redis.zrem(NEWCOMERS, *named)  # What is loaded stays.
 
     def _by_user(self, batch: pa.RecordBatch) -> dict[Key, list[_Event]]:
         grouped: defaultdict[Key, list[_Event]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from serving.recall.answering import Parts, answer_by
-from serving.recall.deadlines import afresh
+from serving.recall.deadlines import unhurried
 from serving.recall.generations import Serving
 from serving.recall.metrics import MIRRORED
 from serving.recall.outcomes import Ledger
@@ -35,8 +35,8 @@ class Mirrors:
             MIRRORED.labels("left out").inc()
             return
         mirrored = Group("canary", True, tuple(range(len(asked))), asked)
-        # The stable arm has used up a part of the caller's deadline, for which the canary is not to blame.
-        task = asyncio.create_task(self._send(serving, mirrored), context=afresh())
+        # It has the canary's own time: a caller in a hurry, or one who hangs up, must not fail it.
+        task = asyncio.create_task(self._send(serving, mirrored), context=unhurried())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

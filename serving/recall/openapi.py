@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,7 +20,10 @@ _REF = "#/components/schemas/{model}"
 _BODIES: tuple[type[BaseModel], ...] = (RecallBody, RecallInstance, V2Body, EventsBody, Event)
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "A field is wrong; the error names it."},
+    401: {"model": Refusal, "description": "No token, or an unknown one."},
+    403: {"model": Refusal, "description": "The token is of another role, or another site has sent the request."},
     413: {"model": Refusal, "description": "The body is too large."},
+    415: {"model": Refusal, "description": "The body is not said to be JSON."},
     503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }
 
@@ -49,7 +53,7 @@ def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe_bodies(app: FastAPI) -> None:
+def describe_bodies(app: FastAPI, bodies: Sequence[type[BaseModel]] = _BODIES) -> None:
     """Put the bodies' schemas on the page of `app`, which must have all its routes."""
-    _, definitions = models_json_schema([(body, "validation") for body in _BODIES], ref_template=_REF)
+    _, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template=_REF)
     app.openapi()["components"]["schemas"].update(definitions["$defs"])

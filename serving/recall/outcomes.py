@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from pagoda.rollout.arms import Split
 from pagoda.rollout.outcomes import APPEND, ROW, SIZE, STREAM, Batch, Flag, user_hash
+from serving.reasons import reason
 from serving.recall.api import Prediction
 from serving.recall.ladder import NOT_OF_THE_TOWERS
 from serving.recall.metrics import OUTCOMES
@@ -61,7 +62,7 @@ class Outcomes:
 
     def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
         """See `Ledger.take`."""
-        if not turn.split.rollout or not turn.group.counted:
+        if not turn.split.rollout or not turn.group.counted or not turn.told:
             return
         common = Flag.FAILED * turn.failed | Flag.CANARY * (turn.group.arm == "canary")
         now_us = time.time_ns() // 1000
@@ -97,7 +98,7 @@ class Outcomes:
                 await self._write(Batch(split.rollout, split.percent, split.mirrored, np.array(rows, ROW)))
             except (RedisError, OSError) as error:
                 OUTCOMES.labels("dropped").inc(len(rows))
-                self._complain(f"outcomes: {error}")
+                self._complain(f"outcomes: {reason(error)}")
             else:
                 OUTCOMES.labels("written").inc(len(rows))
 

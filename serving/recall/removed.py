@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from pagoda.errors import PagodaError
-from pagoda.registry.items import ItemLog
+from pagoda.item_changes.log import ItemLog
 from serving.recall.store import Key
 
 _POLL_SECONDS = 1.0

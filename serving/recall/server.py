@@ -6,8 +6,9 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -15,23 +16,27 @@ import uvicorn
 from fastapi import APIRouter
 from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
+from starlette.types import ASGIApp
 
+from pagoda.access.tokens import Tokens
 from pagoda.errors import ConfigError, UnavailableError
-from pagoda.registry.items import open_item_log
+from pagoda.item_changes.log import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.process import cancel, go_on, listen
 from serving.recall.admission import Admission
 from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
-from serving.recall.app import build_app
+from serving.recall.app import build_app, build_items_app
 from serving.recall.generations import Generations
 from serving.recall.guarded import guarded
 from serving.recall.index import ItemIndex
 from serving.recall.joined import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.keeping import Keeper
 from serving.recall.ladder import Ladder
+from serving.recall.listeners import ByListener, port_of
 from serving.recall.live import LiveGeneration
 from serving.recall.outcomes import Outcomes
 from serving.recall.popular import Popularity
@@ -39,6 +44,7 @@ from serving.recall.removed import Removed
 from serving.recall.service import Recall
 from serving.recall.store import OnlineStore
 from serving.recall.tower import TowerClient
+from serving.users.following import Forgetting
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -99,25 +105,42 @@ class RecallServer(ModelServer):  # type: ignore[misc]
     and lets anybody unload the model.
     """
 
-    def __init__(self, recall: Recall, generations: Generations, further: Sequence[APIRouter] = ()) -> None:
+    def __init__(
+        self,
+        recall: Recall,
+        generations: Generations,
+        tokens: Tokens,
+        further: Sequence[APIRouter] = (),
+        hosts: Collection[str] = (),
+    ) -> None:
         super().__init__(enable_grpc=False, enable_latency_logging=False)
         self.dataplane = _DataPlane(self.registered_models)
         self._model = RecallModel(generations)
         self.register_model(self._model)
-        self.app = build_app(recall, self.dataplane, further)
+        self.app = build_app(recall, self.dataplane, tokens, further, hosts)
 
-    async def serve(self, listener: socket.socket, drain_seconds: float) -> None:
-        """Answer requests that come in at `listener` until SIGTERM or SIGINT, then those that still come, then stop.
+    async def serve(
+        self,
+        listener: socket.socket,
+        drain_seconds: float,
+        limits: Limits,
+        others: Mapping[socket.socket, ASGIApp] | None = None,
+    ) -> None:
+        """Answer requests that come in until SIGTERM or SIGINT, then those that still come, then stop.
 
         Args:
-            listener: Where requests come in.
+            listener: Where requests for recall come in.
             drain_seconds: How long it goes on after the signal: not ready, and closing each connection with its answer,
                 so that callers go elsewhere by themselves and none is cut off.
+            limits: How many connections there may be.
+            others: Further listeners, each with its own application.
         """
+        others, connections = others or {}, Connections(limits)
         config = uvicorn.Config(
-            self.app,
+            ByListener(self.app, {port_of(one): app for one, app in others.items()}),
             loop="none",
-            http="httptools",
+            ws="none",
+            http=partial(BoundedProtocol, connections),  # type: ignore[arg-type] # what makes a protocol is called alike
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -131,7 +154,9 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
-        await _Server(config, self._model, drain_seconds).serve(sockets=[listener])
+        sweeping = asyncio.create_task(go_on(connections.follow))
+        await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
+        await cancel(sweeping)
 
 
 class _Server(uvicorn.Server):
@@ -176,8 +201,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         removed = Removed(open_item_log(settings))
         own, popularity = settings.recall, Popularity(removed.items)
         keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        ladder = Ladder()
+        forgetting = Forgetting(settings.redis.url, ladder.forget)
+        stack.push_async_callback(forgetting.close)
         parts = guarded(
-            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), Ladder(), keeper),
+            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), ladder, keeper),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
@@ -197,26 +225,45 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        background = [generations.follow, outcomes.follow, removed.follow]
+        background = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
         for work in (*background, *([keeper.follow] if keeper else [])):
             stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
         yield recall, generations
 
 
-async def serve(settings: Settings, host: str, port: int) -> None:
+async def serve(settings: Settings, host: str, port: int, items_port: int) -> None:
     """Run the recall service at `host:port` until it is told to stop.
 
+    Args:
+        settings: Of this installation.
+        host: Address to listen on.
+        port: Where recall is asked for and events come in.
+        items_port: Where item changes come in; 0: nowhere.
+
     Raises:
-        ConfigError: The settings do not say where a part is.
-        UnavailableError: The port is taken.
+        ConfigError: The settings do not say where a part is, or there are no tokens.
+        UnavailableError: A port is taken.
     """
+    _require(settings)
+    tokens, hosts = Tokens(settings.tokens_folder), settings.recall.hosts
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listener(host, port))
+        own = stack.enter_context(_listener(host, items_port)) if items_port else None
+        recall, generations = await stack.enter_async_context(running(settings))
+        takes = await stack.enter_async_context(taking(settings, recall.clicked))
+        stack.push_async_callback(cancel, asyncio.create_task(go_on(tokens.follow)))
+        others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
+        server = RecallServer(recall, generations, tokens, takes.events, hosts)
+        bounds = settings.recall
+        limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
+        await server.serve(listener, bounds.drain_seconds, limits, others)
+
+
+def _listener(host: str, port: int) -> socket.socket:
     try:
-        listener = listen(host, port)
+        return listen(host, port)
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
-    with listener:
-        async with running(settings) as (recall, generations), taking(settings, recall.clicked) as further:
-            await RecallServer(recall, generations, further).serve(listener, settings.recall.drain_seconds)
 
 
 def _require(settings: Settings) -> None:

@@ -9,7 +9,10 @@ from contextlib import suppress
 
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.registry.arms import Arm
+from serving.http import callers
+from serving.http.callers import Caller
 from serving.logs import about
+from serving.reasons import reason
 from serving.recall.admission import UNBOUNDED, Admission
 from serving.recall.answering import Parts, answer_by
 from serving.recall.api import Prediction, RecallInstance
@@ -21,8 +24,10 @@ from serving.recall.metrics import FALLBACKS, IN_FLIGHT
 from serving.recall.mirrors import Mirrors
 from serving.recall.outcomes import Ledger
 from serving.recall.store import Key
-from serving.recall.turns import Group, Turn, groups_of
+from serving.recall.turns import Group, Turn, cost_of, groups_of
 
+_GROUPS_AT_ONCE = 8
+"""Of one request. More would not get further: see `Cohorts`."""
 logger = logging.getLogger(__name__)
 
 
@@ -67,21 +72,33 @@ class Recall:
             UnavailableError: Nothing serves yet, or a server does not answer and nothing stands in for it.
             NotHeldError: The tower does not hold the generation.
         """
-        with IN_FLIGHT.track_inprogress(), self._admission.admitted(len(asked)):
-            async with self._cohorts.joined():
-                return await self._by_arms(self._generations.require(), asked, header)
+        caller = callers.current()
+        with IN_FLIGHT.track_inprogress(), self._admission.admitted(caller.client, sum(map(cost_of, asked))):
+            serving = self._generations.require()
+            groups = [part for group in groups_of(serving, asked, header) for part in group.slices()]
+            if len(groups) == 1:
+                return await self._in_turn(serving, groups[0], caller)
+            return await self._by_groups(serving, groups, caller)
 
-    async def _by_arms(self, serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[Prediction]:
-        groups = groups_of(serving, asked, header)
-        if len(groups) == 1:
-            return await self._answer(serving, groups[0])
-        found = await asyncio.gather(*(self._answer(serving, one) for one in groups), return_exceptions=True)
+    async def _in_turn(self, serving: Serving, group: Group, caller: Caller) -> list[Prediction]:
+        async with self._cohorts.joined(caller, group.cost):
+            return await self._answer(serving, group)
+
+    async def _by_groups(self, serving: Serving, groups: Sequence[Group], caller: Caller) -> list[Prediction]:
         answers: dict[int, Prediction] = {}
-        for group, predictions in zip(groups, found, strict=True):
-            if isinstance(predictions, BaseException):
-                raise predictions
-            answers.update(zip(group.places, predictions, strict=True))
-        return [answers[place] for place in range(len(asked))]
+        left = iter(groups)
+
+        async def work() -> None:
+            for group in left:
+                predictions = await self._in_turn(serving, group, caller)
+                answers.update(zip(group.places, predictions, strict=True))
+
+        # What fails leaves nothing under way that nobody waits for.
+        ends = await asyncio.gather(*(work() for _ in groups[:_GROUPS_AT_ONCE]), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return [answers[place] for place in range(len(answers))]
 
     def clicked(self, users: Sequence[Key]) -> None:
         """Take down that users took to something."""
@@ -107,7 +124,7 @@ class Recall:
         # What stood in for a server of the stable arm would have failed a canary, for which nothing does.
         turn.stop(failed=any(one["degraded"] for one in predictions))
         turn.count()
-        if own is None and group.arm == "canary":
+        if own is None and group.arm == "canary" and turn.told:
             FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
         self._ledger.take(turn, predictions)
         self._mirrors.copy(serving, group)
@@ -121,8 +138,9 @@ class Recall:
                 return await _ask(serving.of("canary"), "canary", self._parts.strict, group)
         except Exception as error:  # Whatever it is, nobody but the canary may suffer from it.
             turn.stop(failed=True)
-            reason = str(error) or f"{type(error).__name__} after {self._canary_seconds:g} s"
-            logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, reason)
+            if turn.told:
+                why = f"{reason(error)} after at most {self._canary_seconds:g} s"
+                logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, why)
             return None
 
     async def _by_stable(self, live: LiveGeneration, group: Group) -> list[Prediction]:

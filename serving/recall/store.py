@@ -3,6 +3,7 @@
 profile:{user}  JSON of raw profile values
 recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
+newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
 vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
 
 IDs are the caller's own: what leaves the store needs no translation back.
@@ -22,9 +23,12 @@ from redis.exceptions import RedisError
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, UnavailableError
+from serving.reasons import reason
 from serving.wire import PastItem
 
 Key = int | str
+NEWCOMERS = "newcomers"
+"""Sorted set of the users of whom nothing but their events is known, by when what they did is forgotten."""
 _BASIS_BYTES = 8
 
 RECENT_LENGTH = 200
@@ -133,11 +137,10 @@ class OnlineStore:
         try:
             found = iter(await pipeline.execute())
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"online store at {self._url}: {error}") from error
+            raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
         item = bytes.decode if spec.id_type == "string" else int
         return [
             _user(
-                user,
                 _Raw(
                     next(found),
                     next(found) if length else (),
@@ -146,7 +149,7 @@ class OnlineStore:
                 ),
                 item,
             )
-            for user, with_seen in users
+            for _, with_seen in users
         ]
 
     async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVector]], seconds: int) -> None:
@@ -161,7 +164,7 @@ class OnlineStore:
         try:
             await pipeline.execute()
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"online store at {self._url}: {error}") from error
+            raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
 
 
 class _Raw(NamedTuple):
@@ -173,7 +176,7 @@ class _Raw(NamedTuple):
     vector: bytes | None
 
 
-def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
+def _user(raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
     try:
         return StoredUser(
             profile=_profile(raw.profile) if raw.profile else {},
@@ -183,7 +186,7 @@ def _user(user: Key, raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
             vector=KeptVector.decode(raw.vector) if raw.vector else None,
         )
     except ValueError as error:
-        raise IntegrityError(f"online store: what it holds of user {user!r} is damaged: {error}") from error
+        raise IntegrityError(f"online store: what it holds of a user is damaged ({type(error).__name__})") from error
 
 
 def _profile(raw: bytes) -> dict[str, Any]:

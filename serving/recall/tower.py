@@ -11,10 +11,11 @@ import aiohttp
 import orjson
 
 from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
-from pagoda.settings import tower_addresses
+from pagoda.settings import socket_path, tower_addresses
 from serving import tracing
 
 _CONNECTIONS = 256
+_KEEP_SECONDS = 60
 _JSON = {"Content-Type": "application/json"}
 _OK, _BAD_REQUEST = 200, 400
 _NOT_HELD = (404, 409)
@@ -31,6 +32,13 @@ class UserVector:
     """What stood in for the tower."""
 
 
+def connector_of(url: str, connections: int = _CONNECTIONS) -> aiohttp.BaseConnector:
+    """Pooled connections to the tower's inference API at `url`, a port or a Unix socket."""
+    if path := socket_path(url):
+        return aiohttp.UnixConnector(path, limit=connections, keepalive_timeout=_KEEP_SECONDS)
+    return aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEEP_SECONDS)
+
+
 class TowerClient:
     """Asks the user tower over pooled connections."""
 
@@ -39,7 +47,7 @@ class TowerClient:
         self._url = url.rstrip("/")
         self._places: dict[int, str] = {}
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
+            connector=connector_of(url),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_JSON,
@@ -83,7 +91,9 @@ class TowerClient:
             async with self._http.post(address, data=body, headers=tracing.headers() or None) as answer:
                 status, content = answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnavailableError(f"user tower at {self._url}: {str(error) or type(error).__name__}") from error
+            raise UnavailableError(
+                f"user tower at {self._url}: {str(error) or type(error).__name__}", part="user tower"
+            ) from error
         if status != _OK:
             raise self._refused(status, content)
         return content
@@ -106,7 +116,7 @@ class TowerClient:
             return NotHeldError(message)
         if status == _BAD_REQUEST:
             return RequestError(message)
-        return UnavailableError(f"user tower at {self._url}: answered {status}: {message}")
+        return UnavailableError(f"user tower at {self._url}: answered {status}: {message}", part="user tower")
 
 
 def _encode(generation: str, instances: Sequence[dict[str, Any]]) -> bytes:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from pagoda.registry.arms import Arm
+from serving.http import callers
 from serving.recall.api import RecallInstance
+from serving.recall.cohorts import SLICE
+from serving.recall.deadlines import left
 from serving.recall.generations import Serving
 from serving.recall.live import LiveGeneration
 from serving.recall.metrics import ERRORS, SECONDS
@@ -24,6 +29,26 @@ class Group:
     """In the request."""
     asked: tuple[RecallInstance, ...]
 
+    @property
+    def cost(self) -> float:
+        """See `cost_of`."""
+        return sum(map(cost_of, self.asked))
+
+    def slices(self) -> list[Group]:
+        """The same users in groups that cost little: what is asked at once takes no longer than others may wait for it,
+        and than an arm may take."""
+        if self.cost <= SLICE:
+            return [self]
+        ends, room = [], 0.0
+        for number, one in enumerate(self.asked):
+            if (room := room - cost_of(one)) < 0:
+                ends.append(number)
+                room = SLICE - cost_of(one)
+        return [
+            replace(self, places=self.places[start:end], asked=self.asked[start:end])
+            for start, end in pairwise((*ends, len(self.asked)))
+        ]
+
     def check(self, live: LiveGeneration) -> None:
         """Refuse what a generation cannot answer, before any server is asked.
 
@@ -32,6 +57,12 @@ class Group:
         """
         for place, instance in zip(self.places, self.asked, strict=True):
             live.check(instance, f"instances.{place}")
+
+
+def cost_of(one: RecallInstance) -> float:
+    """What a user costs, in users who want a hundred items: a search looks at so many more items the more it is to
+    find, and at four times as many under a filter (`pagoda.index.config.search_params`)."""
+    return max(1.0, one.k / 100) * (4.0 if one.filter else 1.0)
 
 
 def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[Group]:
@@ -66,6 +97,9 @@ class Turn:
         self.failed = False
         self.ms = -1.0
         self._late = False
+        # A copy has all the time that its arm may take, and nobody waits for it.
+        self._waited_for = mirrored or left(math.inf) >= deadline_seconds
+        self._hangup = None if mirrored else callers.current().hangup
         canary = group.arm == "canary"
         self._labels = (group.arm, str(serving.split.canary) if canary else serving.stable.id)
         self._deadline, self._began = deadline_seconds, time.perf_counter()
@@ -77,9 +111,22 @@ class Turn:
         seconds = time.perf_counter() - self._began
         self._late = seconds >= self._deadline
         self.ms, self.failed = seconds * 1000, failed or self._late
+        if self._hangup is not None and time.monotonic() - self._hangup.at > max(0.0, seconds - self._deadline):
+            self._waited_for = False  # They hung up before the arm had the time that it may take.
+
+    @property
+    def told(self) -> bool:
+        """Whether gates and metrics of the arm hear of it: the caller gave the arm as long as it may take.
+
+        Otherwise anybody could spoil a healthy candidate by being in a hurry, or by hanging up. A caller who hangs up
+        later than that is told of: or the slowest answers would be those that nobody sees.
+        """
+        return self._waited_for
 
     def count(self) -> None:
         """Tell Prometheus; not where the caller is to blame."""
+        if not self.told:
+            return
         SECONDS.labels(*self._labels).observe(self.ms / 1000)
         if self.failed:
             ERRORS.labels(*self._labels, "late" if self._late else "failed").inc(len(self.group.asked))

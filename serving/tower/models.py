@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import httpx
 
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
-from pagoda.storage import checksum_file, write_atomic
+from pagoda.settings import socket_path
+from pagoda.sockets import client_of
+from pagoda.storage import SHA256, checksum_file, write_atomic
 from serving.tower.archive import MODEL, archive_name, archive_version
 from serving.tower.batching import DEFAULT_BATCHING, Batching
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 150.0
 _OK, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 403, 404, 409
 
 
@@ -26,15 +31,17 @@ class TowerModels:
         """Make a client; nothing is asked yet.
 
         Args:
-            url: Management API: `unix:/path/to/socket` or `http://127.0.0.1:port`.
+            url: Management API: `unix:/path/to/socket`.
             store: TorchServe's folder of archives, which all of them must come from.
             batching: Of the versions to be brought.
             timeout_seconds: Longest wait for a version's workers.
 
         Raises:
-            ConfigError: `url` is neither form.
+            ConfigError: `url` is no socket's.
         """
-        self._http = _client(url)
+        if not socket_path(url):
+            raise ConfigError(f"management URL {url!r} of the user tower: must be unix:/path")
+        self._http = client_of(url, _PATIENCE_SECONDS)
         self._url, self._store, self._batching, self._timeout = url, store, batching, timeout_seconds
 
     def __enter__(self) -> TowerModels:
@@ -48,10 +55,10 @@ class TowerModels:
 
         Args:
             full_version: The version.
-            archive: Its archive, anywhere on this host.
+            archive: Its archive, anywhere on this host, verified.
 
         Raises:
-            IntegrityError: The archive is another version's, or the store holds a different one.
+            IntegrityError: The archive is another version's.
             UnavailableError: TorchServe does not answer, or the workers do not come up.
         """
         self._place(full_version, archive)
@@ -93,9 +100,10 @@ class TowerModels:
             raise IntegrityError(f"{archive} is the archive of version {archive_version(archive)}, not {version}")
         target = self._store / archive.name
         if target.exists():
-            if not target.samefile(archive) and checksum_file(target) != checksum_file(archive):
-                raise IntegrityError(f"{target} differs from {archive}; a version's archive never changes")
-            return
+            if target.samefile(archive) or checksum_file(target, SHA256) == checksum_file(archive, SHA256):
+                return
+            # The archive given is what its manifest says; whatever lies in its place was changed here.
+            _log.error("%s was changed; it is replaced by %s", target, archive)
         # Flushed before it has its name: half an archive would be refused as another one, for good.
         write_atomic(target, archive.read_bytes())
 
@@ -143,12 +151,3 @@ class TowerModels:
 
 def _ready_workers(model: dict[str, Any]) -> int:
     return sum(worker["status"] == "READY" for worker in model["workers"])
-
-
-def _client(url: str) -> httpx.Client:
-    if url.startswith("unix:/"):
-        transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"))
-        return httpx.Client(base_url="http://localhost", transport=transport, timeout=150.0)
-    if url.startswith("http://"):
-        return httpx.Client(base_url=url, timeout=150.0)
-    raise ConfigError(f"management URL {url!r} of the user tower: must be unix:/path or http://127.0.0.1:port")

@@ -1,6 +1,6 @@
 """The user tower's exported program, made quick for small batches.
 
-The artifact is the program of `torch.export`, without pickle and without the model's code. Called as a module, it
+The artifact is the program of `torch.export`, without the model's code, and read without pickle. Called as a module, it
 checks every input against its declaration in Python, which takes longer than the tower itself; traced once when it is
 loaded, it runs without.
 """
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from pagoda.model.program_file import read_program
+
 Program = Callable[..., torch.Tensor]
 _TRACE: Callable[..., Any] = torch.jit.trace
 _TOLERANCE = 1e-6
@@ -27,9 +29,9 @@ def load_program(path: Path) -> Program:
     """Load a program of id_rows, history_rows, history_mask, history_age and features, any batch size.
 
     Raises:
-        OSError, RuntimeError: It cannot be read.
+        IntegrityError: It cannot be read, or holds something that loading would run.
     """
-    exported = torch.export.load(path)
+    exported = read_program(path)
     module = exported.module()
     if exported.example_inputs is None:
         return module

@@ -16,8 +16,9 @@ import ts
 import xxhash
 
 from pagoda.errors import ConfigError
-from serving.tower.archive import MODEL, archive_version, archives
+from serving.tower.archive import MODEL, archive_version
 from serving.tower.batching import DEFAULT_BATCHING, Batching
+from serving.tower.trust import trusted
 
 _PRIVATE = 0o700
 _LONGEST_SOCKET = 100
@@ -29,9 +30,9 @@ def run_folder(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"pagoda-tower-{xxhash.xxh3_64_hexdigest(str(home.resolve()).encode())[:12]}"
 
 
-def management_url(home: Path) -> str:
-    """Where the management API of the TorchServe of the installation in `home` listens, unless told otherwise."""
-    return f"unix:{run_folder(home) / 'management.sock'}"
+def socket_url(home: Path, api: str) -> str:
+    """Where `inference`, `management` or `metrics` of the TorchServe in `home` listens, unless told otherwise."""
+    return f"unix:{run_folder(home) / f'{api}.sock'}"
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class TowerServer:
 
     home: Path
     store: Path
-    """Folder of model archives; all of them are loaded at the start."""
-    inference: str = "http://127.0.0.1:8080"
-    metrics: str = "http://127.0.0.1:8082"
+    """Folder of model archives. Those that are what a manifest says are loaded at the start."""
+    tables: Path
+    """Folder of the ID tables, where the follower says what the manifests say."""
+    inference: str = ""
+    """`unix:/path` or `http://host:port`. Empty: a socket in the private folder; so for the others."""
+    metrics: str = ""
     management: str = ""
-    """`unix:/path` or `http://127.0.0.1:port`. Empty: a socket in the private folder."""
+    """A socket, always: whoever reaches it decides which code runs."""
     batching: Batching = DEFAULT_BATCHING
 
     def command(self) -> list[str]:
@@ -59,8 +63,8 @@ class TowerServer:
             f"-Dlog4j.configurationFile=file://{package / 'log4j2.xml'}",
             f"-Dmodel_server_home={Path(ts.__file__).parent.parent}",
             "-cp",
-            f"{Path(ts.__file__).parent}/frontend/*",
-            "org.pytorch.serve.ModelServer",
+            f"{package / 'start'}:{Path(ts.__file__).parent}/frontend/*",
+            "HttpTower",
             "--python",
             sys.executable,
             "-f",
@@ -70,13 +74,13 @@ class TowerServer:
 
     def environment(self) -> dict[str, str]:
         """What config.properties and the workers read from the environment."""
-        loaded = archives(self.store)
+        loaded = trusted(self.store, self.tables)
         return {
             **os.environ,
             "PAGODA_HOME": str(self.home.resolve()),
-            "PAGODA_TOWER_INFERENCE": self.inference,
-            "PAGODA_TOWER_METRICS": self.metrics,
-            "PAGODA_TOWER_MANAGEMENT": self.management or management_url(self.home),
+            "PAGODA_TOWER_INFERENCE": self.inference or socket_url(self.home, "inference"),
+            "PAGODA_TOWER_METRICS": self.metrics or socket_url(self.home, "metrics"),
+            "PAGODA_TOWER_MANAGEMENT": self.management or socket_url(self.home, "management"),
             "PAGODA_TOWER_STORE": str(self.store.resolve()),
             "PAGODA_TOWER_LOAD": ",".join(path.name for path in loaded) or "none",
             "PAGODA_TOWER_MODELS": orjson.dumps(self._models(loaded)).decode(),
@@ -104,10 +108,10 @@ class TowerServer:
         return folder
 
     def _refuse_open_management(self) -> None:
-        if self.management and not self.management.startswith(("unix:/", "http://127.0.0.1:")):
+        if self.management and not self.management.startswith("unix:/"):
             raise ConfigError(
-                f"management address {self.management!r}: must be unix:/path or http://127.0.0.1:port, since whoever "
-                "reaches it decides which code runs"
+                f"management address {self.management!r}: must be unix:/path, since whoever reaches it decides which "
+                "code runs, and every user of a machine reaches its ports"
             )
 
     def _models(self, loaded: list[Path]) -> dict[str, dict[str, dict[str, object]]]:

@@ -8,7 +8,8 @@ import typer
 
 from pagoda.cli.options import HomeOption
 from pagoda.errors import ConfigError
-from pagoda.registry.items import open_item_log
+from pagoda.item_changes.compaction import ItemCompaction
+from pagoda.item_changes.log import item_log_url, open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import load_settings
 from pagoda.updates.items import Items
@@ -30,7 +31,8 @@ def main(
     log = open_log(settings)
     items = Items(settings, log)
     try:
-        worker = ItemWorker(log, open_item_log(settings), items, settings.events_dataset)
+        compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
+        worker = ItemWorker(log, open_item_log(settings), items, settings.events_dataset, compaction=compaction)
         follow_until_told(worker, poll, "items", metrics_port)
     finally:
         items.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -30,8 +30,9 @@ _log = logging.getLogger(__name__)
 class Compaction:
     """Makes the files of an hour of arrival one file for each date, when the hour is over."""
 
-    def __init__(self, dataset: str) -> None:
-        self._url = f"{dataset.rstrip('/')}/interactions"
+    def __init__(self, dataset: str, erase: Callable[[Collection[str]], None] = lambda _: None) -> None:
+        """Of a dataset; `erase` takes names of its files, and erases whoever is being forgotten from them."""
+        self._erase, self._url = erase, f"{dataset.rstrip('/')}/interactions"
         self._store = open_store(self._url)
         self._done_ms = 0
 
@@ -40,14 +41,19 @@ class Compaction:
         hour = filed_until_ms - filed_until_ms % HOUR_MS
         if hour == self._done_ms:
             return
+        young: list[str] = []
         for partition, names in self._listing().items():
             gone = superseded(names)
             for span, inside in _hours(names - gone).items():
                 if span.end_ms <= hour and len(inside) > 1:
                     self._compact(partition, span, sorted(inside), spec)
+                    young.append(f"interactions/{partition}/{span.name}")
+            young += [f"interactions/{partition}/{one}" for one in names if _end(one) >= filed_until_ms - _KEPT_MS]
             for name in gone:
                 if _end(name) < filed_until_ms - _KEPT_MS:
                     delete(f"{self._url}/{partition}/{name}")
+        # Also of those that a killed one has made of files from which somebody was erased meanwhile.
+        self._erase(young)
         self._done_ms = hour
 
     def _listing(self) -> dict[str, set[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,8 @@ from pagoda.registry.holding import Holding
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
+from serving.tower.trust import read_checksums, write_checksums
+from serving.workers.guard import Guard
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.towers import Towers
 
@@ -56,6 +58,7 @@ class Follower:
         self._said: Holding | None = None
         self._done: tuple[int, tuple[str, ...]] | None = None
         self._background = ThreadPoolExecutor(1, "compaction")
+        self._guard = Guard(folder, self._tables, monotonic)
 
     def step(self) -> Holding:
         """Bring the host in line with the log, as far as possible, and say how far that is.
@@ -66,11 +69,14 @@ class Follower:
         """
         state = self._log.state()
         wanted = live(state, self._log.now(), self._grace)
+        if self._guard.watch([state.generations[id_] for id_ in wanted]):
+            self._done = None
         if self._said and self._done == (state.head, wanted):
             self._towers.repair()
             return self._said
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
         failures: list[PagodaError] = []
+        self._name_archives([state.generations[id_] for id_ in wanted])
         held = self._held()
         for id_ in wanted:
             try:
@@ -94,6 +100,13 @@ class Follower:
     def close(self) -> None:
         """Let background work finish."""
         self._background.shutdown()
+        self._guard.close()
+
+    def _name_archives(self, manifests: Sequence[Manifest]) -> None:
+        """Tell the tower's server which archives it may load when it starts."""
+        checksums = {manifest.full_version: manifest.tower.checksum for manifest in manifests}
+        if checksums and checksums != read_checksums(self._folder):
+            write_checksums(self._folder, checksums)
 
     def _bring(self, manifest: Manifest, held: set[str]) -> None:
         if self._retry_at.get(manifest.id, 0.0) > self._monotonic():
@@ -157,7 +170,7 @@ class Follower:
     def _current(self) -> str | None:
         try:
             return TowerTables(self._folder, 0).current()
-        except NotHeldError:
+        except (NotHeldError, IntegrityError):  # What is damaged is written anew.
             return None
 
     def _say(self, head: int) -> Holding:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pagoda.data.arrivals import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
 from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
-from pagoda.index.items import ItemChanges, fitting
+from pagoda.item_changes.changes import ItemChanges, fitting
+from pagoda.item_changes.compaction import ItemCompaction
+from pagoda.item_changes.log import ItemLog
 from pagoda.registry.artifacts import children, delete
-from pagoda.registry.items import ItemLog
 from pagoda.registry.live import GRACE, live
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Manifest
@@ -28,6 +29,7 @@ from serving.workers.metrics import ITEMS_BEHIND, ITEMS_HEAD
 
 DATASET_SECONDS = 30.0
 """How often at most the dataset's file of changed items is written anew."""
+COMPACTION_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,9 +45,11 @@ class ItemWorker:
         *,
         grace: timedelta = GRACE,
         dataset_seconds: float = DATASET_SECONDS,
+        compaction: ItemCompaction | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._item_log, self._items, self._dataset = log, item_log, items, dataset
+        self._compaction, self._compact_at = compaction, 0.0
         self._grace, self._dataset_seconds, self._monotonic = grace, dataset_seconds, monotonic
         self._changes = ItemChanges()
         self._applied: dict[str, int] = {}
@@ -73,6 +77,9 @@ class ItemWorker:
         ITEMS_BEHIND.set(len(behind))
         if self._written < self._changes.head and self._monotonic() >= self._write_at:
             self._write()
+        if self._compaction and self._monotonic() >= self._compact_at:
+            self._compact_at = self._monotonic() + COMPACTION_SECONDS
+            self._compaction.step(datetime.now(UTC))
         if failures:
             raise failures[0]
         return self._changes.head

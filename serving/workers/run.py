@@ -14,6 +14,7 @@ from tenacity.stop import stop_when_event_set
 
 from pagoda.errors import PagodaError
 from pagoda.telemetry import serve_metrics
+from serving.reasons import reason
 from serving.workers.metrics import Counted, Worker
 
 MetricsPort = Annotated[
@@ -57,4 +58,5 @@ def follow_until_told(worker: Worker, poll_seconds: float, name: str, metrics_po
 def _complain(attempt: RetryCallState) -> None:
     error = attempt.outcome.exception() if attempt.outcome else None
     trace = None if isinstance(error, PagodaError | OSError) else error
-    _log.warning("%s (try %d)", error, attempt.attempt_number, exc_info=trace)
+    why = reason(error) if error else "it failed"
+    _log.warning("%s (try %d)", why, attempt.attempt_number, exc_info=trace)

@@ -11,7 +11,7 @@ moment, restarted, or run twice at once writes the same files again, or finds th
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from redis import Redis
@@ -20,9 +20,12 @@ from redis.exceptions import RedisError
 from pagoda.data.arrivals import Arrivals
 from pagoda.data.layout import FEATURES_FILE
 from pagoda.data.spec import FeatureSpec, parse_spec
+from pagoda.erasure.rows import DatasetRows, names_one_of
 from pagoda.errors import ConflictError, UnavailableError
 from pagoda.registry.store import open_store
 from serving.events.stream import FIELD, STREAM
+from serving.reasons import reason
+from serving.users.tombstones import Tombstones
 from serving.workers.compaction import Compaction
 from serving.workers.filing import by_day
 from serving.workers.metrics import EVENTS, WAITING
@@ -30,6 +33,8 @@ from serving.workers.metrics import EVENTS, WAITING
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
+# A full Redis refuses XSETID, and so the very step that would make room. But it refuses only a script's first write
+# (`scriptVerifyOOM` in src/script.c of Valkey, at 55bbbe0; tried with Redis 6.2): here a trim, which takes no memory.
 _CLOSE = """
 local now = redis.call('TIME')
 local ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -38,6 +43,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   local info = redis.call('XINFO', 'STREAM', KEYS[1])
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' and tonumber(string.match(info[i + 1], '^%d+')) < cut then
+      redis.call('XTRIM', KEYS[1], 'MINID', '0')
       redis.call('XSETID', KEYS[1], string.format('%.0f-0', cut))
     end
   end
@@ -62,7 +68,9 @@ class Sink:
         self._url, self._dataset, self._slot = redis_url, dataset, slot_ms
         self._close: Callable[..., int] = self._redis.register_script(_CLOSE)
         self._store = open_store(dataset)
-        self._compaction = Compaction(dataset)
+        self._tombstones = Tombstones(self._redis)
+        self._rows = DatasetRows(dataset, self._tombstones.lock)
+        self._compaction = Compaction(dataset, self._erase)
         self._said_missing = False
 
     def step(self) -> int:
@@ -82,7 +90,7 @@ class Sink:
                 filed += self._file(slot, spec)
             WAITING.set(int(self._redis.xlen(STREAM)))
         except (RedisError, OSError) as error:
-            raise UnavailableError(f"event stream at {self._url}: {error}") from error
+            raise UnavailableError(f"event stream at {self._url}: {reason(error)}") from error
         self._compaction.step(cut, spec)
         EVENTS.inc(filed)
         return filed
@@ -108,21 +116,28 @@ class Sink:
     def _file(self, slot: Arrivals, spec: FeatureSpec) -> int:
         entries = self._entries(slot)
         files, refused = by_day(entries, spec)
-        for partition, content in files.items():
-            self._put(f"interactions/{partition}/{slot.name}", content)
+        contents = {f"interactions/{partition}/{slot.name}": content for partition, content in files.items()}
         if refused:
-            self._put(f"refused/{slot.name.removesuffix('.parquet')}.jsonl", b"\n".join(refused))
+            contents[f"refused/{slot.name.removesuffix('.parquet')}.jsonl"] = b"\n".join(refused)
+        for name, content in contents.items():
+            self._put(name, content)
+        self._erase(contents)
         # All of it is on disk, so the stream may forget it.
         self._redis.xtrim(STREAM, minid=f"{slot.end_ms}-0", approximate=False)
         _log.info("%s: %d events, %d refused", slot.name, len(entries), len(refused))
         return len(entries)
 
+    def _erase(self, names: Collection[str]) -> None:
+        """Erase from files that are there whoever is being forgotten by now: whoever begins later finds the files."""
+        self._rows.erase(self._tombstones.standing(), names)
+
     def _entries(self, slot: Arrivals) -> list[bytes]:
         entries: list[bytes] = []
+        gone = self._tombstones.standing()
         after = f"{slot.start_ms}-0"
         # Another sink may trim the slot meanwhile; then its files are there, and the part read here changes nothing.
         while page := self._range(after, str(slot.end_ms - 1), _PAGE):
-            entries += [fields[FIELD] for _, fields in page]
+            entries += [fields[FIELD] for _, fields in page if not gone or not names_one_of(fields[FIELD], gone)]
             after = f"({page[-1][0].decode()}"
         return entries
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,9 @@ from pagoda.settings import load_settings
 from serving import logs
 from serving.workers.run import MetricsPort, follow_until_told
 from serving.workers.sink import Sink
+
+_NICE = 10
+"""Nobody waits for files as they do for answers, which may share the machine: a flood of events must not slow them."""
 
 
 def main(
@@ -24,4 +28,5 @@ def main(
     logs.start(settings.logs)
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    os.nice(_NICE)
     follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll, "sink", metrics_port)

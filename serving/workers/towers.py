@@ -120,6 +120,6 @@ class LocalTowers:
                 download(archive.uri, path)
             if not path.is_file():
                 raise IntegrityError(f"{archive.uri} is missing")
-            if (found := checksum_file(path)) != archive.checksum:
+            if (found := checksum_file(path, archive.checksum)) != archive.checksum:
                 raise IntegrityError(f"{archive.uri} is damaged: its checksum is {found}, not {archive.checksum}")
             self._models.ensure(version, path)

@@ -86,7 +86,7 @@ def _places(chart: Chart) -> Iterator[tuple[str, Place]]:
 
 
 # Ports by the names that pods give them.
-_NAMED = {"http": {8080, 5000}, "redis": {6379}, "metrics": {9090}}
+_NAMED = {"http": {8080, 5000}, "redis": {6379}, "metrics": {9090}, "items": {8090}}
 
 
 def _rule_matches(rule: Rule, side: str, peer: Place, port: int) -> bool:

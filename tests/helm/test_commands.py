@@ -17,7 +17,12 @@ from tests.commands import parse
 
 from .charts import Chart, rendered, with_values
 
-ALL = ("workers.sink.enabled=true", "workers.items.enabled=true", "events.dataset=s3://pagoda/dataset")
+ALL = (
+    "retention.interactionDays=90",
+    "workers.sink.enabled=true",
+    "workers.items.enabled=true",
+    "events.dataset=s3://pagoda/dataset",
+)
 SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules.incrementalUpdate.enabled=true")
 ENTRIES = {
     "serving.recall": ("serving.recall.__main__", "main"),
@@ -27,7 +32,7 @@ ENTRIES = {
     "serving.workers.items": ("serving.workers.changing", "main"),
 }
 """Where each module's command line is declared."""
-OTHERS = {"mlflow", "valkey-server", "python -c"}
+OTHERS = {"mlflow", "sh -ec", "python -c"}
 
 
 def _command(run: Callable[..., Any]) -> Any:

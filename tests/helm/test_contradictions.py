@@ -36,6 +36,7 @@ KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
             "recall.autoscaling.requestsInFlight and recall.autoscaling.cpuPercent",
         ),
         (["recall.httpRoute.enabled=true"], "recall.httpRoute.parentRefs"),
+        (["retention.interactionDays=90"], "retention.interactionDays: set events.dataset"),
         *(
             ([*KNATIVE, one], f"tower.{key} (or common.{key}): Knative refuses")
             for key, one in {

@@ -68,7 +68,7 @@ def test_should_reach_recalls_service_through_an_ingress_of_the_class_and_hosts_
     ports = {
         one["backend"]["service"]["port"]["name"] for rule in ingress["spec"]["rules"] for one in rule["http"]["paths"]
     }
-    assert ports == {port["name"] for port in service["spec"]["ports"]}
+    assert ports == {"http"} < {port["name"] for port in service["spec"]["ports"]}
 
 
 def test_should_take_any_host_where_none_is_named() -> None:

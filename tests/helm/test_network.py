@@ -6,7 +6,7 @@ import pytest
 
 from helm.generate.chart import PROFILES
 
-from .charts import Chart, in_profile, with_values
+from .charts import Chart, given, in_profile, with_values
 from .flows import OUTSIDE, OUTSIDE_V6, Network, pod
 
 DNS = pod("kube-system", **{"k8s-app": "kube-dns"})
@@ -70,6 +70,15 @@ def test_should_keep_strangers_and_neighbours_from_everything_but_recall(network
         assert not network.allows(STRANGER, component, port), component
         assert not network.allows(NEIGHBOUR, component, port), component
     assert network.allows(STRANGER, "recall", 8080)
+
+
+def test_should_let_nobody_change_items_who_is_not_named_for_it() -> None:
+    catalogue = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}}
+    network = Network(given({"networkPolicy": {"itemCallers": [catalogue]}}, *ALL))
+    assert network.allows(pod("shop", app="catalogue"), "recall", 8090)
+    sources = [network[component] for component in network.components()] + [STRANGER, NEIGHBOUR, PROMETHEUS]
+    assert not any(network.allows(source, "recall", 8090) for source in sources)
+    assert not Network(with_values(*ALL)).allows(pod("shop", app="catalogue"), "recall", 8090)
 
 
 def test_should_let_only_the_gateway_ask_for_recall_in_production() -> None:

@@ -100,7 +100,9 @@ def _scheduled(chart: Chart) -> list[list[str]]:
     return [args for args in steps if args[1] == "schedule"]
 
 
-@pytest.mark.parametrize("secret", ["milvus.existingSecret=other", "objectStorage.existingSecret=other"])
+@pytest.mark.parametrize(
+    "secret", ["milvus.existingSecret=other", "objectStorage.existingSecret=other", "registry.signingSecret=other"]
+)
 def test_should_schedule_the_versions_that_it_brings(secret: str) -> None:
     for chart in (in_profile("production"), in_profile("production", secret)):
         brought = {version["spec"]["displayName"] for version in chart.of("PipelineVersion")}

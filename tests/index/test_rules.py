@@ -16,9 +16,9 @@ from pagoda.data.spec import FeatureSpec, Numeric, Rules
 from pagoda.errors import ConfigError, DataError, RequestError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
-from pagoda.index.items import items_table, upserted
 from pagoda.index.rules import query, score, stored_batch, stored_vectors
 from pagoda.index.vectors import ItemVectors, ItemVectorsWriter, vectors_batch
+from pagoda.item_changes.changes import items_table, upserted
 
 DIM, ITEMS, K = 16, 3000, 20
 SPEC = FeatureSpec(

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from demos.client import RecallClient
+from pagoda.access.tokens import token_for
 from pagoda.data.dataset import Dataset
 from pagoda.data.movielens import import_movielens
 from pagoda.standalone.platform import Platform
@@ -32,7 +33,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         arguments = {"dataset": str(dataset.path), "window_end": now.isoformat(), "config": CONFIG}
         assert run_locally(full_update, settings, arguments) == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
-        with RecallClient(settings.recall.url) as client:
+        with RecallClient(settings.recall.url, token_for(settings, "ask")) as client:
             client.wait_ready()
         yield Home(platform, settings, dataset, now)
     finally:

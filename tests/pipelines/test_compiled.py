@@ -16,6 +16,11 @@ from .fake_kubeflow import checked_pipeline
 
 Spec = dict[str, Any]
 
+SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-signing-key"}
+
+
+SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-mlflow-login"}
+
 
 @pytest.fixture(params=available())
 def package(request: pytest.FixtureRequest) -> Package:
@@ -69,7 +74,7 @@ def test_give_every_step_settings_secrets_and_labels(package: Package) -> None:
     for step in platforms.values():
         (settings,) = step["configMapAsEnv"]
         assert {one["configMapKey"] for one in settings["keyToEnv"]} == set(SETTINGS_KEYS)
-        assert {one["secretName"] for one in step["secretAsEnv"]} == {"pagoda-object-storage", "pagoda-milvus-token"}
+        assert {one["secretName"] for one in step["secretAsEnv"]} == SECRETS
         assert step["podMetadata"]["labels"] == LABELS
         assert step["securityContext"]["runAsNonRoot"]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import mlflow
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from demos.client import RecallClient
+from pagoda.access.tokens import bearer, token_for
 from pagoda.data.dataset import Dataset
 from pagoda.data.history import Histories
 from pagoda.data.movielens import import_movielens
@@ -94,7 +96,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
 @pytest.fixture(scope="module")
 def client(days: Days) -> Iterator[RecallClient]:
     """A caller of the recall service, which is ready."""
-    with RecallClient(days.settings.recall.url) as client:
+    with RecallClient(days.settings.recall.url, token_for(days.settings, "ask")) as client:
         client.wait_ready()
         yield client
 
@@ -118,7 +120,7 @@ def test_registers_a_full_version_with_its_lineage(days: Days) -> None:
 def test_answers_are_those_computed_in_process(days: Days, client: RecallClient, body: str) -> None:
     users = [int(user) for user in days.dataset.users()["user_id"].to_pylist()[:2]]
     now = days.dataset.span().end
-    served = (ask_v1 if body == "v1" else ask_v2)(days.settings.recall.url, users, to_us(now))
+    served = (ask_v1 if body == "v1" else ask_v2)(days.settings, users, to_us(now))
     for answer, expected in zip(served, in_process(days, users, now), strict=True):
         ids, scores = zip(*answer, strict=True)
         best = sorted(expected.values(), reverse=True)[:K]
@@ -181,7 +183,7 @@ AT_WORK: dict[str, Callable[[Days, ReleaseState], bool]] = {
 
 def answers(days: Days) -> str:
     """The generation that answers a request."""
-    with RecallClient(days.settings.recall.url) as client:
+    with RecallClient(days.settings.recall.url, token_for(days.settings, "ask")) as client:
         return str(client.recall([1], K)[0]["generation"])
 
 
@@ -238,20 +240,25 @@ def histories(days: Days, users: list[int], now: datetime) -> Histories:
     return state.read(np.array(users), np.full(len(users), to_us(now), np.int64))
 
 
-def ask_v1(url: str, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
+def _post(settings: Settings, path: str, body: dict[str, Any]) -> Any:
+    shown = bearer(token_for(settings, "ask"))
+    return httpx.post(settings.recall.url + path, json=body, headers=shown).raise_for_status().json()
+
+
+def ask_v1(settings: Settings, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
     """KServe v1 bodies."""
     body = {"instances": [{"user_id": user, "k": K, "timestamp": now_us} for user in users]}
-    answer = httpx.post(f"{url}/v1/models/recall:predict", json=body).raise_for_status().json()
+    answer = _post(settings, "/v1/models/recall:predict", body)
     return [[(item["item_id"], item["score"]) for item in one["items"]] for one in answer["predictions"]]
 
 
-def ask_v2(url: str, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
+def ask_v2(settings: Settings, users: list[int], now_us: int) -> list[list[tuple[int, float]]]:
     """KServe v2 bodies: flat tensors."""
     columns = {"user_id": users, "k": [K] * len(users), "timestamp": [now_us] * len(users)}
     inputs = [
         {"name": name, "datatype": "INT64", "shape": [len(users)], "data": data} for name, data in columns.items()
     ]
-    answer = httpx.post(f"{url}/v2/models/recall/infer", json={"inputs": inputs}).raise_for_status().json()
+    answer = _post(settings, "/v2/models/recall/infer", {"inputs": inputs})
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     pairs, starts = list(zip(outputs["item_id"], outputs["score"], strict=True)), np.cumsum([0, *outputs["count"]])
     return [pairs[start:end] for start, end in pairwise(starts)]

@@ -9,6 +9,7 @@ import mlflow
 import pytest
 
 from demos.client import RecallClient
+from pagoda.access.tokens import token_for
 from pipelines.full_update import full_update
 from pipelines.incremental_update import incremental_update
 from pipelines.local import run_locally
@@ -32,7 +33,7 @@ def test_the_pipeline_serves_what_happened(served: Home) -> None:
 
 def test_an_update_answers(served: Home) -> None:
     done = served.learn()
-    with RecallClient(served.settings.recall.url) as client:
+    with RecallClient(served.settings.recall.url, token_for(served.settings, "ask")) as client:
         wait_for(lambda: client.recall([1], 10)[0]["generation"] == done.manifest.id)
     assert done.served
 

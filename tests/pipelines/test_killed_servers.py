@@ -1,8 +1,9 @@
-"""A server killed at any step of a publish: the old generation serves, and the next run completes."""
+"""A server killed or a file damaged at any step of a publish: the old generation serves, the next run completes."""
 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,18 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from demos.client import RecallClient
+from pagoda.access.tokens import token_for
+from pagoda.embeddings.tables import Inspection
 from pagoda.errors import PagodaError
 from pagoda.registry.checks import checks_of
 from pagoda.registry.generations import add_incremental
+from pagoda.registry.holding import read_holding
 from pagoda.registry.open import open_registry
 from pagoda.registry.publish import publish, write_aliases
 from pagoda.registry.store import FolderStore
 from pagoda.registry.versions import VersionDraft
+from pagoda.storage import checksum_file
+from serving.tower.archive import archive_name
 
 from .homes import Home, healthy, kill, wait_for
 from .traffic import Traffic
@@ -59,7 +65,7 @@ def publish_all(home: Home, draft: VersionDraft) -> None:
 
 def answers(home: Home) -> str:
     """The generation that answers a request, empty while none does."""
-    with RecallClient(home.settings.recall.url) as client:
+    with RecallClient(home.settings.recall.url, token_for(home.settings, "ask")) as client:
         try:
             return str(client.recall([1], 10)[0]["generation"])
         except Exception:
@@ -76,29 +82,96 @@ def answers(home: Home) -> str:
     ],
 )
 def test_killed_at_a_step(served: Home, tmp_path: Path, victim: str, first: int, stride: int) -> None:
+    def act() -> None:
+        kill(served.platform, SERVICE[victim], PART.get(victim, ""))
+
     for step in itertools.count(first, stride):
-        before = served.state()
-        draft = served.draft(tmp_path / str(step), USERS)
-        with pytest.MonkeyPatch.context() as patch, Traffic(served.settings.recall.url, USERS, rate=5) as traffic:
-            steps = Steps(patch, step, lambda: kill(served.platform, SERVICE[victim], PART.get(victim, "")))
-            try:
-                publish_all(served, draft)
-            except PagodaError:
-                assert victim != "follower"
-        assert steps.count >= first, "nothing was killed: no publish has so many steps"
+        with Traffic(served.settings, USERS, rate=5) as traffic:
+            steps = publish_disturbed(served, tmp_path / str(step), step, act, fails=victim != "follower")
+        assert steps >= first, "nothing was killed: no publish has so many steps"
         # Requests need neither the follower nor the registry.
         assert not traffic.problems or victim in ("worker", "torchserve")
-        state = served.state()
-        made = state.by_key(draft.key)
-        allowed = {before.stable, made and f"g{made.base}.{made.version}"}
-        assert state.stable in allowed
-        assert wait_for(lambda: answers(served)) in allowed
         wait_for(lambda: healthy(served.platform, SERVICE[victim]))
-        publish_all(served, draft)
-        state = served.state()
-        made = state.by_key(draft.key)
-        assert made is not None and state.stable == f"g{made.base}.{made.version}"
-        assert len(state.versions) == len(before.versions) + 1
-        wait_for(lambda: answers(served) == served.state().stable)
-        if step > steps.count or stride > steps.count:
+        if step > steps or stride > steps:
             return
+
+
+def publish_disturbed(home: Home, folder: Path, step: int, act: Callable[[], None], *, fails: bool) -> int:
+    """Publish a delta, do something before one of the steps, publish again; the number of steps that there were.
+
+    Whatever answers meanwhile is the old generation or the new one, and in the end it is the new one.
+    """
+    before = home.state()
+    draft = home.draft(folder, USERS)
+    with pytest.MonkeyPatch.context() as patch:
+        steps = Steps(patch, step, act)
+        try:
+            publish_all(home, draft)
+        except PagodaError:
+            assert fails
+    state = home.state()
+    made = state.by_key(draft.key)
+    allowed = {before.stable, made and f"g{made.base}.{made.version}"}
+    assert state.stable in allowed
+    assert wait_for(lambda: answers(home)) in allowed
+    publish_all(home, draft)
+    state = home.state()
+    made = state.by_key(draft.key)
+    assert made is not None and state.stable == f"g{made.base}.{made.version}"
+    assert len(state.versions) == len(before.versions) + 1
+    wait_for(lambda: answers(home) == home.state().stable)
+    return steps.count
+
+
+DAMAGED = {
+    "users": "tables/full/*/users/rows.npy",
+    "items": "tables/full/*/items/ids.npy",
+    "segment": "tables/segments/*/rows.npy",
+    "record": "tables/generations/*.json",
+    "archive": "archives/*.mar",
+}
+"""Files on the tower's host, below home."""
+
+
+def damage(home: Home, part: str) -> None:
+    """Overwrite the end of a file; a server that has its model in memory is started again, to read the archive."""
+    path = max(home.platform.home.glob(DAMAGED[part]), key=lambda one: one.stat().st_mtime_ns)
+    with path.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"\xff\xfe\xfd\xfc")
+    if part == "archive":
+        kill(home.platform, "torchserve")
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "stride"),
+    [
+        ("segment", 15, 1000),
+        ("archive", 15, 1000),
+        *(pytest.param(part, 1, 1, marks=pytest.mark.long) for part in DAMAGED),
+    ],
+)
+def test_a_file_damaged_at_a_step(served: Home, tmp_path: Path, part: str, first: int, stride: int) -> None:
+    for step in itertools.count(first, stride):
+        steps = publish_disturbed(served, tmp_path / str(step), step, lambda: damage(served, part), fails=True)
+        assert steps >= first, "nothing was damaged: no publish has so many steps"
+        wait_for(lambda: healthy(served.platform, "torchserve"))
+        wait_for(lambda: whole(served))
+        if step > steps or stride > steps:
+            return
+
+
+def whole(home: Home) -> bool:
+    """Whether everything on the tower's host is again what the manifests say."""
+    state, folder = home.state(), home.settings.tables_folder
+    bases = {one.full_version: one.base.checksum for one in state.generations.values()}
+    stable = state.generation(state.stable or "")
+    archive = home.platform.home / "archives" / archive_name(stable.full_version)
+    held = read_holding(folder)
+    return (
+        held is not None
+        and stable.id in held.held
+        and not Inspection(folder).look(bases)
+        and archive.exists()
+        and checksum_file(archive, stable.tower.checksum) == stable.tower.checksum
+    )

@@ -30,7 +30,7 @@ def test_requests_while_generations_change(
     publishes, rollbacks = changes
     log, settings = served.log, served.settings
     changed: dict[int, int] = {}
-    with Traffic(settings.recall.url, USERS, rate) as traffic:
+    with Traffic(settings, USERS, rate) as traffic:
         for number in range(publishes):
             user = USERS[number % len(USERS)]
             record, manifest = served.register(served.draft(tmp_path / str(number), [user]))

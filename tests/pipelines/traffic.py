@@ -15,7 +15,9 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.access.tokens import bearer, token_for
 from pagoda.registry.arms import Release
+from pagoda.settings import Settings
 
 _MOST_AT_ONCE = 64
 _K = 10
@@ -38,8 +40,9 @@ class Answer:
 class Traffic:
     """Asks for `users` in a thread of its own while the block runs: mostly one a request, sometimes all."""
 
-    def __init__(self, url: str, users: Sequence[int], rate: float) -> None:
-        self._url, self._users, self._rate = f"{url}/v1/models/recall:predict", users, rate
+    def __init__(self, settings: Settings, users: Sequence[int], rate: float) -> None:
+        self._url, self._users, self._rate = f"{settings.recall.url}/v1/models/recall:predict", users, rate
+        self._shown = bearer(token_for(settings, "ask"))
         self.answers: list[Answer] = []
         self.problems: list[str] = []
         self._stop = threading.Event()
@@ -63,7 +66,7 @@ class Traffic:
     async def _run(self) -> None:
         places = asyncio.Semaphore(_MOST_AT_ONCE)
         timeout = aiohttp.ClientTimeout(total=90)
-        async with aiohttp.ClientSession(timeout=timeout) as client, asyncio.TaskGroup() as tasks:
+        async with aiohttp.ClientSession(timeout=timeout, headers=self._shown) as client, asyncio.TaskGroup() as tasks:
             number, began = 0, asyncio.get_running_loop().time()
             while not self._stop.is_set():
                 await places.acquire()

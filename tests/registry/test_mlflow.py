@@ -184,6 +184,17 @@ def test_a_run_deleted_by_hand_is_brought_back(on_mlflow: MlflowRegistry, world:
     assert_one_of_each(on_mlflow)
 
 
+def test_a_registered_model_that_somebody_deleted_is_made_again(on_mlflow: MlflowRegistry, world: World) -> None:
+    first, second = on_mlflow.register(world.full()), on_mlflow.register(world.full(1, parent=1))
+    client = MlflowClient(on_mlflow._uri)
+    client.delete_registered_model(on_mlflow._model)
+    third = on_mlflow.register(world.full(2, parent=2))
+    assert third.version == 3
+    found = {int(one.version): one.source for one in client.search_model_versions(f"name = '{on_mlflow._model}'")}
+    assert found == {record.version: record.uri for record in (first, second, third)}
+    on_mlflow.set_alias(CHAMPION, 1)
+
+
 def test_a_server_that_forgot_its_versions_is_refused(on_mlflow: MlflowRegistry, world: World) -> None:
     on_mlflow.register(world.full())
     elsewhere = MlflowRegistry(on_mlflow._uri, uuid.uuid4().hex, on_mlflow.log)

@@ -13,6 +13,7 @@ from pagoda.errors import UnavailableError
 from pagoda.rollout.measuring import StreamMetrics
 from pagoda.rollout.metrics import Measures
 from pagoda.rollout.outcomes import APPEND, ROW, SIZE, STREAM, Batch, Flag, Rows
+from tests.redis_databases import database
 
 pytestmark = pytest.mark.integration
 SINCE = datetime.now(UTC).replace(microsecond=0)
@@ -24,7 +25,6 @@ class Stream:
 
     def __init__(self, url: str) -> None:
         self.url, self.redis = url, redis.Redis.from_url(url)
-        self.redis.flushdb()
 
     def write(self, rows: Rows, *, percent: int = 10, mirrored: bool = False, most_bytes: int = 1 << 24) -> None:
         fields = Batch("r1", percent, mirrored, rows).encode()
@@ -39,7 +39,7 @@ class Stream:
 @pytest.fixture
 def stream(redis_url: str) -> Stream:
     """An empty one, in a database of its own."""
-    return Stream(redis_url.rsplit("/", 1)[0] + "/11")
+    return Stream(database(redis_url, 11))
 
 
 def rows_at(seconds: list[float], flags: int, ms: float = 5.0, users: list[int] | None = None) -> Rows:

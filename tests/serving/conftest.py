@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pagoda.storage import SHA256, checksum_file
 from serving.tower.archive import package
 from serving.tower.runtime import TowerRuntime
+from serving.tower.trust import write_checksums
 
 from .torchserve import RunningTower, torchserve
 from .worlds import World, add_generation, make_world
@@ -35,7 +37,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> World:
     home = tmp_path_factory.mktemp("tower")
     made = make_world(home / "three", home / "tables")
     add_generation(made, 5, [1, 2])
-    package(made.folder, 3, home / "archives")
+    archive = package(made.folder, 3, home / "archives")
+    write_checksums(made.tables, {3: checksum_file(archive, SHA256)})
     return made
 
 

@@ -6,8 +6,10 @@ import asyncio
 import socket
 import sys
 
+from serving.http.connections import Limits
 from serving.recall.server import RecallServer
 
+from .callers import tokens
 from .test_service import Setting
 
 
@@ -18,7 +20,8 @@ async def main(descriptor: int, drain_seconds: float) -> None:
     setting.tower.wait = lambda _: asyncio.sleep(0.02)
     listener = socket.socket(fileno=descriptor)
     print("ready", flush=True)  # noqa: T201
-    await RecallServer(setting.recall, setting.generations).serve(listener, drain_seconds)
+    server = RecallServer(setting.recall, setting.generations, tokens())
+    await server.serve(listener, drain_seconds, Limits(100, 100))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish
 from pagoda.registry.versions import VersionDraft, full_key, incremental_key
-from pagoda.storage import checksum_file
+from pagoda.storage import SHA256, checksum_file
 from pagoda.training.artifact import FullVersionFiles
 from pagoda.training.config import DriftConfig, TrainConfig
 from pagoda.training.full import full_update
@@ -44,6 +44,7 @@ from pagoda.training.vectors import OpenVersion
 from serving.recall.loading import load_store
 from serving.tower.archive import package
 
+from .callers import give_token
 from .torchserve import free_port
 from .worlds import DIM, ITEMS, NOW_US, USERS, WINDOW, Names, World, ids_of, make_spec
 
@@ -102,6 +103,7 @@ def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, vers
     world = World(names.spec, trained.folder, tables, trained.encoder, version)
     world.offer()
     home = folder / "home"
+    give_token(home / "tokens")
     log = ReleaseLog(str(home / "log"))
     _register(home, log, window, trained, version)
     vectors = folder / "item_vectors.parquet"
@@ -112,7 +114,7 @@ def install(folder: Path, tables: Path, milvus_uri: str, redis_url: str, *, vers
     manifest = create_generation(
         log,
         version,
-        tower=Artifact(uri=str(archive), checksum=checksum_file(archive)),
+        tower=Artifact(uri=str(archive), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=str(vectors), checksum=checksum),
         collection=collection,
         dim=DIM,

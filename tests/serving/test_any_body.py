@@ -14,6 +14,7 @@ from serving.recall.server import RecallServer
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 
 FIELDS = ["instances", "inputs", "user_id", "k", "history", "context", "profile", "filter", "exclude_seen", "timestamp"]
@@ -69,8 +70,8 @@ async def post(path: str, content: bytes) -> httpx.Response:
     """Ask a service of its own."""
     setting = Setting()
     await setting.generations.refresh()
-    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations).app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         return await client.post(path, content=content)
 
 

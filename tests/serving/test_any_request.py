@@ -22,6 +22,7 @@ from serving.events.rules import Accepted
 from serving.events.stream import RedisStream
 from serving.recall.server import RecallServer
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 from .worlds import make_spec
 
@@ -58,7 +59,7 @@ def application() -> RecallServer:
     setting = Setting(SPEC)
     asyncio.run(setting.generations.refresh())
     intake = Intake(RedisStream("redis://127.0.0.1:9", length=1), Specs())
-    return RecallServer(setting.recall, setting.generations, [events_router(intake)])
+    return RecallServer(setting.recall, setting.generations, tokens(), [events_router(intake)])
 
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", application().app)
@@ -68,7 +69,7 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", application().app)
 @schema.include(method="POST").parametrize()
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_the_page_describes_is_answered_as_it_says(case: schemathesis.Case) -> None:
-    case.call_and_validate(checks=[not_a_server_error, response_schema_conformance])
+    case.call_and_validate(headers=HEADERS, checks=[not_a_server_error, response_schema_conformance])
 
 
 def mutated(source: random.Random) -> bytes:
@@ -95,7 +96,7 @@ def mutated(source: random.Random) -> bytes:
 async def fuzz(app: RecallServer, source: random.Random, requests: int) -> None:
     """Send mutated bodies one after the other."""
     transport = httpx.ASGITransport(app.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         for _ in range(requests):
             body = mutated(source)
             answer = await client.post(source.choice(PATHS), content=body)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
 
 from pagoda.errors import RequestError
-from serving.recall.api import Prediction, parse_v1, parse_v2, render_v1, render_v2
+from serving.recall.api import Prediction, parse_v1, parse_v2, read_v1, render_v1, render_v2, write_v1
 
 
 def tensor(name: str, datatype: str, data: list[Any]) -> dict[str, Any]:
@@ -119,3 +120,34 @@ def test_a_v2_answer_can_be_taken_apart_again() -> None:
     assert outputs["score"]["data"] == [0.5, 0.25, 1.0]
     assert all(output["shape"] == [len(output["data"])] for output in answer["outputs"])
     assert orjson.loads(render_v1(predictions)) == {"predictions": predictions}
+
+
+async def test_a_long_body_is_read_piece_by_piece_and_refused_alike() -> None:
+    past = [{"item_id": 1, "timestamp": 2}] * 100
+    instances: list[dict[str, Any]] = [{"user_id": user, "history": past} for user in range(20)]
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    raw = orjson.dumps({"instances": instances})
+    assert await read_v1(raw) == parse_v1(raw)
+    assert turns >= 20
+    waiting.cancel()
+    for content, named in (
+        ({"instances": [*instances[:7], {**instances[7], "k": 0}]}, "instances.7.k: "),
+        ({"instances": instances[:1] * 101}, "instances: at most 100 users"),
+        ({"instances": instances, "x": 1}, "x: unknown field"),
+    ):
+        with pytest.raises(RequestError) as error:
+            await read_v1(orjson.dumps(content))
+        assert str(error.value).startswith(named)
+
+
+async def test_a_long_answer_is_written_alike() -> None:
+    predictions = [prediction([(item, 0.5) for item in range(1000)]) for _ in range(10)]
+    assert orjson.loads(await write_v1(predictions)) == {"predictions": predictions}

@@ -8,10 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from pagoda.errors import UnavailableError
 from pagoda.registry.arms import Arms
 from serving.recall.reading import MAX_BODY_BYTES
 from serving.recall.server import RecallServer
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 
 PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
@@ -27,8 +29,8 @@ async def setting() -> Setting:
 @pytest.fixture
 async def client(setting: Setting) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application."""
-    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations).app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as made:
+    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as made:
         yield made
 
 
@@ -103,19 +105,41 @@ async def test_what_nobody_foresaw_is_an_answer_too(setting: Setting) -> None:
 
     await setting.generations.refresh()
     setting.tower.before = fail
-    application = RecallServer(setting.recall, setting.generations).app
+    application = RecallServer(setting.recall, setting.generations, tokens()).app
     transport = httpx.ASGITransport(application, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         answer = await client.post(PREDICT, json=BODY)
     assert answer.status_code == 500
     assert answer.json()["error"].startswith("internal error")
+
+
+async def test_a_caller_reads_the_part_that_failed_and_the_log_no_password(
+    setting: Setting, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        said = "online store at redis://:secret@10.1.2.3:6379/0: @user_script:1: OOM"
+        raise UnavailableError(said, part="online store")
+
+    await setting.generations.refresh()
+    setting.tower.before = fail
+    answer = await client.post(PREDICT, json=BODY)
+    assert (answer.status_code, answer.json()) == (503, {"error": "online store: not available now; try again later"})
+    assert "10.1.2.3" in caplog.text and "secret" not in caplog.text
 
 
 async def test_a_caller_who_leaves_in_the_middle_is_no_failure(
     setting: Setting, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
-    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b"", "root_path": ""}
+    headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PREDICT,
+        "headers": headers,
+        "query_string": b"",
+        "root_path": "",
+    }
 
     async def receive() -> Any:
         return next(messages)
@@ -123,7 +147,7 @@ async def test_a_caller_who_leaves_in_the_middle_is_no_failure(
     async def send(message: Any) -> None:
         assert message.get("status", 400) == 400
 
-    await RecallServer(setting.recall, setting.generations).app(scope, receive, send)
+    await RecallServer(setting.recall, setting.generations, tokens()).app(scope, receive, send)
     assert caplog.records == []
 
 

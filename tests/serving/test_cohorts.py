@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from serving.http.callers import Caller
 from serving.recall import cohorts
 from serving.recall.cohorts import Cohorts
 
@@ -40,7 +41,7 @@ class Requests:
             await asyncio.sleep(0)
 
     async def _one(self, name: str) -> None:
-        async with self.cohorts.joined():
+        async with self.cohorts.joined(Caller()):
             self.started.append(name)
             await self.ends[name].wait()
 

@@ -14,6 +14,8 @@ from pagoda.load.outcomes import ANSWERED, Outcomes
 from pagoda.load.plan import Plan
 from pagoda.load.sending import send
 
+from .callers import TOKEN
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +35,9 @@ def test_no_request_is_lost_while_services_are_replaced() -> None:
         plan = Plan(users=range(50), rate=100, seconds=200)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         load = threading.Thread(
-            target=lambda: send(plan, url, connections=32, timeout_seconds=60, outcomes=outcomes, ending=ending)
+            target=lambda: send(
+                plan, url, connections=32, timeout_seconds=60, token=TOKEN, outcomes=outcomes, ending=ending
+            )
         )
         load.start()
         second = start(listener)

@@ -16,16 +16,20 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from serving.events.intake import EventIntake
 from serving.events.routes import PATH, events_router
-from serving.events.stream import STREAM, RedisStream
+from serving.events.stream import STREAM, USUAL_ROOM, RedisStream, Room
 from serving.recall.server import RecallServer
 from serving.recall.store import RECENT_LENGTH, OnlineStore, StoredUser
+from tests.redis_databases import database
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 from .torchserve import free_port
-from .worlds import LENGTH, NOW_US, make_spec
+from .worlds import LENGTH, make_spec
 
 pytestmark = pytest.mark.integration
+NOW_US = time.time_ns() // 1000
 CLICK = {"event_id": "e1", "user_id": 5, "item_id": 7, "event": "click", "timestamp": NOW_US}
+DAY_US = 86_400_000_000
 
 
 class Specs:
@@ -43,9 +47,7 @@ class Specs:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/10"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 10)
 
 
 @pytest.fixture
@@ -58,13 +60,13 @@ async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
 class Application:
     """The application over a Redis and a declaration."""
 
-    def __init__(self, url: str, specs: Specs, stream_length: int = 50) -> None:
-        self._intake = EventIntake(RedisStream(url, length=stream_length), specs)
+    def __init__(self, url: str, specs: Specs, stream_length: int = 50, room: Room = USUAL_ROOM) -> None:
+        self._intake = EventIntake(RedisStream(url, length=stream_length, room=room), specs)
 
     async def __aenter__(self) -> httpx.AsyncClient:
         setting = Setting()
-        app = RecallServer(setting.recall, setting.generations, [events_router(self._intake)]).app
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall")
+        app = RecallServer(setting.recall, setting.generations, tokens(), [events_router(self._intake)]).app
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS)
         return self._client
 
     async def __aexit__(self, *_: object) -> None:
@@ -134,7 +136,7 @@ async def test_only_what_the_declaration_says_enters_history(client: httpx.Async
 
 
 async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: str) -> None:
-    moments = [*range(0, 3 * RECENT_LENGTH, 3), 100, 1, 4000]
+    moments = [*range(0, 3 * RECENT_LENGTH, 3), 100, 1, 4000]  # microseconds
     async with Application(url, Specs(make_spec()), stream_length=10_000) as client:
         events = [
             {"user_id": 5, "item_id": moment, "event": "click", "timestamp": NOW_US + moment} for moment in moments
@@ -154,6 +156,8 @@ async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: st
         ({"event": "clik"}, "event: must be one of"),
         ({"timestamp": "yesterday"}, "timestamp: must be ISO 8601"),
         ({"timestamp": 4_000_000_000_000_000}, "timestamp: lies in the future"),
+        ({"timestamp": NOW_US - 31 * DAY_US}, "timestamp: lies more than 30 days back"),
+        ({"timestamp": 0}, "timestamp: lies more than 30 days back"),
         ({"context": {"colour": 1}}, "context.colour: unknown field"),
         ({"context": {"device": [1]}}, "context.device: "),
         ({"event_id": ""}, "event_id: "),

@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from pagoda.index.collection import Collections
 from serving.tower.archive import archive_name
+from tests.redis_databases import database
 
+from .callers import HEADERS
 from .installation import Installation, install, recall_service
 from .torchserve import RunningTower
 
@@ -24,8 +25,7 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory, tower: RunningTower, milvus_uri: str, redis_url: str
 ) -> Iterator[Installation]:
     """A released generation."""
-    folder, url = tmp_path_factory.mktemp("clicks"), redis_url.rsplit("/", 1)[0] + "/11"
-    redis.Redis.from_url(url).flushdb()
+    folder, url = tmp_path_factory.mktemp("clicks"), database(redis_url, 11)
     made = install(folder, tower.tables, milvus_uri, url, version=VERSION, id_type="string")
     with tower.models() as models:
         models.ensure(VERSION, made.home / "archives" / archive_name(VERSION))
@@ -40,7 +40,10 @@ def test_a_click_changes_the_next_answer(installation: Installation, tower: Runn
     world = installation.world
     asked = {"instances": [{"user_id": world.user(7), "k": 10, "exclude_seen": True}]}
     log = installation.home / "recall.log"
-    with recall_service(installation.environment(tower.url), log) as url, httpx.Client(base_url=url) as client:
+    with (
+        recall_service(installation.environment(tower.url), log) as url,
+        httpx.Client(base_url=url, headers=HEADERS) as client,
+    ):
 
         def answer() -> list[dict[str, Any]]:
             found = client.post("/v1/models/recall:predict", json=asked).raise_for_status().json()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +22,19 @@ from pagoda.cli.items import app as cli
 from pagoda.data.ids import hash_ids
 from pagoda.data.spec import Dense, FeatureSpec, MultiValued, Numeric
 from pagoda.errors import PagodaError
-from pagoda.index.items import items_table, upserted
+from pagoda.item_changes.changes import items_table, upserted
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.removals import RemovalLimit, TooManyRemovalsError
 from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.items import ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.publish import publish
-from serving.events.items import PATH, items_router
+from serving.events.items import PATH, ItemIntake, items_router
+from serving.recall.app import build_items_app
 from serving.recall.server import RecallServer
 from tests.registry.worlds import World
 
+from .callers import HEADERS, tokens
+from .test_app import PREDICT
 from .test_service import Setting
 
 SPEC = FeatureSpec(
@@ -52,10 +61,13 @@ def log(tmp_path: Path) -> ItemLog:
 
 @pytest.fixture
 async def client(log: ItemLog) -> AsyncIterator[httpx.AsyncClient]:
-    setting = Setting()
-    made = RecallServer(setting.recall, setting.generations, [items_router(log, Specs())]).app
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://recall") as opened:
-        yield opened
+    async with opened(log) as made:
+        yield made
+
+
+def opened(log: ItemLog) -> httpx.AsyncClient:
+    made = build_items_app([items_router(ItemIntake(log, Specs()))], tokens())
+    return httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://items", headers=HEADERS)
 
 
 async def test_changes_enter_the_log_in_one_record(client: httpx.AsyncClient, log: ItemLog) -> None:
@@ -97,6 +109,53 @@ async def test_what_is_wrong_is_named_and_nothing_is_taken(
     assert list(log.records()) == []
 
 
+async def test_the_catalogue_cannot_be_removed_by_requests_and_that_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = ItemLog(str(tmp_path), RemovalLimit(0.1, timedelta(days=1), lambda: 1682))
+    async with opened(log) as client:
+        whole = await client.post(PATH, json={"remove": list(range(1, 1683))})
+        assert (whole.status_code, whole.json()["error"][:21]) == (400, "remove: 1,682 items, ")
+        parts = [await client.post(PATH, json={"remove": list(range(n, n + 20))}) for n in range(1, 1683, 20)]
+    assert sum(len(record.changes) for record in log.records()) == 160
+    assert [part.status_code for part in parts[:9]] == [200] * 8 + [400]
+    assert caplog.text.count("item changes are refused") == 2
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """A server sets handlers for good."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+async def test_recalls_listener_takes_no_item_changes_and_the_items_listener_no_questions(log: ItemLog) -> None:
+    setting = Setting()
+    await setting.generations.refresh()
+    server = RecallServer(setting.recall, setting.generations)
+    items = build_items_app([items_router(ItemIntake(log, Specs()))])
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as own:
+        serving = asyncio.create_task(server.serve(listener, 0, {own: items}))
+        recall_url, items_url = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (listener, own))
+        async with httpx.AsyncClient() as client:
+            change, question = {"remove": [3]}, {"instances": [{"user_id": 5, "k": 2}]}
+            pretends = {"Host": items_url.removeprefix("http://")}
+            refused = [
+                await client.post(recall_url + PATH, json=change, headers=pretends),
+                await client.post(f"{recall_url}/{items_url}{PATH}", json=change),
+                await client.post(items_url + PREDICT, json=question),
+            ]
+            assert [one.status_code for one in refused] == [404] * 3
+            assert list(log.records()) == []
+            assert (await client.post(items_url + PATH, json=change)).json() == {"record": 1, "changes": 1}
+            assert (await client.post(recall_url + PREDICT, json=question)).status_code == 200
+        os.kill(os.getpid(), signal.SIGTERM)
+        await serving
+
+
 def test_strings_are_hashed_and_kept() -> None:
     spec = FeatureSpec(id_type="string")
     rows = items_table(spec, [upserted(spec, {"item_id": name}, "item") for name in ("b", "a")]).to_pylist()
@@ -115,17 +174,21 @@ def test_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text('{"item_id": 3}\n{"item_id": 4}\n')
     run = CliRunner()
 
-    def invoke(*words: str) -> dict[str, int]:
-        found: dict[str, int] = json.loads(
-            run.invoke(cli, [*words, "--home", home, "-o", "json"], catch_exceptions=False).stdout
-        )
-        return found
+    def invoke(*words: str) -> Any:
+        return json.loads(run.invoke(cli, [*words, "--home", home, "-o", "json"], catch_exceptions=False).stdout)
 
     assert invoke("upsert", str(tmp_path / "items.parquet")) == {"record": 1, "changes": 2}
     assert invoke("upsert", str(tmp_path / "items.jsonl")) == {"record": 2, "changes": 2}
     assert invoke("upsert", '{"item_id": 5}') == {"record": 3, "changes": 1}
-    assert invoke("remove", "1", "5") == {"record": 4, "changes": 2}
+    refused = run.invoke(cli, ["remove", "1", "5", "--home", home]).exception
+    assert isinstance(refused, TooManyRemovalsError)
+    assert invoke("remove", "1", "5", "--force") == {"record": 4, "changes": 2}
     ids = [change.item_id for record in ItemLog(f"{tmp_path}/log/items").records() for change in record.changes]
     assert ids == [1, 2, 3, 4, 5, 1, 5]
+    assert invoke("undo", "4") == {"record": 5, "restored": 2, "left": []}
+    assert [(row["upserted"], row["removed"], row["undoes"]) for row in invoke("log", "-n", "2")] == [
+        (0, 2, None),
+        (2, 0, 4),
+    ]
     for words in (["remove", "x"], ["upsert", str(tmp_path / "none.json")], ["upsert", "[1]"]):
         assert isinstance(run.invoke(cli, [*words, "--home", home]).exception, PagodaError)

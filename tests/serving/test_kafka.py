@@ -27,6 +27,7 @@ from serving.events.stream import APPLIED, STREAM, RedisStream
 from serving.process import cancel
 from serving.recall.reading import TooLargeError
 from serving.recall.store import recent_key, seen_key
+from tests.redis_databases import database, empty
 
 from .torchserve import free_port
 
@@ -51,9 +52,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/14"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 14)
 
 
 @pytest.fixture
@@ -214,7 +213,7 @@ async def test_an_empty_redis_goes_on_where_the_group_was(settings: KafkaSetting
         await stream.append([click(1)])
         await until(url, 1)
         await committed(settings, 1)
-    redis.Redis.from_url(url).flushdb()
+    empty(url)
     async with applying(settings, url) as stream:
         await stream.append([click(2)])
         assert await until(url, 1) == ["e2"]

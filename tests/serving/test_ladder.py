@@ -20,8 +20,9 @@ from prometheus_client import REGISTRY
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.records import ItemChange
 from pagoda.registry.arms import Arms
-from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact
 from pagoda.rollout.outcomes import Flag

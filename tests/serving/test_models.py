@@ -18,7 +18,7 @@ def test_an_archive_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkey
     given = tmp_path / "elsewhere" / archive_name(7)
     given.parent.mkdir()
     given.write_bytes(b"archive")
-    models = TowerModels("http://127.0.0.1:9", tmp_path / "store")
+    models = TowerModels("unix:/nowhere", tmp_path / "store")
     with pytest.raises(UnavailableError):
         models.ensure(7, given)
     assert models.archive(7).read_bytes() == b"archive"

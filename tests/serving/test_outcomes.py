@@ -22,7 +22,9 @@ from serving.events.stream import RedisStream
 from serving.recall.outcomes import MOST_PENDING, Outcomes
 from serving.recall.server import RecallServer
 from serving.recall.service import Recall
+from tests.redis_databases import database
 
+from .callers import HEADERS, tokens
 from .test_events import Specs
 from .test_service import CANARY_SECONDS, Setting
 from .torchserve import free_port
@@ -36,9 +38,7 @@ USERS = range(200)
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/12"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 12)
 
 
 class Service:
@@ -55,8 +55,10 @@ class Service:
         """Of the application."""
         await self.setting.follow()
         intake = EventIntake(RedisStream(self.url, length=10_000), Specs(make_spec()), self.recall.clicked)
-        app = RecallServer(self.recall, self.setting.generations, [events_router(intake)]).app
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall") as made:
+        app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
+        ) as made:
             yield made
         await self.recall.close()
         await self.outcomes.flush()

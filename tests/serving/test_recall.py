@@ -14,7 +14,6 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-import redis
 
 from pagoda.data.history import Histories
 from pagoda.data.window import Window, from_us, to_us
@@ -29,7 +28,9 @@ from pagoda.rollout.policy import INCREMENTAL, Step
 from pagoda.rollout.reading import draft_of, split_of
 from pagoda.training.vectors import OpenVersion
 from serving.tower.archive import archive_name
+from tests.redis_databases import database
 
+from .callers import HEADERS
 from .installation import Installation, add_incremental_version, install, recall_service
 from .torchserve import RunningTower
 from .worlds import ITEMS, LENGTH, NOW_US, World, ids_of
@@ -47,8 +48,7 @@ def installation(
     redis_url: str,
 ) -> Iterator[Installation]:
     """A released generation, with either type of IDs."""
-    folder, url = tmp_path_factory.mktemp("installation"), redis_url.rsplit("/", 1)[0] + "/8"
-    redis.Redis.from_url(url).flushdb()
+    folder, url = tmp_path_factory.mktemp("installation"), database(redis_url, 8)
     version = {"int64": 11, "string": 12}[request.param]
     made = install(folder, tower.tables, milvus_uri, url, version=version, id_type=request.param)
     with tower.models() as models:
@@ -64,7 +64,10 @@ def installation(
 def recall(installation: Installation, tower: RunningTower) -> Iterator[httpx.Client]:
     """The service, ready."""
     log = installation.home / "recall.log"
-    with recall_service(installation.environment(tower.url), log) as url, httpx.Client(base_url=url) as client:
+    with (
+        recall_service(installation.environment(tower.url), log) as url,
+        httpx.Client(base_url=url, headers=HEADERS) as client,
+    ):
         yield client
 
 

@@ -19,6 +19,7 @@ from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.recall.loading import load_store
 from serving.recall.store import SEEN_LENGTH, KeptVector, OnlineStore, profile_key, recent_key, seen_key, vector_key
+from tests.redis_databases import database
 
 from .installation import HOUR_US, write_dataset
 from .torchserve import free_port
@@ -38,9 +39,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/9"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 9)
 
 
 def clicks(dataset: Dataset, until_us: int) -> dict[Any, list[tuple[Any, int]]]:
@@ -163,10 +162,10 @@ async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generatio
 async def test_damage_is_told_from_absence(url: str) -> None:
     client = redis.Redis.from_url(url)
     client.rpush(recent_key(1), "no time:no item")
-    with pytest.raises(IntegrityError, match="user 1"):
+    with pytest.raises(IntegrityError, match="of a user is damaged"):
         await read(url, [1], FeatureSpec(history=History(length=3)))
     client.set(profile_key(2), "[30]")
-    with pytest.raises(IntegrityError, match="user 2"):
+    with pytest.raises(IntegrityError, match="of a user is damaged"):
         await read(url, [2], FeatureSpec())
     with pytest.raises(UnavailableError, match="online store"):
         await read(f"redis://127.0.0.1:{free_port()}/0", [1], FeatureSpec())

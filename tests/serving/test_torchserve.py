@@ -1,4 +1,4 @@
-"""The user tower on a real TorchServe: batching, forms, statuses, two versions at once, and what it keeps closed."""
+"""The user tower on a real TorchServe: batching, forms, statuses, two versions at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import pytest
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pagoda.embeddings.tables import TablesWriter
-from serving.tower.archive import archive_name, package
+from pagoda.sockets import client_of
+from serving.tower.archive import package
 from serving.tower.bodies import Instance
-from serving.tower.ready import missing
 from serving.tower.runtime import TowerRuntime
+from serving.tower.server import socket_url
 
 from .torchserve import RunningTower
 from .worlds import NOW_US, World, add_generation, make_world
@@ -35,7 +36,8 @@ JSON = {"Content-Type": "application/json"}
 
 def ask(running: RunningTower, body: Any, version: int = 3) -> httpx.Response:
     """POST a body to one model version."""
-    return httpx.post(f"{running.url}/predictions/pagoda/{version}.0", json=body, timeout=10)
+    with running.client as client:
+        return client.post(f"/predictions/pagoda/{version}.0", json=body)
 
 
 def instances(count: int) -> list[dict[str, Any]]:
@@ -81,9 +83,8 @@ def test_what_recall_joins_is_not_too_large(tower: RunningTower, served: World) 
     """32 requests of up to 1 MiB are one body; TorchServe's own limit is 6.5 MB."""
     rows = instances(2)
     body = dumps({"instances": rows, "generation": "g3"}).encode()
-    answer = httpx.post(
-        f"{tower.url}/predictions/pagoda/3.0", content=body + b" " * (32 << 20), headers=JSON, timeout=30
-    )
+    with tower.client as client:
+        answer = client.post("/predictions/pagoda/3.0", content=body + b" " * (32 << 20), headers=JSON)
     assert (answer.status_code, len(answer.json()["predictions"])) == (200, 2)
 
 
@@ -138,42 +139,6 @@ def test_a_generation_published_meanwhile_is_served(tower: RunningTower, served:
     assert ask(tower, body).status_code == 409
 
 
-def test_no_port_offers_management_over_http(tower: RunningTower) -> None:
-    java = psutil.Process(tower.process.pid)
-    listening = {c.laddr for c in java.connections(kind="inet") if c.status == psutil.CONN_LISTEN}
-    assert {address.ip for address in listening} <= {"127.0.0.1", "::ffff:127.0.0.1"}
-    for port in {address.port for address in listening}:
-        for path in ("/models", "/models/pagoda"):
-            try:
-                assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code != httpx.codes.OK
-            except httpx.TransportError:
-                continue  # the gRPC ports do not speak this protocol
-    socket = Path(tower.management_url.removeprefix("unix:"))
-    assert socket.parent.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:9/evil.mar", "file:///srv/evil.mar", "../evil.mar", "/srv/evil.mar", archive_name(99)]
-)
-def test_archives_come_from_the_store_alone(tower: RunningTower, url: str) -> None:
-    transport = httpx.HTTPTransport(uds=tower.management_url.removeprefix("unix:"))
-    with httpx.Client(base_url="http://localhost", transport=transport) as client:
-        assert client.post("/models", params={"url": url}).status_code == 404
-
-
-def test_it_is_ready_once_the_follower_brought_a_generation(
-    tower: RunningTower, served: World, fourth: World, tmp_path: Path
-) -> None:
-    tables = tower.tables
-    package(served.folder, 3, tmp_path / "three")
-    assert missing(tower.url, tmp_path / "three", tables) is None
-    assert "no model archive" in str(missing(tower.url, tmp_path, tables))
-    assert "no generation of version 3" in str(missing(tower.url, tmp_path / "three", tmp_path))
-    assert missing("http://127.0.0.1:9", tmp_path / "three", tables)
-    package(fourth.folder, 4, tmp_path / "four")
-    assert "404" in str(missing(tower.url, tmp_path / "four", tables))
-
-
 def test_a_killed_worker_is_replaced(tower: RunningTower, served: World) -> None:
     for worker in psutil.Process(tower.process.pid).children():
         worker.kill()
@@ -192,7 +157,8 @@ def test_it_counts_requests_and_logs_none(tower: RunningTower) -> None:
     before = tower.log.read_text()
     for _ in range(20):
         ask(tower, {"user_id": 1})
-    assert "ts_inference_requests_total" in httpx.get(f"{tower.metrics_url}/metrics").text
+    with client_of(socket_url(tower.home, "metrics"), 5) as client:
+        assert "ts_inference_requests_total" in client.get("/metrics").text
     with tower.models() as models:
         assert 3 in models.held()
     assert tower.log.read_text() == before

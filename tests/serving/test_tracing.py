@@ -29,6 +29,7 @@ from serving.tower import handler
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
 
+from .callers import HEADERS, tokens
 from .test_service import Setting
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -51,8 +52,8 @@ async def ask(headers: dict[str, str]) -> httpx.Response:
     await setting.generations.refresh()
     parts = guarded(replace(setting.parts, ladder=Ladder()), store_seconds=5, tower_seconds=5, index_seconds=5)
     recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
-    transport = httpx.ASGITransport(RecallServer(recall, setting.generations).app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+    transport = httpx.ASGITransport(RecallServer(recall, setting.generations, tokens()).app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         return await client.post("/v1/models/recall:predict", json={"instances": [{"user_id": 5}]}, headers=headers)
 
 
@@ -122,8 +123,8 @@ async def test_a_failures_log_line_names_the_trace(spans: InMemorySpanExporter) 
     logger.addHandler(handler)
     try:
         setting = Setting()  # Nothing has been warmed up.
-        transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations).app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://recall") as client:
+        transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
             body = {"instances": [{"user_id": 5}]}
             answer = await client.post("/v1/models/recall:predict", json=body, headers=PARENT)
     finally:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import httpx
 
+from pagoda.sockets import client_of
 from serving.tower.models import TowerModels
-from serving.tower.server import management_url, run_folder
+from serving.tower.server import run_folder, socket_url
 
 START_SECONDS = 90
 
@@ -28,11 +29,14 @@ class RunningTower:
 
     process: subprocess.Popen[bytes]
     url: str
-    metrics_url: str
-    management_url: str
     home: Path
     tables: Path
     log: Path
+
+    @property
+    def client(self) -> httpx.Client:
+        """For its inference API."""
+        return client_of(self.url, 30)
 
     @property
     def store(self) -> Path:
@@ -41,7 +45,7 @@ class RunningTower:
 
     def models(self) -> TowerModels:
         """The management seam."""
-        return TowerModels(self.management_url, self.store)
+        return TowerModels(socket_url(self.home, "management"), self.store)
 
 
 def free_port() -> int:
@@ -52,17 +56,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def torchserve(home: Path) -> Iterator[RunningTower]:
+def torchserve(home: Path, *arguments: str, url: str = "") -> Iterator[RunningTower]:
     """Run `python -m serving.tower` with archives and tables below `home`, until the block ends."""
-    url, metrics = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    arguments += ("--inference", url) if url else ()
+    url = url or socket_url(home, "inference")
     log = home / "tower.log"
     environment = {**os.environ, "PAGODA_HOME": str(home)}
-    command = [sys.executable, "-m", "serving.tower", "--inference", url, "--metrics", metrics]
+    command = [sys.executable, "-m", "serving.tower", *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         _wait(process, url, log)
-        yield RunningTower(process, url, metrics, management_url(home), home, home / "tables", log)
+        yield RunningTower(process, url, home, home / "tables", log)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -73,8 +78,9 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if httpx.get(f"{url}/ping").status_code == httpx.codes.OK:
-                return
+            with client_of(url, 5) as client:
+                if client.get("/ping").status_code == httpx.codes.OK:
+                    return
         except httpx.TransportError:
             time.sleep(0.1)
     raise RuntimeError(f"TorchServe did not start:\n{log.read_text()}")

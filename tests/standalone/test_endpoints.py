@@ -34,13 +34,18 @@ def test_ports_are_chosen_once_and_a_set_one_wins(tmp_path: Path) -> None:
     [
         ({"milvuss": 5000}, r"standalone\.ports\.milvuss: there is no such port; there are mlflow, milvus"),
         ({"milvus": 70000}, "70000 is no port number"),
-        ({"milvus": 5000, "redis": 5000}, "5000 is set for both"),
+        ({"milvus": 5000, "mlflow": 5000}, "5000 is set for both"),
     ],
 )
 def test_a_wrong_port_is_refused(tmp_path: Path, ports: dict[str, int], complaint: str) -> None:
     (tmp_path / "pagoda.yaml").write_text(yaml.safe_dump({"standalone": {"ports": ports}}))
     with pytest.raises(ConfigError, match=complaint):
         ports_of(tmp_path, PORT_NAMES)
+
+
+def test_a_port_that_an_earlier_version_chose_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.yaml").write_text("standalone: {ports: {redis: 15001, mlflow: 15002}}")
+    assert ports_of(tmp_path, PORT_NAMES)["mlflow"] == 15002
 
 
 def test_recorded_addresses_are_settings_and_stay(tmp_path: Path) -> None:
@@ -90,3 +95,8 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(
         load_settings(tmp_path)
     assert key.lower().replace("__", ".") in str(refused.value)
     assert address not in str(refused.value)
+
+
+def test_a_port_recorded_for_a_server_that_has_none_any_more_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.yaml").write_text("standalone: {ports: {gone: 15001, here: 15002}}")
+    assert ports_of(tmp_path, ["here"]) == {"here": 15002}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,9 +13,13 @@ import httpx
 import pytest
 import redis
 
+from pagoda.access.closing import close
 from pagoda.index.collection import Collections
+from pagoda.sockets import client_of
+from pagoda.standalone.endpoints import ports_of
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import processes_of
+from pagoda.standalone.processes import SERVICE_MARK, processes_of
+from pagoda.standalone.services import PORT_NAMES
 from pagoda.standalone.status import Health, ServiceStatus
 
 pytestmark = pytest.mark.integration
@@ -29,6 +35,24 @@ def _wait_until_up(platform: Platform, pids: dict[str, int | None]) -> dict[str,
             return current
         assert time.monotonic() < deadline, current
         time.sleep(0.5)
+
+
+def _assert_documented(platform: Platform) -> None:
+    """What `ss` says of the platform's processes is what the table in docs/security.md says."""
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    table = re.findall(r"^\| (\w+) \| `([\w, ]+|any)` \| (loopback|every address) \|", page, re.M)
+    said = {(service, port, place) for service, ports, place in table for port in ports.split(", ")}
+    names = {port: name for name, port in ports_of(platform.home, PORT_NAMES).items()}
+    services = {process.pid: process.environ()[SERVICE_MARK] for process in processes_of(platform.home)}
+    shown = subprocess.run(["ss", "-Hltnp"], check=True, capture_output=True, text=True).stdout
+    found = set()
+    for line in shown.splitlines():
+        address, _, port = line.split()[3].rpartition(":")
+        place = "loopback" if address.strip("[]") in ("127.0.0.1", "::1", "::ffff:127.0.0.1") else "every address"
+        for pid in re.findall(r"pid=(\d+)", line):
+            if service := services.get(int(pid)):
+                found.add((service, names.get(int(port), "any"), place))
+    assert found == said
 
 
 def test_all_services_start_come_back_when_killed_and_leave_nothing(
@@ -55,13 +79,13 @@ def test_all_services_start_come_back_when_killed_and_leave_nothing(
         record_property("RSS MiB", str({name: service.rss_bytes >> 20 for name, service in by_name.items()}))
 
         assert httpx.get(f"{settings.registry.uri}/version", trust_env=False).status_code == 200
-        assert httpx.get(f"{settings.tower.url}/ping", trust_env=False).json() == {"status": "Healthy"}
+        with client_of(settings.tower.url, 5) as tower:
+            assert tower.get("/ping").json() == {"status": "Healthy"}
         assert httpx.get(f"{settings.recall.url}/v2/health/live", trust_env=False).json() == {"live": True}
         assert redis.Redis.from_url(settings.redis.url).ping()
         assert Collections(settings.milvus.uri).names() == []
-        # TorchServe's management API runs code: no port at all.
-        assert settings.tower.management_url.startswith("unix:/")
-        assert Path(settings.tower.management_url.removeprefix("unix:")).is_socket()
+        _assert_documented(platform)
+        assert not close(platform.home), "others can read some of it"
 
         before = {name: service.pid for name, service in by_name.items()}
         for pid in before.values():

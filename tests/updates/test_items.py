@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pagoda.registry.items import ItemChange, ItemLog, open_item_log
+from pagoda.item_changes.log import ItemLog, open_item_log
+from pagoda.item_changes.records import ItemChange
 from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates import items as subject

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
 import pytest
 
-from pagoda.embeddings.tables import TowerTables
+from pagoda.embeddings.tables import Inspection, TowerTables
 from pagoda.errors import IntegrityError, NotHeldError, UnavailableError
 from pagoda.registry.generations import add_incremental
 from pagoda.registry.holding import Holding, read_holding
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import SegmentRef
 from pagoda.registry.publish import carry_out, plan_rollback, publish
+from pagoda.storage import checksum_file
+from serving.tower.trust import read_checksums
 from serving.workers.follower import RETRY_SECONDS
+from serving.workers.guard import LOOK_SECONDS
 from tests.embeddings.test_tables_killed import run_killed_at
 
 from .conftest import Host
@@ -71,6 +77,16 @@ def test_a_log_that_has_vanished_takes_nothing_away(host: Host, tmp_path: Path) 
     assert host.models.versions == [1]
 
 
+def test_the_towers_server_is_told_which_archives_are_what_a_manifest_says(host: Host) -> None:
+    manifest, _ = host.world.serve_chain(host.registry, host.log, 1)
+    host.follower.step()
+    assert read_checksums(host.folder) == {1: manifest.tower.checksum}
+    (host.folder / "archives.json").write_text("{}")
+    host.start()
+    host.follower.step()
+    assert read_checksums(host.folder) == {1: manifest.tower.checksum}
+
+
 def damage(uri: str) -> None:
     path = Path(uri) / "rows.npy"
     content = bytearray(path.read_bytes())
@@ -114,6 +130,98 @@ def test_a_bad_delta_is_refused_with_a_reason_and_serving_goes_on(
     host.clock.forward(seconds=RETRY_SECONDS)
     assert host.follower.step().refused == {}
     assert host.value(manifest.id) == 99.0
+
+
+def overwrite(path: Path) -> None:
+    """Change a row where it is, as a process would that has the file open."""
+    with path.open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\x07\x07\x07\x07")
+
+
+def overwrite_and_hide(path: Path) -> None:
+    """The same, with the times set back."""
+    before = path.stat()
+    overwrite(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def overwrite_with_its_checksum(path: Path) -> None:
+    """The same, with a description that says so."""
+    overwrite(path)
+    description = next(file for file in path.parent.glob("*.json"))
+    content = json.loads(description.read_text())
+    content["files"]["rows.npy"] = checksum_file(path)
+    description.write_text(json.dumps({**content, **({"checksum": ""} if "checksum" in content else {})}))
+
+
+def cut(path: Path) -> None:
+    """Truncate a file."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def mangle(path: Path) -> None:
+    """Make the description of a table or the record of a generation unreadable."""
+    next(file for file in path.parent.glob("*.json")).write_text("{")
+
+
+def look(host: Host) -> None:
+    """Let the follower look at its tables, and act on what it saw."""
+    for _ in range(2):
+        host.clock.forward(seconds=LOOK_SECONDS)
+        host.follower.step()
+        host.follower._guard._thread.submit(int).result()
+    host.follower.step()
+
+
+@pytest.mark.parametrize(
+    ("place", "harm"),
+    [
+        *product(
+            ["full/1/users", "full/1/items", "segments/*"],
+            [overwrite, overwrite_and_hide, overwrite_with_its_checksum, cut, mangle],
+        ),
+        ("generations", mangle),
+    ],
+)
+def test_what_is_damaged_on_the_host_is_not_served_and_fetched_again(
+    host: Host, place: str, harm: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    host.world.serve_chain(host.registry, host.log, 1)
+    publish(host.log, "g1.2", "stable")
+    look(host)
+    tables = TowerTables(host.folder, 1)
+    opened = tables.generation("g1.2")
+    harm(next(host.folder.glob(place)) / "rows.npy")
+    look(host)
+    assert tables.generation("g1.2") is not opened
+    assert host.value("g1.2") == 10.0 and host.value("g1") == 1.0
+    assert Inspection(host.folder).look({}) == {}
+    said = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert len(said) == 1 and ("taken away" in said[0] or "made again" in said[0])
+
+
+def test_damage_whose_source_is_damaged_too_is_refused(host: Host) -> None:
+    host.world.serve_chain(host.registry, host.log, 1)
+    publish(host.log, "g1.2", "stable")
+    look(host)
+    segment = Path(host.log.state().generation("g1.2").segments[0].uri) / "rows.npy"
+    for path in (segment, next(host.folder.glob("segments/*")) / "rows.npy"):
+        overwrite(path)
+    look(host)
+    holding = host.follower.step()
+    assert holding.held == ("g1",) and "rows.npy" in holding.refused["g1.2"]
+    with pytest.raises(NotHeldError):
+        TowerTables(host.folder, 1).generation("g1.2")
+
+
+def test_a_damaged_note_of_the_current_generation_is_written_anew(host: Host) -> None:
+    host.world.serve_chain(host.registry, host.log, 1)
+    publish(host.log, "g1", "stable")
+    host.follower.step()
+    (host.folder / "current.json").write_text("{")
+    publish(host.log, "g1.2")
+    assert host.follower.step().current == "g1.2"
 
 
 def put_by_hand(log: ReleaseLog, id_: str, onto: str, segments: Sequence[SegmentRef]) -> None:

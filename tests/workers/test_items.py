@@ -20,12 +20,13 @@ from pagoda.data.spec import Categorical, FeatureSpec, MultiValued, Numeric
 from pagoda.errors import DataError, IntegrityError
 from pagoda.index.build import build_collection
 from pagoda.index.collection import Collections
-from pagoda.index.items import items_table, removed, upserted
 from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.item_changes.changes import items_table, removed, upserted
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.records import ItemChange
 from pagoda.registry.arms import Arms
 from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.generations import create_generation
-from pagoda.registry.items import ItemChange, ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.manifest import Artifact, Manifest
 from pagoda.registry.publish import publish

@@ -29,6 +29,7 @@ from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.embeddings.test_tables_killed import run_killed_at
+from tests.redis_databases import database, empty
 from tests.serving.torchserve import free_port
 
 pytestmark = pytest.mark.integration
@@ -40,9 +41,7 @@ MIDNIGHT_US = int(datetime(2026, 5, 2, tzinfo=UTC).timestamp() * 1e6)
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/12"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 12)
 
 
 @pytest.fixture
@@ -192,7 +191,7 @@ def test_a_sink_killed_at_a_touch_of_the_disk(url: str, dataset: Path, stride: i
     hour = now_ms - now_ms % HOUR_MS - HOUR_MS
     step, number, killed = 1, 0, True
     while killed:
-        client.flushdb()
+        empty(url)
         for _ in range(6):
             put(client, number, hour + number * 60_000)
             number += 1
@@ -255,6 +254,9 @@ from pagoda.errors import UnavailableError
 from serving.events.body import Event
 from serving.events.intake import EventIntake
 from serving.events.stream import RedisStream
+from tests.redis_databases import database
+
+from tests.redis_databases import database
 
 class Specs:
     spec_ = parse_spec(open({features!r}, 'rb').read(), '')

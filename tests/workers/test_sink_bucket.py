@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from pagoda.index.items import removed, upserted
+from pagoda.item_changes.changes import removed, upserted
+from pagoda.item_changes.log import ItemLog
 from pagoda.registry.artifacts import upload
-from pagoda.registry.items import ItemLog
 from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
 from pagoda.updates.items import Items
@@ -21,6 +21,7 @@ from serving.workers.compaction import HOUR_MS
 from serving.workers.items import ItemWorker
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
+from tests.redis_databases import database
 
 from .test_sink import SPEC, put
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_events_and_items_reach_updates_through_a_bucket(bucket: str, redis_url: str, tmp_path: Path) -> None:
-    url, dataset = redis_url.rsplit("/", 1)[0] + "/13", f"{bucket}/shop"
+    url, dataset = database(redis_url, 13), f"{bucket}/shop"
     rows = [{"user_id": -1, "item_id": 10, "event": "click", "timestamp": datetime(2026, 4, 1, tzinfo=UTC)}]
     made = write_dataset(
         tmp_path / "made", spec=SPEC, parts=[("date=2026-04-01", rows)], users=[{"user_id": 1}], items=[{"item_id": 10}]
@@ -37,7 +38,6 @@ def test_events_and_items_reach_updates_through_a_bucket(bucket: str, redis_url:
         if path.is_file():
             upload(path, f"{dataset}/{path.relative_to(made).as_posix()}")
     client = redis.Redis.from_url(url)
-    client.flushdb()
     now_ms = int(time.time() * 1000)
     hour = now_ms - now_ms % HOUR_MS - HOUR_MS
     for number in range(40):

@@ -47,6 +47,9 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail (printf "%s.serviceAccount.name: name your account when %s.serviceAccount.create=false" $key $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.retention.interactionDays (not $v.events.dataset) -}}
+{{- fail "retention.interactionDays: set events.dataset, the dataset that old interactions are deleted from" -}}
+{{- end -}}
 {{- if and $v.recall.httpRoute.enabled (not $v.recall.httpRoute.parentRefs) -}}
 {{- fail "recall.httpRoute.parentRefs: name a gateway when recall.httpRoute.enabled=true" -}}
 {{- end -}}
@@ -81,6 +84,12 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- end -}}
 {{- if and (hasSuffix "DualStack" (include "pagoda.part" (list . "mlflow") | fromYaml).service.ipFamilyPolicy) (eq 1 (int $v.mlflow.workers)) -}}
 {{- fail "mlflow.workers=1: a single process of MLflow listens on one address family; use 2 with mlflow.service.ipFamilyPolicy (or common.service.ipFamilyPolicy) of two" -}}
+{{- end -}}
+{{- if and (ne $v.mlflow.mode "external") $v.mlflow.existingSecret -}}
+{{- fail "mlflow.existingSecret: is only used when mlflow.mode=external" -}}
+{{- end -}}
+{{- if and (ne $v.milvus.mode "external") (not $v.milvus.existingSecret) (dig "common" "security" "authorizationEnabled" false $v.milvus.config) -}}
+{{- fail "milvus.existingSecret: name the secret with the token when milvus.config.common.security.authorizationEnabled=true" -}}
 {{- end -}}
 {{- if and (eq $v.mlflow.mode "external") $v.mlflow.database.existingSecret -}}
 {{- fail "mlflow.database.existingSecret: is only used when mlflow.mode=embedded" -}}

@@ -228,7 +228,18 @@ recall:
   value: /tmp
 - name: PAGODA_HOME
   value: /tmp/pagoda
-{{- range $key, $value := include "pagoda.settingsOf" . | fromYaml }}
+{{- range $user := list "recall" "sink" "rollout" }}
+{{- if and (has (printf "redis:%s" $user) $groups) (eq $root.Values.redis.mode "embedded") }}
+- name: REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.redis.usersSecret }}
+      key: {{ $user }}
+- name: PAGODA_REDIS__URL
+  value: redis://{{ $user }}:$(REDIS_PASSWORD)@{{ include "pagoda.host" (list $root "redis") }}:6379/0
+{{- end }}
+{{- end }}
+{{- range $key, $value := omit (include "pagoda.settingsOf" . | fromYaml) "PAGODA_REDIS__URL" }}
 - name: {{ $key }}
   valueFrom:
     configMapKeyRef:
@@ -246,12 +257,28 @@ recall:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if and (has "log" $groups) $root.Values.registry.signingSecret }}
+- name: PAGODA_REGISTRY__SIGNING_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.registry.signingSecret }}
+      key: key
+{{- end }}
 {{- if and (has "milvus" $groups) $root.Values.milvus.existingSecret }}
 - name: PAGODA_MILVUS__TOKEN
   valueFrom:
     secretKeyRef:
       name: {{ $root.Values.milvus.existingSecret }}
       key: token
+{{- end }}
+{{- if and (has "registry" $groups) $root.Values.mlflow.existingSecret }}
+{{- range list "username" "password" }}
+- name: MLFLOW_TRACKING_{{ upper . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.mlflow.existingSecret }}
+      key: {{ . }}
+{{- end }}
 {{- end }}
 {{- with $root.Values.events.kafka }}
 {{- if and (has "intake" $groups) .servers .existingSecret }}
@@ -271,6 +298,26 @@ recall:
       name: {{ $root.Values.redis.existingSecret }}
       key: url
 {{- end }}
+{{- end -}}
+
+{{/* A part's tokens: the volume, for the roles that it shows or, with none named, for all. (list $ "ask") */}}
+{{- define "pagoda.tokens" -}}
+- name: tokens
+  secret:
+    secretName: {{ (index . 0).Values.access.tokensSecret }}
+    {{- with rest . }}
+    items:
+      {{- range . }}
+      - key: {{ . }}
+        path: {{ . }}
+      {{- end }}
+    {{- end }}
+{{- end -}}
+
+{{- define "pagoda.tokensMount" -}}
+- name: tokens
+  mountPath: /etc/pagoda/tokens
+  readOnly: true
 {{- end -}}
 
 {{/* The annotation that restarts a pod when a setting it reads changes; the same arguments as pagoda.env. */}}

@@ -7,7 +7,8 @@ current.json                                        replaced atomically
 retired/<id>.json                                   a record that was taken away; its files are being removed
 """
 
+from pagoda.embeddings.tables.inspection import Inspection
 from pagoda.embeddings.tables.reader import OpenGeneration, TowerTables
 from pagoda.embeddings.tables.writer import TablesWriter
 
-__all__ = ["OpenGeneration", "TablesWriter", "TowerTables"]
+__all__ = ["Inspection", "OpenGeneration", "TablesWriter", "TowerTables"]

@@ -20,6 +20,7 @@ from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, Lay
 from pagoda.errors import IntegrityError, NotHeldError, explain
 
 IDLE_SECONDS = 60.0
+_Stamp = tuple[int, int] | None
 _Part = TypeVar("_Part", IdTable, Segment)
 
 
@@ -57,12 +58,13 @@ class TowerTables:
         """
         self._layout, self._full_version = Layout(folder), full_version
         self._idle_seconds, self._monotonic = idle_seconds, monotonic
-        self._open: dict[str, OpenGeneration] = {}
+        # With the stamp of the record: one that was put anew, after damage, is of other files.
+        self._open: dict[str, tuple[_Stamp, OpenGeneration]] = {}
         self._asked: dict[str, float] = {}
         self._next_look = 0.0
         # Parts are shared by the generations that need them, and unmapped with the last of these.
-        self._tables: WeakValueDictionary[Path, IdTable] = WeakValueDictionary()
-        self._segments: WeakValueDictionary[Path, Segment] = WeakValueDictionary()
+        self._tables: WeakValueDictionary[tuple[Path, _Stamp], IdTable] = WeakValueDictionary()
+        self._segments: WeakValueDictionary[tuple[Path, _Stamp], Segment] = WeakValueDictionary()
         self._seen = 0
         self._current = (b"", "")
         self._lock = threading.Lock()
@@ -77,13 +79,14 @@ class TowerTables:
         path, now = self._layout.generation(generation), self._monotonic()
         self._let_go(now)
         held = self._open.get(generation)
-        if held and path.exists():
+        if held and held[0] == _stamp(path):
             self._asked[generation] = now
-            return held
+            return held[1]
         with self._lock:
             self._open.pop(generation, None)
+            stamp = _stamp(path)
             opened = self._open_generation(read_record(path), path)
-            self._open[generation], self._asked[generation] = opened, now
+            self._open[generation], self._asked[generation] = (stamp, opened), now
         return opened
 
     def current(self) -> str:
@@ -148,8 +151,21 @@ class TowerTables:
         return OpenGeneration(record.generation, record.full_version, Overlay(users, segments), items, folder)
 
 
-def _shared(cache: WeakValueDictionary[Path, _Part], folder: Path, opener: Callable[[Path], _Part]) -> _Part:
-    part = cache.get(folder)
+def _shared(
+    cache: WeakValueDictionary[tuple[Path, _Stamp], _Part], folder: Path, opener: Callable[[Path], _Part]
+) -> _Part:
+    # A file that is mapped keeps its number, so one that was fetched again is another one.
+    key = folder, _stamp(folder / "rows.npy")
+    part = cache.get(key)
     if part is None:
-        cache[folder] = part = opener(folder)
+        cache[key] = part = opener(folder)
     return part
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Which file lies at `path`; None where none does."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_ctime_ns

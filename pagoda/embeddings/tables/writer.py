@@ -151,6 +151,32 @@ class TablesWriter:
                 fsync_folder(self._layout.generations)
             self._remove_retired()
 
+    def discard(self, folder: Path) -> tuple[str, ...]:
+        """Take a damaged part away, and before it the generations that open it; the next install brings it again.
+
+        Returns:
+            The generations.
+        """
+        with self._locked():
+            gone = [record.generation for record in self._layout.records() if folder in self._opened(record)]
+            for generation in gone:
+                self._layout.generation(generation).unlink()
+            fsync_folder(self._layout.generations)
+            _remove(folder)
+        return tuple(gone)
+
+    def discard_unreadable(self) -> tuple[str, ...]:
+        """Take away records that are damaged; returns the names of their generations."""
+        gone = []
+        with self._locked():
+            for path in sorted(self._layout.generations.glob("*.json")):
+                try:
+                    read_record(path)
+                except IntegrityError:
+                    path.unlink()
+                    gone.append(path.stem)
+        return tuple(gone)
+
     def compact(self, generation: str) -> tuple[str, ...]:
         """Merge segments of a generation, by `compaction.plan`, for the generations that come after it.
 
@@ -163,8 +189,8 @@ class TablesWriter:
         with self._locked():
             chain = read_record(self._layout.generation(generation)).chain
             names = substitute(chain, self._installed())
-            # Once mapped they can be read, even if they are retired meanwhile.
-            segments = [Segment.open(self._layout.segment(name)) for name in names]
+            # Once mapped they can be read, even if they are retired meanwhile. Damage would be merged for good.
+            segments = [Segment.open(self._layout.segment(name), verify=True) for name in names]
         with tempfile.TemporaryDirectory(prefix=".merging.", dir=self._layout.segments) as aside:
             while step := plan([len(segment) for segment in segments]):
                 folder = Path(aside) / uuid.uuid4().hex
@@ -230,6 +256,9 @@ class TablesWriter:
                 if not self._layout.segment(segment.checksum).exists():
                     segment.folder.rename(self._layout.segment(segment.checksum))
             fsync_folder(self._layout.segments)
+
+    def _opened(self, record: GenerationRecord) -> set[Path]:
+        return {self._layout.full(record.full_version), *map(self._layout.segment, record.opens)}
 
     def _needed(self) -> tuple[set[str], set[int]]:
         records = self._layout.records()

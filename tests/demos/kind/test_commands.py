@@ -8,6 +8,7 @@ import subprocess
 import pytest
 import typer
 
+from pagoda.access.roles import ROLES
 from pagoda.cli.main import app
 from pipelines.package import Package
 from tests.commands import parse
@@ -55,12 +56,26 @@ def test_what_is_waited_for_is_what_the_chart_makes() -> None:
         assert (which or words[words.index("-l") + 1]) in labels | {one["name"] for one in found}, words
 
 
+def test_every_secret_that_a_pod_mounts_is_made_with_its_keys() -> None:
+    (made,) = re.findall(r'^for secret in (".*"); do$', SCRIPT, re.M)
+    keys = {words[0]: set(words[1:]) for words in (one.split() for one in re.findall(r'"(.*?)"', made))}
+    mounted = {
+        volume["secret"]["secretName"]
+        for _, pod in chart().pods()
+        for volume in pod["spec"].get("volumes", [])
+        if "secret" in volume
+    }
+    assert set(keys) == mounted
+    assert keys["pagoda-tokens"] == set(ROLES)
+
+
 def test_keys_and_store_are_where_the_chart_looks_for_them() -> None:
     settings = chart().one("ConfigMap", "pagoda-settings")["data"]
     (secret,) = {entry["name"] for account in chart().of("ServiceAccount") for entry in account.get("secrets", [])}
     (annotated,) = [call for call in calls("kubectl") if "annotate" in call]
     assert secret in annotated
-    assert all(secret in line for line in COMMANDS if "create secret" in line)
+    (of_storage,) = [line for line in COMMANDS if "create secret generic pagoda-" in line]
+    assert secret in of_storage
     assert f"serving.kserve.io/s3-region={settings['AWS_DEFAULT_REGION']}" in annotated
     host = settings["AWS_ENDPOINT_URL"].removeprefix("http://")
     assert {f"serving.kserve.io/s3-endpoint={host}", "serving.kserve.io/s3-usehttps=0"} <= set(annotated)

@@ -38,6 +38,12 @@
 {{- with .Values.milvus.existingSecret -}}
 {{- $names = append $names (printf "--milvus-secret=%s" .) -}}
 {{- end -}}
+{{- with .Values.registry.signingSecret -}}
+{{- $names = append $names (printf "--signing-secret=%s" .) -}}
+{{- end -}}
+{{- with .Values.mlflow.existingSecret -}}
+{{- $names = append $names (printf "--mlflow-secret=%s" .) -}}
+{{- end -}}
 {{- with .Values.pipelines.queue -}}
 {{- $names = append $names (printf "--queue=%s" .) -}}
 {{- end -}}

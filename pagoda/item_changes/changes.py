@@ -19,8 +19,8 @@ from pagoda.errors import DataError, RequestError
 from pagoda.index.columns import filter_column, key_column
 from pagoda.index.fields import filter_fields
 from pagoda.index.rules import rule_columns
+from pagoda.item_changes.records import ItemChange, ItemRecord
 from pagoda.model.raw import normal
-from pagoda.registry.items import ItemChange, ItemRecord
 
 ItemId = int | str
 

@@ -1,0 +1,1 @@
+"""Who may do what: roles, their tokens, and what is never shown."""

@@ -1,0 +1,59 @@
+"""What a record of the item log says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from pagoda.errors import IntegrityError
+from pagoda.registry.records import record_name
+
+MAX_CHANGES = 10_000
+"""Changes of one record."""
+
+
+class ItemChange(BaseModel):
+    """One item that was added or changed, or removed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    item_id: int | str
+    """As callers know it."""
+    features: dict[str, Any] | None
+    """All of its features by column, in the form of `pagoda.model.raw`; None: it is removed."""
+
+
+class ItemRecord(BaseModel):
+    """Changes that were made at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    at: AwareDatetime
+    token: str
+    changes: tuple[ItemChange, ...]
+    forced: bool = False
+    """Its removals were not held against the limit, and are not held against those that follow."""
+    undoes: int | None = None
+    """The record whose changes this one takes back."""
+
+    def to_json(self) -> bytes:
+        """The record as one line; what it makes no use of is left out, so that older readers understand it."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+
+def parse_item_record(content: bytes, number: int, name: str = "") -> ItemRecord:
+    """Read a record back.
+
+    Raises:
+        IntegrityError: It is no record, or not the one of that number.
+    """
+    name = name or record_name(number)
+    try:
+        record = ItemRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise IntegrityError(f"item log: {name} is damaged: {error.errors()[0]['msg']}") from error
+    if record.number != number:
+        raise IntegrityError(f"item log: {name} says that it is number {record.number}")
+    return record

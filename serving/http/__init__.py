@@ -1,0 +1,1 @@
+"""What HTTP services of ours have in common."""

@@ -1,0 +1,139 @@
+"""The door of a service: who comes in, and by which role. Before anything else, so that it costs others nothing."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from prometheus_client import Counter
+from starlette.routing import Mount, Route, compile_path
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from pagoda.access.foreign import headers_of, why_foreign
+from pagoda.access.roles import Role
+from pagoda.access.tokens import Tokens
+from serving.http.openapi import roles_of
+
+TURNED_AWAY = Counter("pagoda_recall_turned_away", "Requests that did not get past the door.", ("reason",))
+_READING = ("GET", "HEAD", "OPTIONS")
+_JSON = b"application/json"
+_TELL_SECONDS = 1.0
+_REMEMBERED = 1000
+_SHOWN = 120
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody does not come in."""
+
+    status: HTTPStatus
+    reason: str
+    """For metrics: host, origin, path, token, role, content-type."""
+    text: str
+
+
+class Needs:
+    """The role that each path of an application needs, as its OpenAPI page says; the page itself needs none."""
+
+    def __init__(self, app: FastAPI) -> None:
+        """Read the page of an application that is complete.
+
+        Raises:
+            ValueError: A route does not say what it needs.
+        """
+        roles = roles_of(app)
+        page = {route.path: None for route in app.routes if isinstance(route, Route) and not route.include_in_schema}
+        files = [route.path for route in app.routes if isinstance(route, Mount)]
+        self._exact: dict[str, Role | None] = {**page, **{path: roles[path] for path in roles if "{" not in path}}
+        self._patterns: list[tuple[re.Pattern[str], Role | None]] = [
+            *((compile_path(path)[0], role) for path, role in roles.items() if "{" in path),
+            *((re.compile(re.escape(path) + "/"), None) for path in files),
+        ]
+
+    def of(self, path: str) -> tuple[bool, Role | None]:
+        """Whether there is such a path, and the role it needs."""
+        if path in self._exact:
+            return True, self._exact[path]
+        for pattern, role in self._patterns:
+            if pattern.match(path):
+                return True, role
+        return False, None
+
+
+class Door:
+    """Lets in who may come in."""
+
+    def __init__(self, app: ASGIApp, needs: Needs, tokens: Tokens, hosts: Collection[str] = ()) -> None:
+        """Stand before `app`; `hosts`, where not empty, are the names that the service is called by."""
+        self._app, self._needs, self._tokens = app, needs, tokens
+        self._hosts = frozenset(host.lower().encode() for host in hosts)
+        self._log = _OnceInAWhile()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Called by the server."""
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        TURNED_AWAY.labels(refusal.reason).inc()
+        self._log.tell(scope, refusal)
+        challenge = _CHALLENGE if refusal.status == HTTPStatus.UNAUTHORIZED else None
+        await JSONResponse({"error": refusal.text}, refusal.status, challenge)(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers = headers_of(scope["headers"])
+        if header := why_foreign(headers, self._hosts):
+            reason = "host" if header == "Host" else "origin"
+            return Refusal(HTTPStatus.FORBIDDEN, reason, f"{header}: a request from another site is not answered")
+        there, role = self._needs.of(scope["path"])
+        if not there:
+            return Refusal(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
+        return self._stranger(headers, role) or self._no_json(scope["method"], headers)
+
+    def _stranger(self, headers: Mapping[bytes, bytes], role: Role | None) -> Refusal | None:
+        if role is None:
+            return None
+        roles = self._tokens.roles(headers.get(b"authorization", b""))
+        if role in roles:
+            return None
+        if roles:
+            text = f"Authorization: this token is not of the role `{role}`"
+            return Refusal(HTTPStatus.FORBIDDEN, "role", text)
+        text = f"Authorization: must be `Bearer TOKEN`, with a token of the role `{role}`"
+        return Refusal(HTTPStatus.UNAUTHORIZED, "token", text)
+
+    def _no_json(self, method: str, headers: Mapping[bytes, bytes]) -> Refusal | None:
+        given = headers.get(b"content-type", b"")
+        if method in _READING or given.partition(b";")[0].strip().lower() == _JSON:
+            return None
+        text = f"Content-Type: must be application/json (got {given[:_SHOWN].decode('latin-1')!r})"
+        return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", text)
+
+
+class _OnceInAWhile:
+    """One line a second for refusals of a kind from one address, with how many there were: a flood fills no disk."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def tell(self, scope: Scope, refusal: Refusal) -> None:
+        address = (scope.get("client") or ("an unknown address",))[0]
+        now, kind = time.monotonic(), (address, refusal.reason)
+        last, others = self._told.get(kind, (now - _TELL_SECONDS, 0))
+        if now - last < _TELL_SECONDS:
+            self._told[kind] = last, others + 1
+            return
+        if len(self._told) >= _REMEMBERED:
+            self._told.clear()
+        self._told[kind] = now, 0
+        more = f" (and {others} before it)" if others else ""
+        place = f"{scope['method']} {scope['path'][:_SHOWN]!r}"
+        logger.warning("%s from %s: %s %s%s", place, address, int(refusal.status), refusal.text, more)
