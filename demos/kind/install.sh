@@ -59,10 +59,13 @@ done
 kubectl -n pagoda annotate secret pagoda-object-storage --overwrite serving.kserve.io/s3-region=us-east-1 \
   serving.kserve.io/s3-endpoint=seaweedfs.kubeflow:8333 serving.kserve.io/s3-usehttps=0
 
-for secret in "pagoda-tokens ask events users items operate watch" "pagoda-redis-users recall sink rollout"; do
+for secret in "pagoda-tokens ask events users items operate watch" "pagoda-redis-users recall sink rollout" "pagoda-mlflow-login username password"; do
   set -- $secret && kubectl -n pagoda get secret "$1" > /dev/null 2>&1 || kubectl -n pagoda create secret generic "$1" \
     $(shift; for key in "$@"; do echo "--from-literal=$key=$(openssl rand -hex 32)"; done)
 done
+value() { kubectl -n pagoda get secret pagoda-mlflow-login -o "jsonpath={.data.$1}" | base64 -d; }
+kubectl -n kubeflow get secret pagoda-mlflow-login > /dev/null 2>&1 || kubectl -n kubeflow create secret generic pagoda-mlflow-login \
+  --from-literal=username="$(value username)" --from-literal=password="$(value password)"
 
 step "Pagoda"
 helm upgrade --install pagoda helm/pagoda -n pagoda -f helm/pagoda/profiles/minimal.yaml

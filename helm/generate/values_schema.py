@@ -110,6 +110,7 @@ BY_PATH: dict[str, Schema] = {
     "tower.batchSize": _REPLICAS,
     "access.tokensSecret": {"type": "string", "minLength": 1},
     "redis.usersSecret": {"type": "string", "minLength": 1},
+    "mlflow.loginSecret": {"type": "string", "minLength": 1},
     "mlflow.mode": {"enum": ["embedded", "external"]},
     "mlflow.uri": {"type": "string", "pattern": "^(https?://.+)?$"},
     "redis.mode": {"enum": ["embedded", "external"]},

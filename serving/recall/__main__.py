@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,12 +20,15 @@ def main(
     items_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port that item changes are taken at; 0: they are not taken here.")
     ] = 0,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Folder with tls.crt and tls.key: TLS, and nothing else, at every port.")
+    ] = None,
 ) -> None:
     """Serve recall; where its parts are comes from the settings."""
     settings = load_settings()
     logs.start(settings.logs)
     tracing.start("recall", settings.tracing)
-    uvloop.run(serve(settings, host, port, items_port))
+    uvloop.run(serve(settings, host, port, items_port, certificate))
 
 
 if __name__ == "__main__":

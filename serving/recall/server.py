@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,7 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.registry.log import open_log
 from pagoda.settings import Settings
 from serving.events.wiring import taking
+from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.process import cancel, go_on, listen
 from serving.recall.admission import Admission
@@ -125,6 +127,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         drain_seconds: float,
         limits: Limits,
         others: Mapping[socket.socket, ASGIApp] | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         """Answer requests that come in until SIGTERM or SIGINT, then those that still come, then stop.
 
@@ -134,6 +137,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
                 so that callers go elsewhere by themselves and none is cut off.
             limits: How many connections there may be.
             others: Further listeners, each with its own application.
+            certificate: Shown at all of them; without, there is no TLS.
         """
         others, connections = others or {}, Connections(limits)
         config = uvicorn.Config(
@@ -147,6 +151,7 @@ class RecallServer(ModelServer):  # type: ignore[misc]
             proxy_headers=False,
             server_header=False,
             timeout_graceful_shutdown=_FINISH_SECONDS,
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn sends itself the signal again when it has finished; by then there is nothing left to do.
@@ -154,9 +159,11 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
-        sweeping = asyncio.create_task(go_on(connections.follow))
+        following = [connections.follow, *([certificate.follow] if certificate else [])]
+        background = [asyncio.create_task(go_on(work)) for work in following]
         await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
-        await cancel(sweeping)
+        for task in background:
+            await cancel(task)
 
 
 class _Server(uvicorn.Server):
@@ -231,7 +238,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         yield recall, generations
 
 
-async def serve(settings: Settings, host: str, port: int, items_port: int) -> None:
+async def serve(settings: Settings, host: str, port: int, items_port: int, certificate: Path | None = None) -> None:
     """Run the recall service at `host:port` until it is told to stop.
 
     Args:
@@ -239,13 +246,15 @@ async def serve(settings: Settings, host: str, port: int, items_port: int) -> No
         host: Address to listen on.
         port: Where recall is asked for and events come in.
         items_port: Where item changes come in; 0: nowhere.
+        certificate: Folder of the certificate that is shown at both; None: there is no TLS.
 
     Raises:
-        ConfigError: The settings do not say where a part is, or there are no tokens.
+        ConfigError: The settings do not say where a part is, or there are no tokens or no certificate.
         UnavailableError: A port is taken.
     """
     _require(settings)
     tokens, hosts = Tokens(settings.tokens_folder), settings.recall.hosts
+    shown = Certificate(certificate) if certificate else None
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
@@ -256,7 +265,7 @@ async def serve(settings: Settings, host: str, port: int, items_port: int) -> No
         server = RecallServer(recall, generations, tokens, takes.events, hosts)
         bounds = settings.recall
         limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
-        await server.serve(listener, bounds.drain_seconds, limits, others)
+        await server.serve(listener, bounds.drain_seconds, limits, others, shown)
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -12,7 +12,7 @@ from pagoda.settings import load_settings
 from serving import logs
 from serving.process import run
 from serving.tower.batching import DEFAULT_BATCHING, Batching
-from serving.tower.server import TowerServer
+from serving.tower.server import INFERENCE, TowerServer
 from serving.tower.trust import await_checksums
 
 
@@ -20,8 +20,14 @@ def main(
     *,
     inference: Annotated[
         str,
-        typer.Option(help="Address of the inference API. Default, here and below: a Unix socket in a private folder."),
+        typer.Option(
+            envvar=INFERENCE,
+            help="Address of the inference API. Default, here and below: a Unix socket in a private folder.",
+        ),
     ] = "",
+    certificate: Annotated[
+        Path | None, typer.Option(help="Folder with tls.crt and tls.key, for an https address.")
+    ] = None,
     metrics: Annotated[str, typer.Option(help="Address of the Prometheus metrics.")] = "",
     management: Annotated[str, typer.Option(help="Address of the management API, a Unix socket.")] = "",
     store: Annotated[
@@ -42,7 +48,9 @@ def main(
     home, tables = settings.home, settings.tables_folder
     logs.start(settings.logs)
     batching = Batching(workers, batch_size, batch_delay_ms)
-    server = TowerServer(home, store or home / "archives", tables, inference, metrics, management, batching)
+    server = TowerServer(
+        home, store or home / "archives", tables, inference, metrics, management, batching, certificate
+    )
     folder = server.prepare()
     if store:
         await_checksums(store, tables)

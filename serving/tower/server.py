@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import stat
@@ -16,11 +17,16 @@ import ts
 import xxhash
 
 from pagoda.errors import ConfigError
+from serving.http.certificate import CHAIN, KEY, Certificate
 from serving.tower.archive import MODEL, archive_version
 from serving.tower.batching import DEFAULT_BATCHING, Batching
 from serving.tower.trust import trusted
 
+INFERENCE = "PAGODA_TOWER_INFERENCE"
+"""Variable with the address of the inference API."""
 _PRIVATE = 0o700
+_RSA = bytes.fromhex("2a864886f70d010101")
+"""The object identifier of RSA keys, as PKCS #8 names it (RFC 8017, appendix A.1)."""
 _LONGEST_SOCKET = 100
 """A Unix socket's path has at most 107 characters; TorchServe appends to the folder given here."""
 
@@ -50,6 +56,8 @@ class TowerServer:
     management: str = ""
     """A socket, always: whoever reaches it decides which code runs."""
     batching: Batching = DEFAULT_BATCHING
+    certificate: Path | None = None
+    """Folder of the certificate that an `https:` inference address shows."""
 
     def command(self) -> list[str]:
         """The command line. Java is started directly, so that its process gets the signals."""
@@ -78,7 +86,9 @@ class TowerServer:
         return {
             **os.environ,
             "PAGODA_HOME": str(self.home.resolve()),
-            "PAGODA_TOWER_INFERENCE": self.inference or socket_url(self.home, "inference"),
+            INFERENCE: self.inference or socket_url(self.home, "inference"),
+            "PAGODA_TOWER_CERTIFICATE": str(self.certificate / CHAIN) if self.certificate else "",
+            "PAGODA_TOWER_CERTIFICATE_KEY": str(self.certificate / KEY) if self.certificate else "",
             "PAGODA_TOWER_METRICS": self.metrics or socket_url(self.home, "metrics"),
             "PAGODA_TOWER_MANAGEMENT": self.management or socket_url(self.home, "management"),
             "PAGODA_TOWER_STORE": str(self.store.resolve()),
@@ -92,9 +102,11 @@ class TowerServer:
         """Make the private folder anew and return it; what an earlier process unpacked there is removed.
 
         Raises:
-            ConfigError: The folder belongs to somebody else or its path is too long, or the management address is open.
+            ConfigError: The folder belongs to somebody else or its path is too long, the management address is open, or
+                the certificate is missing or wrong.
         """
         self._refuse_open_management()
+        self._refuse_half_of_tls()
         folder = run_folder(self.home)
         if len(str(folder)) > _LONGEST_SOCKET:
             raise ConfigError(f"{folder}: too long for a Unix socket; set TMPDIR to a shorter folder")
@@ -114,12 +126,29 @@ class TowerServer:
                 "code runs, and every user of a machine reaches its ports"
             )
 
+    def _refuse_half_of_tls(self) -> None:
+        if self.inference.startswith("https:") != bool(self.certificate):
+            raise ConfigError(
+                f"inference address {self.inference or 'a socket'} and certificate {self.certificate or 'none'}: an "
+                "https:// address needs a certificate's folder, and no other uses one"
+            )
+        if self.certificate:
+            # TorchServe would say so in twenty lines of Java.
+            Certificate(self.certificate)
+            if not _is_rsa((self.certificate / KEY).read_text()):
+                raise ConfigError(f"{self.certificate / KEY}: must be an RSA key; TorchServe reads no other kind")
+
     def _models(self, loaded: list[Path]) -> dict[str, dict[str, dict[str, object]]]:
         versions = {
             f"{archive_version(path)}.0": {"marName": path.name, "defaultVersion": False, **self.batching.properties()}
             for path in loaded
         }
         return {MODEL: versions}
+
+
+def _is_rsa(key: str) -> bool:
+    content = base64.b64decode("".join(line for line in key.splitlines() if "-----" not in line))
+    return "BEGIN RSA PRIVATE KEY" in key or _RSA in content
 
 
 def _java() -> Path:

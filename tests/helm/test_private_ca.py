@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import socket
 import ssl
@@ -14,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from tests.certificates import write_certificate
 
 from .charts import composed, given
 
@@ -63,28 +60,14 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate of localhost, which is its own authority, and its key."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ours")])
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(1)).not_valid_after(now + datetime.timedelta(1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
-        key, hashes.SHA256()
-    )
-    folder = tmp_path_factory.mktemp("authority")
-    public, private = folder / "ca.crt", folder / "key.pem"
-    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    private.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
-    return public, private
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_certificate(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
-def server(authority: tuple[Path, Path]) -> Iterator[Server]:
+def server(authority: Path) -> Iterator[Server]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*authority)
+    context.load_cert_chain(authority, authority.with_name("tls.key"))
     context.set_alpn_protocols(["h2", "http/1.1"])
     server = Server(context)
     thread = threading.Thread(target=server.serve, daemon=True)
@@ -103,11 +86,9 @@ def _variables(file: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("told", [True, False])
-def test_should_make_each_client_trust_the_authority(
-    client: str, told: bool, server: Server, authority: tuple[Path, Path]
-) -> None:
+def test_should_make_each_client_trust_the_authority(client: str, told: bool, server: Server, authority: Path) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "r", "AWS_MAX_ATTEMPTS": "1"}
-    environment = {**os.environ, **keys, **(_variables(authority[0]) if told else {})}
+    environment = {**os.environ, **keys, **(_variables(authority) if told else {})}
     call = [sys.executable, "-c", CLIENTS[client].replace("PORT", str(server.port))]
     subprocess.run(call, env=environment, capture_output=True, check=False, timeout=60)
     assert server.trusted.is_set() is told

@@ -26,16 +26,16 @@ def free_port() -> int:
 class Server:
     """A server process that can be started again on the same state and port."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.uri = f"http://127.0.0.1:{free_port()}"
+    def __init__(self, folder: Path, *options: str, scheme: str = "http", host: str = "127.0.0.1") -> None:
+        self._folder, self._options = folder, options
+        self.uri = f"{scheme}://{host}:{free_port()}"
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.uri.split(":")[-1]]
         command += ["--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db", "--workers", "1"]
-        command += ["--no-serve-artifacts", "--default-artifact-root", str(self._folder / "artifacts")]
+        command += ["--no-serve-artifacts", "--default-artifact-root", str(self._folder / "artifacts"), *self._options]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
         with (self._folder / "server.log").open("ab") as output:
             self._process = subprocess.Popen(

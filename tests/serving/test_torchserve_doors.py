@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import ts
@@ -22,6 +23,7 @@ from serving.tower.models import TowerModels
 from serving.tower.ready import missing
 from serving.tower.server import TowerServer, run_folder
 from serving.tower.trust import write_checksums
+from tests.certificates import write_certificate
 from tests.neighbour import as_nobody
 
 from .torchserve import RunningTower, free_port, torchserve
@@ -155,3 +157,25 @@ def instructions(compiled: Path) -> str:
     """A class' methods, without the numbers of its constants."""
     printed = subprocess.run(["javap", "-p", "-c", str(compiled)], capture_output=True, text=True, check=True).stdout
     return re.sub(r"#\d+", "#", printed)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("form", ["TraditionalOpenSSL", "PKCS8"])
+def test_with_a_certificate_it_speaks_tls_alone(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, port = write_certificate(tmp_path / "certificate", form=form), free_port()
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with torchserve(tmp_path, "--certificate", str(authority.parent), url=f"https://localhost:{port}") as tower:
+        with tower.client as client:
+            assert client.get("/ping").json() == {"status": "Healthy"}
+        assert httpx.get(f"http://localhost:{port}/ping").status_code == 403
+
+
+def test_an_https_address_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="certificate none"):
+        TowerServer(tmp_path, tmp_path, tmp_path, inference="https://0.0.0.0:8080").prepare()
+
+
+def test_a_key_that_torchserve_cannot_read_is_refused_by_its_kind(tmp_path: Path) -> None:
+    folder = write_certificate(tmp_path / "certificate", elliptic=True).parent
+    with pytest.raises(ConfigError, match="an RSA key"):
+        TowerServer(tmp_path, tmp_path, tmp_path, inference="https://0.0.0.0:8080", certificate=folder).prepare()

@@ -86,7 +86,15 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail "mlflow.workers=1: a single process of MLflow listens on one address family; use 2 with mlflow.service.ipFamilyPolicy (or common.service.ipFamilyPolicy) of two" -}}
 {{- end -}}
 {{- if and (ne $v.mlflow.mode "external") $v.mlflow.existingSecret -}}
-{{- fail "mlflow.existingSecret: is only used when mlflow.mode=external" -}}
+{{- fail "mlflow.existingSecret: is only used when mlflow.mode=external; the server of this chart reads mlflow.loginSecret" -}}
+{{- end -}}
+{{- if and $v.tls.tower (not $standard) -}}
+{{- fail "tls.tower: is only used when tower.mode=Standard; Knative's queue proxy speaks to a container without TLS (its own is system-internal-tls)" -}}
+{{- end -}}
+{{- range $part := list "mlflow" "redis" -}}
+{{- if and (get $v.tls $part) (eq (index $v $part).mode "external") -}}
+{{- fail (printf "tls.%s: is only used when %s.mode=embedded; your own server's address says how it is spoken to" $part $part) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (ne $v.milvus.mode "external") (not $v.milvus.existingSecret) (dig "common" "security" "authorizationEnabled" false $v.milvus.config) -}}
 {{- fail "milvus.existingSecret: name the secret with the token when milvus.config.common.security.authorizationEnabled=true" -}}

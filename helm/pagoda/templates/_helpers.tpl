@@ -56,11 +56,29 @@ never a label or a host, so there is no end at 63.
 {{- end -}}
 {{- end -}}
 
+{{/* Recall's port, of its service. */}}
+{{- define "pagoda.recall.port" -}}
+{{- empty (include "pagoda.tls" (list . "recall")) | ternary 80 443 -}}
+{{- end -}}
+
+{{/* The secret with the name and the password that MLflow asks for. */}}
+{{- define "pagoda.mlflow.secret" -}}
+{{- eq .Values.mlflow.mode "external" | ternary .Values.mlflow.existingSecret .Values.mlflow.loginSecret -}}
+{{- end -}}
+
+{{- define "pagoda.redis.place" -}}
+{{- printf "%s:6379/0" (include "pagoda.host" (list . "redis")) -}}
+{{- end -}}
+
+{{- define "pagoda.redis.scheme" -}}
+{{- empty (include "pagoda.tls" (list . "redis")) | ternary "redis" "rediss" -}}
+{{- end -}}
+
 {{- define "pagoda.mlflow.uri" -}}
 {{- if eq .Values.mlflow.mode "external" -}}
 {{- .Values.mlflow.uri -}}
 {{- else -}}
-{{- printf "http://%s:5000" (include "pagoda.host" (list . "mlflow")) -}}
+{{- printf "%s://%s:5000" (include "pagoda.scheme" (list . "mlflow")) (include "pagoda.host" (list . "mlflow")) -}}
 {{- end -}}
 {{- end -}}
 
@@ -68,7 +86,9 @@ never a label or a host, so there is no end at 63.
 {{- define "pagoda.tower.url" -}}
 {{- $name := include "pagoda.componentName" (list . "tower") -}}
 {{- $service := eq .Values.tower.mode "Standard" | ternary (printf "%s-v{full_version}" $name) (printf "{revision}-%s" $name) -}}
-{{- .Values.tower.url | default (printf "http://%s-predictor.%s.svc.%s" $service .Release.Namespace .Values.clusterDomain) -}}
+{{- $base := printf "%s://%s-predictor.%s.svc.%s" (include "pagoda.scheme" (list . "tower")) $service .Release.Namespace .Values.clusterDomain -}}
+{{- /* KServe's service has port 80 alone. */}}
+{{- .Values.tower.url | default (empty .Values.tls.tower | ternary $base (printf "%s:80" $base)) -}}
 {{- end -}}
 
 {{/* Labels ----------------------------------------------------------------------------------------------- */}}
@@ -202,12 +222,12 @@ policies:
   {{- end }}
 redis:
   {{- if eq .Values.redis.mode "embedded" }}
-  PAGODA_REDIS__URL: {{ printf "redis://%s:6379/0" (include "pagoda.host" (list . "redis")) | quote }}
+  PAGODA_REDIS__URL: {{ printf "%s://%s" (include "pagoda.redis.scheme" .) (include "pagoda.redis.place" .) | quote }}
   {{- end }}
 tower:
   PAGODA_TOWER__URL: {{ include "pagoda.tower.url" . | quote }}
 recall:
-  PAGODA_RECALL__URL: {{ printf "http://%s" (include "pagoda.host" (list . "recall")) | quote }}
+  PAGODA_RECALL__URL: {{ printf "%s://%s" (include "pagoda.scheme" (list . "recall")) (include "pagoda.host" (list . "recall")) | quote }}
 {{- end -}}
 
 {{/* The keys that the given groups hold, merged into one map: (list $ "registry" "log"). */}}
@@ -236,7 +256,7 @@ recall:
       name: {{ $root.Values.redis.usersSecret }}
       key: {{ $user }}
 - name: PAGODA_REDIS__URL
-  value: redis://{{ $user }}:$(REDIS_PASSWORD)@{{ include "pagoda.host" (list $root "redis") }}:6379/0
+  value: {{ include "pagoda.redis.scheme" $root }}://{{ $user }}:$(REDIS_PASSWORD)@{{ include "pagoda.redis.place" $root }}
 {{- end }}
 {{- end }}
 {{- range $key, $value := omit (include "pagoda.settingsOf" . | fromYaml) "PAGODA_REDIS__URL" }}
@@ -271,12 +291,12 @@ recall:
       name: {{ $root.Values.milvus.existingSecret }}
       key: token
 {{- end }}
-{{- if and (has "registry" $groups) $root.Values.mlflow.existingSecret }}
+{{- if and (or (has "registry" $groups) (has "mlflow" $groups)) (include "pagoda.mlflow.secret" $root) }}
 {{- range list "username" "password" }}
 - name: MLFLOW_TRACKING_{{ upper . }}
   valueFrom:
     secretKeyRef:
-      name: {{ $root.Values.mlflow.existingSecret }}
+      name: {{ include "pagoda.mlflow.secret" $root }}
       key: {{ . }}
 {{- end }}
 {{- end }}

@@ -41,7 +41,7 @@
 {{- with .Values.registry.signingSecret -}}
 {{- $names = append $names (printf "--signing-secret=%s" .) -}}
 {{- end -}}
-{{- with .Values.mlflow.existingSecret -}}
+{{- with include "pagoda.mlflow.secret" . -}}
 {{- $names = append $names (printf "--mlflow-secret=%s" .) -}}
 {{- end -}}
 {{- with .Values.pipelines.queue -}}

@@ -9,7 +9,7 @@
 {{- $text = $text | replace ": pagoda-pipelines\n" (printf ": %s\n" $settings) | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
 {{- $text = $text | replace "pagoda-milvus-token" ($root.Values.milvus.existingSecret | default "pagoda-milvus-token") -}}
 {{- $text = $text | replace "pagoda-signing-key" ($root.Values.registry.signingSecret | default "pagoda-signing-key") -}}
-{{- $text = $text | replace "pagoda-mlflow-login" ($root.Values.mlflow.existingSecret | default "pagoda-mlflow-login") -}}
+{{- $text = $text | replace "pagoda-mlflow-login" (include "pagoda.mlflow.secret" $root | default "pagoda-mlflow-login") -}}
 {{- $documents := splitList "\n---\n" $text }}
 {{- $queue := $root.Values.pipelines.queue }}
 {{ base $path | trimSuffix ".yaml" }}:

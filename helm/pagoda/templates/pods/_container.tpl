@@ -10,6 +10,15 @@ envFrom:
 {{- range $key := list "startupProbe" "readinessProbe" "livenessProbe" "resources" }}
 {{- with get $part $key }}
 {{ $key }}:
+  {{- if and .httpGet (include "pagoda.tls" $) }}
+  {{- /* The kubelet looks at no certificate. */}}
+  {{- $_ := set .httpGet "scheme" (.httpGet.scheme | default "HTTPS") }}
+  {{- else if and .exec (include "pagoda.tls" $) }}
+  {{- $command := .exec.command }}
+  {{- if eq (first $command) "valkey-cli" }}
+  {{- $_ := set .exec "command" (concat (list "valkey-cli" "--tls" "--insecure") (rest $command)) }}
+  {{- end }}
+  {{- end }}
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
