@@ -175,7 +175,7 @@ class RecallSettings(_Section):
     connections: int = Field(default=4096, ge=1)
     """Connections that a process keeps; further ones take the place of those that wait for a request."""
     connections_of_client: int = Field(default=1024, ge=1)
-    """The same for one client."""
+    """The same for one address, a gateway's among them."""
     drain_seconds: float = Field(default=1.0, ge=0)
     """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
     vector_seconds: int = Field(default=600, ge=0)

@@ -20,6 +20,8 @@ _RESOURCES: Schema = {
     "properties": {"requests": _QUANTITIES, "limits": _QUANTITIES, "claims": {"type": "array"}},
 }
 _REPLICAS: Schema = {"type": "integer", "minimum": 1}
+_SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
+_TIME: Schema = {"type": "number", "exclusiveMinimum": 0}
 _NAMED: Schema = {"type": "array", "items": {"type": "object", "required": ["name"]}}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 _OPEN: Schema = {"type": "object"}
@@ -79,7 +81,20 @@ BY_PATH: dict[str, Schema] = {
     "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
     "recall.logs": {"enum": ["text", "json"]},
     "index": {"type": "object"},
-    "events.streamLength": {"type": "integer", "minimum": 1},
+    **{
+        f"events.{key}": {"type": "integer", "minimum": 1}
+        for key in ("streamLength", "lateDays", "newcomers", "newcomerDays")
+    },
+    "events.aheadSeconds": {"type": "integer", "minimum": 0},
+    "events.memoryShare": _SHARE,
+    "events.forgottenDays": _TIME,
+    "items.removalShare": _SHARE,
+    "items.removalHours": _TIME,
+    "items.undoDays": _TIME,
+    **{
+        f"recall.{key}": {"type": "integer", "minimum": 1}
+        for key in ("usersAtOnce", "connections", "connectionsOfClient")
+    },
     "events.kafka.servers": {"type": "string", "pattern": "^([^:, ]+:[0-9]+(,[^:, ]+:[0-9]+)*)?$"},
     "events.kafka.topic": {"type": "string", "minLength": 1},
     "events.kafka.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
@@ -146,8 +161,8 @@ BY_PATH: dict[str, Schema] = {
     **{f"workers.{worker}.egress": {"type": "array", "items": {"type": "object"}} for worker in ("sink", "items")},
     "retention.fullVersions": {"type": "integer", "minimum": 2},
     "retention.interactionDays": {"type": "integer", "minimum": 0},
-    "monitoring.errorRatio": {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-    "monitoring.latencySeconds": {"type": "number", "exclusiveMinimum": 0},
+    "monitoring.errorRatio": _SHARE,
+    "monitoring.latencySeconds": _TIME,
     "tests.userId": {"type": ["integer", "string"]},
     "extraObjects": {"type": "array", "items": {"type": ["object", "string"]}},
 }

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,8 +22,21 @@ from pagoda.settings import Settings
 _SHORTEST = 32
 """Characters of a token. One that a person thought of is guessed."""
 _READ_SECONDS = 5.0
-_NOBODY: frozenset[Role] = frozenset()
+_NAME_DIGITS = 8
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who shows a token."""
+
+    roles: frozenset[Role] = frozenset()
+    name: str = ""
+    """The beginning of the hash of a token of their own. Empty for a role's first line: all that is of this
+    installation shows it, so it says nothing of who asks."""
+
+
+_NOBODY = Holder()
 
 
 def make_tokens(folder: Path) -> None:
@@ -70,39 +84,46 @@ class Tokens:
             ConfigError: There are no tokens, one is too short, or a file cannot be read.
         """
         self._folder = folder
-        self._roles = self._read()
+        self._holders = self._read()
 
-    def roles(self, header: bytes) -> frozenset[Role]:
-        """The roles of who shows this value of `Authorization`; none for what is no token of ours."""
+    def holder(self, header: bytes) -> Holder:
+        """Who shows this value of `Authorization`; somebody without roles, for what is no token of ours."""
         scheme, _, token = header.partition(b" ")
         if scheme.lower() != b"bearer":
             return _NOBODY
-        return self._roles.get(hashlib.sha256(token.strip()).digest(), _NOBODY)
+        return self._holders.get(hashlib.sha256(token.strip()).digest(), _NOBODY)
 
     async def follow(self) -> None:
         """Take in what changes in the folder, until cancelled; what is wrong there changes nothing."""
         while True:
             await asyncio.sleep(_READ_SECONDS)
             try:
-                self._roles = await asyncio.to_thread(self._read)
+                self._holders = await asyncio.to_thread(self._read)
             except PagodaError as error:
                 logger.warning("the tokens stay as they were: %s", error)
 
-    def _read(self) -> dict[bytes, frozenset[Role]]:
-        found: defaultdict[bytes, set[Role]] = defaultdict(set)
+    def _read(self) -> dict[bytes, Holder]:
+        roles: defaultdict[bytes, set[Role]] = defaultdict(set)
+        own: set[bytes] = set()
         for role in ROLES:
-            for token in _lines(self._folder / role):
+            for line, token in enumerate(_lines(self._folder / role)):
                 if len(token) < _SHORTEST:
                     raise ConfigError(
                         f"{self._folder / role}: a token has {len(token)} characters, {_SHORTEST} at least"
                     )
-                found[hashlib.sha256(token.encode()).digest()].add(role)
-        if not found:
+                digest = hashlib.sha256(token.encode()).digest()
+                roles[digest].add(role)
+                if line:
+                    own.add(digest)
+        if not roles:
             raise ConfigError(
                 f"{self._folder}: there are no tokens, so nobody could ask anything; `pagoda up` makes them, "
                 "the chart a Secret; another folder is set by access.tokens"
             )
-        return {token: frozenset(roles) for token, roles in found.items()}
+        return {
+            digest: Holder(frozenset(found), digest.hex()[:_NAME_DIGITS] if digest in own else "")
+            for digest, found in roles.items()
+        }
 
 
 def _lines(path: Path) -> list[str]:

@@ -12,6 +12,8 @@ from starlette.types import Scope
 
 HANGUP = "pagoda.hangup"
 """In a request's scope: its connection's `Hangup`."""
+HOLDER = "pagoda.holder"
+"""In a request's scope, where the door let in a token of the caller's own: its name."""
 _NOBODY = "nobody"
 """Requests without an address: of tests, and of sockets that have none."""
 _SUBSCRIBER_BITS = 64
@@ -58,9 +60,14 @@ def enter(scope: Scope) -> None:
 
 
 def client_of(scope: Scope) -> str:
-    """What a caller's share is counted by: the address they come from."""
-    address = scope.get("client")
-    return network_of(address[0]) if address else _NOBODY
+    """What a caller's share is counted by: the address they come from and, if they show one, a token of their own.
+
+    Each alone says too little: behind a gateway all come from its address, and a token is shown by all of an
+    installation, or by all pods of an application.
+    """
+    address, holder = scope.get("client"), scope.get(HOLDER)
+    network = network_of(address[0]) if address else _NOBODY
+    return f"{network} with token {holder}" if holder else network
 
 
 def network_of(host: str) -> str:

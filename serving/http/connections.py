@@ -48,7 +48,7 @@ class Limits:
     connections: int
     """In all."""
     of_client: int
-    """Of one client."""
+    """Of one client, which is an address here: no token is known before a request is."""
 
 
 def raise_file_limit(wanted: int) -> int:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pagoda.access.foreign import headers_of, why_foreign
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
+from serving.http.callers import HOLDER
 from serving.http.openapi import roles_of
 
 TURNED_AWAY = Counter("pagoda_recall_turned_away", "Requests that did not get past the door.", ("reason",))
@@ -96,15 +97,16 @@ class Door:
         there, role = self._needs.of(scope["path"])
         if not there:
             return Refusal(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
-        return self._stranger(headers, role) or self._no_json(scope["method"], headers)
+        return self._stranger(scope, headers, role) or self._no_json(scope["method"], headers)
 
-    def _stranger(self, headers: Mapping[bytes, bytes], role: Role | None) -> Refusal | None:
+    def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], role: Role | None) -> Refusal | None:
         if role is None:
             return None
-        roles = self._tokens.roles(headers.get(b"authorization", b""))
-        if role in roles:
+        holder = self._tokens.holder(headers.get(b"authorization", b""))
+        if role in holder.roles:
+            scope[HOLDER] = holder.name
             return None
-        if roles:
+        if holder.roles:
             text = f"Authorization: this token is not of the role `{role}`"
             return Refusal(HTTPStatus.FORBIDDEN, "role", text)
         text = f"Authorization: must be `Bearer TOKEN`, with a token of the role `{role}`"

@@ -38,8 +38,21 @@ def test_a_second_line_is_another_callers_token(tmp_path: Path) -> None:
     (tmp_path / "ask").write_text(f"{first}\n{second}\n")
     (tmp_path / "events").write_text(second)
     door = Tokens(tmp_path)
-    assert (door.roles(shown(first)), door.roles(shown(second))) == ({"ask"}, {"ask", "events"})
-    assert door.roles(first.encode()) == door.roles(b"") == door.roles(shown("")) == frozenset()
+    assert (door.holder(shown(first)).roles, door.holder(shown(second)).roles) == ({"ask"}, {"ask", "events"})
+    assert door.holder(first.encode()).roles == door.holder(b"").roles == door.holder(shown("")).roles == frozenset()
+
+
+def test_a_further_line_names_who_shows_it_and_the_first_that_all_of_an_installation_shows_does_not(
+    tmp_path: Path,
+) -> None:
+    own, another = "o" * 43, "a" * 43
+    (tmp_path / "ask").write_text(f"{'i' * 43}\n{own}\n{another}\n")
+    (tmp_path / "events").write_text(own)
+    door = Tokens(tmp_path)
+    assert door.holder(shown("i" * 43)).name == ""
+    assert door.holder(shown("unknown" * 9)).name == ""
+    names = {door.holder(shown(token)).name for token in (own, another)}
+    assert len(names) == 2 and "" not in names
 
 
 async def test_a_changed_token_counts_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +62,12 @@ async def test_a_changed_token_counts_without_a_restart(tmp_path: Path, monkeypa
     following = asyncio.create_task(door.follow())
     (tmp_path / "items").write_text("short")  # refused: what was stays
     await asyncio.sleep(0.1)
-    assert door.roles(shown(old)) == {"items"}
+    assert door.holder(shown(old)).roles == {"items"}
     (tmp_path / "items").write_text(new)
     async with asyncio.timeout(10):
-        while door.roles(shown(new)) != {"items"}:
+        while door.holder(shown(new)).roles != {"items"}:
             await asyncio.sleep(0.01)
-    assert door.roles(shown(old)) == frozenset()
+    assert door.holder(shown(old)).roles == frozenset()
     following.cancel()
 
 

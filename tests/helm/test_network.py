@@ -30,7 +30,6 @@ ALLOWED = {
     ("pipelines", "recall", 8080),
     ("pipelines", "milvus", 19530),
     ("pipelines", "mlflow", 5000),
-    ("pipelines", "redis", 6379),
     ("retention", "mlflow", 5000),
     ("retention", "milvus", 19530),
     ("sink", "redis", 6379),

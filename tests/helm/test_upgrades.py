@@ -68,6 +68,10 @@ def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> Non
         ),
         ("tracing.endpoint=http://collector:4318", {"Deployment/pagoda-recall", "ServingRuntime/pagoda-tower"}),
         ("events.kafka.servers=kafka:9092", {"Deployment/pagoda-recall"}),
+        ("events.newcomers=9,recall.connections=9", {"Deployment/pagoda-recall"}),
+        ("events.forgottenDays=9", {"Deployment/pagoda-rollout"}),
+        ("items.removalHours=12", {"Deployment/pagoda-recall", "Deployment/pagoda-rollout"}),
+        ("items.undoDays=9", set()),  # The item worker's, which does not run here.
         ("tower.workers=3", {"ServingRuntime/pagoda-tower"}),
         ("recall.resources.requests.cpu=2", {"Deployment/pagoda-recall"}),
         ("retention.schedule=0 0 * * *", set()),

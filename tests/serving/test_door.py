@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pagoda.access.roles import ROLES
 from pagoda.access.tokens import Tokens, bearer, make_tokens, token_of
 from serving.events.intake import EventIntake
-from serving.events.items import items_router
+from serving.events.items import ItemIntake, items_router
 from serving.events.routes import events_router
 from serving.events.stream import RedisStream
 from serving.http.door import Needs
@@ -45,7 +45,7 @@ async def client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     setting = Setting()
     await setting.generations.refresh()
     intake = EventIntake(RedisStream("redis://127.0.0.1:9", length=1), Specs())
-    routers = [events_router(intake), items_router(NoItems(), Specs())]  # type: ignore[arg-type]
+    routers = [events_router(intake), items_router(ItemIntake(NoItems(), Specs()))]  # type: ignore[arg-type]
     server = RecallServer(setting.recall, setting.generations, Tokens(folder), routers, ["127.0.0.1", "localhost"])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(server.app), base_url="http://127.0.0.1:80") as made:
         yield made

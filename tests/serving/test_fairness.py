@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from pagoda.access.tokens import Tokens, bearer
 from pagoda.errors import RequestError
 from serving.http import callers, shares
 from serving.http.callers import Caller
@@ -14,6 +17,7 @@ from serving.http.shares import Allowance
 from serving.recall.admission import Admission, ShedError
 from serving.recall.api import RecallInstance
 from serving.recall.cohorts import SLICE
+from serving.recall.server import RecallServer
 from serving.recall.service import Recall
 
 from .test_service import Setting
@@ -74,6 +78,42 @@ async def test_a_heavy_request_speaks_against_no_arm() -> None:
     assert {turn.group.arm for turn in turns} == {"stable", "canary"}
     assert all(turn.group.cost <= SLICE for turn in turns)
     assert sorted(user.user_id for turn in turns for user in turn.group.asked) == list(range(100))
+
+
+class Gateway:
+    """What callers go through: recall sees its address alone. A search waits for `open`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokens = {name: name * 43 for name in "abc"}
+        (folder / "ask").write_text("\n".join(self.tokens.values()))
+        machine, self.open = Machine(), asyncio.Event()
+        machine.setting.index.search = self._search  # type: ignore[method-assign]
+        self.generations = machine.setting.generations
+        app = RecallServer(machine.recall, self.generations, Tokens(folder)).app
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
+
+    async def _search(self, *_: Any, **__: Any) -> list[Any]:
+        await self.open.wait()
+        return [{"item_id": 1, "score": 0.5}]
+
+    def ask(self, name: str, k: int = 100) -> asyncio.Task[httpx.Response]:
+        body = {"instances": [{"user_id": user, "k": k} for user in range(100)]}
+        asked = self._client.post("/v1/models/recall:predict", json=body, headers=bearer(self.tokens[name]))
+        return asyncio.create_task(asked)
+
+
+async def test_behind_a_gateway_who_has_a_token_line_of_their_own_has_their_own_share(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.open.set()
+    await gateway.generations.refresh()
+    gateway.open.clear()
+    greedy = gateway.ask("b", 1000)
+    await asyncio.sleep(0.1)
+    others = [gateway.ask(name) for name in "ac"]
+    refused = await gateway.ask("b")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    gateway.open.set()
+    assert [(await answer).status_code for answer in (greedy, *others)] == [200, 200, 200]
 
 
 def test_who_has_their_share_is_told_to_come_back_and_who_has_not_is_answered() -> None:

@@ -197,8 +197,16 @@ tracing:
 service:
   PAGODA_LOGS: {{ .Values.recall.logs | quote }}
   PAGODA_RECALL__DRAIN_SECONDS: {{ .Values.recall.drainSeconds | quote }}
+  PAGODA_RECALL__USERS_AT_ONCE: {{ int64 .Values.recall.usersAtOnce | quote }}
+  PAGODA_RECALL__CONNECTIONS: {{ int64 .Values.recall.connections | quote }}
+  PAGODA_RECALL__CONNECTIONS_OF_CLIENT: {{ int64 .Values.recall.connectionsOfClient | quote }}
 intake:
   PAGODA_EVENTS__STREAM_LENGTH: {{ int64 .Values.events.streamLength | quote }}
+  PAGODA_EVENTS__AHEAD_SECONDS: {{ int64 .Values.events.aheadSeconds | quote }}
+  PAGODA_EVENTS__LATE_DAYS: {{ int64 .Values.events.lateDays | quote }}
+  PAGODA_EVENTS__NEWCOMERS: {{ int64 .Values.events.newcomers | quote }}
+  PAGODA_EVENTS__NEWCOMER_DAYS: {{ int64 .Values.events.newcomerDays | quote }}
+  PAGODA_EVENTS__MEMORY_SHARE: {{ .Values.events.memoryShare | quote }}
   {{- with .Values.events.kafka }}
   {{- if .servers }}
   PAGODA_EVENTS__KAFKA__SERVERS: {{ .servers | quote }}
@@ -209,6 +217,13 @@ intake:
   {{- end }}
   {{- end }}
   {{- end }}
+forgetting:
+  PAGODA_EVENTS__FORGOTTEN_DAYS: {{ .Values.events.forgottenDays | quote }}
+items:
+  PAGODA_ITEMS__REMOVAL_SHARE: {{ .Values.items.removalShare | quote }}
+  PAGODA_ITEMS__REMOVAL_HOURS: {{ .Values.items.removalHours | quote }}
+undo:
+  PAGODA_ITEMS__UNDO_DAYS: {{ .Values.items.undoDays | quote }}
 rollout:
   {{- if .Values.rollout.enabled }}
   PAGODA_ROLLOUT__BACKEND: kserve

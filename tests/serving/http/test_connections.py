@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from serving.http import connections as module
-from serving.http.callers import HANGUP, client_of, network_of
+from serving.http.callers import HANGUP, HOLDER, client_of, network_of
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.process import cancel, listen
 
@@ -216,6 +216,12 @@ def test_clients_are_addresses_and_of_ipv6_networks() -> None:
     assert network_of("10.0.0.7") == network_of("::ffff:10.0.0.7") == "10.0.0.7"
     assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") != network_of("2001:db8:0:1::1")
     assert client_of({"client": ("fe80::1%eth0", 5)}) == "fe80::/64"
+
+
+def test_one_token_at_two_addresses_and_two_tokens_at_one_are_two_clients() -> None:
+    clients = {client_of({"client": (host, 5), HOLDER: name}) for host in ("10.0.0.7", "10.0.0.8") for name in "ab"}
+    assert len(clients) == 4
+    assert client_of({"client": ("10.0.0.7", 5), HOLDER: ""}) == client_of({"client": ("10.0.0.7", 6)})
 
 
 def test_the_file_limit_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:

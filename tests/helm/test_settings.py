@@ -1,0 +1,52 @@
+"""What values say is what the settings of the pods that read it say."""
+
+from __future__ import annotations
+
+import pytest
+
+from pagoda.settings import Settings, load_settings
+
+from .charts import WORKERS, Chart, given
+
+EVENTS = {
+    "streamLength": 2_000_000,
+    "aheadSeconds": 0,
+    "lateDays": 3,
+    "newcomers": 1_500_000,
+    "newcomerDays": 2,
+    "memoryShare": 0.5,
+    "forgottenDays": 15.5,
+}
+ITEMS = {"removalShare": 0.25, "removalHours": 12, "undoDays": 0.5}
+RECALL = {"usersAtOnce": 1_000_000, "connections": 1_048_576, "connectionsOfClient": 99}
+
+
+def settings_in(chart: Chart, place: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """As the program in that container reads them."""
+    (container,) = [found for name, found in chart.containers() if name == place]
+    settings = chart.one("ConfigMap", "pagoda-settings")["data"]
+    for variable in container["env"]:
+        if key := variable.get("valueFrom", {}).get("configMapKeyRef", {}).get("key"):
+            monkeypatch.setenv(variable["name"], settings[key])
+    return load_settings()
+
+
+@pytest.mark.parametrize(
+    ("place", "read"),
+    [
+        ("Deployment/pagoda-recall/recall", {"events": EVENTS.keys() - {"forgottenDays"}, "recall": RECALL.keys()}),
+        ("Deployment/pagoda-recall/recall", {"items": {"removalShare", "removalHours"}}),
+        ("Deployment/pagoda-items/items", {"items": ITEMS.keys()}),
+        # Where people type `pagoda users forget` and `pagoda items remove`.
+        ("Deployment/pagoda-rollout/driver", {"events": {"forgottenDays"}, "items": {"removalShare", "removalHours"}}),
+    ],
+)
+def test_should_bring_bounds_to_the_pods_that_keep_them(
+    place: str, read: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"events": EVENTS, "items": ITEMS, "recall": RECALL}
+    found = settings_in(given(values, *WORKERS), place, monkeypatch)
+    for section, names in read.items():
+        for name in names:
+            field = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+            assert getattr(getattr(found, section), field) == values[section][name], name
