@@ -24,6 +24,12 @@ settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 
 
+@pytest.fixture(autouse=True)
+def ordinary_umask() -> None:
+    """The command line, which some tests call in their own process, sets its own for good."""
+    os.umask(0o022)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--cluster`: see `make test-cluster`."""
     parser.addoption("--cluster", action="store_true", help="ask the API server that KUBECONFIG names, not the fake")

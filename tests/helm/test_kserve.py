@@ -120,8 +120,8 @@ def test_should_let_only_the_inference_port_out_of_the_pod(chart: Chart) -> None
     tower, follower = chart.one("ServingRuntime", "pagoda-tower")["spec"]["containers"]
     assert [port["containerPort"] for port in tower["ports"]] == [8080]
     assert "ports" not in follower
-    addresses = [argument for argument in tower["args"] if "://" in argument]
-    assert addresses == ["--inference=http://0.0.0.0:8080"]
+    told = [*tower["args"], *(one.get("value", "") for one in tower["env"])]
+    assert [text for text in told if "://" in text] == ["http://0.0.0.0:8080"]
 
 
 def test_should_be_ready_only_with_its_generation(chart: Chart) -> None:

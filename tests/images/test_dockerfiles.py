@@ -25,12 +25,17 @@ IMPORTING = """
 import importlib, json, sys
 absent, entries = set(json.loads(sys.argv[1])), sys.argv[2].split(",")
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in absent:
-            raise ModuleNotFoundError(name)
+class Installed:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Absent())
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+    def find_spec(self, name, path=None, target=None):
+        return None if name.split(".")[0] in absent else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Installed(finder) for finder in sys.meta_path]
 for entry in entries:
     importlib.import_module(entry)
 """

@@ -16,10 +16,7 @@ from .fake_kubeflow import checked_pipeline
 
 Spec = dict[str, Any]
 
-SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-signing-key"}
-
-
-SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-mlflow-login"}
+SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-mlflow-login", "pagoda-signing-key"}
 
 
 @pytest.fixture(params=available())

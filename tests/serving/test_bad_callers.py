@@ -23,6 +23,8 @@ from serving.recall.tower import UserVector
 from serving.tower.bodies import parse
 from serving.tower.runtime import TowerRuntime
 
+from .callers import HEADERS as SHOWN
+from .callers import tokens
 from .fakes import FakeTower
 from .test_service import Setting
 
@@ -66,13 +68,13 @@ class Trial:
         """A client."""
         await self.setting.follow()
         self.setting.tower.wait = lambda _: asyncio.sleep(0.002)
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://recall")
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://recall", headers=SHOWN)
 
     async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
         hangup = scope[HANGUP] = Hangup()
         if self.hangup_after is not None:
             asyncio.get_running_loop().call_later(self.hangup_after, hangup.note)
-        await RecallServer(self.recall, self.setting.generations).app(scope, receive, send)
+        await RecallServer(self.recall, self.setting.generations, tokens()).app(scope, receive, send)
 
     def failures(self) -> list[Any]:
         """What gates would hold against an arm."""

@@ -34,6 +34,7 @@ from serving.users.following import Forgetting
 from serving.workers.compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
+from tests.redis_databases import database
 from tests.registry.worlds import World
 
 pytestmark = pytest.mark.integration
@@ -45,9 +46,7 @@ NOW = datetime(2026, 5, 2, tzinfo=UTC)
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/11"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 11)
 
 
 @pytest.fixture

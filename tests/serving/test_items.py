@@ -29,6 +29,7 @@ from pagoda.registry.folder import FolderRegistry
 from pagoda.registry.log import ReleaseLog
 from pagoda.registry.publish import publish
 from serving.events.items import PATH, ItemIntake, items_router
+from serving.http.connections import Limits
 from serving.recall.app import build_items_app
 from serving.recall.server import RecallServer
 from tests.registry.worlds import World
@@ -135,12 +136,12 @@ def own_signals() -> Iterator[None]:
 async def test_recalls_listener_takes_no_item_changes_and_the_items_listener_no_questions(log: ItemLog) -> None:
     setting = Setting()
     await setting.generations.refresh()
-    server = RecallServer(setting.recall, setting.generations)
-    items = build_items_app([items_router(ItemIntake(log, Specs()))])
+    server = RecallServer(setting.recall, setting.generations, tokens())
+    items = build_items_app([items_router(ItemIntake(log, Specs()))], tokens())
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_server(("127.0.0.1", 0)) as own:
-        serving = asyncio.create_task(server.serve(listener, 0, {own: items}))
+        serving = asyncio.create_task(server.serve(listener, 0, Limits(100, 100), {own: items}))
         recall_url, items_url = (f"http://127.0.0.1:{one.getsockname()[1]}" for one in (listener, own))
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(headers=HEADERS) as client:
             change, question = {"remove": [3]}, {"instances": [{"user_id": 5, "k": 2}]}
             pretends = {"Host": items_url.removeprefix("http://")}
             refused = [

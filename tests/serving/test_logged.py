@@ -24,12 +24,16 @@ from serving.events import kafka
 from serving.events.intake import EventIntake
 from serving.events.routes import PATH, events_router
 from serving.events.stream import STREAM, RedisStream
+from serving.http.complaints import Complaints
+from serving.recall import app
 from serving.recall.server import RecallServer
 from serving.recall.store import OnlineStore, profile_key, recent_key, seen_key, vector_key
 from serving.workers import run
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
+from tests.redis_databases import database
 
+from .callers import HEADERS, tokens
 from .test_app import PREDICT
 from .test_events import Specs
 from .test_service import Setting
@@ -69,9 +73,7 @@ def lines() -> Iterator[Lines]:
 @pytest.fixture
 def url(redis_url: str) -> str:
     """An empty database of the shared Redis."""
-    own = redis_url.rsplit("/", 1)[0] + "/8"
-    redis.Redis.from_url(own).flushdb()
-    return own
+    return database(redis_url, 8)
 
 
 BAD: dict[str, Any] = {
@@ -86,7 +88,10 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("damage", BAD)
-async def test_what_the_store_holds_is_damaged(url: str, lines: Lines, damage: str) -> None:
+async def test_what_the_store_holds_is_damaged(
+    url: str, lines: Lines, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "_complaints", Complaints(app.logger))  # One of a kind is told a second.
     BAD[damage](redis.Redis.from_url(url))
     store, setting = OnlineStore(url, 5), Setting()
     setting.recall._parts = replace(setting.parts, store=store, ladder=None)
@@ -101,10 +106,10 @@ async def test_what_the_store_holds_is_damaged(url: str, lines: Lines, damage: s
 
 
 async def post(setting: Setting, path: str, body: Any, *further: Any) -> httpx.Response:
-    app = RecallServer(setting.recall, setting.generations, further).app
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://recall") as client:
+    recall = RecallServer(setting.recall, setting.generations, tokens(), further).app
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(recall), base_url="http://recall") as client:
         content = body if isinstance(body, bytes) else orjson.dumps(body)
-        return await client.post(path, content=content, headers={"Content-Type": "application/json"})
+        return await client.post(path, content=content, headers=HEADERS)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ class TablesWriter:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._layout.lock.open("w") as lock:
+        with self._layout.lock.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
