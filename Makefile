@@ -46,7 +46,7 @@ test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
 	$(PY) -m pytest -m long
 
 # What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
-CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/test_scaling.py tests/helm/test_neighbours.py tests/pipelines/test_kubeflow.py
+CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/parts/test_scaling.py tests/helm/network/test_neighbours.py tests/pipelines/kubeflow/test_kubeflow.py
 test-cluster: .venv/tools ## The same on the API server that KUBECONFIG names, with the CRDs of KServe and Milvus; without one on the fakes.
 	@$(if $(KUBECONFIG),echo "on the API server of $(KUBECONFIG)",echo "no KUBECONFIG: on the fakes of tests/rollout/kserve/fakes, and tests/cluster is skipped")
 	$(PY) -m pytest -m "not long" $(CLUSTER_TESTS) $(if $(KUBECONFIG),--cluster) -rs

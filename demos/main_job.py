@@ -15,23 +15,23 @@ from rich.console import Console
 
 from demos import showing
 from demos.client import RecallClient
-from demos.outcome import Outcome
+from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
 from pagoda.data.dataset import Dataset
-from pagoda.data.movielens import import_movielens
+from pagoda.data.imports.movielens import import_movielens
 from pagoda.errors import UnavailableError
-from pagoda.load.outcomes import Outcomes
-from pagoda.load.plan import Plan
-from pagoda.load.report import report_of
-from pagoda.load.sending import send
+from pagoda.load_test.outcomes import Outcomes
+from pagoda.load_test.plan import LoadPlan
+from pagoda.load_test.report import report_of
+from pagoda.load_test.sending import send
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
 from pipelines.local import run_locally
 from serving import process
-from serving.recall.loading import load_store
+from serving.users.loading import load_store
 
 TEST_DAYS = 30
 """The last days are answered, never learned."""
@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 300
 CONFIG = Path("pipelines/config/movielens-100k.yaml")
 
 
-def run(platform: Platform, folder: Path, console: Console) -> Outcome:
+def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
     """All stages, each of which leaves something that the next one needs."""
     stages = Stages(console)
     with stages.stage("import MovieLens-100K"):
@@ -58,7 +58,7 @@ def run(platform: Platform, folder: Path, console: Console) -> Outcome:
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
             latency = measure(settings.recall.url, users, token_for(settings, "ask"))
         answers = client.recall(users[:3], k=5)
-    return Outcome(dataset, settings, update, stages, latency, answers)
+    return DemoOutcome(dataset, settings, update, stages, latency, answers)
 
 
 def _client(settings: Settings) -> RecallClient:
@@ -93,8 +93,8 @@ def measure(url: str, users: list[int], token: str = "") -> dict[str, float]:
     Raises:
         UnavailableError: A request failed, or answers took so long that there are too few.
     """
-    send(Plan(users, rate=0, seconds=WARM_UP_SECONDS, zipf=0), url, connections=1, token=token)
-    plan, start, enough = Plan(users, rate=0, seconds=PATIENCE_SECONDS, zipf=0), time.monotonic(), threading.Event()
+    send(LoadPlan(users, rate=0, seconds=WARM_UP_SECONDS, zipf=0), url, connections=1, token=token)
+    plan, start, enough = LoadPlan(users, rate=0, seconds=PATIENCE_SECONDS, zipf=0), time.monotonic(), threading.Event()
 
     def look(outcomes: Outcomes) -> None:
         if time.monotonic() - start >= MEASURED_SECONDS and len(outcomes.kinds) >= MEASURED_REQUESTS:

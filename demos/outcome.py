@@ -13,9 +13,9 @@ from demos.stages import Stages
 from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
 from pagoda.evaluation.report import Report
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import open_log
 from pagoda.index.build import IndexReport
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Manifest
 from pagoda.settings import Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
@@ -24,7 +24,7 @@ PARTS = ("kfp", "kserve", "torch", "torchserve", "pymilvus", "milvus", "mlflow",
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoOutcome:
     """Everything that is shown and written at the end."""
 
     dataset: Dataset

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from demos.outcome import Outcome
+from demos.outcome import DemoOutcome
 from pagoda.data.dataset import Dataset
 from pagoda.evaluation.rendering import as_tables
 from pagoda.masking import masked
@@ -34,7 +34,7 @@ def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
     return report
 
 
-def outcome(found: Outcome, console: Console) -> None:
+def outcome(found: DemoOutcome, console: Console) -> None:
     """Print evaluation, answers, manifest, times and figures."""
     console.rule("[bold]What came out", align="left", style="dim")
     console.print(as_tables(found.evaluation))
@@ -62,7 +62,7 @@ def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
     )
 
 
-def _answers(found: Outcome) -> Table:
+def _answers(found: DemoOutcome) -> Table:
     titles = _titles(found.dataset)
     table = Table("user", "watched last (newest first)", "recalled", title="Recall for three users", show_lines=True)
     for answer in found.answers:
@@ -84,7 +84,7 @@ def _recent(dataset: Dataset, user: int) -> list[int]:
     return [int(item) for item in items[: -_RECENT - 1 : -1]]
 
 
-def _manifest(found: Outcome) -> Panel:
+def _manifest(found: DemoOutcome) -> Panel:
     manifest = found.generation
     lines = {
         "id": manifest.id,
@@ -102,7 +102,7 @@ def _manifest(found: Outcome) -> Panel:
     return Panel(text, title=f"Generation {manifest.id}", expand=False)
 
 
-def _figures(found: Outcome) -> str:
+def _figures(found: DemoOutcome) -> str:
     latency = found.latency
     lift = found.evaluation.lift["recall@50"]
     return "\n".join(

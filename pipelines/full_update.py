@@ -10,7 +10,7 @@ from components.package_tower import package_tower
 from components.publish import publish
 from components.register import register
 from components.train import train
-from pipelines.platform import LARGE, Accelerators, Needs, on_cluster
+from pipelines.kubernetes_platform import LARGE, Accelerators, StepResources, on_cluster
 
 
 @dsl.pipeline(
@@ -55,7 +55,7 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     gpus = Accelerators(train_accelerators, train_accelerator, train_node_selector)
     loaded = on_cluster(load_window(dataset=dataset, window_end=window_end, export_shards=export_shards))
     window = loaded.outputs["window"]
-    trained = on_cluster(train(window=window, config=config), Needs(train_cpu, train_memory), gpus)
+    trained = on_cluster(train(window=window, config=config), StepResources(train_cpu, train_memory), gpus)
     metrics = on_cluster(evaluate(window=window, model=trained.outputs["model"]), LARGE).outputs["metrics"]
     registered = on_cluster(register(window=window, model=trained.outputs["model"], metrics=metrics))
     version = registered.outputs["version"]

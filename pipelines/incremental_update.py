@@ -3,7 +3,7 @@
 from kfp import dsl
 
 from components.incremental_update import incremental_update as incremental_update_task
-from pipelines.platform import Needs, on_cluster
+from pipelines.kubernetes_platform import StepResources, on_cluster
 
 
 @dsl.pipeline(
@@ -25,5 +25,5 @@ def incremental_update(
     Returns:
         The ids of the new generations, separated by commas; empty when nothing had happened.
     """
-    task = on_cluster(incremental_update_task(dataset=dataset, now=now, release=release), Needs(cpu, memory))
+    task = on_cluster(incremental_update_task(dataset=dataset, now=now, release=release), StepResources(cpu, memory))
     return task.outputs["Output"]

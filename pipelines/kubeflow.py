@@ -19,7 +19,7 @@ from kfp.client import ServiceAccountTokenVolumeCredentials
 from urllib3.exceptions import HTTPError
 
 from pagoda.errors import ConfigError, UnavailableError
-from pipelines.package import Package
+from pipelines.pipeline_package import Package
 from pipelines.recurring import RecurringRuns, is_paused
 from pipelines.schedule import Schedule
 
@@ -43,7 +43,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class KubeflowOutcome:
     """What a call did: `created`, `replaced` or `unchanged`, and the id of what is there now."""
 
     done: str
@@ -78,7 +78,7 @@ class Kubeflow:
                 f"{host}: Kubeflow has several users here; say whose namespace the runs go to (--namespace)"
             )
 
-    def upload(self, package: Package) -> tuple[Version, Outcome]:
+    def upload(self, package: Package) -> tuple[Version, KubeflowOutcome]:
         """Make `package` the newest version of its pipeline; nothing happens if it is there already.
 
         Raises:
@@ -90,9 +90,9 @@ class Kubeflow:
                 made = self._client.upload_pipeline(path, package.name, package.description, self._namespace or None)
                 pipeline_id = made.pipeline_id
             if version := self._version(pipeline_id, package.version):
-                return version, Outcome("unchanged", version.version_id)
+                return version, KubeflowOutcome("unchanged", version.version_id)
             new = self._client.upload_pipeline_version(path, package.version, pipeline_id=pipeline_id)
-            return _version_of(new), Outcome("created", new.pipeline_version_id)
+            return _version_of(new), KubeflowOutcome("created", new.pipeline_version_id)
 
     def run(self, name: str, parameters: Mapping[str, Any], service_account: str = "") -> str:
         """Start a run of the newest version of a pipeline and return its id.
@@ -115,7 +115,7 @@ class Kubeflow:
 
     def schedule(
         self, name: str, schedule: Schedule, parameters: Mapping[str, Any], service_account: str = "", version: str = ""
-    ) -> Outcome:
+    ) -> KubeflowOutcome:
         """Have a version of a pipeline run at these times, under the schedule's name.
 
         A schedule that somebody has paused stays paused. One that is replaced begins nothing more; it is deleted when
@@ -139,7 +139,7 @@ class Kubeflow:
             present = runs.newest_first()
             if present and _is(present[0], chosen, schedule, parameters, service_account):
                 runs.retire(present[1:])
-                return Outcome("unchanged", present[0].recurring_run_id)
+                return KubeflowOutcome("unchanged", present[0].recurring_run_id)
             # The new one comes first: after a crash there is one too many, and the next call retires it.
             made = self._client.create_recurring_run(
                 runs.experiment,
@@ -154,7 +154,7 @@ class Kubeflow:
                 service_account=service_account or None,
             )
             runs.retire(present)
-            return Outcome("replaced" if present else "created", made.recurring_run_id)
+            return KubeflowOutcome("replaced" if present else "created", made.recurring_run_id)
 
     def _pipeline(self, name: str) -> str | None:
         found = self._client.list_pipelines(filter=_named(name), namespace=self._namespace or None).pipelines or []

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from pagoda.masking import masked
-from serving.reasons import reason
+from serving.error_reasons import reason
 from serving.tracing import trace_id
 
 _CAUSES = 8

@@ -14,7 +14,7 @@ from hypothesis import settings
 from pagoda.standalone.platform import Platform
 
 if TYPE_CHECKING:
-    from pagoda.index.collection import Collections
+    from pagoda.index.milvus.collections import Collections
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
@@ -96,7 +96,7 @@ def bucket(s3: None) -> str:
 @pytest.fixture
 def collections(milvus_uri: str) -> Iterator[Collections]:
     """The server's collections; those that a test makes go with it."""
-    from pagoda.index.collection import Collections
+    from pagoda.index.milvus.collections import Collections
 
     server = Collections(milvus_uri)
     before = set(server.names())

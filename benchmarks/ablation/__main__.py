@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import WORLD, Result, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
-from pagoda.data.world import simulate
+from pagoda.simulation import simulate
 
 _NARROWEST = 140
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pagoda.data.building import new_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import FEATURES_FILE, schema_of
+from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import write_table
 from pagoda.data.spec import Dense, Feature, Text, write_spec
-from pagoda.data.world import World, WorldConfig
-from pagoda.data.world.features import SPEC, items_table
-from pagoda.data.world.population import Float, unit
+from pagoda.simulation import World, WorldConfig
+from pagoda.simulation.features import SPEC, items_table
+from pagoda.simulation.population import Float, unit
 
 TEXT = Text(name="text", tower="item")
 DENSE = Dense(name="dense", tower="item", length=WorldConfig().dim)

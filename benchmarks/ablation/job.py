@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 
 from benchmarks.ablation.features import declare
 from benchmarks.ablation.techniques import BASE, BASELINE, Technique
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.data.world.config import WorldConfig
 from pagoda.evaluation.metrics import THIRDS, ndcg, recall, thirds
 from pagoda.evaluation.offline import ask
 from pagoda.evaluation.ranking import DotScorer, rank
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import TrainConfig
-from pagoda.training.full import full_update, open_version
-from pagoda.training.vectors import OpenVersion
-from pagoda.updates.mining import mine
+from pagoda.simulation.config import WorldConfig
+from pagoda.training.full.update import full_update, open_version
+from pagoda.updates.negative_mining import mine
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 
 WORLD = WorldConfig(users=3_000, items=2_000, days=9, events=900_000, seed=11, new_users=0.0)
 """Features, histories, impressions and rejections: every technique has what it needs."""

@@ -28,9 +28,9 @@ from benchmarks.fairness.abuser import ABUSES
 from benchmarks.fairness.held import held
 from benchmarks.online.installation import Installation, install, process
 from benchmarks.online.world import make_world
-from pagoda.load.outcomes import ANSWERED, Outcomes
-from pagoda.load.plan import Plan
-from pagoda.load.sending import send
+from pagoda.load_test.outcomes import ANSWERED, Outcomes
+from pagoda.load_test.plan import LoadPlan
+from pagoda.load_test.sending import send
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 
@@ -69,7 +69,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
         installation = install(platform, make_world(folder / "world", arguments.items, arguments.users), lambda _: None)
         installation = replace(installation, settings=platform.start(["sink"]))
         with dummy(folder) as port:
-            bench = Bench(installation, port, arguments)
+            bench = FairnessBench(installation, port, arguments)
             return [bench.abuse(name) for name in arguments.only or ABUSES]
     finally:
         platform.down()
@@ -83,7 +83,7 @@ def dummy(folder: Path) -> Iterator[int]:
         yield port
 
 
-class Bench:
+class FairnessBench:
     """All rounds on one installation."""
 
     def __init__(self, installation: Installation, dummy_port: int, arguments: argparse.Namespace) -> None:
@@ -122,7 +122,7 @@ class Bench:
         return result
 
     def _normal(self, seed: int) -> Outcomes:
-        plan = Plan(self._users, self._arguments.rate, self._arguments.seconds, seed=seed)
+        plan = LoadPlan(self._users, self._arguments.rate, self._arguments.seconds, seed=seed)
         return send(plan, self._url, connections=128, timeout_seconds=20)
 
 

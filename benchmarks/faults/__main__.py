@@ -27,13 +27,13 @@ from rich.table import Table
 
 from benchmarks.faults.events import Client, lost
 from benchmarks.faults.faults import Fault, faults_of, mount, unmount
-from benchmarks.faults.proxy import Proxy
+from benchmarks.faults.proxy import DelayProxy
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.world import make_world
 from pagoda.access.tokens import bearer, token_of
-from pagoda.load.outcomes import ANSWERED, SHED, Outcomes
-from pagoda.load.plan import Plan
-from pagoda.load.sending import send
+from pagoda.load_test.outcomes import ANSWERED, SHED, Outcomes
+from pagoda.load_test.plan import LoadPlan
+from pagoda.load_test.sending import send
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 
@@ -83,13 +83,13 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def recall_through_proxies(installation: Installation, folder: Path) -> Iterator[tuple[str, dict[str, Proxy]]]:
+def recall_through_proxies(installation: Installation, folder: Path) -> Iterator[tuple[str, dict[str, DelayProxy]]]:
     """A recall service of its own, whose servers can be made slow; its URL, and the proxies by service."""
     settings, port = installation.settings, choose_ports(["it"], [])["it"]
     given = {"redis": settings.redis.url, "torchserve": settings.tower.url, "milvus": settings.milvus.uri}
     names = {"redis": "PAGODA_REDIS__URL", "torchserve": "PAGODA_TOWER__URL", "milvus": "PAGODA_MILVUS__URI"}
     with ExitStack() as stack:
-        proxies = {name: Proxy(url) for name, url in given.items()}
+        proxies = {name: DelayProxy(url) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
         changed = {names[name]: _through(proxies[name], name, url) for name, url in given.items()}
@@ -106,7 +106,7 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         yield url, proxies
 
 
-def _through(proxy: Proxy, name: str, url: str) -> str:
+def _through(proxy: DelayProxy, name: str, url: str) -> str:
     """The URL with the proxy in the server's place; what is a socket there is a port here."""
     port = urlsplit(url).port
     scheme = "redis" if name == "redis" else "http"
@@ -116,7 +116,7 @@ def _through(proxy: Proxy, name: str, url: str) -> str:
 def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:
     """One fault under load, until its part is well and then some."""
     users, items = len(installation.world.users), installation.manifest.item_count
-    plan = Plan(range(users), rate, _MOST_SECONDS)
+    plan = LoadPlan(range(users), rate, _MOST_SECONDS)
     outcomes, ending = Outcomes(), threading.Event()
     tokens = installation.settings.tokens_folder
     ask, watch = token_of(tokens, "ask"), token_of(tokens, "watch")
@@ -158,10 +158,10 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
     return result
 
 
-def warm_up(plan: Plan, url: str, token: str) -> None:
+def warm_up(plan: LoadPlan, url: str, token: str) -> None:
     """Wait until answers are whole again, and every user's vector has been kept."""
     for _ in range(60):
-        probe = Plan(plan.users, plan.rate / 2, 2.0)
+        probe = LoadPlan(plan.users, plan.rate / 2, 2.0)
         found = send(probe, url, connections=32, token=token)
         if not any(found.degraded) and set(found.kinds) == {ANSWERED}:
             return

@@ -12,7 +12,7 @@ from redis import Redis
 
 from pagoda.access.tokens import bearer
 from pagoda.data.dataset import Dataset
-from serving.events.stream import FIELD, STREAM
+from serving.users.keys import FIELD, STREAM
 
 _PAUSE_SECONDS = 0.1
 Event = tuple[int, int, int]

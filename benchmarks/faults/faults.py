@@ -17,7 +17,7 @@ import redis
 from pymilvus import MilvusClient, MilvusException
 from pymilvus.client.types import LoadState
 
-from benchmarks.faults.proxy import Proxy
+from benchmarks.faults.proxy import DelayProxy
 from benchmarks.online.installation import Installation
 from pagoda.settings import tower_address
 from pagoda.sockets import client_of
@@ -46,7 +46,7 @@ class Fault:
     """Longest wait for the part to be well again."""
 
 
-def faults_of(installation: Installation, proxies: dict[str, Proxy], small_disk: Path | None) -> list[Fault]:
+def faults_of(installation: Installation, proxies: dict[str, DelayProxy], small_disk: Path | None) -> list[Fault]:
     """All faults of an installation, whose recall service reaches its parts through `proxies`."""
     health = {
         "redis": lambda: _redis(installation.settings.redis.url),

@@ -11,7 +11,7 @@ from pagoda.settings import socket_path
 from pagoda.standalone.ports import choose_ports
 
 
-class Proxy:
+class DelayProxy:
     """Passes bytes to a server; what clients send waits `delay` seconds first. Runs in a thread of its own."""
 
     def __init__(self, target_url: str) -> None:

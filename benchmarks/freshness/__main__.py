@@ -30,19 +30,19 @@ from rich.table import Table
 from benchmarks.online.installation import wait_ready
 from pagoda.access.tokens import bearer, token_for
 from pagoda.data.dataset import Dataset
-from pagoda.data.movielens import import_movielens
+from pagoda.data.imports.movielens import import_movielens
 from pagoda.data.window import Window
-from pagoda.load.outcomes import Outcomes
-from pagoda.load.plan import Plan
-from pagoda.load.sending import send
-from pagoda.registry.log import open_log
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.load_test.outcomes import Outcomes
+from pagoda.load_test.plan import LoadPlan
+from pagoda.load_test.sending import send
 from pagoda.rollout.releasing import update_users
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
 from pipelines.full_update import full_update
 from pipelines.local import run_locally
-from serving.recall.loading import load_store
+from serving.users.loading import load_store
 
 EVERY_SECONDS = 60
 RATE = 20.0
@@ -108,7 +108,7 @@ def run(folder: Path, clicks: int) -> list[Click]:
 def traffic(settings: Settings) -> Iterator[None]:
     """Requests all the while, which every update shares the machine with."""
     ending, outcomes = threading.Event(), Outcomes()
-    plan = Plan(range(1, 900), RATE, _PATIENCE_SECONDS * 2)
+    plan = LoadPlan(range(1, 900), RATE, _PATIENCE_SECONDS * 2)
     url, token = settings.recall.url, token_for(settings, "ask")
     load = threading.Thread(
         target=lambda: send(plan, url, connections=8, token=token, outcomes=outcomes, ending=ending)

@@ -30,12 +30,12 @@ from rich.console import Console
 from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
-from benchmarks.online.measure import Target, cpu, highest_rates, measure, rest
+from benchmarks.online.measure import MeasuredService, cpu, highest_rates, measure, rest
 from benchmarks.online.parts import many_at_once, one_at_a_time, repeated
 from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
 from pagoda.access.tokens import bearer, token_of
-from pagoda.index.config import CollectionConfig, search_params
+from pagoda.index.milvus.parameters import CollectionConfig, search_params
 from pagoda.settings import tower_address
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
@@ -67,7 +67,7 @@ def main() -> None:
     try:
         say(f"making {arguments.items:,} items")
         world = make_world(folder / "world", arguments.items, arguments.users)
-        bench = Bench(install(platform, world, say), folder, arguments.seconds, say)
+        bench = OnlineBench(install(platform, world, say), folder, arguments.seconds, say)
         measured = {name: measure_() for name, measure_ in bench.all(arguments.only).items()}
     finally:
         platform.down()
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 @dataclass
-class Bench:
+class OnlineBench:
     """All measurements on one installation."""
 
     installation: Installation
@@ -200,13 +200,13 @@ class Bench:
         return found
 
     @contextmanager
-    def _bare(self) -> Iterator[Target]:
+    def _bare(self) -> Iterator[MeasuredService]:
         arguments = [str(self.folder / "limit"), str(self.effort)]
         with self._running("bare", "benchmarks.online.bare", arguments) as (url, app):
             yield self._target(url, {"app": app})
 
     @contextmanager
-    def _straightforward(self) -> Iterator[Target]:
+    def _straightforward(self) -> Iterator[MeasuredService]:
         settings, manifest = self.installation.settings, self.installation.manifest
         home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
         shutil.rmtree(home, ignore_errors=True)
@@ -227,14 +227,14 @@ class Bench:
             with self._running("straightforward", "benchmarks.online.straightforward", arguments) as (url, app):
                 yield self._target(url, {**used, "app": app})
 
-    def _pagoda(self) -> Target:
+    def _pagoda(self) -> MeasuredService:
         used = self._processes("redis", "torchserve", "milvus", "recall")
         return self._target(self.installation.settings.recall.url, used)
 
     def _reduced(self, stage: str) -> AbstractContextManager[tuple[str, psutil.Process]]:
         return self._running(f"without {stage}", "benchmarks.online.without", [stage])
 
-    def _service(self, name: str, target: Target) -> dict[str, Any]:
+    def _service(self, name: str, target: MeasuredService) -> dict[str, Any]:
         self.say(name)
         return {**measure(target), "recall_at_100": self._recall(target.url)}
 
@@ -247,9 +247,9 @@ class Bench:
             wait_ready(url)
             yield url, child
 
-    def _target(self, url: str, processes: dict[str, psutil.Process], seconds: float | None = None) -> Target:
+    def _target(self, url: str, processes: dict[str, psutil.Process], seconds: float | None = None) -> MeasuredService:
         users, token = len(self.installation.world.users), token_of(self.installation.settings.tokens_folder, "ask")
-        return Target(url, users, processes, seconds or self.seconds, token)
+        return MeasuredService(url, users, processes, seconds or self.seconds, token)
 
     def _processes(self, *services: str) -> dict[str, psutil.Process]:
         return {service: psutil.Process(self.installation.pid(service)) for service in services}

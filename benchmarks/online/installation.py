@@ -17,27 +17,27 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.online.world import DIM, NOW_US, SPEC, WINDOW, World
+from benchmarks.online.world import DIM, NOW_US, SPEC, WINDOW, BenchWorld
 from pagoda.data.window import from_us
 from pagoda.embeddings.tables import TowerTables
+from pagoda.generations.creation import create_generation
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import open_log
+from pagoda.generations.versions import VersionDraft, full_key
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.config import CollectionConfig
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import create_generation
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.model.table_inputs import no_histories
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
-from pagoda.registry.versions import VersionDraft, full_key
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
-from pagoda.storage import SHA256, checksum_file
-from pagoda.training.inputs import no_histories
-from pagoda.training.vectors import OpenVersion
-from serving.recall.loading import load_store
+from pagoda.storage.checksums import SHA256, checksum_file
+from pagoda.version_files.open_version import OpenVersion
 from serving.tower.archive import package
 from serving.tower.bodies import Instance
 from serving.tower.runtime import TowerRuntime
+from serving.users.loading import load_store
 
 _PROBES = 400
 _READY_SECONDS = 120
@@ -49,7 +49,7 @@ class Installation:
 
     platform: Platform
     settings: Settings
-    world: World
+    world: BenchWorld
     manifest: Manifest
     index: IndexReport
 
@@ -72,7 +72,7 @@ class Installation:
         return found
 
 
-def install(platform: Platform, world: World, progress: Callable[[str], None]) -> Installation:
+def install(platform: Platform, world: BenchWorld, progress: Callable[[str], None]) -> Installation:
     """Bring the world into the platform and wait until it answers."""
     settings = platform.up(["milvus", "redis", "torchserve"], attached=True)
     log = open_log(settings)
@@ -103,7 +103,7 @@ def install(platform: Platform, world: World, progress: Callable[[str], None]) -
     return Installation(platform, settings, world, manifest, index)
 
 
-def _build(settings: Settings, world: World) -> IndexReport:
+def _build(settings: Settings, world: BenchWorld) -> IndexReport:
     random = np.random.default_rng(9)
     asked = random.choice(world.users, min(_PROBES, len(world.users)), replace=False)
     version, moments = OpenVersion(world.files, world.dataset), np.full(len(asked), NOW_US)

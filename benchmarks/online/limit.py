@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from benchmarks.online.installation import Installation
 from benchmarks.online.measure import time_calls
 from benchmarks.online.world import DIM, NOW_US, SPEC
-from pagoda.index.vectors import ItemVectors
+from pagoda.item_vectors.vector_files import ItemVectors
 from serving.recall.api import RecallInstance
-from serving.recall.live import LiveGeneration
-from serving.recall.store import OnlineStore
+from serving.recall.generations.generation import LiveGeneration
 from serving.tower.bodies import Instance
 from serving.tower.inputs import InputReader, Inputs
 from serving.tower.program import load_program
+from serving.users.online_store import OnlineStore
 
 INPUTS, INDEX, PROGRAM = "inputs.npz", "hnsw.faiss", "user_tower.pt2"
 _LINKS = 32

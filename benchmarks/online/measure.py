@@ -15,10 +15,10 @@ import orjson
 import psutil
 
 from benchmarks.online.world import NOW_US
-from pagoda.load.outcomes import ANSWERED, OK, Outcomes
-from pagoda.load.plan import Plan
-from pagoda.load.report import LoadReport, report_of
-from pagoda.load.sending import send
+from pagoda.load_test.outcomes import ANSWERED, OK, Outcomes
+from pagoda.load_test.plan import LoadPlan
+from pagoda.load_test.report import LoadReport, report_of
+from pagoda.load_test.sending import send
 
 CONNECTIONS = (1, 8, 32)
 LIMIT_MS = 50.0
@@ -32,7 +32,7 @@ many looks in a row."""
 
 
 @dataclass(frozen=True)
-class Target:
+class MeasuredService:
     """A service to send requests to, and the processes that work for it."""
 
     url: str
@@ -43,9 +43,9 @@ class Target:
     token: str = ""
     """Of the role `ask`; a service that wants none gets it, too, so that all read the same request."""
 
-    def plan(self, rate: float, seconds: float, seed: int) -> Plan:
+    def plan(self, rate: float, seconds: float, seed: int) -> LoadPlan:
         """Requests of the benchmark: 100 items for users by Zipf."""
-        return Plan(range(self.users), rate, seconds, fields=(("timestamp", NOW_US),), seed=seed)
+        return LoadPlan(range(self.users), rate, seconds, fields=(("timestamp", NOW_US),), seed=seed)
 
     def load(self, rate: float, connections: int, seed: int = 0, seconds: float | None = None) -> LoadReport:
         """One run."""
@@ -113,7 +113,7 @@ def _seconds(process: psutil.Process) -> float:
     return sum(times.user + times.system for times in (member.cpu_times() for member in family))
 
 
-def measure(target: Target) -> dict[str, Any]:
+def measure(target: MeasuredService) -> dict[str, Any]:
     """Latency by connections, and processor time of every process a request."""
     target.load(0, 4, seed=99, seconds=1.0)
     found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
@@ -131,7 +131,7 @@ def measure(target: Target) -> dict[str, Any]:
     return found
 
 
-def highest_rates(targets: Mapping[str, Target]) -> dict[str, dict[str, Any]]:
+def highest_rates(targets: Mapping[str, MeasuredService]) -> dict[str, dict[str, Any]]:
     """The highest rates of Poisson arrivals at which p99 stays within the limit and every request is answered.
 
     By the median of three runs at each rate, which lie among the other services' runs: so neither a slow half minute of
@@ -154,14 +154,14 @@ def highest_rates(targets: Mapping[str, Target]) -> dict[str, dict[str, Any]]:
 class _Search:
     """Halves the rates that are left, step by step."""
 
-    target: Target
+    target: MeasuredService
     low: float
     high: float
     best: dict[str, Any] = field(default_factory=lambda: {"max_rps_at_p99_50ms": 0.0, "cpu_ms_at_max_rps": {}})
     runs: list[tuple[LoadReport, dict[str, float]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, target: Target) -> _Search:
+    def of(cls, target: MeasuredService) -> _Search:
         """Begin with what 32 connections get out."""
         closed = target.load(0, CONNECTIONS[-1]).answered_rps
         return cls(target, _LOWEST * closed, _HIGHEST * closed)
@@ -190,7 +190,7 @@ def _p99(report: LoadReport) -> float:
     return report.latency_ms["p99"] if whole else math.inf
 
 
-def _with_cpu(target: Target, rate: float, connections: int, seed: int) -> tuple[LoadReport, dict[str, float]]:
+def _with_cpu(target: MeasuredService, rate: float, connections: int, seed: int) -> tuple[LoadReport, dict[str, float]]:
     """A run, and the processor milliseconds of every process for each of its answers."""
     with cpu({**target.processes, "load": psutil.Process()}) as used:
         report = target.load(rate, connections, seed)

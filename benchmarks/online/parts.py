@@ -20,12 +20,13 @@ from redis.asyncio import Redis
 from benchmarks.online.installation import Installation
 from benchmarks.online.measure import cpu
 from benchmarks.online.world import HISTORY, NOW_US, SPEC
-from pagoda.index.config import CollectionConfig, search_params
+from pagoda.index.milvus.parameters import CollectionConfig, search_params
 from pagoda.settings import tower_address
 from serving.recall.api import RecallInstance
-from serving.recall.live import LiveGeneration
-from serving.recall.store import OnlineStore, profile_key, recent_key
-from serving.recall.tower import connector_of
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.servers.tower import connector_of
+from serving.users.keys import profile_key, recent_key
+from serving.users.online_store import OnlineStore
 
 _BUSY = 32
 _WARM_SECONDS = 0.5

@@ -25,7 +25,7 @@ redis_url, tower_url, milvus_uri, collection, generation = sys.argv[1:6]
 effort, history, port = (int(argument) for argument in sys.argv[6:9])
 
 
-class Instance(BaseModel):
+class RecallUser(BaseModel):
     """One user who wants items."""
 
     user_id: int
@@ -33,10 +33,10 @@ class Instance(BaseModel):
     timestamp: int
 
 
-class Body(BaseModel):
+class RecallRequest(BaseModel):
     """A request."""
 
-    instances: list[Instance]
+    instances: list[RecallUser]
 
 
 @asynccontextmanager
@@ -60,13 +60,13 @@ async def ready() -> dict[str, bool]:
 @app.post("/v1/models/recall:predict")
 async def predict(request: Request) -> Response:
     """Items for users."""
-    body = Body.model_validate_json(await request.body())
+    body = RecallRequest.model_validate_json(await request.body())
     return Response(
         orjson.dumps({"predictions": [await answer(one) for one in body.instances]}), media_type="application/json"
     )
 
 
-async def answer(asked: Instance) -> dict[str, Any]:
+async def answer(asked: RecallUser) -> dict[str, Any]:
     """Redis, then the tower, then Milvus."""
     pipeline = app.state.redis.pipeline(transaction=False)
     pipeline.get(f"profile:{asked.user_id}")

@@ -17,9 +17,10 @@ from benchmarks.online.world import DIM, HISTORY, NOW_US
 from pagoda.settings import load_settings
 from serving.recall import server
 from serving.recall.api import RecalledItem
-from serving.recall.index import ItemIndex
-from serving.recall.store import Key, OnlineStore, StoredUser
-from serving.recall.tower import TowerClient, UserVector
+from serving.recall.servers.index import ItemIndex
+from serving.recall.servers.tower import TowerClient, UserVector
+from serving.users.keys import Key
+from serving.users.online_store import OnlineStore, StoredUser
 
 _USER = StoredUser(
     {"age": 30.0, "country": "DE"},

@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from pagoda.config.model import ModelConfig
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import FEATURES_FILE, day_of, partition_name, schema_of
 from pagoda.data.spec import Categorical, FeatureSpec, History, Numeric, write_spec
 from pagoda.data.window import Window, from_us
 from pagoda.embeddings.table import IdTable
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.model.config import ModelConfig
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
-from pagoda.model.towers import Towers
-from pagoda.training import artifact
-from pagoda.training.artifact import FullVersionFiles, save_tensors
-from pagoda.training.config import TrainConfig
-from pagoda.training.vectors import item_vectors
+from pagoda.model.towers.towers import Towers
+from pagoda.version_files import full
+from pagoda.version_files.full import FullVersionFiles, save_tensors
+from pagoda.version_files.open_version import item_vectors
 
 DIM, HISTORY = 64, 20
 TOPICS, CATEGORIES, LATENT = 500, 30, 16
@@ -47,7 +47,7 @@ SPEC = FeatureSpec(
 
 
 @dataclass(frozen=True)
-class World:
+class BenchWorld:
     """What was made."""
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class World:
     users: NDArray[np.int64]
 
 
-def make_world(folder: Path, items: int, users: int, seed: int = 0) -> World:
+def make_world(folder: Path, items: int, users: int, seed: int = 0) -> BenchWorld:
     """Write a dataset, a full version and its item vectors below `folder`."""
     random = np.random.default_rng(seed)
     rows = _Rows(random)
@@ -69,7 +69,7 @@ def make_world(folder: Path, items: int, users: int, seed: int = 0) -> World:
     with ItemVectorsWriter(vectors, SPEC, DIM) as writer:
         table = dataset.items()
         writer.write(table, item_vectors(files, files.towers(), table))
-    return World(dataset, files, vectors, np.arange(users))
+    return BenchWorld(dataset, files, vectors, np.arange(users))
 
 
 class _Rows:
@@ -133,12 +133,12 @@ def _write_version(
     encoder = Encoder.fit(SPEC, dataset.users(), dataset.items())
     torch.manual_seed(0)
     towers = Towers(config.model, encoder)
-    (folder / artifact.ENCODER).write_text(encoder.to_json())
-    (folder / artifact.CONFIG).write_text(config.to_yaml())
-    save_tensors(towers.state_dict(), folder / artifact.TOWERS)
-    export_towers(towers, encoder, DIM, folder / artifact.USER_PROGRAM, folder / artifact.ITEM_PROGRAM)
-    for side, chosen in zip((artifact.USERS, artifact.ITEMS), of, strict=True):
+    (folder / full.ENCODER).write_text(encoder.to_json())
+    (folder / full.CONFIG).write_text(config.to_yaml())
+    save_tensors(towers.state_dict(), folder / full.TOWERS)
+    export_towers(towers, encoder, DIM, folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM)
+    for side, chosen in zip((full.USERS, full.ITEMS), of, strict=True):
         IdTable.write(folder / side, np.arange(len(chosen)), rows.draw(chosen), np.zeros(DIM, np.float32))
     counts = np.sort(rows.random.zipf(1.5, len(of[1])).clip(max=100_000))[::-1]
     popularity = {"item_id": rows.random.permutation(len(of[1])), "clicks": counts}
-    pq.write_table(pa.table(popularity), folder / artifact.POPULARITY)
+    pq.write_table(pa.table(popularity), folder / full.POPULARITY)

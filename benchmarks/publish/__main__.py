@@ -57,7 +57,7 @@ def main() -> None:
 def measure(folder: Path, users: int, sizes: list[int], *, torchserve: bool) -> list[dict[str, Any]]:
     """Publish deltas of each size over a base of `users`; medians, a row for each size."""
     rows, number = [], 0
-    with running_host(folder, users, torchserve=torchserve) as host, Worker(host.settings.tables_folder) as worker:
+    with running_host(folder, users, torchserve=torchserve) as host, TowerWorker(host.settings.tables_folder) as worker:
         # A small one that does not count: a process pays for code that it runs for the first time.
         for size, times in ((min(sizes) // 10, 1), *((size, PUBLISHES) for size in sizes)):
             found = [publish(host, worker, folder / "delta", size, number + time) for time in range(1, times + 1)]
@@ -66,7 +66,7 @@ def measure(folder: Path, users: int, sizes: list[int], *, torchserve: bool) -> 
     return rows[1:]
 
 
-def publish(host: Host, worker: Worker, folder: Path, rows: int, number: int) -> dict[str, float]:
+def publish(host: Host, worker: TowerWorker, folder: Path, rows: int, number: int) -> dict[str, float]:
     """A publish, and how a worker fares with it."""
     before = worker.weigh()
     published = host.publish(folder, rows, number)
@@ -85,7 +85,7 @@ def zipped(found: list[dict[str, float]]) -> Iterator[tuple[str, list[float]]]:
     return ((name, [one[name] for one in found]) for name in found[0])
 
 
-class Worker:
+class TowerWorker:
     """The process of `benchmarks.publish.worker`."""
 
     def __init__(self, tables: Path) -> None:
@@ -93,7 +93,7 @@ class Worker:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._questions, self._answers = self._process.stdin, self._process.stdout
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> TowerWorker:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -13,24 +13,24 @@ import httpx
 import pyarrow as pa
 
 from benchmarks.publish.world import DIM, hour, write_base, write_delta
+from pagoda.config.model import ModelConfig
 from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.tables import TowerTables
 from pagoda.errors import NotHeldError
-from pagoda.model.config import ModelConfig
+from pagoda.generations.creation import add_incremental, create_generation
+from pagoda.generations.manifest import Artifact
+from pagoda.generations.release_log import open_log
+from pagoda.generations.versions import VersionDraft, VersionRecord, full_key, incremental_key
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
-from pagoda.model.towers import Towers
-from pagoda.registry.checks import checks_of
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import add_incremental, create_generation
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Artifact
+from pagoda.model.towers.towers import Towers
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
-from pagoda.registry.versions import VersionDraft, VersionRecord, full_key, incremental_key
 from pagoda.settings import Settings, tower_address
 from pagoda.sockets import client_of
 from pagoda.standalone.platform import Platform
-from pagoda.storage import SHA256, checksum_file
+from pagoda.storage.checksums import SHA256, checksum_file
+from pagoda.updates.readiness import checks_of
 from serving.tower.archive import package
 
 _SPEC = FeatureSpec(history=None)

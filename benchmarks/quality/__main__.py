@@ -16,7 +16,7 @@ from rich.table import Table
 from benchmarks.quality.protocol import run
 from benchmarks.quality.settings import TOWERS, Tower
 from pagoda.errors import PagodaError
-from pagoda.training.loop import Progress
+from pagoda.training.full.loop import Progress
 from pagoda.training.progress import TerminalProgress
 
 _SHOWN = ("hr@10", "ndcg@10", "recall@20", "ndcg@20")

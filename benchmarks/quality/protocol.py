@@ -10,12 +10,12 @@ from typing import Any
 
 from benchmarks.quality.settings import Sizes, Tower, settings
 from pagoda.data.dataset import Dataset
-from pagoda.data.sequences import import_sequences
+from pagoda.data.imports.sequences import import_sequences
 from pagoda.evaluation.leave_one_out import LeftOut, leave_one_out
-from pagoda.training.full import full_update
-from pagoda.training.loop import Progress
-from pagoda.training.survey import survey
-from pagoda.training.vectors import OpenVersion
+from pagoda.training.examples.survey import survey
+from pagoda.training.full.loop import Progress
+from pagoda.training.full.update import full_update
+from pagoda.version_files.open_version import OpenVersion
 
 AT = (10, 20)
 

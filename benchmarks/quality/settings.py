@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pagoda.training.config import TrainConfig
+from pagoda.config.training import TrainConfig
 
 Tower = Literal["sequence", "mean"]
 TOWERS: tuple[Tower, ...] = get_args(Tower)

@@ -22,10 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.replay.document import draw_sweep, entry, sweep_tables
 from benchmarks.replay.job import HISTORY, Job, one
 from benchmarks.replay.settings import DRIFTS, FINAL_SEED, FURTHER_SEEDS, TUNING_SEEDS
-from pagoda.data.world import Drift
-from pagoda.evaluation.replay.rendering import plot
-from pagoda.evaluation.replay.report import Report
-from pagoda.storage import write_atomic
+from pagoda.replay.rendering import plot
+from pagoda.replay.report import ReplayReport
+from pagoda.simulation import Drift
+from pagoda.storage.atomic import write_atomic
 
 MOVIELENS = "movielens-100k"
 
@@ -70,13 +70,13 @@ def kept_file(plots: Path, job: Job) -> Path:
     return plots / f"{job.name}-{job.key}.json"
 
 
-def read_kept(plots: Path, job: Job) -> Report | None:
+def read_kept(plots: Path, job: Job) -> ReplayReport | None:
     """The report of a replay that was finished before; None when it was not, or anything it follows from is new."""
     file = kept_file(plots, job)
-    return Report.model_validate_json(file.read_bytes()) if file.exists() else None
+    return ReplayReport.model_validate_json(file.read_bytes()) if file.exists() else None
 
 
-def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
+def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, ReplayReport]]:
     """Replay jobs in processes of one thread each; results come as they are ready."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -90,12 +90,12 @@ def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, Report]]:
             yield job, report
 
 
-def assemble(found: dict[Job, Report]) -> dict[str, Any]:
+def assemble(found: dict[Job, ReplayReport]) -> dict[str, Any]:
     """The document: `world` is default drift, it and `movielens-100k` without history; the sweep has both.
 
     Every entry has its own `paired`; beside `world` stands the world's once more.
     """
-    worlds: defaultdict[tuple[Drift | None, bool], dict[int, Report]] = defaultdict(dict)
+    worlds: defaultdict[tuple[Drift | None, bool], dict[int, ReplayReport]] = defaultdict(dict)
     for job, report in found.items():
         worlds[job.drift, job.history][job.seed] = report
     sweep: defaultdict[str, dict[str, Any]] = defaultdict(dict)

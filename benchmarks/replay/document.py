@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from rich.console import Group as Stack
 from rich.table import Table
 
-from pagoda.data.world import Drift
-from pagoda.evaluation.replay.plan import Policy
-from pagoda.evaluation.replay.report import Report
 from pagoda.evaluation.report import Estimate
+from pagoda.replay.plan import Policy
+from pagoda.replay.report import ReplayReport
+from pagoda.simulation import Drift
 
 METRIC = "recall@50"
 _TIE = 0.005
@@ -24,7 +24,7 @@ _TIE = 0.005
 _OTHERS = (Policy.FULL, Policy.INCREMENTAL)
 
 
-def entry(reports: Mapping[int, Report]) -> dict[str, Any]:
+def entry(reports: Mapping[int, ReplayReport]) -> dict[str, Any]:
     """Each policy's Recall@50 with its interval, its cost and the paired differences, of one world or several.
 
     The cost is in seconds of a processor, since replays run beside one another, each on one thread; of several worlds,
@@ -68,7 +68,7 @@ def pool(estimates: Sequence[Estimate], rows: Sequence[int]) -> Estimate:
     return Estimate(value=value, low=value - half, high=value + half)
 
 
-def _differences(report: Report) -> dict[str, Estimate]:
+def _differences(report: ReplayReport) -> dict[str, Estimate]:
     return {one.name: one.metrics[METRIC] for one in report.overall.paired}
 
 

@@ -13,16 +13,16 @@ import xxhash
 import benchmarks.replay.settings
 import pagoda
 from benchmarks.replay.settings import MOVIELENS_REPLAY, WORLD_REPLAY, world
+from pagoda.config.training import parse_config, read_config
 from pagoda.data.dataset import Dataset
-from pagoda.data.movielens import import_movielens
-from pagoda.data.world import Drift, simulate
-from pagoda.evaluation.replay.replay import replay
-from pagoda.evaluation.replay.report import Report
-from pagoda.evaluation.replay.views import view_without_history
-from pagoda.training.config import parse_config, read_config
+from pagoda.data.imports.movielens import import_movielens
+from pagoda.replay.dataset_view import view_without_history
+from pagoda.replay.replay import replay
+from pagoda.replay.report import ReplayReport
+from pagoda.simulation import Drift, simulate
 
 HISTORY = {False: "without_history", True: "with_history"}
-_CODE = ("data", "embeddings", "evaluation", "model", "training")
+_CODE = ("config", "data", "embeddings", "evaluation", "model", "replay", "simulation", "training", "version_files")
 """Parts of the library that a replay's result follows from."""
 
 
@@ -54,7 +54,7 @@ class Job:
         return xxhash.xxh3_64_hexdigest(f"{self.name} {_code()} ".encode() + config)
 
 
-def one(job: Job) -> tuple[Job, Report]:
+def one(job: Job) -> tuple[Job, ReplayReport]:
     """Make the data of a job and replay it."""
     torch.set_num_threads(1)
     train = read_config(job.config) if job.config else parse_config("")

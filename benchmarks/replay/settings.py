@@ -3,7 +3,7 @@
 Decided on 2026-11-22, before any replay of the final seed:
 
 * Worlds: 1,000 users, 2,000 items, 21 days at the default world's density (71 rows a user and day); the strengths of
-  drift are those of `pagoda.data.world.config`. The first version learns 14 days, 7 days are replayed.
+  drift are those of `pagoda.simulation.config`. The first version learns 14 days, 7 days are replayed.
   Two drafts were dropped on tuning seed 101. 3 days after 10 are too short for a base to grow old: full updates gained
   0.015 over a frozen version, which the intervals of 15,000 questions could hardly tell from nothing. 8 days after 6
   leave lasting tastes half learned, so that where nothing drifts an incremental update still gains 0.003 (0.000 to
@@ -45,8 +45,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pagoda.data.world.config import Drift, WorldConfig
-from pagoda.evaluation.replay.plan import ReplayConfig
+from pagoda.replay.plan import ReplayConfig
+from pagoda.simulation.config import Drift, WorldConfig
 
 TUNING_SEEDS = (101, 102)
 FINAL_SEED, FURTHER_SEEDS = 10, (11, 12)

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 from benchmarks.training.job import BATCH, DIM, TEMPERATURE, report
+from pagoda.config.training import parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.training.config import parse_config
-from pagoda.training.loop import Silent, train
-from pagoda.training.preparing import prepare
+from pagoda.training.full.loop import Silent, train
+from pagoda.training.full.preparation import prepare
 
 CONFIG = f"""
 batch_size: {BATCH}

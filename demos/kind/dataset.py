@@ -9,7 +9,7 @@ import typer
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import FEATURES_FILE
-from pagoda.registry.artifacts import sizes, upload
+from pagoda.storage.copies import sizes, upload
 from serving import process
 
 

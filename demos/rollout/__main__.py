@@ -17,12 +17,12 @@ from rich.table import Table
 
 from demos import showing
 from demos.rollout.plotting import plot
-from demos.rollout.scenarios import REQUESTS, SCENARIOS, Result, act
+from demos.rollout.scenarios import REQUESTS, SCENARIOS, ScenarioResult, act
 from demos.rollout.stage import staged, wait_ready
 from demos.stages import Stages
 from pagoda.errors import GateError
+from pagoda.rollout.gates.power import FalsePositives, simulate_aa
 from pagoda.rollout.policy import FULL
-from pagoda.rollout.power import FalsePositives, simulate_aa
 from serving import process
 
 AA_RUNS, AA_MOST = 200, 0.05
@@ -32,7 +32,7 @@ FIRST_HOURS = 12.0
 """The first full version learns up to half a day before the world's end."""
 
 
-def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[Result], dict[str, float]]:
+def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[ScenarioResult], dict[str, float]]:
     """All scenarios, one after the other, on one platform."""
     stages, results = Stages(console), []
 
@@ -54,7 +54,7 @@ def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[Resu
     return results, stages.seconds
 
 
-def _verdict(result: Result, console: Console) -> None:
+def _verdict(result: ScenarioResult, console: Console) -> None:
     found = result.as_json()
     console.print(
         f"  {found['requests']:,} requests, {found['failed_requests']} failed; {found['answers_checked']:,} answers "
@@ -64,7 +64,7 @@ def _verdict(result: Result, console: Console) -> None:
     )
 
 
-def _table(results: Sequence[Result]) -> Table:
+def _table(results: Sequence[ScenarioResult]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("candidate", "outcome", "decided", "at risk", "requests", "failed", "mixed", "by"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("candidate", "outcome", "by") else "right")
@@ -85,7 +85,7 @@ def _table(results: Sequence[Result]) -> Table:
 
 
 def _write(
-    folder: Path, results: Sequence[Result], seconds: dict[str, float], aa: dict[str, Any] | None = None
+    folder: Path, results: Sequence[ScenarioResult], seconds: dict[str, float], aa: dict[str, Any] | None = None
 ) -> None:
     """Write what there is so far: the report and the picture."""
     report = {
@@ -98,7 +98,7 @@ def _write(
     plot(results, folder / "rollouts.png")
 
 
-def _check(results: Sequence[Result], aa: FalsePositives) -> None:
+def _check(results: Sequence[ScenarioResult], aa: FalsePositives) -> None:
     """Raise if anything is not as it must be."""
     for result in results:
         if wrong := list(_wrong(result)):
@@ -107,7 +107,7 @@ def _check(results: Sequence[Result], aa: FalsePositives) -> None:
         raise GateError(f"A/A: {aa.rolled_back} of {aa.runs} rollouts of equals rolled back, at most {AA_MOST:.0%} may")
 
 
-def _wrong(result: Result) -> Iterator[str]:
+def _wrong(result: ScenarioResult) -> Iterator[str]:
     scenario, found = result.scenario, result.as_json()
     if result.outcome != scenario.expected or result.gate not in scenario.gates:
         yield f"{result.outcome} by {result.gate}, expected {scenario.expected} by {' or '.join(scenario.gates)}"

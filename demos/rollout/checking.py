@@ -17,23 +17,23 @@ import numpy as np
 import orjson
 
 from demos.rollout.stage import Stage
-from pagoda.data.history import Histories
+from pagoda.data.history.histories import Histories
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
-from pagoda.index.vectors import ItemVectors
-from pagoda.load.outcomes import OK
-from pagoda.load.traffic import Answered
-from pagoda.registry.artifacts import local_path
-from pagoda.registry.manifest import Manifest
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.vectors import OpenVersion
+from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.load_test.outcomes import OK
+from pagoda.simulation.traffic import Answered
+from pagoda.storage.copies import local_path
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 
 _TOLERANCE = 2e-3
 """Of a score. Between generations scores differ by some hundredths."""
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedAnswers:
     """What the checks found."""
 
     answers: int
@@ -76,7 +76,7 @@ class Reference:
         return OpenVersion(files, self._stage.dataset).under(Overlay(files.users, segments))
 
 
-def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int, named: Collection[str]) -> Checked:
+def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int, named: Collection[str]) -> CheckedAnswers:
     """Check answers against every generation that was named meanwhile.
 
     Args:
@@ -101,7 +101,7 @@ def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int, na
             mixed += not _is(reference, vector, one)
             others = (other for name, other in references.items() if name != id_)
             apart += all(not _is(other, vector, one) for other in others)
-    return Checked(len(given), mixed, apart)
+    return CheckedAnswers(len(given), mixed, apart)
 
 
 def _is(reference: Reference, vector: np.ndarray, answer: Answered) -> bool:

@@ -8,8 +8,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from demos.rollout.scenarios import Result
-from pagoda.load.outcomes import OK
+from demos.rollout.scenarios import ScenarioResult
+from pagoda.load_test.outcomes import OK
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -20,7 +20,7 @@ _WINDOW_SECONDS = 8
 _FEW = 8
 
 
-def plot(results: Sequence[Result], path: Path) -> None:
+def plot(results: Sequence[ScenarioResult], path: Path) -> None:
     """Write the picture."""
     figure, axes = plt.subplots(
         3, len(results), figsize=(4.2 * len(results), 7.5), squeeze=False, sharex="col", layout="constrained"
@@ -38,7 +38,7 @@ def plot(results: Sequence[Result], path: Path) -> None:
     plt.close(figure)
 
 
-def _series(result: Result) -> dict[str, np.ndarray]:
+def _series(result: ScenarioResult) -> dict[str, np.ndarray]:
     given = [one for one in result.played.answers if one.status == OK]
     candidate = result.past.candidate
     return {
@@ -59,7 +59,7 @@ def _windows(at: np.ndarray, chosen: np.ndarray) -> list[tuple[float, np.ndarray
     return found
 
 
-def _traffic(axes: Axes, result: Result) -> None:
+def _traffic(axes: Axes, result: ScenarioResult) -> None:
     series = _series(result)
     share = [(centre, series["canary"][inside].mean()) for centre, inside in _windows(series["at"], series["at"] >= 0)]
     centres, shares = np.array(share).T
@@ -71,7 +71,7 @@ def _traffic(axes: Axes, result: Result) -> None:
     _steps(axes, result)
 
 
-def _clicks(axes: Axes, result: Result) -> None:
+def _clicks(axes: Axes, result: ScenarioResult) -> None:
     series = _series(result)
     for arm, chosen in (("stable", ~series["canary"]), ("canary", series["canary"])):
         rates = [(centre, 100 * series["clicked"][inside].mean()) for centre, inside in _windows(series["at"], chosen)]
@@ -81,7 +81,7 @@ def _clicks(axes: Axes, result: Result) -> None:
     _steps(axes, result)
 
 
-def _latency(axes: Axes, result: Result) -> None:
+def _latency(axes: Axes, result: ScenarioResult) -> None:
     series = _series(result)
     for arm, chosen in (("stable", ~series["canary"]), ("canary", series["canary"])):
         found = [(centre, np.percentile(series["ms"][inside], 99)) for centre, inside in _windows(series["at"], chosen)]
@@ -91,7 +91,7 @@ def _latency(axes: Axes, result: Result) -> None:
     _steps(axes, result)
 
 
-def _steps(axes: Axes, result: Result) -> None:
+def _steps(axes: Axes, result: ScenarioResult) -> None:
     for step in result.past.steps:
         if step.kind in ("started", "stepped", "promoted", "rolled_back"):
             style = ":" if step.kind in ("started", "stepped") else "-"

@@ -18,13 +18,13 @@ import typer
 from aiohttp import ClientSession, ClientTimeout, web
 
 from pagoda.settings import LOCAL_URL, socket_path
-from serving.recall.tower import connector_of
+from serving.recall.servers.tower import connector_of
 
 _VERSION = re.compile(r"/predictions/pagoda/(\d+)\.0")
 _TIMEOUT_SECONDS = 5
 
 
-class Fault:
+class VersionFault:
     """What goes wrong for one full version."""
 
     def __init__(self, fault: Mapping[str, Any], draws: random.Random) -> None:
@@ -67,7 +67,7 @@ class Proxy:
     async def handle(self, request: web.Request) -> web.Response:
         """Forward one request."""
         found = _VERSION.search(request.path)
-        fault = Fault(self._known().get(found[1], {}) if found else {}, self._draws)
+        fault = VersionFault(self._known().get(found[1], {}) if found else {}, self._draws)
         await fault.delay()
         if fault.fails:
             return web.json_response({"error": "the tower is out of order"}, status=500)

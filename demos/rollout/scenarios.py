@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from demos.rollout.checking import Checked, check
+from demos.rollout.checking import CheckedAnswers, check
 from demos.rollout.stage import Stage, shuffle
 from pagoda.access.tokens import token_of
-from pagoda.load.traffic import Played, Player, Script, Shown
-from pagoda.registry.manifest import Manifest
-from pagoda.rollout.history import Past
-from pagoda.rollout.reading import rollout_of
+from pagoda.generations.manifest import Manifest
+from pagoda.rollout.state.history import PastRollout
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.simulation.traffic import Played, Player, Script, Shown
 
 RATE = 40.0
 REQUESTS = 1_000
@@ -61,13 +61,13 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True)
-class Result:
+class ScenarioResult:
     """How a scenario went."""
 
     scenario: Scenario
-    past: Past
+    past: PastRollout
     played: Played
-    checked: Checked
+    checked: CheckedAnswers
     began: float
     """When traffic began, in seconds since the epoch."""
     broke: datetime | None
@@ -113,7 +113,7 @@ class Result:
         }
 
 
-def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None]) -> Result:
+def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None]) -> ScenarioResult:
     """Make the candidate, begin its rollout under traffic, wait for the decision, and check every answer."""
     stage.settle()
     begin = stage.asked.stat().st_size if stage.asked.exists() else 0
@@ -131,7 +131,9 @@ def act(stage: Stage, scenario: Scenario, number: int, say: Callable[[str], None
     stage.set_faults({})
     played = traffic.player.played
     named = [id_ for id_ in (past.candidate, past.previous) if id_]
-    return Result(scenario, past, played, check(stage, played.answers, stage.asked, begin, named), traffic.began, broke)
+    return ScenarioResult(
+        scenario, past, played, check(stage, played.answers, stage.asked, begin, named), traffic.began, broke
+    )
 
 
 def _begin(stage: Stage, scenario: Scenario) -> Manifest:
@@ -143,7 +145,7 @@ def _begin(stage: Stage, scenario: Scenario) -> Manifest:
 
 def _decided(
     stage: Stage, scenario: Scenario, candidate: Manifest, say: Callable[[str], None]
-) -> tuple[Past, datetime | None]:
+) -> tuple[PastRollout, datetime | None]:
     """Wait for the decision, telling each step; the rollout, and when the tower broke down."""
     told, broke = 1, None
     while True:
@@ -163,7 +165,7 @@ def _decided(
         time.sleep(0.3)
 
 
-def _seconds_with_users(past: Past) -> float:
+def _seconds_with_users(past: PastRollout) -> float:
     """How long the candidate has answered users."""
     since = [step.at for step in past.steps if step.kind == "stepped"]
     return (datetime.now(UTC) - since[0]).total_seconds() if since else 0.0

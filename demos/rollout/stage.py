@@ -20,20 +20,20 @@ import yaml
 from demos.client import RecallClient
 from pagoda.access.tokens import token_of
 from pagoda.data.dataset import Dataset
-from pagoda.data.world import World, make_config, simulate
-from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
-from pagoda.registry.log import ReleaseLog, open_log
-from pagoda.registry.manifest import Manifest
-from pagoda.rollout.history import Past, rollouts
-from pagoda.rollout.reading import rollout_of
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.rollout.releasing import release_full
+from pagoda.rollout.state.history import PastRollout, rollouts
+from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.settings import Settings
+from pagoda.simulation import World, make_config, simulate
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from serving.recall.loading import load_store
 from serving.tower.archive import package
+from serving.users.loading import load_store
 
 HERE = Path(__file__).parent
 SERVICES = ("milvus", "redis", "torchserve", "follower", "rollout")
@@ -95,7 +95,7 @@ class Stage:
         full_steps.package_tower(update, package)
         return release_full(update)
 
-    def past(self) -> Past | None:
+    def past(self) -> PastRollout | None:
         """The latest rollout."""
         found = rollouts(self.log)
         return found[-1] if found else None

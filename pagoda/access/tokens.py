@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pagoda.access.roles import ROLES, Role
-from pagoda.access.secrets import kept_secret
+from pagoda.access.secret_files import kept_secret
 from pagoda.errors import ConfigError, PagodaError
 from pagoda.settings import Settings
 

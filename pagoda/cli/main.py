@@ -1,4 +1,4 @@
-"""The `pagoda` command: finds the verbs in this folder, one file each."""
+"""The `pagoda` command: finds the verbs in its rooms, one file each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import pagoda.cli
-from pagoda.access.closing import OTHERS
+from pagoda.access.permissions import OTHERS
 from pagoda.errors import PagodaError
 
 app = typer.Typer(
@@ -25,11 +25,19 @@ app = typer.Typer(
     add_completion=False,
 )
 
+
 # A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group.
 # Heavy libraries are imported inside the commands, so that `pagoda --help` stays instant.
-for _module in pkgutil.iter_modules(pagoda.cli.__path__):
-    if _module.name not in ("main", "options", "__main__"):
-        app.add_typer(importlib.import_module(f"pagoda.cli.{_module.name}").app)
+def _verbs() -> list[str]:
+    """The modules that hold a verb, in the order of their names, whatever room they are in."""
+    here = pkgutil.iter_modules(pagoda.cli.__path__, "pagoda.cli.")
+    rooms = [importlib.import_module(found.name) for found in here if found.ispkg]
+    verbs = [verb.name for room in rooms for verb in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
+    return sorted(verbs, key=lambda name: name.rpartition(".")[2])
+
+
+for _verb in _verbs():
+    app.add_typer(importlib.import_module(_verb).app)
 
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What is the machine's trouble, a full or a read-only disk, wherever it shows; other errors of files are ours."""

@@ -11,7 +11,7 @@ import typer
 from pagoda.settings import HOME_VARIABLE
 
 
-class Output(StrEnum):
+class OutputFormat(StrEnum):
     """How a result is printed."""
 
     TABLE = "table"
@@ -21,7 +21,7 @@ class Output(StrEnum):
 HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
 ]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
+OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder, see docs/data.md.")]
 
 
@@ -31,6 +31,6 @@ def config_text(path: Path | None) -> str:
     Raises:
         ConfigError: It cannot be read, a key is unknown or a value is wrong.
     """
-    from pagoda.training.config import read_config
+    from pagoda.config.training import read_config
 
     return read_config(path).to_yaml() if path else ""

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pagoda.data.arrivals import changes_of
+from pagoda.data.checks.problems import Strict
+from pagoda.data.checks.structure import Structure, inspect, table_files
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
+from pagoda.data.increments import changes_of
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, day_start_us, key_column, schema_of
-from pagoda.data.merging import Run, merge
 from pagoda.data.parquet import open_parquet, reading, row_count
 from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
-from pagoda.data.problems import Strict
-from pagoda.data.source import Source
+from pagoda.data.remote_source import Source
+from pagoda.data.sorting.merge import Run, merge
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.structure import Structure, inspect, table_files
 from pagoda.data.window import Window, from_us
 from pagoda.errors import DataError
 

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pagoda.data.arrivals import arrivals_of, superseded
+from pagoda.data.checks.problems import Kind, Problem, ProblemSink
+from pagoda.data.increments import arrivals_of, superseded
 from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, partition_name
 from pagoda.data.parquet import open_parquet, open_writer, parquet_files, reading
-from pagoda.data.problems import Kind, Problem, Sink
 
 ROW_GROUP_ROWS = 131_072
 
@@ -44,7 +44,7 @@ class Part:
         return arrivals_of(self.path.name) is not None
 
 
-def list_parts(folder: Path, sink: Sink) -> list[Part]:
+def list_parts(folder: Path, sink: ProblemSink) -> list[Part]:
     """The files of an `interactions` folder by date, within a date by name; those for which another stands left out."""
     parts = []
     for partition in sorted(folder.iterdir()):

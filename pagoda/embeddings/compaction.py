@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.window import Window
-from pagoda.embeddings.arrays import BLOCK_ROWS
-from pagoda.embeddings.chain import check_follows
-from pagoda.embeddings.segment import Lineage, Segment, SegmentDescription, write_segment
+from pagoda.embeddings.array_files import BLOCK_ROWS
+from pagoda.embeddings.segment import Segment, SegmentDescription, SegmentLineage, write_segment
+from pagoda.embeddings.segment_chain import check_follows
 from pagoda.embeddings.table import Rows
 
 RATIO = 2
@@ -53,7 +53,7 @@ def merge(segments: Sequence[Segment], folder: Path) -> SegmentDescription:
     for newer, older in pairwise(descriptions):
         check_follows(newer, older)
     newest, oldest = descriptions[0], descriptions[-1]
-    lineage = Lineage(
+    lineage = SegmentLineage(
         base_version=newest.base_version,
         base_checksum=newest.base_checksum,
         parent=oldest.parent,

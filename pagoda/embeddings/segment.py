@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from pagoda.data.window import Window
-from pagoda.embeddings.arrays import open_array
+from pagoda.embeddings.array_files import open_array
 from pagoda.embeddings.sorted_ids import SortedIds, check_increasing
 from pagoda.embeddings.table import Ids, Rows, sorted_blocks, verify_files, write_rows
 from pagoda.errors import DataError, IntegrityError, explain
-from pagoda.storage import build_folder
+from pagoda.storage.atomic import build_folder
 
 DESCRIPTION = "segment.json"
 FILES = ("ids.npy", "rows.npy", DESCRIPTION)
 
 
-class Lineage(BaseModel):
+class SegmentLineage(BaseModel):
     """What a segment lies over."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,7 +40,7 @@ class Lineage(BaseModel):
     """Checksums, newest first, of the segments that this one replaces; empty for an incremental version's own."""
 
 
-class SegmentDescription(Lineage):
+class SegmentDescription(SegmentLineage):
     """What `segment.json` says."""
 
     rows: int
@@ -109,7 +109,7 @@ class Segment:
         """
         if rows.shape != (len(ids), rows.shape[-1]):
             raise DataError(f"{folder}: ids {ids.shape} and rows {rows.shape} do not fit together")
-        lineage = Lineage(base_version=base_version, base_checksum=base_checksum, parent=parent, window=window)
+        lineage = SegmentLineage(base_version=base_version, base_checksum=base_checksum, parent=parent, window=window)
         return write_segment(folder, *sorted_blocks(ids, rows, folder), rows.shape[1], lineage)
 
     @classmethod
@@ -137,7 +137,9 @@ class Segment:
         return self._search.find(ids)
 
 
-def write_segment(folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int, lineage: Lineage) -> SegmentDescription:
+def write_segment(
+    folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int, lineage: SegmentLineage
+) -> SegmentDescription:
     """Write a segment from sorted `ids` and their rows in blocks: all of it or nothing."""
     with build_folder(folder) as aside:
         files = write_rows(aside, ids, blocks, dim)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.embeddings.arrays import BLOCK_ROWS
+from pagoda.embeddings.array_files import BLOCK_ROWS
 
 _STRIDE = 64
 """One ID in 64 is kept in memory (1.25 MB for 10 M): a search touches one page of the file, cold or warm."""

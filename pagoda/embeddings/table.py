@@ -14,10 +14,11 @@ import xxhash
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pagoda.embeddings.arrays import BLOCK_ROWS, ArrayWriter, open_array, save_array
+from pagoda.embeddings.array_files import BLOCK_ROWS, ArrayWriter, open_array, save_array
 from pagoda.embeddings.sorted_ids import SortedIds, check_increasing
 from pagoda.errors import DataError, IntegrityError, explain
-from pagoda.storage import build_folder, checksum_file
+from pagoda.storage.atomic import build_folder
+from pagoda.storage.checksums import checksum_file
 
 DESCRIPTION = "table.json"
 FILES = ("ids.npy", "rows.npy", "oov.npy", DESCRIPTION)

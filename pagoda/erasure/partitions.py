@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from pagoda.data.arrivals import arrivals_of
+from pagoda.append_log.store import open_store
 from pagoda.data.horizon import HORIZON_FILE, Horizon, parse_horizon
+from pagoda.data.increments import arrivals_of
 from pagoda.data.layout import partition_date
 from pagoda.errors import RequestError
-from pagoda.registry.artifacts import children, delete, local_path, sizes, upload
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.store import open_store
-from pagoda.storage import write_atomic
+from pagoda.generations.state import ReleaseState
+from pagoda.storage.atomic import write_atomic
+from pagoda.storage.copies import children, delete, local_path, sizes, upload
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pagoda.append_log.store import open_store
 from pagoda.data.ids import hash_ids
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError
-from pagoda.registry.artifacts import children, delete
-from pagoda.registry.log import ReleaseLog, open_log
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.store import open_store
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.generations.state import ReleaseState
 from pagoda.settings import Settings
+from pagoda.storage.copies import children, delete
 
 STARTED, DONE, COMPLETE = "forgetting.started", "forgetting.done", "forgetting.complete"
 TAG = "forgotten"

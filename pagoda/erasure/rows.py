@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from pagoda.data.parquet import open_parquet, reading
 from pagoda.errors import IntegrityError
-from pagoda.registry.artifacts import download, local_path, sizes, upload
-from pagoda.storage import replace_by
+from pagoda.storage.atomic import replace_by
+from pagoda.storage.copies import download, local_path, sizes, upload
 
 FOLDERS = ("interactions", "users", "refused")
 _USER = "user_id"

@@ -10,9 +10,9 @@ from pagoda.data.window import Window
 from pagoda.evaluation.estimates import RECALL_AT, Estimates
 from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
 from pagoda.evaluation.offline import Answers, answer
+from pagoda.evaluation.opened_towers import OpenedTowers
+from pagoda.evaluation.positives import Protocol
 from pagoda.evaluation.report import Method, Report, Third
-from pagoda.evaluation.rows import Protocol
-from pagoda.evaluation.towers import Towers
 
 CURVE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 ROWS = 20_000
@@ -20,7 +20,7 @@ ROWS = 20_000
 
 
 def evaluate(
-    towers: Towers,
+    towers: OpenedTowers,
     dataset: Dataset,
     window: Window,
     *,

@@ -16,9 +16,9 @@ from pagoda.data.window import Window
 from pagoda.evaluation.bootstrap import interval, resample
 from pagoda.evaluation.metrics import ndcg, recall
 from pagoda.evaluation.offline import ask
+from pagoda.evaluation.opened_towers import OpenedTowers
 from pagoda.evaluation.ranking import DotScorer, rank
 from pagoda.evaluation.report import Estimate
-from pagoda.evaluation.towers import Towers
 
 _ALL = np.iinfo(np.int64).max
 
@@ -35,13 +35,13 @@ class LeftOut:
     """`hr@10`, `ndcg@10` …, each with its 95 % interval over users."""
 
 
-def leave_one_out(towers: Towers, dataset: Dataset, window: Window, *, at: Sequence[int] = (10,)) -> LeftOut:
+def leave_one_out(towers: OpenedTowers, dataset: Dataset, window: Window, *, at: Sequence[int] = (10,)) -> LeftOut:
     """Ask every user for their last positive of `window`.
 
     Args:
         towers: A version that learned nothing from `window` on.
         dataset: Holds the window's positives and everything before them.
-        window: Holds what was left out, see `pagoda.data.sequences`.
+        window: Holds what was left out, see `pagoda.data.imports.sequences`.
         at: Values of k.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.evaluation.ranking import Pairs, Ranks
+from pagoda.evaluation.ranking import ExcludedPairs, Ranks
 
 Float64Array = NDArray[np.float64]
 Third = Literal["head", "middle", "tail"]
@@ -57,7 +57,7 @@ def coverage(shown: NDArray[np.bool_]) -> float:
     return float(shown.mean())
 
 
-def random_coverage(k: int, items: int, seen: Pairs, rows: int) -> float:
+def random_coverage(k: int, items: int, seen: ExcludedPairs, rows: int) -> float:
     """The coverage@k to expect of random orders: each row shows k of the items it has not seen, evenly."""
     candidates = items - np.bincount(seen.rows, minlength=rows)
     with np.errstate(divide="ignore"):

@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history import Histories
+from pagoda.data.history.histories import Histories
 from pagoda.data.window import Window
 from pagoda.errors import NothingToAskError
-from pagoda.evaluation.ranking import DotScorer, Pairs, Ranks, Scorer, StaticScorer, rank
-from pagoda.evaluation.rows import Protocol, Rows, choose, read_rows
-from pagoda.evaluation.towers import Int64Array, Towers
-from pagoda.evaluation.walk import Walk
+from pagoda.evaluation.log_walk import Walk
+from pagoda.evaluation.opened_towers import Int64Array, OpenedTowers
+from pagoda.evaluation.positives import PositiveRows, Protocol, choose, read_rows
+from pagoda.evaluation.ranking import DotScorer, ExcludedPairs, Ranks, Scorer, StaticScorer, rank
 
 
 @dataclass(frozen=True)
 class Questions:
     """The positives that are asked, and what every method may know of them."""
 
-    rows: Rows
+    rows: PositiveRows
     available: int
     """Positives of the window under the protocol; `rows` were drawn from them."""
     repeats: int
@@ -39,7 +39,7 @@ class Questions:
     """int64 [items]: positives on each item before the window."""
     targets: Int64Array
     """int64 [rows]: position of each row's item in the catalogue."""
-    seen: Pairs
+    seen: ExcludedPairs
     """What was left out."""
 
 
@@ -91,7 +91,7 @@ def ask(dataset: Dataset, window: Window, *, protocol: Protocol, limit: int, see
 
 
 def answer(
-    towers: Towers,
+    towers: OpenedTowers,
     dataset: Dataset,
     window: Window,
     *,
@@ -134,9 +134,9 @@ def answer(
     )
 
 
-def _without_repeats(seen: Pairs, targets: Int64Array) -> tuple[Pairs, NDArray[np.bool_]]:
+def _without_repeats(seen: ExcludedPairs, targets: Int64Array) -> tuple[ExcludedPairs, NDArray[np.bool_]]:
     """Drop rows whose target is left out: the pairs of the other rows, renumbered, and which rows stay, bool [rows]."""
     asked = np.ones(len(targets), np.bool_)
     asked[seen.rows[seen.items == targets[seen.rows]]] = False
     kept = asked[seen.rows]
-    return Pairs((np.cumsum(asked) - 1)[seen.rows[kept]], seen.items[kept]), asked
+    return ExcludedPairs((np.cumsum(asked) - 1)[seen.rows[kept]], seen.items[kept]), asked

@@ -67,7 +67,7 @@ class StaticScorer:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class ExcludedPairs:
     """Items to leave out, as pairs (row, item position), int64 [m] each, ordered by row."""
 
     rows: Int64Array
@@ -91,7 +91,7 @@ class Ranks:
     """For each k asked for: bool [items], the items that are among the top k of any row."""
 
 
-def rank(scorer: Scorer, targets: Int64Array, seen: Pairs, shown_at: Sequence[int] = ()) -> Ranks:
+def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Sequence[int] = ()) -> Ranks:
     """Rank each row's target among all items but those it has seen.
 
     Args:

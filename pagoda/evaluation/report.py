@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from pagoda.data.window import Window
-from pagoda.evaluation.rows import Protocol
+from pagoda.evaluation.positives import Protocol
 
 GroupName = Literal["all", "head", "middle", "tail", "new_users"]
 

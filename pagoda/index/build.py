@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError
-from pagoda.index.collection import Collections
-from pagoda.index.config import METRIC, CollectionConfig
-from pagoda.index.fields import filter_fields
+from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.parameters import METRIC, CollectionConfig
 from pagoda.index.probe import probe, warm
-from pagoda.index.rules import probe_queries, stored_batch, stored_dim
-from pagoda.index.vectors import ItemVectors
-from pagoda.storage import checksum_file
+from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.storage.checksums import checksum_file
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, how much of it is done and how much there is to do."""

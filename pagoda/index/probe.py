@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pagoda.index.collection import Collections
-from pagoda.index.exact import ExactSearch
-from pagoda.index.vectors import ItemVectors
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_vectors.exact_search import ExactSearch
+from pagoda.item_vectors.vector_files import ItemVectors
 
 PROBE_K = 100
 PROBE_QUERIES = 200

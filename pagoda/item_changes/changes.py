@@ -16,11 +16,11 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.layout import features_of, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, RequestError
-from pagoda.index.columns import filter_column, key_column
-from pagoda.index.fields import filter_fields
-from pagoda.index.rules import rule_columns
 from pagoda.item_changes.records import ItemChange, ItemRecord
-from pagoda.model.raw import normal
+from pagoda.item_vectors.columns import filter_column, key_column
+from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.scoring import rule_columns
+from pagoda.model.features.raw_values import normal
 
 ItemId = int | str
 

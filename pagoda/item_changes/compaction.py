@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.snapshots import FOLDER, Fold
-from pagoda.registry.artifacts import children, delete
+from pagoda.storage.copies import children, delete
 
 WORTH = 1_000
 """Records that a snapshot stands for beside those of the one before it, at least."""

@@ -12,15 +12,15 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
+from pagoda.append_log.records import record_name
+from pagoda.append_log.signing import open_signed
 from pagoda.errors import ConflictError
+from pagoda.generations.release_log import open_log
 from pagoda.item_changes.records import ItemChange, ItemRecord, parse_item_record
 from pagoda.item_changes.removals import RemovalLimit, published_items
 from pagoda.item_changes.snapshots import Snapshots
-from pagoda.registry.artifacts import delete
-from pagoda.registry.log import open_log
-from pagoda.registry.records import record_name
-from pagoda.registry.signing import open_signed
 from pagoda.settings import Settings
+from pagoda.storage.copies import delete
 
 _LOG = "item log"
 _WIDEST_READ = 256
@@ -136,7 +136,7 @@ def open_item_log(settings: Settings) -> ItemLog:
 
 
 def sign_item_log(settings: Settings) -> int:
-    """As `pagoda.registry.log.sign_log`."""
+    """As `pagoda.generations.release_log.sign_log`."""
     url = item_log_url(settings)
     names = [record_name(record.number) for record in ItemLog(url).records()]
     return open_signed(url, _LOG, settings.signing_key).sign(names)

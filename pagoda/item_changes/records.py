@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from pagoda.append_log.records import record_name
 from pagoda.errors import IntegrityError
-from pagoda.registry.records import record_name
 
 MAX_CHANGES = 10_000
 """Changes of one record."""
@@ -21,7 +21,7 @@ class ItemChange(BaseModel):
     item_id: int | str
     """As callers know it."""
     features: dict[str, Any] | None
-    """All of its features by column, in the form of `pagoda.model.raw`; None: it is removed."""
+    """All of its features by column, in the form of `pagoda.model.features.raw_values`; None: it is removed."""
 
 
 class ItemRecord(BaseModel):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from pagoda.errors import RequestError
+from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_changes.records import ItemChange, ItemRecord
-from pagoda.registry.log import ReleaseLog
 
 ItemId = int | str
 

@@ -13,11 +13,11 @@ from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from pagoda.append_log.records import record_name
+from pagoda.append_log.signing import open_signed
 from pagoda.errors import ConflictError, IntegrityError
 from pagoda.item_changes.records import MAX_CHANGES, ItemChange, ItemRecord, parse_item_record
-from pagoda.registry.artifacts import children
-from pagoda.registry.records import record_name
-from pagoda.registry.signing import open_signed
+from pagoda.storage.copies import children
 
 FOLDER = "compacted"
 _CONTENTS = re.compile(r"(\d{8,})\.json")

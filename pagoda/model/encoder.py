@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Source, Text, TimeOf, Tower
 from pagoda.errors import DataError, IntegrityError
-from pagoda.model.categories import CategoricalCodec, MultiValuedCodec, Vocabulary
-from pagoda.model.codec import Codec, Form
-from pagoda.model.quantities import DenseCodec, NumericCodec, TimeCodec
-from pagoda.model.text import TextCodec
+from pagoda.model.features.categorical import CategoricalCodec, MultiValuedCodec, Vocabulary
+from pagoda.model.features.codec import Codec, Form
+from pagoda.model.features.numeric import DenseCodec, NumericCodec, TimeCodec
+from pagoda.model.features.text import TextCodec
 
 Encoded = dict[str, NDArray[Any]]
 """Feature name to array: int64 [n] (index), int64 [n, width] (bag, -1 pads) or float32 [n, width] (dense)."""

@@ -11,7 +11,7 @@ from torch.export import Dim
 from pagoda.data.spec import Tower
 from pagoda.model.encoder import Encoder
 from pagoda.model.program_file import read_program
-from pagoda.model.towers import Towers
+from pagoda.model.towers.towers import Towers
 
 _EXAMPLE_ROWS = 3
 _BATCH = Dim("batch", min=1, max=1 << 20)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pagoda.access.password import PasswordDoor
+from pagoda.access.password_door import PasswordDoor
 from pagoda.errors import ConfigError
 
 PASSWORD = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 - the variable that MLflow's clients read, too

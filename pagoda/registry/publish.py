@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pagoda.append_log.records import Draft, Record
 from pagoda.errors import ConflictError, GateError
-from pagoda.registry.arms import Arm, Arms
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.records import Draft, Record
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import CHAMPION, Registry
+from pagoda.generations.arms import Arm, Arms
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
+from pagoda.registry.base import CHAMPION, Registry
 
 Check = Callable[[Manifest], None]
 """Returns when a generation may serve; raises `GateError` or `UnavailableError` when it may not."""

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pagoda.registry import artifacts
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import order_of, versions_in
-from pagoda.registry.records import Draft
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import Registry, VersionRecord
+from pagoda.append_log.records import Draft
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import order_of, versions_in
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionRecord
+from pagoda.registry.base import Registry
+from pagoda.storage import copies
 
 
 class RetentionPolicy(BaseModel):
@@ -101,7 +102,7 @@ def carry_out_retention(
         drop(name)
     for number in removals.versions:
         registry.delete_artifacts(number)
-        artifacts.delete(step_outputs(state.versions[number]))
+        copies.delete(step_outputs(state.versions[number]))
     if removals.versions:
         log.append("pruned", {"versions": list(removals.versions)})
     retired = tuple(id_ for id_ in planned.generations if id_ in state.retired)
@@ -113,7 +114,7 @@ def sizes(registry: Registry, versions: Iterable[int], step_outputs: Callable[[V
     total = 0
     for number in versions:
         record = registry.get(number)
-        total += sum(artifacts.size(uri) for uri in (record.uri, record.state_uri, step_outputs(record)) if uri)
+        total += sum(copies.size(uri) for uri in (record.uri, record.state_uri, step_outputs(record)) if uri)
     return total
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from pagoda.append_log.records import Draft
 from pagoda.errors import ConflictError, GateError, RequestError
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
 from pagoda.registry.publish import Check, publish
-from pagoda.registry.records import Draft
-from pagoda.registry.state import ReleaseState
-from pagoda.rollout import events as ev
-from pagoda.rollout.events import Event
-from pagoda.rollout.machine import BEFORE_ARM, Phase, Rollout
 from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy
-from pagoda.rollout.reading import draft_of, rollout_of
+from pagoda.rollout.state import events as ev
+from pagoda.rollout.state.events import Event
+from pagoda.rollout.state.log_reading import draft_of, rollout_of
+from pagoda.rollout.state.machine import BEFORE_ARM, Phase, Rollout
 
 
 def start(log: ReleaseLog, candidate: str, *, policy: RolloutPolicy | None = None, by: str) -> Rollout:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.manifest import versions_in
-from pagoda.registry.state import ReleaseState
-from pagoda.rollout import events as ev
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import versions_in
+from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import Readiness
-from pagoda.rollout.events import Event
-from pagoda.rollout.machine import BEFORE_ARM, Phase, Rollout
-from pagoda.rollout.metrics import ArmMeasure, Measures
-from pagoda.rollout.offline import INTEGRITY
-from pagoda.rollout.online import judge_online, latency_limit
+from pagoda.rollout.gate_results import GateResult, failed, held
+from pagoda.rollout.gates.offline import INTEGRITY
+from pagoda.rollout.gates.online import judge_online, latency_limit
+from pagoda.rollout.measures.base import ArmMeasure, Measures
 from pagoda.rollout.policy import Stay
-from pagoda.rollout.reading import rollout_of
-from pagoda.rollout.results import GateResult, failed, held
+from pagoda.rollout.state import events as ev
+from pagoda.rollout.state.events import Event
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import BEFORE_ARM, Phase, Rollout
 
 _EVERYTHING = 100
 

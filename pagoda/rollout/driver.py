@@ -17,16 +17,17 @@ from datetime import datetime, timedelta
 from threading import Event as Signal
 
 from pagoda.errors import ConflictError, GateError, IntegrityError, PagodaError, UnavailableError
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import Backend, Readiness, Target
 from pagoda.rollout.decide import Decision, View, decide
-from pagoda.rollout.machine import Phase, Rollout
-from pagoda.rollout.metrics import Measures, Metrics
-from pagoda.rollout.offline import OfflineEvidence, judge_offline
-from pagoda.rollout.reading import draft_of, rollout_of
-from pagoda.rollout.results import GateResult, Verdict, held
+from pagoda.rollout.gate_results import GateResult, Verdict, held
+from pagoda.rollout.gates.offline import judge_offline
+from pagoda.rollout.measures.base import Measures, Metrics
+from pagoda.rollout.measures.offline_evidence import OfflineEvidence
+from pagoda.rollout.state.log_reading import draft_of, rollout_of
+from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.rollout.target import target_of
 
 Offline = Callable[[Manifest, Manifest | None], OfflineEvidence]

@@ -38,7 +38,7 @@ class Step(Stay):
     """Of users. A whole number, because KServe's traffic fields hold nothing finer."""
 
 
-class Shadow(Stay):
+class ShadowStep(Stay):
     """Requests copied to the candidate before any user sees its answers."""
 
     percent: int = Field(default=10, ge=1, le=100)
@@ -118,7 +118,7 @@ class OnlineGates(_Section):
 class RolloutPolicy(_Section):
     """From a registered candidate to all traffic."""
 
-    shadow: Shadow | None = None
+    shadow: ShadowStep | None = None
     """Mirror requests to the candidate and drop its answers before any user sees it. None: not."""
     steps: tuple[Step, ...] = (Step(percent=1), Step(percent=10), Step(percent=50, minimum_seconds=600))
     prepare_seconds: float = Field(default=1_800, gt=0)

@@ -9,23 +9,23 @@ from functools import partial
 from pathlib import Path
 
 from pagoda.errors import GateError
-from pagoda.registry.arms import ARMS
-from pagoda.registry.checks import PATIENCE_SECONDS, checks_of
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Manifest, versions_in
-from pagoda.registry.open import open_registry
+from pagoda.generations.arms import ARMS
+from pagoda.generations.manifest import Manifest, versions_in
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import Check, publish, write_aliases
-from pagoda.registry.state import ReleaseState
 from pagoda.rollout import commands
-from pagoda.rollout.machine import BEFORE_ARM, Rollout
 from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy, parse_policy, read_policy
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import BEFORE_ARM, Rollout
 from pagoda.rollout.target import target_of
 from pagoda.settings import Settings
 from pagoda.updates import full_steps, incremental_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate, Nothing
 from pagoda.updates.incremental_steps import Done
+from pagoda.updates.readiness import PATIENCE_SECONDS, checks_of
 
 
 class Release(StrEnum):

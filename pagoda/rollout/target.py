@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase
 
 _TRIED = (Phase.VERIFIED, Phase.SHADOW, Phase.CANARY)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from prometheus_client import Counter, Gauge
 
 from pagoda.rollout.driver import Look
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 
 LOOKS = Counter("pagoda_rollout_looks", "Looks of the driver at log and servers, by how they ended.", ("outcome",))
 LAST_LOOK = Gauge("pagoda_rollout_last_look_timestamp_seconds", "When the driver last looked.")

@@ -11,8 +11,8 @@ import yaml
 from pagoda.errors import ConfigError
 from pagoda.settings import ENDPOINTS_FILE, Settings, load_settings
 from pagoda.standalone.ports import choose_ports
-from pagoda.standalone.service import Service
-from pagoda.storage import write_atomic
+from pagoda.standalone.servers.service import Service
+from pagoda.storage.atomic import write_atomic
 
 _HIGHEST_PORT = 65_535
 

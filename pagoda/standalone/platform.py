@@ -9,23 +9,23 @@ import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from pagoda.access.closing import OTHERS, close
-from pagoda.access.curl import write_curl_files
-from pagoda.access.secrets import kept_secret
+from pagoda.access.curl_files import write_curl_files
+from pagoda.access.permissions import OTHERS, close
+from pagoda.access.secret_files import kept_secret
 from pagoda.access.tokens import make_tokens
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
 from pagoda.standalone.endpoints import choose_missing_ports, record_endpoints
 from pagoda.standalone.layout import Layout
-from pagoda.standalone.lock import HomeLock
 from pagoda.standalone.ports import require_free
-from pagoda.standalone.processes import GUARDIAN, SUPERVISOR, end_processes, processes_of, wait_ended
-from pagoda.standalone.service import Service
-from pagoda.standalone.services import PORT_NAMES, SECRETS, SERVICES, declared
-from pagoda.standalone.signing import ensure_signing_key
+from pagoda.standalone.servers.service import Service
+from pagoda.standalone.servers.services import PORT_NAMES, SECRETS, SERVICES, declared
+from pagoda.standalone.signing_key import ensure_signing_key
 from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
 from pagoda.standalone.supervision.keeper import Kept
+from pagoda.standalone.supervision.lock import HomeLock
+from pagoda.standalone.supervision.processes import GUARDIAN, SUPERVISOR, end_processes, processes_of, wait_ended
 from pagoda.standalone.supervision.supervisor import Supervisor
 
 _WATCH_SECONDS = 2.0

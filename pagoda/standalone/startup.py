@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pagoda.errors import UnavailableError
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.logs import last_lines
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.status import Health, ServiceStatus, status_of
 from pagoda.standalone.supervision.supervisor import Supervisor
 

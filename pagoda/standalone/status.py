@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import psutil
 
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.supervision.supervisor import ProcessState
 
 

@@ -39,7 +39,7 @@ class TerminalProgress:
         self._bar.stop()
 
     def begin(self, positives: int, epochs: int, done: int = 0) -> None:
-        """See `pagoda.training.loop.Progress`."""
+        """See `pagoda.training.full.loop.Progress`."""
         self._positives, self._epochs, self._done = positives, epochs, done
         epoch = f"{min(done // positives + 1, epochs)}/{epochs}"
         total = positives * epochs
@@ -48,7 +48,7 @@ class TerminalProgress:
             self._bar.console.print(f"Going on after {done:,} of {total:,} positives, where an earlier run stopped.")
 
     def advance(self, positives: int, loss: float) -> None:
-        """See `pagoda.training.loop.Progress`."""
+        """See `pagoda.training.full.loop.Progress`."""
         self._done += positives
         self._loss = loss if self._loss is None else self._loss + _WEIGHT * (loss - self._loss)
         epoch = min((self._done - 1) // self._positives + 1, self._epochs)
@@ -56,6 +56,6 @@ class TerminalProgress:
         self._bar.update(self._task, advance=positives, epoch=f"{epoch}/{self._epochs}", loss=self._loss, rate=rate)
 
     def validated(self, epoch: int, value: float, *, best: bool) -> None:
-        """See `pagoda.training.loop.Progress`."""
+        """See `pagoda.training.full.loop.Progress`."""
         loss = "" if self._loss is None else f", loss {self._loss:.3f}"
         self._bar.console.print(f"epoch {epoch}: validation {value:.4f}{loss}{'  [green]best[/]' if best else ''}")

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.window import Window, parse_moment
 from pagoda.errors import ConfigError, ConflictError, DataError, GateError
-from pagoda.registry.artifacts import local_path
-from pagoda.registry.log import open_log
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import VersionRecord, full_key
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionRecord, full_key
 from pagoda.settings import Settings
-from pagoda.storage import build_folder
-from pagoda.updates.mirror import open_local_or_mirrored
-from pagoda.updates.outputs import StepOutputs, open_outputs
+from pagoda.storage.atomic import build_folder
+from pagoda.storage.copies import local_path
+from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
 
 @dataclass(frozen=True)

@@ -9,35 +9,35 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.window import Window, parse_moment, to_us
 from pagoda.erasure.pending import TAG, open_pending
 from pagoda.errors import ConfigError, GateError, NothingToAskError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.report import Report
+from pagoda.generations.creation import create_generation
+from pagoda.generations.live import live
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import open_log
+from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.parts import PARTS_FILE, VectorPart, VectorParts
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.registry.generations import create_generation
-from pagoda.registry.live import live
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Artifact, Manifest
-from pagoda.registry.open import open_registry
-from pagoda.registry.versions import DATASET, VersionDraft, VersionRecord
-from pagoda.storage import SHA256, checksum_file
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import TrainConfig, parse_config
-from pagoda.training.full import full_update
-from pagoda.training.inputs import no_histories
-from pagoda.training.refusals import refuse_what_the_data_lacks
-from pagoda.training.vectors import OpenVersion
-from pagoda.training.vectors import item_vectors as compute_vectors
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.model.table_inputs import no_histories
+from pagoda.registry.factory import open_registry
+from pagoda.storage.checksums import SHA256, checksum_file
+from pagoda.training.full.refusals import refuse_what_the_data_lacks
+from pagoda.training.full.update import full_update
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
-from pagoda.updates.items import replay
-from pagoda.updates.mining import mine
-from pagoda.updates.regression import refuse_drop
+from pagoda.updates.item_replay import replay
+from pagoda.updates.negative_mining import mine
+from pagoda.updates.regression_check import refuse_drop
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+from pagoda.version_files.open_version import item_vectors as compute_vectors
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
 """Folders of the steps."""

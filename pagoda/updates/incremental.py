@@ -9,16 +9,16 @@ from functools import cached_property
 from pathlib import Path
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.window import Window
 from pagoda.errors import GateError
-from pagoda.registry.arms import ARMS
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import incremental_key
+from pagoda.generations.arms import ARMS
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import incremental_key
 from pagoda.settings import Settings
-from pagoda.updates.mirror import open_local_or_mirrored
-from pagoda.updates.outputs import StepOutputs, open_outputs
+from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
 
 @dataclass(frozen=True)

@@ -11,23 +11,23 @@ from pathlib import Path
 
 from pagoda.code_version import code_version
 from pagoda.erasure.pending import open_pending
-from pagoda.index.parts import is_list, read_parts
-from pagoda.registry.artifacts import fetch
-from pagoda.registry.checks import checks_of
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.log import open_log
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.open import open_registry
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionDraft, VersionRecord
+from pagoda.item_vectors.parts import is_list, read_parts
+from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish as publish_generation
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import VersionDraft, VersionRecord
 from pagoda.settings import Settings
-from pagoda.training.artifact import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
-from pagoda.training.incremental import STATE, VERSION, incremental_update
-from pagoda.training.incremental_base import FrozenBase
-from pagoda.training.incremental_check import check_incremental
-from pagoda.training.incremental_files import IncrementalFiles
+from pagoda.storage.copies import fetch
+from pagoda.training.incremental.frozen_base import FrozenBase
+from pagoda.training.incremental.invariance_check import check_incremental
+from pagoda.training.incremental.update import STATE, VERSION, incremental_update
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
+from pagoda.updates.readiness import checks_of
+from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.incremental import IncrementalFiles
 
 MODEL = "model"
 """The one folder that an incremental update makes."""

@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from pagoda.errors import ConfigError
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.state import ReleaseState
 
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Kind(StrEnum):
+class UpdateKind(StrEnum):
     """Of an update."""
 
     FULL = "full"
@@ -29,7 +29,7 @@ class Due:
     """An update and the moment that it learns up to."""
 
     moment: datetime
-    kind: Kind
+    kind: UpdateKind
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,22 @@ class Timetable:
             now: The present.
         """
         full, incremental = self.full_before(now), self.incremental_before(now)
-        found = [Due(full, Kind.FULL)] if full > full_done else []
+        found = [Due(full, UpdateKind.FULL)] if full > full_done else []
         # None at the moment of a full update: it would learn for the old base what the new one is about to know.
         if incremental > max(incremental_done, full):
-            found.append(Due(incremental, Kind.INCREMENTAL))
+            found.append(Due(incremental, UpdateKind.INCREMENTAL))
         return found
 
 
 @dataclass(frozen=True)
-class Progress:
+class ScheduleProgress:
     """How far updates have come, as the release log says: so a killed scheduler goes on where it was."""
 
     full: datetime
     incremental: datetime
 
     @classmethod
-    def of(cls, state: ReleaseState, beginning: datetime, lateness: timedelta) -> Progress:
+    def of(cls, state: ReleaseState, beginning: datetime, lateness: timedelta) -> ScheduleProgress:
         """Read it off the log; `beginning` is when the data begins, `lateness` how long before now windows end."""
         if state.stable is None or state.champion is None:
             return cls(beginning, beginning)

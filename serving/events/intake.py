@@ -8,11 +8,11 @@ from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from serving.events.body import Event, Receipt
+from serving.events.bodies import Event, Receipt
 from serving.events.metrics import EVENTS, SECONDS
+from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
-from serving.events.stream import EventStream, FullError
-from serving.recall.store import Key
+from serving.users.keys import Key
 
 Clicked = Callable[[Sequence[Key]], None]
 """Told, after the append, whose positive events came in."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving.events.body import EventsBody, Receipt, parse_events
+from serving.events.bodies import EventsBody, Receipt, parse_events
 from serving.events.intake import EventIntake
-from serving.http.openapi import needs
-from serving.recall.openapi import REFUSALS, takes
-from serving.recall.reading import read_body
+from serving.http.body_reading import read_body
+from serving.http.openapi import REFUSALS, needs, takes
 
 PATH = "/v1/events"
 _WEIGHT = 16.0

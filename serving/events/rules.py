@@ -9,12 +9,12 @@ from typing import Any
 from pagoda.data.layout import features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
-from pagoda.model.raw import normal
+from pagoda.model.features.raw_values import normal
 from pagoda.settings import EventSettings
-from serving.events.body import Event
-from serving.recall.store import Key
-from serving.tower.inputs import read_ids
-from serving.wire import shown
+from serving.events.bodies import Event
+from serving.http.features import read_ids
+from serving.http.fields import shown
+from serving.users.keys import Key
 
 _SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
 

@@ -19,8 +19,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.http.callers import HANGUP, Hangup, network_of
-from serving.http.complaints import Complaints
-from serving.http.shares import Allowance
+from serving.http.client_complaints import Complaints
+from serving.http.client_shares import Allowance
 
 MOST_HEADER_BYTES = 64 << 10
 MOST_HEADERS = 100

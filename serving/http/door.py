@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from starlette.routing import Mount, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pagoda.access.foreign import headers_of, why_foreign
+from pagoda.access.cross_site import headers_of, why_foreign
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
 from serving.http.callers import HOLDER
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Denial:
     """Why somebody does not come in."""
 
     status: HTTPStatus
@@ -89,17 +89,17 @@ class Door:
         challenge = _CHALLENGE if refusal.status == HTTPStatus.UNAUTHORIZED else None
         await JSONResponse({"error": refusal.text}, refusal.status, challenge)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Refusal | None:
+    def _refusal(self, scope: Scope) -> Denial | None:
         headers = headers_of(scope["headers"])
         if header := why_foreign(headers, self._hosts):
             reason = "host" if header == "Host" else "origin"
-            return Refusal(HTTPStatus.FORBIDDEN, reason, f"{header}: a request from another site is not answered")
+            return Denial(HTTPStatus.FORBIDDEN, reason, f"{header}: a request from another site is not answered")
         there, role = self._needs.of(scope["path"])
         if not there:
-            return Refusal(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
+            return Denial(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
         return self._stranger(scope, headers, role) or self._no_json(scope["method"], headers)
 
-    def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], role: Role | None) -> Refusal | None:
+    def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], role: Role | None) -> Denial | None:
         if role is None:
             return None
         holder = self._tokens.holder(headers.get(b"authorization", b""))
@@ -108,16 +108,16 @@ class Door:
             return None
         if holder.roles:
             text = f"Authorization: this token is not of the role `{role}`"
-            return Refusal(HTTPStatus.FORBIDDEN, "role", text)
+            return Denial(HTTPStatus.FORBIDDEN, "role", text)
         text = f"Authorization: must be `Bearer TOKEN`, with a token of the role `{role}`"
-        return Refusal(HTTPStatus.UNAUTHORIZED, "token", text)
+        return Denial(HTTPStatus.UNAUTHORIZED, "token", text)
 
-    def _no_json(self, method: str, headers: Mapping[bytes, bytes]) -> Refusal | None:
+    def _no_json(self, method: str, headers: Mapping[bytes, bytes]) -> Denial | None:
         given = headers.get(b"content-type", b"")
         if method in _READING or given.partition(b";")[0].strip().lower() == _JSON:
             return None
         text = f"Content-Type: must be application/json (got {given[:_SHOWN].decode('latin-1')!r})"
-        return Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", text)
+        return Denial(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", text)
 
 
 class _OnceInAWhile:
@@ -126,7 +126,7 @@ class _OnceInAWhile:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
 
-    def tell(self, scope: Scope, refusal: Refusal) -> None:
+    def tell(self, scope: Scope, refusal: Denial) -> None:
         address = (scope.get("client") or ("an unknown address",))[0]
         now, kind = time.monotonic(), (address, refusal.reason)
         last, others = self._told.get(kind, (now - _TELL_SECONDS, 0))

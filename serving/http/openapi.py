@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
+from typing_extensions import TypedDict
 
 from pagoda.access.roles import ROLES, Role
 
@@ -36,3 +38,27 @@ def describe_tokens(app: FastAPI) -> None:
     text = f"A token of a role: {', '.join(ROLES)}. `pagoda up` writes a file for curl of each, `HOME/curl/ROLE`."
     components = app.openapi().setdefault("components", {})
     components["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer", "description": text}}
+
+
+class Refusal(TypedDict):
+    """Why a request was not answered."""
+
+    error: str
+
+
+def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads `body` itself."""
+    schema = {"$ref": _REF.format(model=body.__name__)}
+    content = {"application/json": {"schema": schema, "example": example}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_REF = "#/components/schemas/{model}"
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "A field is wrong; the error names it."},
+    401: {"model": Refusal, "description": "No token, or an unknown one."},
+    403: {"model": Refusal, "description": "The token is of another role, or another site has sent the request."},
+    413: {"model": Refusal, "description": "The body is too large."},
+    415: {"model": Refusal, "description": "The body is not said to be JSON."},
+    503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
+}

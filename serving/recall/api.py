@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pagoda.errors import RequestError
-from serving.wire import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
+from serving.http.fields import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
 
 MODEL = "recall"
 MAX_K = 1000
@@ -96,12 +96,6 @@ class V2Answer(TypedDict):
     model_name: str
     id: str
     outputs: list[Output]
-
-
-class Refusal(TypedDict):
-    """Why a request was not answered."""
-
-    error: str
 
 
 _ROWS: TypeAdapter[list[RecallInstance]] = TypeAdapter(RecallBody.model_fields["instances"].rebuild_annotation())

@@ -22,22 +22,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
-from pagoda.rollout.arms import ARM_HEADER
-from serving.events.items import ItemsBody
+from pagoda.rollout.state.split import ARM_HEADER
+from serving.events.item_changes import ItemsBody
 from serving.http import callers
-from serving.http.complaints import Complaints
+from serving.http.body_reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, read_body
+from serving.http.client_complaints import Complaints
+from serving.http.client_shares import Allowance
+from serving.http.deadlines import DEADLINE_HEADER, deadline
 from serving.http.door import Door, Needs
-from serving.http.openapi import describe_tokens, needs
-from serving.http.shares import Allowance
-from serving.recall.admission import GreedyError, ShedError
+from serving.http.fields import V2Body, cut
+from serving.http.openapi import REFUSALS, describe_tokens, needs, takes
+from serving.http.overload import GreedyError, ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
-from serving.recall.deadlines import DEADLINE_HEADER, deadline
 from serving.recall.metrics import REQUESTS
-from serving.recall.openapi import HEADERS, REFUSALS, describe_bodies, takes
-from serving.recall.reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, read_body
-from serving.recall.service import Recall
+from serving.recall.openapi import HEADERS, describe_bodies
+from serving.recall.request.service import Recall
 from serving.tracing import span
-from serving.wire import V2Body, cut
 
 _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}

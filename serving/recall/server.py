@@ -21,32 +21,32 @@ from starlette.types import ASGIApp
 
 from pagoda.access.tokens import Tokens
 from pagoda.errors import ConfigError, UnavailableError
+from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
-from pagoda.registry.log import open_log
 from pagoda.settings import Settings
-from serving.events.wiring import taking
+from serving.events.factory import taking
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
+from serving.http.listeners import ByListener, port_of
 from serving.process import cancel, go_on, listen
-from serving.recall.admission import Admission
-from serving.recall.answering import Parts, warm_up
 from serving.recall.api import MODEL
 from serving.recall.app import build_app, build_items_app
-from serving.recall.generations import Generations
-from serving.recall.guarded import guarded
-from serving.recall.index import ItemIndex
-from serving.recall.joined import JoinedIndex, JoinedStore, JoinedTower
-from serving.recall.keeping import Keeper
-from serving.recall.ladder import Ladder
-from serving.recall.listeners import ByListener, port_of
-from serving.recall.live import LiveGeneration
-from serving.recall.outcomes import Outcomes
-from serving.recall.popular import Popularity
-from serving.recall.removed import Removed
-from serving.recall.service import Recall
-from serving.recall.store import OnlineStore
-from serving.recall.tower import TowerClient
-from serving.users.following import Forgetting
+from serving.recall.channels.popular import Popularity
+from serving.recall.channels.removed_items import Removed
+from serving.recall.fallback.fallback import Fallback
+from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.generations.follower import Generations
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.request.admission import Admission
+from serving.recall.request.answer import warm_up
+from serving.recall.request.outcomes import OutcomeWriter
+from serving.recall.request.parts import Parts, guarded
+from serving.recall.request.service import Recall
+from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
+from serving.recall.servers.index import ItemIndex
+from serving.recall.servers.tower import TowerClient
+from serving.users.online_store import OnlineStore
+from serving.users.tombstone_follower import Forgetting
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -202,13 +202,13 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
         milvus, effort = settings.milvus, settings.index.effort
         index = ItemIndex(milvus.uri, milvus.token, settings.recall.index_seconds, effort)
-        outcomes = Outcomes(settings.redis.url, settings.recall.outcomes_bytes)
+        outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
         removed = Removed(open_item_log(settings))
         own, popularity = settings.recall, Popularity(removed.items)
-        keeper = Keeper(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
-        ladder = Ladder()
+        keeper = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        ladder = Fallback()
         forgetting = Forgetting(settings.redis.url, ladder.forget)
         stack.push_async_callback(forgetting.close)
         parts = guarded(

@@ -11,9 +11,9 @@ import typer
 from pagoda.settings import load_settings
 from serving import logs
 from serving.process import run
+from serving.tower.archive_trust import await_checksums
 from serving.tower.batching import DEFAULT_BATCHING, Batching
-from serving.tower.server import INFERENCE, TowerServer
-from serving.tower.trust import await_checksums
+from serving.tower.torchserve_process import INFERENCE, TowerServer
 
 
 def main(

@@ -12,7 +12,7 @@ from model_archiver.model_archiver_config import ModelArchiverConfig
 from model_archiver.model_packaging_utils import ModelExportUtils
 
 from pagoda.errors import IntegrityError
-from pagoda.storage import write_atomic
+from pagoda.storage.atomic import write_atomic
 
 MODEL = "pagoda"
 """Name of the model on the server; its versions are the full versions."""

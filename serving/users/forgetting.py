@@ -17,12 +17,11 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.erasure.pending import open_pending
 from pagoda.erasure.rows import DatasetRows, names_one_of
 from pagoda.errors import RequestError, UnavailableError
-from pagoda.registry.log import open_log
-from pagoda.rollout import outcomes
-from pagoda.rollout.outcomes import Batch, user_hash
+from pagoda.generations.release_log import open_log
+from pagoda.rollout.measures import outcomes
+from pagoda.rollout.measures.outcomes import OutcomeBatch, user_hash
 from pagoda.settings import Settings
-from serving.events.stream import FIELD, STREAM
-from serving.recall.store import profile_key, recent_key, seen_key, vector_key
+from serving.users.keys import FIELD, STREAM, profile_key, recent_key, seen_key, vector_key
 from serving.users.tombstones import Tombstones
 
 _PAGE = 1_000
@@ -115,7 +114,7 @@ def _drop_outcomes(redis: Redis, user: str) -> int:
     hashed, dropped = user_hash(user), 0
     for page in _pages(redis, outcomes.STREAM):
         for id_, fields in page:
-            rows = Batch.decode(fields).rows
+            rows = OutcomeBatch.decode(fields).rows
             if (rows["user"] == hashed).any() and redis.xdel(outcomes.STREAM, id_):
                 redis.decrby(outcomes.SIZE, rows.nbytes)
                 dropped += 1

@@ -11,17 +11,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, UnavailableError
-from pagoda.registry.holding import Holding
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
-from serving.tower.trust import read_checksums, write_checksums
-from serving.workers.guard import Guard
+from pagoda.generations.holding import Holding
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.settings import Settings, load_settings
+from serving import logs
+from serving.tower.archive_trust import read_checksums, write_checksums
+from serving.tower.torchserve_models import TowerModels
+from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
-from serving.workers.towers import Towers
+from serving.workers.table_guard import Guard
+from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
 RETRY_SECONDS = 30.0
 """How long a refused generation is left alone: a damaged artifact may be replaced, but not within a poll."""
@@ -35,7 +42,7 @@ class Follower:
         self,
         log: ReleaseLog,
         folder: Path,
-        towers: Towers,
+        towers: TowerHost,
         *,
         grace: timedelta = GRACE,
         monotonic: Callable[[], float] = time.monotonic,
@@ -191,8 +198,40 @@ def _tell(holding: Holding, stable: str | None) -> None:
     STABLE_HELD.set(stable is None or stable in holding.held)
 
 
+def main(
+    home: HomeOption = None,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the release log.")] = 0.25,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds that a generation stays after it served.")
+    ] = GRACE.total_seconds(),
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once; fail when the stable generation is not held.")
+    ] = False,
+    metrics_port: MetricsPort = 0,
+) -> None:
+    """Bring to this host what live generations need."""
+    settings = load_settings(home)
+    logs.start(settings.logs)
+    log = open_log(settings)
+    follower = Follower(log, settings.tables_folder, _towers_of(settings), grace=timedelta(seconds=grace))
+    try:
+        if once:
+            stable = log.state().stable
+            raise typer.Exit(stable is not None and stable not in follower.step().held)
+        _log.info("following %s into %s", settings.log_url, settings.tables_folder)
+        follow_until_told(follower, poll, "follower", metrics_port)
+    finally:
+        follower.close()
+
+
+def _towers_of(settings: Settings) -> TowerHost:
+    """The tower's server on this host, if Pagoda manages its models."""
+    if not settings.tower.management_url:
+        return NoTowers()
+    return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))
+
+
 if __name__ == "__main__":
     from serving.process import run
-    from serving.workers.following import main
 
     run(main)

@@ -10,21 +10,27 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
-from pagoda.data.arrivals import changes_name, changes_of
+import typer
+
+from pagoda.append_log.store import open_store
+from pagoda.data.increments import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
-from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
+from pagoda.errors import ConfigError, ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.item_changes.changes import ItemChanges, fitting
 from pagoda.item_changes.compaction import ItemCompaction
-from pagoda.item_changes.log import ItemLog
-from pagoda.registry.artifacts import children, delete
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.store import open_store
-from pagoda.updates.items import Items
-from serving.workers.filing import parquet
+from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
+from pagoda.settings import load_settings
+from pagoda.storage.copies import children, delete
+from pagoda.updates.item_replay import ItemReplay
+from serving import logs
+from serving.workers.event_files import parquet
+from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import ITEMS_BEHIND, ITEMS_HEAD
 
 DATASET_SECONDS = 30.0
@@ -40,7 +46,7 @@ class ItemWorker:
         self,
         log: ReleaseLog,
         item_log: ItemLog,
-        items: Items,
+        items: ItemReplay,
         dataset: str,
         *,
         grace: timedelta = GRACE,
@@ -135,8 +141,27 @@ class ItemWorker:
             delete(f"{folder}/{name}")
 
 
+def main(
+    home: HomeOption = None,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the item log.")] = 0.25,
+    metrics_port: MetricsPort = 0,
+) -> None:
+    """Bring item changes into every live collection and into the dataset."""
+    settings = load_settings(home)
+    logs.start(settings.logs)
+    if not settings.milvus.uri:
+        raise ConfigError(f"items: set milvus.uri (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    log = open_log(settings)
+    items = ItemReplay(settings, log)
+    try:
+        compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
+        worker = ItemWorker(log, open_item_log(settings), items, settings.events_dataset, compaction=compaction)
+        follow_until_told(worker, poll, "items", metrics_port)
+    finally:
+        items.close()
+
+
 if __name__ == "__main__":
     from serving.process import run
-    from serving.workers.changing import main
 
     run(main)

@@ -11,23 +11,28 @@ moment, restarted, or run twice at once writes the same files again, or finds th
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pagoda.data.arrivals import Arrivals
+from pagoda.append_log.store import open_store
+from pagoda.data.increments import Arrivals
 from pagoda.data.layout import FEATURES_FILE
 from pagoda.data.spec import FeatureSpec, parse_spec
 from pagoda.erasure.rows import DatasetRows, names_one_of
-from pagoda.errors import ConflictError, UnavailableError
-from pagoda.registry.store import open_store
-from serving.events.stream import FIELD, STREAM
-from serving.reasons import reason
+from pagoda.errors import ConfigError, ConflictError, UnavailableError
+from pagoda.settings import load_settings
+from serving import logs
+from serving.error_reasons import reason
+from serving.users.keys import FIELD, STREAM
 from serving.users.tombstones import Tombstones
-from serving.workers.compaction import Compaction
-from serving.workers.filing import by_day
+from serving.workers.event_compaction import Compaction
+from serving.workers.event_files import by_day
+from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import EVENTS, WAITING
 
 SLOT_MS = 30_000
@@ -155,8 +160,25 @@ class Sink:
                 raise UnavailableError(f"{self._dataset}/{name}: is being written by another sink") from None
 
 
+_NICE = 10
+"""Nobody waits for files as they do for answers, which may share the machine: a flood of events must not slow them."""
+
+
+def main(
+    home: HomeOption = None,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = 1.0,
+    metrics_port: MetricsPort = 0,
+) -> None:
+    """Turn the event stream into files of the dataset."""
+    settings = load_settings(home)
+    logs.start(settings.logs)
+    if not settings.redis.url:
+        raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    os.nice(_NICE)
+    follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll, "sink", metrics_port)
+
+
 if __name__ == "__main__":
     from serving.process import run
-    from serving.workers.sinking import main
 
     run(main)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from pagoda.access.password import LOGIN, PasswordDoor
+from pagoda.access.password_door import LOGIN, PasswordDoor
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.access import tokens as module
-from pagoda.access.curl import write_curl_files
+from pagoda.access.curl_files import write_curl_files
 from pagoda.access.roles import ROLES
 from pagoda.access.tokens import Tokens, make_tokens, token_for, token_of
 from pagoda.errors import ConfigError

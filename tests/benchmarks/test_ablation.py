@@ -13,10 +13,10 @@ from benchmarks.ablation.document import document, table
 from benchmarks.ablation.features import DENSE, TEXT, declare
 from benchmarks.ablation.job import METRICS, Result
 from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique, named
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.world import World, simulate
-from pagoda.data.world.config import WorldConfig
-from pagoda.training.config import TrainConfig
+from pagoda.simulation import World, simulate
+from pagoda.simulation.config import WorldConfig
 
 
 def test_every_row_changes_something() -> None:

@@ -9,7 +9,7 @@ from kubernetes import client
 
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.replicas import Bounds
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 from tests.helm.charts import in_profile
 from tests.helm.kserve_pods import STORAGE_CONTAINER, tower_pod
 from tests.rollout.kserve.stage import OnKServe

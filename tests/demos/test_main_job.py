@@ -12,7 +12,7 @@ import pytest
 from demos import main_job, showing
 from pagoda.errors import UnavailableError
 from pagoda.settings import RecallSettings, Settings
-from tests.load.server import prediction, service
+from tests.load_test.server import prediction, service
 
 
 @pytest.fixture(autouse=True)

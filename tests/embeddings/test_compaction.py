@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.embeddings.chain import check_chain
 from pagoda.embeddings.compaction import RATIO, merge, plan
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
+from pagoda.embeddings.segment_chain import check_chain
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import IntegrityError
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pagoda.data.window import Window, from_us
-from pagoda.embeddings.chain import check_chain
 from pagoda.embeddings.segment import Segment, SegmentDescription, read_description
+from pagoda.embeddings.segment_chain import check_chain
 from pagoda.errors import DataError, IntegrityError
 
 BASE = "xxh3:base"

@@ -11,7 +11,7 @@ from pagoda.embeddings import sorted_ids
 from pagoda.embeddings.sorted_ids import SortedIds
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import ConflictError, DataError, IntegrityError
-from pagoda.storage import checksum_file
+from pagoda.storage.checksums import checksum_file
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 

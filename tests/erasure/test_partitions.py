@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
+from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.window import Window
 from pagoda.erasure import partitions
 from pagoda.erasure.partitions import OldInteractions, delete_partitions, plan_partitions
 from pagoda.errors import DataError
-from pagoda.registry.artifacts import upload
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
-from pagoda.updates.mirror import open_local_or_mirrored
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.storage.copies import upload
 from tests.data.folders import interaction, write_dataset
 from tests.registry.worlds import START, World
 

@@ -9,8 +9,8 @@ import pytest
 from pagoda.data.spec import FeatureSpec
 from pagoda.erasure.pending import COMPLETE, STARTED, TAG, Pending
 from pagoda.errors import UnavailableError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
 from tests.registry.test_retention import Place
 from tests.registry.worlds import World

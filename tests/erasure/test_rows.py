@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pagoda.data.checking import check_dataset
+from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
+from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.spec import FeatureSpec
 from pagoda.erasure.rows import DatasetRows
-from pagoda.registry.artifacts import upload
-from pagoda.updates.mirror import open_local_or_mirrored
+from pagoda.storage.copies import upload
 from tests.data.folders import interaction, moment, write_dataset
 
 ANN, BEN = "ann-4711", "ben-0815"

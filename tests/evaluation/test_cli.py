@@ -12,8 +12,8 @@ from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
 from pagoda.evaluation.report import Report
-from pagoda.registry.open import open_registry
-from pagoda.registry.versions import VersionDraft, full_key
+from pagoda.generations.versions import VersionDraft, full_key
+from pagoda.registry.factory import open_registry
 from pagoda.settings import load_settings
 
 from .worlds import hours, write_dataset
@@ -22,8 +22,8 @@ from .worlds import hours, write_dataset
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A dataset of 60 hours, and a version trained on the first 40."""
-    from pagoda.training.config import parse_config
-    from pagoda.training.full import full_update
+    from pagoda.config.training import parse_config
+    from pagoda.training.full.update import full_update
 
     folder = tmp_path_factory.mktemp("trained")
     generator = np.random.default_rng(0)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history import Histories
-from pagoda.data.sequences import LAST, import_sequences
+from pagoda.data.history.histories import Histories
+from pagoda.data.imports.sequences import LAST, import_sequences
 from pagoda.data.window import to_us
 from pagoda.evaluation.leave_one_out import leave_one_out
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pagoda.evaluation.bootstrap import interval, resample
 from pagoda.evaluation.metrics import random_coverage, thirds
-from pagoda.evaluation.ranking import Pairs
+from pagoda.evaluation.ranking import ExcludedPairs
 
 
 def test_thirds_hold_a_third_of_the_clicks_each() -> None:
@@ -26,7 +26,7 @@ def test_a_more_clicked_item_is_never_in_a_lower_third(clicks: list[int]) -> Non
 def test_random_coverage_is_what_a_simulation_gives() -> None:
     generator = np.random.default_rng(0)
     items, rows, k = 30, 12, 4
-    seen = Pairs(np.array([0, 0, 3]), np.array([1, 2, 7]))
+    seen = ExcludedPairs(np.array([0, 0, 3]), np.array([1, 2, 7]))
     shares = []
     for _ in range(2000):
         keys = generator.random((rows, items))

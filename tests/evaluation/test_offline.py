@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pagoda.data.spec import Categorical, FeatureSpec, History
 from pagoda.errors import DataError
 from pagoda.evaluation.offline import Answers, answer
-from pagoda.evaluation.rows import Protocol
+from pagoda.evaluation.positives import Protocol
 
 from .worlds import HOUR, Event, NotingTowers, hours, write_dataset
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pagoda.errors import IntegrityError
 from pagoda.evaluation import ranking
 from pagoda.evaluation.metrics import ndcg, recall
-from pagoda.evaluation.ranking import DotScorer, Pairs, Ranks, StaticScorer, rank
+from pagoda.evaluation.ranking import DotScorer, ExcludedPairs, Ranks, StaticScorer, rank
 
-NOTHING = Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
+NOTHING = ExcludedPairs(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def one(above: int, tied: int) -> Ranks:
@@ -41,7 +41,7 @@ def test_ranks_agree_with_counting_one_by_one(data: st.DataObject, rows: int, it
     targets = np.array(data.draw(st.lists(st.integers(0, items - 1), min_size=rows, max_size=rows)), np.int64)
     everything = [(row, item) for row in range(rows) for item in range(items) if item != targets[row]]
     left_out = sorted(data.draw(st.sets(st.sampled_from(everything)) if everything else st.just(set())))
-    seen = Pairs(*np.array(left_out, np.int64).reshape(-1, 2).T)
+    seen = ExcludedPairs(*np.array(left_out, np.int64).reshape(-1, 2).T)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranking, "_BLOCK_BYTES", 4 * items * data.draw(st.integers(1, rows)))
         # Items as unit axes make the dot products equal to `scores`.
@@ -68,7 +68,7 @@ def test_constant_scores_are_worth_what_chance_is_wherever_the_target_stands() -
 
 def test_seen_items_make_room() -> None:
     scores = np.arange(5, dtype=np.float32)
-    seen = Pairs(np.array([1, 1]), np.array([3, 4]))
+    seen = ExcludedPairs(np.array([1, 1]), np.array([3, 4]))
     ranks = rank(StaticScorer(scores, 2), np.array([2, 2]), seen, shown_at=(1,))
     assert ranks.above.tolist() == [2, 0]
     assert np.flatnonzero(ranks.shown[1]).tolist() == [2, 4]

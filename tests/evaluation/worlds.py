@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history import Histories
+from pagoda.data.history.histories import Histories
 from pagoda.data.layout import partition_name, schema_of
 from pagoda.data.spec import FeatureSpec, write_spec
 from pagoda.data.window import Window, from_us

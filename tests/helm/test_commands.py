@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from pagoda.cli import main as cli
-from pipelines.package import Package
+from pipelines.pipeline_package import Package
 from tests.commands import parse
 
 from .charts import Chart, rendered, with_values
@@ -27,9 +27,9 @@ SCHEDULES = ("pipelines.schedules.fullUpdate.enabled=true", "pipelines.schedules
 ENTRIES = {
     "serving.recall": ("serving.recall.__main__", "main"),
     "serving.tower": ("serving.tower.__main__", "main"),
-    "serving.workers.follower": ("serving.workers.following", "main"),
-    "serving.workers.sink": ("serving.workers.sinking", "main"),
-    "serving.workers.items": ("serving.workers.changing", "main"),
+    "serving.workers.follower": ("serving.workers.follower", "main"),
+    "serving.workers.sink": ("serving.workers.sink", "main"),
+    "serving.workers.items": ("serving.workers.items", "main"),
 }
 """Where each module's command line is declared."""
 OTHERS = {"mlflow", "sh -ec", "python -c"}

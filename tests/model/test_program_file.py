@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pagoda.config.model import DecayPooling, Gru, HistoryConfig, MeanPooling, ModelConfig, Transformer
 from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued
 from pagoda.errors import IntegrityError
-from pagoda.model.config import DecayPooling, Gru, HistoryConfig, MeanPooling, ModelConfig, Transformer
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
 from pagoda.model.program_file import read_program
-from pagoda.model.towers import Towers
+from pagoda.model.towers.towers import Towers
 
 DIM = 8
 Parts = dict[str, bytes]

@@ -10,11 +10,11 @@ import pytest
 from demos.client import RecallClient
 from pagoda.access.tokens import token_for
 from pagoda.data.dataset import Dataset
-from pagoda.data.movielens import import_movielens
+from pagoda.data.imports.movielens import import_movielens
 from pagoda.standalone.platform import Platform
 from pipelines.full_update import full_update
 from pipelines.local import run_locally
-from serving.recall.loading import load_store
+from serving.users.loading import load_store
 
 from .full_updates import CONFIG
 from .homes import Home

@@ -16,16 +16,16 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.log import ReleaseLog, open_log
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.open import open_registry
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import VersionDraft, VersionRecord, incremental_key
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionDraft, VersionRecord, incremental_key
+from pagoda.registry.factory import open_registry
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import processes_of
 from pagoda.standalone.status import Health
+from pagoda.standalone.supervision.processes import processes_of
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import Done, run_all
 

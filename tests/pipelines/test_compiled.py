@@ -9,10 +9,9 @@ import yaml
 
 from pagoda.errors import ConfigError
 from pipelines.compile import COMPILED
-from pipelines.package import Names, Package, available
-from pipelines.platform import LABELS, SETTINGS_KEYS
-
-from .fake_kubeflow import checked_pipeline
+from pipelines.kubernetes_platform import LABELS, SETTINGS_KEYS
+from pipelines.pipeline_package import Names, Package, available
+from tests.pipelines.kubeflow.fake_kubeflow import checked_pipeline
 
 Spec = dict[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import PagodaError
-from pagoda.index.collection import Collections
+from pagoda.index.milvus.collections import Collections
 from pagoda.settings import load_settings
 from pipelines.compile import pipelines_here
 from pipelines.full_update import full_update

@@ -17,19 +17,19 @@ import pytest
 from demos.client import RecallClient
 from pagoda.access.tokens import bearer, token_for
 from pagoda.data.dataset import Dataset
-from pagoda.data.history import Histories
-from pagoda.data.movielens import import_movielens
+from pagoda.data.history.histories import Histories
+from pagoda.data.imports.movielens import import_movielens
 from pagoda.data.window import to_us
-from pagoda.index.collection import Collections
-from pagoda.index.vectors import ItemVectors
-from pagoda.registry.log import open_log
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.model.table_inputs import histories_at
 from pagoda.settings import Settings
 from pagoda.standalone.platform import Platform
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.inputs import histories_at
-from pagoda.training.vectors import OpenVersion
-from serving.recall.loading import load_store
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+from serving.users.loading import load_store
 
 from .full_updates import Run
 from .homes import healthy, kill, wait_for

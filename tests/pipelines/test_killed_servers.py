@@ -13,16 +13,16 @@ from requests.adapters import HTTPAdapter
 
 from demos.client import RecallClient
 from pagoda.access.tokens import token_for
+from pagoda.append_log.store import FolderStore
 from pagoda.embeddings.tables import Inspection
 from pagoda.errors import PagodaError
-from pagoda.registry.checks import checks_of
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.holding import read_holding
-from pagoda.registry.open import open_registry
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.holding import read_holding
+from pagoda.generations.versions import VersionDraft
+from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish, write_aliases
-from pagoda.registry.store import FolderStore
-from pagoda.registry.versions import VersionDraft
-from pagoda.storage import checksum_file
+from pagoda.storage.checksums import checksum_file
+from pagoda.updates.readiness import checks_of
 from serving.tower.archive import archive_name
 
 from .homes import Home, healthy, kill, wait_for

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pagoda.registry.arms import Arms, Release
-from pagoda.registry.checks import checks_of
+from pagoda.generations.arms import Arms, ArmsChange
 from pagoda.registry.publish import carry_out, plan_rollback, publish
+from pagoda.updates.readiness import checks_of
 
 from .homes import Home, wait_for
 from .traffic import Answer, Traffic, mixed, stale
@@ -64,9 +64,9 @@ def answer(asked: float, answered: float, generation: str, **scores: float) -> A
     return Answer(at(asked), at(answered), generation, {int(name[1:]): np.array([of]) for name, of in scores.items()})
 
 
-def releases(*stable: str) -> list[Release]:
+def releases(*stable: str) -> list[ArmsChange]:
     """One every ten seconds."""
-    return [Release(number, at(10 * number), Arms(stable=id_), "") for number, id_ in enumerate(stable)]
+    return [ArmsChange(number, at(10 * number), Arms(stable=id_), "") for number, id_ in enumerate(stable)]
 
 
 @pytest.mark.parametrize(

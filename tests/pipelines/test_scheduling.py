@@ -18,8 +18,8 @@ from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.settings import Settings
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.scheduler import Timetable
-from pipelines import scheduling
-from pipelines.scheduling import Scheduler
+from pipelines import update_scheduler
+from pipelines.update_scheduler import Scheduler
 from tests.training.worlds import config, make
 from tests.updates.installations import Installation
 
@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installati
         start = state.versions[state.champion].window.end if state.champion else made.dataset.span().start
         return made.full(Window(start=start, end=end)).id
 
-    monkeypatch.setattr(scheduling, "run_full", run_full)
+    monkeypatch.setattr(update_scheduler, "run_full", run_full)
     with made.followed():
         yield made
 
@@ -72,24 +72,24 @@ def test_started_again_it_does_nothing_twice(home: Installation) -> None:
 
 
 def test_a_failed_update_is_told_and_tried_again(home: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduling.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
+    update_scheduler.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
     said: list[str] = []
     schedule, moment = scheduler(home, said), datetime(1970, 1, 2, 8, tzinfo=UTC)
-    real = scheduling.update_users
+    real = update_scheduler.update_users
 
     def fails(*_: object) -> None:
         raise PagodaError("no disk")
 
-    monkeypatch.setattr(scheduling, "update_users", fails)
+    monkeypatch.setattr(update_scheduler, "update_users", fails)
     schedule.look(moment)
     assert "failed: no disk" in said[0]
-    monkeypatch.setattr(scheduling, "update_users", real)
+    monkeypatch.setattr(update_scheduler, "update_users", real)
     schedule.look(moment + timedelta(minutes=1))
     assert home.state().stable == "g1.2"
 
 
 def test_a_full_update_at_work_does_not_stop_incremental_ones(home: Installation) -> None:
-    scheduling.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
+    update_scheduler.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
     said: list[str] = []
     schedule = scheduler(home, said)
     with exclusive(home.settings.home, "full"):  # the child finds it taken and ends with an error
@@ -106,7 +106,7 @@ def begun(home: Installation, monkeypatch: pytest.MonkeyPatch) -> Callable[[str,
     """A scheduler that has begun a full update; in its place another program runs."""
 
     def begin(program: str, said: list[str]) -> Scheduler:
-        monkeypatch.setattr(scheduling, "_PROGRAM", program)
+        monkeypatch.setattr(update_scheduler, "_PROGRAM", program)
         schedule = scheduler(home, said)
         schedule.look(datetime(1970, 1, 2, tzinfo=UTC))
         return schedule
@@ -182,7 +182,7 @@ def test_refuses_times_that_mean_nothing(home: Installation, given: list[str]) -
 def test_the_verb_updates_and_says_so(home: Installation) -> None:
     arguments = ["update", "incremental", "--data", str(home.dataset.path), "--home", str(home.settings.home)]
     assert "No generation answers" in CliRunner().invoke(app, arguments).output
-    scheduling.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
+    update_scheduler.run_full(home.settings, "", datetime(1970, 1, 1, 23, 59, tzinfo=UTC).isoformat(), "", "")
     first, again = (CliRunner().invoke(app, arguments).output for _ in range(2))
     assert first.startswith("g1.2: ") and "answers after" in first
     assert "nothing to learn" in again

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.access.tokens import bearer, token_for
-from pagoda.registry.arms import Release
+from pagoda.generations.arms import ArmsChange
 from pagoda.settings import Settings
 
 _MOST_AT_ONCE = 64
@@ -106,7 +106,7 @@ Source = Callable[[str, int], int | None]
 """The version whose row of a user a generation has; None for the base."""
 
 
-def stale(answers: Sequence[Answer], releases: Sequence[Release]) -> tuple[list[str], float]:
+def stale(answers: Sequence[Answer], releases: Sequence[ArmsChange]) -> tuple[list[str], float]:
     """Answers by a generation that was not current when they were made, and how long a release took to be followed.
 
     One service follows the log, so all its answers in the order that they were made must go through the releases

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.mlflow import MlflowRegistry
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.registry.mlflow_registry import MlflowRegistry
 
 from .server import mlflow_server
 from .worlds import World

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import GateError, UnavailableError
-from pagoda.index.collection import Collections
-from pagoda.registry.checks import collection_ready, tables_hold, tower_answers
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.holding import Holding
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
+from pagoda.generations.holding import Holding
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.index.milvus.collections import Collections
+from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.updates.readiness import collection_ready, tables_hold, tower_answers
 
 from .worlds import World
 

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.errors import GateError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
 from serving.workers.follower import Follower
-from serving.workers.towers import NoTowers
+from serving.workers.tower_host import NoTowers
 
 from .worlds import World
 

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from pagoda.embeddings.tables.layout import tables_checksum
 from pagoda.errors import GateError, RequestError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 
 from .conftest import Clock
 from .worlds import World, day, minutes

@@ -12,15 +12,15 @@ import fsspec
 import pytest
 from mlflow import MlflowClient
 
+from pagoda.append_log.store import RecordStore
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.mlflow import MlflowRegistry
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.base import CHAMPION
+from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.registry.mlflow_registry import MlflowRegistry
 from pagoda.registry.publish import publish, write_aliases
-from pagoda.registry.store import RecordStore
-from pagoda.registry.versions import CHAMPION
 from serving.workers.follower import Follower
-from serving.workers.towers import LocalTowers
+from serving.workers.tower_host import LocalTowers
 
 from .server import mlflow_server
 from .worlds import World

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pagoda.errors import ConflictError, GateError, RequestError
-from pagoda.registry.arms import Arms
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.live import GRACE, live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
+from pagoda.generations.arms import Arms
+from pagoda.generations.live import GRACE, live
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.base import CHAMPION
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import carry_out, plan_publish, plan_rollback, publish, write_aliases
-from pagoda.registry.versions import CHAMPION
 
 from .conftest import Clock
 from .worlds import World

@@ -11,11 +11,12 @@ import pytest
 
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import ConflictError, IntegrityError, RequestError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.mlflow import MlflowRegistry
-from pagoda.registry.versions import CHAMPION, Registry, VersionDraft, VersionRecord
-from pagoda.storage import checksum_tree
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.versions import VersionDraft, VersionRecord
+from pagoda.registry.base import CHAMPION, Registry
+from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.registry.mlflow_registry import MlflowRegistry
+from pagoda.storage.checksums import checksum_tree
 
 from .worlds import World
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.live import live
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.live import live
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.versions import VersionRecord
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.registry.retention import Removals, RetentionPolicy, carry_out_retention, plan_retention
-from pagoda.registry.versions import VersionRecord
 
 from .conftest import Clock
 from .worlds import World

@@ -15,11 +15,12 @@ from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import ConflictError
-from pagoda.registry.generations import add_incremental, create_generation
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Artifact, Manifest
-from pagoda.registry.versions import Registry, VersionDraft, VersionRecord, full_key, incremental_key
-from pagoda.storage import checksum_file
+from pagoda.generations.creation import add_incremental, create_generation
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.versions import VersionDraft, VersionRecord, full_key, incremental_key
+from pagoda.registry.base import Registry
+from pagoda.storage.checksums import checksum_file
 
 DIM = 4
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pagoda.errors import UnavailableError
-from pagoda.registry.holding import Holding
-from pagoda.registry.live import live
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Manifest
-from pagoda.registry.state import ReleaseState
+from pagoda.generations.holding import Holding
+from pagoda.generations.live import live
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import BackendStatus, Target
-from pagoda.rollout.backends.local import LocalBackend
-from pagoda.rollout.backends.probe import missing_collection
+from pagoda.rollout.backends.local.backend import LocalBackend
+from pagoda.rollout.backends.local.probe import missing_collection
 from pagoda.settings import CollectionConfig
 
 

@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pagoda.errors import ConflictError, GateError
 from pagoda.rollout import commands
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.policy import Shadow
-from pagoda.rollout.reading import rollout_of, split_of
+from pagoda.rollout.policy import ShadowStep
+from pagoda.rollout.state.log_reading import rollout_of, split_of
+from pagoda.rollout.state.machine import Phase
 
 from .local import Machine
 from .worlds import Stage, add_full, add_incremental, evidence, quick
@@ -133,7 +133,7 @@ class Course(RuleBasedStateMachine):
 
     @rule(shadow=st.booleans(), full=st.booleans())
     def start(self, shadow: bool, full: bool) -> None:
-        stay = Shadow(minimum_seconds=3, maximum_seconds=50, minimum_requests=10) if shadow else None
+        stay = ShadowStep(minimum_seconds=3, maximum_seconds=50, minimum_requests=10) if shadow else None
         candidate = self.full() if full else self.incremental()
         with contextlib.suppress(ConflictError, GateError):
             commands.start(self.stage.log, candidate, policy=quick(shadow=stay, grace_seconds=20), by="pipeline")

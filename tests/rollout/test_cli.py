@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.errors import ConfigError, ConflictError, GateError
-from pagoda.registry.log import ReleaseLog
-from pagoda.rollout import events as ev
-from pagoda.rollout.reading import draft_of, rollout_of
-from pagoda.rollout.results import GateResult, Verdict
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.rollout.gate_results import GateResult, Verdict
+from pagoda.rollout.state import events as ev
+from pagoda.rollout.state.log_reading import draft_of, rollout_of
 
 from .worlds import add_full
 

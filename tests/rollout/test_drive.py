@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.release_log import ReleaseLog
 
 from .worlds import add_full
 

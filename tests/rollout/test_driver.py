@@ -8,13 +8,13 @@ import threading
 import pytest
 
 from pagoda.errors import ConflictError, DataError, GateError, IntegrityError, RequestError
-from pagoda.registry.manifest import Manifest
+from pagoda.generations.manifest import Manifest
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Driver, Look
-from pagoda.rollout.machine import Phase, Rollout
-from pagoda.rollout.offline import OfflineEvidence
-from pagoda.rollout.policy import FULL, INCREMENTAL, Shadow
-from pagoda.rollout.reading import rollout_of, split_of
+from pagoda.rollout.measures.offline_evidence import OfflineEvidence
+from pagoda.rollout.policy import FULL, INCREMENTAL, ShadowStep
+from pagoda.rollout.state.log_reading import rollout_of, split_of
+from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.rollout.target import target_of
 
 from .worlds import Stage, add_full, add_incremental, evidence, quick
@@ -168,7 +168,7 @@ def test_the_latency_limit_is_fixed_when_a_step_begins(stage: Stage) -> None:
 
 
 def test_shadow_copies_requests_and_answers_nobody(stage: Stage) -> None:
-    start(stage, shadow=Shadow(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
+    start(stage, shadow=ShadowStep(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
     until(stage, Phase.SHADOW)
     split = split_of(stage.log.state())
     assert split is not None and split.mirrored and split.percent == 30
@@ -346,7 +346,7 @@ def test_a_shadow_is_refreshed_once_its_servers_hold_the_newer_one(stage: Stage)
     def refuse(manifest: Manifest) -> None:
         raise GateError(f"{manifest.id} is not held")
 
-    start(stage, shadow=Shadow(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
+    start(stage, shadow=ShadowStep(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
     first = add_incremental(stage.log, 3, 2, "g2")
     commands.deliver(stage.log, first, by="test", checks=[refuse])  # No server of its own runs yet.
     until(stage, Phase.SHADOW)

@@ -14,9 +14,7 @@ from pagoda.errors import GateError
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Driver
-from pagoda.rollout.machine import Phase, Rollout
 from pagoda.rollout.policy import RolloutPolicy
-from pagoda.rollout.reading import rollout_of
 from pagoda.rollout.releasing import (
     Release,
     full_policy,
@@ -26,6 +24,8 @@ from pagoda.rollout.releasing import (
     tried,
     update_users,
 )
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.settings import RolloutSettings
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import Nothing

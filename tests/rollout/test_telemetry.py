@@ -7,7 +7,7 @@ from dataclasses import replace
 from prometheus_client import REGISTRY
 
 from pagoda.rollout import commands
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.telemetry import silent_unless, tell
 
 from .worlds import Stage, quick

@@ -11,15 +11,15 @@ import numpy as np
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.errors import ConflictError, UnavailableError
-from pagoda.registry.arms import ARMS
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Artifact, Manifest, SegmentRef, generation_id
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import VersionRecord
+from pagoda.generations.arms import ARMS
+from pagoda.generations.manifest import Artifact, Manifest, SegmentRef, generation_id
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionRecord
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.driver import Driver
-from pagoda.rollout.metrics import ArmMeasure, Measures, Requests, UserSums
-from pagoda.rollout.offline import OfflineEvidence, RecallRows, VectorReport
+from pagoda.rollout.measures.base import ArmMeasure, Measures, Requests, UserSums
+from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows, VectorReport
 from pagoda.rollout.policy import RolloutPolicy, Step
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

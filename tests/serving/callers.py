@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from pagoda.access.roles import ROLES
-from pagoda.access.secrets import write_secret
+from pagoda.access.secret_files import write_secret
 from pagoda.access.tokens import Tokens
 
 TOKEN = "the-token-of-the-tests-of-43-characters-long"  # noqa: S105

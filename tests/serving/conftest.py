@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.storage import SHA256, checksum_file
+from pagoda.storage.checksums import SHA256, checksum_file
 from serving.tower.archive import package
+from serving.tower.archive_trust import write_checksums
 from serving.tower.runtime import TowerRuntime
-from serving.tower.trust import write_checksums
 
 from .torchserve import RunningTower, torchserve
 from .worlds import World, add_generation, make_world

@@ -8,9 +8,9 @@ import sys
 
 from serving.http.connections import Limits
 from serving.recall.server import RecallServer
+from tests.serving.recall.test_service import Setting
 
 from .callers import tokens
-from .test_service import Setting
 
 
 async def main(descriptor: int, drain_seconds: float) -> None:

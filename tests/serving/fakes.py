@@ -8,20 +8,21 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+from pagoda.append_log.records import Record
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import NotHeldError
-from pagoda.registry.arms import Arms
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Artifact, Manifest
-from pagoda.registry.records import Record
-from pagoda.registry.state import ReleaseState
-from pagoda.rollout import events as ev
-from pagoda.rollout.arms import Split
-from pagoda.rollout.policy import RolloutPolicy, Shadow, Step
+from pagoda.generations.arms import Arms
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
+from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
+from pagoda.rollout.state import events as ev
+from pagoda.rollout.state.split import Split
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.store import Key, StoredUser
-from serving.recall.tower import UserVector
-from serving.recall.turns import Turn
+from serving.recall.request.arm_group import Turn
+from serving.recall.servers.tower import UserVector
+from serving.users.keys import Key
+from serving.users.online_store import StoredUser
 
 from .worlds import WINDOW, make_spec
 
@@ -61,7 +62,7 @@ class FakeLog:
     def try_out(self, percent: int, *, shadow: bool = False) -> None:
         """A rollout of g4 has got to its canary step of `percent`, or to its shadow; 0: it is verified."""
         policy = RolloutPolicy(
-            steps=(Step(percent=1 if shadow else percent or 1),), shadow=Shadow(percent=percent) if shadow else None
+            steps=(Step(percent=1 if shadow else percent or 1),), shadow=ShadowStep(percent=percent) if shadow else None
         )
         events: list[ev.Event] = [ev.Started(candidate="g4", previous="g3", policy=policy, by="test"), ev.Verified()]
         if percent:

@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pagoda.config.model import ModelConfig
+from pagoda.config.training import DriftConfig, TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import FEATURES_FILE, day_of, partition_name, schema_of
 from pagoda.data.spec import FeatureSpec, write_spec
@@ -25,24 +27,22 @@ from pagoda.data.window import Window, from_us
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables import TablesWriter
+from pagoda.generations.creation import add_incremental, create_generation
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.versions import VersionDraft, full_key, incremental_key
 from pagoda.index.build import build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.config import CollectionConfig
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.model.config import ModelConfig
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import add_incremental, create_generation
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
-from pagoda.registry.versions import VersionDraft, full_key, incremental_key
-from pagoda.storage import SHA256, checksum_file
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import DriftConfig, TrainConfig
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
-from serving.recall.loading import load_store
+from pagoda.storage.checksums import SHA256, checksum_file
+from pagoda.training.full.update import full_update
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 from serving.tower.archive import package
+from serving.users.loading import load_store
 
 from .callers import give_token
 from .torchserve import free_port

@@ -20,23 +20,24 @@ from tenacity import RetryCallState
 from pagoda.data.spec import Categorical, FeatureSpec
 from pagoda.errors import RequestError
 from serving import logs
-from serving.events import kafka
+from serving.events import kafka_stream
 from serving.events.intake import EventIntake
+from serving.events.redis_stream import RedisStream
 from serving.events.routes import PATH, events_router
-from serving.events.stream import STREAM, RedisStream
-from serving.http.complaints import Complaints
+from serving.http.client_complaints import Complaints
 from serving.recall import app
 from serving.recall.server import RecallServer
-from serving.recall.store import OnlineStore, profile_key, recent_key, seen_key, vector_key
-from serving.workers import run
+from serving.users.keys import STREAM, profile_key, recent_key, seen_key, vector_key
+from serving.users.online_store import OnlineStore
+from serving.workers import loop
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.redis_databases import database
+from tests.serving.events.test_events import Specs
+from tests.serving.recall.test_app import PREDICT
+from tests.serving.recall.test_service import Setting
 
 from .callers import HEADERS, tokens
-from .test_app import PREDICT
-from .test_events import Specs
-from .test_service import Setting
 from .worlds import make_spec
 
 pytestmark = pytest.mark.integration
@@ -178,7 +179,7 @@ def test_the_sink_meets_what_is_no_event(url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [f"{{{MARK}", f'[{{"row": {{"user_id": {MARK}}}}}]', f'[{{"{MARK}": 1}}]'])
 def test_a_record_of_kafka_holds_no_events(lines: Lines, value: str) -> None:
     record = SimpleNamespace(topic="t", partition=0, offset=7, value=value.encode())
-    assert kafka._read(cast(Any, record)).accepted == []
+    assert kafka_stream._read(cast(Any, record)).accepted == []
     assert any("t/0 at 7: no events" in line for line in lines.text)
 
 
@@ -186,5 +187,5 @@ def test_a_record_of_kafka_holds_no_events(lines: Lines, value: str) -> None:
 def test_a_workers_step_fails(lines: Lines, error: Exception) -> None:
     state = RetryCallState(cast(Any, None), None, (), {})
     state.set_exception((type(error), error, None))
-    run._complain(state)
+    loop._complain(state)
     assert any(type(error).__name__ in line for line in lines.text)

@@ -20,17 +20,17 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving import tracing
 from serving.logs import JsonLines, about
-from serving.recall.guarded import guarded
-from serving.recall.ladder import Ladder
+from serving.recall.fallback.fallback import Fallback
+from serving.recall.request.parts import guarded
+from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
-from serving.recall.service import Recall
-from serving.recall.tower import TowerClient
+from serving.recall.servers.tower import TowerClient
 from serving.tower import handler
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
+from tests.serving.recall.test_service import Setting
 
 from .callers import HEADERS, tokens
-from .test_service import Setting
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
@@ -50,7 +50,7 @@ async def ask(headers: dict[str, str]) -> httpx.Response:
     """One request to a service over stand-ins."""
     setting = Setting()
     await setting.generations.refresh()
-    parts = guarded(replace(setting.parts, ladder=Ladder()), store_seconds=5, tower_seconds=5, index_seconds=5)
+    parts = guarded(replace(setting.parts, ladder=Fallback()), store_seconds=5, tower_seconds=5, index_seconds=5)
     recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
     transport = httpx.ASGITransport(RecallServer(recall, setting.generations, tokens()).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:

@@ -17,8 +17,8 @@ from pathlib import Path
 import httpx
 
 from pagoda.sockets import client_of
-from serving.tower.models import TowerModels
-from serving.tower.server import run_folder, socket_url
+from serving.tower.torchserve_models import TowerModels
+from serving.tower.torchserve_process import run_folder, socket_url
 
 START_SECONDS = 90
 

@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pagoda.config.model import DecayPooling, ModelConfig
 from pagoda.data.ids import hash_ids
 from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued, Numeric, TimeOf
 from pagoda.data.window import Window, from_us
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables import TablesWriter, TowerTables
-from pagoda.model.config import DecayPooling, ModelConfig
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
-from pagoda.model.towers import Towers
+from pagoda.model.towers.towers import Towers
 from serving.tower.archive import ENCODER, PROGRAM
 
 DIM, LENGTH = 16, 5

@@ -9,8 +9,8 @@ from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
 from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
 from pagoda.standalone.layout import Layout
-from pagoda.standalone.service import Service
-from pagoda.standalone.services import PORT_NAMES, SERVICES
+from pagoda.standalone.servers.service import Service
+from pagoda.standalone.servers.services import PORT_NAMES, SERVICES
 
 
 def _services(home: Path) -> list[Service]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.standalone.processes import marks, processes_of
 from pagoda.standalone.supervision import keeper
+from pagoda.standalone.supervision.processes import marks, processes_of
 
 WAITING = [sys.executable, "-c", "input()"]
 

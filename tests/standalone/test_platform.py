@@ -18,8 +18,8 @@ import redis
 
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import processes_of, wait_ended
 from pagoda.standalone.status import Health, ServiceStatus
+from pagoda.standalone.supervision.processes import processes_of, wait_ended
 
 pytestmark = pytest.mark.integration
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.registry.log import open_log
+from pagoda.generations.release_log import open_log
 from pagoda.settings import load_settings
-from pagoda.standalone import services
 from pagoda.standalone.layout import Layout
+from pagoda.standalone.servers import services
 from tests.rollout.worlds import add_full
 
 

@@ -13,14 +13,14 @@ import httpx
 import pytest
 import redis
 
-from pagoda.access.closing import close
-from pagoda.index.collection import Collections
+from pagoda.access.permissions import close
+from pagoda.index.milvus.collections import Collections
 from pagoda.sockets import client_of
 from pagoda.standalone.endpoints import ports_of
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import SERVICE_MARK, processes_of
-from pagoda.standalone.services import PORT_NAMES
+from pagoda.standalone.servers.services import PORT_NAMES
 from pagoda.standalone.status import Health, ServiceStatus
+from pagoda.standalone.supervision.processes import SERVICE_MARK, processes_of
 
 pytestmark = pytest.mark.integration
 UP = (Health.HEALTHY, Health.NOT_READY)

@@ -16,13 +16,13 @@ import psutil
 import pytest
 import redis
 
-from pagoda.standalone.health import Silence, always_healthy
 from pagoda.standalone.platform import Platform
-from pagoda.standalone.processes import GUARDIAN, SUPERVISOR, processes_of, wait_ended
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.health import Silence, always_healthy
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.status import Health, ServiceStatus
 from pagoda.standalone.supervision import pulse as pulses
 from pagoda.standalone.supervision.keeper import Kept
+from pagoda.standalone.supervision.processes import GUARDIAN, SUPERVISOR, processes_of, wait_ended
 
 pytestmark = pytest.mark.integration
 

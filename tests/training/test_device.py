@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from pagoda.config.device import DeviceName
 from pagoda.errors import ConfigError
-from pagoda.training.device import DeviceName, autocasts, choose_device, moved
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
+from pagoda.training.device import autocasts, choose_device, moved
+from pagoda.training.full.update import full_update
+from pagoda.version_files.open_version import OpenVersion
 
 from .worlds import config, hours, make
 

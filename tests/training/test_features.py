@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from pagoda.data.spec import Dense, FeatureSpec, History, Text
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
+from pagoda.training.full.update import full_update
+from pagoda.version_files.open_version import OpenVersion
 
 from .worlds import config, hours, make
 

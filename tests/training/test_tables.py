@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda.embeddings.table import IdTable
-from pagoda.training.batches import Numbering
-from pagoda.training.optimisers import adagrad_step
+from pagoda.training.batches.batcher import Numbering
+from pagoda.training.learner.optimisers import adagrad_step
 from pagoda.training.tables import OOV, TrainableTable
 
 ids = st.lists(st.integers(-30, 30), max_size=12, unique=True).map(lambda values: np.array(values, np.int64))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from pagoda.config.training import DropoutConfig, TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError
-from pagoda.training import preparing
-from pagoda.training.batches import Batch
-from pagoda.training.config import DropoutConfig, TrainConfig
-from pagoda.training.full import full_update
-from pagoda.training.preparing import prepare
+from pagoda.training.batches.batcher import Batch
+from pagoda.training.full import preparation
+from pagoda.training.full.preparation import prepare
+from pagoda.training.full.update import full_update
 
 from .worlds import IDS_ALONE, config, hours, make
 
@@ -170,7 +170,7 @@ def test_a_history_that_is_not_there_is_refused_before_the_window_is_read(
     model: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make(tmp_path / "data", IDS_ALONE)
-    monkeypatch.setattr(preparing, "survey", None)
+    monkeypatch.setattr(preparation, "survey", None)
     with pytest.raises(ConfigError, match=rf"{says}.*, but .*features\.yaml declares no history"):
         prepare(dataset, hours(0, 40), None, config(model=MODEL | model))
 

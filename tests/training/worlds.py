@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import partition_name, schema_of
 from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued, TimeOf, write_spec
 from pagoda.data.window import Window, from_us
-from pagoda.training.config import TrainConfig, parse_config
 
 HOUR = 3_600_000_000
 USERS, ITEMS, KINDS = 60, 40, 4

@@ -9,26 +9,26 @@ from pathlib import Path
 
 import numpy as np
 
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.embeddings.tables import TowerTables
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.registry.generations import create_generation
-from pagoda.registry.log import ReleaseLog, open_log
-from pagoda.registry.manifest import Artifact, Manifest
-from pagoda.registry.open import open_registry
+from pagoda.generations.creation import create_generation
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import VersionDraft, full_key
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish
-from pagoda.registry.state import ReleaseState
-from pagoda.registry.versions import VersionDraft, full_key
 from pagoda.settings import Settings
-from pagoda.storage import checksum_file
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import TrainConfig
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
+from pagoda.storage.checksums import checksum_file
+from pagoda.training.full.update import full_update
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 from serving.workers.follower import Follower
-from serving.workers.run import follow
-from serving.workers.towers import NoTowers
+from serving.workers.loop import follow
+from serving.workers.tower_host import NoTowers
 
 
 class Installation:

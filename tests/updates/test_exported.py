@@ -10,15 +10,15 @@ import pytest
 
 from pagoda.data.window import Window, from_us
 from pagoda.errors import IntegrityError
-from pagoda.index.parts import PARTS_FILE, VectorPart, VectorParts
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.registry.manifest import Artifact
+from pagoda.generations.manifest import Artifact
+from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.settings import Settings
-from pagoda.storage import checksum_file
-from pagoda.training.incremental_base import exported_checksum
+from pagoda.storage.checksums import checksum_file
+from pagoda.training.incremental.frozen_base import exported_checksum
 from pagoda.updates import incremental_steps
 from pagoda.updates.incremental import IncrementalUpdate
-from tests.index.worlds import SPEC, items_table, unit_vectors
+from tests.item_vectors.worlds import SPEC, items_table, unit_vectors
 
 
 def _write(path: Path, rows: np.ndarray) -> VectorPart:

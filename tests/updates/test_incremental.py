@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from pagoda.data.dataset import Dataset
 from pagoda.embeddings.segment import Segment
 from pagoda.errors import ConflictError, GateError, IntegrityError
-from pagoda.registry.generations import add_incremental
+from pagoda.generations.creation import add_incremental
 from pagoda.registry.publish import plan_rollback, publish
 from pagoda.updates import incremental_steps
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, resolve, scratch_of
 from pagoda.updates.incremental_steps import Done, carry_out, catch_up_to, run, run_all
-from pagoda.updates.telling import as_json, in_words
+from pagoda.updates.summary import as_json, in_words
 from tests.training.worlds import config, hours, make
 
 from .installations import Installation

@@ -9,15 +9,15 @@ import pytest
 import yaml
 
 from pagoda.errors import GateError
+from pagoda.generations.release_log import open_log
 from pagoda.index.build import build_collection
-from pagoda.index.collection import Collections
-from pagoda.registry.log import open_log
+from pagoda.index.milvus.collections import Collections
 from pagoda.registry.publish import publish
 from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from serving.recall.index import ItemIndex
-from tests.index.worlds import SPEC, unit_vectors, write_vectors
+from serving.recall.servers.index import ItemIndex
+from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.training.worlds import CONFIG, make
 
 pytestmark = pytest.mark.integration

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_changes.log import ItemLog, open_item_log
 from pagoda.item_changes.records import ItemChange
-from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
-from pagoda.updates import items as subject
+from pagoda.updates import item_replay as subject
 
 
 class Collection:
@@ -23,7 +23,7 @@ class Collection:
         self._log = log
 
     def apply(self, _: Any, changes: Sequence[ItemChange]) -> None:
-        """As `Items.apply`, with the worker in between."""
+        """As `ItemReplay.apply`, with the worker in between."""
         if not list(self._log.records(1)):
             self._log.append([ItemChange(item_id=1, features=None)])
             self.items.discard(1)
@@ -31,7 +31,7 @@ class Collection:
             (self.items.discard if change.features is None else self.items.add)(change.item_id)
 
     def close(self) -> None:
-        """As `Items.close`."""
+        """As `ItemReplay.close`."""
 
 
 def test_what_is_removed_during_a_replay_stays_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +39,7 @@ def test_what_is_removed_during_a_replay_stays_away(tmp_path: Path, monkeypatch:
     log = open_item_log(settings)
     log.append([ItemChange(item_id=item, features={}) for item in (1, 2)])
     collection = Collection(log)
-    monkeypatch.setattr(subject, "Items", lambda *_: collection)
+    monkeypatch.setattr(subject, "ItemReplay", lambda *_: collection)
     manifest: Any = None
     assert subject.replay(settings, ReleaseLog(settings.log_url), manifest) == 2
     assert collection.items == {2}

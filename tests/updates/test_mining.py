@@ -11,19 +11,19 @@ import pytest
 from typer.testing import CliRunner
 
 from pagoda.cli.main import app
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, DataError
 from pagoda.index.build import build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.vectors import ItemVectorsWriter
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.config import TrainConfig
-from pagoda.training.full import full_update
-from pagoda.training.inputs import histories_at
-from pagoda.training.vectors import OpenVersion
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.model.table_inputs import histories_at
+from pagoda.training.full.update import full_update
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from pagoda.updates.mining import CollectionSearch, mine
+from pagoda.updates.negative_mining import CollectionSearch, mine
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 from tests.training.worlds import config, hours, make
 
 from .installations import Installation

@@ -7,11 +7,11 @@ from pathlib import Path
 import boto3
 import pytest
 
+from pagoda.append_log.store import RecordStore, open_store
 from pagoda.errors import ConflictError
-from pagoda.registry.artifacts import download, local_path, upload
-from pagoda.registry.store import RecordStore, open_store
-from pagoda.storage import build_folder
-from pagoda.updates.outputs import Make, StepOutputs, open_outputs
+from pagoda.storage.atomic import build_folder
+from pagoda.storage.copies import download, local_path, upload
+from pagoda.updates.step_outputs import Make, StepOutputs, open_outputs
 
 
 class Pods:
@@ -109,7 +109,7 @@ class AnswersLost:
 def test_an_output_outlives_the_lost_answer_to_its_mark(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pagoda.updates.outputs.open_store", lambda url: AnswersLost(open_store(url)))
+    monkeypatch.setattr("pagoda.updates.step_outputs.open_store", lambda url: AnswersLost(open_store(url)))
     pods = Pods(bucket, tmp_path)
     assert (pods.new().make("train", filled("x")) / "a").read_text() == "x"
     assert (pods.new().get("train") / "below" / "b").read_text() == "xx"
@@ -126,7 +126,7 @@ def test_an_upload_that_was_broken_off_is_done_again(
         upload(path, uri)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pagoda.updates.outputs.upload", break_off)
+        patch.setattr("pagoda.updates.step_outputs.upload", break_off)
         outputs.make("train", filled("x"))
     with pytest.raises(ConflictError):
         Pods(bucket, tmp_path).new().get("train")

@@ -14,19 +14,19 @@ import yaml
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.errors import ConflictError
+from pagoda.generations.release_log import open_log
 from pagoda.index.build import IndexReport
-from pagoda.index.config import CollectionConfig
-from pagoda.index.vectors import ItemVectors
-from pagoda.registry.artifacts import download, upload
-from pagoda.registry.log import open_log
+from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import RegistrySettings, Settings
-from pagoda.storage import checksum_file
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.vectors import OpenVersion
+from pagoda.storage.checksums import checksum_file
+from pagoda.storage.copies import download, upload
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate
 from pagoda.updates.incremental_steps import exported_vectors
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 from serving.tower.archive import package
 from tests.training.worlds import CONFIG, ITEMS, make
 

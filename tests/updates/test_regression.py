@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from pagoda.config.training import DriftConfig
 from pagoda.errors import GateError
 from pagoda.evaluation.evaluate import evaluate
-from pagoda.training.config import DriftConfig
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
-from pagoda.updates.regression import refuse_drop
+from pagoda.training.full.update import full_update
+from pagoda.updates.regression_check import refuse_drop
+from pagoda.version_files.open_version import OpenVersion
 from tests.training.worlds import CONFIG, hours, make
 
 

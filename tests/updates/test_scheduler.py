@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda.errors import ConfigError
-from pagoda.registry.state import ReleaseState
-from pagoda.updates.scheduler import Due, Kind, Progress, Timetable, walk
+from pagoda.generations.state import ReleaseState
+from pagoda.updates.scheduler import Due, ScheduleProgress, Timetable, UpdateKind, walk
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31), timezones=st.just(UTC))
@@ -41,7 +41,10 @@ def test_a_day() -> None:
 
 def test_what_was_missed_is_learned_at_once() -> None:
     table = Timetable(timedelta(minutes=20))
-    assert table.due(at(0), at(1), at(50.5)) == [Due(at(48), Kind.FULL), Due(at(50 + 1 / 3), Kind.INCREMENTAL)]
+    assert table.due(at(0), at(1), at(50.5)) == [
+        Due(at(48), UpdateKind.FULL),
+        Due(at(50 + 1 / 3), UpdateKind.INCREMENTAL),
+    ]
 
 
 def test_nothing_is_due_twice() -> None:
@@ -63,14 +66,14 @@ def test_doing_what_is_due_leaves_nothing_due(table: Timetable, now: datetime, b
     full = incremental = now - behind
     for due in table.due(full, incremental, now):
         assert due.moment <= now
-        full = due.moment if due.kind is Kind.FULL else full
+        full = due.moment if due.kind is UpdateKind.FULL else full
         # A full version serves from its own window's end on.
         incremental = max(incremental, due.moment)
     assert table.due(full, incremental, now) == []
 
 
 def test_an_empty_log_begins_with_the_data() -> None:
-    assert Progress.of(ReleaseState(), START, timedelta(seconds=60)) == Progress(START, START)
+    assert ScheduleProgress.of(ReleaseState(), START, timedelta(seconds=60)) == ScheduleProgress(START, START)
 
 
 @pytest.mark.parametrize(("every", "full_at"), [(0, 0), (25 * 60, 0), (20, 24 * 60), (20, -1)])

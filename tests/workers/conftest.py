@@ -10,10 +10,10 @@ import pytest
 
 from pagoda.embeddings.tables import TowerTables
 from pagoda.errors import UnavailableError
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 from serving.workers.follower import Follower
-from serving.workers.towers import LocalTowers
+from serving.workers.tower_host import LocalTowers
 from tests.registry.conftest import Clock
 from tests.registry.worlds import World
 

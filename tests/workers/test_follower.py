@@ -13,15 +13,15 @@ import pytest
 
 from pagoda.embeddings.tables import Inspection, TowerTables
 from pagoda.errors import IntegrityError, NotHeldError, UnavailableError
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.holding import Holding, read_holding
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import SegmentRef
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.holding import Holding, read_holding
+from pagoda.generations.manifest import SegmentRef
+from pagoda.generations.release_log import ReleaseLog
 from pagoda.registry.publish import carry_out, plan_rollback, publish
-from pagoda.storage import checksum_file
-from serving.tower.trust import read_checksums
+from pagoda.storage.checksums import checksum_file
+from serving.tower.archive_trust import read_checksums
 from serving.workers.follower import RETRY_SECONDS
-from serving.workers.guard import LOOK_SECONDS
+from serving.workers.table_guard import LOOK_SECONDS
 from tests.embeddings.test_tables_killed import run_killed_at
 
 from .conftest import Host

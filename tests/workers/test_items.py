@@ -14,28 +14,28 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from pagoda.data.checking import check_dataset
+from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import Categorical, FeatureSpec, MultiValued, Numeric
 from pagoda.errors import DataError, IntegrityError
+from pagoda.generations.arms import Arms
+from pagoda.generations.creation import create_generation
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.versions import VersionDraft, full_key
 from pagoda.index.build import build_collection
-from pagoda.index.collection import Collections
-from pagoda.index.vectors import ItemVectorsWriter
+from pagoda.index.milvus.collections import Collections
 from pagoda.item_changes.changes import items_table, removed, upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
-from pagoda.registry.arms import Arms
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import create_generation
-from pagoda.registry.log import ReleaseLog
-from pagoda.registry.manifest import Artifact, Manifest
+from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
-from pagoda.registry.versions import VersionDraft, full_key
 from pagoda.settings import MilvusSettings, Settings
-from pagoda.training.artifact import FullVersionFiles
-from pagoda.training.full import full_update
-from pagoda.training.vectors import OpenVersion
-from pagoda.updates.items import Items, replay
+from pagoda.training.full.update import full_update
+from pagoda.updates.item_replay import ItemReplay, replay
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
 from serving.workers.items import ItemWorker
 from tests.data.folders import write_dataset
 from tests.serving import fakes
@@ -102,7 +102,7 @@ class Installation:
 
     def worker(self) -> ItemWorker:
         """A worker that was just started."""
-        items = Items(self.settings, self.log)
+        items = ItemReplay(self.settings, self.log)
         return ItemWorker(self.log, self.item_log, items, str(self.dataset), dataset_seconds=0)
 
     def vectors(self, manifest: Manifest) -> dict[int, np.ndarray]:
@@ -267,13 +267,13 @@ def test_a_change_that_one_collection_cannot_hold_keeps_nothing_from_the_others(
             self.append(manifest.id)
 
         def keep(self, full_versions: set[int]) -> None:
-            """As `Items.keep`."""
+            """As `ItemReplay.keep`."""
 
     log = fakes.FakeLog([fakes.manifest(3), fakes.manifest(4)], Arms(stable="g3", canary="g4"))
     item_log, taken = ItemLog(str(tmp_path / "log")), Taken()
     item_log.append([ItemChange(item_id=1, features={})])
     release_log = cast(ReleaseLog, SimpleNamespace(state=log.state, now=lambda: datetime.now(UTC)))
-    worker = ItemWorker(release_log, item_log, cast(Items, taken), str(tmp_path / "dataset"))
+    worker = ItemWorker(release_log, item_log, cast(ItemReplay, taken), str(tmp_path / "dataset"))
     assert (worker.step(), taken) == (1, ["g4"])
 
 
@@ -291,7 +291,7 @@ def test_changes_of_features_that_are_of_another_kind_now_are_named_and_left_out
     item_log.append(changes)
     log = fakes.FakeLog([])
     release_log = cast(ReleaseLog, SimpleNamespace(state=log.state, now=lambda: datetime.now(UTC)))
-    items = cast(Items, SimpleNamespace(keep=lambda _: None))
+    items = cast(ItemReplay, SimpleNamespace(keep=lambda _: None))
     assert ItemWorker(release_log, item_log, items, str(folder)).step() == 1
     ids = Dataset.open(folder).items()["item_id"].to_pylist()
     assert 501 in ids

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pagoda.errors import UnavailableError
-from pagoda.telemetry import serve_metrics
+from pagoda.telemetry.endpoint import serve_metrics
 from serving.workers.metrics import Counted
 
 

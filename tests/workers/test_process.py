@@ -14,11 +14,11 @@ import pytest
 
 from pagoda.embeddings.tables import TowerTables
 from pagoda.errors import NotHeldError
-from pagoda.registry.checks import tables_hold
-from pagoda.registry.folder import FolderRegistry
-from pagoda.registry.generations import add_incremental
-from pagoda.registry.log import ReleaseLog
+from pagoda.generations.creation import add_incremental
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
+from pagoda.updates.readiness import tables_hold
 from tests.registry.worlds import World
 
 pytestmark = pytest.mark.integration

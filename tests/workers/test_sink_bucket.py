@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import redis
 
+from pagoda.data.mirror import open_local_or_mirrored
+from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_changes.changes import removed, upserted
 from pagoda.item_changes.log import ItemLog
-from pagoda.registry.artifacts import upload
-from pagoda.registry.log import ReleaseLog
 from pagoda.settings import Settings
-from pagoda.updates.items import Items
-from pagoda.updates.mirror import open_local_or_mirrored
-from serving.events.stream import STREAM
-from serving.workers.compaction import HOUR_MS
+from pagoda.storage.copies import upload
+from pagoda.updates.item_replay import ItemReplay
+from serving.users.keys import STREAM
+from serving.workers.event_compaction import HOUR_MS
 from serving.workers.items import ItemWorker
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
@@ -49,7 +49,7 @@ def test_events_and_items_reach_updates_through_a_bucket(bucket: str, redis_url:
     assert local.count() == 1 + 20  # item 11 is not there yet
 
     item_log.append([upserted(SPEC, {"item_id": 11}, "item"), removed(SPEC, 10, "item")])
-    assert ItemWorker(log, item_log, Items(Settings(home=tmp_path), log), dataset).step() == 1
+    assert ItemWorker(log, item_log, ItemReplay(Settings(home=tmp_path), log), dataset).step() == 1
     local = open_local_or_mirrored(dataset, tmp_path / "copy")
     assert local.count() == 1 + 40
     assert local.items()["item_id"].to_pylist() == [10, 11]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
-from pagoda.embeddings.tables.layout import SIDES, Layout, tables_checksum
+from pagoda.embeddings.tables.layout import SIDES, TablesLayout, tables_checksum
 from pagoda.errors import IntegrityError
 
 _Stamps = frozenset[tuple[str, int, int, int]]
@@ -21,7 +21,7 @@ class Inspection:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._layout = Layout(folder)
+        self._layout = TablesLayout(folder)
         self._sound: dict[Path, _Stamps] = {}
 
     def look(self, checksums: Mapping[int, str], *, thoroughly: bool = False) -> dict[Path, str]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pagoda.embeddings.table import FILES, IdTable, combine
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, explain
-from pagoda.storage import checksum_file
+from pagoda.storage.checksums import checksum_file
 
 SIDES = ("users", "items")
 FULL_FILES = ("encoder.json", *(f"{side}/{name}" for side in SIDES for name in FILES))
@@ -37,7 +37,7 @@ class CurrentRecord(BaseModel):
     generation: str
 
 
-class Layout:
+class TablesLayout:
     """Paths below the tables folder."""
 
     def __init__(self, folder: Path) -> None:

@@ -12,11 +12,11 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
-from pagoda.embeddings.chain import check_chain
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
+from pagoda.embeddings.segment_chain import check_chain
 from pagoda.embeddings.table import IdTable
-from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, Layout, read_record
+from pagoda.embeddings.tables.layout import CurrentRecord, GenerationRecord, TablesLayout, read_record
 from pagoda.errors import IntegrityError, NotHeldError, explain
 
 IDLE_SECONDS = 60.0
@@ -56,7 +56,7 @@ class TowerTables:
                 otherwise count beside it, in this process's memory, for as long as a rollback may want it.
             monotonic: A clock.
         """
-        self._layout, self._full_version = Layout(folder), full_version
+        self._layout, self._full_version = TablesLayout(folder), full_version
         self._idle_seconds, self._monotonic = idle_seconds, monotonic
         # With the stamp of the record: one that was put anew, after damage, is of other files.
         self._open: dict[str, tuple[_Stamp, OpenGeneration]] = {}

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 
 from pagoda.errors import IntegrityError, UnavailableError
-from pagoda.storage import is_of_a_store
+from pagoda.storage.stores import is_of_a_store
 
 
 def fetch(source: str, names: Iterable[str], folder: Path) -> None:

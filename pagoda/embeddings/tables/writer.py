@@ -10,24 +10,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pagoda.embeddings.chain import check_base, check_chain
 from pagoda.embeddings.compaction import merge, plan
 from pagoda.embeddings.segment import FILES as SEGMENT_FILES
 from pagoda.embeddings.segment import Segment, SegmentDescription, read_description
+from pagoda.embeddings.segment_chain import check_base, check_chain
 from pagoda.embeddings.table import IdTable
 from pagoda.embeddings.tables.layout import (
     FULL_FILES,
     SIDES,
     CurrentRecord,
     GenerationRecord,
-    Layout,
+    TablesLayout,
     read_record,
     tables_checksum,
 )
 from pagoda.embeddings.tables.substitution import substitute
 from pagoda.embeddings.tables.transfer import fetch
 from pagoda.errors import ConflictError, IntegrityError, NotHeldError
-from pagoda.storage import build_folder, fsync_folder, put_if_absent, write_atomic
+from pagoda.storage.atomic import build_folder, fsync_folder, put_if_absent, write_atomic
 
 _GONE = ".gone."
 
@@ -36,7 +36,7 @@ class TablesWriter:
     """Brings tables to a host, publishes generations there and takes them away. Writers exclude one another."""
 
     def __init__(self, folder: Path) -> None:
-        self._layout = Layout(folder)
+        self._layout = TablesLayout(folder)
         for path in (self._layout.generations, self._layout.retired, self._layout.segments):
             path.mkdir(parents=True, exist_ok=True)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pagoda.registry.manifest import Manifest
+from pagoda.generations.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from configparser import RawConfigParser
 from pathlib import Path
 
 from pagoda.standalone.layout import Layout
-from pagoda.standalone.processes import GUARDIAN, KEEPER, SERVICE_MARK, SUPERVISOR, marks
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.supervision import keeper
 from pagoda.standalone.supervision.keeper import Kept
+from pagoda.standalone.supervision.processes import GUARDIAN, KEEPER, SERVICE_MARK, SUPERVISOR, marks
 
 GROUP = "pagoda"
 _STOP_SECONDS = 5

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from pagoda.errors import ConflictError, PagodaError, UnavailableError
 from pagoda.standalone.layout import Layout
-from pagoda.standalone.processes import SUPERVISOR, end_processes, processes_of
 from pagoda.standalone.supervision.keeper import Kept
+from pagoda.standalone.supervision.processes import SUPERVISOR, end_processes, processes_of
 from pagoda.standalone.supervision.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Guardian:
 
     def _watch_services(self) -> None:
         # Half a second of imports, for which the supervisor's death should not wait.
-        from pagoda.standalone.services import declared
+        from pagoda.standalone.servers.services import declared
         from pagoda.standalone.supervision.pulse import Pulse
 
         try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from pagoda.standalone.health import Silence
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.health import Silence
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.supervision.keeper import Kept
 
 _SILENT_SECONDS = 10.0

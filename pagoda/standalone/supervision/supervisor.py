@@ -17,12 +17,12 @@ from supervisor.xmlrpc import Faults
 
 from pagoda.errors import UnavailableError
 from pagoda.standalone.layout import Layout
-from pagoda.standalone.lock import HomeLock
-from pagoda.standalone.processes import GUARDIAN, SUPERVISOR, marks, processes_of
-from pagoda.standalone.service import Service
+from pagoda.standalone.servers.service import Service
 from pagoda.standalone.supervision.calls import ShuttingDownError, call
 from pagoda.standalone.supervision.configuration import GROUP, Configuration
 from pagoda.standalone.supervision.keeper import Kept, kept
+from pagoda.standalone.supervision.lock import HomeLock
+from pagoda.standalone.supervision.processes import GUARDIAN, SUPERVISOR, marks, processes_of
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 120.0

@@ -10,7 +10,7 @@ import typer
 
 from pagoda.access.roles import ROLES
 from pagoda.cli.main import app
-from pipelines.package import Package
+from pipelines.pipeline_package import Package
 from tests.commands import parse
 
 from .page import COMMANDS, FOLDER, PAGE, SCRIPT, calls, chart, commands_of

@@ -8,8 +8,8 @@ import boto3
 import pytest
 
 from demos.kind.dataset import copy
+from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.errors import DataError
-from pagoda.updates.mirror import open_local_or_mirrored
 from tests.training.worlds import make
 
 

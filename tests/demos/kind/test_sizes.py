@@ -8,7 +8,7 @@ from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from pipelines.package import Package
+from pipelines.pipeline_package import Package
 from tests.helm.charts import pod_template
 
 from .page import PAGE, calls, chart, row

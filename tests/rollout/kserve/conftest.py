@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client
 
-from .fakes.apiserver import FakeCluster, served
+from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
 
 
 @pytest.fixture

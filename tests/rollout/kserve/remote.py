@@ -17,10 +17,9 @@ from typing import Any
 from kubernetes import client
 
 from pagoda.rollout.backends.kserve.objects import APPS, AUTOSCALING, LEASES, SERVING
-
-from .fakes.standard import Standard
-from .fakes.store import AUTOSCALERS, DEPLOYMENTS, SERVICE_LABEL, SERVICES
-from .fakes.workloads import Workloads
+from tests.rollout.kserve.fakes.standard import Standard
+from tests.rollout.kserve.fakes.store import AUTOSCALERS, DEPLOYMENTS, SERVICE_LABEL, SERVICES
+from tests.rollout.kserve.fakes.workloads import Workloads
 
 _APPLY, _MERGE, _JSON = "application/apply-patch+yaml", "application/merge-patch+json", "application/json"
 _GROUPS = {SERVICES: SERVING, "leases": LEASES, DEPLOYMENTS: APPS, AUTOSCALERS: AUTOSCALING}

@@ -12,13 +12,12 @@ from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.driver import Driver, Look
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase
+from tests.rollout.kserve.fakes.apiserver import FakeCluster
+from tests.rollout.kserve.fakes.standard import SOURCE
+from tests.rollout.kserve.fakes.store import AUTOSCALERS, DEPLOYMENTS
 from tests.rollout.worlds import Stage, evidence, quick
-
-from .fakes.apiserver import FakeCluster
-from .fakes.standard import SOURCE
-from .fakes.store import AUTOSCALERS, DEPLOYMENTS
 
 LABELS = {"app.kubernetes.io/name": "pagoda"}
 

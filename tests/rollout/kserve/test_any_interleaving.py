@@ -14,14 +14,14 @@ from pagoda.errors import ConflictError, GateError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.cluster import MANAGER
 from pagoda.rollout.backends.kserve.replicas import Bounds
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase
+from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
+from tests.rollout.kserve.fakes.fields import read
+from tests.rollout.kserve.fakes.standard import SOURCE
+from tests.rollout.kserve.fakes.webhook import DeniedError
 from tests.rollout.worlds import add_full, quick
 
-from .fakes.apiserver import FakeCluster, served
-from .fakes.fields import read
-from .fakes.standard import SOURCE
-from .fakes.webhook import DeniedError
 from .stage import OnFake, chart
 
 pytestmark = pytest.mark.integration

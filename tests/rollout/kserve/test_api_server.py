@@ -15,10 +15,10 @@ from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.standard import NOT_OF_PODS
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
+from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
 
-from .fakes.apiserver import FakeCluster, served
 from .remote import RemoteNamespace
 from .stage import BOUNDS, LABELS, OnKServe, chart
 

@@ -7,11 +7,11 @@ from kubernetes import client
 
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.replicas import Bounds
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
+from tests.rollout.kserve.fakes.apiserver import FakeCluster
 from tests.rollout.worlds import add_full, quick
 
-from .fakes.apiserver import FakeCluster
 from .stage import OnFake, chart
 
 pytestmark = pytest.mark.integration

@@ -11,12 +11,11 @@ from kubernetes import client
 from pagoda.errors import UnavailableError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.cluster import Cluster
-from pagoda.rollout.backends.kserve.leading import Leader
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.backends.kserve.leader_election import Leader
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase
+from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
 from tests.rollout.worlds import Stage, quick
-
-from .fakes.apiserver import FakeCluster, served
 
 LEASE = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "rollout"}}
 

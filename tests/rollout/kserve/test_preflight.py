@@ -8,10 +8,10 @@ import pytest
 from kubernetes import client
 
 from pagoda.errors import UnavailableError
-from pagoda.rollout.machine import Phase
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
+from tests.rollout.kserve.fakes.apiserver import FakeCluster
 
-from .fakes.apiserver import FakeCluster
 from .stage import OnFake, chart
 
 pytestmark = pytest.mark.integration

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pagoda.rollout.backends.kserve.refusals import refusals
+from pagoda.rollout.backends.kserve.pod_refusals import refusals
 
 # As pod-security-admission's admission.go:481 and check_seccompProfile_restricted.go write it (Kubernetes 1.36).
 RESTRICTED = (

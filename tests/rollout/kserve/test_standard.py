@@ -13,14 +13,14 @@ from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.replicas import Bounds
-from pagoda.rollout.machine import Phase
-from pagoda.rollout.reading import rollout_of
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
+from tests.rollout.kserve.fakes.apiserver import FakeCluster
+from tests.rollout.kserve.fakes.standard import SOURCE
+from tests.rollout.kserve.fakes.webhook import SCHEMAS
 from tests.rollout.worlds import add_full, add_incremental, quick
 
-from .fakes.apiserver import FakeCluster
-from .fakes.standard import SOURCE
-from .fakes.webhook import SCHEMAS
 from .stage import BOUNDS, LABELS, OnFake, chart
 
 pytestmark = pytest.mark.integration

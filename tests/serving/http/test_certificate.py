@@ -19,7 +19,7 @@ from serving.process import cancel, listen
 from serving.recall.server import RecallServer
 from tests.certificates import write_certificate
 from tests.serving.callers import tokens
-from tests.serving.test_service import Setting
+from tests.serving.recall.test_service import Setting
 
 
 @asynccontextmanager

@@ -9,11 +9,11 @@ from typing import Any
 import tenacity
 
 from pagoda.errors import ConflictError, UnavailableError
-from pagoda.registry.manifest import Manifest
+from pagoda.generations.manifest import Manifest
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.backends.kserve import knative, standard
 from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
-from pagoda.rollout.backends.kserve.memory import Keeper, Memory
+from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory, Memory
 from pagoda.rollout.backends.kserve.objects import (
     APPS,
     AUTOSCALERS,
@@ -24,13 +24,13 @@ from pagoda.rollout.backends.kserve.objects import (
     SERVING,
     Autoscaler,
     Deployment,
-    Service,
+    InferenceService,
     deployment_name,
 )
 from pagoda.rollout.backends.kserve.preflight import Check, preflight
 from pagoda.rollout.backends.kserve.readiness import address, readiness, shares
 from pagoda.rollout.backends.kserve.replicas import Bounds, purpose
-from pagoda.rollout.backends.kserve.standard import Plan
+from pagoda.rollout.backends.kserve.standard import ApplyPlan
 
 Probe = Callable[[Manifest, str], Sequence[str]]
 """Parts of a generation that are missing behind the tower at an address: tables, the collection."""
@@ -93,7 +93,7 @@ class KServeBackend:
             raise ConflictError(str(error)) from None
 
     def _apply_once(self, target: Target) -> None:
-        service, keeper = self._read(), Keeper(self._cluster, self._lease)
+        service, keeper = self._read(), LeaseMemory(self._cluster, self._lease)
         memory = keeper.read()
         if memory.record > target.record:
             raise _OvertakenError(f"record {memory.record} was applied already, this is {target.record}")
@@ -114,7 +114,7 @@ class KServeBackend:
             self._cluster.apply(SERVING, SERVICES, body)
         self._forget_autoscalers(service, planned)
 
-    def _forget_autoscalers(self, service: Service, planned: Plan) -> None:
+    def _forget_autoscalers(self, service: InferenceService, planned: ApplyPlan) -> None:
         """Delete those of retired predictors.
 
         KServe's clean-up takes Deployments and Services alone (inferenceservice/components/predictor.go:1000-1035).
@@ -131,7 +131,7 @@ class KServeBackend:
     def status(self, target: Target) -> BackendStatus:
         """See `Backend.status`."""
         service = self._read()
-        memory = Keeper(self._cluster, self._lease).read()
+        memory = LeaseMemory(self._cluster, self._lease).read()
         found = {}
         for manifest in target.generations:
             ready = readiness(service, manifest, target, memory)
@@ -150,11 +150,11 @@ class KServeBackend:
         found = {manifest.id: address(service, manifest) for manifest in target.generations}
         return {id_: url for id_, url in found.items() if url}
 
-    def _read(self) -> Service:
+    def _read(self) -> InferenceService:
         found = self._cluster.get(SERVING, SERVICES, self._name)
         if found is None:
             raise UnavailableError(f"InferenceService {self._cluster.namespace}/{self._name} is not there")
-        service, of_it = Service(found), f"{SERVICE_LABEL}={self._name}"
+        service, of_it = InferenceService(found), f"{SERVICE_LABEL}={self._name}"
         label = REVISION_LABEL if service.mode == "Knative" else None
         named = {
             (item["metadata"].get("labels") or {}).get(label, "") if label else item["metadata"]["name"]: item
@@ -164,7 +164,7 @@ class KServeBackend:
         deployments = {name: item for name, item in named.items() if name}
         scaled = service.mode == "Standard" and service.autoscaler_class == "hpa"
         autoscalers = self._cluster.find(AUTOSCALING, AUTOSCALERS, of_it) if scaled else []
-        return Service(
+        return InferenceService(
             found,
             {name: Deployment.of(item) for name, item in deployments.items()},
             {item["metadata"]["name"]: Autoscaler.of(item) for item in autoscalers},
@@ -175,7 +175,7 @@ class _OvertakenError(Exception):
     """A later record was applied; trying again would not help."""
 
 
-def _plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Plan:
+def _plan(service: InferenceService, target: Target, memory: Memory, bounds: Bounds) -> ApplyPlan:
     if service.mode not in ("Standard", "Knative"):
         raise UnavailableError(
             f"InferenceService {service.name} is in {service.mode or 'no known'} mode; there are no arms in it"
@@ -184,7 +184,7 @@ def _plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> P
     return plan(service, target, memory, bounds)
 
 
-def _differs(service: Service, planned: Plan) -> bool:
+def _differs(service: InferenceService, planned: ApplyPlan) -> bool:
     """Whether the object, or which of its fields are ours, is not as planned.
 
     Fields that KServe's defaulting added to ours do not count, or every look would write.

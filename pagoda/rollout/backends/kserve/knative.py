@@ -17,69 +17,71 @@ from typing import Any
 
 from pagoda.errors import UnavailableError
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.memory import Memory
-from pagoda.rollout.backends.kserve.objects import Deployment, Service, Tower
+from pagoda.rollout.backends.kserve.lease_memory import Memory
+from pagoda.rollout.backends.kserve.objects import Deployment, InferenceService, ServedTower
 from pagoda.rollout.backends.kserve.replicas import Bounds
-from pagoda.rollout.backends.kserve.standard import Plan
+from pagoda.rollout.backends.kserve.standard import ApplyPlan
 
 _ALL = 100
 _ALMOST = 99
 TAGS = ("latest", "prev")
 
 
-def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Plan:
+def plan(service: InferenceService, target: Target, memory: Memory, bounds: Bounds) -> ApplyPlan:
     """The spec that brings the servers nearer to `target`."""
-    stable = Tower.of(target.stable) if target.stable else None
-    candidate = Tower.of(target.candidate) if target.candidate else None
+    stable = ServedTower.of(target.stable) if target.stable else None
+    candidate = ServedTower.of(target.candidate) if target.candidate else None
     rolled = rolled_out(service)
     if service.uri is None or stable is None:
         first = stable or candidate
-        return Plan(_latest(first.uri if first else None, _ALL, bounds, 0), memory)
+        return ApplyPlan(_latest(first.uri if first else None, _ALL, bounds, 0), memory)
     if candidate and candidate != stable:
         return _trial(service, (stable, candidate), target.percent, memory, bounds)
     if service.uri == stable.uri:
-        if any(Tower.of(manifest).uri == rolled != stable.uri for manifest in target.held):
-            return Plan(_latest(stable.uri, _ALMOST, bounds, memory.base), memory)
+        if any(ServedTower.of(manifest).uri == rolled != stable.uri for manifest in target.held):
+            return ApplyPlan(_latest(stable.uri, _ALMOST, bounds, memory.base), memory)
         # One more revision, since the installation wants other bounds than when this one was made.
         replicas = bounds.minimum if memory.applied_minimum not in (0, bounds.minimum) else 0
         memory = replace(memory, applied_minimum=bounds.minimum, base=replicas or memory.base)
-        return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
+        return ApplyPlan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
     if rolled in (stable.uri, None):  # None: KServe has yet to say; until then nothing is given to what was tried.
-        return Plan(_latest(service.uri, 0, bounds, memory.base), memory)
+        return ApplyPlan(_latest(service.uri, 0, bounds, memory.base), memory)
     # The stable tower is nowhere: somebody changed the object by hand, or KServe forgot it. Bring it as the latest.
-    return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
+    return ApplyPlan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
 
 
-def rolled_out(service: Service) -> str | None:
+def rolled_out(service: InferenceService) -> str | None:
     """`storageUri` of the revision that gets what the latest one does not; None while there is none."""
     return _deployment(service, str(_component(service).get("latestRolledoutRevision", ""))).uri or None
 
 
-def _trial(service: Service, arms: tuple[Tower, Tower], percent: int, memory: Memory, bounds: Bounds) -> Plan:
+def _trial(
+    service: InferenceService, arms: tuple[ServedTower, ServedTower], percent: int, memory: Memory, bounds: Bounds
+) -> ApplyPlan:
     (stable, candidate), rolled = arms, rolled_out(service)
     if service.uri == candidate.uri and rolled in (stable.uri, None):
-        return Plan(_latest(candidate.uri, percent, bounds, memory.base), memory)
+        return ApplyPlan(_latest(candidate.uri, percent, bounds, memory.base), memory)
     if rolled != stable.uri:
         # A new revision would displace the stable tower. KServe keeps it as the previous one when it has rolled it out.
-        return Plan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
+        return ApplyPlan(_latest(stable.uri, _ALL, bounds, memory.base), memory)
     if service.uri == stable.uri and share(service) == _ALL and not _alone(service):
         raise UnavailableError(f"InferenceService {service.name}: KServe has not yet rolled {stable.uri} out to 100 %")
     found = max(pods(service, stable).ready, memory.base)
     base = max(min(found, bounds.maximum) if bounds.maximum else found, bounds.minimum)
-    return Plan(_latest(candidate.uri, percent, bounds, base), replace(memory, base=base))
+    return ApplyPlan(_latest(candidate.uri, percent, bounds, base), replace(memory, base=base))
 
 
-def share(service: Service) -> int:
+def share(service: InferenceService) -> int:
     """Percent of the traffic that the latest revision is to get."""
     return int(service.predictor.get("canaryTrafficPercent", _ALL))
 
 
-def shown(service: Service) -> list[tuple[str, int]]:
+def shown(service: InferenceService) -> list[tuple[str, int]]:
     """What Knative gives each tag now."""
     return [(str(entry.get("tag", "")), int(entry.get("percent") or 0)) for entry in _traffic(service)]
 
 
-def tag(service: Service, tower: Tower) -> str | None:
+def tag(service: InferenceService, tower: ServedTower) -> str | None:
     """The tag behind which a tower answers; None when it is behind none."""
     for entry in _traffic(service):
         if entry.get("tag") in TAGS and _deployment(service, str(entry.get("revisionName", ""))).uri == tower.uri:
@@ -87,7 +89,7 @@ def tag(service: Service, tower: Tower) -> str | None:
     return None
 
 
-def tag_url(service: Service, name: str) -> str:
+def tag_url(service: InferenceService, name: str) -> str:
     """Where a tag answers in the cluster, as recall asks it.
 
     The one in the status is a public host where Knative has a domain (serving/pkg/reconciler/route/domains/domains.go).
@@ -95,7 +97,7 @@ def tag_url(service: Service, name: str) -> str:
     return f"http://{name}-{service.name}-predictor.{service.namespace}.svc"
 
 
-def pods(service: Service, tower: Tower) -> Deployment:
+def pods(service: InferenceService, tower: ServedTower) -> Deployment:
     """The pods of a tower's revision that is routed, else of one that is only there."""
     for entry in _traffic(service):
         found = _deployment(service, str(entry.get("revisionName", "")))
@@ -104,22 +106,22 @@ def pods(service: Service, tower: Tower) -> Deployment:
     return next((found for found in service.deployments.values() if found.uri == tower.uri), Deployment())
 
 
-def _alone(service: Service) -> bool:
+def _alone(service: InferenceService) -> bool:
     """Whether all traffic goes to the newest revision, and KServe knows that it was rolled out."""
     found, traffic = _component(service), _traffic(service)
     newest = found.get("latestCreatedRevision")
     return len(traffic) == 1 and newest == found.get("latestRolledoutRevision") == traffic[0].get("revisionName")
 
 
-def _deployment(service: Service, revision: str) -> Deployment:
+def _deployment(service: InferenceService, revision: str) -> Deployment:
     return service.deployments.get(revision, Deployment())
 
 
-def _traffic(service: Service) -> list[dict[str, Any]]:
+def _traffic(service: InferenceService) -> list[dict[str, Any]]:
     return list(_component(service).get("traffic") or [])
 
 
-def _component(service: Service) -> dict[str, Any]:
+def _component(service: InferenceService) -> dict[str, Any]:
     return dict((service.status.get("components") or {}).get("predictor") or {})
 
 

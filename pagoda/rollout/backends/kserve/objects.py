@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pagoda.registry.manifest import Manifest
-from pagoda.rollout.backends.kserve.refusals import refusals
+from pagoda.generations.manifest import Manifest
+from pagoda.rollout.backends.kserve.pod_refusals import refusals
 
 SERVING = "serving.kserve.io/v1beta1"
 SERVICES = "inferenceservices"
@@ -33,14 +33,14 @@ _MODES = {"Standard": "Standard", "RawDeployment": "Standard", "Knative": "Knati
 
 
 @dataclass(frozen=True)
-class Tower:
+class ServedTower:
     """The user tower of one full version, as an InferenceService names it."""
 
     version: int
     uri: str
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Tower:
+    def of(cls, manifest: Manifest) -> ServedTower:
         """The tower of a generation; all generations of a full version share it."""
         return cls(manifest.full_version, manifest.tower.uri)
 
@@ -96,7 +96,7 @@ class Autoscaler:
 
 
 @dataclass(frozen=True)
-class Service:
+class InferenceService:
     """An InferenceService and the Deployments that KServe made of it."""
 
     found: Mapping[str, Any]
@@ -154,7 +154,7 @@ class Service:
         """Entries of `spec.canary` by predictor name."""
         return {entry["predictor"]["name"]: entry for entry in self.found["spec"].get("canary") or []}
 
-    def running(self, tower: Tower) -> Service:
+    def running(self, tower: ServedTower) -> InferenceService:
         """The same with another tower as the stable predictor."""
         predictor = self.predictor
         model = {**(predictor.get("model") or {}), "storageUri": tower.uri}
@@ -194,7 +194,7 @@ def deployment_name(service: str, predictor_name: str) -> str:
 
 
 def is_ours(predictor_name: str) -> bool:
-    """Whether a canary entry has a name that `Tower.name` gives."""
+    """Whether a canary entry has a name that `ServedTower.name` gives."""
     return re.fullmatch(r"v\d+", predictor_name) is not None
 
 

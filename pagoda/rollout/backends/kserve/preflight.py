@@ -18,10 +18,10 @@ from pagoda.rollout.backends.kserve.objects import (
     SERVICES,
     SERVING,
     TAGS_ANNOTATION,
-    Service,
+    InferenceService,
     is_ours,
 )
-from pagoda.rollout.backends.kserve.refusals import refusals
+from pagoda.rollout.backends.kserve.pod_refusals import refusals
 
 _OURS = (
     ("predictor", "model", "storageUri"),
@@ -55,7 +55,7 @@ def preflight(cluster: Cluster, name: str, lease: str, target: Target, checks: S
     if "predictor" not in _spec_fields(cluster.schemas(SERVING)):
         # Its spec is one value to the API server: applying a field of it would drop all others.
         return [*problems, "KServe's CRDs are the minimal ones (kserve-crd-minimal); install kserve-crd instead"]
-    service = Service(found)
+    service = InferenceService(found)
     problems += _common(service)
     if service.mode == "Standard":
         problems += _standard(cluster, service)
@@ -85,7 +85,7 @@ def _rights(cluster: Cluster, name: str, lease: str) -> Iterator[str]:
             yield f"this account may not {verb} {plural}.{group} {which} in {cluster.namespace}".replace("  ", " ")
 
 
-def _common(service: Service) -> Iterator[str]:
+def _common(service: InferenceService) -> Iterator[str]:
     if "model" not in service.predictor:
         yield f"InferenceService {service.name}: spec.predictor has no `model`; its version could not be changed"
     if service.found["spec"].get("transformer"):
@@ -101,7 +101,7 @@ def _common(service: Service) -> Iterator[str]:
             )
 
 
-def _standard(cluster: Cluster, service: Service) -> Iterator[str]:
+def _standard(cluster: Cluster, service: InferenceService) -> Iterator[str]:
     # Weights are not needed: recall reaches each arm by its Service. So v0.20.0 will do, which has spec.canary but no
     # weights in its routes, and no Gateway has to accept any route.
     if "canary" not in _spec_fields(cluster.schemas(SERVING)):
@@ -121,7 +121,7 @@ def _standard(cluster: Cluster, service: Service) -> Iterator[str]:
                 yield f"this account may not {verb} {AUTOSCALERS}.autoscaling in {cluster.namespace}"
 
 
-def _knative(cluster: Cluster, service: Service) -> Iterator[str]:
+def _knative(cluster: Cluster, service: InferenceService) -> Iterator[str]:
     if not cluster.serves(KNATIVE):
         yield f"Knative Serving ({KNATIVE}) is missing"
     if service.canaries:

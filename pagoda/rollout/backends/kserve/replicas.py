@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.memory import Memory
-from pagoda.rollout.backends.kserve.objects import Service, Tower, deployment_name
+from pagoda.rollout.backends.kserve.lease_memory import Memory
+from pagoda.rollout.backends.kserve.objects import InferenceService, ServedTower, deployment_name
 
 _TOLERANCE = 0.1
 
@@ -29,7 +29,7 @@ class Bounds:
         return {"minReplicas": minimum, **({"maxReplicas": max(self.maximum, minimum)} if self.maximum else {})}
 
 
-def stable_replicas(service: Service, target: Target, memory: Memory, bounds: Bounds) -> int:
+def stable_replicas(service: InferenceService, target: Target, memory: Memory, bounds: Bounds) -> int:
     """Replicas that the stable arm needs for all users in Standard mode; a candidate's share is reckoned from them.
 
     What runs now is not it: KServe and the autoscaler take a canary's surge away in their own time, and what they have
@@ -55,7 +55,7 @@ def stable_replicas(service: Service, target: Target, memory: Memory, bounds: Bo
     return max(least, min(found, bounds.maximum) if bounds.maximum else found)
 
 
-def _wanted(service: Service) -> int | None:
+def _wanted(service: InferenceService) -> int | None:
     """Pods that the use of both arms together asks for; None without metrics.
 
     An autoscaler leaves its pods alone up to a tenth above its target, by Kubernetes' rule
@@ -77,9 +77,9 @@ def purpose(target: Target) -> str:
     return f"{ids[0]}/{ids[1]}/{target.percent}/{target.capacity}/{held}"
 
 
-def _stable_predictor(service: Service, target: Target) -> str:
+def _stable_predictor(service: InferenceService, target: Target) -> str:
     """Name of the predictor that answers the stable arm: a promoted tower is a canary until the grace is over."""
-    stable = Tower.of(target.stable) if target.stable else None
+    stable = ServedTower.of(target.stable) if target.stable else None
     if stable and stable.uri != service.uri and stable.name in service.canaries:
         return stable.name
     return str(service.predictor.get("name", ""))

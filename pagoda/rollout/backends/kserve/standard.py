@@ -18,8 +18,8 @@ from math import ceil
 from typing import Any
 
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.memory import Memory
-from pagoda.rollout.backends.kserve.objects import Service, Tower
+from pagoda.rollout.backends.kserve.lease_memory import Memory
+from pagoda.rollout.backends.kserve.objects import InferenceService, ServedTower
 from pagoda.rollout.backends.kserve.replicas import Bounds, stable_replicas
 
 _ALL = 100
@@ -32,7 +32,7 @@ NOT_OF_PODS = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class ApplyPlan:
     """What to apply, and what to remember of it."""
 
     spec: Mapping[str, Any]
@@ -40,13 +40,15 @@ class Plan:
     memory: Memory
 
 
-def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Plan:
+def plan(service: InferenceService, target: Target, memory: Memory, bounds: Bounds) -> ApplyPlan:
     """The spec that brings the servers nearer to `target`."""
-    stable = Tower.of(target.stable) if target.stable else None
+    stable = ServedTower.of(target.stable) if target.stable else None
     if service.uri is None:
         # The chart leaves the version to us, and nothing serves yet: no canary is needed to put the first one in.
-        first = stable or (Tower.of(target.candidate) if target.candidate else None)
-        return Plan(_predictor(service.running(first) if first else service, bounds.fields(bounds.minimum)), memory)
+        first = stable or (ServedTower.of(target.candidate) if target.candidate else None)
+        return ApplyPlan(
+            _predictor(service.running(first) if first else service, bounds.fields(bounds.minimum)), memory
+        )
     base = stable_replicas(service, target, memory, bounds)
     present = service
     if (
@@ -60,24 +62,24 @@ def plan(service: Service, target: Target, memory: Memory, bounds: Bounds) -> Pl
     if not entries:
         # An empty list first: one that somebody else has a hand in does not go away by being left out.
         gone: dict[str, Any] = {"canary": []} if present.canaries else {}
-        return Plan({**_predictor(service, bounds.fields(bounds.minimum)), **gone}, memory)
+        return ApplyPlan({**_predictor(service, bounds.fields(bounds.minimum)), **gone}, memory)
     memory = replace(memory, base=base, surge=sum(entry["predictor"]["minReplicas"] for entry in entries))
-    return Plan({**_predictor(service, bounds.fields(memory.base + memory.surge)), "canary": entries}, memory)
+    return ApplyPlan({**_predictor(service, bounds.fields(memory.base + memory.surge)), "canary": entries}, memory)
 
 
-def needed(target: Target, tower: Tower, base: int) -> int:
+def needed(target: Target, tower: ServedTower, base: int) -> int:
     """Replicas that a tower must have: its share of the stable arm's, rounded up."""
-    if target.candidate and Tower.of(target.candidate) == tower:
+    if target.candidate and ServedTower.of(target.candidate) == tower:
         return max(1, ceil(base * target.capacity / _ALL))
     return max(1, base)
 
 
-def _entries(service: Service, target: Target, base: int) -> list[dict[str, Any]]:
+def _entries(service: InferenceService, target: Target, base: int) -> list[dict[str, Any]]:
     """Canary entries: what drains, the candidate, the promoted tower until it takes over."""
-    candidate = Tower.of(target.candidate) if target.candidate else None
-    stable = Tower.of(target.stable) if target.stable else None
-    wanted: dict[Tower, tuple[int, int]] = {}
-    for tower in map(Tower.of, target.held):
+    candidate = ServedTower.of(target.candidate) if target.candidate else None
+    stable = ServedTower.of(target.stable) if target.stable else None
+    wanted: dict[ServedTower, tuple[int, int]] = {}
+    for tower in map(ServedTower.of, target.held):
         if entry := service.canaries.get(tower.name):  # What is gone already is not started again for nothing.
             wanted[tower] = (0, entry["predictor"].get("minReplicas", 1))
     if candidate and candidate != stable:
@@ -88,15 +90,17 @@ def _entries(service: Service, target: Target, base: int) -> list[dict[str, Any]
     return [_entry(service, tower, *each) for tower, each in wanted.items() if tower.uri != service.uri]
 
 
-def _may_take_over(service: Service, target: Target, stable: Tower, base: int) -> bool:
+def _may_take_over(service: InferenceService, target: Target, stable: ServedTower, base: int) -> bool:
     """Whether the stable tower may become the stable predictor, which deletes the present one's pods."""
-    kept = [Tower.of(manifest).uri for manifest in (*target.held, *([target.candidate] if target.candidate else []))]
+    kept = [
+        ServedTower.of(manifest).uri for manifest in (*target.held, *([target.candidate] if target.candidate else []))
+    ]
     pods = service.deployment(stable.name)
     runs = stable.name in service.canaries and pods.uri == stable.uri and pods.settled
     return runs and pods.ready >= max(1, base) and service.uri not in kept
 
 
-def _entry(service: Service, tower: Tower, share: int, replicas: int) -> dict[str, Any]:
+def _entry(service: InferenceService, tower: ServedTower, share: int, replicas: int) -> dict[str, Any]:
     # The CRD asks for a container's name here, though KServe takes the runtime's in its place.
     model = {**service.predictor["model"], "name": _CONTAINER, "storageUri": tower.uri}
     # Service account, spread and all else that pods are made of, so that they are those of the stable predictor but for
@@ -111,7 +115,7 @@ def _entry(service: Service, tower: Tower, share: int, replicas: int) -> dict[st
     return {"trafficPercent": share, "predictor": predictor}
 
 
-def _predictor(service: Service, replicas: Mapping[str, int]) -> dict[str, Any]:
+def _predictor(service: InferenceService, replicas: Mapping[str, int]) -> dict[str, Any]:
     """Our part of the stable predictor."""
     predictor: dict[str, Any] = {"model": {"storageUri": service.uri}, **replicas}
     if name := service.predictor.get("name"):

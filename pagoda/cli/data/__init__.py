@@ -1,0 +1,1 @@
+"""Verbs about data: datasets, items, users, simulated worlds."""

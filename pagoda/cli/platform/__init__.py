@@ -1,0 +1,1 @@
+"""Verbs about the embedded platform and what it serves now."""

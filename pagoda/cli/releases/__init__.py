@@ -1,0 +1,1 @@
+"""Verbs about what serves: versions, releases, rollouts, retention."""

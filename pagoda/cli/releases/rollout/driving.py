@@ -1,0 +1,65 @@
+"""The loop behind `pagoda rollout drive`."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import threading
+from contextlib import suppress
+from functools import partial
+
+from pagoda.errors import PagodaError
+from pagoda.rollout.driver import Look
+from pagoda.rollout.factory import leading, open_driver, tell_humans
+from pagoda.rollout.telemetry import silent_unless, tell
+from pagoda.settings import Settings
+from pagoda.telemetry.endpoint import serve_metrics
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, backend: str, every_seconds: float, metrics_port: int) -> None:
+    """Reconcile until SIGTERM or SIGINT; a step that is under way then ends first.
+
+    Raises:
+        ConfigError: A setting that the driver needs is empty.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of every question to the tower.
+    driver = open_driver(settings, backend)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    serve_metrics(metrics_port)
+    said: list[str] = []
+
+    def watch(look: Look) -> None:
+        tell(look)
+        _say(look, said)
+        try:
+            tell_humans(settings, look)
+        except PagodaError as error:
+            _log.warning("the champion's alias was not written: %s", error)
+
+    _log.info("driving the rollouts of %s", settings.log_url)
+    with suppress(KeyboardInterrupt), leading(settings, backend) as leads:
+        driver.run(stop, every_seconds=every_seconds, watch=watch, leads=partial(silent_unless, leads))
+    _log.info("stopped")
+
+
+def _say(look: Look, said: list[str]) -> None:
+    """Log what happened, and what is waited for when that changed."""
+    rollout, decision = look.rollout, look.decision
+    if rollout is None:
+        return
+    about = f"{rollout.id} of {rollout.candidate}: "
+    if decision.event:
+        _log.info("%s%s %s", about, decision.event.kind.replace("_", " "), decision.event.reason)
+    if decision.retire:
+        _log.info("%s%s is retired", about, decision.retire)
+    waits = [*decision.waits, *look.trouble]
+    kinds = [re.sub(r"[\d.,+%-]+", "", wait) for wait in waits]
+    if waits and kinds != said:
+        _log.info("%swaits: %s", about, "; ".join(waits))
+    said[:] = kinds

@@ -1,0 +1,90 @@
+"""`pagoda versions`: what is registered, and what of it serves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
+
+if TYPE_CHECKING:
+    from pagoda.generations.state import ReleaseState
+    from pagoda.generations.versions import VersionRecord
+
+app = typer.Typer()
+_SHOWN_METRIC = "recall@50"
+
+
+@app.command()
+def versions(
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Full versions only.")] = False,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="How many of the latest.")] = 20,
+    output: OutputOption = OutputFormat.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """List the full and incremental versions of the model, oldest first."""
+    state = _state(home)
+    records = [record for record in state.versions.values() if not full or record.update == "full"]
+    records = sorted(records, key=lambda record: record.version)[-last:]
+    if output == OutputFormat.JSON:
+        typer.echo(json.dumps([_as_json(state, record) for record in records], indent=2))
+    elif records:
+        Console().print(_table(state, records))
+    else:
+        Console().print("No version is registered yet.")
+
+
+def _state(home: Path | None) -> ReleaseState:
+    from pagoda.generations.release_log import open_log
+    from pagoda.settings import load_settings
+
+    return open_log(load_settings(home)).state()
+
+
+def _table(state: ReleaseState, records: list[VersionRecord]) -> Table:
+    # As wide as a terminal of 80 columns; a generation's name tells the base, `--output json` the rest.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    right = {"version", "parent", "rows", _SHOWN_METRIC}
+    for name in ("version", "update", "parent", "learned up to", "rows", _SHOWN_METRIC, "generation", ""):
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
+    for record in records:
+        id_, standing = _standing(state, record)
+        table.add_row(
+            str(record.version),
+            record.update,
+            str(record.parent or ""),
+            f"{record.window.end:%Y-%m-%d %H:%M}",
+            "" if record.rows is None else f"{record.rows:,}",
+            f"{record.metrics[_SHOWN_METRIC]:.4f}" if _SHOWN_METRIC in record.metrics else "",
+            id_ or "",
+            standing,
+        )
+    return table
+
+
+def _standing(state: ReleaseState, record: VersionRecord) -> tuple[str | None, str]:
+    """The generation that a version made, and what became of it."""
+    from pagoda.generations.arms import ARMS
+    from pagoda.generations.manifest import generation_id
+
+    increment = record.version if record.update == "incremental" else None
+    id_ = generation_id(record.full_version, increment)
+    if id_ not in state.generations:
+        return None, "pruned" if record.pruned else ""
+    if arms := [arm for arm in ARMS if state.arms.of(arm) == id_]:
+        return id_, ", ".join(arms)
+    if state.champion == record.version:
+        return id_, "champion"  # An incremental on it is stable.
+    return id_, "pruned" if record.pruned else "retired" if id_ in state.retired else ""
+
+
+def _as_json(state: ReleaseState, record: VersionRecord) -> dict[str, Any]:
+    id_, standing = _standing(state, record)
+    shown = record.model_dump(mode="json", exclude={"files", "state_files"})
+    return {**shown, "generation": id_, "standing": standing}

@@ -1,0 +1,59 @@
+"""`pagoda mine`: hard negatives from a version's own search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pagoda.cli.options import DataOption, HomeOption
+
+if TYPE_CHECKING:
+    from pagoda.updates.negative_mining import CollectionSearch
+
+app = typer.Typer()
+
+
+@app.command()
+def mine(
+    *,
+    version: Annotated[str, typer.Option("--version", help="Number of a registered full version, or a folder of one.")],
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="New Parquet file: user_id, item_id, rank.")],
+    ranks: Annotated[str, typer.Option(metavar="FIRST-LAST", help="Which ranks to write.")] = "101-500",
+    milvus: Annotated[
+        bool, typer.Option("--milvus", help="Ask the version's collection, as serving does, instead of every item.")
+    ] = False,
+    home: HomeOption = None,
+) -> None:
+    """Write what a version finds for its users below what it shows: hard negatives for `pagoda train full --mined`."""
+    from pagoda.cli.training.evaluate import version_files
+    from pagoda.data.dataset import Dataset
+    from pagoda.errors import ConfigError
+    from pagoda.updates.negative_mining import mine as mine_negatives
+
+    first, dash, last = ranks.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise ConfigError(f"--ranks {ranks!r}: expected FIRST-LAST, like 101-500")
+    search = _search(version, home) if milvus else None
+    files = version_files(version, home)
+    rows = mine_negatives(Dataset.open(data), files, out, search=search, ranks=(int(first), int(last)))
+    typer.echo(f"{out}: {rows:,} negatives")
+
+
+def _search(version: str, home: Path | None) -> CollectionSearch:
+    from pagoda.errors import ConfigError
+    from pagoda.generations.release_log import open_log
+    from pagoda.index.milvus.collections import Collections
+    from pagoda.settings import load_settings
+    from pagoda.updates.negative_mining import CollectionSearch
+
+    settings = load_settings(home)
+    generations = open_log(settings).state().generations.values()
+    names = [each.collection for each in generations if str(each.full_version) == version]
+    if not names:
+        raise ConfigError(f"--milvus: version {version} has no generation, so there is no collection to ask")
+    return CollectionSearch(
+        Collections(settings.milvus.uri, settings.milvus.token, settings.milvus.timeout_seconds), names[-1]
+    )

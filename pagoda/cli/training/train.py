@@ -1,0 +1,126 @@
+"""`pagoda train`: train a version without pipeline or servers, so that an experiment is one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pagoda.cli.options import DataOption, OutputFormat, OutputOption
+from pagoda.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pagoda.data.dataset import Dataset
+    from pagoda.data.window import Window
+    from pagoda.version_files.full import FullVersionFiles
+
+app = typer.Typer(name="train", help="Train versions without pipeline or servers.", no_args_is_help=True)
+
+
+@app.command()
+def full(
+    *,
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="New folder for the version's files.")],
+    config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the defaults.")] = None,
+    parent: Annotated[Path | None, typer.Option(help="An earlier --out to warm-start from; default: none.")] = None,
+    window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
+    mined: Annotated[Path | None, typer.Option(help="Hard negatives that `pagoda mine` wrote.")] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Train a full version: a first one over all interactions, or the next one over those since its parent's.
+
+    When it is killed, the same command goes on where it was.
+    """
+    from rich.console import Console
+
+    from pagoda.config.training import parse_config, read_config
+    from pagoda.data.dataset import Dataset
+    from pagoda.training.full.update import full_update, open_version
+    from pagoda.training.progress import TerminalProgress
+
+    chosen = read_config(config) if config else parse_config("")
+    dataset = Dataset.open(data)
+    earlier = open_version(parent) if parent else None
+    window, checkpoints = _window(dataset, earlier, window_end), out.with_name(f"{out.name}.checkpoint")
+    with TerminalProgress(Console(stderr=True)) as progress:
+        files = full_update(
+            dataset, window, earlier, chosen, out, mined=mined, progress=progress, checkpoints=checkpoints
+        )
+    _show(files, output)
+
+
+@app.command()
+def incremental(
+    *,
+    data: DataOption,
+    base: Annotated[Path, typer.Option(help="The --out of the full version whose user rows change.")],
+    out: Annotated[Path, typer.Option(help="New folder for the segment and its state.")],
+    chain: Annotated[
+        list[Path] | None, typer.Option(help="An earlier --out over the same base; repeat, the oldest first.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the base's.")] = None,
+    window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Learn what happened since the base, or since the chain over it, into user rows alone."""
+    from pagoda.config.training import read_config
+    from pagoda.data.dataset import Dataset
+    from pagoda.data.window import Window, parse_moment
+    from pagoda.training.full.update import open_version
+    from pagoda.training.incremental.update import incremental_update, open_chain, watermark_of
+
+    dataset, full_version, parent = Dataset.open(data), open_version(base), open_chain(chain or [])
+    end = parse_moment(window_end, "--window-end") if window_end else dataset.span().end
+    start = watermark_of(full_version, parent)
+    if end <= start:
+        raise ConfigError(f"nothing to learn: the window would go from {start.isoformat()} to {end.isoformat()}")
+    chosen, window = read_config(config) if config else full_version.config, Window(start=start, end=end)
+    files = incremental_update(dataset, window, full_version, parent, chosen, out=out)
+    if files is None:
+        typer.echo(f"Nothing to learn: no positive in window {window.key}. Nothing was written.", err=True)
+        return
+    about = files.description.model_dump(exclude={"files", "frozen", "window"})
+    _print(str(files.folder), {"window": window.key, **about}, output)
+
+
+def _window(dataset: Dataset, parent: FullVersionFiles | None, window_end: str | None) -> Window:
+    from pagoda.data.window import Window, parse_moment
+
+    span = dataset.span()
+    start = parent.lineage.window.end if parent else span.start
+    end = parse_moment(window_end, "--window-end") if window_end else span.end
+    if end <= start:
+        raise ConfigError(f"nothing to learn: the window would go from {start.isoformat()} to {end.isoformat()}")
+    return Window(start=start, end=end)
+
+
+def _show(files: FullVersionFiles, output: OutputFormat) -> None:
+    _print(str(files.folder), {"window": files.lineage.window.key, **files.metrics()}, output)
+
+
+def _print(title: str, metrics: dict[str, object], output: OutputFormat) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if output is OutputFormat.JSON:
+        console.print_json(data=metrics)
+        return
+    table = Table("", "value", title=title)
+    for name, value in metrics.items():
+        table.add_row(name.replace("_", " "), _shown(value))
+    console.print(table)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case float():
+            return f"{value:,.4g}"
+        case int():
+            return f"{value:,}"
+        case list():
+            return " → ".join(_shown(one) for one in value)
+        case _:
+            return str(value)

@@ -1,0 +1,79 @@
+"""Which negatives a training has: the section `negatives` of the training file."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    model_validator,
+)
+
+from pagoda.config.model import Section
+from pagoda.config.objective import (
+    ListwiseConfig,
+    ObjectiveConfig,
+)
+
+
+class NegativesConfig(Section):
+    """Which items are candidates of every user of a batch, beside each one's own. What several sources give is mixed.
+
+    Impressions without a click are none: users never judged most of what they were shown, and an index is searched
+    among all items, not among those that ranking had let through.
+    """
+
+    in_batch: bool = True
+    """The items that the other users of the batch chose."""
+    uniform: NonNegativeInt = 512
+    """So many draws a batch from the whole catalogue, evenly: what nobody clicked in a short window stays in place."""
+    popularity: NonNegativeInt = 0
+    """So many draws a batch from the whole catalogue, by clicks ^ `popularity_exponent`."""
+    popularity_exponent: NonNegativeFloat = 0.75
+    queue: NonNegativeInt = 0
+    """Candidates of so many earlier batches are candidates too, by the vectors that they had then."""
+    queue_warm_up: NonNegativeInt = 200
+    """Batches of a first version before the queue begins, since vectors move too fast until then."""
+    rejected: NonNegativeInt = 0
+    """So many of a positive's negatives are items that ranking rejected for this user in the window."""
+    mined: NonNegativeInt = 0
+    """So many of a positive's negatives are items that `pagoda mine` found for this user."""
+    correction: Literal["exact", "streaming", "none"] = "exact"
+    """Where the chance of an item to be in a batch comes from. `exact`: counted before training. `streaming`: estimated
+    as batches come, for data that nobody can count before. `none`: no logQ at all."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NegativesConfig:
+        if not (self.in_batch or self.uniform or self.popularity):
+            raise ValueError("no source of negatives: set in_batch, uniform or popularity")
+        if self._changed("popularity_exponent") and not self.popularity:
+            raise ValueError("popularity_exponent has no effect while popularity is 0")
+        if self._changed("queue_warm_up") and not self.queue:
+            raise ValueError("queue_warm_up has no effect while queue is 0")
+        if not self.in_batch and (self.queue or self.correction == "streaming"):
+            what = "queue holds" if self.queue else "correction: streaming counts"
+            raise ValueError(f"{what} the items of batches, so it needs in_batch: true")
+        return self
+
+    @property
+    def hard(self) -> int:
+        """How many of a positive's negatives are its user's own."""
+        return self.rejected + self.mined
+
+    def _changed(self, name: str) -> bool:
+        return bool(getattr(self, name) != NegativesConfig.model_fields[name].default)
+
+
+def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig) -> None:
+    """Raise ValueError where negatives are declared that the objective cannot use."""
+    if isinstance(objective, ListwiseConfig):
+        return
+    for name, idle in {"queue": 0, "correction": "exact"}.items():
+        if getattr(negatives, name) != idle:
+            raise ValueError(f"negatives.{name} is for the listwise objective; {objective.kind} takes single negatives")
+    if negatives.hard > objective.negatives:
+        raise ValueError(
+            f"negatives.rejected + negatives.mined is {negatives.hard}, more than objective.negatives "
+            f"{objective.negatives}, all of a positive's negatives"
+        )

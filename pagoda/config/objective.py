@@ -1,0 +1,72 @@
+"""Which objective a training has: the section `objective` of the training file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+)
+
+from pagoda.config.model import Section
+
+
+class ListwiseConfig(Section):
+    """Sampled softmax over cosine / temperature with logQ correction, see `pagoda.model.losses.objective`."""
+
+    kind: Literal["listwise"] = "listwise"
+    temperature: PositiveFloat = 0.1
+    learn_temperature: bool = False
+    """Start at `temperature` and learn it."""
+
+
+class _Comparison(Section):
+    negatives: PositiveInt = 3
+    """Of one positive, drawn evenly among the candidates of its batch."""
+
+    @property
+    def temperature(self) -> float:
+        """Of the listwise softmax by which incremental updates learn over such a version too."""
+        return ListwiseConfig().temperature
+
+
+class PointwiseConfig(_Comparison):
+    """Cosines to 1 for positives, to -1 for negatives."""
+
+    kind: Literal["pointwise"] = "pointwise"
+
+
+class TripletHingeConfig(_Comparison):
+    """Positives nearer than negatives by a margin."""
+
+    kind: Literal["triplet_hinge"] = "triplet_hinge"
+    margin: Annotated[float, Field(gt=0, le=2)] = 0.1
+
+
+class TripletLogisticConfig(_Comparison):
+    """Positives nearer than negatives, on a logistic scale."""
+
+    kind: Literal["triplet_logistic"] = "triplet_logistic"
+    scale: PositiveFloat = 10.0
+
+
+def _kind(given: Any) -> str:
+    return str(given.get("kind", "listwise") if isinstance(given, dict) else getattr(given, "kind", given))
+
+
+ObjectiveConfig = Annotated[
+    Annotated[ListwiseConfig, Tag("listwise")]
+    | Annotated[PointwiseConfig, Tag("pointwise")]
+    | Annotated[TripletHingeConfig, Tag("triplet_hinge")]
+    | Annotated[TripletLogisticConfig, Tag("triplet_logistic")],
+    Discriminator(_kind),
+]
+
+
+def single_negatives(config: ObjectiveConfig) -> int:
+    """How many negatives of its own a positive needs."""
+    return 0 if isinstance(config, ListwiseConfig) else config.negatives

@@ -1,0 +1,27 @@
+"""Which positives count more or less than once: the section `positives` of the training file."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from pagoda.config.model import Section
+
+
+class PositivesConfig(Section):
+    """Which positives count less or more than once. What this does to in-batch negatives, logQ takes into account."""
+
+    thin_above: float | None = Field(default=None, gt=0, lt=1)
+    """Positives of an item whose share s of all is greater are learned with probability sqrt(this / s), drawn anew in
+    each epoch, as frequent words are by Mikolov et al., NIPS 2013, equation 5. None: all are."""
+    repeat_below: float | None = Field(default=None, gt=0, lt=1)
+    """Positives of an item whose share s is smaller are learned sqrt(this / s) times in an epoch, at most 10 times.
+    None: once."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> PositivesConfig:
+        if self.thin_above and self.repeat_below and self.repeat_below > self.thin_above:
+            raise ValueError(
+                f"repeat_below {self.repeat_below:g} must not be above thin_above {self.thin_above:g}: "
+                "an item would be thinned and repeated"
+            )
+        return self

@@ -1,0 +1,144 @@
+"""The training configuration: one YAML file, every key typed, an unknown one refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
+
+from pagoda.config.device import DeviceName, Precision
+from pagoda.config.incremental import IncrementalConfig
+from pagoda.config.model import ModelConfig, Section, Share
+from pagoda.config.negatives import NegativesConfig, refuse_contradictions
+from pagoda.config.objective import ListwiseConfig, ObjectiveConfig
+from pagoda.config.positives import PositivesConfig
+from pagoda.config.self_supervision import SelfSupervisionConfig
+from pagoda.config.validation import ValidationConfig
+from pagoda.errors import ConfigError, explain
+
+
+class OptimiserConfig(Section):
+    """Row-wise Adagrad for the ID tables, AdamW for the towers."""
+
+    table_learning_rate: PositiveFloat = 0.1
+    table_memory: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """1: Adagrad, whose steps shrink for ever, so that what was learned long settles. Below: a row's steps shrink until
+    1 / (1 - this) of them are taken and stay as long from there on, for many epochs over one window."""
+    users_carried: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Share of users' sums that a full update takes over from its parent. Below 1, steps of an old user's row do not
+    shrink for ever, so that it follows them, in this update and in the incrementals over it."""
+    dense_learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    weight_decay: NonNegativeFloat = 0.01
+    """Of the towers' matrices."""
+    cooldown: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of training in which all learning rates fall to zero, evenly."""
+
+
+class DropoutConfig(Section):
+    """What is hidden in training, so that what stands for the unknown is trained, and the rest learns to do alone."""
+
+    user: Share = 0.5
+    """Users' ID rows replaced by the out-of-vocabulary row."""
+    item: Share = 0.05
+    """Items' ID rows replaced by the out-of-vocabulary row, in the item tower and in histories."""
+    profile: Share = 0.1
+    """Users whose features are all unknown."""
+    history: Share = 0.1
+    """Histories that are empty; else what a user without one gets would be learned from first interactions alone."""
+
+
+class DriftConfig(Section):
+    """What a version must keep to; one that does not is never returned."""
+
+    max_row_norm: PositiveFloat = 100.0
+    """Longest ID row."""
+    max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
+    max_recall_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of the parent's Recall@50 that a version may lose on the positives after its window. Where there is none
+    yet, nothing is compared."""
+
+
+class TrainConfig(Section):
+    """How to train a full version."""
+
+    seed: int = Field(0, ge=0)
+    learn: Literal["positives", "sequences"] = "positives"
+    """`positives`: each with a history of its own, in random order. `sequences`: users in random order, all positives
+    of one in a pass over what they did, which costs a history encoder that reads events in order far less; negatives
+    are then sampled, not in-batch."""
+    batch_size: int = Field(1024, ge=2)
+    """Positives of a step; of whole sequences, about so many."""
+    bootstrap_epochs: PositiveInt = 4
+    """Passes over the window of a first version; one that has a parent learns each interaction once."""
+    shuffle_rows: PositiveInt = 1_000_000
+    """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
+    retire_after_days: PositiveFloat | None = 90.0
+    """Users and items unseen for so long lose their ID row; their features and history go on. None: never."""
+    device: DeviceName = "auto"
+    """Where training computes; `auto`: on a CUDA device where there is one."""
+    precision: Precision = "auto"
+    """Of the towers' computations; `auto`: bfloat16 on a CUDA device, else float32. Rows and sums stay float32."""
+    checkpoint_seconds: NonNegativeFloat | None = 300.0
+    """How often training saves where it is, so that a killed one goes on from there. None: never."""
+    validation: ValidationConfig | None = None
+    """Hold back the end of the window and stop when it is answered no better; None: learn all, every epoch."""
+    patience: PositiveInt = 3
+    """Epochs without a better validation after which training stops; the best epoch's weights are kept."""
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ListwiseConfig()
+    negatives: NegativesConfig = NegativesConfig()
+    positives: PositivesConfig = PositivesConfig()
+    self_supervision: SelfSupervisionConfig | None = None
+    """Of the item tower; None: without."""
+    optimiser: OptimiserConfig = OptimiserConfig()
+    dropout: DropoutConfig = DropoutConfig()
+    drift: DriftConfig = DriftConfig()
+    incremental: IncrementalConfig = IncrementalConfig()
+    """Of the incremental updates over this version."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainConfig:
+        refuse_contradictions(self.objective, self.negatives)
+        if self.learn == "sequences" and self.negatives.in_batch:
+            raise ValueError(
+                "learn: sequences puts all that a user chose into one batch, where what they chose later would be "
+                "negatives of what came before; set negatives: {in_batch: false, uniform: 512, popularity: 512}"
+            )
+        if self.validation is not None and self.bootstrap_epochs == 1:
+            raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
+        return self
+
+    def to_yaml(self) -> str:
+        """The whole configuration, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def parse_config(text: str, where: str = "config") -> TrainConfig:
+    """Read a configuration; what it does not name has its default.
+
+    Raises:
+        ConfigError: It is no YAML mapping, a key is unknown or a value is wrong; the message names `where` and the key.
+    """
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {error}") from error
+    try:
+        return TrainConfig.model_validate({} if raw is None else raw)
+    except ValidationError as error:
+        raise ConfigError(explain(error, where)) from error
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: It cannot be read, or as for `parse_config`.
+    """
+    try:
+        return parse_config(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,99 @@
+"""Every ID that was met, and where, in bounded memory: finds duplicates and hash collisions, and gives distinct IDs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pagoda.data.checks.problems import Kind, Problem, ProblemSink, shown
+from pagoda.data.ids import hash_ids
+from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
+
+
+class IdLedger:
+    """IDs with file and row. `distinct`: an ID may come many times, so only the first place is remembered."""
+
+    def __init__(self, column: str, folder: Path, *, distinct: bool, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._column = column
+        self._distinct = distinct
+        reduce = _first_of_each if distinct else None
+        self._sorter = ExternalSorter("id", folder, budget_bytes, reduce)
+        self._files: list[str] = []
+
+    def add(self, keys: pa.Array, file: str, first_row: int) -> np.ndarray:
+        """Take the IDs (int64 or string) of consecutive rows of `file`; return them as int64 [n].
+
+        Null IDs are left out here, they have a message of their own; in the answer they are 0.
+        """
+        if file not in self._files[-1:]:
+            self._files.append(file)
+        valid = keys.is_valid().to_numpy(zero_copy_only=False)
+        present = keys.drop_null()
+        ids = hash_ids(present) if pa.types.is_string(keys.type) else present.to_numpy()
+        rows = np.flatnonzero(valid) + first_row
+        files = np.full(len(ids), len(self._files) - 1, np.int32)
+        columns = [pa.array(ids), present, pa.array(files), pa.array(rows)]
+        batch = pa.RecordBatch.from_arrays(columns, names=["id", "key", "file", "row"])
+        self._sorter.add(_unique(batch, ids) if self._distinct else batch)
+        everything = np.zeros(len(keys), np.int64)
+        everything[valid] = ids
+        return everything
+
+    def report(self, sink: ProblemSink) -> None:
+        """Tell `sink` of two strings with one hash, and, unless `distinct`, of IDs that came twice."""
+        for batch in self._with_previous():
+            same_id = pc.equal(batch["id"][1:], batch["id"][:-1])
+            same_key = pc.equal(batch["key"][1:], batch["key"][:-1])
+            self._tell(sink, Kind.COLLISION, batch, pc.and_not(same_id, same_key))
+            if not self._distinct:
+                self._tell(sink, Kind.DUPLICATE, batch, same_key)
+
+    def distinct_keys(self) -> Iterator[pa.Array]:
+        """The distinct IDs as they were given, in order of their int64 form."""
+        for batch in self._with_previous(start=True):
+            repeated = pc.equal(batch["id"][1:], batch["id"][:-1]).fill_null(False)
+            yield batch["key"][1:].filter(pc.invert(repeated))
+
+    def _with_previous(self, *, start: bool = False) -> Iterator[pa.RecordBatch]:
+        """Sorted batches, each led by the row before it; `start`: the first by a row that equals no ID."""
+        previous: pa.RecordBatch | None = None
+        for batch in self._sorter.rows():
+            if previous is None and start:
+                previous = pa.RecordBatch.from_pylist([{}], batch.schema)
+            yield batch if previous is None else pa.concat_batches([previous, batch])
+            previous = batch.slice(batch.num_rows - 1)
+
+    def _tell(self, sink: ProblemSink, kind: Kind, batch: pa.RecordBatch, found: pa.BooleanArray) -> None:
+        for position in np.flatnonzero(found.to_numpy(zero_copy_only=False)):
+            first, second = batch.slice(int(position), 2).to_pylist()
+            place = f"row {first['row']:,} of {self._files[first['file']]}"
+            message = f"the ID was already in {place}; keep one of the rows"
+            if kind is Kind.COLLISION:
+                message = f"its 64-bit hash is that of {first['key']!r} in {place}; rename one of the two"
+            sink.add(
+                Problem(
+                    kind,
+                    self._files[second["file"]],
+                    message,
+                    self._column,
+                    second["row"],
+                    shown(batch["key"][int(position) + 1]),
+                )
+            )
+
+
+def _unique(batch: pa.RecordBatch, ids: np.ndarray) -> pa.RecordBatch:
+    """The first row of each key; keys of one hash stay apart, so that the collision is seen."""
+    strings = pa.types.is_string(batch["key"].type)
+    codes = batch["key"].dictionary_encode().indices.to_numpy() if strings else ids
+    return batch.take(pa.array(np.unique(codes, return_index=True)[1]))
+
+
+def _first_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Of sorted rows, those that differ from the one before in ID or key."""
+    same = pc.and_(pc.equal(batch["id"][1:], batch["id"][:-1]), pc.equal(batch["key"][1:], batch["key"][:-1]))
+    return batch.filter(pa.array(np.append(True, ~same.to_numpy(zero_copy_only=False))))

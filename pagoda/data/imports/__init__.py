@@ -1,0 +1,1 @@
+"""Anyone's files as a dataset folder."""

@@ -1,0 +1,1 @@
+"""Sorting and merging in bounded memory."""

@@ -1,0 +1,126 @@
+"""One walk through the log in event time: what each user had and did up to each positive that is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.seen_items import SeenState
+from pagoda.data.window import Window
+from pagoda.evaluation.opened_towers import Int64Array
+from pagoda.evaluation.positives import PositiveRows
+from pagoda.evaluation.ranking import ExcludedPairs
+
+BoolArray = NDArray[np.bool_]
+
+
+class _Batch(NamedTuple):
+    users: Int64Array
+    items: Int64Array
+    times_us: Int64Array
+    enters: BoolArray
+    """Rows that enter histories."""
+    positive: BoolArray
+
+    def where(self, chosen: BoolArray) -> _Batch:
+        return _Batch(
+            users=self.users[chosen],
+            items=self.items[chosen],
+            times_us=self.times_us[chosen],
+            enters=self.enters[chosen],
+            positive=self.positive[chosen],
+        )
+
+
+class Walk:
+    """Walks a dataset for the sake of `rows`: memory follows these, their users' past, and a batch."""
+
+    def __init__(self, dataset: Dataset, window: Window, rows: PositiveRows) -> None:
+        self._dataset, self._window, self._rows = dataset, window, rows
+        history = dataset.spec.history
+        self._users = np.unique(rows.users)
+        self._history = HistoryState(history.length) if history else None
+        self._seen = SeenState(self._users)
+        self.catalogue: Int64Array = dataset.items().column("item_id").to_numpy()
+        """int64 [items]: all items, ascending."""
+        self.clicks = np.zeros(len(self.catalogue), np.int64)
+        """int64 [items]: positives on each item before the window."""
+        self.histories: dict[str, Histories] = {}
+        """Of each row: `live`, as of its moment (empty without a declared one); with one also `frozen` at the start."""
+        self._past()
+        if self._history is not None:
+            self.histories["frozen"] = self._history.read(rows.users, rows.times_us)
+        self._present()
+
+    def seen(self) -> ExcludedPairs:
+        """Items that each row's user had strictly earlier, each once."""
+        rows, items = self._seen.seen(self._rows.users, self._rows.times_us)
+        # Not `np.unique`, whose hashing takes ten times as long as sorting what is nearly sorted.
+        pairs = np.sort(rows * len(self.catalogue) + np.searchsorted(self.catalogue, items))
+        distinct = pairs[np.diff(pairs, prepend=-1) > 0]
+        return ExcludedPairs(*np.divmod(distinct, len(self.catalogue)))
+
+    def _past(self) -> None:
+        span = self._dataset.span()
+        if span.start >= self._window.start:
+            return
+        for batch in self._batches(Window(start=span.start, end=self._window.start)):
+            places = np.searchsorted(self.catalogue, batch.items[batch.positive])
+            self.clicks += np.bincount(places, minlength=len(self.catalogue))
+            ours = batch.where(np.isin(batch.users, self._users))
+            self._seen.push(*ours.where(ours.positive)[:3])
+            if self._history is not None:
+                self._history.push(*ours.where(ours.enters)[:3])
+
+    def _present(self) -> None:
+        done = 0
+        asked: list[Histories] = []
+        for batch in self._batches(self._window):
+            numbers = done + np.cumsum(batch.positive) - 1
+            done += int(batch.positive.sum())
+            place = np.minimum(np.searchsorted(self._rows.ordinals, numbers), len(self._rows) - 1)
+            wanted = batch.positive & (self._rows.ordinals[place] == numbers)
+            mine = np.isin(batch.users, self._users)
+            ours = batch.where(mine)
+            self._seen.push(*ours.where(ours.positive)[:3])
+            asked.append(self._advance(ours).take(np.flatnonzero(wanted[mine])))
+        self.histories["live"] = _laid_end_to_end(asked)
+
+    def _advance(self, batch: _Batch) -> Histories:
+        """Each row's history as of its own moment; of length 0 where the dataset declares none."""
+        if self._history is not None:
+            return self._history.advance(*batch[:3], enters=batch.enters)
+        empty, zeros = np.empty(0, np.int64), np.zeros(len(batch.users), np.int64)
+        return Histories(0, empty, empty, zeros, zeros)
+
+    def _batches(self, window: Window) -> Iterator[_Batch]:
+        spec = self._dataset.spec
+        for batch in self._dataset.batches(window, events={*spec.positives, *spec.history_events}):
+            yield _Batch(
+                batch.column("user_id").to_numpy(),
+                batch.column("item_id").to_numpy(),
+                batch.column("timestamp").cast(pa.int64()).to_numpy(),
+                _among(batch.column("event"), spec.history_events),
+                _among(batch.column("event"), spec.positives),
+            )
+
+
+def _among(events: pa.Array, names: tuple[str, ...]) -> BoolArray:
+    mask: BoolArray = pc.is_in(events, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _laid_end_to_end(parts: list[Histories]) -> Histories:
+    """The histories of all parts, with the events of these rows only."""
+    padded = [part.padded() for part in parts]
+    ends = np.cumsum(np.concatenate([each.mask.sum(axis=1) for each in padded]))
+    items = np.concatenate([each.items[each.mask] for each in padded])
+    times = np.concatenate([each.times_us[each.mask] for each in padded])
+    return Histories(parts[0].length, items, times, np.concatenate([[0], ends[:-1]]), ends)

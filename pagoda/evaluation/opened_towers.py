@@ -1,0 +1,32 @@
+"""What an evaluation needs of a version."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pagoda.data.history.histories import Histories
+
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+
+
+class OpenedTowers(Protocol):
+    """A version's two towers, opened for a dataset."""
+
+    def item_vectors(self) -> Float32Array:
+        """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
+
+    def user_vectors(
+        self, user_ids: Int64Array, timestamps_us: Int64Array, histories: Histories, context: pa.Table
+    ) -> Float32Array:
+        """Unit vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context.
+
+        Asked once for all rows of an evaluation, so it should compute in parts.
+        """
+
+    def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
+        """Which users have an ID row of their own, bool [n]."""

@@ -1,0 +1,144 @@
+"""Making generations: one immutable manifest each, under a name that follows from its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pagoda.append_log.records import Draft
+from pagoda.data.spec import FeatureSpec
+from pagoda.data.window import Window
+from pagoda.embeddings.table import DESCRIPTION, FILES, combine
+from pagoda.embeddings.tables.layout import SIDES
+from pagoda.errors import GateError, IntegrityError
+from pagoda.generations.manifest import Artifact, Manifest, SegmentRef, generation_id
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import SEGMENT, VersionRecord
+from pagoda.storage.inventory import Inventory
+
+ENCODER = "encoder.json"
+
+
+def create_generation(
+    log: ReleaseLog,
+    full_version: int,
+    *,
+    tower: Artifact,
+    item_vectors: Artifact,
+    collection: str,
+    dim: int,
+    item_count: int,
+    spec: FeatureSpec,
+    metric: str = "IP",
+) -> Manifest:
+    """Record the generation of a full version without incrementals; when it is there already, return that one.
+
+    Args:
+        log: The release log.
+        full_version: Its number; its artifact holds `users/`, `items/` and `encoder.json`.
+        tower: The user tower's model archive.
+        item_vectors: The file that the collection was built from.
+        collection: Physical name of the verified collection.
+        dim: Length of a vector.
+        item_count: Rows of the collection.
+        spec: The feature declaration that the towers were trained with.
+        metric: Of the collection.
+
+    Raises:
+        RequestError: There is no such version.
+        GateError: It is no full version, or its artifacts are gone.
+        IntegrityError: Its artifact lacks a table or the encoder.
+    """
+
+    def decide(state: ReleaseState) -> Draft | None:
+        if generation_id(full_version) in state.generations:
+            return None
+        record = _usable(state, full_version, "full")
+        manifest = Manifest(
+            id=generation_id(full_version),
+            full_version=full_version,
+            base=Artifact(uri=record.uri, checksum=tables_checksum(record.files)),
+            tower=tower,
+            item_vectors=item_vectors,
+            collection=collection,
+            dim=dim,
+            metric=metric,
+            item_count=item_count,
+            spec=spec,
+            window=record.window,
+            created_at=log.now(),
+        )
+        return Draft(kind="generation", body=manifest.model_dump(mode="json"))
+
+    log.commit(decide)
+    return log.state().generation(generation_id(full_version))
+
+
+def add_incremental(log: ReleaseLog, version: int) -> Manifest:
+    """Record the generation of an incremental version over its base; when it is there already, return that one.
+
+    Tower, item vectors and collection stay its base's (invariant 3), the segments are those of its chain.
+
+    Raises:
+        RequestError: There is no such version.
+        GateError: It is no incremental version, its artifacts are gone, or its base has no generation that can serve.
+    """
+
+    def decide(state: ReleaseState) -> Draft | None:
+        record = _usable(state, version, "incremental")
+        id_ = generation_id(record.full_version, version)
+        return None if id_ in state.generations else Draft(kind="generation", body=_added(state, record, log))
+
+    log.commit(decide)
+    state = log.state()
+    return state.generation(generation_id(state.version(version).full_version, version))
+
+
+def _added(state: ReleaseState, record: VersionRecord, log: ReleaseLog) -> Mapping[str, Any]:
+    """What the incremental adds to the nearest generation below it that can still serve."""
+    segments: list[SegmentRef] = []
+    link: VersionRecord | None = record
+    while link is not None:
+        segments.append(_segment(link))
+        below = generation_id(record.full_version, link.parent)
+        if below in state.generations and below not in state.retired:
+            window = Window(start=state.generations[below].window.start, end=record.window.end)
+            return {
+                "id": generation_id(record.full_version, record.version),
+                "onto": below,
+                "incremental_version": record.version,
+                "segments": [segment.model_dump() for segment in segments],
+                "window": window.model_dump(mode="json"),
+                "created_at": log.now().isoformat(),
+            }
+        link = state.versions[link.parent] if link.parent else None
+    raise GateError(
+        f"incremental version {record.version}: no generation of its base, full version {record.full_version}, "
+        "can serve any more, or there is none yet"
+    )
+
+
+def _segment(record: VersionRecord) -> SegmentRef:
+    if record.segment is None or record.rows is None or record.pruned:
+        raise GateError(f"version {record.version}: its segment is gone")
+    return SegmentRef(version=record.version, uri=f"{record.uri}/{SEGMENT}", checksum=record.segment, rows=record.rows)
+
+
+def _usable(state: ReleaseState, number: int, update: str) -> VersionRecord:
+    record = state.version(number)
+    if record.update != update:
+        raise GateError(f"version {number} is {record.update}; this needs an {update} one")
+    if record.pruned:
+        raise GateError(f"version {number}: retention has deleted its artifacts")
+    return record
+
+
+def tables_checksum(files: Inventory) -> str:
+    """What `pagoda.embeddings.tables.layout.tables_checksum` gives for a copy of these files."""
+    try:
+        arrays = [name for name in FILES if name != DESCRIPTION]
+        parts = {side: combine({name: files[f"{side}/{name}"] for name in arrays}) for side in SIDES}
+        return combine({**parts, ENCODER: files[ENCODER]})
+    except KeyError as error:
+        raise IntegrityError(f"a full version's artifact must hold {error}; it has {sorted(files)}") from None

@@ -1,0 +1,59 @@
+"""Between Arrow and what pymilvus takes and gives: schema fields, rows, hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pymilvus import DataType, MilvusClient
+
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, MAX_TEXT_BYTES, MAX_VALUES, VECTOR, FilterField
+
+
+@dataclass(frozen=True)
+class Hits:
+    """What one query found, best first; fewer than k when fewer items pass the filter."""
+
+    ids: np.ndarray
+    """int64 [m]"""
+    scores: np.ndarray
+    """float32 [m]: inner products."""
+    keys: list[str] | None = None
+    """The caller's own string IDs, where they were asked for."""
+
+
+def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> Any:
+    """Schema of a collection as pymilvus wants it."""
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=description)
+    schema.add_field(ITEM_ID, DataType.INT64, is_primary=True)
+    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
+    if keys:
+        schema.add_field(ITEM_KEY, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+    for field in fields:
+        match field.kind:
+            case "text":
+                schema.add_field(field.name, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
+            case "number":
+                schema.add_field(field.name, DataType.DOUBLE)
+            case "texts":
+                element = {"element_type": DataType.VARCHAR, "max_length": MAX_TEXT_BYTES}
+                schema.add_field(field.name, DataType.ARRAY, max_capacity=MAX_VALUES, **element)
+    return schema
+
+
+def to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Rows of `item_vectors.parquet` as `insert` takes them. Plain lists: pymilvus is slower with arrays."""
+    columns = [column.to_pylist() for column in batch.columns]
+    return [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def to_hits(found: Any, *, keys: bool) -> Hits:
+    """One query's answer from pymilvus."""
+    return Hits(
+        ids=np.array(found.ids, np.int64),
+        scores=np.array(found.distances, np.float32),
+        keys=[hit["entity"][ITEM_KEY] for hit in found] if keys else None,
+    )

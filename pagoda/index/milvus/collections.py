@@ -1,0 +1,241 @@
+"""Milvus collections: the one place that calls pymilvus. Keeps to what servers 2.3 to 2.6 have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+from pymilvus.client.types import LoadState
+
+from pagoda.errors import UnavailableError
+from pagoda.index.milvus.arrow_rows import Hits, collection_schema, to_hits, to_rows
+from pagoda.index.milvus.bulk_import import import_files, staged
+from pagoda.index.milvus.connection import MilvusConnection
+from pagoda.index.milvus.parameters import METRIC, CollectionConfig, build_params, search_params
+from pagoda.item_vectors.fields import ITEM_KEY, VECTOR, FilterField
+
+_POLL_SECONDS = 0.2
+_INSERT_BYTES = 4 << 20
+"""A gRPC message may hold 64 MiB; smaller batches keep the server's buffers short."""
+
+_DELETE_IDS = 10_000
+
+
+class Collections:
+    """The collections of one Milvus server. Safe to share between threads."""
+
+    def __init__(self, uri: str, token: str = "", timeout_seconds: float = 10.0) -> None:
+        self.uri = uri
+        self._connection = MilvusConnection(uri, token, timeout_seconds)
+        self._timeout = timeout_seconds
+        self._index_kinds: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def names(self) -> list[str]:
+        """Names of all collections on the server, sorted."""
+        with self._connection.client("list", "*") as client:
+            return sorted(client.list_collections(timeout=self._timeout))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a collection `name`."""
+        with self._connection.client("look-up", name) as client:
+            return bool(client.has_collection(name, timeout=self._timeout))
+
+    def description(self, name: str) -> str:
+        """The text that was given when the collection was created."""
+        with self._connection.client("description", name) as client:
+            return str(client.describe_collection(name, timeout=self._timeout)["description"])
+
+    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+        """Create an empty collection without an index.
+
+        Args:
+            name: Physical name.
+            dim: Length of a vector.
+            fields: Scalar fields that requests may filter by.
+            keys: Whether items have string IDs, stored beside the int64 ones.
+            description: Says what is in it; cannot be changed later.
+        """
+        schema = collection_schema(dim, fields, keys=keys, description=description)
+        with self._connection.client("creation", name) as client:
+            client.create_collection(name, schema=schema, timeout=self._timeout)
+
+    def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:
+        """Insert rows of `item_vectors.parquet`; `progress` is told how many rows each message took."""
+        for part in _parts(batch):
+            with self._connection.client("insertion", name) as client:
+                client.insert(name, to_rows(part), timeout=self._long)
+            if progress:
+                progress(part.num_rows)
+
+    def import_files(
+        self,
+        name: str,
+        files: Sequence[str],
+        imports: str,
+        timeout_seconds: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Have the server read `item_vectors.parquet` files by itself; see `pagoda.index.milvus.bulk_import`."""
+        with staged(files, imports, name) as places:
+            import_files(self._connection, name, places, timeout_seconds, progress)
+
+    def upsert(self, name: str, batch: pa.RecordBatch) -> None:
+        """Insert rows, in place of those of the same IDs. Searches see them within about a second."""
+        for part in _parts(batch):
+            with self._connection.client("upsert", name) as client:
+                client.upsert(name, to_rows(part), timeout=self._long)
+
+    def delete(self, name: str, ids: np.ndarray) -> None:
+        """Delete items by their IDs, int64 [n]; unknown ones are no error. Searches see it within about a second."""
+        for start in range(0, len(ids), _DELETE_IDS):
+            with self._connection.client("deletion", name) as client:
+                client.delete(name, ids=ids[start : start + _DELETE_IDS].tolist(), timeout=self._long)
+
+    def flush(self, name: str) -> None:
+        """Seal what was inserted, so that it can be indexed."""
+        with self._connection.client("flush", name) as client:
+            client.flush(name, timeout=self._long)
+
+    def start_index(self, name: str, config: CollectionConfig) -> None:
+        """Ask for the vector index; `wait_indexed` says when it is there."""
+        with self._connection.client("indexing", name) as client:
+            params = client.prepare_index_params()
+            params.add_index(
+                VECTOR, index_name=VECTOR, index_type=config.kind, metric_type=METRIC, params=build_params(config)
+            )
+            # Its own blocking wait kept blocking after the index was complete.
+            client.create_index(name, params, sync=False, timeout=self._timeout)
+
+    def indexed_rows(self, name: str) -> int | None:
+        """Rows that the index holds so far; None when no index was asked for."""
+        with self._connection.client("index state", name) as client:
+            state = client.describe_index(name, VECTOR, timeout=self._timeout)
+            return None if state is None else int(state["indexed_rows"])
+
+    def wait_indexed(
+        self, name: str, rows: int, timeout_seconds: float, progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Wait until the index holds `rows` rows.
+
+        Raises:
+            UnavailableError: It does not within `timeout_seconds`.
+        """
+
+        def indexed() -> bool:
+            done = self.indexed_rows(name) or 0
+            if progress:
+                progress(done)
+            return done >= rows
+
+        self._wait(f"index of collection {name!r} does not hold {rows} rows", indexed, timeout_seconds)
+
+    def start_loading(self, name: str) -> None:
+        """Ask for the collection in memory; `loaded` says when it is."""
+        with self._connection.client("loading", name) as client:
+            client.load_collection(name, timeout=self._long, _async=True)
+
+    def release(self, name: str) -> None:
+        """Take the collection out of memory; it stays on disk."""
+        with self._connection.client("release", name) as client:
+            client.release_collection(name, timeout=self._long)
+
+    def load(self, name: str, timeout_seconds: float = 600.0) -> None:
+        """Bring the collection into memory and wait until all of it can be searched."""
+        self.start_loading(name)
+        self._wait(f"collection {name!r} is not loaded", lambda: self.loaded(name), timeout_seconds)
+
+    def loaded(self, name: str) -> bool:
+        """Whether the whole collection is in memory."""
+        with self._connection.client("load state", name) as client:
+            return bool(client.get_load_state(name, timeout=self._timeout)["state"] == LoadState.Loaded)
+
+    def count(self, name: str) -> int:
+        """Rows that a search would see now, exactly: strong consistency, deletions taken off. It must be loaded."""
+        with self._connection.client("count", name) as client:
+            answer = client.query(
+                name, filter="", output_fields=["count(*)"], consistency_level="Strong", timeout=self._long
+            )
+            return int(answer[0]["count(*)"])
+
+    def search(
+        self,
+        name: str,
+        vectors: np.ndarray,
+        k: int,
+        *,
+        effort: int,
+        expression: str = "",
+        keys: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> list[Hits]:
+        """Find the k items of the largest inner product, for each query.
+
+        Args:
+            name: Physical name of the collection.
+            vectors: float32 [q, dim].
+            k: 1 to 16,384.
+            effort: See `CollectionConfig`; raised where k or a filter needs more.
+            expression: What the items must satisfy, from `Filters`.
+            keys: Give the items' string IDs too.
+            timeout_seconds: Instead of the connection's.
+
+        Returns:
+            One `Hits` for each query. Consistency is eventual: strong costs p50 365 ms.
+        """
+        kind = self._index_kind(name)
+        with self._connection.client("search", name) as client:
+            answers = client.search(
+                name,
+                vectors,
+                filter=expression,
+                limit=k,
+                output_fields=[ITEM_KEY] if keys else None,
+                search_params={
+                    "metric_type": METRIC,
+                    "params": search_params(kind, k, effort, filtered=bool(expression)),
+                },
+                anns_field=VECTOR,
+                consistency_level="Eventually",
+                timeout=timeout_seconds or self._timeout,
+            )
+        return [to_hits(answer, keys=keys) for answer in answers]
+
+    def drop(self, name: str) -> None:
+        """Remove the collection, loaded or not; nothing happens when there is none."""
+        self._index_kinds.pop(name, None)
+        with self._connection.client("removal", name) as client:
+            client.drop_collection(name, timeout=self._long)
+
+    def _index_kind(self, name: str) -> str:
+        kind = self._index_kinds.get(name)
+        if kind is None:
+            with self._connection.client("index state", name) as client:
+                state = client.describe_index(name, VECTOR, timeout=self._timeout)
+            if state is None:
+                raise UnavailableError(f"collection {name!r} at {self.uri} has no index yet")
+            kind = self._index_kinds[name] = str(state["index_type"])
+        return kind
+
+    def _wait(self, complaint: str, done: Callable[[], bool], timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while not done():
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{complaint} after {timeout_seconds:.0f} s at {self.uri}")
+            time.sleep(_POLL_SECONDS)
+
+    @property
+    def _long(self) -> float:
+        """Seconds for calls whose work grows with the collection."""
+        return max(60.0, self._timeout)
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The rows, a message at a time."""
+    step = max(1, _INSERT_BYTES // (4 * batch[VECTOR].type.list_size))
+    return (batch.slice(start, step) for start in range(0, batch.num_rows, step))

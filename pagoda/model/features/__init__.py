@@ -1,0 +1,1 @@
+"""From raw values of features to the inputs of a tower."""

@@ -1,0 +1,44 @@
+"""Encoded features to the inputs of a tower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from pagoda.model.encoder import Field
+from pagoda.model.features.codec import UNKNOWN
+
+_SCALE = 0.05
+
+
+class FeatureEmbeddings(nn.Module):
+    """An embedding for each value of the features with indices; dense features pass as they are."""
+
+    def __init__(self, fields: Sequence[Field], dim: int) -> None:
+        super().__init__()
+        self._fields = tuple(fields)
+        self.tables = nn.ModuleDict({f.name: _table(f.size, dim) for f in fields if f.form != "dense"})
+        self.widths = [field.size if field.form == "dense" else dim for field in fields]
+
+    def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
+        """Embed the arrays that `Encoder` gives, as tensors; one float32 [B, width] a feature, in declared order."""
+        return [self._embed(field, features[field.name]) for field in self._fields]
+
+    def _embed(self, field: Field, values: Tensor) -> Tensor:
+        if field.form == "dense":
+            return values
+        embedded: Tensor = self.tables[field.name](values.clamp(min=UNKNOWN))
+        if field.form == "index":
+            return embedded
+        present = (values >= UNKNOWN).to(embedded.dtype)
+        return (embedded * present[..., None]).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+
+
+def _table(size: int, dim: int) -> nn.Embedding:
+    table = nn.Embedding(size, dim)
+    nn.init.normal_(table.weight, std=_SCALE)
+    with torch.no_grad():
+        table.weight[UNKNOWN] = 0
+    return table

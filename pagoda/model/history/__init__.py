@@ -1,0 +1,1 @@
+"""History encoders: what a user did last, as one vector."""

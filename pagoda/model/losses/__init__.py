@@ -1,0 +1,1 @@
+"""Objectives: how user vectors should lie towards item vectors."""

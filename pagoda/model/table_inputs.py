@@ -1,0 +1,98 @@
+"""Pieces of a dataset in the form that training and inference take them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.layout import INTERACTION_COLUMNS, features_of
+from pagoda.data.spec import FeatureSpec
+from pagoda.data.window import Window
+from pagoda.errors import DataError
+from pagoda.model.encoder import Encoded, Encoder
+
+Int64Array = NDArray[np.int64]
+
+
+def interaction_columns(spec: FeatureSpec) -> list[str]:
+    """The columns of interactions that training reads: IDs, event, timestamp and context features."""
+    return [*INTERACTION_COLUMNS, *(feature.column for feature in features_of(spec, "interactions"))]
+
+
+def among(events: pa.Array, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which events are among `names`, bool [n]."""
+    mask: NDArray[np.bool_] = pc.is_in(events, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def catalogue_places(catalogue: Int64Array, items: Int64Array, dataset: Dataset) -> Int64Array:
+    """Where each of `items` is in `catalogue`, int64 [n].
+
+    Raises:
+        DataError: One is not.
+    """
+    places = np.minimum(np.searchsorted(catalogue, items), len(catalogue) - 1)
+    if (unknown := np.flatnonzero(catalogue[places] != items)).size:
+        item = items[unknown[0]]
+        raise DataError(f"{dataset.path}: an interaction has item {item}, which `items` lacks; see `pagoda data check`")
+    return places
+
+
+def no_histories(rows: int) -> Histories:
+    """Histories of length 0."""
+    empty, zeros = np.empty(0, np.int64), np.zeros(rows, np.int64)
+    return Histories(0, empty, empty, zeros, zeros)
+
+
+def profiles_of(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tuple[Encoded, Int64Array]:
+    """Encode the profiles of distinct users.
+
+    Args:
+        dataset: Has the users; one that it lacks has no known feature.
+        encoder: Encodes them.
+        user_ids: int64 [n].
+
+    Returns:
+        The features, and for each of `user_ids` its row among them.
+    """
+    if not features_of(dataset.spec, "users"):
+        return {}, np.zeros(len(user_ids), np.int64)
+    table = dataset.users(np.unique(user_ids))
+    known = table.column("user_id").to_numpy()
+    encoded = encoder.encode_table("user", table, source="table")
+    nobody = encoder.encode_rows("user", [{}])
+    profiles = {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+    if not len(known):
+        return profiles, np.zeros(len(user_ids), np.int64)
+    place = np.minimum(np.searchsorted(known, user_ids), len(known) - 1)
+    return profiles, np.where(known[place] == user_ids, place + 1, 0)
+
+
+def histories_at(
+    dataset: Dataset, moment: datetime, state: HistoryState | None, since: datetime | None
+) -> HistoryState | None:
+    """Bring histories up to a moment without learning anything; None where the dataset declares no history.
+
+    Args:
+        dataset: Has the interactions.
+        moment: Up to which, exclusive.
+        state: Histories as of `since`, or None to begin with empty ones.
+        since: Where the interactions that `state` lacks begin; None for the dataset's first.
+    """
+    spec = dataset.spec
+    if spec.history is None:
+        return None
+    state = state or HistoryState(spec.history.length)
+    since = since or dataset.span().start
+    if since < moment:
+        window = Window(start=since, end=moment)
+        for batch in dataset.batches(window, events=spec.history_events, columns=["user_id", "item_id", "timestamp"]):
+            users, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
+            state.push(users, items, batch.column("timestamp").cast(pa.int64()).to_numpy())
+    return state

@@ -1,0 +1,1 @@
+"""Conditions that a rollout must meet, and the statistics behind them."""

@@ -1,0 +1,241 @@
+"""What is measured of a candidate before any user meets it: on the artifacts that would serve, not on their reports."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window, to_us
+from pagoda.embeddings.overlay import Overlay
+from pagoda.embeddings.segment import Segment
+from pagoda.errors import IntegrityError, NothingToAskError, UnavailableError
+from pagoda.evaluation.metrics import recall
+from pagoda.evaluation.offline import Questions, ask
+from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.generations.creation import tables_checksum
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.generations.versions import DATASET
+from pagoda.index.build import IndexReport
+from pagoda.index.milvus.collections import Collections
+from pagoda.index.probe import probe
+from pagoda.item_changes.changes import ItemChanges, int64_ids
+from pagoda.item_changes.log import open_item_log
+from pagoda.item_vectors.parts import is_list, read_parts
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.model.table_inputs import no_histories
+from pagoda.registry.factory import open_registry
+from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows, inspect_vectors
+from pagoda.settings import Settings
+from pagoda.storage.checksums import checksum_file
+from pagoda.storage.copies import download, fetch, local_path
+from pagoda.storage.inventory import select, take_inventory, verify
+from pagoda.updates.full_steps import INDEX, REPORT
+from pagoda.updates.incremental import open_dataset
+from pagoda.updates.step_outputs import open_outputs
+from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+
+_K, _SHARE = 50, 12
+"""Recall is that among the first 50, and in small catalogues among the first twelfth, or everything would be found."""
+_ROWS = 5_000
+"""Most positives asked: the interval of a relative loss is then within some per cent, after seconds."""
+_PROBES = 200
+_PARTS = (ENCODER, CONFIG, LINEAGE, TOWERS, USERS, ITEMS)
+
+
+def measure(settings: Settings, candidate: Manifest, champion: Manifest | None) -> OfflineEvidence:
+    """Measure a candidate against its champion (None: there is none).
+
+    Recall is asked on the positives after what both have learned, so neither has seen them. Between generations of one
+    full version it is not asked: only rows of users differ, and such an update cannot wait for the positives of after.
+
+    Raises:
+        UnavailableError: A store or server does not answer, or item changes are under way.
+        DataError: The dataset is not there.
+        IntegrityError: A part is missing or damaged.
+    """
+    return _Measuring(settings, candidate, champion).evidence()
+
+
+class _Measuring:
+    def __init__(self, settings: Settings, candidate: Manifest, champion: Manifest | None) -> None:
+        self._settings, self._candidate, self._champion = settings, candidate, champion
+        self._state: ReleaseState = open_log(settings).state()
+        self._scratch = settings.home / "work" / "evidence"
+        milvus = settings.milvus
+        self._collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        self._changes = ItemChanges()
+        self._changes.take(open_item_log(settings).records())
+
+    def evidence(self) -> OfflineEvidence:
+        self._forget_others()
+        candidate = self._candidate
+        vectors, sum_ = self._file(candidate.item_vectors)
+        source = ItemVectors(vectors, candidate.spec)
+        return OfflineEvidence(
+            ann_recall=self._ann_recall(source),
+            items=self._collections.count(candidate.collection),
+            expected_items=self._expected_items(source),
+            vectors=inspect_vectors(block for _, block in source.blocks()),
+            recall=self._recall(),
+            checksums={
+                "item vectors": (candidate.item_vectors.checksum, sum_),
+                **self._part_sums(vectors),
+                "tower": (candidate.tower.checksum, self._file(candidate.tower)[1]),
+                **self._table_sums(),
+            },
+        )
+
+    def _part_sums(self, vectors: Path) -> Mapping[str, tuple[str, str]]:
+        """Of the files in an object store, pages carry checksums of their own, which reading verifies."""
+        parts = read_parts(vectors).parts if is_list(vectors) else ()
+        here = [(part, path) for part in parts if (path := local_path(part.uri))]
+        return {f"item vectors in {path.parent.name}": (part.checksum, checksum_file(path)) for part, path in here}
+
+    def _table_sums(self) -> Mapping[str, tuple[str, str]]:
+        folder = self._version(self._candidate.full_version)
+        sums = {"ID tables": (self._candidate.base.checksum, tables_checksum(take_inventory(folder)))}
+        for segment, part in zip(self._segments(self._candidate), self._candidate.segments, strict=True):
+            sums[f"segment {part.version}"] = (part.checksum, segment.checksum)
+        return sums
+
+    def _expected_items(self, source: ItemVectors) -> int:
+        """Rows of a collection into which the item log was brought."""
+        ids = np.concatenate([block for block, _ in source.blocks()])
+        changes, spec = self._changes.after(0), self._candidate.spec
+        if not changes:
+            return self._candidate.item_count
+        gone = int64_ids(spec, [change.item_id for change in changes if change.features is None])
+        there = int64_ids(spec, [change.item_id for change in changes if change.features is not None])
+        expected = len(np.setdiff1d(np.union1d(ids, there), gone))
+        name = self._candidate.collection
+        if (found := self._collections.count(name)) != expected:
+            raise UnavailableError(f"collection {name} has {found} items, {expected} with the changes of the item log")
+        return expected
+
+    def _ann_recall(self, source: ItemVectors) -> float:
+        """Against exact search over the file; once items were changed, as it was when the collection was built."""
+        if self._changes.head:
+            record = self._state.version(self._candidate.full_version)
+            outputs = open_outputs(f"{self._settings.artifacts_url}/{record.key.replace(':', '/')}", self._scratch)
+            return IndexReport.model_validate_json((outputs.get(INDEX) / REPORT).read_bytes()).recall_at_100
+        opened = self._open(self._candidate)
+        users = np.asarray(FullVersionFiles(self._version(self._candidate.full_version), Path()).users.ids)
+        users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
+        moments = np.full(len(users), to_us(self._candidate.window.end), np.int64)
+        queries = opened.user_vectors(users, moments, no_histories(len(users)))
+        effort = self._settings.index.effort
+        return probe(self._collections, self._candidate.collection, source, queries, effort).recall_at_100
+
+    def _recall(self) -> RecallRows | None:
+        champion = self._champion
+        if champion is None or champion.full_version == self._candidate.full_version:
+            return None
+        dataset = self._dataset()
+        questions = self._questions(dataset, champion)
+        if questions is None:
+            nothing = np.empty(0, np.float64)
+            return RecallRows(np.empty(0, np.int64), nothing, nothing)
+        ours, theirs = (self._hits(manifest, questions, dataset) for manifest in (self._candidate, champion))
+        return RecallRows(questions.rows.users, ours, theirs)
+
+    def _questions(self, dataset: Dataset, champion: Manifest) -> Questions | None:
+        learned, end = max(self._candidate.window.end, champion.window.end), dataset.span().end
+        if end <= learned:
+            return None
+        try:
+            return ask(dataset, Window(start=learned, end=end), protocol="each", limit=_ROWS, seed=0)
+        except NothingToAskError:
+            return None  # Nothing was positive since.
+
+    def _hits(self, manifest: Manifest, questions: Questions, dataset: Dataset) -> NDArray[np.float64]:
+        """Recall of each row, float64 [rows]: the generation's user vectors against the item vectors it searches."""
+        rows = questions.rows
+        users = self._open(manifest).user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
+        catalogue = dataset.items().column("item_id").to_numpy()
+        path = self._file(manifest.item_vectors)[0]
+        scorer = _Catalogue(users, catalogue, ItemVectors(path, manifest.spec))
+        k = max(1, min(_K, len(catalogue) // _SHARE))
+        return recall(rank(scorer, questions.targets, questions.seen), k)
+
+    def _dataset(self) -> Dataset:
+        record = self._state.version(self._candidate.full_version)
+        return open_dataset(self._settings, record.tags.get(DATASET) or self._settings.events_dataset)
+
+    def _open(self, manifest: Manifest) -> OpenVersion:
+        files = FullVersionFiles(self._version(manifest.full_version), Path())
+        opened = OpenVersion(files, self._dataset())
+        return opened.under(Overlay(files.users, self._segments(manifest)))
+
+    def _segments(self, manifest: Manifest) -> list[Segment]:
+        """The overlay, newest first, every byte verified."""
+        return [Segment.open(self._segment(part.version, part.uri), verify=True) for part in manifest.segments]
+
+    def _segment(self, version: int, uri: str) -> Path:
+        place = local_path(uri)
+        if place is not None:
+            return place
+        folder = self._scratch / str(version)
+        open_registry(self._settings).fetch(version, folder)
+        return folder / uri.rsplit("/", 1)[-1]
+
+    def _version(self, number: int) -> Path:
+        """A full version's files on this machine, verified."""
+        record = self._state.version(number)
+        parts = select(record.files, _PARTS)
+        place = local_path(record.uri)
+        if place is None:
+            return fetch(record.uri, parts, self._scratch / str(number))
+        verify(place, parts)
+        return place
+
+    def _file(self, artifact: Artifact) -> tuple[Path, str]:
+        """A file on this machine, and its checksum."""
+        path = local_path(artifact.uri)
+        if path is None:
+            path = self._scratch / artifact.checksum.replace(":", "-") / artifact.uri.rsplit("/", 1)[-1]
+            if not path.exists():
+                # Aside: half a file that a kill or a dead store left would be taken for a damaged candidate.
+                aside = path.with_name(f".{path.name}.part")
+                download(artifact.uri, aside)
+                aside.replace(path)
+        if not path.is_file():
+            raise IntegrityError(f"{artifact.uri} is missing")
+        return path, checksum_file(path, artifact.checksum)
+
+    def _forget_others(self) -> None:
+        """Copies of what other candidates needed."""
+        kept = {str(part.version) for one in (self._candidate, self._champion) if one for part in one.segments}
+        for one in (self._candidate, self._champion):
+            if one:
+                files = (one.item_vectors, one.tower)
+                kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
+        for folder in self._scratch.glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Catalogue(DotScorer):
+    """Scores against the whole catalogue, of which a generation's vectors may lack items; those are never found."""
+
+    def __init__(self, users: NDArray[np.float32], catalogue: NDArray[np.int64], source: ItemVectors) -> None:
+        items = np.zeros((len(catalogue), source.dim), np.float32)
+        self._absent = np.ones(len(catalogue), np.bool_)
+        for ids, vectors in source.blocks():
+            there = np.isin(ids, catalogue, assume_unique=True)
+            places = np.searchsorted(catalogue, ids[there])
+            items[places], self._absent[places] = vectors[there], False
+        super().__init__(users, items)
+
+    def block(self, rows: slice) -> NDArray[np.float32]:
+        """Scores float32 [rows, catalogue]."""
+        scores = super().block(rows)
+        scores[:, self._absent] = -np.inf
+        return scores

@@ -1,0 +1,108 @@
+"""What arms did to users, as the recall service tells the rollout driver: rows in a capped Redis stream.
+
+The stream is the history of the gates. It lies outside of both processes, so a driver that is started again, or a
+second one, reads what the first one read. An entry holds the rows of one service process under one split, at most a
+second's.
+
+A row stands for one user's part of a request, or for a positive event of a user (a click), which carries no arm: users
+stay in their arm, so whoever reads finds it from the user's last answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from pagoda.errors import IntegrityError
+
+STREAM = "outcomes"
+SIZE = "outcomes:bytes"
+"""Holds the sum of all entries' rows."""
+
+ROW = np.dtype([("time_us", "<i8"), ("user", "<u8"), ("ms", "<f4"), ("flags", "u1")])
+"""When it ended (by the service's clock), who, how long the chosen arm took or was waited for, and what happened."""
+Rows = npt.NDArray[np.void]
+
+# KEYS: stream, size. ARGV: most bytes, then field, value, … of the entry, the rows last.
+APPEND = """
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
+local size = redis.call('INCRBY', KEYS[2], #ARGV[#ARGV])
+while size > tonumber(ARGV[1]) do
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  if not oldest then
+    redis.call('SET', KEYS[2], 0)
+    break
+  end
+  redis.call('XDEL', KEYS[1], oldest[1])
+  size = redis.call('DECRBY', KEYS[2], #oldest[2][#oldest[2]])
+end
+"""
+"""Appends an entry; the oldest ones go while all rows together take more than the given bytes."""
+
+
+class Flag(IntFlag):
+    """What happened to a row's user."""
+
+    CANARY = 1
+    """The user's arm; without it, stable."""
+    REQUEST = 2
+    """The first row of a request's part in this arm: users of one request share its fate, so gates that count requests
+    count these."""
+    FAILED = 4
+    """The arm failed, or was later than the deadline of the canary, which is applied to both arms alike."""
+    ANSWERED = 8
+    """There was an answer, be it the stable arm's in the canary's place."""
+    SHORT = 16
+    """With fewer items than were asked for."""
+    FALLBACK = 32
+    """Not from the two towers."""
+    CLICK = 64
+    """No answer but a positive event."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeBatch:
+    """An entry of the stream."""
+
+    rollout: str
+    percent: int
+    mirrored: bool
+    rows: Rows
+
+    @property
+    def stage(self) -> tuple[bool, int]:
+        """Where the rollout was: later phases and steps compare greater."""
+        return self.percent > 0 and not self.mirrored, self.percent
+
+    def encode(self) -> dict[str, bytes | str | int]:
+        """As fields of the entry, the rows last."""
+        return {
+            "rollout": self.rollout,
+            "percent": self.percent,
+            "mirrored": int(self.mirrored),
+            "rows": self.rows.tobytes(),
+        }
+
+    @classmethod
+    def decode(cls, fields: Mapping[bytes, Any]) -> OutcomeBatch:
+        """From what Redis returns.
+
+        Raises:
+            IntegrityError: It is no such entry.
+        """
+        try:
+            rows = np.frombuffer(fields[b"rows"], ROW)
+            return cls(fields[b"rollout"].decode(), int(fields[b"percent"]), fields[b"mirrored"] == b"1", rows)
+        except (KeyError, ValueError) as error:
+            raise IntegrityError(f"stream {STREAM}: an entry is damaged ({error!r})") from error
+
+
+def user_hash(user: int | str) -> int:
+    """A user as a row has them; independent of the hash that chooses arms."""
+    return xxhash.xxh3_64_intdigest(str(user).encode())

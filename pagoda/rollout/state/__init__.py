@@ -1,0 +1,1 @@
+"""The state of a rollout, folded from its records."""

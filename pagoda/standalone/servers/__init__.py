@@ -1,0 +1,1 @@
+"""The servers of the embedded platform, a function each."""

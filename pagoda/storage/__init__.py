@@ -1,0 +1,1 @@
+"""Files by URI: atomic folders, copies, inventory, checksums."""

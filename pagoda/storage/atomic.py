@@ -1,0 +1,159 @@
+"""Durable writes on a file system: build aside, fsync, then one atomic switch (invariant 4)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pagoda.errors import ConflictError
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable; without it a rename can be lost with the power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably: a file is lost with the name of its folder."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
+
+
+def write_aside(path: Path, content: bytes) -> Path:
+    """Write `content` durably to a fresh temporary name beside `path` and return that name."""
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with aside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    return aside
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`: readers see the old file or the new one, never a part."""
+    aside = write_aside(path, content)
+    aside.replace(path)
+    fsync_folder(path.parent)
+
+
+def replace_by(path: Path, made: Path) -> None:
+    """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
+    for leftover in path.parent.glob(f".{path.name}.*"):  # Of one who was killed while replacing it.
+        leftover.unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        shutil.copyfile(made, aside)
+        aside.chmod(path.stat().st_mode & 0o777)
+        descriptor = os.open(aside, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    fsync_folder(path.parent)
+
+
+def put_if_absent(path: Path, content: bytes) -> None:
+    """Create `path` with `content`, whole or not at all.
+
+    Raises:
+        ConflictError: `path` exists already. Of two concurrent writers exactly one wins.
+    """
+    aside = write_aside(path, content)
+    try:
+        # A hard link fails if the name exists and, unlike O_EXCL + write, never shows a half-written file.
+        os.link(aside, path)
+    except FileExistsError:
+        raise ConflictError(f"{path} exists already; another writer was first") from None
+    finally:
+        aside.unlink()
+    fsync_folder(path.parent)
+
+
+@contextmanager
+def build_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block ends well, sync it and rename it to `path`.
+
+    When the block fails, nothing remains. What a killed process left aside is removed by the next build of `path`.
+
+    Raises:
+        ConflictError: `path` exists already.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(lock)
+    aside, lock = _make_aside(path)
+    try:
+        yield aside
+        sync_tree(aside)
+        try:
+            aside.rename(path)
+        except OSError as error:
+            if path.exists():
+                raise ConflictError(f"{path} exists already; another writer was first") from error
+            raise
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+    fsync_folder(path.parent)
+
+
+def _make_aside(path: Path) -> tuple[Path, int | None]:
+    """A folder beside `path`, and the lock on it, which ends with the process; None where folders take none (NFS)."""
+    while True:
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        aside.mkdir()
+        lock = _locked(aside)
+        if aside.exists():  # Else another build took it for a leftover, before it was locked.
+            return aside, lock
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path, how: int = 0) -> int | None:
+    """A descriptor of a folder that nobody else holds, locked; None: somebody does, it is gone, or has no locks."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to disk."""
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(Path(directory) / name, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        fsync_folder(Path(directory))

@@ -1,0 +1,1 @@
+"""What processes tell Prometheus, and reading it back."""

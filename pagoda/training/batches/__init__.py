@@ -1,0 +1,1 @@
+"""Batches: what one step of training takes."""

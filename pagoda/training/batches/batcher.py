@@ -1,0 +1,232 @@
+"""Batches: what one step of training takes, with each ID row that it touches named once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda.config.training import DropoutConfig
+from pagoda.data.window import from_us
+from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.losses.objective import log_drawn
+from pagoda.model.towers.towers import EXAMPLE_AGE
+from pagoda.training.batches.augmentation import Augmenter
+from pagoda.training.examples.repetition import repeated
+from pagoda.training.examples.stream import Block
+from pagoda.training.negatives.item_choice import Chooser
+from pagoda.training.numbering import Numbering
+from pagoda.training.tables import OOV, TrainableTable
+
+Int64Array = NDArray[np.int64]
+_US = 1e6
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All items of the dataset, in ascending order of ID."""
+
+    rows: Int64Array
+    """int64 [i]: places in the item table."""
+    features: Encoded
+    log_missed: NDArray[np.float32]
+    """float32 [i]: log of the probability not to be a candidate of every user of a batch; what is estimated as batches
+    come (see `NegativesConfig.correction`) is no part of it."""
+    times: NDArray[np.float64] | None = None
+    """float64 [i]: how often an epoch learns a positive of each item; None: once."""
+
+    @property
+    def log_q(self) -> NDArray[np.float32]:
+        """float32 [i]: log of the probability to be a candidate of a batch."""
+        return log_drawn(self.log_missed.astype(np.float64))
+
+
+class Place(NamedTuple):
+    """Where a batch comes in training; all count from 0."""
+
+    epoch: int
+    block: int
+    batch: int
+    """Within the block."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B positives. `…_rows` are distinct places in a table, `…_of` say which of these is whose."""
+
+    user_rows: Tensor
+    user_of: Tensor
+    """int64 [B]."""
+    item_rows: Tensor
+    candidate_of: Tensor
+    """int64 [M]: the M distinct items of the batch."""
+    history_of: Tensor
+    """int64 [B, L], or of sequences [S, L]."""
+    history_mask: Tensor
+    history_age: Tensor
+    user_features: dict[str, Tensor]
+    item_features: dict[str, Tensor]
+    """Of the M distinct items."""
+    places: Tensor
+    """int64 [M]: places of the distinct items in the catalogue."""
+    log_missed: Tensor
+    """float32 [M], as `Catalogue` has it."""
+    targets: Tensor
+    """int64 [B]: which of the M distinct items each user chose."""
+    place: Place
+    moments: str
+    """From when to when, for people."""
+    first_shared: int = 0
+    negatives: Tensor | None = None
+    hard: Tensor | None = None
+    """All three as in `pagoda.model.losses.objective.Candidates`."""
+    hard_missed: Tensor | None = None
+    """As in `pagoda.training.negatives.item_choice.Chosen`."""
+    views: ViewBatch | None = None
+    history_after: Tensor | None = None
+    """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class Past(NamedTuple):
+    """What was done before the positives of a batch: a history of each, or sequences that several of them end."""
+
+    items: Int64Array
+    """int64 [B or sequences, L]: places in the item table."""
+    mask: NDArray[np.bool_]
+    age: NDArray[np.floating]
+    """Seconds from each event to the positive, or to the sequence's newest event."""
+    after: Int64Array | None = None
+    """As in `Batch.history_after`."""
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Two views of the same items for self-supervision: all first ones, then all others."""
+
+    item_of: Tensor
+    """int64 [2 n]: which of the batch's `item_rows`."""
+    features: dict[str, Tensor]
+
+
+class Batcher:
+    """Cuts shuffled blocks into batches."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        users: TrainableTable,
+        items: TrainableTable,
+        catalogue: Catalogue,
+        *,
+        dropout: DropoutConfig,
+        seed: int,
+        chooser: Chooser,
+        augmenter: Augmenter | None = None,
+        age_until_us: int | None = None,
+    ) -> None:
+        """Make one; `age_until_us` is the moment from which the age of examples counts back, None: they have none."""
+        self._chooser, self._augmenter, self._age_until_us = chooser, augmenter, age_until_us
+        self._catalogue, self._dropout = catalogue, dropout
+        self._seed, self._rng = seed, np.random.default_rng(seed)
+        self._users, self._items = Numbering(len(users.rows)), Numbering(len(items.rows))
+        self._nobody = encoder.encode_rows("user", [{}])
+
+    def batches(self, block: Block, size: int, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
+        """All positives of `block` (at least one) in random order, in batches of nearly equal size.
+
+        Each comes once, unless the catalogue says otherwise. What is drawn for a batch follows from the seed and its
+        place alone, so that a pass can go on after its first `skip` batches as if it had never stopped.
+        """
+        parts = self._parts(block, size)
+        for number in count():
+            self._rng = np.random.default_rng((self._seed, epoch, block.number, number))
+            if (part := next(parts, None)) is None:
+                return
+            if number >= skip:
+                yield self._batch(block, *part, place=Place(epoch, block.number, number))
+
+    def _parts(self, block: Block, size: int) -> Iterator[tuple[Int64Array, Past]]:
+        """The positives of each batch, int64 [B], and what was done before them."""
+        order = self._rng.permutation(self._kept(block.items))
+        for rows in np.array_split(order, -(-len(order) // size)):
+            items, times_us, mask = block.histories.take(rows).padded()
+            mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
+            age = np.where(mask, (block.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
+            yield rows, Past(items, mask, age)
+
+    def _batch(self, block: Block, rows: Int64Array, past: Past, place: Place) -> Batch:
+        user_rows, user_of = self._users.distinct(self._hide(block.users[rows], self._dropout.user))
+        chosen = self._chooser.choose(block.items[rows], block.users[rows], self._rng)
+        places = chosen.places
+        views = self._augmenter.draw(self._rng) if self._augmenter else None
+        touched = np.concatenate([self._catalogue.rows[places], past.items.ravel()])
+        touched = self._hide(touched, self._dropout.item)
+        if views is not None:
+            touched = np.append(touched, np.where(views.hides_id, OOV, self._catalogue.rows[views.items]))
+        item_rows, item_of = self._items.distinct(touched)
+        history_of, view_of = np.split(item_of[len(places) :], [past.items.size])
+        moments_us = block.times_us[rows]
+        return Batch(
+            user_rows=torch.from_numpy(user_rows),
+            user_of=torch.from_numpy(user_of),
+            item_rows=torch.from_numpy(item_rows),
+            candidate_of=torch.from_numpy(item_of[: len(places)]),
+            history_of=torch.from_numpy(history_of.reshape(past.items.shape)),
+            history_mask=torch.from_numpy(past.mask),
+            history_age=torch.from_numpy(past.age),
+            user_features=self._user_features(block, rows),
+            item_features=_take(self._catalogue.features, places),
+            places=torch.from_numpy(places),
+            log_missed=torch.from_numpy(self._catalogue.log_missed[places]),
+            targets=torch.from_numpy(chosen.targets),
+            first_shared=chosen.first_shared,
+            negatives=chosen.negatives,
+            hard=chosen.hard,
+            hard_missed=chosen.hard_missed,
+            views=ViewBatch(torch.from_numpy(view_of), _tensors(views.features)) if views else None,
+            history_after=None if past.after is None else torch.from_numpy(past.after),
+            place=place,
+            moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
+        )
+
+    def _kept(self, items: Int64Array) -> Int64Array:
+        """Which of the positives on `items` (at least one) to learn, as often as the catalogue says.
+
+        Where that would be none, all: a batch cannot be empty.
+        """
+        every = np.arange(len(items))
+        if self._catalogue.times is None:
+            return every
+        kept = repeated(self._catalogue.times[items], self._rng)
+        return kept if len(kept) else every
+
+    def _hide(self, places: Int64Array, share: float) -> Int64Array:
+        return np.where(self._rng.random(places.shape, np.float32) < share, OOV, places)
+
+    def _user_features(self, block: Block, rows: Int64Array) -> dict[str, Tensor]:
+        features = _take(block.profiles, block.profile_rows[rows]) | _take(block.context, rows)
+        hidden = torch.from_numpy(self._rng.random(len(rows), np.float32) < self._dropout.profile)
+        for name, values in features.items():
+            values[hidden] = torch.from_numpy(self._nobody[name])
+        if self._age_until_us is not None:
+            age = ((self._age_until_us - block.times_us[rows]) / (_US * _DAY)).astype(np.float32)
+            features[EXAMPLE_AGE] = torch.from_numpy(age[:, None])
+        return features
+
+
+def _take(encoded: Encoded, rows: Int64Array) -> dict[str, Tensor]:
+    return _tensors({name: array[rows] for name, array in encoded.items()})
+
+
+def _tensors(encoded: Encoded) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in encoded.items()}

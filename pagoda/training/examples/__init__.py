@@ -1,0 +1,1 @@
+"""Positives of a window, as training reads them."""

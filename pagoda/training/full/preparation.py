@@ -1,0 +1,252 @@
+"""What training needs before its first step: grown vocabularies, warm tables and towers, histories up to date."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+
+from pagoda.config.objective import single_negatives
+from pagoda.config.training import DropoutConfig, TrainConfig
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import HistoryState
+from pagoda.data.layout import features_of
+from pagoda.data.window import Window
+from pagoda.erasure.pending import NOBODY
+from pagoda.errors import ConfigError
+from pagoda.model.encoder import Encoder
+from pagoda.model.losses.objective import log_missed
+from pagoda.model.table_inputs import Int64Array, histories_at
+from pagoda.model.towers.towers import Towers
+from pagoda.training.batches.augmentation import Augmenter
+from pagoda.training.batches.batcher import Batcher, Catalogue
+from pagoda.training.batches.sequence_batcher import SequenceBatcher
+from pagoda.training.examples.repetition import repeats
+from pagoda.training.examples.stream import ExampleStream
+from pagoda.training.examples.survey import Survey, survey
+from pagoda.training.full.refusals import refuse_what_is_not_there
+from pagoda.training.full.retirement import last_seen, retire
+from pagoda.training.learner.learner import Learner
+from pagoda.training.learner.optimisers import restore_dense_state
+from pagoda.training.negatives.candidates import CandidateMaker
+from pagoda.training.negatives.hard import Sources, hard_negatives
+from pagoda.training.negatives.item_choice import Chooser
+from pagoda.training.negatives.sampling import NegativeSampler
+from pagoda.training.tables import TrainableTable
+from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
+
+Tables = tuple[TrainableTable, TrainableTable]
+"""Of users and of items."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A full update that is ready to learn."""
+
+    survey: Survey
+    encoder: Encoder
+    learner: Learner
+    stream: ExampleStream
+    catalogue: Catalogue
+    chooser: Chooser
+    augmenter: Augmenter | None
+    batchers: type[Batcher]
+    seen: Mapping[str, Int64Array]
+    """When the IDs of each table were last seen, as `pagoda.training.full.retirement` has it."""
+
+    @property
+    def positives_an_epoch(self) -> int:
+        """How many positives an epoch learns: on average, where `positives` thins or repeats them."""
+        times = self.catalogue.times
+        return self.survey.positives if times is None else max(round(float(self.survey.clicks @ times)), 1)
+
+    def batcher(self, dropout: DropoutConfig, seed: int) -> Batcher:
+        """Cuts the stream's blocks into batches."""
+        tables = self.learner.users, self.learner.items
+        ages = self.learner.towers.user.reads_age
+        return self.batchers(
+            self.encoder,
+            *tables,
+            self.catalogue,
+            dropout=dropout,
+            seed=seed,
+            chooser=self.chooser,
+            augmenter=self.augmenter,
+            age_until_us=self.stream.window.end_us if ages else None,
+        )
+
+
+def prepare(
+    dataset: Dataset,
+    window: Window,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    mined: Path | None = None,
+    *,
+    forgotten: Int64Array = NOBODY.ids,
+) -> Prepared:
+    """Get a full update ready; arguments and errors as for `full_update`."""
+    refuse_what_is_not_there(config, dataset, window, mined)
+    if parent is not None:
+        _refuse_misfit(dataset, window, parent, config)
+    items = dataset.items()
+    found = survey(dataset, window, items.column("item_id").to_numpy())
+    encoder = _encoder(dataset, window, found, items, parent)
+    tables, seen = _tables(found, window, parent, config, forgotten)
+    before = _histories(dataset, window, parent, forgotten)
+    stream = _stream(dataset, window, config, found=found, encoder=encoder, tables=tables, before=before)
+    times = repeats(config.positives, found.clicks)
+    learned = None if times is None else found.clicks * times
+    batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
+    sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective), learned)
+    hard = hard_negatives(config.negatives, Sources(dataset, window, mined), tables[0], found.catalogue, config.seed)
+    features = encoder.encode_table("item", items)
+    supervision, size = config.self_supervision, len(found.catalogue)
+    rows, missed = tables[1].places(found.catalogue), sampler.log_missed(batch)
+    return Prepared(
+        survey=found,
+        encoder=encoder,
+        learner=_learner(encoder, tables, _candidates(found, batch, parent, config), parent, config),
+        stream=stream,
+        catalogue=Catalogue(rows=rows, features=features, log_missed=missed, times=times),
+        chooser=Chooser(sampler, hard, size),
+        augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
+        batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
+        seen=seen,
+    )
+
+
+def _positives_of_a_batch(config: TrainConfig, learned: float) -> float:
+    """How many positives a batch has: blocks are cut into equal parts, so small windows have less than `batch_size`."""
+    of_a_block = max(min(learned, config.shuffle_rows), 1.0)
+    return of_a_block / math.ceil(of_a_block / config.batch_size)
+
+
+def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, config: TrainConfig) -> None:
+    if window.start < parent.lineage.window.end:
+        raise ConfigError(
+            f"the window starts at {window.start.isoformat()}, but the parent has learned up to "
+            f"{parent.lineage.window.end.isoformat()}: each interaction is learned once"
+        )
+    if dataset.spec != parent.encoder.spec:
+        raise ConfigError(
+            f"{dataset.path}/features.yaml differs from the declaration that the parent was trained with; "
+            "train a first version, without a parent"
+        )
+    if config.model != parent.config.model:
+        raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
+
+
+def _encoder(
+    dataset: Dataset, window: Window, found: Survey, items: pa.Table, parent: FullVersionFiles | None
+) -> Encoder:
+    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, parent.encoder if parent else None)
+    context = [feature.column for feature in features_of(dataset.spec, "interactions")]
+    if context:
+        for batch in dataset.batches(window, events=dataset.spec.positives, columns=context):
+            encoder.grow("user", pa.Table.from_batches([batch]))
+    return encoder
+
+
+def _tables(
+    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
+) -> tuple[Tables, Mapping[str, Int64Array]]:
+    """Both tables, and when the IDs of each were last seen."""
+    generator = torch.Generator().manual_seed(config.seed)
+    users, users_seen = _table(
+        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
+    )
+    used = found.catalogue[found.used]
+    items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
+    return (users, items), {USERS: users_seen, ITEMS: items_seen}
+
+
+def _table(
+    name: str,
+    ids: Int64Array,
+    window: Window,
+    parent: FullVersionFiles | None,
+    *,
+    config: TrainConfig,
+    generator: torch.Generator,
+    forgotten: Int64Array = NOBODY.ids,
+) -> tuple[TrainableTable, Int64Array]:
+    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
+    if parent is None:
+        table = TrainableTable.first(ids, config.model.dim, generator)
+        return table, last_seen(table, ids, window.end_us, None)
+    published = parent.users if name == USERS else parent.items
+    carried = config.optimiser.users_carried if name == USERS else 1.0
+    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
+    kept = np.isin(warm.ids, forgotten, invert=True)
+    before = warm.ids[kept], parent.seen(name)[kept]
+    table = warm.kept(kept).grown(ids, generator)
+    seen = last_seen(table, ids, window.end_us, before)
+    return retire(table, seen, window.end_us, config.retire_after_days)
+
+
+def _histories(
+    dataset: Dataset, window: Window, parent: FullVersionFiles | None, forgotten: Int64Array
+) -> HistoryState | None:
+    """What users did before the window."""
+    if parent is None:
+        return histories_at(dataset, window.start, None, None)
+    history = parent.history()
+    known = history.without(forgotten) if history and len(forgotten) else history
+    return histories_at(dataset, window.start, known, parent.lineage.window.end)
+
+
+def _stream(
+    dataset: Dataset,
+    window: Window,
+    config: TrainConfig,
+    *,
+    found: Survey,
+    encoder: Encoder,
+    tables: Tables,
+    before: HistoryState | None,
+) -> ExampleStream:
+    """The window's examples, with histories that go on from the parent's."""
+    users, items = tables
+    return ExampleStream(
+        dataset=dataset,
+        window=window,
+        encoder=encoder,
+        users=users,
+        items=items,
+        catalogue=found.catalogue,
+        block_rows=config.shuffle_rows,
+        before=before,
+    )
+
+
+def _candidates(found: Survey, batch: float, parent: FullVersionFiles | None, config: TrainConfig) -> CandidateMaker:
+    """Makes the candidates of batches of `batch` positives; what the parent counted is where an estimate begins."""
+    known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
+    return CandidateMaker(config.negatives, len(found.catalogue), known)
+
+
+def _learner(
+    encoder: Encoder,
+    tables: Tables,
+    candidates: CandidateMaker,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+) -> Learner:
+    # Initial values come from PyTorch's global generator; the caller's own use of it goes on undisturbed.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        towers = Towers(config.model, encoder)
+    learner = Learner(config, towers, *tables, candidates)
+    if parent is not None:
+        towers.warm_start(parent.parameters())
+        restore_dense_state(towers, learner.optimiser, parent.dense_state())
+        if isinstance(learner.objective, nn.Module):
+            learner.objective.load_state_dict(parent.objective_state() or learner.objective.state_dict())
+    return learner

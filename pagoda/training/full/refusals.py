@@ -1,0 +1,69 @@
+"""What a configuration asks for and the data cannot give, said before any work starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pagoda.config.model import ModelConfig
+from pagoda.config.training import TrainConfig
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.errors import ConfigError
+from pagoda.training.negatives.hard import REJECTED
+from pagoda.training.negatives.mined_file import most_of_a_user
+
+
+def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, mined: Path | None) -> None:
+    """Compare a configuration with the data and with what was mined.
+
+    Raises:
+        ConfigError: It asks for hard negatives, features of items or histories that are not there.
+        DataError: The file of mined negatives cannot be read.
+    """
+    refuse_what_the_data_lacks(config, dataset, window)
+    _refuse_mined(config.negatives.mined, mined)
+
+
+def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Window) -> None:
+    """Compare a configuration with the data, which costs next to nothing.
+
+    Raises:
+        ConfigError: It asks for rejections, features of items or histories that are not there.
+    """
+    if dataset.spec.history is None:
+        _refuse_histories(config, dataset)
+    if config.self_supervision and not dataset.spec.of("item"):
+        raise ConfigError(
+            f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
+        )
+    if config.negatives.rejected:
+        found = dataset.batches(window, events=[REJECTED], columns=["timestamp"], batch_rows=1)
+        if next(found, None) is None:
+            raise ConfigError(f"negatives.rejected is set, but {dataset.path} has no event {REJECTED} in {window.key}")
+
+
+def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:
+    model = config.model
+    wanted = {
+        "learn is sequences": config.learn == "sequences",
+        "model.seed_item is true": model.seed_item,
+        # The default stands in every configuration that was written whole, so it says nothing.
+        f"model.history is declared ({model.history.kind})": model.history != ModelConfig().history,
+        "model.user.id_row is false, which leaves the history to tell users apart by": not model.user.id_row,
+    }
+    for what, is_wanted in wanted.items():
+        if is_wanted:
+            raise ConfigError(f"{what}, but {dataset.path}/features.yaml declares no history")
+
+
+def _refuse_mined(wanted: int, mined: Path | None) -> None:
+    if mined is None:
+        if wanted:
+            raise ConfigError(
+                f"negatives.mined is {wanted}, but nothing was mined: `pagoda mine` writes a file for --mined"
+            )
+        return
+    if not wanted:
+        raise ConfigError(f"negatives.mined is 0, so {mined} would not be used; say how many of it to take")
+    if (most := most_of_a_user(mined)) < wanted:
+        raise ConfigError(f"negatives.mined is {wanted}, but {mined} has at most {most} of a user")

@@ -1,0 +1,204 @@
+"""The full update: warm-start from the parent full version, learn the window in random order, check, write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+
+from pagoda.code_version import code_version
+from pagoda.config.training import DropoutConfig, TrainConfig
+from pagoda.data.dataset import Dataset
+from pagoda.data.fingerprint import Fingerprint
+from pagoda.data.layout import features_of
+from pagoda.data.window import Window
+from pagoda.erasure.pending import NOBODY, Forgotten
+from pagoda.errors import ConfigError, ConflictError, GateError
+from pagoda.storage.atomic import build_folder
+from pagoda.storage.checksums import checksum_file
+from pagoda.training.device import choose_device
+from pagoda.training.drift import check_table, check_vectors
+from pagoda.training.full.loop import Outcome, Progress, Silent, train
+from pagoda.training.full.preparation import Prepared, prepare
+from pagoda.training.full.validation import Validator, WindowValidator, held_back
+from pagoda.training.full.version_writer import lineage_of, write_state, write_version
+from pagoda.training.learner.checkpoints import Checkpoints
+from pagoda.training.learner.state import on_device
+from pagoda.training.tables import OOV
+from pagoda.version_files.full import FullVersionFiles, Lineage
+from pagoda.version_files.open_version import OpenTowers
+
+VERSION, STATE = "version", "state"
+_ONE_EPOCH = (
+    "validation chooses among the epochs of a first version, but one with a parent learns each interaction once: take "
+    "validation out, or train without a parent"
+)
+_NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
+
+
+def full_update(
+    dataset: Dataset,
+    window: Window,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    out: Path,
+    *,
+    mined: Path | None = None,
+    forgotten: Forgotten = NOBODY,
+    progress: Progress | None = None,
+    checkpoints: Path | None = None,
+    validator: Validator | None = None,
+) -> FullVersionFiles:
+    """Train a full version and write its files to `out`, all or nothing.
+
+    Args:
+        dataset: Where the interactions, users and items are.
+        window: What to learn. Earlier interactions enter histories only.
+        parent: The full version to start from; None for a first one, which learns its window
+            `config.bootstrap_epochs` times, where any other learns each interaction once.
+        config: How. With the arguments above it determines the result to the bit, on one kind of machine.
+        out: A folder that does not exist yet. `out/version` is the version, `out/state` the second artifact.
+        mined: Hard negatives that `pagoda mine` wrote; needed where `config.negatives.mined` is not 0.
+        forgotten: Users whose rows and histories are not taken over from the parent.
+        progress: Watches.
+        checkpoints: A folder in which a killed training finds where it was, when it is run again with the same
+            arguments; it need not exist, and is removed when training is over. None: training starts anew.
+        validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
+            `config.validation` declares.
+
+    Raises:
+        ConfigError: The configuration, the features or the window do not fit the parent, or this machine; or there is
+            validation beside a parent.
+        DataError: The window has no positive, or the dataset breaks its contract.
+        GateError: The loss is not finite, or a drift check failed. Nothing is written.
+        ConflictError: `out` exists already.
+    """
+    choose_device(config.device)
+    if parent is not None and (config.validation or validator):
+        raise ConfigError(_ONE_EPOCH)
+    if out.exists():
+        raise ConflictError(f"{out} exists already; another writer was first")
+    learned = window
+    if validator is None:
+        learned, validator = _hold_back(dataset, window, config)
+    prepared = prepare(dataset, learned, parent, config, mined, forgotten=forgotten.ids)
+    lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
+    identity = _identity(prepared, config, lineage, parent, mined)
+    with _checkpoints(checkpoints, identity) as kept:
+        ask = partial(_validate, prepared, validator) if validator else None
+        epochs = 1 if parent else config.bootstrap_epochs
+        outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
+        prepared.stream.complete()
+        metrics = _summary(prepared, outcome) | _retired(prepared, parent) | _check(prepared, config)
+        with build_folder(out) as aside:
+            write_version(aside / VERSION, prepared, config, lineage, metrics)
+            write_state(aside / STATE, prepared)
+    return FullVersionFiles(out / VERSION, out / STATE)
+
+
+def _hold_back(dataset: Dataset, window: Window, config: TrainConfig) -> tuple[Window, Validator | None]:
+    """What to learn of the window, and who asks about the rest of it, where `config.validation` declares any."""
+    if config.validation is None:
+        return window, None
+    learned, later = held_back(window, config.validation)
+    return learned, WindowValidator(dataset, later, config.validation, config.seed)
+
+
+def open_version(out: Path) -> FullVersionFiles:
+    """The version that `full_update` wrote to `out`.
+
+    Raises:
+        IntegrityError: There is none.
+    """
+    files = FullVersionFiles(out / VERSION, out / STATE)
+    _ = files.lineage
+    return files
+
+
+@contextmanager
+def _checkpoints(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
+    """Checkpoints in `folder`, removed when training is over, well or refused; of a kill they are what remains."""
+    with TemporaryDirectory(prefix="pagoda-training-") as temporary:
+        kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
+        try:
+            yield kept
+        except GateError:
+            kept.clear()
+            raise
+        kept.clear()
+
+
+def _identity(
+    prepared: Prepared, config: TrainConfig, lineage: Lineage, parent: FullVersionFiles | None, mined: Path | None
+) -> str:
+    """What a training that goes on must have in common with the one that was killed."""
+    about = [config.to_yaml(), prepared.stream.window.key, code_version(), lineage.data_checksum]
+    about += [prepared.encoder.to_json(), _profiles(prepared), checksum_file(mined) if mined else ""]
+    about += [parent.lineage.to_json()] if parent else []
+    digest = xxhash.xxh3_128("\n".join(about).encode())
+    for array in (prepared.learner.users.ids, prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _profiles(prepared: Prepared) -> str:
+    """Checksum of what is known of the window's users, which is no part of the data's own."""
+    fingerprint, dataset = Fingerprint(), prepared.stream.dataset
+    if features_of(dataset.spec, "users"):
+        for batch in dataset.users(prepared.survey.users).to_batches():
+            fingerprint.update("users", batch)
+    return fingerprint.hexdigest()
+
+
+def _validate(prepared: Prepared, validator: Validator) -> float:
+    learner = prepared.learner
+    learner.towers.eval()
+    with on_device(learner, torch.device("cpu")):
+        tables = learner.users, learner.items
+        return validator(OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset))
+
+
+def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "positives": prepared.survey.positives,
+        "users": len(prepared.learner.users.ids),
+        "items": len(prepared.learner.items.ids),
+        "losses": outcome.losses,
+        "seconds": outcome.seconds,
+        "samples_per_second": outcome.samples_per_second,
+        **({"validations": outcome.validations, "best_epoch": outcome.best_epoch} if outcome.validations else {}),
+    }
+
+
+def _retired(prepared: Prepared, parent: FullVersionFiles | None) -> dict[str, int]:
+    """How many of the parent's rows went, because their IDs were not seen for long."""
+    if parent is None:
+        return {}
+    tables = {"users": (parent.users, prepared.learner.users), "items": (parent.items, prepared.learner.items)}
+    return {
+        f"retired_{name}": int((now.places(np.asarray(before.ids)) == OOV).sum())
+        for name, (before, now) in tables.items()
+    }
+
+
+def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
+    """Drift checks of both tables, and of both towers on one batch of what was learned."""
+    learner, limits = prepared.learner, config.drift
+    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
+    batch = next(batcher.batches(prepared.stream.last, config.batch_size))
+    users, items = learner.vectors(batch)
+    # One vector a user: those of one user are alike, and a quiet day has few users.
+    _, one_each = np.unique(batch.user_of.numpy(), return_index=True)
+    return {
+        **check_table("user", learner.users, limits),
+        **check_table("item", learner.items, limits),
+        **check_vectors("user", users[one_each], limits),
+        **check_vectors("item", items, limits),
+    }

@@ -1,0 +1,142 @@
+"""A window's interactions as incremental updates learn them: in time order, each once, histories going on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.layout import INTERACTION_COLUMNS
+from pagoda.data.window import Window
+from pagoda.model.encoder import Encoded
+from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories, profiles_of
+from pagoda.training.incremental.frozen_base import FrozenBase
+from pagoda.version_files.incremental import IncrementalFiles, chain_of
+
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class WindowHistories:
+    """Histories of the window's users as of its end, in the form of `StateRows`."""
+
+    users: Int64Array
+    items: Int64Array
+    times_us: Int64Array
+    counts: Int64Array
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n positives in time order; memory follows the window."""
+
+    users: Int64Array
+    """int64 [n]: IDs."""
+    items: Int64Array
+    """int64 [n]: places among the base's items."""
+    times_us: Int64Array
+    histories: Histories
+    """Items by ID."""
+    profiles: Encoded
+    profile_rows: Int64Array
+    context: Encoded
+    past: WindowHistories
+    interactions: int
+    duplicates: int
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def read_examples(base: FrozenBase, window: Window, parent: IncrementalFiles | None) -> Examples | None:
+    """Read a window; None when it holds no positive.
+
+    Raises:
+        DataError: An interaction has an item that the dataset lacks.
+    """
+    spec = base.dataset.spec
+    events = {*spec.positives, *spec.history_events}
+    stream = base.dataset.batches(window, events=events, columns=interaction_columns(spec))
+    batches = list(stream)
+    if not batches or not any(among(batch.column("event"), spec.positives).any() for batch in batches):
+        return None
+    table = pa.Table.from_batches(batches).combine_chunks()
+    rows = distinct(table)
+    return _examples(base, table.take(rows), parent, window, table.num_rows)
+
+
+def distinct(table: pa.Table) -> Int64Array:
+    """The first of every group of rows with one user, item, event and timestamp; int64, ascending."""
+    numbered = table.select(list(INTERACTION_COLUMNS)).append_column("row", pa.array(np.arange(table.num_rows)))
+    first = numbered.group_by(list(INTERACTION_COLUMNS), use_threads=False).aggregate([("row", "min")])
+    return np.sort(first.column("row_min").to_numpy())
+
+
+def _examples(
+    base: FrozenBase, table: pa.Table, parent: IncrementalFiles | None, window: Window, found: int
+) -> Examples:
+    spec, dataset = base.dataset.spec, base.dataset
+    users, items = (table.column(name).to_numpy() for name in ("user_id", "item_id"))
+    times_us = table.column("timestamp").cast(pa.int64()).to_numpy()
+    kinds = table.column("event").combine_chunks()
+    positive = np.flatnonzero(among(kinds, spec.positives))
+    histories, past = _histories(base, parent, window, (users, items, times_us), among(kinds, spec.history_events))
+    chosen = table.take(positive)
+    profiles, profile_rows = profiles_of(dataset, base.encoder, users[positive])
+    return Examples(
+        users=users[positive],
+        items=catalogue_places(base.item_ids, items[positive], dataset),
+        times_us=times_us[positive],
+        histories=histories.take(positive),
+        profiles=profiles,
+        profile_rows=profile_rows,
+        context=base.encoder.encode_table("user", chosen, times_us[positive], source="context"),
+        past=past,
+        interactions=found,
+        duplicates=found - table.num_rows,
+    )
+
+
+def _histories(
+    base: FrozenBase,
+    parent: IncrementalFiles | None,
+    window: Window,
+    rows: tuple[Int64Array, Int64Array, Int64Array],
+    enters: NDArray[np.bool_],
+) -> tuple[Histories, WindowHistories]:
+    """Each row's history as of its moment, and those of all users of the window as of its end."""
+    declared, users = base.dataset.spec.history, np.unique(rows[0])
+    if declared is None:
+        nothing = np.empty((0, 0), np.int64)
+        return no_histories(len(rows[0])), WindowHistories(nothing.ravel(), nothing, nothing, nothing.ravel())
+    state = HistoryState(declared.length)
+    before = histories_before(base, parent, users)
+    order = np.argsort(before[2], kind="stable")
+    state.push(*(array[order] for array in before))
+    histories = state.advance(*rows, enters)
+    padded = state.read(users, np.full(len(users), window.end_us)).padded()
+    return histories, WindowHistories(users, padded.items, padded.times_us, padded.mask.sum(1))
+
+
+def histories_before(
+    base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array
+) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Users, items and moments of the last events of `users` (int64 [n], ascending) as of the parent's watermark.
+
+    The newest incremental that saw a user has that user's whole history; of one that none saw, the base has it.
+    """
+    found: list[tuple[Int64Array, Int64Array, Int64Array]] = []
+    rest = users
+    for link in chain_of(parent):
+        position, known = link.history_users.find(rest)
+        at = position[known]
+        items, times, counts = (array[at] for array in (link.rows.items, link.rows.times_us, link.rows.counts))
+        kept = np.arange(items.shape[1]) >= items.shape[1] - counts[:, None]
+        found.append((np.repeat(rest[known], counts), items[kept], times[kept]))
+        rest = rest[~known]
+    found.append(base.histories.of(rest))
+    users_, items_, times_ = (np.concatenate(part) for part in zip(*found, strict=True))
+    return users_, items_, times_

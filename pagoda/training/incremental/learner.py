@@ -1,0 +1,163 @@
+"""One pass over a window in time order: only user rows learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from pagoda.config.incremental import IncrementalConfig
+from pagoda.embeddings.overlay import Overlay
+from pagoda.errors import GateError
+from pagoda.training.incremental.examples import Examples
+from pagoda.training.incremental.frozen_base import FrozenBase
+from pagoda.training.incremental.item_chances import Chances, CountedChances, StreamedChances
+from pagoda.training.learner.optimisers import adagrad_step
+from pagoda.training.tables import OOV, TrainableTable
+from pagoda.version_files.incremental import IncrementalFiles, chain_of
+
+Int64Array = NDArray[np.int64]
+_US = 1e6
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a pass left."""
+
+    table: TrainableTable
+    """Rows and sums of the window's users alone."""
+    loss: float
+    """Mean loss a positive, each asked before its batch was learned."""
+    new_users: int
+    chances: Chances
+    """What became known of how often items come."""
+
+
+def learn(base: FrozenBase, parent: IncrementalFiles | None, examples: Examples, config: IncrementalConfig) -> Learned:
+    """Learn `examples` once, in mini-batches of consecutive positives.
+
+    Raises:
+        GateError: The loss is not finite.
+    """
+    touched = _Pass(base, parent, examples, config)
+    total = 0.0
+    for start in range(0, len(examples), config.batch_size):
+        loss = touched.step(np.arange(start, min(start + config.batch_size, len(examples))))
+        if not math.isfinite(loss):
+            raise GateError(
+                f"incremental update: the loss is {loss} after {start} of {len(examples)} positives; "
+                "lower incremental.learning_rate"
+            )
+        total += loss
+    return Learned(touched.table, total / len(examples), touched.new_users, touched.chances)
+
+
+def forget(learned: Learned, base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array) -> Learned:
+    """Have nothing left of users (int64 [n], ascending) who have a row: a segment cannot take one away, but hide it."""
+    table, chain = learned.table, chain_of(parent)
+    others = np.setdiff1d(users, table.ids)
+    _, known = Overlay(base.users, [link.delta for link in chain]).lookup(others)
+    if not len(gone := others[known]):
+        return learned
+    ids = np.concatenate([table.ids, gone])
+    order = np.argsort(ids)
+    rows = torch.cat([table.rows[1:], table.rows[OOV].expand(len(gone), -1)])[torch.from_numpy(order)]
+    squares = torch.cat([table.squares[1:], torch.full((len(gone),), base.typical_square)])[torch.from_numpy(order)]
+    hidden = TrainableTable(ids[order], torch.cat([table.rows[:1], rows]), torch.cat([table.squares[:1], squares]))
+    return replace(learned, table=hidden)
+
+
+class _Pass:
+    def __init__(
+        self, base: FrozenBase, parent: IncrementalFiles | None, examples: Examples, config: IncrementalConfig
+    ) -> None:
+        self._base, self._examples, self._config = base, examples, config
+        self._rng = np.random.default_rng(config.seed)
+        self.chances: Chances = CountedChances(base.shares)
+        if config.correction == "streaming":
+            self.chances = StreamedChances(base, parent, examples.items, config.batch_size)
+        users, chain = np.unique(examples.users), chain_of(parent)
+        rows, known = Overlay(base.users, [link.delta for link in chain]).lookup(users)
+        rows, squares = np.concatenate([base.users.oov[None], rows]), _squares(base, chain, users)
+        self.table = TrainableTable(users, torch.from_numpy(rows), torch.from_numpy(squares))
+        self.new_users = len(known) - int(known.sum())
+
+    def step(self, part: Int64Array) -> float:
+        """Learn some positives and return the sum of their losses before that."""
+        base, examples = self._base, self._examples
+        places, user_of = np.unique(self.table.places(examples.users[part]), return_inverse=True)
+        rows = self.table.rows[torch.from_numpy(places)].requires_grad_()
+        vectors = _user_vectors(base, functional.embedding(torch.from_numpy(user_of), rows), examples, part)
+        self.chances.observe(examples.items[part])
+        total, wanted = len(base.item_ids), self._config.candidates
+        candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
+        cosines = vectors @ base.item_vectors[torch.from_numpy(candidates)].T
+        targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
+        logits = cosines / base.temperature - torch.from_numpy(log_q)
+        loss = functional.cross_entropy(logits, targets, reduction="sum")
+        # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
+        # are made of, however few positives came.
+        (gradient,) = torch.autograd.grad(loss / base.config.batch_size, [rows])
+        adagrad_step(self.table, torch.from_numpy(places), gradient, self._config.learning_rate)
+        return float(loss.detach())
+
+
+def _squares(base: FrozenBase, chain: Sequence[IncrementalFiles], users: Int64Array) -> NDArray[np.float32]:
+    """Row-wise Adagrad's sums of `users` (int64 [n], ascending) where the chain left them, float32 [n + 1].
+
+    The first, of the out-of-vocabulary row, is never used. Who is new begins with what is typical in the base: from
+    zero, the first step would throw the row as far as all steps of others went.
+    """
+    squares = np.full(len(users) + 1, base.typical_square, np.float32)
+    waiting = np.arange(len(users))
+    for link in chain:
+        position, found = link.delta.find(users[waiting])
+        squares[waiting[found] + 1] = link.rows.squares[position[found]]
+        waiting = waiting[~found]
+    position, found = base.users.find(users[waiting])
+    squares[waiting[found] + 1] = base.squares[position[found] + 1]
+    return squares
+
+
+def draw(
+    chances: Chances, total: int, positives: Int64Array, count: int, rng: np.random.Generator
+) -> tuple[Int64Array, NDArray[np.float32]]:
+    """Draw the candidates of a batch: its own items and `count` others, uniformly without replacement.
+
+    Args:
+        chances: How probable items are to be in the batch.
+        total: Number of items.
+        positives: int64 [B], places of the batch's items.
+        count: How many to draw; all items where there are no more.
+        rng: Draws.
+
+    Returns:
+        Places of the distinct candidates, int64 [m] ascending, and the log of each one's probability to be among them,
+        by which the sampled softmax is corrected, see `pagoda.model.losses.objective`.
+    """
+    drawn = np.arange(total) if count >= total else rng.choice(total, count, replace=False)
+    candidates = np.union1d(drawn, positives)
+    missed = (1 - min(count / total, 1.0)) * (1 - chances.held(candidates, len(positives)))
+    return candidates, np.log1p(-missed).astype(np.float32)
+
+
+def _user_vectors(base: FrozenBase, id_rows: Tensor, examples: Examples, part: Int64Array) -> Tensor:
+    past, times_us, mask = examples.histories.take(part).padded()
+    rows, _ = base.items.lookup(past.ravel())
+    age = np.where(mask, (examples.times_us[part, None] - times_us) / _US, 0).astype(np.float32)
+    features = {name: array[examples.profile_rows[part]] for name, array in examples.profiles.items()}
+    features |= {name: array[part] for name, array in examples.context.items()}
+    vectors: Tensor = base.towers.user(
+        id_rows,
+        torch.from_numpy(rows.reshape(*past.shape, base.items.dim)),
+        torch.from_numpy(mask),
+        torch.from_numpy(age),
+        {name: torch.from_numpy(array) for name, array in features.items()},
+    )
+    return vectors

@@ -1,0 +1,1 @@
+"""One step of training, and all that it changes."""

@@ -1,0 +1,117 @@
+"""One step of training: a batch through both towers, the loss, its gradient, and the change of every touched row."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pagoda.config.self_supervision import SelfSupervisionConfig
+from pagoda.config.training import TrainConfig
+from pagoda.model.losses.contrastive import contrastive_loss
+from pagoda.model.towers.towers import Towers
+from pagoda.training.batches.batcher import Batch, ViewBatch
+from pagoda.training.device import autocasts, moved
+from pagoda.training.learner.objectives import build_objective
+from pagoda.training.learner.optimisers import adagrad_step, dense_optimiser
+from pagoda.training.negatives.candidates import CandidateMaker
+from pagoda.training.tables import TrainableTable
+
+
+class Learner:
+    """Everything that training changes."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        towers: Towers,
+        users: TrainableTable,
+        items: TrainableTable,
+        candidates: CandidateMaker,
+    ) -> None:
+        self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
+        self._supervision = config.self_supervision
+        self.objective = build_objective(config.objective)
+        self._parameters = list(towers.parameters())
+        self.optimiser = dense_optimiser(towers, config.optimiser)
+        if isinstance(self.objective, nn.Module):
+            own = list(self.objective.parameters())
+            self._parameters += own
+            self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
+        self._seed, self.steps = config.seed, 0
+        self.device, self._precision = torch.device("cpu"), config.precision
+        self._settings, self._pace = config.optimiser, 1.0
+
+    def learn(self, batch: Batch) -> float:
+        """Take one step and return the batch's loss before it; when that is not finite, nothing is changed.
+
+        What is dropped at random inside the towers follows from the seed and the number of the step alone.
+        """
+        self.towers.train()
+        with torch.random.fork_rng(devices=[]):
+            seed = int(np.random.SeedSequence((self._seed, self.steps)).generate_state(1)[0])
+            # `torch.manual_seed` would note this call and its stack for each accelerator that is not there, for ever.
+            (torch.cuda.manual_seed if self.device.type == "cuda" else torch.default_generator.manual_seed)(seed)
+            loss = self._step(moved(batch, self.device))
+        self.steps += 1
+        return loss
+
+    def slow_down(self, done: float) -> None:
+        """Set the pace of the steps that follow by the share of training that is `done`."""
+        cooldown = self._settings.cooldown
+        self._pace = min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._settings.dense_learning_rate * self._pace
+
+    def _change(self, table: TrainableTable, places: Tensor, gradient: Tensor) -> None:
+        rate = self._settings.table_learning_rate * self._pace
+        adagrad_step(table, places, gradient, rate, self._settings.table_memory)
+
+    def _step(self, batch: Batch) -> float:
+        users = self.users.rows[batch.user_rows].requires_grad_()
+        items = self.items.rows[batch.item_rows].requires_grad_()
+        user_vectors, item_vectors = self._forward(batch, users, items)
+        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets)
+        if batch.views is not None and self._supervision is not None:
+            loss = loss + self._contrast(batch.views, items, self._supervision)
+        if torch.isfinite(loss):
+            # A user tower without ID row leaves the users' rows as they are.
+            user_gradient, item_gradient, *dense = torch.autograd.grad(
+                loss, [users, items, *self._parameters], allow_unused=True
+            )
+            for parameter, gradient in zip(self._parameters, dense, strict=True):
+                parameter.grad = gradient
+            self.optimiser.step()
+            if user_gradient is not None:
+                self._change(self.users, batch.user_rows, user_gradient)
+            self._change(self.items, batch.item_rows, item_gradient)
+        return float(loss.detach())
+
+    def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:
+        """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim]."""
+        self.towers.eval()
+        batch = moved(given, self.device)
+        with torch.no_grad():
+            return self._forward(batch, self.users.rows[batch.user_rows], self.items.rows[batch.item_rows])
+
+    def _forward(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocasts(self._precision, self.device)):
+            user_vectors, item_vectors = self._towers(batch, users, items)
+        return user_vectors.float(), item_vectors.float()
+
+    def _towers(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        id_rows, past = functional.embedding(batch.user_of, users), functional.embedding(batch.history_of, items)
+        if batch.history_after is None:
+            user_vectors = self.towers.user(id_rows, past, batch.history_mask, batch.history_age, batch.user_features)
+        else:
+            user_vectors = self.towers.user.along(
+                id_rows, past, batch.history_age, batch.history_after, batch.user_features
+            )
+        item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
+        return user_vectors, item_vectors
+
+    def _contrast(self, views: ViewBatch, items: Tensor, config: SelfSupervisionConfig) -> Tensor:
+        vectors = self.towers.item(functional.embedding(views.item_of, items), views.features)
+        first, second = vectors.chunk(2)
+        return config.weight * contrastive_loss(first, second, config.temperature)

@@ -1,0 +1,114 @@
+"""What the item log says, brought into the collections of generations by the item towers of their full versions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from pagoda.data.mirror import open_local_or_mirrored
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.generations.versions import DATASET
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_table
+from pagoda.item_changes.log import open_item_log
+from pagoda.item_changes.records import ItemChange
+from pagoda.item_changes.undo import by_id
+from pagoda.item_vectors.scoring import stored_batch
+from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.model.towers.towers import Towers
+from pagoda.settings import Settings
+from pagoda.storage.copies import fetch, local_path
+from pagoda.storage.inventory import select
+from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
+from pagoda.version_files.open_version import item_vectors
+
+
+class ItemReplay:
+    """Item towers of full versions, and the collections that their vectors are in."""
+
+    def __init__(self, settings: Settings, log: ReleaseLog) -> None:
+        milvus = settings.milvus
+        self._log, self._scratch = log, settings.home / "work" / "items"
+        self._collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._collections.close()
+
+    def apply(self, manifest: Manifest, changes: Sequence[ItemChange]) -> None:
+        """Bring changes into a generation's collection; doing it again does no harm.
+
+        Raises:
+            UnavailableError: Milvus or the artifacts' store does not answer.
+            IntegrityError: The collection is gone, or the version's files are damaged.
+        """
+        gone = [change.item_id for change in changes if change.features is None]
+        if gone:
+            # First: an item is removed for a reason, and a vector can wait.
+            self._collections.delete(manifest.collection, int64_ids(manifest.spec, gone))
+        if stay := [change for change in changes if change.features is not None]:
+            files, towers = self._open(manifest.full_version)
+            table = items_table(manifest.spec, stay)
+            vectors = item_vectors(files, towers, table)
+            shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
+            rows = vectors_batch(manifest.spec, table, vectors, shares)
+            self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
+
+    def keep(self, full_versions: set[int]) -> None:
+        """Forget the towers of all others."""
+        self._towers = {version: opened for version, opened in self._towers.items() if version in full_versions}
+
+    def _open(self, version: int) -> tuple[FullVersionFiles, Towers]:
+        if version not in self._towers:
+            files = FullVersionFiles(self._folder(version), Path())
+            self._towers[version] = (files, files.towers())
+        return self._towers[version]
+
+    def _folder(self, version: int) -> Path:
+        """The version's files on this machine: where they are, or a copy of what the item tower needs."""
+        record = self._log.state().version(version)
+        place = local_path(record.uri)
+        if place is not None:
+            return place
+        parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY))
+        return fetch(record.uri, parts, self._scratch / str(version))
+
+
+def imported_items(settings: Settings, dataset: str, ids: Collection[ItemId]) -> dict[ItemId, dict[str, Any]]:
+    """Items as a dataset was imported with them, by ID, without what the item log made of them.
+
+    Args:
+        settings: Of this installation.
+        dataset: Folder or URL; empty: the one that the stable version was trained on.
+        ids: As callers know them; unknown ones are left out of the answer.
+    """
+    data = open_local_or_mirrored(dataset or _dataset_of_the_stable(settings), settings.home / "datasets")
+    return by_id(data.imported_items(int64_ids(data.spec, list(ids))).to_pylist())
+
+
+def _dataset_of_the_stable(settings: Settings) -> str:
+    state = open_log(settings).state()
+    version = state.version(state.generations[state.stable].full_version) if state.stable else None
+    return settings.dataset(version.tags.get(DATASET, "") if version else "")
+
+
+def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:
+    """Bring all that the item log says into a collection that was built without it; returns the last record's number.
+
+    Raises:
+        UnavailableError: A server or store does not answer.
+    """
+    log_of_items, changes, items = open_item_log(settings), ItemChanges(), ItemReplay(settings, log)
+    try:
+        done = -1
+        # Again for what came meanwhile: the worker may have brought it in before the older changes from here.
+        while done < changes.head:
+            done = changes.head
+            changes.take(log_of_items.records(done))
+            items.apply(manifest, changes.after(done))
+    finally:
+        items.close()
+    return changes.head

@@ -1,0 +1,135 @@
+"""What must be true of a generation before it may serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container
+from pathlib import Path
+
+import httpx
+
+from pagoda.embeddings.tables.layout import TablesLayout
+from pagoda.errors import GateError, UnavailableError
+from pagoda.generations.holding import read_holding
+from pagoda.generations.manifest import Manifest
+from pagoda.generations.state import ReleaseState
+from pagoda.index.milvus.collections import Collections
+from pagoda.item_changes.log import open_item_log
+from pagoda.registry.publish import Check
+from pagoda.settings import Settings, tower_addresses
+from pagoda.sockets import client_of
+
+PATIENCE_SECONDS = 120.0
+"""How long hosts may take to bring a generation; a full version's tower has to start its workers."""
+_POLL_SECONDS = 0.05
+_CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
+
+
+def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
+    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
+    checks: list[Check] = []
+    if settings.milvus.uri:
+        milvus = settings.milvus
+        served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
+        changed = next(open_item_log(settings).records(), None) is not None
+        collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        checks.append(collection_ready(collections, served, changed=changed))
+    if settings.tower.url:
+        tower = settings.tower
+        checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
+    else:
+        checks.append(tables_hold(settings.tables_folder, patience_seconds))
+    return checks
+
+
+def collection_ready(collections: Collections, served: Container[str] = (), *, changed: bool = False) -> Check:
+    """The collection is in memory and has the rows that it was built with.
+
+    Args:
+        collections: The server.
+        served: Collections that may have seen item changes; any number of rows but none is right.
+        changed: Whether every collection may, because the item log is not empty.
+    """
+
+    def check(manifest: Manifest) -> None:
+        name, where = manifest.collection, f"generation {manifest.id}: its collection {manifest.collection!r}"
+        if not collections.exists(name):
+            raise GateError(f"{where} does not exist at {collections.uri}")
+        if not collections.loaded(name):
+            raise GateError(f"{where} is not loaded at {collections.uri}")
+        rows = collections.count(name)
+        if rows != manifest.item_count and (not (changed or name in served) or not rows):
+            raise GateError(f"{where} has {rows:,} rows, expected {manifest.item_count:,}")
+
+    return check
+
+
+def tower_answers(url: str, folder: Path, timeout_seconds: float, patience_seconds: float) -> Check:
+    """The user tower at `url` answers a request that names the generation, within `patience_seconds`.
+
+    Where its host's tables `folder` is on this machine, a generation that the follower refuses is refused at once.
+    """
+
+    def check(manifest: Manifest) -> None:
+        _await(manifest, lambda: ask_tower(url, manifest, timeout_seconds), folder, patience_seconds)
+
+    return check
+
+
+def ask_tower(url: str, manifest: Manifest, timeout_seconds: float) -> str | None:
+    """Why the user tower at `url` does not answer for a generation now; None when it does.
+
+    Raises:
+        UnavailableError: It fails, and not because it does not hold the generation yet.
+    """
+    problems = []
+    with client_of(url, timeout_seconds) as client:
+        for address in tower_addresses(url, manifest.full_version):
+            problem = _ask(client, address, manifest)
+            if problem is None:
+                return None
+            problems.append(problem)
+    return "; ".join(problems)
+
+
+def _ask(client: httpx.Client, address: str, manifest: Manifest) -> str | None:
+    user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
+    body = {"generation": manifest.id, "instances": [{"user_id": user}]}
+    try:
+        answer = client.post(address, json=body)
+    except httpx.HTTPError as error:
+        return f"{address}: {error}"
+    if answer.is_success:
+        return None
+    complaint = f"{address} answers {answer.status_code}: {answer.text.strip()}"
+    if answer.status_code not in (_CONFLICT, _NOT_FOUND, _BUSY):
+        raise UnavailableError(f"generation {manifest.id}: {complaint}")
+    return complaint
+
+
+def tables_hold(folder: Path, patience_seconds: float) -> Check:
+    """The tower host's folder holds the generation, within `patience_seconds`."""
+
+    def check(manifest: Manifest) -> None:
+        path = TablesLayout(folder).generation(manifest.id)
+
+        def problem() -> str | None:
+            return None if path.exists() else f"{path} is missing"
+
+        _await(manifest, problem, folder, patience_seconds)
+
+    return check
+
+
+def _await(manifest: Manifest, problem: Callable[[], str | None], folder: Path, patience_seconds: float) -> None:
+    deadline = time.monotonic() + patience_seconds
+    while complaint := problem():
+        said = read_holding(folder)
+        if said and manifest.id in said.refused:
+            raise GateError(f"generation {manifest.id} is refused by the tower's host: {said.refused[manifest.id]}")
+        if time.monotonic() > deadline:
+            raise GateError(
+                f"generation {manifest.id} is not held by the tower's host after {patience_seconds:.0f} s "
+                f"({complaint}); does the follower run?"
+            )
+        time.sleep(_POLL_SECONDS)

@@ -1,0 +1,1 @@
+"""The files of full and incremental versions, and versions opened from them."""

@@ -1,0 +1,162 @@
+"""A version opened for a dataset: vectors of users and items in process, for evaluation, export and checks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import Histories
+from pagoda.embeddings.overlay import Overlay
+from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.table_inputs import profiles_of
+from pagoda.model.towers.towers import Towers
+from pagoda.version_files.full import FullVersionFiles
+
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+_ROWS = 4096
+_US = 1e6
+
+
+class RowLookup(Protocol):
+    """ID rows, wherever they are: published, under delta segments, or being trained."""
+
+    def lookup(self, ids: Int64Array) -> tuple[Float32Array, NDArray[np.bool_]]:
+        """Rows float32 [n, dim], the out-of-vocabulary row for an ID without one, and which IDs have one, bool [n]."""
+
+
+class OpenTowers:
+    """Towers and ID rows over a dataset's profiles and items."""
+
+    def __init__(self, encoder: Encoder, towers: Towers, users: RowLookup, items: RowLookup, dataset: Dataset) -> None:
+        """Open towers that are ready for inference; `dataset` has the users' profiles and the items."""
+        self._encoder, self._towers, self._dataset = encoder, towers, dataset
+        self._users, self._items = users, items
+
+    def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
+        """Which users have an ID row of their own, bool [n]."""
+        return self._users.lookup(user_ids)[1]
+
+    def item_vectors(self) -> Float32Array:
+        """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
+        return _item_vectors(self._encoder, self._towers, self._items, self._dataset.items())
+
+    def user_vectors(
+        self,
+        user_ids: Int64Array,
+        timestamps_us: Int64Array,
+        histories: Histories,
+        context: pa.Table | None = None,
+    ) -> Float32Array:
+        """Unit vectors of users as of given moments.
+
+        Args:
+            user_ids: int64 [n]; one without an ID row or profile is answered by what is known of them.
+            timestamps_us: int64 [n].
+            histories: Of each row as of its moment, at least as long as the version's own; items by ID.
+            context: n rows with the raw context features as columns; what is absent is missing.
+
+        Returns:
+            float32 [n, dim].
+        """
+        profiles, profile_rows = profiles_of(self._dataset, self._encoder, user_ids)
+        given = pa.table({"user_id": user_ids, **({} if context is None else dict(_columns(context)))})
+        moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
+
+        # Histories of one length lie side by side, since a rectangle is as wide as its longest.
+        order = np.argsort(histories.ends - histories.starts, kind="stable")
+
+        def compute(part: slice) -> Tensor:
+            chosen = order[part]
+            rows, _ = self._users.lookup(user_ids[chosen])
+            features = _tensors(profiles, profile_rows[chosen]) | _tensors(moments, chosen)
+            past = self._past(histories.take(chosen), timestamps_us[chosen])
+            vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
+            return vectors
+
+        vectors = np.empty((len(user_ids), _dim(self._users)), np.float32)
+        vectors[order] = _by_parts(len(user_ids), vectors.shape[1], compute)
+        return vectors
+
+    def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
+        longest = int((histories.ends - histories.starts).max(initial=1))
+        items, times_us, mask = histories.last(min(longest, self._towers.history_length)).padded()
+        rows, _ = self._items.lookup(items.ravel())
+        age = np.where(mask, (timestamps_us[:, None] - times_us) / _US, 0).astype(np.float32)
+        shaped = rows.reshape(*items.shape, rows.shape[1])
+        return torch.from_numpy(shaped), torch.from_numpy(mask), torch.from_numpy(age)
+
+
+class OpenVersion(OpenTowers):
+    """A full version over a dataset's profiles and items."""
+
+    def __init__(self, files: FullVersionFiles, dataset: Dataset) -> None:
+        """Open `files`; `dataset` has the users' profiles and the items.
+
+        Raises:
+            IntegrityError: A file is missing or damaged.
+        """
+        super().__init__(files.encoder, files.towers(), files.users, files.items, dataset)
+
+    def under(self, users: Overlay) -> OpenVersion:
+        """The same version with user-ID rows as a generation sees them: its base under delta segments."""
+        opened = copy.copy(self)
+        opened._users = users
+        return opened
+
+
+def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
+    """Unit vectors of items; one without an ID row is known by its features.
+
+    Args:
+        files: The full version.
+        towers: Its towers.
+        items: n rows like those of `Dataset.items()`.
+
+    Returns:
+        float32 [n, dim].
+    """
+    return _item_vectors(files.encoder, towers, files.items, items)
+
+
+def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.Table) -> Float32Array:
+    ids = items.column("item_id").to_numpy()
+    encoded = encoder.encode_table("item", items)
+
+    def compute(part: slice) -> Tensor:
+        rows, _ = table.lookup(ids[part])
+        vectors: Tensor = towers.item(torch.from_numpy(rows), _tensors(encoded, part))
+        return vectors
+
+    return _by_parts(len(ids), _dim(table), compute)
+
+
+def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float32Array:
+    """Bound memory to a part's inputs."""
+    vectors = np.empty((count, dim), np.float32)
+    with torch.inference_mode():
+        for start in range(0, count, _ROWS):
+            part = slice(start, min(start + _ROWS, count))
+            vectors[part] = compute(part).numpy()
+    return vectors
+
+
+def _dim(table: RowLookup) -> int:
+    rows, _ = table.lookup(np.empty(0, np.int64))
+    return int(rows.shape[1])
+
+
+def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    return zip(table.column_names, table.columns, strict=True)
+
+
+def _tensors(encoded: Encoded, rows: slice | Int64Array) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array[rows]) for name, array in encoded.items()}

@@ -1,1 +1,0 @@
-"""A recall service as it is now, read from its metrics."""

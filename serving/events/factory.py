@@ -1,0 +1,60 @@
+"""The endpoints that take something, made from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+
+from pagoda.errors import ConfigError
+from pagoda.generations.release_log import open_log
+from pagoda.item_changes.log import open_item_log
+from pagoda.settings import KafkaSettings, Settings
+from serving.events.intake import Clicked, EventIntake
+from serving.events.item_changes import ItemIntake, items_router
+from serving.events.redis_stream import RedisStream, Room
+from serving.events.routes import events_router
+from serving.events.rules import Times
+from serving.events.stable_spec import StableSpec
+from serving.process import cancel, go_on
+
+if TYPE_CHECKING:
+    from serving.events.kafka_stream import KafkaStream
+
+
+@dataclass(frozen=True)
+class Taking:
+    """The routers by the listener that they belong to."""
+
+    events: Sequence[APIRouter]
+    items: Sequence[APIRouter]
+
+
+@asynccontextmanager
+async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
+    """The routers, until the block ends; `clicked` is told of positive events.
+
+    Raises:
+        ConfigError: Kafka is set, and its client is not installed.
+    """
+    specs = StableSpec(open_log(settings))
+    redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
+    kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
+    async with AsyncExitStack() as stack:
+        intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events))
+        stack.push_async_callback(intake.close)
+        if kafka:
+            stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))
+        yield Taking([events_router(intake)], [items_router(ItemIntake(open_item_log(settings), specs))])
+
+
+def _before(redis: RedisStream, settings: KafkaSettings) -> KafkaStream:
+    try:
+        from serving.events.kafka_stream import KafkaStream
+    except ImportError as error:
+        raise ConfigError(f"events.kafka is set, but {error.name} is missing: pip install pagoda[kafka]") from error
+    return KafkaStream(settings, redis)

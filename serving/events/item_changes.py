@@ -1,0 +1,116 @@
+"""The endpoint that takes item changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import RequestError
+from pagoda.item_changes.changes import removed, upserted
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.records import MAX_CHANGES, ItemChange
+from pagoda.item_changes.removals import TooManyRemovalsError
+from serving.events.intake import SpecSource
+from serving.http.body_reading import read_body
+from serving.http.fields import Id, load_json, refuse
+from serving.http.openapi import REFUSALS, needs, takes
+
+PATH = "/v1/items"
+logger = logging.getLogger(__name__)
+_EXAMPLE = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
+
+
+class ItemsBody(BaseModel):
+    """Items to add or change, and items to remove; all are taken or none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    upsert: Annotated[list[dict[str, Any]], Field(max_length=MAX_CHANGES)] = []
+    """Each with `item_id` and all of its features; a feature that is absent is missing from now on."""
+    remove: Annotated[list[Id], Field(max_length=MAX_CHANGES)] = []
+
+
+class ItemsReceipt(TypedDict):
+    """Given when the changes are in the item log; collections have them within seconds."""
+
+    record: int
+    changes: int
+
+
+def parse_items(raw: bytes) -> ItemsBody:
+    """Parse a body.
+
+    Raises:
+        RequestError: It is malformed, or changes nothing.
+    """
+    try:
+        body = ItemsBody.model_validate(load_json(raw))
+    except ValidationError as error:
+        raise refuse(error) from None
+    if not body.upsert and not body.remove:
+        raise RequestError("body: name at least one item in `upsert` or `remove`")
+    return body
+
+
+def changes_of(body: ItemsBody, spec: FeatureSpec) -> list[ItemChange]:
+    """The changes that a body asks for, checked.
+
+    Raises:
+        RequestError: An ID or a value is wrong; the message names the field.
+    """
+    changed = [upserted(spec, item, f"upsert.{place}") for place, item in enumerate(body.upsert)]
+    return changed + [removed(spec, item, f"remove.{place}") for place, item in enumerate(body.remove)]
+
+
+class ItemIntake:
+    """Takes item changes. Safe to share between requests."""
+
+    def __init__(self, log: ItemLog, specs: SpecSource) -> None:
+        """Make one: changes that fit `specs` go into `log`."""
+        self._log, self._specs = log, specs
+        self._complained = False
+
+    async def take(self, body: ItemsBody) -> ItemsReceipt:
+        """Append changes to the item log; all of them or none.
+
+        Raises:
+            RequestError: One cannot be taken, or too much would be removed; the message names the field.
+            UnavailableError: The log does not take them now.
+        """
+        changes = changes_of(body, await self._specs.spec())
+        try:
+            record = await asyncio.to_thread(self._log.append, changes)
+        except TooManyRemovalsError as error:
+            if not self._complained:  # Once, however often it is tried, until something is taken again.
+                logger.warning("item changes are refused: %s", error)
+            self._complained = True
+            raise
+        self._complained = False
+        return {"record": record.number, "changes": len(changes)}
+
+
+def items_router(intake: ItemIntake) -> APIRouter:
+    """`POST /v1/items`."""
+    router = APIRouter(tags=["items"])
+
+    async def items(request: Request) -> Response:
+        """Change items in every live collection, and for all later updates."""
+        receipt = await intake.take(parse_items(await read_body(request)))
+        return Response(orjson.dumps(receipt), media_type="application/json")
+
+    router.add_api_route(
+        PATH,
+        items,
+        methods=["POST"],
+        response_class=Response,
+        responses={200: {"model": ItemsReceipt, "description": "All are in the item log."}, **REFUSALS},
+        openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
+    )
+    return router

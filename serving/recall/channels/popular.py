@@ -1,0 +1,120 @@
+"""A generation's most popular items in memory, for when there is no index to search."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Set
+from typing import Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import PagodaError, UnavailableError
+from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
+from pagoda.item_vectors.matching import matching
+from pagoda.item_vectors.parts import part_uris
+from serving.recall.api import RecalledItem
+from serving.users.keys import Key
+
+KEPT = 20_000
+"""Items in memory, so that a filter finds some: about 2 MB."""
+_VERSIONS = 3
+_POPULARITY = "popularity.parquet"
+logger = logging.getLogger(__name__)
+
+
+class Popular:
+    """Items by falling popularity, with what requests filter by."""
+
+    def __init__(self, spec: FeatureSpec, items: pa.Table, removed: Set[Key] = frozenset()) -> None:
+        """Keep items by falling popularity.
+
+        Args:
+            spec: The feature declaration.
+            items: item_id, [item_key], clicks and the filter columns.
+            removed: Items that are left out, as callers know them; it may change at any time.
+        """
+        self._spec, self._items, self._removed = spec, items, removed
+        self._ids: NDArray[np.int64] = items[ITEM_ID].to_numpy()
+        clicks = items["clicks"].to_numpy().astype(np.float64)
+        self._scores = clicks / max(float(clicks.max(initial=0.0)), 1.0)
+        self._names = (items[ITEM_KEY] if spec.id_type == "string" else items[ITEM_ID]).to_pylist()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def items(self, wanted: Mapping[str, Any], excluded: NDArray[np.int64] | None, k: int) -> list[RecalledItem]:
+        """The k most popular items that satisfy a filter which was checked before; fewer if fewer do.
+
+        The score is the share of the most popular item's clicks.
+        """
+        chosen = matching(self._spec, self._items, wanted) if wanted else np.ones(len(self._ids), np.bool_)
+        if excluded is not None and len(excluded):
+            chosen &= ~np.isin(self._ids, excluded)
+        places = (place for place in np.flatnonzero(chosen).tolist() if self._names[place] not in self._removed)
+        return [
+            {"item_id": self._names[place], "score": float(self._scores[place])}
+            for place in itertools.islice(places, k)
+        ]
+
+
+def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular:
+    """Read the list of a generation: its version's popularity, and the filter columns of its item vectors.
+
+    Args:
+        manifest: The generation's.
+        removed: As for `Popular`.
+
+    Raises:
+        PagodaError: A file cannot be read.
+    """
+    try:
+        clicks = _read(f"{manifest.base.uri.rstrip('/')}/{_POPULARITY}").slice(0, KEPT)
+        columns = [ITEM_ID, *([ITEM_KEY] if manifest.spec.id_type == "string" else [])]
+        columns += [field.name for field in filter_fields(manifest.spec)]
+        files = part_uris(manifest.item_vectors.uri)
+        items = pa.concat_tables([_read(uri, columns, clicks[ITEM_ID]) for uri in files]).combine_chunks()
+        rank = pc.index_in(items[ITEM_ID], clicks[ITEM_ID].combine_chunks())
+        items = items.append_column("clicks", clicks["clicks"].take(rank))
+        return Popular(manifest.spec, items.take(pc.sort_indices(rank)), removed)
+    except PagodaError:
+        raise
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise UnavailableError(f"popular items of {manifest.id}: {error}") from error
+
+
+def _read(uri: str, columns: list[str] | None = None, ids: pa.ChunkedArray | None = None) -> pa.Table:
+    """Columns of a Parquet file, of the items `ids` alone; vectors are not read."""
+    with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw) as file:
+        found = file.read(columns)
+    return found if ids is None else found.filter(pc.is_in(found[ITEM_ID], ids.combine_chunks()))
+
+
+class Popularity:
+    """The lists of the last full versions; all generations of one have the same."""
+
+    def __init__(self, removed: Set[Key]) -> None:
+        self._removed = removed
+        self._held: OrderedDict[int, Popular] = OrderedDict()
+
+    async def of(self, manifest: Manifest) -> Popular | None:
+        """A generation's list; None, and a line in the log, where it cannot be read."""
+        version = manifest.full_version
+        if version not in self._held:
+            try:
+                self._held[version] = await asyncio.to_thread(load_popular, manifest, self._removed)
+            except PagodaError as error:
+                logger.warning("%s: without its index it has no answer: %s", manifest.id, error)
+                return None
+            while len(self._held) > _VERSIONS:
+                self._held.popitem(last=False)
+        return self._held[version]

@@ -1,0 +1,79 @@
+"""Vectors that towers computed, kept in the online store for some minutes: for when a tower is down, and to be spared.
+
+A kept vector is good for exactly what it was made of. So an interaction outdates it by itself, in the round trip that
+reads both, and one that is written late does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pagoda.errors import UnavailableError
+from serving.recall.api import RecallInstance
+from serving.recall.servers.tower import UserVector
+from serving.users.keys import Key
+from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+
+FLUSH_SECONDS = 0.25
+_MOST_PENDING = 20_000
+logger = logging.getLogger(__name__)
+
+
+class VectorCache:
+    """Writes vectors in the background, and says which need not be computed again."""
+
+    def __init__(self, store: OnlineStore, *, seconds: int, reuse: bool) -> None:
+        """Nothing is written yet.
+
+        Args:
+            store: Where to.
+            seconds: How long a vector is kept.
+            reuse: Whether a kept one answers in place of the tower while what it was made of is unchanged.
+        """
+        self._store, self._seconds, self._reuse = store, seconds, reuse
+        self._pending: defaultdict[str, dict[Key, KeptVector]] = defaultdict(dict)
+
+    def fresh(self, one: RecallInstance, stored: StoredUser) -> list[float] | None:
+        """A vector that the tower need not compute."""
+        kept = stored.vector
+        if self._reuse and kept is not None and kept.basis == stored.basis and _plain(one):
+            return kept.vector
+        return None
+
+    def keep(
+        self,
+        generation: str,
+        asked: Sequence[RecallInstance],
+        stored: Sequence[StoredUser],
+        vectors: Sequence[UserVector],
+    ) -> None:
+        """Take what a tower has computed. Never waits."""
+        if sum(map(len, self._pending.values())) > _MOST_PENDING:
+            return
+        for one, known, user in zip(asked, stored, vectors, strict=True):
+            outdated = known.vector is None or known.vector.basis != known.basis
+            if outdated and user.known and _plain(one) and not known.degraded:
+                self._pending[generation][one.user_id] = KeptVector(known.basis, user.vector)
+
+    async def follow(self) -> None:
+        """Write what was taken, until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was taken. What Redis does not take is dropped: it is computed again."""
+        pending, self._pending = self._pending, defaultdict(dict)
+        for generation, vectors in pending.items():
+            try:
+                await self._store.keep(generation, list(vectors.items()), self._seconds)
+            except UnavailableError as error:
+                logger.debug("vectors are not kept: %s", error)
+
+
+def _plain(one: RecallInstance) -> bool:
+    """Whether the vector follows from the store alone."""
+    return one.timestamp is None and one.history is None and not one.profile and not one.context

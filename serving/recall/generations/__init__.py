@@ -1,0 +1,1 @@
+"""Which generations answer, and what a request is read by."""

@@ -1,0 +1,106 @@
+"""A generation that answers: what its manifest says about how to read a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import RequestError
+from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.filters import Filters
+from pagoda.item_vectors.scoring import query, score
+from serving.http.features import read_ids, refuse_unknown, user_features
+from serving.recall.api import RecalledItem, RecallInstance
+from serving.recall.channels.popular import Popular
+from serving.users.online_store import StoredUser
+
+
+class LiveGeneration:
+    """One manifest, made ready for requests."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self.id: str = manifest.id
+        self.spec: FeatureSpec = manifest.spec
+        self.newcomer: list[float] | None = None
+        """The vector of a user of whom nothing is known; None before the generation was warm."""
+        self.popular: Popular | None = None
+        """What is recalled without an index; None where it could not be read."""
+        self._filters = Filters(manifest.spec)
+        self._profile, self._context = user_features(manifest.spec)
+
+    def check(self, instance: RecallInstance, place: str) -> None:
+        """Refuse, before any server is asked, what this generation cannot answer.
+
+        Raises:
+            RequestError: An ID is not of the dataset's type, a feature is unknown, or the filter is wrong; the message
+                names the field below `place`.
+        """
+        try:
+            read_ids(self.spec, [instance.user_id], "user_id")
+            if instance.history:
+                read_ids(self.spec, [past["item_id"] for past in instance.history], "history.item_id")
+            refuse_unknown("profile", instance.profile, self._profile)
+            refuse_unknown("context", instance.context, self._context)
+            self._filters.expression(instance.filter)
+            self._refuse_penalty(instance)
+        except RequestError as error:
+            raise RequestError(f"{place}.{error}") from None
+
+    def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
+        """What the user tower is told: raw values, those of the request before the stored ones."""
+        told: dict[str, Any] = {
+            "user_id": instance.user_id,
+            "profile": {**_only(stored.profile, self._profile), **instance.profile},
+            "context": instance.context,
+            "history": stored.recent if instance.history is None else instance.history,
+        }
+        if instance.timestamp is not None:
+            told["timestamp"] = instance.timestamp
+        return told
+
+    def query(self, instance: RecallInstance, vector: list[float]) -> list[float]:
+        """What the collection is asked: the user's vector, and where the dataset has rules, the penalty."""
+        return vector if self.spec.rules is None else query(vector, self._penalty(instance))
+
+    def scored(self, instance: RecallInstance, items: list[RecalledItem]) -> list[RecalledItem]:
+        """What was found, with scores as the dataset's rules have them."""
+        if penalty := self._penalty(instance):
+            for item in items:
+                item["score"] = score(item["score"], penalty)
+        return items
+
+    def _penalty(self, instance: RecallInstance) -> float:
+        rules = self.spec.rules
+        if rules is None or not rules.popularity:
+            return 0.0
+        return rules.penalty if instance.popularity_penalty is None else instance.popularity_penalty
+
+    def _refuse_penalty(self, instance: RecallInstance) -> None:
+        rules = self.spec.rules
+        if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
+            raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
+
+    def most_popular(self, instance: RecallInstance, stored: StoredUser) -> list[RecalledItem] | None:
+        """What is recalled without an index: the most popular items that satisfy the filter; None: no list is held."""
+        if self.popular is None:
+            return None
+        return self.popular.items(instance.filter, self._seen(instance, stored), instance.k)
+
+    def expression(self, instance: RecallInstance, stored: StoredUser) -> str:
+        """What the items must satisfy, as Milvus takes it."""
+        return self._filters.expression(instance.filter, self._seen(instance, stored))
+
+    def _seen(self, instance: RecallInstance, stored: StoredUser) -> NDArray[np.int64] | None:
+        if not instance.exclude_seen:
+            return None
+        seen = {*stored.seen, *(past["item_id"] for past in instance.history or ())}
+        return read_ids(self.spec, list(seen), "seen")
+
+
+def _only(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in names}

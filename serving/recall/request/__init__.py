@@ -1,0 +1,1 @@
+"""A request's way: arms, answers, shadow, outcomes."""

@@ -1,0 +1,123 @@
+"""Writing down what became of users, for the gates of a rollout: once a second, into the stream that drivers read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pagoda.rollout.measures.outcomes import APPEND, ROW, SIZE, STREAM, Flag, OutcomeBatch, user_hash
+from pagoda.rollout.state.split import Split
+from serving.error_reasons import reason
+from serving.recall.api import Prediction
+from serving.recall.fallback.fallback import NOT_OF_THE_TOWERS
+from serving.recall.metrics import OUTCOMES
+from serving.recall.request.arm_group import Turn
+from serving.users.keys import Key
+
+FLUSH_SECONDS = 0.5
+MOST_PENDING = 50_000
+"""Rows that may wait for the next flush, about 10 MB; further ones are dropped."""
+_Row = tuple[int, int, float, int]
+logger = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """Takes down what became of users. Its calls neither wait nor fail."""
+
+    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+        """What an arm did to its users; without predictions they got no answer."""
+
+    def clicked(self, split: Split, users: Sequence[Key]) -> None:
+        """Positive events that have just come in."""
+
+
+class OutcomeWriter:
+    """The ledger of a service process; rows wait in memory for half a second.
+
+    Only while a rollout goes on: there is nobody to read them otherwise.
+    """
+
+    def __init__(self, url: str, most_bytes: int, timeout_seconds: float = 1.0) -> None:
+        """Make a pool of connections to `redis://host:port/db`; none is opened yet.
+
+        Args:
+            url: Redis.
+            most_bytes: How much of the stream is kept; the oldest goes first.
+            timeout_seconds: Of one call. Rows that are not written by then are dropped, and counted.
+        """
+        self._redis: Redis = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        self._append = self._redis.register_script(APPEND)
+        self._most_bytes = most_bytes
+        self._pending: defaultdict[Split, list[_Row]] = defaultdict(list)
+        self._count = 0
+        self._complaint = ""
+
+    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+        """See `Ledger.take`."""
+        if not turn.split.rollout or not turn.group.counted or not turn.told:
+            return
+        common = Flag.FAILED * turn.failed | Flag.CANARY * (turn.group.arm == "canary")
+        now_us = time.time_ns() // 1000
+        rows = []
+        for number, one in enumerate(turn.group.asked):
+            flags = common if number else common | Flag.REQUEST
+            if predictions is not None:
+                flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
+                flags |= Flag.FALLBACK * (not NOT_OF_THE_TOWERS.isdisjoint(predictions[number]["degraded"]))
+            rows.append((now_us, user_hash(one.user_id), turn.ms, int(flags)))
+        self._add(turn.split, rows)
+
+    def clicked(self, split: Split, users: Sequence[Key]) -> None:
+        """See `Ledger.clicked`."""
+        if split.rollout:
+            now_us = time.time_ns() // 1000
+            self._add(split, [(now_us, user_hash(user), 0.0, int(Flag.CLICK)) for user in users])
+
+    async def follow(self) -> None:
+        """Write what came in, until cancelled; then the rest."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                await self.flush()
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what waits. What Redis does not take is dropped: a driver that cannot measure holds its rollout."""
+        pending, self._pending, self._count = self._pending, defaultdict(list), 0
+        for split, rows in pending.items():
+            try:
+                await self._write(OutcomeBatch(split.rollout, split.percent, split.mirrored, np.array(rows, ROW)))
+            except (RedisError, OSError) as error:
+                OUTCOMES.labels("dropped").inc(len(rows))
+                self._complain(f"outcomes: {reason(error)}")
+            else:
+                OUTCOMES.labels("written").inc(len(rows))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def _write(self, batch: OutcomeBatch) -> None:
+        fields = [part for pair in batch.encode().items() for part in pair]
+        await self._append([STREAM, SIZE], [self._most_bytes, *fields])
+
+    def _add(self, split: Split, rows: Sequence[_Row]) -> None:
+        if self._count + len(rows) > MOST_PENDING:
+            OUTCOMES.labels("dropped").inc(len(rows))
+            return
+        self._count += len(rows)
+        self._pending[split] += rows
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._complaint:
+            logger.warning("%s; until it takes them, gates see less than there is", complaint)
+        self._complaint = complaint

@@ -1,0 +1,62 @@
+"""Shadow: copies of requests go to the canary, in the background; its answers are measured and dropped."""
+
+from __future__ import annotations
+
+import asyncio
+
+from serving.http.deadlines import unhurried
+from serving.recall.generations.follower import Serving
+from serving.recall.metrics import MIRRORED
+from serving.recall.request.answer import answer_by
+from serving.recall.request.arm_group import ArmGroup, Turn
+from serving.recall.request.outcomes import Ledger
+from serving.recall.request.parts import Parts
+
+SHADOW = "shadow"
+"""Stands for the arm in the metrics of copies."""
+_AT_ONCE = 16
+"""Copies under way in a process; further ones are not made, so that a slow canary takes little of it."""
+
+
+class Shadow:
+    """Sends copies."""
+
+    def __init__(self, parts: Parts, ledger: Ledger, deadline_seconds: float) -> None:
+        self._parts, self._ledger, self._deadline = parts, ledger, deadline_seconds
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def copy(self, serving: Serving, group: ArmGroup) -> None:
+        """Start a copy for those users of a group who are in the shadow's share. Never waits."""
+        if not serving.split.mirrored or not group.counted or not (serving.canary or serving.refused):
+            return
+        asked = tuple(one for one in group.asked if serving.split.mirror(one.user_id))
+        if not asked:
+            return
+        if len(self._under_way) >= _AT_ONCE:
+            MIRRORED.labels("left out").inc()
+            return
+        mirrored = ArmGroup("canary", True, tuple(range(len(asked))), asked)
+        # It has the canary's own time: a caller in a hurry, or one who hangs up, must not fail it.
+        task = asyncio.create_task(self._send(serving, mirrored), context=unhurried())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in list(self._under_way):
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _send(self, serving: Serving, group: ArmGroup) -> None:
+        turn, predictions = Turn(serving, group, self._deadline, mirrored=True), None
+        try:
+            async with asyncio.timeout(self._deadline):
+                live = serving.of("canary")
+                group.check(live)
+                predictions = await answer_by(live, SHADOW, self._parts, group.asked)
+        except Exception:  # The canary's, whatever it is.
+            turn.stop(failed=True)
+        turn.stop()
+        turn.count()
+        MIRRORED.labels("failed" if turn.failed else "answered").inc()
+        self._ledger.take(turn, predictions)

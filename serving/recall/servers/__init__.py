@@ -1,0 +1,1 @@
+"""The servers behind recall, each with its breaker and its batches."""

@@ -1,0 +1,59 @@
+"""The servers behind recall, each with a breaker before it and so long to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pagoda.data.spec import FeatureSpec
+from serving.recall.api import RecalledItem
+from serving.recall.servers.breaker import Breakers
+from serving.recall.servers.ports import Index, Store, Tower
+from serving.recall.servers.tower import UserVector
+from serving.tracing import span
+from serving.users.keys import Key
+from serving.users.online_store import StoredUser
+
+
+class GuardedStore:
+    """The online store."""
+
+    def __init__(self, store: Store, breakers: Breakers, seconds: float) -> None:
+        self._store, self._breakers, self._seconds = store, breakers, seconds
+
+    async def read(self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str) -> list[StoredUser]:
+        """See `OnlineStore.read`."""
+        with span("store"):
+            return await self._breakers.of("store").call(
+                lambda: self._store.read(users, spec, generation), self._seconds
+            )
+
+
+class GuardedTower:
+    """The user tower, version by version."""
+
+    def __init__(self, tower: Tower, breakers: Breakers, seconds: float) -> None:
+        self._tower, self._breakers, self._seconds = tower, breakers, seconds
+
+    async def vectors(
+        self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
+    ) -> list[UserVector]:
+        """See `TowerClient.vectors`."""
+        with span("tower", generation=generation):
+            return await self._breakers.of(f"tower {full_version}").call(
+                lambda: self._tower.vectors(full_version, generation, instances), self._seconds
+            )
+
+
+class GuardedIndex:
+    """Item search, collection by collection."""
+
+    def __init__(self, index: Index, breakers: Breakers, seconds: float) -> None:
+        self._index, self._breakers, self._seconds = index, breakers, seconds
+
+    async def search(self, collection: str, vector: Sequence[float], k: int, **wanted: Any) -> list[RecalledItem]:
+        """See `ItemIndex.search`."""
+        with span("index", collection=collection):
+            return await self._breakers.of(f"index {collection}").call(
+                lambda: self._index.search(collection, vector, k, **wanted), self._seconds
+            )

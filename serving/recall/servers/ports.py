@@ -1,0 +1,37 @@
+"""The ports of the servers behind recall."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from pagoda.data.spec import FeatureSpec
+from serving.recall.api import RecalledItem
+from serving.recall.servers.tower import UserVector
+from serving.users.keys import Key
+from serving.users.online_store import StoredUser
+
+
+class Store(Protocol):
+    """Where users' profiles and behaviour are."""
+
+    async def read(self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str) -> list[StoredUser]:
+        """See `OnlineStore.read`."""
+
+
+class Tower(Protocol):
+    """What makes users' vectors."""
+
+    async def vectors(
+        self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
+    ) -> list[UserVector]:
+        """See `TowerClient.vectors`."""
+
+
+class Index(Protocol):
+    """What finds items."""
+
+    async def search(
+        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
+    ) -> list[RecalledItem]:
+        """See `ItemIndex.search`."""

@@ -1,0 +1,173 @@
+"""The online store: what is known of a user now, in Redis, read in one round trip.
+
+profile:{user}  JSON of raw profile values
+recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
+seen:{user}     sorted set of items that the user has had, by when they last had them, capped
+newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
+vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
+
+IDs are the caller's own: what leaves the store needs no translation back.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+import xxhash
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import IntegrityError, UnavailableError
+from serving.error_reasons import reason
+from serving.http.fields import PastItem
+from serving.users.keys import Key, profile_key, recent_key, seen_key, vector_key
+
+_BASIS_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoredUser:
+    """What is known of one user; all of it may be empty."""
+
+    profile: dict[str, Any]
+    recent: tuple[PastItem, ...]
+    """The newest last."""
+    seen: tuple[Key, ...]
+    basis: int = 0
+    """Hash of profile and recent behaviour: another one when either changes."""
+    vector: KeptVector | None = None
+    """What the generation's tower said last."""
+    degraded: tuple[str, ...] = ()
+    """What stood in for the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVector:
+    """A vector that a generation's tower computed, and the `basis` it was computed from: an interaction outdates it."""
+
+    basis: int
+    vector: list[float]
+
+    def encode(self) -> bytes:
+        """The basis, then the numbers as float32."""
+        return struct.pack(f"<Q{len(self.vector)}f", self.basis, *self.vector)
+
+    @classmethod
+    def decode(cls, content: bytes) -> KeptVector:
+        """What `encode` made.
+
+        Raises:
+            ValueError: It is no such thing.
+        """
+        if len(content) % 4 or len(content) <= _BASIS_BYTES:
+            raise ValueError("a kept vector has a wrong length")
+        basis, *vector = struct.unpack(f"<Q{(len(content) - _BASIS_BYTES) // 4}f", content)
+        return cls(basis, vector)
+
+
+class OnlineStore:
+    """Reads users. Safe to share between requests."""
+
+    def __init__(self, url: str, timeout_seconds: float = 1.0) -> None:
+        """Make a pool of connections to `redis://host:port/db`; none is opened yet."""
+        self._url = url
+        self._redis: Redis = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    async def read(
+        self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str = ""
+    ) -> list[StoredUser]:
+        """Read users in one round trip.
+
+        Args:
+            users: ID of each, and whether what they have seen is wanted.
+            spec: Says how many recent events to read, and of what type item IDs are.
+            generation: Whose vectors of the users are wanted; none if empty.
+
+        Raises:
+            UnavailableError: Redis does not answer in time.
+            IntegrityError: What it holds is no user.
+        """
+        length = spec.history.length if spec.history else 0
+        pipeline = self._redis.pipeline(transaction=False)
+        for user, with_seen in users:
+            pipeline.get(profile_key(user))
+            if length:
+                pipeline.lrange(recent_key(user), -length, -1)
+            if with_seen:
+                pipeline.zrange(seen_key(user), 0, -1)
+            if generation:
+                pipeline.get(vector_key(generation, user))
+        try:
+            found = iter(await pipeline.execute())
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
+        item = bytes.decode if spec.id_type == "string" else int
+        return [
+            _user(
+                _Raw(
+                    next(found),
+                    next(found) if length else (),
+                    next(found) if with_seen else (),
+                    next(found) if generation else None,
+                ),
+                item,
+            )
+            for _, with_seen in users
+        ]
+
+    async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVector]], seconds: int) -> None:
+        """Keep users' vectors for a while, each generation's for itself.
+
+        Raises:
+            UnavailableError: Redis does not answer in time.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for user, kept in vectors:
+            pipeline.set(vector_key(generation, user), kept.encode(), ex=seconds)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
+
+
+class _Raw(NamedTuple):
+    """A user as Redis has them."""
+
+    profile: bytes | None
+    recent: Sequence[bytes]
+    seen: Sequence[bytes]
+    vector: bytes | None
+
+
+def _user(raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
+    try:
+        return StoredUser(
+            profile=_profile(raw.profile) if raw.profile else {},
+            recent=tuple(_event(entry, item) for entry in raw.recent),
+            seen=tuple(item(entry) for entry in raw.seen),
+            basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
+            vector=KeptVector.decode(raw.vector) if raw.vector else None,
+        )
+    except ValueError as error:
+        raise IntegrityError(f"online store: what it holds of a user is damaged ({type(error).__name__})") from error
+
+
+def _profile(raw: bytes) -> dict[str, Any]:
+    content = orjson.loads(raw)
+    if not isinstance(content, dict):
+        raise ValueError("a profile is a JSON object")
+    return content
+
+
+def _event(entry: bytes, item: Callable[[bytes], Key]) -> PastItem:
+    timestamp, _, key = entry.partition(b":")
+    return {"item_id": item(key), "timestamp": int(timestamp)}

@@ -1,0 +1,175 @@
+"""From answers and clicks over HTTP to what the gates look at, through a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from prometheus_client import REGISTRY
+
+from pagoda.errors import UnavailableError
+from pagoda.rollout.measures.base import Measures
+from pagoda.rollout.measures.outcome_stream import StreamMetrics
+from pagoda.rollout.measures.outcomes import STREAM
+from serving.events.intake import EventIntake
+from serving.events.redis_stream import RedisStream
+from serving.events.routes import events_router
+from serving.recall.request.outcomes import MOST_PENDING, OutcomeWriter
+from serving.recall.request.service import Recall
+from serving.recall.server import RecallServer
+from tests.redis_databases import database
+from tests.serving.callers import HEADERS, tokens
+from tests.serving.events.test_events import Specs
+from tests.serving.recall.test_service import CANARY_SECONDS, Setting
+from tests.serving.torchserve import free_port
+from tests.serving.worlds import make_spec
+
+pytestmark = pytest.mark.integration
+PREDICT = "/v1/models/recall:predict"
+USERS = range(200)
+
+
+@pytest.fixture
+def url(redis_url: str) -> str:
+    """An empty database of the shared Redis."""
+    return database(redis_url, 12)
+
+
+class Service:
+    """Recall and events over stand-ins, with real outcomes."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.setting = url, Setting()
+        self.outcomes = OutcomeWriter(url, 1 << 24)
+        self.recall = Recall(self.setting.parts, self.setting.generations, self.outcomes, canary_seconds=CANARY_SECONDS)
+        self.began = datetime.now(UTC)
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Of the application."""
+        await self.setting.follow()
+        intake = EventIntake(RedisStream(self.url, length=10_000), Specs(make_spec()), self.recall.clicked)
+        app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
+        ) as made:
+            yield made
+        await self.recall.close()
+        await self.outcomes.flush()
+        await self.outcomes.close()
+        await intake.close()
+
+    def measure(self) -> Measures:
+        """As a driver would, some seconds later."""
+        later = datetime.now(UTC) + timedelta(seconds=30)
+        return StreamMetrics(self.url).measure("r7", self.began, later, None)
+
+
+async def answer(client: httpx.AsyncClient, users: list[int], k: int = 2, **headers: str) -> list[dict[str, Any]]:
+    """Ask once for several users."""
+    instances = [{"user_id": user, "k": k} for user in users]
+    given = await client.post(PREDICT, json={"instances": instances}, headers=headers)
+    found: list[dict[str, Any]] = given.raise_for_status().json()["predictions"]
+    return found
+
+
+async def click(client: httpx.AsyncClient, user: int, event: str = "click") -> None:
+    body = {"user_id": user, "item_id": 3, "event": event}
+    (await client.post("/v1/events", json=body)).raise_for_status()
+
+
+async def test_answers_and_clicks_are_measured_by_arm_and_user(url: str) -> None:
+    service = Service(url)
+    service.setting.log.try_out(30)
+    async with service.client() as client:
+        arms = {user: (await answer(client, [user]))[0]["arm"] for user in USERS}
+        for user in USERS[:60]:
+            await click(client, user)
+            await click(client, user)
+        await click(client, 100, "impression")
+        await click(client, 5000)
+        await answer(client, [7], **{"x-pagoda-arm": "canary"})
+        await answer(client, [8, 9], k=50)
+        refused = await client.post(PREDICT, json={"instances": [{"user_id": 1}]}, headers={"x-pagoda-arm": "blue"})
+        assert refused.status_code == 400 and "x-pagoda-arm" in refused.json()["error"]
+    found = service.measure()
+    short = {arms[8], arms[9]}
+    for arm in ("stable", "canary"):
+        members = [user for user in USERS if arms[user] == arm]
+        again = [user for user in (8, 9) if arms[user] == arm]
+        assert found[arm].requests.count == len(members) + (arm in short)
+        assert found[arm].requests.errors.sum() == 0
+        assert (found[arm].clicks.users, found[arm].clicks.n) == (len(members), len(members) + len(again))
+        assert found[arm].clicks.y == sum(user < 60 for user in members)
+        assert found[arm].short_answers.y == len(again)
+        assert found[arm].fallbacks.y == 0
+
+
+async def test_a_failing_canary_is_seen_and_no_request_fails(url: str) -> None:
+    async def fail(generation: str) -> None:
+        if generation == "g4":
+            raise UnavailableError("tower down")
+
+    service = Service(url)
+    service.setting.log.try_out(50)
+    async with service.client() as client:
+        service.setting.tower.wait = fail
+        for user in USERS:
+            (prediction,) = await answer(client, [user])
+            assert prediction["generation"] == "g3"
+        text = (await client.get("/metrics")).text
+    stable, canary = (service.measure()[arm].requests for arm in ("stable", "canary"))
+    assert stable.count + canary.count == len(USERS)
+    assert (int(stable.errors.sum()), int(canary.errors.sum())) == (0, canary.count)
+    assert 70 < canary.count < 130
+    for series in (
+        'pagoda_recall_arm_errors_total{arm="canary",generation="g4",reason="failed"}',
+        'pagoda_recall_arm_fallbacks_total{arm="canary",generation="g4"}',
+        'pagoda_recall_arm_seconds_count{arm="stable",generation="g3"}',
+        'pagoda_recall_arm_share{arm="canary",generation="g4"} 0.5',
+    ):
+        assert series in text
+
+
+async def test_the_stable_arm_is_measured_before_anybody_is_in_the_canary(url: str) -> None:
+    service = Service(url)
+    service.setting.log.try_out(0)
+    async with service.client() as client:
+        await answer(client, [1])
+    assert service.measure()["stable"].requests.count == 1
+
+
+async def test_without_a_rollout_nothing_is_written(url: str) -> None:
+    service = Service(url)
+    async with service.client() as client:
+        await answer(client, [1])
+        await click(client, 1)
+    assert not redis.Redis.from_url(url).exists(STREAM)
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("pagoda_recall_outcomes_total", {"outcome": "dropped"}) or 0.0
+
+
+async def test_without_redis_requests_are_answered_and_outcomes_dropped() -> None:
+    service, before = Service(f"redis://127.0.0.1:{free_port()}"), dropped()
+    service.setting.log.try_out(50)
+    async with service.client() as client:
+        for user in USERS:
+            await answer(client, [user])
+    assert dropped() - before == len(USERS)
+
+
+async def test_rows_that_wait_are_bounded(url: str) -> None:
+    service, before = Service(url), dropped()
+    service.setting.log.try_out(50)
+    async with service.client():
+        split = service.setting.generations.require().split
+        service.outcomes.clicked(split, range(MOST_PENDING))
+        service.outcomes.clicked(split, range(10))
+    assert dropped() - before == 10

@@ -1,0 +1,92 @@
+"""Requests that go together to a server are answered as if each had gone alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import NotHeldError, RequestError
+from serving.recall.api import RecallInstance
+from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.servers.batching import JoinedStore, JoinedTower
+from serving.recall.servers.tower import UserVector
+from serving.users.keys import Key
+from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+
+
+class Slow:
+    """A store and a tower that take a moment, and refuse user 13."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+
+    async def read(self, users: Sequence[tuple[Key, bool]], *_: FeatureSpec) -> list[StoredUser]:
+        self.calls.append([user for user, _ in users])
+        await asyncio.sleep(0.001)
+        return [StoredUser({"user": user}, (), ()) for user, _ in users]
+
+    async def vectors(self, _: int, generation: str, instances: Sequence[dict[str, Any]]) -> list[UserVector]:
+        users = [one["user_id"] for one in instances]
+        self.calls.append(users)
+        await asyncio.sleep(0.001)
+        if generation == "gone":
+            raise NotHeldError("gone")
+        if 13 in users:
+            raise RequestError("13 is refused")
+        return [UserVector([float(generation[1:]), float(user)], True) for user in users]
+
+
+async def test_every_request_gets_its_own_users_back() -> None:
+    slow, spec = Slow(), FeatureSpec()
+    joined = JoinedStore(slow)
+    found = await asyncio.gather(*(joined.read([(number, False), (-number, True)], spec) for number in range(100)))
+    assert [[one.profile["user"] for one in users] for users in found] == [[n, -n] for n in range(100)]
+    assert len(slow.calls) < 10
+
+
+async def test_what_is_refused_spoils_nobody_elses_answer_and_generations_never_mix() -> None:
+    slow = Slow()
+    joined = JoinedTower(slow)
+    asked = [(number, f"g{number % 2}") for number in range(40)]
+    found = await asyncio.gather(
+        *(joined.vectors(1, generation, [{"user_id": user}]) for user, generation in asked), return_exceptions=True
+    )
+    for (user, generation), answer in zip(asked, found, strict=True):
+        if user == 13:
+            assert isinstance(answer, RequestError)
+        else:
+            assert answer == [UserVector([float(generation[1:]), float(user)], True)]
+    with pytest.raises(NotHeldError):
+        await joined.vectors(1, "gone", [{"user_id": 1}])
+
+
+class Written:
+    """A store that takes vectors."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Key, KeptVector] = {}
+
+    async def keep(self, _: str, vectors: Sequence[tuple[Key, KeptVector]], __: int) -> None:
+        self.kept.update(vectors)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_unchanged(reuse: bool) -> None:
+    written = Written()
+    keeper = VectorCache(cast(OnlineStore, written), seconds=60, reuse=reuse)
+    asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
+    stored = [
+        StoredUser({}, (), (), basis=9, vector=KeptVector(9, [1.0])),
+        StoredUser({}, (), (), basis=9, vector=KeptVector(8, [1.0])),
+        StoredUser({}, (), (), basis=9),
+        StoredUser({}, (), (), basis=9),
+        StoredUser({}, (), (), basis=9, degraded=("store_missing",)),
+    ]
+    assert [keeper.fresh(*pair) for pair in zip(asked, stored, strict=True)] == [[1.0] if reuse else None, *[None] * 4]
+    keeper.keep("g3", asked, stored, [UserVector([float(user)], True) for user in range(5)])
+    await keeper.flush()
+    assert written.kept == {1: KeptVector(9, [1.0]), 2: KeptVector(9, [2.0])}

@@ -1,0 +1,77 @@
+"""The tower's program as serving runs it: quick, and the same to the last bits as what was exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pagoda.config.model import DecayPooling, Gru, HistoryConfig, ModelConfig, Transformer
+from pagoda.data.spec import FeatureSpec
+from pagoda.model.encoder import Encoder
+from pagoda.model.export import export_towers
+from pagoda.model.towers.towers import Towers
+from serving.tower import program as programs
+from serving.tower.program import load_program
+from tests.serving.worlds import DIM, LENGTH, make_spec
+
+
+def export(folder: Path, history: HistoryConfig) -> Path:
+    """A tower's program."""
+    encoder = Encoder.fit(make_spec(), *(programs_table() for _ in range(2)))
+    torch.manual_seed(1)
+    towers = Towers(ModelConfig(dim=DIM, feature_dim=4, history=history), encoder)
+    export_towers(towers, encoder, DIM, folder / "user.pt2", folder / "item.pt2")
+    return folder / "user.pt2"
+
+
+def programs_table() -> Any:
+    """Values of every feature."""
+    import pyarrow as pa
+
+    return pa.table({"age": [20.0], "gender": ["F"], "device": ["tv"], "genres": [["Drama"]], "year": [1990.0]})
+
+
+def inputs(rows: int, example: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Users, one with an empty history among them."""
+    generator = torch.Generator().manual_seed(rows)
+    mask = torch.rand(rows, LENGTH, generator=generator) < 0.5
+    mask[0] = False
+    return (
+        torch.randn(rows, DIM, generator=generator),
+        torch.randn(rows, LENGTH, DIM, generator=generator) * mask[..., None],
+        mask,
+        torch.rand(rows, LENGTH, generator=generator) * 1e6 * mask,
+        {name: values[:1].expand(rows, *values.shape[1:]).contiguous() for name, values in example[4].items()},
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "quick"),
+    [(DecayPooling(), True), (Transformer(layers=1), True), (Gru(), False)],
+    ids=lambda one: getattr(one, "kind", ""),
+)
+def test_every_kind_of_tower_answers_as_exported(history: HistoryConfig, quick: bool, tmp_path: Path) -> None:
+    path = export(tmp_path, history)
+    exported = torch.export.load(path)
+    module, program = exported.module(), load_program(path)
+    assert isinstance(program, programs._Traced) == quick
+    with torch.inference_mode():
+        for rows in (1, 2, 7, 64):
+            given = inputs(rows, exported.example_inputs[0])
+            assert torch.allclose(program(*given), module(*given), rtol=0, atol=1e-6)
+
+
+def test_a_tower_of_ids_alone_is_quick_too(tmp_path: Path) -> None:
+    encoder = Encoder.fit(FeatureSpec(history=None), programs_table(), programs_table())
+    towers = Towers(ModelConfig(dim=DIM), encoder)
+    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
+    program = load_program(tmp_path / "user.pt2")
+    assert isinstance(program, programs._Traced)
+    rows = torch.randn(7, DIM)
+    nothing = torch.zeros(7, 0, DIM), torch.zeros(7, 0, dtype=torch.bool), torch.zeros(7, 0)
+    with torch.inference_mode():
+        expected = torch.export.load(tmp_path / "user.pt2").module()(rows, *nothing, {})
+        assert torch.allclose(program(rows, *nothing, {}), expected, rtol=0, atol=1e-6)
