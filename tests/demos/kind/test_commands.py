@@ -60,7 +60,7 @@ def test_every_secret_that_a_pod_mounts_is_made_with_its_keys() -> None:
     (made,) = re.findall(r'^for secret in (".*"); do$', SCRIPT, re.M)
     keys = {words[0]: set(words[1:]) for words in (one.split() for one in re.findall(r'"(.*?)"', made))}
     pods = [pod["spec"] for _, pod in chart().pods()]
-    volumes = [
+    volumes = [one["secret"]["secretName"] for pod in pods for one in pod.get("volumes", []) if "secret" in one]
         volume["secret"]["secretName"] for pod in pods for volume in pod.get("volumes", []) if "secret" in volume
     ]
     variables = [one for pod in pods for container in pod["containers"] for one in container.get("env", [])]
