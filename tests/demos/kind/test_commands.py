@@ -61,8 +61,6 @@ def test_every_secret_that_a_pod_mounts_is_made_with_its_keys() -> None:
     keys = {words[0]: set(words[1:]) for words in (one.split() for one in re.findall(r'"(.*?)"', made))}
     pods = [pod["spec"] for _, pod in chart().pods()]
     volumes = [one["secret"]["secretName"] for pod in pods for one in pod.get("volumes", []) if "secret" in one]
-        volume["secret"]["secretName"] for pod in pods for volume in pod.get("volumes", []) if "secret" in volume
-    ]
     variables = [one for pod in pods for container in pod["containers"] for one in container.get("env", [])]
     read = [one["valueFrom"]["secretKeyRef"]["name"] for one in variables if "secretKeyRef" in one.get("valueFrom", {})]
     assert set(keys) == {*volumes, *read} - {"pagoda-object-storage"}
