@@ -13,7 +13,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Every file by its hash (make lock), so nothing is resolved; recbole is wanted for its data only.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 .venv/installed: pyproject.toml $(wildcard requirements/*.txt)
-	@echo "Installing the environment into .venv (about 3 minutes, 2 GB; once)"
+	@echo "Installing the environment into .venv (about 2 minutes, 2 GB; once)"
 	@test -x $(PY) || "$(PYTHON)" -m venv .venv
 	@$(PY) $(PIP_INSTALL) --require-hashes --retries 1 --extra-index-url $(TORCH_INDEX) --requirement requirements/first.txt
 	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt
@@ -39,11 +39,11 @@ demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simul
 
 # Two workers, whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
 # What waits for what never comes is a failure with its stack, not a run without end.
-test: .venv/tools ## The tests, real servers included (under 15 minutes on 2 cores).
+test: .venv/tools ## The tests, real servers included (under 20 minutes on 2 cores).
 	$(PY) -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder --timeout 300
 
-test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak.
-	$(PY) -m pytest -m long
+test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak (EIGHTH=0..7: that part of it, for 15 minutes).
+	$(PY) -m pytest -m long $(if $(EIGHTH),--eighth $(EIGHTH) --minutes 15)
 
 # What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
 CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/parts/test_scaling.py tests/helm/network/test_neighbours.py tests/pipelines/kubeflow/test_kubeflow.py

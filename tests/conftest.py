@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ for _name in ("RECALL__STORE_SECONDS", "RECALL__INDEX_SECONDS", "TOWER__TIMEOUT_
     os.environ.setdefault(f"PAGODA_{_name}", "15")
 settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
+_BEGAN = time.monotonic()
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +36,22 @@ def ordinary_umask() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--cluster`: see `make test-cluster`."""
     parser.addoption("--cluster", action="store_true", help="ask the API server that KUBECONFIG names, not the fake")
+    parser.addoption("--eighth", type=int, metavar="0..7", help="only this eighth of the tests, told apart by their names")
+    parser.addoption("--minutes", type=float, default=float("inf"), help="begin no further test after so many minutes")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put what takes longest first, so that no worker waits for another one's long end."""
+    if (eighth := config.getoption("--eighth")) is not None:
+        items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % 8 == eighth]
     items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out, and say so, what would begin too late."""
+    minutes = item.config.getoption("--minutes")
+    if time.monotonic() - _BEGAN > minutes * 60:
+        pytest.skip(f"{minutes:g} minutes are over")
 
 
 @pytest.fixture(scope="session")

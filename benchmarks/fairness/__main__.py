@@ -28,6 +28,7 @@ from benchmarks.fairness.abuser import ABUSES
 from benchmarks.fairness.held import held
 from benchmarks.online.installation import Installation, install, process
 from benchmarks.online.world import make_world
+from pagoda.access.tokens import token_of
 from pagoda.load_test.outcomes import ANSWERED, Outcomes
 from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.sending import send
@@ -89,6 +90,7 @@ class FairnessBench:
     def __init__(self, installation: Installation, dummy_port: int, arguments: argparse.Namespace) -> None:
         self._url, self._dummy = installation.settings.recall.url, dummy_port
         self._port = int(urlsplit(self._url).port or 0)
+        self._tokens = installation.settings.tokens_folder
         self._users, self._arguments = range(len(installation.world.users)), arguments
         self._normal(0)  # Nothing is warm before it.
 
@@ -101,7 +103,7 @@ class FairnessBench:
             kinds = ("abused", "control") if number % 2 else ("control", "abused")
             for kind in kinds:
                 port = self._port if kind == "abused" else self._dummy
-                with held("benchmarks.fairness.abuser", name, str(port), cores=CORES) as holder:
+                with held("benchmarks.fairness.abuser", name, str(port), str(self._tokens), cores=CORES) as holder:
                     holders.add(holder)
                     time.sleep(_BEFORE_SECONDS)
                     outcomes = self._normal(number + 1)
@@ -123,7 +125,7 @@ class FairnessBench:
 
     def _normal(self, seed: int) -> Outcomes:
         plan = LoadPlan(self._users, self._arguments.rate, self._arguments.seconds, seed=seed)
-        return send(plan, self._url, connections=128, timeout_seconds=20)
+        return send(plan, self._url, connections=128, timeout_seconds=20, token=token_of(self._tokens, "ask"))
 
 
 def p99(outcomes: Outcomes) -> float:

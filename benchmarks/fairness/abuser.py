@@ -1,6 +1,7 @@
-"""One client that does its worst: `python -m benchmarks.fairness.abuser ABUSE PORT`, until it is killed.
+"""One client that does its worst: `python -m benchmarks.fairness.abuser ABUSE PORT TOKENS`, until it is killed.
 
-It comes from 127.0.0.2, as another client would come from another address.
+It comes from 127.0.0.2, as another client would come from another address, and shows a token of each role from the
+folder TOKENS: who has none is turned away before they cost anything.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import itertools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import orjson
 import uvloop
+
+from pagoda.access.tokens import token_of
 
 ADDRESS = "127.0.0.2"
 _PREDICT, _EVENTS = "/v1/models/recall:predict", "/v1/events"
@@ -27,8 +31,9 @@ _READ_BYTES = 1 << 18
 class Abuser:
     """Abuses the server at a port."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tokens: Path) -> None:
         self._port = port
+        self._tokens = {path: token_of(tokens, role) for path, role in ((_PREDICT, "ask"), (_EVENTS, "events"))}
 
     async def endless_headers(self) -> None:
         """One header without an end, again and again."""
@@ -80,7 +85,7 @@ class Abuser:
     async def _cancelled(self) -> None:
         _, writer = await self._open()
         try:
-            writer.write(_request(_PREDICT, _HEAVY))
+            writer.write(self._request(_PREDICT, _HEAVY))
             await writer.drain()
         finally:
             writer.close()
@@ -89,7 +94,7 @@ class Abuser:
         reader, writer = await self._open()
         try:
             while True:
-                writer.write(_request(path, body()))
+                writer.write(self._request(path, body()))
                 head = await reader.readuntil(b"\r\n\r\n")
                 left = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                 while left:
@@ -97,12 +102,10 @@ class Abuser:
         finally:
             writer.close()
 
-
-def _request(path: str, body: bytes) -> bytes:
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: recall\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    def _request(self, path: str, body: bytes) -> bytes:
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {self._tokens[path]}\r\n"
+        rest = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        return (head + rest).encode() + body
 
 
 def _events() -> bytes:
@@ -119,4 +122,4 @@ ABUSES = ("endless_headers", "slow_connections", "heavy_requests", "cancelled_re
 
 
 if __name__ == "__main__":
-    uvloop.run(getattr(Abuser(int(sys.argv[2])), sys.argv[1])())
+    uvloop.run(getattr(Abuser(int(sys.argv[2]), Path(sys.argv[3])), sys.argv[1])())

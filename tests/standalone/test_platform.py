@@ -72,6 +72,7 @@ def test_a_killed_service_comes_back_with_its_data_and_down_leaves_nothing(mine:
 def test_what_others_could_read_is_closed_and_told(mine: Platform) -> None:
     secret = mine.home / "dataset" / "users.parquet"
     secret.parent.mkdir(parents=True)
+    mine.home.chmod(0o700)
     secret.write_text("profiles")
     secret.chmod(0o644)
     secret.parent.chmod(0o755)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pagoda.standalone.supervision.pulse import Pulse
 
 _LOOK_SECONDS = 1.0
+_SERVICE_LOOK_SECONDS = 2.0
+"""Each look is a request; more of them would be felt on a small machine."""
 _HUNG_SECONDS = 10.0
 _PATIENCE_SECONDS = 15.0
 _SUCCESSIONS, _SUCCESSIONS_SECONDS = 5, 60.0
@@ -124,7 +126,7 @@ class Guardian:
 
     def _watch(self, pulse: Pulse) -> None:
         while True:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_SERVICE_LOOK_SECONDS)
             process = self._supervisor.process(pulse.name)
             if process is None or pulse.name not in self._supervisor.wanted():
                 continue

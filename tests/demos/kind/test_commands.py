@@ -59,13 +59,11 @@ def test_what_is_waited_for_is_what_the_chart_makes() -> None:
 def test_every_secret_that_a_pod_mounts_is_made_with_its_keys() -> None:
     (made,) = re.findall(r'^for secret in (".*"); do$', SCRIPT, re.M)
     keys = {words[0]: set(words[1:]) for words in (one.split() for one in re.findall(r'"(.*?)"', made))}
-    mounted = {
-        volume["secret"]["secretName"]
-        for _, pod in chart().pods()
-        for volume in pod["spec"].get("volumes", [])
-        if "secret" in volume
-    }
-    assert set(keys) == mounted
+    pods = [pod["spec"] for _, pod in chart().pods()]
+    volumes = [one["secret"]["secretName"] for pod in pods for one in pod.get("volumes", []) if "secret" in one]
+    variables = [one for pod in pods for container in pod["containers"] for one in container.get("env", [])]
+    read = [one["valueFrom"]["secretKeyRef"]["name"] for one in variables if "secretKeyRef" in one.get("valueFrom", {})]
+    assert set(keys) == {*volumes, *read} - {"pagoda-object-storage"}
     assert keys["pagoda-tokens"] == set(ROLES)
 
 
@@ -74,8 +72,8 @@ def test_keys_and_store_are_where_the_chart_looks_for_them() -> None:
     (secret,) = {entry["name"] for account in chart().of("ServiceAccount") for entry in account.get("secrets", [])}
     (annotated,) = [call for call in calls("kubectl") if "annotate" in call]
     assert secret in annotated
-    (of_storage,) = [line for line in COMMANDS if "create secret generic pagoda-" in line]
-    assert secret in of_storage
+    (of_storage,) = [line for line in COMMANDS if f"create secret generic {secret}" in line]
+    assert of_storage
     assert f"serving.kserve.io/s3-region={settings['AWS_DEFAULT_REGION']}" in annotated
     host = settings["AWS_ENDPOINT_URL"].removeprefix("http://")
     assert {f"serving.kserve.io/s3-endpoint={host}", "serving.kserve.io/s3-usehttps=0"} <= set(annotated)
