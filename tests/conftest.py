@@ -36,7 +36,7 @@ def ordinary_umask() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--cluster`: see `make test-cluster`."""
     parser.addoption("--cluster", action="store_true", help="ask the API server that KUBECONFIG names, not the fake")
-    parser.addoption("--eighth", type=int, metavar="0..7", help="only this eighth of the tests, told apart by their names")
+    parser.addoption("--eighth", type=int, metavar="0..7", help="only this eighth of the tests, by their names")
     parser.addoption("--minutes", type=float, default=float("inf"), help="begin no further test after so many minutes")
 
 

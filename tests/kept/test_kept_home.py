@@ -1,8 +1,8 @@
 """A home of an earlier Pagoda: what it wrote is served as it was served then.
 
 `home.tar.xz` was made at 4809ee1, before the rooms were moved: a full version of a small simulated world, an
-incremental one, their generations, the archive and the release log (in which @HOME@ stands for the home's path). `answers.json` is
-what its TorchServe answered.
+incremental one, their generations, the archive and the release log (in which @HOME@ stands for the home's path).
+`answers.json` is what its TorchServe answered.
 """
 
 from __future__ import annotations
