@@ -54,13 +54,16 @@ class Histories:
 
     def padded(self) -> Padded:
         """The histories as arrays [n, length]."""
-        place = self.ends[:, None] + np.arange(-self.length, 0)
-        mask = place >= self.starts[:, None]
+        places = self.ends[:, None] + np.arange(-self.length, 0)
+        return self.at(places, places >= self.starts[:, None])
+
+    def at(self, places: Int64Array, mask: BoolArray) -> Padded:
+        """The events at places of the shared sequences, both [n, length]; where `mask` is false, there is none."""
         if not len(self.items):
-            empty = np.zeros(place.shape, np.int64)
+            empty = np.zeros(places.shape, np.int64)
             return Padded(empty, empty, mask)
-        place = np.where(mask, place, 0)
-        return Padded(np.where(mask, self.items[place], 0), np.where(mask, self.times_us[place], 0), mask)
+        places = np.where(mask, places, 0)
+        return Padded(np.where(mask, self.items[places], 0), np.where(mask, self.times_us[places], 0), mask)
 
 
 class _Events(NamedTuple):
