@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS, features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window

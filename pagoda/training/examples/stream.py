@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories

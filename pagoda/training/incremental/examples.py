@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS
 from pagoda.data.window import Window
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories

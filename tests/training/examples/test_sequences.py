@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pagoda.config.training import DropoutConfig, parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.errors import ConfigError
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.model.user_moments import UserMoments
