@@ -23,7 +23,7 @@ def test_another_source_is_another_version(tmp_path: Path) -> None:
     assert checksum_source(copied) == checksum_source(HERE)
 
     seen = {checksum_source(HERE)}
-    loop = copied / "training" / "loop.py"
+    loop = copied / "training" / "full" / "loop.py"
     loop.write_text(loop.read_text() + "\n")
     seen.add(checksum_source(copied))
     loop.rename(loop.with_name("loops.py"))

@@ -18,10 +18,11 @@ from benchmarks.online.installation import Installation
 from benchmarks.online.measure import time_calls
 from benchmarks.online.world import DIM, NOW_US, SPEC
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.model.user_inputs import UserInputs, UserKeys
 from serving.recall.api import RecallInstance
 from serving.recall.generations.generation import LiveGeneration
 from serving.tower.bodies import Instance
-from serving.tower.inputs import InputReader, Inputs
+from serving.tower.inputs import InputReader
 from serving.tower.program import load_program
 from serving.users.online_store import OnlineStore
 
@@ -55,7 +56,7 @@ class Limit:
         take = {name: torch.from_numpy(values[user : user + 1]) for name, values in self.arrays.items()}
         features = {name.removeprefix("feature:"): take.pop(name) for name in list(take) if name.startswith("feature:")}
         with torch.inference_mode():
-            vector: NDArray[np.float32] = self.program(**take, features=features).numpy()
+            vector: NDArray[np.float32] = self.program(*UserInputs(**take, features=features)).numpy()
         return vector
 
     def answer(self, user: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -68,16 +69,10 @@ def prepare(installation: Installation, folder: Path) -> None:
     """Write inputs of all users, the program, and a FAISS HNSW index of the item vectors."""
     folder.mkdir(exist_ok=True)
     (folder / PROGRAM).write_bytes((installation.world.files.folder / PROGRAM).read_bytes())
-    inputs = asyncio.run(_inputs(installation))
-    rows, _ = installation.world.files.users.lookup(inputs.user_ids)
-    past, _ = installation.world.files.items.lookup(inputs.history_items.ravel())
-    arrays = {
-        "id_rows": rows,
-        "history_rows": past.reshape(*inputs.history_items.shape, DIM) * inputs.history_mask[..., None],
-        "history_mask": inputs.history_mask,
-        "history_age": inputs.history_age,
-        **{f"feature:{name}": values for name, values in inputs.features.items()},
-    }
+    files, keys = installation.world.files, asyncio.run(_keys(installation))
+    past = keys.history_rows(files.items) * keys.history_mask[..., None]
+    arrays = keys.with_rows(keys.id_rows(files.users), past)._asdict()
+    arrays |= {f"feature:{name}": values for name, values in arrays.pop("features").items()}
     np.savez(folder / INPUTS, **arrays)
     index = faiss.IndexHNSWFlat(DIM, _LINKS, faiss.METRIC_INNER_PRODUCT)
     # IDs are 0 to n, so a place in the index is an ID.
@@ -86,8 +81,8 @@ def prepare(installation: Installation, folder: Path) -> None:
     faiss.write_index(index, str(folder / INDEX))
 
 
-async def _inputs(installation: Installation) -> Inputs:
-    """What the tower is told of every user, as arrays."""
+async def _keys(installation: Installation) -> UserKeys:
+    """What the tower is told of every user."""
     generation, reader = LiveGeneration(installation.manifest), InputReader(installation.world.files.encoder)
     asked = [RecallInstance(user_id=int(user), timestamp=NOW_US) for user in installation.world.users]
     store = OnlineStore(installation.settings.redis.url)

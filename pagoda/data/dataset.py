@@ -10,23 +10,21 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pagoda.data.checks.problems import Strict
 from pagoda.data.checks.structure import Structure, inspect, table_files
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.ids import hash_ids
 from pagoda.data.increments import changes_of
+from pagoda.data.interaction_files import BATCH_ROWS, edge_us, in_order
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, day_start_us, key_column, schema_of
 from pagoda.data.parquet import open_parquet, reading, row_count
-from pagoda.data.partitions import Part, first_moment_us, rebatch, row_groups_within, timestamps_us
+from pagoda.data.partitions import Part, first_moment_us, rebatch
 from pagoda.data.remote_source import Source
 from pagoda.data.sorting.merge import Run, merge
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window, from_us
 from pagoda.errors import DataError
-
-BATCH_ROWS = 65_536
 
 
 class Dataset:
@@ -103,8 +101,8 @@ class Dataset:
     def span(self) -> Window:
         """From the first interaction to one microsecond after the last."""
         parts = self._structure.parts
-        first = min(_edge(part, 0) for part in parts if part.day == parts[0].day)
-        last = max(_edge(part, -1) for part in parts if part.day == parts[-1].day)
+        first = min(edge_us(part, 0) for part in parts if part.day == parts[0].day)
+        last = max(edge_us(part, -1) for part in parts if part.day == parts[-1].day)
         return Window(start=from_us(first), end=from_us(last + 1))
 
     def items(self, share: tuple[int, int] = (0, 1)) -> pa.Table:
@@ -187,22 +185,15 @@ class Dataset:
         """One date's rows in time order. Events as they arrived lie in files that overlap, others follow each other."""
         imported, arrived = ([part for part in parts if part.arrived == kind] for kind in (False, True))
         if not arrived:
-            return self._follow(imported, window, columns)
+            return in_order(imported, self.spec, window, columns)
         runs = [Run(first_moment_us(part), partial(self._arrived, part, window, columns)) for part in arrived]
         if imported:
-            runs.insert(0, Run(imported[0].start_us, partial(self._follow, imported, window, columns)))
+            runs.insert(0, Run(imported[0].start_us, partial(in_order, imported, self.spec, window, columns)))
         return merge(runs)
-
-    def _follow(self, parts: list[Part], window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        last_us = None
-        for part in parts:
-            for batch in _read_part(part, window, schema_of(self.spec, "interactions"), columns):
-                last_us = _ordered(batch, part, last_us)
-                yield _slice(batch, window)
 
     def _arrived(self, part: Part, window: Window | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The rows of one file of events; those of items that `items` lacks so far are left out until it has them."""
-        for batch in self._follow([part], window, [*columns, *({"item_id"} - set(columns))]):
+        for batch in in_order([part], self.spec, window, [*columns, *({"item_id"} - set(columns))]):
             known = np.isin(self._as_int64(batch.column("item_id")).to_numpy(), self._item_ids)
             yield batch.filter(pa.array(known)).select(columns)
 
@@ -296,39 +287,3 @@ def _presented(spec: FeatureSpec, table: Table) -> pa.Schema:
     """The schema of `users` or `items` as `Dataset` gives them."""
     empty = pa.RecordBatch.from_pylist([], schema_of(spec, table))
     return _with_keys(empty, key_column(table), spec.id_type).schema
-
-
-def _read_part(part: Part, window: Window | None, schema: pa.Schema, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    wanted = pa.schema([schema.field(name) for name in columns])
-    with reading(part.path), open_parquet(part.path) as file:
-        groups = list(range(file.metadata.num_row_groups))
-        if window is not None:
-            groups = row_groups_within(file.metadata, window.start_us, window.end_us)
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-            yield batch.select(columns).cast(wanted, safe=False)
-
-
-def _ordered(batch: pa.RecordBatch, part: Part, last_us: int | None) -> int | None:
-    """The batch's last timestamp; DataError unless its rows follow `last_us` in time order within the part's date."""
-    if not batch.num_rows:
-        return last_us
-    times = timestamps_us(batch)
-    before = times[0] if last_us is None else max(last_us, part.start_us)
-    if times[0] < before or (np.diff(times) < 0).any() or times[0] < part.start_us or times[-1] >= part.end_us:
-        raise DataError(f"{part.path}: rows are not in time order or lie outside the date; see `pagoda data check`")
-    return int(times[-1])
-
-
-def _slice(batch: pa.RecordBatch, window: Window | None) -> pa.RecordBatch:
-    if window is None:
-        return batch
-    start, end = np.searchsorted(timestamps_us(batch), [window.start_us, window.end_us])
-    return batch.slice(int(start), int(end - start))
-
-
-def _edge(part: Part, position: int) -> int:
-    """The first (0) or last (-1) timestamp of a file, which has at least one row."""
-    with reading(part.path), open_parquet(part.path) as file:
-        group = 0 if position == 0 else file.metadata.num_row_groups - 1
-        table: pq.Table = file.read_row_group(group, columns=["timestamp"])
-        return int(table.column("timestamp")[position].cast(pa.int64()).as_py())

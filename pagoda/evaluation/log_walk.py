@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.history.seen_items import SeenState
 from pagoda.data.window import Window
 from pagoda.evaluation.opened_towers import Int64Array

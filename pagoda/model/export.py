@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from pagoda.data.spec import Tower
 from pagoda.model.encoder import Encoder
 from pagoda.model.program_file import read_program
+from pagoda.model.table_inputs import no_histories
+from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import Towers
+from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_moments import UserMoments
 
 _EXAMPLE_ROWS = 3
 _BATCH = Dim("batch", min=1, max=1 << 20)
@@ -20,24 +24,23 @@ _BATCH = Dim("batch", min=1, max=1 << 20)
 def export_towers(towers: Towers, encoder: Encoder, dim: int, user_path: Path, item_path: Path) -> None:
     """Write both towers as `torch.export` programs (.pt2) that take any batch size from 1 on.
 
-    The user program takes (id_rows, history_rows, history_mask, history_age, features) as `UserTower.forward` does,
-    the item program (id_rows, features).
+    The user program takes the fields of `UserInputs` one by one, the item program (id_rows, features).
 
     Raises:
         IntegrityError: A feature has a name that no program may hold.
     """
-    length = towers.history_length
-    rows = torch.zeros(_EXAMPLE_ROWS, dim)
-    history = torch.zeros(_EXAMPLE_ROWS, length, dim)
-    mask, age = torch.zeros(_EXAMPLE_ROWS, length, dtype=torch.bool), torch.zeros(_EXAMPLE_ROWS, length)
-    user_features, item_features = _example(encoder, "user"), _example(encoder, "item")
-    _export(towers.user, (rows, history, mask, age, user_features), user_path)
-    _export(towers.item, (rows, item_features), item_path)
+    length, rows = towers.history_length, torch.zeros(_EXAMPLE_ROWS, dim)
+    keys = _nobodies(encoder, length)
+    _export(towers.user, (*keys.with_rows(rows, torch.zeros(_EXAMPLE_ROWS, length, dim)),), user_path)
+    _export(towers.item, (rows, tensors(encoder.encode_rows("item", [{}] * _EXAMPLE_ROWS))), item_path)
 
 
-def _example(encoder: Encoder, tower: Tower) -> dict[str, Tensor]:
-    encoded = encoder.encode_rows(tower, [{}] * _EXAMPLE_ROWS)
-    return {name: torch.from_numpy(array) for name, array in encoded.items()}
+def _nobodies(encoder: Encoder, length: int) -> UserKeys:
+    """Users of whom nothing is known."""
+    zeros = np.zeros(_EXAMPLE_ROWS, np.int64)
+    features = encoder.encode_rows("user", [{}] * _EXAMPLE_ROWS)
+    moments = UserMoments(zeros, zeros, no_histories(_EXAMPLE_ROWS, length), {}, zeros, features)
+    return moments.keys(np.arange(_EXAMPLE_ROWS))
 
 
 def _export(tower: nn.Module, inputs: tuple[Tensor | dict[str, Tensor], ...], path: Path) -> None:

@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS, features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.errors import DataError
-from pagoda.model.encoder import Encoded, Encoder
 
 Int64Array = NDArray[np.int64]
 
@@ -44,34 +44,10 @@ def catalogue_places(catalogue: Int64Array, items: Int64Array, dataset: Dataset)
     return places
 
 
-def no_histories(rows: int) -> Histories:
-    """Histories of length 0."""
+def no_histories(rows: int, length: int = 0) -> Histories:
+    """Histories without an event, in rectangles of `length`."""
     empty, zeros = np.empty(0, np.int64), np.zeros(rows, np.int64)
-    return Histories(0, empty, empty, zeros, zeros)
-
-
-def profiles_of(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tuple[Encoded, Int64Array]:
-    """Encode the profiles of distinct users.
-
-    Args:
-        dataset: Has the users; one that it lacks has no known feature.
-        encoder: Encodes them.
-        user_ids: int64 [n].
-
-    Returns:
-        The features, and for each of `user_ids` its row among them.
-    """
-    if not features_of(dataset.spec, "users"):
-        return {}, np.zeros(len(user_ids), np.int64)
-    table = dataset.users(np.unique(user_ids))
-    known = table.column("user_id").to_numpy()
-    encoded = encoder.encode_table("user", table, source="table")
-    nobody = encoder.encode_rows("user", [{}])
-    profiles = {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
-    if not len(known):
-        return profiles, np.zeros(len(user_ids), np.int64)
-    place = np.minimum(np.searchsorted(known, user_ids), len(known) - 1)
-    return profiles, np.where(known[place] == user_ids, place + 1, 0)
+    return Histories(length, empty, empty, zeros, zeros)
 
 
 def histories_at(

@@ -15,7 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.history.seen_items import SeenState
 from pagoda.data.window import Window, to_us
 from pagoda.errors import ConfigError, DataError

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pagoda.config.training import TrainConfig, read_config
-from pagoda.data.history.histories import HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import IntegrityError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +14,16 @@ from torch import Tensor
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.embeddings.overlay import Overlay
-from pagoda.model.encoder import Encoded, Encoder
-from pagoda.model.table_inputs import profiles_of
+from pagoda.model.encoder import Encoder
+from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import Towers
+from pagoda.model.user_inputs import RowLookup
+from pagoda.model.user_moments import user_moments
 from pagoda.version_files.full import FullVersionFiles
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 _ROWS = 4096
-_US = 1e6
-
-
-class RowLookup(Protocol):
-    """ID rows, wherever they are: published, under delta segments, or being trained."""
-
-    def lookup(self, ids: Int64Array) -> tuple[Float32Array, NDArray[np.bool_]]:
-        """Rows float32 [n, dim], the out-of-vocabulary row for an ID without one, and which IDs have one, bool [n]."""
 
 
 class OpenTowers:
@@ -67,32 +60,26 @@ class OpenTowers:
         Returns:
             float32 [n, dim].
         """
-        profiles, profile_rows = profiles_of(self._dataset, self._encoder, user_ids)
         given = pa.table({"user_id": user_ids, **({} if context is None else dict(_columns(context)))})
-        moments = self._encoder.encode_table("user", given, timestamps_us, source="context")
+        moments = user_moments(
+            self._dataset, self._encoder, user_ids, timestamps_us, histories=histories, context=given
+        )
 
         # Histories of one length lie side by side, since a rectangle is as wide as its longest.
-        order = np.argsort(histories.ends - histories.starts, kind="stable")
+        lengths = histories.ends - histories.starts
+        order = np.argsort(lengths, kind="stable")
 
         def compute(part: slice) -> Tensor:
-            chosen = order[part]
-            rows, _ = self._users.lookup(user_ids[chosen])
-            features = _tensors(profiles, profile_rows[chosen]) | _tensors(moments, chosen)
-            past = self._past(histories.take(chosen), timestamps_us[chosen])
-            vectors: Tensor = self._towers.user(torch.from_numpy(rows), *past, features)
+            longest = int(lengths[order[part]].max(initial=1))
+            keys = moments.keys(order[part], min(longest, self._towers.history_length))
+            vectors: Tensor = self._towers.user(
+                *keys.with_rows(keys.id_rows(self._users), keys.history_rows(self._items))
+            )
             return vectors
 
         vectors = np.empty((len(user_ids), _dim(self._users)), np.float32)
         vectors[order] = _by_parts(len(user_ids), vectors.shape[1], compute)
         return vectors
-
-    def _past(self, histories: Histories, timestamps_us: Int64Array) -> tuple[Tensor, Tensor, Tensor]:
-        longest = int((histories.ends - histories.starts).max(initial=1))
-        items, times_us, mask = histories.last(min(longest, self._towers.history_length)).padded()
-        rows, _ = self._items.lookup(items.ravel())
-        age = np.where(mask, (timestamps_us[:, None] - times_us) / _US, 0).astype(np.float32)
-        shaped = rows.reshape(*items.shape, rows.shape[1])
-        return torch.from_numpy(shaped), torch.from_numpy(mask), torch.from_numpy(age)
 
 
 class OpenVersion(OpenTowers):
@@ -133,7 +120,7 @@ def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.
 
     def compute(part: slice) -> Tensor:
         rows, _ = table.lookup(ids[part])
-        vectors: Tensor = towers.item(torch.from_numpy(rows), _tensors(encoded, part))
+        vectors: Tensor = towers.item(torch.from_numpy(rows), tensors(encoded, part))
         return vectors
 
     return _by_parts(len(ids), _dim(table), compute)
@@ -156,7 +143,3 @@ def _dim(table: RowLookup) -> int:
 
 def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     return zip(table.column_names, table.columns, strict=True)
-
-
-def _tensors(encoded: Encoded, rows: slice | Int64Array) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array[rows]) for name, array in encoded.items()}

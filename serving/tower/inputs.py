@@ -1,46 +1,23 @@
-"""Raw values of requests to the arrays that the user tower takes, exactly as training makes them (invariant 9)."""
+"""Raw values of requests to what the user tower reads, exactly as training makes it of tables (invariant 9)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.encoder import Encoder
+from pagoda.model.tensors import tensors
+from pagoda.model.user_inputs import UserKeys
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.http.fields import PastItem
 from serving.tower.bodies import Instance
 
 _SECOND_US = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """n users at their moments. Histories are right-aligned: the last event is in the last column."""
-
-    user_ids: NDArray[np.int64]
-    history_items: NDArray[np.int64]
-    """[n, length]; 0 where there is none."""
-    history_mask: NDArray[np.bool_]
-    history_age: NDArray[np.float32]
-    """[n, length] in seconds before the user's moment."""
-    features: Encoded
-
-    def __len__(self) -> int:
-        return len(self.user_ids)
-
-    @classmethod
-    def stack(cls, parts: Sequence[Inputs]) -> Inputs:
-        """The rows of all parts, one after another."""
-        if len(parts) == 1:
-            return parts[0]
-        names = [field.name for field in fields(cls) if field.name != "features"]
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        encoded = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
-        return cls(**arrays, features=encoded)
 
 
 class InputReader:
@@ -51,30 +28,25 @@ class InputReader:
         self._profile, self._context = user_features(encoder.spec)
         self._length = encoder.spec.history.length if encoder.spec.history else 0
 
-    def read(self, instances: Sequence[Instance], now_us: int) -> Inputs:
+    def read(self, instances: Sequence[Instance], now_us: int) -> UserKeys:
         """Encode instances; those that name no moment are of `now_us`.
 
         Raises:
             RequestError: An ID has the wrong type, a feature is unknown, or a value has the wrong type or length.
         """
         moments = np.array([now_us if one.timestamp is None else one.timestamp for one in instances], np.int64)
-        items, mask, age = self._histories(instances, moments)
-        return Inputs(
-            user_ids=read_ids(self._spec, [one.user_id for one in instances], "user_id"),
-            history_items=items,
-            history_mask=mask,
-            history_age=age,
-            features=self._encoder.encode_rows("user", [self._raw(one) for one in instances], moments),
-        )
+        histories = self._histories(instances, moments)
+        users = torch.from_numpy(read_ids(self._spec, [one.user_id for one in instances], "user_id"))
+        features = self._encoder.encode_rows("user", [self._raw(one) for one in instances], moments)
+        return UserKeys(users, *histories, tensors(features))
 
     def _raw(self, instance: Instance) -> dict[str, Any]:
         refuse_unknown("profile", instance.profile, self._profile)
         refuse_unknown("context", instance.context, self._context)
         return {**instance.profile, **instance.context}
 
-    def _histories(
-        self, instances: Sequence[Instance], moments_us: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.float32]]:
+    def _histories(self, instances: Sequence[Instance], moments_us: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        """Items, mask and ages [n, length], as `UserKeys` has them."""
         shape = (len(instances), self._length)
         items, mask, times = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
         for row, (instance, moment_us) in enumerate(zip(instances, moments_us.tolist(), strict=True)):
@@ -84,7 +56,7 @@ class InputReader:
                 times[row, -len(kept) :] = [past["timestamp"] for past in kept]
                 mask[row, -len(kept) :] = True
         age = np.where(mask, (moments_us[:, None] - times) / _SECOND_US, 0).astype(np.float32)
-        return items, mask, age
+        return torch.from_numpy(items), torch.from_numpy(mask), torch.from_numpy(age)
 
 
 def _last(history: Sequence[PastItem], moment_us: int, length: int) -> list[PastItem]:

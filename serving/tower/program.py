@@ -26,7 +26,7 @@ _Inputs = tuple[Any, ...]
 
 
 def load_program(path: Path) -> Program:
-    """Load a program of id_rows, history_rows, history_mask, history_age and features, any batch size.
+    """Load a program of the fields of `UserInputs`, one by one, for any batch size.
 
     Raises:
         IntegrityError: It cannot be read, or holds something that loading would run.
@@ -41,7 +41,7 @@ def load_program(path: Path) -> Program:
         warnings.simplefilter("ignore")
         traced = _trace(module, example)
         if all(_agree(module, traced, _resized(example, rows)) for rows in _BATCHES):
-            return _Traced(traced)
+            return traced
     # What is decided by values cannot be traced, a recurrent unit's number of steps, say.
     _logger.warning("%s: cannot be traced; it runs as exported, which is slower", path)
     return module
@@ -67,24 +67,6 @@ class _Featureless(torch.nn.Module):
     def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
         """As the tower, but for the dictionary."""
         vectors: torch.Tensor = self._tower(*arrays, {})
-        return vectors
-
-
-class _Traced:
-    """A traced program by the names of its inputs."""
-
-    def __init__(self, traced: Any) -> None:
-        self._traced = traced
-
-    def __call__(
-        self,
-        id_rows: torch.Tensor,
-        history_rows: torch.Tensor,
-        history_mask: torch.Tensor,
-        history_age: torch.Tensor,
-        features: dict[str, torch.Tensor],
-    ) -> torch.Tensor:
-        vectors: torch.Tensor = self._traced(id_rows, history_rows, history_mask, history_age, features)
         return vectors
 
 

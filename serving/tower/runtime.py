@@ -17,19 +17,23 @@ from numpy.typing import NDArray
 from pagoda.embeddings.tables import OpenGeneration, TowerTables
 from pagoda.errors import IntegrityError, PagodaError
 from pagoda.model.encoder import Encoder
+from pagoda.model.user_inputs import UserKeys
 from serving.tower.archive import ENCODER, PROGRAM
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest
-from serving.tower.inputs import InputReader, Inputs
+from serving.tower.inputs import InputReader
 from serving.tower.program import Program, load_program
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request whose generation is open and whose values are arrays."""
+    """A request whose generation is open and whose values are encoded."""
 
     place: int
     generation: OpenGeneration
-    inputs: Inputs
+    keys: UserKeys
+
+    def __len__(self) -> int:
+        return len(self.keys.users)
 
 
 class TowerRuntime:
@@ -39,7 +43,7 @@ class TowerRuntime:
         """Make a runtime of its parts.
 
         Args:
-            program: `UserTower` as a function of id_rows, history_rows, history_mask, history_age and features.
+            program: `UserTower` as a function of the fields of `UserInputs`.
             encoder: The full version's.
             tables: The full version's generations on this host.
         """
@@ -91,33 +95,29 @@ class TowerRuntime:
     def _compute(self, asked: Sequence[_Asked]) -> list[TowerAnswer]:
         if not asked:
             return []
-        inputs = Inputs.stack([one.inputs for one in asked])
-        id_rows, known, history_rows = self._look_up(asked, inputs)
+        keys = UserKeys.stack([one.keys for one in asked])
+        id_rows, known, history_rows = self._look_up(asked, keys)
+        inputs = keys.with_rows(torch.from_numpy(id_rows), torch.from_numpy(history_rows))
         with torch.inference_mode():
-            vectors = self._program(
-                torch.from_numpy(id_rows),
-                torch.from_numpy(history_rows),
-                torch.from_numpy(inputs.history_mask),
-                torch.from_numpy(inputs.history_age),
-                {name: torch.from_numpy(values) for name, values in inputs.features.items()},
-            ).numpy()
-        ends = np.cumsum([len(one.inputs) for one in asked])[:-1]
+            vectors = self._program(*inputs).numpy()
+        ends = np.cumsum([len(one) for one in asked])[:-1]
         parts = zip(asked, np.split(vectors, ends), np.split(known, ends), strict=True)
         return [TowerAnswer(part, found, one.generation.generation) for one, part, found in parts]
 
     def _look_up(
-        self, asked: Sequence[_Asked], inputs: Inputs
+        self, asked: Sequence[_Asked], keys: UserKeys
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
         """Rows of users [n, dim], which are known [n], and rows of histories [n, length, dim], by generation."""
-        owner = np.repeat([one.generation.generation for one in asked], [len(one.inputs) for one in asked])
+        owner = np.repeat([one.generation.generation for one in asked], [len(one) for one in asked])
         generations = {one.generation.generation: one.generation for one in asked}
+        users, items, mask = keys.users.numpy(), keys.history_items.numpy(), keys.history_mask.numpy()
         dim = asked[0].generation.users.dim
         id_rows = np.empty((len(owner), dim), np.float32)
         known = np.empty(len(owner), np.bool_)
-        history_rows = np.zeros((*inputs.history_items.shape, dim), np.float32)
+        history_rows = np.zeros((*items.shape, dim), np.float32)
         for name, generation in generations.items():
             rows = np.flatnonzero(owner == name)
-            id_rows[rows], known[rows] = generation.users.lookup(inputs.user_ids[rows])
-            inside = inputs.history_mask & (owner == name)[:, None]
-            history_rows[inside] = generation.items.lookup(inputs.history_items[inside])[0]
+            id_rows[rows], known[rows] = generation.users.lookup(users[rows])
+            inside = mask & (owner == name)[:, None]
+            history_rows[inside] = generation.items.lookup(items[inside])[0]
         return id_rows, known, history_rows

@@ -107,10 +107,10 @@ def test_q_is_of_as_many_draws_as_a_batch_has_positives(dataset: Dataset, shuffl
 
 def test_age_counts_back_from_the_windows_end_and_is_never_hidden(dataset: Dataset) -> None:
     how = config(model=MODEL | {"user": {"example_age": True}})
-    ages = torch.cat([batch.user_features["example_age"] for batch in batches(dataset, how)[0]])
+    ages = torch.cat([batch.keys.features["example_age"] for batch in batches(dataset, how)[0]])
     assert ages.min() >= 0
     assert 1.5 < ages.max() <= 40 / 24
-    assert "example_age" not in batches(dataset, config())[0][0].user_features
+    assert "example_age" not in batches(dataset, config())[0][0].keys.features
 
 
 def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:

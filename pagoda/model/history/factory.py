@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pagoda.config.model import DecayPooling, Gru, MeanPooling, ModelConfig, Transformer
-from pagoda.model.history.pooling import DecayHistory, HistoryEncoder, MeanHistory, SeededHistory
-from pagoda.model.history.sequence_encoders import GruHistory, TransformerHistory
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+from pagoda.config.model import ModelConfig
+from pagoda.model.history.base import ENCODERS, HistoryEncoder
+from pagoda.model.history.seed import SeededHistory
+
+# Importing a module registers its encoder, so one that is added is named nowhere else.
+for _module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    import_module(f"{__package__}.{_module.name}")
 
 
 def build_history(config: ModelConfig, length: int) -> HistoryEncoder:
     """The history encoder that is declared, for at most `length` events."""
-    history = _declared(config, length)
+    history = ENCODERS[type(config.history)](config.history, config.dim, length)
     return SeededHistory(history) if config.seed_item else history
-
-
-def _declared(config: ModelConfig, length: int) -> HistoryEncoder:
-    match config.history:
-        case MeanPooling():
-            return MeanHistory()
-        case DecayPooling(half_lives_seconds=half_lives):
-            return DecayHistory(half_lives)
-        case Gru() as declared:
-            return GruHistory(declared, config.dim)
-        case Transformer() as declared:
-            return TransformerHistory(declared, config.dim, length)

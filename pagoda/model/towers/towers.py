@@ -18,6 +18,7 @@ from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features.feature_embeddings import FeatureEmbeddings
 from pagoda.model.history.factory import build_history
 from pagoda.model.towers.blocks import build_blocks
+from pagoda.model.user_inputs import UserInputs
 
 EXAMPLE_AGE = "example_age"
 """Key of an example's age in days, float32 [B, 1], among the features of the user tower; absent when serving."""
@@ -76,48 +77,34 @@ class UserTower(_Tower):
         history_age: Tensor,
         features: dict[str, Tensor],
     ) -> Tensor:
-        """Compute user vectors.
+        """Compute user vectors float32 [B, D] of unit length from `UserInputs`.
 
-        Args:
-            id_rows: float32 [B, D], the users' ID rows.
-            history_rows: float32 [B, L, D], the item-ID rows of their histories, the last event in the last column.
-            history_mask: bool [B, L], True where there is an event.
-            history_age: float32 [B, L], seconds from the event to the request.
-            features: As `Encoder` gives them for the user tower.
-
-        Returns:
-            float32 [B, D], unit length.
+        They are arguments one by one, since that is how exported programs are called.
         """
-        rows = [id_rows[:, None]] if self._id_row else []
+        inputs = UserInputs(id_rows, history_rows, history_mask, history_age, features)
+        rows = self._id_rows(inputs)
         if self.history is not None:
-            rows.append(self.history(history_rows, history_mask, history_age))
-        return self._vector(torch.cat(rows, 1), features)
+            rows.append(self.history(inputs))
+        return self._vector(torch.cat(rows, 1), inputs.features)
 
-    def along(
-        self,
-        id_rows: Tensor,
-        sequence_rows: Tensor,
-        sequence_age: Tensor,
-        after: Tensor,
-        features: dict[str, Tensor],
-    ) -> Tensor:
+    def along(self, inputs: UserInputs, after: Tensor) -> Tensor:
         """Compute the vectors that users had along their sequences: as `forward`, in one pass over each sequence.
 
         Args:
-            id_rows: float32 [B, D], as for `forward`.
-            sequence_rows: float32 [S, L, D], the item-ID rows of sequences, the first event in the first column.
-            sequence_age: float [S, L], seconds from each event to one moment of its sequence.
+            inputs: Of B users; histories are S sequences [S, L], the first event in the first column.
             after: int64 [B], the event after which each vector is wanted, as sequence x L + column; -1 before all.
-            features: As for `forward`.
 
         Returns:
             float32 [B, D], unit length.
         """
-        rows = [id_rows[:, None]] if self._id_row else []
+        rows = self._id_rows(inputs)
         if self.history is not None:
-            encoded = self.history.along(sequence_rows, sequence_age).flatten(0, 1)
+            encoded = self.history.along(inputs).flatten(0, 1)
             rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
-        return self._vector(torch.cat(rows, 1), features)
+        return self._vector(torch.cat(rows, 1), inputs.features)
+
+    def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
+        return [inputs.id_rows[:, None]] if self._id_row else []
 
 
 class ItemTower(_Tower):

@@ -16,7 +16,9 @@ from pagoda.config.training import DropoutConfig
 from pagoda.data.window import from_us
 from pagoda.model.encoder import Encoded, Encoder
 from pagoda.model.losses.objective import log_drawn
+from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE
+from pagoda.model.user_inputs import UserKeys
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.examples.repetition import repeated
 from pagoda.training.examples.stream import Block
@@ -59,19 +61,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """B positives. `…_rows` are distinct places in a table, `…_of` say which of these is whose."""
+    """B positives. `…_rows` are distinct places in a table, `…_of` and `keys` say which of these is whose."""
 
     user_rows: Tensor
-    user_of: Tensor
-    """int64 [B]."""
     item_rows: Tensor
+    keys: UserKeys
+    """What the user tower reads; users and items by which of `user_rows` and `item_rows` they are."""
     candidate_of: Tensor
     """int64 [M]: the M distinct items of the batch."""
-    history_of: Tensor
-    """int64 [B, L], or of sequences [S, L]."""
-    history_mask: Tensor
-    history_age: Tensor
-    user_features: dict[str, Tensor]
     item_features: dict[str, Tensor]
     """Of the M distinct items."""
     places: Tensor
@@ -90,23 +87,22 @@ class Batch:
     hard_missed: Tensor | None = None
     """As in `pagoda.training.negatives.item_choice.Chosen`."""
     views: ViewBatch | None = None
-    history_after: Tensor | None = None
+    after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
 
-class Past(NamedTuple):
-    """What was done before the positives of a batch: a history of each, or sequences that several of them end."""
+class Part(NamedTuple):
+    """The positives of a batch, before it is known which others are learned with them."""
 
-    items: Int64Array
-    """int64 [B or sequences, L]: places in the item table."""
-    mask: NDArray[np.bool_]
-    age: NDArray[np.floating]
-    """Seconds from each event to the positive, or to the sequence's newest event."""
-    after: Int64Array | None = None
-    """As in `Batch.history_after`."""
+    rows: Int64Array
+    """int64 [B]: of the block."""
+    keys: UserKeys
+    """Users and items as places in their tables."""
+    after: Tensor | None = None
+    """As in `Batch.after`."""
 
 
 @dataclass(frozen=True)
@@ -153,39 +149,42 @@ class Batcher:
             if (part := next(parts, None)) is None:
                 return
             if number >= skip:
-                yield self._batch(block, *part, place=Place(epoch, block.number, number))
+                yield self._batch(block, part, Place(epoch, block.number, number))
 
-    def _parts(self, block: Block, size: int) -> Iterator[tuple[Int64Array, Past]]:
-        """The positives of each batch, int64 [B], and what was done before them."""
+    def _parts(self, block: Block, size: int) -> Iterator[Part]:
+        """The positives of each batch."""
         order = self._rng.permutation(self._kept(block.items))
         for rows in np.array_split(order, -(-len(order) // size)):
-            items, times_us, mask = block.histories.take(rows).padded()
-            mask &= self._rng.random((len(rows), 1), np.float32) >= self._dropout.history
-            age = np.where(mask, (block.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
-            yield rows, Past(items, mask, age)
+            keys = block.moments.keys(rows)
+            hidden = torch.from_numpy(self._rng.random(len(rows), np.float32) < self._dropout.history)
+            keys.history_mask[hidden], keys.history_age[hidden] = False, 0
+            yield Part(rows, keys)
 
-    def _batch(self, block: Block, rows: Int64Array, past: Past, place: Place) -> Batch:
-        user_rows, user_of = self._users.distinct(self._hide(block.users[rows], self._dropout.user))
-        chosen = self._chooser.choose(block.items[rows], block.users[rows], self._rng)
+    def _batch(self, block: Block, part: Part, place: Place) -> Batch:
+        rows, keys, users = part.rows, part.keys, part.keys.users.numpy()
+        user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
+        chosen = self._chooser.choose(block.items[rows], users, self._rng)
         places = chosen.places
         views = self._augmenter.draw(self._rng) if self._augmenter else None
-        touched = np.concatenate([self._catalogue.rows[places], past.items.ravel()])
+        touched = np.concatenate([self._catalogue.rows[places], keys.history_items.numpy().ravel()])
         touched = self._hide(touched, self._dropout.item)
         if views is not None:
             touched = np.append(touched, np.where(views.hides_id, OOV, self._catalogue.rows[views.items]))
         item_rows, item_of = self._items.distinct(touched)
-        history_of, view_of = np.split(item_of[len(places) :], [past.items.size])
-        moments_us = block.times_us[rows]
+        candidate_of, history_of, view_of = torch.from_numpy(item_of).tensor_split(
+            [len(places), len(places) + keys.history_items.numel()]
+        )
+        moments_us = block.moments.times_us[rows]
         return Batch(
             user_rows=torch.from_numpy(user_rows),
-            user_of=torch.from_numpy(user_of),
             item_rows=torch.from_numpy(item_rows),
-            candidate_of=torch.from_numpy(item_of[: len(places)]),
-            history_of=torch.from_numpy(history_of.reshape(past.items.shape)),
-            history_mask=torch.from_numpy(past.mask),
-            history_age=torch.from_numpy(past.age),
-            user_features=self._user_features(block, rows),
-            item_features=_take(self._catalogue.features, places),
+            keys=keys._replace(
+                users=torch.from_numpy(user_of),
+                history_items=history_of.view_as(keys.history_items),
+                features=self._partly_hidden(keys.features, moments_us),
+            ),
+            candidate_of=candidate_of,
+            item_features=tensors(self._catalogue.features, places),
             places=torch.from_numpy(places),
             log_missed=torch.from_numpy(self._catalogue.log_missed[places]),
             targets=torch.from_numpy(chosen.targets),
@@ -193,8 +192,8 @@ class Batcher:
             negatives=chosen.negatives,
             hard=chosen.hard,
             hard_missed=chosen.hard_missed,
-            views=ViewBatch(torch.from_numpy(view_of), _tensors(views.features)) if views else None,
-            history_after=None if past.after is None else torch.from_numpy(past.after),
+            views=ViewBatch(view_of, tensors(views.features)) if views else None,
+            after=part.after,
             place=place,
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )
@@ -213,20 +212,12 @@ class Batcher:
     def _hide(self, places: Int64Array, share: float) -> Int64Array:
         return np.where(self._rng.random(places.shape, np.float32) < share, OOV, places)
 
-    def _user_features(self, block: Block, rows: Int64Array) -> dict[str, Tensor]:
-        features = _take(block.profiles, block.profile_rows[rows]) | _take(block.context, rows)
-        hidden = torch.from_numpy(self._rng.random(len(rows), np.float32) < self._dropout.profile)
+    def _partly_hidden(self, features: dict[str, Tensor], moments_us: Int64Array) -> dict[str, Tensor]:
+        """The features, some users' hidden in their place, with the age of the examples where they have one."""
+        hidden = torch.from_numpy(self._rng.random(len(moments_us), np.float32) < self._dropout.profile)
         for name, values in features.items():
             values[hidden] = torch.from_numpy(self._nobody[name])
-        if self._age_until_us is not None:
-            age = ((self._age_until_us - block.times_us[rows]) / (_US * _DAY)).astype(np.float32)
-            features[EXAMPLE_AGE] = torch.from_numpy(age[:, None])
-        return features
-
-
-def _take(encoded: Encoded, rows: Int64Array) -> dict[str, Tensor]:
-    return _tensors({name: array[rows] for name, array in encoded.items()})
-
-
-def _tensors(encoded: Encoded) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(array) for name, array in encoded.items()}
+        if self._age_until_us is None:
+            return features
+        age = ((self._age_until_us - moments_us) / (_US * _DAY)).astype(np.float32)
+        return features | {EXAMPLE_AGE: torch.from_numpy(age[:, None])}

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 from typing_extensions import override
 
-from pagoda.training.batches.batcher import Batcher, Past
-from pagoda.training.examples.sequences import Int64Array, Sequences, sequences_of
+from pagoda.training.batches.batcher import Batcher, Part
+from pagoda.training.examples.sequences import Int64Array, sequences_of
 from pagoda.training.examples.stream import Block
 
 _SIMILAR = 4
 """Pieces whose lengths differ by less lie in one batch: a rectangle is as wide as its longest."""
-_US = 1e6
 
 
 class SequenceBatcher(Batcher):
     """Cuts blocks into batches of sequences, about as many positives in each."""
 
     @override
-    def _parts(self, block: Block, size: int) -> Iterator[tuple[Int64Array, Past]]:
+    def _parts(self, block: Block, size: int) -> Iterator[Part]:
         found = sequences_of(block)
         order = np.lexsort((self._rng.random(len(found.lengths)), -(-found.lengths // _SIMILAR)))
         learned = np.cumsum(np.diff(found.first)[order])
@@ -29,18 +30,11 @@ class SequenceBatcher(Batcher):
             places, piece = found.of(batches[number])
             kept = self._kept(block.items[found.rows[places]])
             places, piece = places[kept], piece[kept]
-            yield found.rows[places], self._along(block, found, batches[number], found.seen[places], piece)
+            rows, pieces = found.rows[places], batches[number]
+            keys = block.moments.keys_along(rows, found.starts[pieces], found.lengths[pieces])
+            yield Part(rows, keys, self._after(found.seen[places], piece, keys.history_items.shape[1]))
 
-    def _along(self, block: Block, found: Sequences, pieces: Int64Array, seen: Int64Array, piece: Int64Array) -> Past:
-        """The sequences of a batch, and the event after which each positive comes, -1 before all."""
-        lengths = found.lengths[pieces]
-        width = max(int(lengths.max()), 1)
-        mask = np.arange(width) < lengths[:, None]
-        events = np.where(mask, found.starts[pieces][:, None] + np.arange(width), -1)
-        # An event of nobody at the end, for the places without one.
-        items, times_us = (np.append(array, 0)[events] for array in (block.histories.items, block.histories.times_us))
-        newest = times_us[np.arange(len(pieces)), np.maximum(lengths - 1, 0)]
-        age = np.where(mask, (newest[:, None] - times_us) / _US, 0.0)
+    def _after(self, seen: Int64Array, piece: Int64Array, width: int) -> Tensor:
+        """The event after which each positive comes, as piece x width + column; -1 before all, and where hidden."""
         hidden = self._rng.random(len(seen), np.float32) < self._dropout.history
-        after = np.where((seen > 0) & ~hidden, piece * width + seen - 1, -1)
-        return Past(items, mask, age, after)
+        return torch.from_numpy(np.where((seen > 0) & ~hidden, piece * width + seen - 1, -1))

@@ -40,12 +40,13 @@ def sequences_of(block: Block) -> Sequences:
 
     So the last positives have as much before them as when serving; the first ones of an earlier piece have less.
     """
-    length = max(block.histories.length, 1)
-    rows = np.lexsort((block.histories.ends, block.users))
-    users, ends = block.users[rows], block.histories.ends[rows]
+    histories = block.moments.histories
+    length = max(histories.length, 1)
+    rows = np.lexsort((histories.ends, block.moments.users))
+    users, ends = block.moments.users[rows], histories.ends[rows]
     leads = np.concatenate([[True], users[1:] != users[:-1]])
     user = np.cumsum(leads) - 1
-    begin = block.histories.starts[rows][leads]
+    begin = histories.starts[rows][leads]
     last = ends[np.concatenate([leads[1:], [True]])]
     piece = (last[user] - ends) // length
     opens = leads | np.concatenate([[True], piece[1:] != piece[:-1]])

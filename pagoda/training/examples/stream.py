@@ -11,10 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
-from pagoda.model.encoder import Encoded, Encoder
-from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories, profiles_of
+from pagoda.model.encoder import Encoder
+from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
+from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.training.tables import TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -24,24 +25,15 @@ Int64Array = NDArray[np.int64]
 class Block:
     """n positives in time order."""
 
-    users: Int64Array
-    """int64 [n]: places in the user table."""
+    moments: UserMoments
+    """Who chose, and when; users and items as places in their tables."""
     items: Int64Array
-    """int64 [n]: places in the catalogue."""
-    times_us: Int64Array
-    histories: Histories
-    """Their items are places in the item table."""
-    profiles: Encoded
-    """Features of the distinct users."""
-    profile_rows: Int64Array
-    """int64 [n]: which row of `profiles` is whose."""
-    context: Encoded
-    """Features of each positive's own moment and context."""
+    """int64 [n]: what, as places in the catalogue."""
     number: int = 0
     """Of the blocks of a pass."""
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self.items)
 
 
 @dataclass
@@ -115,16 +107,21 @@ class ExampleStream:
         positive = np.flatnonzero(among(batch.column("event"), spec.positives))
         enters = among(batch.column("event"), spec.history_events)
         histories = state.advance(user_ids, item_ids, times_us, enters) if state else no_histories(len(batch))
-        user_ids, times_us = user_ids[positive], times_us[positive]
-        profiles, profile_rows = profiles_of(self.dataset, self.encoder, user_ids)
         rows = pa.Table.from_batches([batch]).take(positive)
+        moments = user_moments(
+            self.dataset,
+            self.encoder,
+            user_ids[positive],
+            times_us[positive],
+            histories=histories.take(positive),
+            context=rows,
+        )
         return Block(
-            users=self.users.places(user_ids),
+            moments=self._placed(moments),
             items=catalogue_places(self.catalogue, item_ids[positive], self.dataset),
-            times_us=times_us,
-            histories=replace(histories.take(positive), items=self.items.places(histories.items)),
-            profiles=profiles,
-            profile_rows=profile_rows,
-            context=self.encoder.encode_table("user", rows, times_us, source="context"),
             number=number,
         )
+
+    def _placed(self, moments: UserMoments) -> UserMoments:
+        histories = replace(moments.histories, items=self.items.places(moments.histories.items))
+        return replace(moments, users=self.users.places(moments.users), histories=histories)

@@ -204,7 +204,7 @@ def _culprits(prepared: Prepared, batch: Batch) -> str:
     if not wrong.any():
         return ""
     first = int(wrong.nonzero()[0])
-    place = int(batch.user_rows[batch.user_of[first]])
+    place = int(batch.user_rows[batch.keys.users[first]])
     user = "a user without an ID row" if place == OOV else f"user {learner.users.ids[place - 1]}"
     item = prepared.survey.catalogue[int(batch.places[batch.targets[first]])]
     return f"; {int(wrong.sum())} of them have vectors that are not finite, the first being of {user} and item {item}"

@@ -8,21 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import nn
 
 from pagoda.config.objective import single_negatives
 from pagoda.config.training import DropoutConfig, TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
-from pagoda.data.layout import features_of
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
 from pagoda.model.losses.objective import log_missed
-from pagoda.model.table_inputs import Int64Array, histories_at
+from pagoda.model.table_inputs import Int64Array
 from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.batches.batcher import Batcher, Catalogue
@@ -31,18 +29,14 @@ from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
 from pagoda.training.full.refusals import refuse_what_is_not_there
-from pagoda.training.full.retirement import last_seen, retire
+from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.optimisers import restore_dense_state
 from pagoda.training.negatives.candidates import CandidateMaker
 from pagoda.training.negatives.hard import Sources, hard_negatives
 from pagoda.training.negatives.item_choice import Chooser
 from pagoda.training.negatives.sampling import NegativeSampler
-from pagoda.training.tables import TrainableTable
-from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
-
-Tables = tuple[TrainableTable, TrainableTable]
-"""Of users and of items."""
+from pagoda.version_files.full import FullVersionFiles
 
 
 @dataclass(frozen=True)
@@ -97,9 +91,9 @@ def prepare(
         _refuse_misfit(dataset, window, parent, config)
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy())
-    encoder = _encoder(dataset, window, found, items, parent)
-    tables, seen = _tables(found, window, parent, config, forgotten)
-    before = _histories(dataset, window, parent, forgotten)
+    encoder = grown_encoder(dataset, window, found, items, parent)
+    tables, seen = grown_tables(found, window, parent, config, forgotten)
+    before = histories_before(dataset, window, parent, forgotten)
     stream = _stream(dataset, window, config, found=found, encoder=encoder, tables=tables, before=before)
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
@@ -141,65 +135,6 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
         )
     if config.model != parent.config.model:
         raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
-
-
-def _encoder(
-    dataset: Dataset, window: Window, found: Survey, items: pa.Table, parent: FullVersionFiles | None
-) -> Encoder:
-    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, parent.encoder if parent else None)
-    context = [feature.column for feature in features_of(dataset.spec, "interactions")]
-    if context:
-        for batch in dataset.batches(window, events=dataset.spec.positives, columns=context):
-            encoder.grow("user", pa.Table.from_batches([batch]))
-    return encoder
-
-
-def _tables(
-    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
-) -> tuple[Tables, Mapping[str, Int64Array]]:
-    """Both tables, and when the IDs of each were last seen."""
-    generator = torch.Generator().manual_seed(config.seed)
-    users, users_seen = _table(
-        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
-    )
-    used = found.catalogue[found.used]
-    items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
-    return (users, items), {USERS: users_seen, ITEMS: items_seen}
-
-
-def _table(
-    name: str,
-    ids: Int64Array,
-    window: Window,
-    parent: FullVersionFiles | None,
-    *,
-    config: TrainConfig,
-    generator: torch.Generator,
-    forgotten: Int64Array = NOBODY.ids,
-) -> tuple[TrainableTable, Int64Array]:
-    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
-    if parent is None:
-        table = TrainableTable.first(ids, config.model.dim, generator)
-        return table, last_seen(table, ids, window.end_us, None)
-    published = parent.users if name == USERS else parent.items
-    carried = config.optimiser.users_carried if name == USERS else 1.0
-    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
-    kept = np.isin(warm.ids, forgotten, invert=True)
-    before = warm.ids[kept], parent.seen(name)[kept]
-    table = warm.kept(kept).grown(ids, generator)
-    seen = last_seen(table, ids, window.end_us, before)
-    return retire(table, seen, window.end_us, config.retire_after_days)
-
-
-def _histories(
-    dataset: Dataset, window: Window, parent: FullVersionFiles | None, forgotten: Int64Array
-) -> HistoryState | None:
-    """What users did before the window."""
-    if parent is None:
-        return histories_at(dataset, window.start, None, None)
-    history = parent.history()
-    known = history.without(forgotten) if history and len(forgotten) else history
-    return histories_at(dataset, window.start, known, parent.lineage.window.end)
 
 
 def _stream(

@@ -195,7 +195,7 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     batch = next(batcher.batches(prepared.stream.last, config.batch_size))
     users, items = learner.vectors(batch)
     # One vector a user: those of one user are alike, and a quiet day has few users.
-    _, one_each = np.unique(batch.user_of.numpy(), return_index=True)
+    _, one_each = np.unique(batch.keys.users.numpy(), return_index=True)
     return {
         **check_table("user", learner.users, limits),
         **check_table("item", learner.items, limits),

@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.history.histories import Histories, HistoryState
+from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS
 from pagoda.data.window import Window
-from pagoda.model.encoder import Encoded
-from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories, profiles_of
+from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
+from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 
@@ -33,22 +34,16 @@ class WindowHistories:
 class Examples:
     """n positives in time order; memory follows the window."""
 
-    users: Int64Array
-    """int64 [n]: IDs."""
+    moments: UserMoments
+    """Who chose, and when; users and items by ID."""
     items: Int64Array
-    """int64 [n]: places among the base's items."""
-    times_us: Int64Array
-    histories: Histories
-    """Items by ID."""
-    profiles: Encoded
-    profile_rows: Int64Array
-    context: Encoded
+    """int64 [n]: what, as places among the base's items."""
     past: WindowHistories
     interactions: int
     duplicates: int
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self.items)
 
 
 def read_examples(base: FrozenBase, window: Window, parent: IncrementalFiles | None) -> Examples | None:
@@ -84,16 +79,17 @@ def _examples(
     kinds = table.column("event").combine_chunks()
     positive = np.flatnonzero(among(kinds, spec.positives))
     histories, past = _histories(base, parent, window, (users, items, times_us), among(kinds, spec.history_events))
-    chosen = table.take(positive)
-    profiles, profile_rows = profiles_of(dataset, base.encoder, users[positive])
-    return Examples(
-        users=users[positive],
-        items=catalogue_places(base.item_ids, items[positive], dataset),
-        times_us=times_us[positive],
+    moments = user_moments(
+        dataset,
+        base.encoder,
+        users[positive],
+        times_us[positive],
         histories=histories.take(positive),
-        profiles=profiles,
-        profile_rows=profile_rows,
-        context=base.encoder.encode_table("user", chosen, times_us[positive], source="context"),
+        context=table.take(positive),
+    )
+    return Examples(
+        moments=moments,
+        items=catalogue_places(base.item_ids, items[positive], dataset),
         past=past,
         interactions=found,
         duplicates=found - table.num_rows,

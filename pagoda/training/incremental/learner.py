@@ -23,7 +23,6 @@ from pagoda.training.tables import OOV, TrainableTable
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 
 Int64Array = NDArray[np.int64]
-_US = 1e6
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class _Pass:
         self.chances: Chances = CountedChances(base.shares)
         if config.correction == "streaming":
             self.chances = StreamedChances(base, parent, examples.items, config.batch_size)
-        users, chain = np.unique(examples.users), chain_of(parent)
+        users, chain = np.unique(examples.moments.users), chain_of(parent)
         rows, known = Overlay(base.users, [link.delta for link in chain]).lookup(users)
         rows, squares = np.concatenate([base.users.oov[None], rows]), _squares(base, chain, users)
         self.table = TrainableTable(users, torch.from_numpy(rows), torch.from_numpy(squares))
@@ -91,9 +90,11 @@ class _Pass:
     def step(self, part: Int64Array) -> float:
         """Learn some positives and return the sum of their losses before that."""
         base, examples = self._base, self._examples
-        places, user_of = np.unique(self.table.places(examples.users[part]), return_inverse=True)
+        places, user_of = np.unique(self.table.places(examples.moments.users[part]), return_inverse=True)
         rows = self.table.rows[torch.from_numpy(places)].requires_grad_()
-        vectors = _user_vectors(base, functional.embedding(torch.from_numpy(user_of), rows), examples, part)
+        keys = examples.moments.keys(part)
+        id_rows = functional.embedding(torch.from_numpy(user_of), rows)
+        vectors: Tensor = base.towers.user(*keys.with_rows(id_rows, keys.history_rows(base.items)))
         self.chances.observe(examples.items[part])
         total, wanted = len(base.item_ids), self._config.candidates
         candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
@@ -145,19 +146,3 @@ def draw(
     candidates = np.union1d(drawn, positives)
     missed = (1 - min(count / total, 1.0)) * (1 - chances.held(candidates, len(positives)))
     return candidates, np.log1p(-missed).astype(np.float32)
-
-
-def _user_vectors(base: FrozenBase, id_rows: Tensor, examples: Examples, part: Int64Array) -> Tensor:
-    past, times_us, mask = examples.histories.take(part).padded()
-    rows, _ = base.items.lookup(past.ravel())
-    age = np.where(mask, (examples.times_us[part, None] - times_us) / _US, 0).astype(np.float32)
-    features = {name: array[examples.profile_rows[part]] for name, array in examples.profiles.items()}
-    features |= {name: array[part] for name, array in examples.context.items()}
-    vectors: Tensor = base.towers.user(
-        id_rows,
-        torch.from_numpy(rows.reshape(*past.shape, base.items.dim)),
-        torch.from_numpy(mask),
-        torch.from_numpy(age),
-        {name: torch.from_numpy(array) for name, array in features.items()},
-    )
-    return vectors

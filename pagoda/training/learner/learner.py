@@ -101,13 +101,9 @@ class Learner:
         return user_vectors.float(), item_vectors.float()
 
     def _towers(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        id_rows, past = functional.embedding(batch.user_of, users), functional.embedding(batch.history_of, items)
-        if batch.history_after is None:
-            user_vectors = self.towers.user(id_rows, past, batch.history_mask, batch.history_age, batch.user_features)
-        else:
-            user_vectors = self.towers.user.along(
-                id_rows, past, batch.history_age, batch.history_after, batch.user_features
-            )
+        keys, tower = batch.keys, self.towers.user
+        read = keys.with_rows(functional.embedding(keys.users, users), functional.embedding(keys.history_items, items))
+        user_vectors = tower(*read) if batch.after is None else tower.along(read, batch.after)
         item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
         return user_vectors, item_vectors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -41,10 +42,12 @@ from pagoda.data.spec import (
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
+from pagoda.model.history.base import HistoryEncoder
 from pagoda.model.history.factory import build_history
-from pagoda.model.history.pooling import HistoryEncoder
-from pagoda.model.history.sequence_encoders import SequenceHistory
+from pagoda.model.history.sequence_history import SequenceHistory
+from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE, Towers
+from pagoda.model.user_inputs import UserInputs
 
 DIM = 8
 FEATURES: tuple[Feature, ...] = (
@@ -60,16 +63,17 @@ SPECS = {
     "features without history": FeatureSpec(features=FEATURES, history=None),
 }
 
-HISTORIES: tuple[HistoryConfig, ...] = (
-    MeanPooling(),
-    DecayPooling(half_lives_seconds=(1.0, 1e6)),
-    Gru(),
-    Transformer(hidden=8),
-)
+HISTORIES: tuple[HistoryConfig, ...] = tuple(section() for section in get_args(get_args(HistoryConfig)[0]))
+"""One of each encoder that a training file can declare."""
 
 
 def history_of(declared: HistoryConfig, *, dim: int, length: int = 5, seed_item: bool = False) -> HistoryEncoder:
     return build_history(ModelConfig(dim=dim, history=declared, seed_item=seed_item), length).eval()
+
+
+def past(rows: Tensor, mask: Tensor, age: Tensor) -> UserInputs:
+    """Histories alone."""
+    return UserInputs(rows[:, 0], rows, mask, age, {})
 
 
 def make(spec: FeatureSpec, config: ModelConfig) -> tuple[Towers, Encoder]:
@@ -79,18 +83,16 @@ def make(spec: FeatureSpec, config: ModelConfig) -> tuple[Towers, Encoder]:
     return Towers(config, encoder), encoder
 
 
-def inputs(encoder: Encoder, length: int, rows: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor], dict[str, Tensor]]:
+def inputs(encoder: Encoder, length: int, rows: int) -> tuple[UserInputs, dict[str, Tensor]]:
+    """What the user tower reads, and features of as many items."""
     generator = torch.Generator().manual_seed(rows)
     history = torch.randn(rows, length, DIM, generator=generator)
     mask = torch.rand(rows, length, generator=generator) > 0.5
     age = torch.rand(rows, length, generator=generator) * 1e6
     users = encoder.encode_rows("user", [{"job": "b"}] * rows)
     items = encoder.encode_rows("item", [{"year": 1995, "genres": ["x", "?"], "text": [0.5] * 5}] * rows)
-    return (
-        (torch.randn(rows, DIM, generator=generator), history, mask, age),
-        {name: torch.from_numpy(array) for name, array in users.items()},
-        {name: torch.from_numpy(array) for name, array in items.items()},
-    )
+    read = UserInputs(torch.randn(rows, DIM, generator=generator), history, mask, age, tensors(users))
+    return read, tensors(items)
 
 
 def assert_exported(folder: Path, spec: FeatureSpec, config: ModelConfig) -> None:
@@ -98,10 +100,10 @@ def assert_exported(folder: Path, spec: FeatureSpec, config: ModelConfig) -> Non
     export_towers(towers, encoder, DIM, folder / "user.pt2", folder / "item.pt2")
     user, item = (torch.export.load(folder / f"{tower}.pt2").module() for tower in ("user", "item"))
     for rows in (1, 2, 5):
-        arrays, user_features, item_features = inputs(encoder, towers.history_length, rows)
-        expected = towers.user(*arrays, user_features), towers.item(arrays[0], item_features)
-        torch.testing.assert_close(user(*arrays, user_features), expected[0])
-        torch.testing.assert_close(item(arrays[0], item_features), expected[1])
+        read, item_features = inputs(encoder, towers.history_length, rows)
+        expected = towers.user(*read), towers.item(read.id_rows, item_features)
+        torch.testing.assert_close(user(*read), expected[0])
+        torch.testing.assert_close(item(read.id_rows, item_features), expected[1])
         for vectors in expected:
             torch.testing.assert_close(vectors.norm(dim=1), torch.ones(rows))
 
@@ -128,9 +130,10 @@ def test_every_block_is_exported(tmp_path: Path, first: Senet | Cross) -> None:
 
 def test_the_age_of_an_example_matters_in_training_and_is_zero_when_serving() -> None:
     towers, encoder = make(SPECS["everything"], ModelConfig(dim=DIM, user=UserTowerConfig(example_age=True)))
-    arrays, features, _ = inputs(encoder, towers.history_length, 3)
-    without = towers.user(*arrays, features)
-    new, old = (towers.user(*arrays, features | {EXAMPLE_AGE: torch.full((3, 1), days)}) for days in (0.0, 30.0))
+    read, _ = inputs(encoder, towers.history_length, 3)
+    without = towers.user(*read)
+    ages = (read.features | {EXAMPLE_AGE: torch.full((3, 1), days)} for days in (0.0, 30.0))
+    new, old = (towers.user(*read._replace(features=features)) for features in ages)
     assert torch.equal(without, new)
     assert not torch.allclose(without, old, atol=1e-3)
     assert EXAMPLE_AGE in RESERVED
@@ -142,10 +145,10 @@ def test_towers_of_rows_alone_are_exported_and_have_no_projection(tmp_path: Path
     config = ModelConfig(dim=DIM, history=Gru(), user=UserTowerConfig(blocks=(), id_row=False), item=nothing)
     towers, encoder = make(spec, config)
     export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
-    arrays, *_ = inputs(encoder, 6, 3)
+    read, _ = inputs(encoder, 6, 3)
     item, user = (torch.export.load(tmp_path / f"{tower}.pt2").module() for tower in ("item", "user"))
-    torch.testing.assert_close(item(arrays[0], {}), functional.normalize(arrays[0], dim=1))
-    assert torch.equal(user(torch.zeros(3, DIM), *arrays[1:], {}), user(*arrays, {}))
+    torch.testing.assert_close(item(read.id_rows, {}), functional.normalize(read.id_rows, dim=1))
+    assert torch.equal(user(*read._replace(id_rows=torch.zeros(3, DIM))), user(*read))
     with pytest.raises(ConfigError, match=r"id_row is false, but the dataset declares no history"):
         make(FeatureSpec(history=None), config)
 
@@ -157,15 +160,15 @@ def test_what_stands_in_masked_places_does_not_matter(seed: int) -> None:
         encoder = history_of(declared, dim=2, seed_item=bool(seed % 2))
         rows, age, mask = torch.randn(3, 5, 2), torch.rand(3, 5) * 1e9, torch.rand(3, 5) > 0.5
         other = torch.where(mask[..., None], rows, torch.randn(3, 5, 2))
-        torch.testing.assert_close(encoder(rows, mask, age), encoder(other, mask, age))
-        assert not encoder(rows, torch.zeros(3, 5, dtype=torch.bool), age).any()
+        torch.testing.assert_close(encoder(past(rows, mask, age)), encoder(past(other, mask, age)))
+        assert not encoder(past(rows, torch.zeros(3, 5, dtype=torch.bool), age)).any()
 
 
 def test_decay_halves_the_weight_with_each_half_life() -> None:
     rows = torch.eye(3)[None]
     age = torch.tensor([[1_000_020.0, 1_000_010.0, 1_000_000.0]])
     encoder = history_of(DecayPooling(half_lives_seconds=(10.0,)), dim=3)
-    encoded = encoder(rows, torch.ones(1, 3, dtype=torch.bool), age)
+    encoded = encoder(past(rows, torch.ones(1, 3, dtype=torch.bool), age))
     torch.testing.assert_close(encoded[0, 0], torch.tensor([1.0, 2.0, 4.0]) / 7)
 
 
@@ -179,7 +182,8 @@ def test_the_state_after_an_event_is_what_a_history_up_to_it_gives(declared: His
     for seen in range(1, 7):
         right_aligned = torch.cat([torch.randn(2, 6 - seen, 4), rows[:, :seen]], 1)
         mask = torch.arange(6).expand(2, 6) >= 6 - seen
-        torch.testing.assert_close(encoder(right_aligned, mask, torch.zeros(2, 6))[:, 0], states[:, seen - 1])
+        encoded = encoder(past(right_aligned, mask, torch.zeros(2, 6)))
+        torch.testing.assert_close(encoded[:, 0], states[:, seen - 1])
 
 
 @pytest.mark.parametrize("declared", HISTORIES, ids=lambda declared: declared.kind)
@@ -192,16 +196,13 @@ def test_vectors_along_a_sequence_are_those_of_the_tower_for_each_prefix(declare
     sequences = torch.randn(2, length, DIM, generator=generator)
     moments = torch.rand(2, length, generator=generator).cumsum(1) * 3600
     seen = torch.arange(length + 1)
-    features = {
-        name: torch.from_numpy(array)
-        for name, array in encoder.encode_rows(
-            "user", [{"job": "a"}] * len(seen), np.arange(len(seen)) * 10**10
-        ).items()
-    }
+    features = tensors(encoder.encode_rows("user", [{"job": "a"}] * len(seen), np.arange(len(seen)) * 10**10))
     ids = torch.randn(len(seen), DIM, generator=generator)
     for sequence in range(2):
         after = torch.where(seen > 0, sequence * length + seen - 1, -1)
-        found = tower.along(ids, sequences, (moments[:, -1:] - moments).double(), after, features)
+        whole = torch.ones(2, length, dtype=torch.bool)
+        ages = (moments[:, -1:] - moments).double()
+        found = tower.along(UserInputs(ids, sequences, whole, ages, features), after)
         mask = torch.arange(length) >= length - seen[:, None]
         place = (torch.arange(length) - (length - seen[:, None])).clamp(min=0)
         age = 1e5 - moments[sequence][place]
@@ -211,7 +212,7 @@ def test_vectors_along_a_sequence_are_those_of_the_tower_for_each_prefix(declare
 
 def test_the_seed_is_the_row_of_the_last_event() -> None:
     rows, mask = torch.randn(2, 3, 4), torch.tensor([[True, True, True], [False, False, False]])
-    encoded = history_of(MeanPooling(), dim=4, length=3, seed_item=True)(rows, mask, torch.zeros(2, 3))
+    encoded = history_of(MeanPooling(), dim=4, length=3, seed_item=True)(past(rows, mask, torch.zeros(2, 3)))
     torch.testing.assert_close(encoded, torch.stack([torch.stack([rows[0].mean(0), rows[0, -1]]), torch.zeros(2, 4)]))
 
 
@@ -227,6 +228,6 @@ def test_a_warm_start_keeps_what_was_learned_and_grows() -> None:
     child = Towers(config, grown)
     child.warm_start(parent.state_dict())
     assert child.user.features.tables["job"].weight.shape[0] == 5
-    arrays, user_features, item_features = inputs(grown, child.history_length, 4)
-    assert torch.equal(child.user(*arrays, user_features), parent.user(*arrays, user_features))
-    assert torch.equal(child.item(arrays[0], item_features), parent.item(arrays[0], item_features))
+    read, item_features = inputs(grown, child.history_length, 4)
+    assert torch.equal(child.user(*read), parent.user(*read))
+    assert torch.equal(child.item(read.id_rows, item_features), parent.item(read.id_rows, item_features))

@@ -28,16 +28,16 @@ def batches(prepared: Prepared, dropout: DropoutConfig = NOTHING, seed: int = 0)
 def seen(prepared: Prepared, batch: Batch) -> list[tuple[object, ...]]:
     """What a batch says of each positive, in the dataset's own terms."""
     users, items = np.append(-1, prepared.learner.users.ids), np.append(-1, prepared.learner.items.ids)
-    features = {name: values.tolist() for name, values in batch.user_features.items()}
+    features = {name: values.tolist() for name, values in batch.keys.features.items()}
     words = prepared.encoder.vocabularies
     rows = []
     for row in range(len(batch)):
         own = batch.item_rows[batch.candidate_of[batch.targets[row]]]
-        past = batch.item_rows[batch.history_of[row]][batch.history_mask[row]]
-        ages = batch.history_age[row][batch.history_mask[row]].round().int().tolist()
+        past = batch.item_rows[batch.keys.history_items[row]][batch.keys.history_mask[row]]
+        ages = batch.keys.history_age[row][batch.keys.history_mask[row]].round().int().tolist()
         kind, device = features["kind"][row], features["device"][row]
         rows.append((
-            int(users[batch.user_rows[batch.user_of[row]]]),
+            int(users[batch.user_rows[batch.keys.users[row]]]),
             int(items[own]),
             tuple(items[past.numpy()].tolist()),
             tuple(ages),
@@ -92,13 +92,13 @@ def test_dropout_hides_the_declared_shares(dataset: Dataset) -> None:
     prepared = prepare(dataset, hours(0, 60), None, config())
     hidden = batches(prepared, DropoutConfig(user=0.5, item=0.3, profile=0.2, history=0.4))
     rows = sum(map(len, hidden))
-    users = sum(int((b.user_rows[b.user_of] == 0).sum()) for b in hidden) / rows
-    profiles = sum(int((b.user_features["device"] == 0).sum()) for b in hidden) / rows
+    users = sum(int((b.user_rows[b.keys.users] == 0).sum()) for b in hidden) / rows
+    profiles = sum(int((b.keys.features["device"] == 0).sum()) for b in hidden) / rows
     items = sum(int((b.item_rows[b.candidate_of] == 0).sum()) for b in hidden) / sum(
         len(b.candidate_of) for b in hidden
     )
     plain = batches(prepared)
-    empty, before = (sum(int((~b.history_mask.any(1)).sum()) for b in some) / rows for some in (hidden, plain))
+    empty, before = (sum(int((~b.keys.history_mask.any(1)).sum()) for b in some) / rows for some in (hidden, plain))
     assert users == pytest.approx(0.5, abs=0.05)
     assert profiles == pytest.approx(0.2, abs=0.05)
     assert items == pytest.approx(0.3, abs=0.06)

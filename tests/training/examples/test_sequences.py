@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pagoda.config.training import DropoutConfig, parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.errors import ConfigError
 from pagoda.evaluation.evaluate import evaluate
+from pagoda.model.user_moments import UserMoments
 from pagoda.training.examples.sequences import sequences_of
 from pagoda.training.examples.stream import Block
 from pagoda.training.full.preparation import prepare
@@ -40,7 +41,7 @@ def block_of(events: list[tuple[int, int, bool, bool]], length: int) -> Block:
     times, chosen = np.cumsum(steps).astype(np.int64), np.flatnonzero(positive)
     histories = HistoryState(length).advance(users, np.arange(len(users)) + 100, times, enters)
     nothing = np.zeros(len(chosen), np.int64)
-    return Block(users[chosen], nothing, times[chosen], histories.take(chosen), {}, nothing, {})
+    return Block(UserMoments(users[chosen], times[chosen], histories.take(chosen), {}, nothing, {}), nothing)
 
 
 @given(events=EVENTS, length=st.integers(1, 6))
@@ -55,14 +56,15 @@ def test_every_positive_comes_once_and_after_the_last_events_before_it(
     places, piece = found.of(pieces)
     assert sorted(found.rows[places]) == list(range(len(block)))
     assert (found.lengths <= length).all()
-    histories = block.histories.padded()
+    histories = block.moments.histories.padded()
+    users, ends = block.moments.users, block.moments.histories.ends
     for place, of in zip(places, pieces[piece], strict=True):
         row, seen = found.rows[place], found.seen[place]
-        before = block.histories.items[found.starts[of] : found.starts[of] + seen]
+        before = block.moments.histories.items[found.starts[of] : found.starts[of] + seen]
         expected = histories.items[row][histories.mask[row]]
         assert seen <= found.lengths[of]
         np.testing.assert_array_equal(before, expected[len(expected) - seen :])
-        if block.histories.ends[block.users == block.users[row]].max() == block.histories.ends[row]:
+        if ends[users == users[row]].max() == ends[row]:
             assert seen == len(expected), "the newest positives have all that there is before them"
 
 
@@ -72,7 +74,7 @@ def test_a_pass_over_sequences_gives_the_vectors_of_the_tower_that_serves(datase
     for learn, how in (("positives", {}), ("sequences", SEQUENCES)):
         prepared = prepare(dataset, hours(0, 3), None, config(**how, model=TRANSFORMER))
         block = next(prepared.stream.blocks(final=True))
-        assert block.histories.padded().mask.sum(1).max() < 5, "no sequence is cut"
+        assert block.moments.histories.padded().mask.sum(1).max() < 5, "no sequence is cut"
         batches = prepared.batcher(nothing_hidden, 0).batches(block, 16)
         found[learn] = torch.cat([prepared.learner.vectors(batch)[0] for batch in batches])
     apart = torch.cdist(found["positives"], found["sequences"])

@@ -11,7 +11,7 @@ import torch
 
 from pagoda.code_version import code_version
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
+from pagoda.data.history.history_state import HistoryState
 from pagoda.errors import ConfigError, ConflictError, DataError, GateError, IntegrityError
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.storage.checksums import checksum_file

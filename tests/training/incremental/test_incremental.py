@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import HistoryState
 from pagoda.data.history.history_files import SavedHistories
+from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment

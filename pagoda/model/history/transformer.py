@@ -1,78 +1,32 @@
-"""History encoders that read events in order, and give a state after each, so that training can learn from all."""
+"""A causal Transformer over a history."""
 
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from pagoda.config.model import Gru, Transformer
+from pagoda.config.model import Transformer
 from pagoda.model.dropout import Dropout
-from pagoda.model.history.pooling import HistoryEncoder
+from pagoda.model.history.base import encodes
+from pagoda.model.history.sequence_history import SequenceHistory
 
 _SCALE = 0.02
 
 
-class SequenceHistory(HistoryEncoder):
-    """Encodes a history as the state after its last event."""
-
-    vectors = 1
-
-    @abstractmethod
-    def states(self, rows: Tensor) -> Tensor:
-        """The state after each event, which no later event has a part in.
-
-        Args:
-            rows: float32 [B, L, D], the first event in the first column; what follows the last one does not matter.
-
-        Returns:
-            float32 [B, L, D].
-        """
-
-    @override
-    def forward(self, rows: Tensor, mask: Tensor, age: Tensor) -> Tensor:
-        """See `HistoryEncoder`; only the order of events matters, not their age."""
-        events_first = torch.argsort((~mask).to(torch.int8), dim=1, stable=True)
-        states = self.states(rows.gather(1, events_first[..., None].expand_as(rows)))
-        last = (mask.sum(1) - 1).clamp(min=0)
-        state = states.gather(1, last[:, None, None].expand(-1, 1, rows.shape[2]))
-        return state * mask.any(1)[:, None, None]
-
-    @override
-    def along(self, rows: Tensor, age: Tensor) -> Tensor:
-        """See `HistoryEncoder`."""
-        return self.states(rows)[:, :, None]
-
-
-class GruHistory(SequenceHistory):
-    """A gated recurrent unit (Cho et al. 2014), as in Hidasi et al., ICLR 2016."""
-
-    def __init__(self, config: Gru, dim: int) -> None:
-        super().__init__()
-        self._scale = math.sqrt(dim)
-        self.dropout = Dropout(config.dropout)
-        self.unit = nn.GRU(dim, dim, batch_first=True)
-
-    @override
-    def states(self, rows: Tensor) -> Tensor:
-        """See `SequenceHistory`."""
-        states: Tensor = self.unit(self.dropout(rows * self._scale))[0]
-        return states
-
-
+@encodes(Transformer)
 class TransformerHistory(SequenceHistory):
     """A causal Transformer with learned positions, as in Kang and McAuley, ICDM 2018, normalised before each half."""
 
-    def __init__(self, config: Transformer, dim: int, length: int) -> None:
-        super().__init__()
+    def __init__(self, declared: Transformer, dim: int, length: int) -> None:
+        super().__init__(declared, dim, length)
         self._scale = math.sqrt(dim)
         self.positions = nn.Parameter(_SCALE * torch.randn(length, dim))
-        self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList(_Block(config, dim) for _ in range(config.layers))
+        self.dropout = Dropout(declared.dropout)
+        self.blocks = nn.ModuleList(_Block(declared, dim) for _ in range(declared.layers))
         self.norm = nn.RMSNorm(dim)
 
     @override

@@ -1,0 +1,220 @@
+"""What each user did last, as of any row of a stream that is ordered by time.
+
+An interaction sees what its user did at strictly earlier timestamps: rows of one user with one timestamp see none of
+each other, however the stream is cut into batches.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pagoda.data.history.histories import BoolArray, Histories
+from pagoda.data.history.id_slots import MISSING, Int64Array, Slots
+from pagoda.data.window import from_us
+from pagoda.errors import DataError
+
+_EMPTY = np.empty(0, np.int64)
+_BEGINNING_US = np.iinfo(np.int64).min
+
+
+class _Events(NamedTuple):
+    users: Int64Array
+    items: Int64Array
+    times_us: Int64Array
+
+    def where(self, chosen: BoolArray) -> _Events:
+        return _Events(*(array[chosen] for array in self))
+
+    def then(self, later: _Events) -> _Events:
+        return _Events(*(np.concatenate(pair) for pair in zip(self, later, strict=True)))
+
+
+class HistoryState:
+    """The last `length` events of every user, in memory of users x length x 16 bytes.
+
+    Events of the newest timestamp wait in `_pending`, since a later batch may hold further rows of that moment, which
+    must not see them.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._slots = Slots()
+        self._items = np.zeros((0, length), np.int64)
+        self._times = np.zeros((0, length), np.int64)
+        self._totals = np.zeros(0, np.int64)
+        self._pending = _Events(_EMPTY, _EMPTY, _EMPTY)
+        self._latest_us = int(_BEGINNING_US)
+
+    def advance(
+        self,
+        user_ids: Int64Array,
+        item_ids: Int64Array,
+        timestamps_us: Int64Array,
+        enters: BoolArray | None = None,
+    ) -> Histories:
+        """Return each row's history as of its own moment, and take the rows in.
+
+        Args:
+            user_ids: int64 [n].
+            item_ids: int64 [n].
+            timestamps_us: int64 [n], not decreasing, none before the last row taken in.
+            enters: bool [n], rows that enter histories; the others only read theirs. Default: all enter.
+
+        Raises:
+            DataError: The rows are not in time order.
+        """
+        self._refuse_disorder(timestamps_us)
+        rows = _Events(user_ids, item_ids, timestamps_us)
+        enters = np.ones(len(user_ids), bool) if enters is None else enters
+        histories = self._as_of(rows, enters)
+        self._take_in(rows.where(enters), int(timestamps_us[-1]) if len(timestamps_us) else self._latest_us)
+        return histories
+
+    def push(self, user_ids: Int64Array, item_ids: Int64Array, timestamps_us: Int64Array) -> None:
+        """Take in rows whose own histories nobody needs; arguments and errors as for `advance`."""
+        self._refuse_disorder(timestamps_us)
+        if len(user_ids):
+            self._take_in(_Events(user_ids, item_ids, timestamps_us), int(timestamps_us[-1]))
+
+    def read(self, user_ids: Int64Array, timestamps_us: Int64Array) -> Histories:
+        """Return the history of each user as of each moment (in any order) without taking anything in.
+
+        Raises:
+            DataError: A moment lies before the last row taken in, so what it would have seen may be gone.
+        """
+        order = np.argsort(timestamps_us, kind="stable")
+        self._refuse_disorder(timestamps_us[order])
+        rows = _Events(user_ids[order], np.zeros_like(user_ids), timestamps_us[order])
+        histories = self._as_of(rows, np.zeros(len(order), bool))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return histories.take(back)
+
+    def _refuse_disorder(self, times_us: Int64Array) -> None:
+        if not len(times_us):
+            return
+        before = np.concatenate([[self._latest_us], times_us[:-1]])
+        if (disorder := np.flatnonzero(times_us < before)).size:
+            row = int(disorder[0])
+            raise DataError(
+                f"interactions are not in time order: row {row} of the batch is of "
+                f"{from_us(int(times_us[row])).isoformat()}, after one of {from_us(int(before[row])).isoformat()}"
+            )
+
+    def _as_of(self, rows: _Events, enters: BoolArray) -> Histories:
+        """Lay each user's ring and the rows at hand end to end, and mark where each row's history ends."""
+        held = len(self._pending.users)
+        rows = self._pending.then(rows)
+        enters = np.concatenate([np.ones(held, bool), enters])
+        users, user = np.unique(rows.users, return_inverse=True)
+        ring_items, ring_times, ring_counts = self._rings(self._slots.find(users))
+        order = np.argsort(user, kind="stable")
+        inside = _counts_before(user[order], rows.times_us[order], enters[order])
+        counts = ring_counts + np.bincount(user, weights=enters, minlength=len(users)).astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        ends = np.empty(len(order), np.int64)
+        ends[order] = starts[user[order]] + ring_counts[user[order]] + inside
+        new = order[enters[order]]
+        items = _interleave(ring_items, ring_counts, rows.items[new], counts - ring_counts)
+        times = _interleave(ring_times, ring_counts, rows.times_us[new], counts - ring_counts)
+        first = np.maximum(starts[user], ends - self.length)
+        return Histories(self.length, items, times, first[held:], ends[held:])
+
+    def _rings(self, slots: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+        """Events of the rings of `slots`, oldest first, end to end: items, times, and how many each has."""
+        counts = np.where(slots == MISSING, 0, np.minimum(self._totals[slots], self.length)) if len(self._slots) else 0
+        counts = np.broadcast_to(counts, slots.shape).astype(np.int64)
+        owner = np.repeat(slots, counts)
+        ordinal = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = (self._totals[owner] - np.repeat(counts, counts) + ordinal) % self.length
+        return self._items[owner, place], self._times[owner, place], counts
+
+    def _take_in(self, events: _Events, latest_us: int) -> None:
+        events = self._pending.then(events)
+        waits = events.times_us == latest_us
+        self._pending = events.where(waits)
+        self._latest_us = latest_us
+        self._write(events.where(~waits))
+
+    def _write(self, events: _Events) -> None:
+        self._slots.add(events.users)
+        self._grow(len(self._slots))
+        slots = self._slots.find(events.users)
+        order = np.argsort(slots, kind="stable")
+        owners, first, counts = np.unique(slots[order], return_index=True, return_counts=True)
+        ordinal = np.arange(len(order)) - np.repeat(first, counts)
+        kept = ordinal >= np.repeat(counts, counts) - self.length
+        chosen, owner = order[kept], slots[order][kept]
+        place = (self._totals[owner] + ordinal[kept]) % self.length
+        self._items[owner, place] = events.items[chosen]
+        self._times[owner, place] = events.times_us[chosen]
+        self._totals[owners] += counts
+
+    def _grow(self, needed: int) -> None:
+        if needed <= len(self._totals):
+            return
+        more = max(needed, 2 * len(self._totals)) - len(self._totals)
+        self._items = np.pad(self._items, ((0, more), (0, 0)))
+        self._times = np.pad(self._times, ((0, more), (0, 0)))
+        self._totals = np.pad(self._totals, (0, more))
+
+    def without(self, user_ids: Int64Array) -> HistoryState:
+        """The same but for some users (int64 [n]), of whom nothing is known."""
+        ids = self._slots.ids()
+        kept = np.isin(ids, user_ids, invert=True)
+        held, other = len(ids), HistoryState(self.length)
+        other._slots = Slots(ids[kept])
+        other._items, other._times = self._items[:held][kept], self._times[:held][kept]
+        other._totals = self._totals[:held][kept]
+        other._pending = self._pending.where(np.isin(self._pending.users, user_ids, invert=True))
+        other._latest_us = self._latest_us
+        return other
+
+    def save(self, folder: Path) -> None:
+        """Write the state as .npy files into `folder`, which is created."""
+        folder.mkdir(parents=True)
+        held = len(self._slots)
+        np.save(folder / "users.npy", self._slots.ids())
+        np.save(folder / "items.npy", self._items[:held])
+        np.save(folder / "times.npy", self._times[:held])
+        np.save(folder / "totals.npy", self._totals[:held])
+        np.save(folder / "pending.npy", np.stack(self._pending))
+        np.save(folder / "latest.npy", np.int64(self._latest_us))
+
+    @classmethod
+    def load(cls, folder: Path) -> HistoryState:
+        """Read what `save` wrote."""
+        items = np.load(folder / "items.npy", allow_pickle=False)
+        state = cls(items.shape[1])
+        state._slots = Slots(np.load(folder / "users.npy", allow_pickle=False))
+        state._items = items
+        state._times = np.load(folder / "times.npy", allow_pickle=False)
+        state._totals = np.load(folder / "totals.npy", allow_pickle=False)
+        state._pending = _Events(*np.load(folder / "pending.npy", allow_pickle=False))
+        state._latest_us = int(np.load(folder / "latest.npy", allow_pickle=False))
+        return state
+
+
+def _counts_before(users: Int64Array, times_us: Int64Array, enters: BoolArray) -> Int64Array:
+    """Of rows sorted by user, then time: how many entering rows of the same user are strictly earlier."""
+    if not len(users):
+        return _EMPTY
+    entered: Int64Array = np.cumsum(enters) - enters
+    new_user = np.concatenate([[True], users[1:] != users[:-1]])
+    new_moment = new_user | np.concatenate([[True], times_us[1:] != times_us[:-1]])
+    index = np.arange(len(users))
+    user_start = np.maximum.accumulate(np.where(new_user, index, 0))
+    moment_start = np.maximum.accumulate(np.where(new_moment, index, 0))
+    return np.asarray(entered[moment_start] - entered[user_start], np.int64)
+
+
+def _interleave(old: Int64Array, old_counts: Int64Array, new: Int64Array, new_counts: Int64Array) -> Int64Array:
+    """Put groups of `old` and of `new` values end to end: old[0], new[0], old[1], new[1] …"""
+    merged = np.empty(len(old) + len(new), np.int64)
+    is_new = np.repeat(np.tile([False, True], len(old_counts)), np.stack([old_counts, new_counts], 1).ravel())
+    merged[~is_new] = old
+    merged[is_new] = new
+    return merged

@@ -1,0 +1,112 @@
+"""Users at moments as a dataset's tables tell of them: where training, export, evaluation and replay build inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import Histories
+from pagoda.data.layout import features_of
+from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.tensors import tensors
+from pagoda.model.user_inputs import UserKeys
+
+Int64Array = NDArray[np.int64]
+_US = 1e6
+
+
+@dataclass(frozen=True)
+class UserMoments:
+    """n users, each at a moment."""
+
+    users: Int64Array
+    """int64 [n]: IDs, or places in a table."""
+    times_us: Int64Array
+    """int64 [n]: the moments."""
+    histories: Histories
+    """As of the moments; items as IDs, or places in a table."""
+    profiles: Encoded
+    """Features of the distinct users."""
+    profile_rows: Int64Array
+    """int64 [n]: which row of `profiles` is whose."""
+    context: Encoded
+    """Features of each moment and of what came with it."""
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys:
+        """What a user tower reads of some rows, int64 [B]; histories cut to the last `length` events (default: not)."""
+        histories = self.histories.take(rows)
+        items, times_us, mask = (histories if length is None else histories.last(length)).padded()
+        age = np.where(mask, (self.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
+        return self._keys(rows, items, mask, age)
+
+    def keys_along(self, rows: Int64Array, starts: Int64Array, lengths: Int64Array) -> UserKeys:
+        """What a user tower reads along sequences that histories are parts of.
+
+        Args:
+            rows: int64 [B], whose vectors are wanted somewhere along the sequences.
+            starts: int64 [S], the first event of each sequence among those of `histories`.
+            lengths: int64 [S], its events.
+
+        Returns:
+            Histories [S, L] are left-aligned, ages float64: from each event to its sequence's newest.
+        """
+        width = max(int(lengths.max()), 1)
+        mask = np.arange(width) < lengths[:, None]
+        items, times_us, _ = self.histories.at(starts[:, None] + np.arange(width), mask)
+        newest = times_us[np.arange(len(starts)), np.maximum(lengths - 1, 0)]
+        return self._keys(rows, items, mask, np.where(mask, (newest[:, None] - times_us) / _US, 0.0))
+
+    def _keys(
+        self, rows: Int64Array, items: Int64Array, mask: NDArray[np.bool_], age: NDArray[np.floating]
+    ) -> UserKeys:
+        features: dict[str, Tensor] = tensors(self.profiles, self.profile_rows[rows]) | tensors(self.context, rows)
+        users, history_items, history_mask, history_age = map(torch.from_numpy, (self.users[rows], items, mask, age))
+        return UserKeys(users, history_items, history_mask, history_age, features)
+
+
+def user_moments(
+    dataset: Dataset,
+    encoder: Encoder,
+    user_ids: Int64Array,
+    times_us: Int64Array,
+    *,
+    histories: Histories,
+    context: pa.Table,
+) -> UserMoments:
+    """Encode what a dataset has of users.
+
+    Args:
+        dataset: Has the profiles; a user whom it lacks has no known feature.
+        encoder: Encodes them.
+        user_ids: int64 [n].
+        times_us: int64 [n].
+        histories: Of each user as of the moment, items by ID.
+        context: n rows, with the raw context features as columns; what is absent is missing.
+    """
+    profiles, profile_rows = _profiles(dataset, encoder, user_ids)
+    encoded = encoder.encode_table("user", context, times_us, source="context")
+    return UserMoments(user_ids, times_us, histories, profiles, profile_rows, encoded)
+
+
+def _profiles(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tuple[Encoded, Int64Array]:
+    """Features of the distinct users, and for each of `user_ids` its row among them."""
+    if not features_of(dataset.spec, "users"):
+        return {}, np.zeros(len(user_ids), np.int64)
+    table = dataset.users(np.unique(user_ids))
+    known = table.column("user_id").to_numpy()
+    encoded = encoder.encode_table("user", table, source="table")
+    nobody = encoder.encode_rows("user", [{}])
+    profiles = {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+    if not len(known):
+        return profiles, np.zeros(len(user_ids), np.int64)
+    place = np.minimum(np.searchsorted(known, user_ids), len(known) - 1)
+    return profiles, np.where(known[place] == user_ids, place + 1, 0)

@@ -1,0 +1,54 @@
+"""The one typed tree of settings: where this installation keeps its state and where its servers answer.
+
+Precedence: environment (`PAGODA_MILVUS__URI=…`) over `pagoda.yaml` in the home folder over what `pagoda up`
+recorded there (`endpoints.yaml`) over the defaults.
+
+Its names are imported from here: the handler in every archive and compiled pipelines do so.
+"""
+
+from pagoda.settings.addresses import LOCAL_URL, socket_path, tower_address, tower_addresses
+from pagoda.settings.index import CollectionConfig
+from pagoda.settings.rollout import RolloutSettings
+from pagoda.settings.services import (
+    EventSettings,
+    ItemSettings,
+    RecallSettings,
+    StandaloneSettings,
+    TowerSettings,
+    TracingSettings,
+)
+from pagoda.settings.stores import AccessSettings, KafkaSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.settings.tree import (
+    ENDPOINTS_FILE,
+    HOME_VARIABLE,
+    SETTINGS_FILE,
+    SIGNING_KEY_FILE,
+    Settings,
+    load_settings,
+)
+
+__all__ = [
+    "ENDPOINTS_FILE",
+    "HOME_VARIABLE",
+    "LOCAL_URL",
+    "SETTINGS_FILE",
+    "SIGNING_KEY_FILE",
+    "AccessSettings",
+    "CollectionConfig",
+    "EventSettings",
+    "ItemSettings",
+    "KafkaSettings",
+    "MilvusSettings",
+    "RecallSettings",
+    "RedisSettings",
+    "RegistrySettings",
+    "RolloutSettings",
+    "Settings",
+    "StandaloneSettings",
+    "TowerSettings",
+    "TracingSettings",
+    "load_settings",
+    "socket_path",
+    "tower_address",
+    "tower_addresses",
+]

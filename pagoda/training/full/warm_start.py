@@ -1,0 +1,85 @@
+"""What a full update takes over from its parent, grown by what its window brings; without one, what it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pagoda.config.training import TrainConfig
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.history_state import HistoryState
+from pagoda.data.layout import features_of
+from pagoda.data.window import Window
+from pagoda.erasure.pending import NOBODY
+from pagoda.model.encoder import Encoder
+from pagoda.model.table_inputs import Int64Array, histories_at
+from pagoda.training.examples.survey import Survey
+from pagoda.training.full.retirement import last_seen, retire
+from pagoda.training.tables import TrainableTable
+from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
+
+Tables = tuple[TrainableTable, TrainableTable]
+"""Of users and of items."""
+
+
+def grown_encoder(
+    dataset: Dataset, window: Window, found: Survey, items: pa.Table, parent: FullVersionFiles | None
+) -> Encoder:
+    """The parent's encoder with the words that the window brings."""
+    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, parent.encoder if parent else None)
+    context = [feature.column for feature in features_of(dataset.spec, "interactions")]
+    if context:
+        for batch in dataset.batches(window, events=dataset.spec.positives, columns=context):
+            encoder.grow("user", pa.Table.from_batches([batch]))
+    return encoder
+
+
+def grown_tables(
+    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
+) -> tuple[Tables, Mapping[str, Int64Array]]:
+    """Both tables with rows for what the window brings, and when the IDs of each were last seen."""
+    generator = torch.Generator().manual_seed(config.seed)
+    users, users_seen = _table(
+        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
+    )
+    used = found.catalogue[found.used]
+    items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
+    return (users, items), {USERS: users_seen, ITEMS: items_seen}
+
+
+def _table(
+    name: str,
+    ids: Int64Array,
+    window: Window,
+    parent: FullVersionFiles | None,
+    *,
+    config: TrainConfig,
+    generator: torch.Generator,
+    forgotten: Int64Array = NOBODY.ids,
+) -> tuple[TrainableTable, Int64Array]:
+    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
+    if parent is None:
+        table = TrainableTable.first(ids, config.model.dim, generator)
+        return table, last_seen(table, ids, window.end_us, None)
+    published = parent.users if name == USERS else parent.items
+    carried = config.optimiser.users_carried if name == USERS else 1.0
+    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
+    kept = np.isin(warm.ids, forgotten, invert=True)
+    before = warm.ids[kept], parent.seen(name)[kept]
+    table = warm.kept(kept).grown(ids, generator)
+    seen = last_seen(table, ids, window.end_us, before)
+    return retire(table, seen, window.end_us, config.retire_after_days)
+
+
+def histories_before(
+    dataset: Dataset, window: Window, parent: FullVersionFiles | None, forgotten: Int64Array
+) -> HistoryState | None:
+    """What users did before the window."""
+    if parent is None:
+        return histories_at(dataset, window.start, None, None)
+    history = parent.history()
+    known = history.without(forgotten) if history and len(forgotten) else history
+    return histories_at(dataset, window.start, known, parent.lineage.window.end)
