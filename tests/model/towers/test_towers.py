@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pagoda.config.model import (
-    Cross,
+    BlockConfig,
     DecayPooling,
     Gru,
     HistoryConfig,
     MeanPooling,
     Mlp,
     ModelConfig,
-    Senet,
     TowerConfig,
     Transformer,
     UserTowerConfig,
@@ -60,12 +60,9 @@ SPECS = {
     "features without history": FeatureSpec(features=FEATURES, history=None),
 }
 
-HISTORIES: tuple[HistoryConfig, ...] = (
-    MeanPooling(),
-    DecayPooling(half_lives_seconds=(1.0, 1e6)),
-    Gru(),
-    Transformer(hidden=8),
-)
+# Every kind that can be declared, so that a new one is tried without being named here.
+HISTORIES: tuple[HistoryConfig, ...] = tuple(kind() for kind in get_args(get_args(HistoryConfig)[0]))
+BLOCKS: tuple[BlockConfig, ...] = tuple(kind() for kind in get_args(get_args(BlockConfig)[0]))
 
 
 def history_of(declared: HistoryConfig, *, dim: int, length: int = 5, seed_item: bool = False) -> HistoryEncoder:
@@ -116,8 +113,8 @@ def test_every_history_encoder_is_exported(tmp_path: Path, history: HistoryConfi
     assert_exported(tmp_path, SPECS["everything"], ModelConfig(dim=DIM, history=history, seed_item=True))
 
 
-@pytest.mark.parametrize("first", [Senet(reduction=2), Cross(layers=2)], ids=lambda block: block.kind)
-def test_every_block_is_exported(tmp_path: Path, first: Senet | Cross) -> None:
+@pytest.mark.parametrize("first", BLOCKS, ids=lambda block: block.kind)
+def test_every_block_is_exported(tmp_path: Path, first: BlockConfig) -> None:
     blocks = (first, Mlp(hidden=(12,)))
     config = ModelConfig(
         dim=DIM, user=UserTowerConfig(blocks=blocks, example_age=True), item=TowerConfig(blocks=blocks)
