@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from pagoda.errors import ConfigError
 from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import KafkaSettings, Settings
+from serving.background import background
 from serving.events.intake import Clicked, EventIntake
 from serving.events.item_changes import ItemIntake, items_router
 from serving.events.redis_stream import RedisStream, Room
 from serving.events.routes import events_router
 from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
-from serving.process import cancel, go_on
 
 if TYPE_CHECKING:
     from serving.events.kafka_stream import KafkaStream
@@ -48,7 +47,7 @@ async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
         intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events))
         stack.push_async_callback(intake.close)
         if kafka:
-            stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))
+            await stack.enter_async_context(background(kafka.follow))
         yield Taking([events_router(intake)], [items_router(ItemIntake(open_item_log(settings), specs))])
 
 

@@ -19,16 +19,17 @@ from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
 from starlette.types import ASGIApp
 
-from pagoda.access.tokens import Tokens
+from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
+from serving.background import background, every
 from serving.events.factory import taking
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.http.listeners import ByListener, port_of
-from serving.process import cancel, go_on, listen
+from serving.process import listen
 from serving.recall.api import MODEL
 from serving.recall.app import build_app, build_items_app
 from serving.recall.channels.popular import Popularity
@@ -159,11 +160,8 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
-        following = [connections.follow, *([certificate.follow] if certificate else [])]
-        background = [asyncio.create_task(go_on(work)) for work in following]
-        await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
-        for task in background:
-            await cancel(task)
+        async with background(connections.follow, *([certificate.follow] if certificate else [])):
+            await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
 
 
 class _Server(uvicorn.Server):
@@ -232,9 +230,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        background = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
-        for work in (*background, *([keeper.follow] if keeper else [])):
-            stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
+        loops = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
+        await stack.enter_async_context(background(*loops, *([keeper.follow] if keeper else [])))
         yield recall, generations
 
 
@@ -260,7 +257,7 @@ async def serve(settings: Settings, host: str, port: int, items_port: int, certi
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
         recall, generations = await stack.enter_async_context(running(settings))
         takes = await stack.enter_async_context(taking(settings, recall.clicked))
-        stack.push_async_callback(cancel, asyncio.create_task(go_on(tokens.follow)))
+        await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
         others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
         server = RecallServer(recall, generations, tokens, takes.events, hosts)
         bounds = settings.recall
