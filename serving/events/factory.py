@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 
 from pagoda.errors import ConfigError
-from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import KafkaSettings, Settings
 from serving.background import background
@@ -20,6 +19,7 @@ from serving.events.redis_stream import RedisStream, Room
 from serving.events.routes import events_router
 from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
+from serving.release_follower import ReleaseFollower
 
 if TYPE_CHECKING:
     from serving.events.kafka_stream import KafkaStream
@@ -34,13 +34,18 @@ class Taking:
 
 
 @asynccontextmanager
-async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
-    """The routers, until the block ends; `clicked` is told of positive events.
+async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked) -> AsyncIterator[Taking]:
+    """The routers, until the block ends.
+
+    Args:
+        settings: Of this installation.
+        releases: What says which declaration events are checked against; followed by somebody else.
+        clicked: Told of positive events.
 
     Raises:
         ConfigError: Kafka is set, and its client is not installed.
     """
-    specs = StableSpec(open_log(settings))
+    specs = StableSpec(releases)
     redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:

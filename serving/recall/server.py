@@ -256,7 +256,7 @@ async def serve(settings: Settings, host: str, port: int, items_port: int, certi
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
         recall, generations = await stack.enter_async_context(running(settings))
-        takes = await stack.enter_async_context(taking(settings, recall.clicked))
+        takes = await stack.enter_async_context(taking(settings, generations.releases, recall.clicked))
         await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
         others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
         server = RecallServer(recall, generations, tokens, takes.events, hosts)

@@ -17,6 +17,7 @@ from pagoda.rollout.state.split import Split
 from serving.http.deadlines import unhurried
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import SHARE, WINDOW_END, forget
+from serving.release_follower import ReleaseFollower
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -74,7 +75,8 @@ class Generations:
     """
 
     def __init__(self, log: ReleaseLog, warm: Warm) -> None:
-        self._log, self._warm = log, warm
+        self.releases, self._warm = ReleaseFollower(log), warm
+        """Seen at each of this one's looks; other parts of the process ask it rather than the log."""
         self._split: Split | None = None
         self._serving: Serving | None = None
         self._warmed: dict[str, LiveGeneration] = {}
@@ -135,7 +137,7 @@ class Generations:
     async def _look(self) -> None:
         async with self._looking:  # Of two looks at once, the one that saw less must not be the last.
             try:
-                state = await asyncio.to_thread(self._log.state)
+                state = await self.releases.look()
                 self._split = await asyncio.to_thread(split_of, state)
                 if self._split:
                     self._start_warming(state, self._split)
