@@ -31,19 +31,20 @@ from serving.http.listeners import ByListener, port_of
 from serving.process import cancel, go_on, listen
 from serving.recall.api import MODEL
 from serving.recall.app import build_app, build_items_app
-from serving.recall.channels.popular import Popularity
+from serving.recall.channels.factory import channels_of
 from serving.recall.channels.removed_items import Removed
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
-from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.admission import Admission
-from serving.recall.request.answer import warm_up
 from serving.recall.request.outcomes import OutcomeWriter
-from serving.recall.request.parts import Parts, guarded
+from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
+from serving.recall.request.warm_up import warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
+from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.index import ItemIndex
+from serving.recall.servers.ports import Servers
 from serving.recall.servers.tower import TowerClient
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
@@ -205,24 +206,18 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
-        removed = Removed(open_item_log(settings))
-        own, popularity = settings.recall, Popularity(removed.items)
-        keeper = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
-        ladder = Fallback()
-        forgetting = Forgetting(settings.redis.url, ladder.forget)
+        own, removed, fallback = settings.recall, Removed(open_item_log(settings)), Fallback()
+        cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
-        parts = guarded(
-            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), ladder, keeper),
+        servers = guarded(
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
-
-        async def warm(generation: LiveGeneration) -> None:
-            await warm_up(generation, parts)
-            generation.popular = await popularity.of(generation.manifest)
-
-        generations = Generations(open_log(settings), warm)
+        parts = Parts(servers.store, servers.tower, channels_of(servers.index, removed.items), fallback, cache)
+        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
         recall = Recall(
             parts,
             generations,
@@ -233,7 +228,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         )
         stack.push_async_callback(recall.close)
         background = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
-        for work in (*background, *([keeper.follow] if keeper else [])):
+        for work in (*background, *([cache.follow] if cache else [])):
             stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
         yield recall, generations
 

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.callers import HANGUP, Hangup
 from serving.http.deadlines import DEADLINE_HEADER
+from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
@@ -58,7 +59,7 @@ class Trial:
         parts = Parts(
             GuardedStore(self.setting.store, self.breakers, 20),
             GuardedTower(tower, self.breakers, 20),
-            GuardedIndex(self.setting.index, self.breakers, 20),
+            (TwoTowerChannel(GuardedIndex(self.setting.index, self.breakers, 20)),),
         )
         self.recall = Recall(parts, self.setting.generations, self.setting.ledger, canary_seconds=CANARY_SECONDS)
         self.hangup_after: float | None = None
