@@ -6,12 +6,12 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from fastapi import APIRouter
@@ -24,7 +24,6 @@ from pagoda.errors import ConfigError, UnavailableError
 from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
-from serving.events.factory import taking
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.http.listeners import ByListener, port_of
@@ -46,6 +45,7 @@ from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.index import ItemIndex
 from serving.recall.servers.ports import Servers
 from serving.recall.servers.tower import TowerClient
+from serving.users.keys import Key
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -233,13 +233,38 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         yield recall, generations
 
 
-async def serve(settings: Settings, host: str, port: int, items_port: int, certificate: Path | None = None) -> None:
+class Intakes(Protocol):
+    """What the process takes besides answering, as routers by the listener that they belong to."""
+
+    @property
+    def events(self) -> Sequence[APIRouter]:
+        """At recall's own."""
+
+    @property
+    def items(self) -> Sequence[APIRouter]:
+        """At the items'."""
+
+
+OpenIntakes = Callable[[Settings, Callable[[Sequence[Key]], None]], AbstractAsyncContextManager[Intakes]]
+"""Opens them until a block ends; its function is told whose positive events came in."""
+
+
+async def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    open_intakes: OpenIntakes,
+    *,
+    items_port: int = 0,
+    certificate: Path | None = None,
+) -> None:
     """Run the recall service at `host:port` until it is told to stop.
 
     Args:
         settings: Of this installation.
         host: Address to listen on.
         port: Where recall is asked for and events come in.
+        open_intakes: Opens what takes events and item changes: no matter of recall, but of the same process.
         items_port: Where item changes come in; 0: nowhere.
         certificate: Folder of the certificate that is shown at both; None: there is no TLS.
 
@@ -254,10 +279,10 @@ async def serve(settings: Settings, host: str, port: int, items_port: int, certi
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
         recall, generations = await stack.enter_async_context(running(settings))
-        takes = await stack.enter_async_context(taking(settings, recall.clicked))
+        intakes = await stack.enter_async_context(open_intakes(settings, recall.clicked))
         stack.push_async_callback(cancel, asyncio.create_task(go_on(tokens.follow)))
-        others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
-        server = RecallServer(recall, generations, tokens, takes.events, hosts)
+        others = {own: build_items_app(intakes.items, tokens, hosts)} if own else {}
+        server = RecallServer(recall, generations, tokens, intakes.events, hosts)
         bounds = settings.recall
         limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
         await server.serve(listener, bounds.drain_seconds, limits, others, shown)
