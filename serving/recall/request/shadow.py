@@ -6,7 +6,7 @@ import asyncio
 
 from serving.http.deadlines import unhurried
 from serving.recall.generations.follower import Serving
-from serving.recall.metrics import MIRRORED
+from serving.recall.metrics import SHADOW_COPIES
 from serving.recall.request.answer import answer_by
 from serving.recall.request.arm_group import ArmGroup
 from serving.recall.request.arm_timing import ArmTiming
@@ -34,7 +34,7 @@ class Shadow:
         if not asked:
             return
         if len(self._under_way) >= _AT_ONCE:
-            MIRRORED.labels("left out").inc()
+            SHADOW_COPIES.labels("left out").inc()
             return
         copied = ArmGroup("canary", True, tuple(range(len(asked))), asked)
         # It has the canary's own time: a caller in a hurry, or one who hangs up, must not fail it.
@@ -59,5 +59,5 @@ class Shadow:
             timing.stop(failed=True)
         timing.stop()
         timing.count()
-        MIRRORED.labels("failed" if timing.failed else "answered").inc()
+        SHADOW_COPIES.labels("failed" if timing.failed else "answered").inc()
         self._ledger.take(timing, predictions)
