@@ -42,8 +42,6 @@ class StoredUser:
     """Hash of profile and recent behaviour: another one when either changes."""
     vector: KeptVector | None = None
     """What the generation's tower said last."""
-    degraded: tuple[str, ...] = ()
-    """What stood in for the store."""
 
 
 @dataclass(frozen=True, slots=True)
