@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Set
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from pagoda.data.spec import FeatureSpec
@@ -117,7 +117,7 @@ class PopularChannel(Channel):
             removed: As for `Popular`.
         """
         self._removed = removed
-        self._of_version: OrderedDict[int, Popular] = OrderedDict()
+        self._of_version: LRUCache[int, Popular] = LRUCache(_VERSIONS)
         """The last full versions': all generations of one have the same list."""
         self._of: WeakKeyDictionary[LiveGeneration, Popular] = WeakKeyDictionary()
         """It goes with its generation, once no request is answered by that any more."""
@@ -125,16 +125,14 @@ class PopularChannel(Channel):
     async def warm(self, live: LiveGeneration) -> None:
         """Read a generation's list. Where that cannot be read, a line in the log says so, and the channel is silent."""
         version = live.manifest.full_version
-        if version not in self._of_version:
+        if (found := self._of_version.get(version)) is None:
             try:
                 found = await asyncio.to_thread(load_popular, live.manifest, self._removed)
             except PagodaError as error:
                 logger.warning("%s: without its index it has no answer: %s", live.id, error)
                 return
             self._of_version[version] = found
-            while len(self._of_version) > _VERSIONS:
-                self._of_version.popitem(last=False)
-        self._of[live] = self._of_version[version]
+        self._of[live] = found
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
         """See `Channel.candidates`: the most popular items that satisfy the filter."""

@@ -6,11 +6,12 @@ channels are listed: one that has a step of its own is asked after the others, a
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from cachetools import LRUCache
 
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, REMEMBERED
@@ -30,7 +31,7 @@ class Fallback:
     """The stand-ins of one process."""
 
     def __init__(self) -> None:
-        self._users: OrderedDict[Key, tuple[str, StoredUser]] = OrderedDict()
+        self._users: LRUCache[Key, tuple[str, StoredUser]] = LRUCache(_USERS)
         """By user the generation that asked, whose the vector is, and what the store said."""
         self._newcomers: WeakKeyDictionary[LiveGeneration, Vector] = WeakKeyDictionary()
         """What a generation makes of a user of whom nothing is known. It goes when the last request of the generation
@@ -40,11 +41,9 @@ class Fallback:
         """What the store has said to a generation; who was asked for longest ago is forgotten first."""
         for lookup in lookups:
             user, one = lookup.instance.user_id, lookup.stored
-            before = self._users.pop(user, None)
+            before = self._users.get(user)
             kept = one if lookup.instance.exclude_seen or before is None else replace(one, seen=before[1].seen)
             self._users[user] = generation, kept
-        while len(self._users) > _USERS:
-            self._users.popitem(last=False)
 
     def recall(self, asked: Iterable[RecallInstance], generation: str) -> list[Lookup]:
         """In place of the store; without the vectors that other generations' towers computed."""
@@ -52,8 +51,8 @@ class Fallback:
 
     def forget(self, users: Collection[str]) -> None:
         """Remember users (their IDs as text) no more."""
-        if users:
-            self._users = OrderedDict((key, one) for key, one in self._users.items() if str(key) not in users)
+        for key in [key for key in self._users if str(key) in users]:
+            del self._users[key]
 
     def _remembered(self, instance: RecallInstance, generation: str) -> Lookup:
         if instance.user_id not in self._users:

@@ -6,12 +6,12 @@ reads both, and one that is written late does no harm.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
 from pagoda.errors import UnavailableError
+from serving.background import every
 from serving.recall.api import RecallInstance
 from serving.recall.lookup import Lookup, Vector
 from serving.users.keys import Key
@@ -57,9 +57,7 @@ class VectorCache:
 
     async def follow(self) -> None:
         """Write what was taken, until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
+        await every(FLUSH_SECONDS, self.flush)
 
     async def flush(self) -> None:
         """Write what was taken. What Redis does not take is dropped: it is computed again."""

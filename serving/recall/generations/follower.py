@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pagoda.errors import PagodaError, UnavailableError
@@ -14,6 +13,7 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.state.log_reading import split_of
 from pagoda.rollout.state.split import Split
+from serving.background import cancel, every
 from serving.http.deadlines import unhurried
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import SHARE, WINDOW_END, forget
@@ -110,14 +110,10 @@ class Generations:
     async def follow(self) -> None:
         """Follow the log until cancelled."""
         try:
-            while True:
-                await self._look()
-                await asyncio.sleep(POLL_SECONDS)
+            await every(POLL_SECONDS, self._look)
         finally:
             for task in list(self._warming.values()):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                await cancel(task)
 
     async def refresh(self) -> None:
         """Read the log and change over to what it says, when its stable generation is warm or was found wanting.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -15,6 +14,7 @@ from redis.exceptions import RedisError
 
 from pagoda.rollout.measures.outcomes import APPEND, ROW, SIZE, STREAM, Flag, OutcomeBatch, user_hash
 from pagoda.rollout.state.split import Split
+from serving.background import every
 from serving.error_reasons import reason
 from serving.recall.api import Prediction
 from serving.recall.fallback.steps import NOT_OF_THE_TOWERS
@@ -84,9 +84,7 @@ class OutcomeWriter:
     async def follow(self) -> None:
         """Write what came in, until cancelled; then the rest."""
         try:
-            while True:
-                await asyncio.sleep(FLUSH_SECONDS)
-                await self.flush()
+            await every(FLUSH_SECONDS, self.flush)
         finally:
             await self.flush()
 
