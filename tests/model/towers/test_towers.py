@@ -60,9 +60,10 @@ SPECS = {
     "features without history": FeatureSpec(features=FEATURES, history=None),
 }
 
-# Every kind that can be declared, so that a new one is tried without being named here.
-HISTORIES: tuple[HistoryConfig, ...] = tuple(kind() for kind in get_args(get_args(HistoryConfig)[0]))
-BLOCKS: tuple[BlockConfig, ...] = tuple(kind() for kind in get_args(get_args(BlockConfig)[0]))
+HISTORIES: tuple[HistoryConfig, ...] = tuple(section() for section in get_args(get_args(HistoryConfig)[0]))
+"""One of each encoder that a training file can declare."""
+BLOCKS: tuple[BlockConfig, ...] = tuple(section() for section in get_args(get_args(BlockConfig)[0]))
+"""One of each block."""
 
 
 def history_of(declared: HistoryConfig, *, dim: int, length: int = 5, seed_item: bool = False) -> HistoryEncoder:
