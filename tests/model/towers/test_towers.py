@@ -62,8 +62,6 @@ SPECS = {
 
 HISTORIES: tuple[HistoryConfig, ...] = tuple(section() for section in get_args(get_args(HistoryConfig)[0]))
 """One of each encoder that a training file can declare."""
-BLOCKS: tuple[BlockConfig, ...] = tuple(section() for section in get_args(get_args(BlockConfig)[0]))
-"""One of each block."""
 
 
 def history_of(declared: HistoryConfig, *, dim: int, length: int = 5, seed_item: bool = False) -> HistoryEncoder:
@@ -112,6 +110,10 @@ def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: st
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda declared: declared.kind)
 def test_every_history_encoder_is_exported(tmp_path: Path, history: HistoryConfig) -> None:
     assert_exported(tmp_path, SPECS["everything"], ModelConfig(dim=DIM, history=history, seed_item=True))
+
+
+BLOCKS: tuple[BlockConfig, ...] = tuple(section() for section in get_args(get_args(BlockConfig)[0]))
+"""One of each block."""
 
 
 @pytest.mark.parametrize("first", BLOCKS, ids=lambda block: block.kind)
