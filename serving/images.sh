@@ -16,10 +16,10 @@ case $(basename "${ENGINE:-none}") in
   podman | buildah) build=(build --format docker) ;;
   *) echo "images: install docker, podman or buildah" >&2; exit 1 ;;
 esac
-for folder in serving/tower serving/recall components; do
-  name=$REGISTRY/$(basename "$folder"):$TAG
+for image in tower recall components; do
+  name=$REGISTRY/$image:$TAG
   echo "images: $name"
   # shellcheck disable=SC2086 # several options
   "$ENGINE" "${build[@]}" ${BASE_IMAGE:+--build-arg BASE_IMAGE="$BASE_IMAGE"} ${ENGINE_OPTIONS:-} \
-    --file "$folder/Dockerfile" --tag "$name" .
+    --build-arg IMAGE="$image" --target "$image" --tag "$name" .
 done

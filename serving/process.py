@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
 
 import typer
 
 from pagoda.errors import PagodaError
 
-_PAUSE_SECONDS = 1.0
 _BACKLOG = 4096
 """Connections that wait to be taken; as many as the kernel allows by default (`net.core.somaxconn`)."""
-_log = logging.getLogger(__name__)
 
 
 def run(command: Callable[..., None]) -> None:
@@ -41,20 +35,3 @@ def listen(host: str, port: int) -> socket.socket:
     if ":" not in host:
         return socket.create_server((host, port), backlog=_BACKLOG)
     return socket.create_server((host, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=host == "::")
-
-
-async def go_on(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do what never ends by itself. Where it fails nevertheless, say why, and start it again."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            _log.exception("%s failed; it starts again", work.__qualname__)
-        await asyncio.sleep(_PAUSE_SECONDS)
-
-
-async def cancel(task: asyncio.Task[None]) -> None:
-    """End a task that goes on in the background, and wait for its end."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -1,4 +1,4 @@
-"""What the README tells people to type is what the CLI understands."""
+"""What the README tells people to type is what the CLI understands, and what pages point to is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pagoda.cli.main import app
 
 from .commands import parse
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 COMMANDS = re.findall(r"^\$ (?:.*\$\()?(?:\.venv/bin/)?pagoda ([^|)\n]*)", README, re.MULTILINE)
 
 
@@ -25,3 +27,17 @@ def test_a_command_of_the_readme_is_understood(command: str) -> None:
 def test_the_way_from_files_to_answers_is_there() -> None:
     verbs = {" ".join(command.split()[:2]) for command in COMMANDS}
     assert verbs >= {"data import", "up --detach", "update full", "users load"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = {link.split("#")[0] for link in re.findall(r"\]\((?!https?:)([^)#][^)\s]*)\)", page.read_text())}
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/extending.md"])
+def test_a_file_that_a_page_sends_one_to_is_there(name: str) -> None:
+    named = re.findall(r"`((?:pagoda|serving|tests|pipelines|components)/[\w/.]*)`", (ROOT / name).read_text())
+    paths = [path for path in named if "NAME" not in path]
+    missing = [path for path in paths if not ((ROOT / path).exists() or (ROOT / f"{path}.py").exists())]
+    assert not missing

@@ -15,6 +15,7 @@ import uvloop
 
 from benchmarks.online.world import DIM, HISTORY, NOW_US
 from pagoda.settings import load_settings
+from serving.events.factory import taking
 from serving.recall import server
 from serving.recall.api import RecalledItem
 from serving.recall.servers.index import ItemIndex
@@ -60,7 +61,7 @@ def main() -> None:
     name, stand_in = REMOVED[stage]
     setattr(server, name, stand_in)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve(load_settings(), "127.0.0.1", port))
+        runner.run(server.serve(load_settings(), "127.0.0.1", port, taking))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pagoda.settings import Settings
 
 _SHORTEST = 32
 """Characters of a token. One that a person thought of is guessed."""
-_READ_SECONDS = 5.0
+READ_SECONDS = 5.0
 _NAME_DIGITS = 8
 logger = logging.getLogger(__name__)
 
@@ -93,14 +93,12 @@ class Tokens:
             return _NOBODY
         return self._holders.get(hashlib.sha256(token.strip()).digest(), _NOBODY)
 
-    async def follow(self) -> None:
-        """Take in what changes in the folder, until cancelled; what is wrong there changes nothing."""
-        while True:
-            await asyncio.sleep(_READ_SECONDS)
-            try:
-                self._holders = await asyncio.to_thread(self._read)
-            except PagodaError as error:
-                logger.warning("the tokens stay as they were: %s", error)
+    async def refresh(self) -> None:
+        """Read the folder again; what is wrong there changes nothing."""
+        try:
+            self._holders = await asyncio.to_thread(self._read)
+        except PagodaError as error:
+            logger.warning("the tokens stay as they were: %s", error)
 
     def _read(self) -> dict[bytes, Holder]:
         roles: defaultdict[bytes, set[Role]] = defaultdict(set)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pagoda.data.window import Window
 from pagoda.embeddings.array_files import BLOCK_ROWS
+from pagoda.embeddings.mapped_rows import Rows
 from pagoda.embeddings.segment import Segment, SegmentDescription, SegmentLineage, write_segment
 from pagoda.embeddings.segment_chain import check_follows
-from pagoda.embeddings.table import Rows
 
 RATIO = 2
 """A segment at rest has more than this many times the rows of the next newer one."""

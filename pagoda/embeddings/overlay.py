@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.embeddings.mapped_rows import Ids, MappedRows, Rows
 from pagoda.embeddings.segment import Segment
-from pagoda.embeddings.table import Ids, IdTable, Rows
+from pagoda.embeddings.table import IdTable
 
 
 class Overlay:
@@ -27,7 +28,7 @@ class Overlay:
         rows = np.empty((len(ids), self.dim), np.float32)
         places, wanted = np.arange(len(ids)), ids
         # Not oldest first with overwriting: that would fault in base pages of users whose rows lie in a segment.
-        layers: tuple[Segment | IdTable, ...] = (*self.segments, self.base)
+        layers: tuple[MappedRows, ...] = (*self.segments, self.base)
         for layer in layers:
             positions, found = layer.find(wanted)
             hits = found.nonzero()[0]

@@ -1,6 +1,7 @@
 """A delta segment: the ID rows that one incremental version changed, and which base and segment they lie over.
 
-A folder holds `ids.npy` and `rows.npy` as an ID table has them, and `segment.json`; nothing else.
+A folder holds `ids.npy` (int64 [n], strictly increasing), `rows.npy` (float32 [n, dim]) and `segment.json`, which is a
+`SegmentDescription`; nothing else.
 """
 
 from __future__ import annotations
@@ -9,20 +10,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import xxhash
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from pagoda.data.window import Window
-from pagoda.embeddings.array_files import open_array
-from pagoda.embeddings.sorted_ids import SortedIds, check_increasing
-from pagoda.embeddings.table import Ids, Rows, sorted_blocks, verify_files, write_rows
+from pagoda.embeddings.mapped_rows import IDS, ROWS, Ids, MappedRows, Rows, map_rows, sorted_blocks, write_rows
 from pagoda.errors import DataError, IntegrityError, explain
 from pagoda.storage.atomic import build_folder
 
 DESCRIPTION = "segment.json"
-FILES = ("ids.npy", "rows.npy", DESCRIPTION)
+FILES = (IDS, ROWS, DESCRIPTION)
 
 
 class SegmentLineage(BaseModel):
@@ -65,15 +62,12 @@ class SegmentDescription(SegmentLineage):
         return self.merged or (self.checksum,)
 
 
-class Segment:
-    """An opened segment: rows by ID over a base, memory-mapped, never changed."""
+class Segment(MappedRows):
+    """An opened segment: rows by ID over a base."""
 
     def __init__(self, folder: Path, description: SegmentDescription, ids: Ids, rows: Rows) -> None:
-        self.folder, self.description, self.ids, self.rows = folder, description, ids, rows
-        self._search = SortedIds(ids)
-
-    def __len__(self) -> int:
-        return self.description.rows
+        super().__init__(folder, ids, rows)
+        self.description = description
 
     @property
     def checksum(self) -> str:
@@ -124,17 +118,8 @@ class Segment:
             IntegrityError: A file is missing, truncated or damaged; the message names it.
         """
         description = read_description(folder)
-        if verify:
-            verify_files(folder, description.files)
-        ids = open_array(folder / "ids.npy", np.int64, (description.rows,))
-        rows = open_array(folder / "rows.npy", np.float32, (description.rows, description.dim))
-        if verify and (wrong := check_increasing(ids)) is not None:
-            raise IntegrityError(f"{folder / 'ids.npy'}: not strictly increasing at position {wrong}")
+        ids, rows = map_rows(folder, description.rows, description.dim, description.files if verify else None)
         return cls(folder, description, ids, rows)
-
-    def find(self, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the position int64 [n] in `rows` of each of `ids` [n] and whether it is there at all, bool [n]."""
-        return self._search.find(ids)
 
 
 def write_segment(

@@ -39,6 +39,7 @@ def check_follows(segment: SegmentDescription, applied: SegmentDescription | Non
     Raises:
         IntegrityError: It is older than what is applied, or one between them is missing.
     """
+    # A merged segment stands for those that it was made of, and what follows names the newest of these.
     newest = applied.originals[0] if applied else None
     if segment.parent == newest:
         return

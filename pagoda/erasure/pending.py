@@ -80,6 +80,7 @@ class Pending:
 
     def forgotten(self, spec: FeatureSpec) -> Forgotten:
         """Whom a version of this declaration that begins now must leave out."""
+        # The record before the entries: who comes between them is left out and not yet counted, never the reverse.
         known = self._log.state().head
         users = sorted(self._entries().values())
         if spec.id_type == "string":

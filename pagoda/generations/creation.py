@@ -101,6 +101,7 @@ def _added(state: ReleaseState, record: VersionRecord, log: ReleaseLog) -> Mappi
     link: VersionRecord | None = record
     while link is not None:
         segments.append(_segment(link))
+        # Only what is added to the one below: manifests with whole chains would make the log grow with their square.
         below = generation_id(record.full_version, link.parent)
         if below in state.generations and below not in state.retired:
             window = Window(start=state.generations[below].window.start, end=record.window.end)

@@ -105,6 +105,7 @@ def carry_out(log: ReleaseLog, plan: Plan, *, checks: Sequence[Check] = ()) -> R
     _prepare(log, plan, checks)
 
     def decide(state: ReleaseState) -> Draft | None:
+        # Made already: by a run that was killed after its record, say.
         if state.arms == plan.after:
             return None
         if state.arms != plan.before:
@@ -138,6 +139,7 @@ def _prepare(log: ReleaseLog, plan: Plan, checks: Sequence[Check]) -> None:
     if not plan.changes:
         return
     id_ = plan.generation.id
+    # Half of it, so that no host lets it go between this look and the record.
     if id_ not in live(log.state(), log.now(), GRACE / 2):
         offer(log, id_)
     for check in checks:

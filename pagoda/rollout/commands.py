@@ -108,6 +108,7 @@ def deliver(
             check(state.generation(generation))
         _commit(log, lambda _: ev.Refreshed(candidate=generation))
         return f"{generation} is the candidate of rollout {rollout.id} now"
+    # Both arms go on learning: without that the older deltas of one would be held against the other.
     publish(log, generation, checks=checks, reason=f"incremental during rollout {rollout.id}")
     return f"{generation} answers the arm of its base"
 

@@ -116,10 +116,15 @@ class _Look:
         return self._step(0, policy.steps[0], ())
 
     def on_trial(self) -> Decision:
-        """Shadow and canary steps: both arms are measured."""
+        """Shadow and canary steps: both arms are measured.
+
+        A step ends when its minimum time is over, both arms have answered enough and no gate holds. A gate that fails
+        ends it with a rollback at once, and so does its longest wait.
+        """
         rollout, policy = self.rollout, self.rollout.policy
         stay = policy.steps[rollout.step] if rollout.phase is Phase.CANARY else policy.shadow or policy.steps[0]
         results = tuple(judge_online(policy, stay, self.view.measures or {}, rollout.limit_ms))
+        # An operator's word stands above what measures quality; what is damaged was refused when it was registered.
         if rollout.forced:
             return self._promote("forced by the operator", results)
         if failures := failed(results):
@@ -218,6 +223,7 @@ class _Look:
         return Decision(ev.RolledBack(reason=reason, gates=results), gates=results)
 
     def _retire(self, generations: Sequence[str]) -> Decision:
+        # One record a look: the next look finds the next one, and a crash in between loses nothing.
         for id_ in generations:
             if id_ not in self.state.retired and id_ not in self.state.arms.serving:
                 return Decision(retire=id_)

@@ -104,6 +104,7 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
         GateError: It was rolled back before and nobody says how it is to come back, or a check was not passed.
     """
     settings, log = update.settings, open_log(update.settings)
+    # A scheduler makes the same key of the same window and parent again, and would bring back what people left.
     if how is Release.AUTO:
         _refuse_left(log.state(), update.version().version)
     own, state = full_steps.offer(update), log.state()
@@ -141,6 +142,7 @@ def update_users(
         return incremental_steps.run_all(settings, dataset, now)
     state = open_log(settings).state()
     rollout = _active(state)
+    # A quiet machine never has the requests that a rollout asks for: each delta would be trained and rolled back.
     if rollout is None and how is Release.AUTO and settings.rollout.incremental == "now":
         return incremental_steps.run_all(settings, dataset, now)
     if rollout and _is_incremental(state, rollout):

@@ -23,6 +23,7 @@ def target_of(state: ReleaseState, capacity: int = 0) -> Target:
         named += [id_ for id_ in (rollout.candidate, rollout.previous) if id_ and id_ not in state.retired]
     stable = state.generations[state.arms.stable] if state.arms.stable else None
     if rollout is None or rollout.phase not in _TRIED or rollout.superseded:
+        # What has not passed its offline gates takes no memory yet.
         unready = rollout.candidate if rollout and rollout.phase is Phase.REGISTERED else None
         held = [id_ for id_ in dict.fromkeys(named) if id_ not in (state.arms.stable, unready)]
         return Target(state.head, stable, held=tuple(state.generations[id_] for id_ in held))

@@ -90,6 +90,7 @@ def catch_up_to(settings: Settings, dataset: str, base: int, now: datetime | Non
 
 def carry_out(update: IncrementalUpdate, deliver: Deliver | None = None) -> Done:
     """All steps; those that are done already are not done again. See `run`."""
+    # Checked before it is registered, since what is in the log may be served.
     train(update)
     check(update)
     record = register(update)

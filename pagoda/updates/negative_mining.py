@@ -158,6 +158,7 @@ class _Asking:
         histories: Histories = self._state.read(users, moments) if self._state else no_histories(len(users))
         first, last = self._ranks
         vectors = self._towers.user_vectors(users, moments, histories)
+        # So many more than wanted that enough are left without those that the users had.
         found = self._search(vectors, last + self._had.most(users))
         new = (found >= 0) & ~self._had.among(users, found)
         rank = np.cumsum(new, 1)

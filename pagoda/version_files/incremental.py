@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pagoda.data.window import Window
 from pagoda.embeddings.array_files import open_array, save_array
+from pagoda.embeddings.mapped_rows import verify_files
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.sorted_ids import SortedIds
-from pagoda.embeddings.table import verify_files
 from pagoda.errors import IntegrityError, explain
 
 SEGMENT, STATE_FILE = "segment", "state.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 
 from pagoda.errors import ConfigError
-from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import KafkaSettings, Settings
+from serving.background import background
 from serving.events.intake import Clicked, EventIntake
 from serving.events.item_changes import ItemIntake, items_router
 from serving.events.redis_stream import RedisStream, Room
 from serving.events.routes import events_router
 from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
-from serving.process import cancel, go_on
+from serving.release_follower import ReleaseFollower
 
 if TYPE_CHECKING:
     from serving.events.kafka_stream import KafkaStream
@@ -35,20 +34,25 @@ class Taking:
 
 
 @asynccontextmanager
-async def taking(settings: Settings, clicked: Clicked) -> AsyncIterator[Taking]:
-    """The routers, until the block ends; `clicked` is told of positive events.
+async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked) -> AsyncIterator[Taking]:
+    """The routers, until the block ends.
+
+    Args:
+        settings: Of this installation.
+        releases: What says which declaration events are checked against; followed by somebody else.
+        clicked: Told of positive events.
 
     Raises:
         ConfigError: Kafka is set, and its client is not installed.
     """
-    specs = StableSpec(open_log(settings))
+    specs = StableSpec(releases)
     redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:
         intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events))
         stack.push_async_callback(intake.close)
         if kafka:
-            stack.push_async_callback(cancel, asyncio.create_task(go_on(kafka.follow)))
+            await stack.enter_async_context(background(kafka.follow))
         yield Taking([events_router(intake)], [items_router(ItemIntake(open_item_log(settings), specs))])
 
 

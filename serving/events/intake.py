@@ -84,6 +84,7 @@ class EventIntake:
 
     async def _current_rules(self) -> EventRules:
         spec = await self._specs.spec()
+        # The same object as long as the log brings nothing new, so nothing is compared for each request.
         if self._rules is None or self._rules.spec is not spec:
             self._rules = EventRules(spec, self._times)
         return self._rules

@@ -94,6 +94,7 @@ class EventRules:
         moment = now_us if event.timestamp is None else event.timestamp
         self._times.check(moment, now_us, place)
         row = {
+            # Without an ID of the sender's, an event that is sent twice is two.
             "event_id": event.event_id or uuid.uuid4().hex,
             "user_id": event.user_id,
             "item_id": event.item_id,

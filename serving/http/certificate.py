@@ -3,12 +3,12 @@ has them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import ssl
 from pathlib import Path
 
 from pagoda.errors import ConfigError
+from serving.background import every
 
 CHAIN, KEY = "tls.crt", "tls.key"
 _READ_SECONDS = 5.0
@@ -32,17 +32,18 @@ class Certificate:
 
     async def follow(self) -> None:
         """Show new connections the new one when it has been renewed, until cancelled; a wrong one changes nothing."""
-        while True:
-            await asyncio.sleep(_READ_SECONDS)
-            state = self._look()
-            if state == self._state:
-                continue
-            try:
-                self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # A half-written pair must not spoil the old one.
-                self._load(self.context)
-            except ConfigError as error:
-                _log.warning("the certificate stays as it was: %s", error)
-            self._state = state
+        await every(_READ_SECONDS, self._refresh)
+
+    async def _refresh(self) -> None:
+        state = self._look()
+        if state == self._state:
+            return
+        try:
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))  # A half-written pair must not spoil the old one.
+            self._load(self.context)
+        except ConfigError as error:
+            _log.warning("the certificate stays as it was: %s", error)
+        self._state = state
 
     def _load(self, context: ssl.SSLContext) -> None:
         try:

@@ -18,6 +18,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from serving.background import every
 from serving.http.callers import HANGUP, Hangup, network_of
 from serving.http.client_complaints import Complaints
 from serving.http.client_shares import Allowance
@@ -117,12 +118,13 @@ class Connections:
 
     async def follow(self) -> None:
         """Close what takes too long, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = time.monotonic()
-            for own in list(self._by_client.values()):
-                for connection in list(own):
-                    connection.look(now)
+        await every(SWEEP_SECONDS, self._sweep)
+
+    async def _sweep(self) -> None:
+        now = time.monotonic()
+        for own in list(self._by_client.values()):
+            for connection in list(own):
+                connection.look(now)
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -1,16 +1,25 @@
-"""What the OpenAPI page says of who may come in. It is what the door goes by, so page and door cannot differ."""
+"""What routes say of themselves on the OpenAPI page: who may come in, and which body they read.
+
+The door goes by the page, so the two cannot differ. Bodies are parsed by hand for speed, and described as if they were
+not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 from typing_extensions import TypedDict
 
 from pagoda.access.roles import ROLES, Role
 
 _SCHEME = "token"
+_SCHEMA = "#/components/schemas/{model}"
 
 
 def needs(role: Role | None) -> dict[str, Any]:
@@ -46,14 +55,38 @@ class Refusal(TypedDict):
     error: str
 
 
+class _Reference(str):
+    """Where the page describes a body. It knows the body, which a route has no other place for."""
+
+    body: type[BaseModel]
+
+    def __new__(cls, body: type[BaseModel]) -> _Reference:
+        made = super().__new__(cls, _SCHEMA.format(model=body.__name__))
+        made.body = body
+        return made
+
+
 def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """`openapi_extra` of a route that reads `body` itself."""
-    schema = {"$ref": _REF.format(model=body.__name__)}
-    content = {"application/json": {"schema": schema, "example": example}}
+    content = {"application/json": {"schema": {"$ref": _Reference(body)}, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-_REF = "#/components/schemas/{model}"
+def describe_bodies(app: FastAPI, included: Sequence[APIRouter] = ()) -> None:
+    """Put the bodies that routes say they take on the page of `app`, which must have all its routes.
+
+    Args:
+        app: The application.
+        included: The routers that it includes; FastAPI does not give their routes back.
+    """
+    routes = chain(app.routes, *(router.routes for router in included))
+    extras = [route.openapi_extra for route in routes if isinstance(route, APIRoute) and route.openapi_extra]
+    contents = [extra["requestBody"]["content"] for extra in extras if "requestBody" in extra]
+    bodies = [content["application/json"]["schema"]["$ref"].body for content in contents]
+    _, described = models_json_schema([(body, "validation") for body in bodies], ref_template=_SCHEMA)
+    app.openapi()["components"]["schemas"].update(described["$defs"])
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "A field is wrong; the error names it."},
     401: {"model": Refusal, "description": "No token, or an unknown one."},

@@ -1,4 +1,7 @@
-"""`python -m serving.recall`: the recall service of an installation."""
+"""`python -m serving.recall`: the recall service of an installation, with what takes events and item changes.
+
+The two meet here alone: they know nothing of each other, and share a process.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import uvloop
 
 from pagoda.settings import load_settings
 from serving import logs, tracing
+from serving.events.factory import taking
 from serving.process import run
 from serving.recall.server import serve
 
@@ -28,7 +32,7 @@ def main(
     settings = load_settings()
     logs.start(settings.logs)
     tracing.start("recall", settings.tracing)
-    uvloop.run(serve(settings, host, port, items_port, certificate))
+    uvloop.run(serve(settings, host, port, taking, items_port=items_port, certificate=certificate))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.state.split import ARM_HEADER
-from serving.events.item_changes import ItemsBody
 from serving.http import callers
 from serving.http.body_reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, read_body
 from serving.http.client_complaints import Complaints
@@ -31,11 +30,11 @@ from serving.http.client_shares import Allowance
 from serving.http.deadlines import DEADLINE_HEADER, deadline
 from serving.http.door import Door, Needs
 from serving.http.fields import V2Body, cut
-from serving.http.openapi import REFUSALS, describe_tokens, needs, takes
+from serving.http.openapi import REFUSALS, describe_bodies, describe_tokens, needs, takes
 from serving.http.overload import GreedyError, ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
 from serving.recall.metrics import REQUESTS
-from serving.recall.openapi import HEADERS, describe_bodies
+from serving.recall.openapi import HEADERS
 from serving.recall.request.service import Recall
 from serving.tracing import span
 
@@ -105,7 +104,7 @@ def build_app(
         app.include_router(router)
         straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
     _add_errors(app)
-    describe_bodies(app)
+    describe_bodies(app, further)
     describe_tokens(app)
     return Door(Straight(app, straight), Needs(app), tokens, hosts)
 
@@ -121,7 +120,7 @@ def build_items_app(further: Sequence[APIRouter], tokens: Tokens, hosts: Collect
     for router in further:
         app.include_router(router)
     _add_errors(app)
-    describe_bodies(app, (ItemsBody,))
+    describe_bodies(app, further)
     describe_tokens(app)
     return Door(Straight(app, {}), Needs(app), tokens, hosts)
 

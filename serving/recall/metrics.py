@@ -36,7 +36,7 @@ DEGRADED = Counter(
     "pagoda_recall_degraded_answers", "Users whose answer something stood in for.", ("arm", "generation", "step")
 )
 BREAKERS = Gauge("pagoda_recall_breaker_state", "0: closed, 1: half open, 2: open.", ("server",))
-MIRRORED = Counter(
+SHADOW_COPIES = Counter(
     "pagoda_recall_mirrored_requests", "Copies of requests for a shadow, by how they ended.", ("outcome",)
 )
 OUTCOMES = Counter("pagoda_recall_outcomes", "Rows for the gates of a rollout, by what became of them.", ("outcome",))

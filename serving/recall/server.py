@@ -6,12 +6,12 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from fastapi import APIRouter
@@ -19,32 +19,35 @@ from kserve import Model, ModelServer
 from kserve.protocol.dataplane import DataPlane
 from starlette.types import ASGIApp
 
-from pagoda.access.tokens import Tokens
+from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.generations.release_log import open_log
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
-from serving.events.factory import taking
+from serving.background import background, every
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
 from serving.http.listeners import ByListener, port_of
-from serving.process import cancel, go_on, listen
+from serving.process import listen
 from serving.recall.api import MODEL
 from serving.recall.app import build_app, build_items_app
-from serving.recall.channels.popular import Popularity
+from serving.recall.channels.factory import channels_of
 from serving.recall.channels.removed_items import Removed
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
-from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.admission import Admission
-from serving.recall.request.answer import warm_up
 from serving.recall.request.outcomes import OutcomeWriter
-from serving.recall.request.parts import Parts, guarded
+from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
+from serving.recall.request.warm_up import warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
+from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.index import ItemIndex
+from serving.recall.servers.ports import Servers
 from serving.recall.servers.tower import TowerClient
+from serving.release_follower import ReleaseFollower
+from serving.users.keys import Key
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -159,11 +162,8 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         # What was imported stays for good; a full collection over its 200,000 objects would stop requests for 60 ms.
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
-        following = [connections.follow, *([certificate.follow] if certificate else [])]
-        background = [asyncio.create_task(go_on(work)) for work in following]
-        await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
-        for task in background:
-            await cancel(task)
+        async with background(connections.follow, *([certificate.follow] if certificate else [])):
+            await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
 
 
 class _Server(uvicorn.Server):
@@ -205,24 +205,18 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
-        removed = Removed(open_item_log(settings))
-        own, popularity = settings.recall, Popularity(removed.items)
-        keeper = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
-        ladder = Fallback()
-        forgetting = Forgetting(settings.redis.url, ladder.forget)
+        own, removed, fallback = settings.recall, Removed(open_item_log(settings)), Fallback()
+        cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
-        parts = guarded(
-            Parts(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), ladder, keeper),
+        servers = guarded(
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
-
-        async def warm(generation: LiveGeneration) -> None:
-            await warm_up(generation, parts)
-            generation.popular = await popularity.of(generation.manifest)
-
-        generations = Generations(open_log(settings), warm)
+        parts = Parts(servers.store, servers.tower, channels_of(servers.index, removed.items), fallback, cache)
+        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
         recall = Recall(
             parts,
             generations,
@@ -232,19 +226,45 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        background = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
-        for work in (*background, *([keeper.follow] if keeper else [])):
-            stack.push_async_callback(cancel, asyncio.create_task(go_on(work)))
+        loops = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
+        await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 
 
-async def serve(settings: Settings, host: str, port: int, items_port: int, certificate: Path | None = None) -> None:
+class Intakes(Protocol):
+    """What the process takes besides answering, as routers by the listener that they belong to."""
+
+    @property
+    def events(self) -> Sequence[APIRouter]:
+        """At recall's own."""
+
+    @property
+    def items(self) -> Sequence[APIRouter]:
+        """At the items'."""
+
+
+OpenIntakes = Callable[
+    [Settings, ReleaseFollower, Callable[[Sequence[Key]], None]], AbstractAsyncContextManager[Intakes]
+]
+"""Opens them until a block ends; its function is told whose positive events came in."""
+
+
+async def serve(
+    settings: Settings,
+    host: str,
+    port: int,
+    open_intakes: OpenIntakes,
+    *,
+    items_port: int = 0,
+    certificate: Path | None = None,
+) -> None:
     """Run the recall service at `host:port` until it is told to stop.
 
     Args:
         settings: Of this installation.
         host: Address to listen on.
         port: Where recall is asked for and events come in.
+        open_intakes: Opens what takes events and item changes: no matter of recall, but of the same process.
         items_port: Where item changes come in; 0: nowhere.
         certificate: Folder of the certificate that is shown at both; None: there is no TLS.
 
@@ -259,10 +279,10 @@ async def serve(settings: Settings, host: str, port: int, items_port: int, certi
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
         recall, generations = await stack.enter_async_context(running(settings))
-        takes = await stack.enter_async_context(taking(settings, recall.clicked))
-        stack.push_async_callback(cancel, asyncio.create_task(go_on(tokens.follow)))
-        others = {own: build_items_app(takes.items, tokens, hosts)} if own else {}
-        server = RecallServer(recall, generations, tokens, takes.events, hosts)
+        intakes = await stack.enter_async_context(open_intakes(settings, generations.releases, recall.clicked))
+        await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
+        others = {own: build_items_app(intakes.items, tokens, hosts)} if own else {}
+        server = RecallServer(recall, generations, tokens, intakes.events, hosts)
         bounds = settings.recall
         limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
         await server.serve(listener, bounds.drain_seconds, limits, others, shown)

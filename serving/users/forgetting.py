@@ -71,6 +71,7 @@ def forget(settings: Settings, user: str, dataset: str) -> Forgot:
     """
     redis = Redis.from_url(settings.redis.url, socket_timeout=30)
     pending, tombstones = open_pending(settings), Tombstones(redis)
+    # Before anything is deleted: a version that is trained meanwhile must leave them out, too.
     receipt = pending.start(user)
     tombstones.put(user, settings.events.forgotten_days)
     state = open_log(settings).state()

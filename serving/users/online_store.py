@@ -42,8 +42,6 @@ class StoredUser:
     """Hash of profile and recent behaviour: another one when either changes."""
     vector: KeptVector | None = None
     """What the generation's tower said last."""
-    degraded: tuple[str, ...] = ()
-    """What stood in for the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,7 @@ class OnlineStore:
             IntegrityError: What it holds is no user.
         """
         length = spec.history.length if spec.history else 0
+        # No transaction: a write between two of these makes another basis, and a kept vector is held against that.
         pipeline = self._redis.pipeline(transaction=False)
         for user, with_seen in users:
             pipeline.get(profile_key(user))
@@ -154,6 +153,7 @@ def _user(raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
             profile=_profile(raw.profile) if raw.profile else {},
             recent=tuple(_event(entry, item) for entry in raw.recent),
             seen=tuple(item(entry) for entry in raw.seen),
+            # Of the bytes as they lie there, so whatever is written makes another one.
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
             vector=KeptVector.decode(raw.vector) if raw.vector else None,
         )

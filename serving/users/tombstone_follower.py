@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from serving.background import every
 from serving.users.tombstones import FORGOTTEN
 
 _POLL_SECONDS = 5.0
@@ -26,9 +26,7 @@ class Forgetting:
 
     async def follow(self) -> None:
         """Follow until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(_POLL_SECONDS)
+        await every(_POLL_SECONDS, self.look)
 
     async def look(self) -> None:
         """Look once. Without an answer, the next look tells."""

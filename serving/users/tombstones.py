@@ -32,6 +32,7 @@ class Tombstones:
         until_ms = int((time.time() + 86_400 * days) * 1000)
         with _asking():
             pipeline = self._redis.pipeline()
+            # Never sooner than somebody was told before.
             pipeline.zadd(FORGOTTEN, {user: until_ms}, gt=True)
             pipeline.zremrangebyscore(FORGOTTEN, 0, int(time.time() * 1000))
             pipeline.execute()

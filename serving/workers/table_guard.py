@@ -21,6 +21,7 @@ class Guard:
 
     def __init__(self, folder: Path, tables: TablesWriter, monotonic: Callable[[], float]) -> None:
         self._inspection, self._tables, self._monotonic = Inspection(folder), tables, monotonic
+        # Apart from the follower's steps: all files are read once a day, and a generation must not wait for that.
         self._thread = ThreadPoolExecutor(1, "inspection")
         self._look: Future[dict[Path, str]] | None = None
         self._next_look, self._next_thorough = 0.0, monotonic() + THOROUGH_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +39,11 @@ FEATURES: dict[str, tuple[list[Feature], st.SearchStrategy[Any]]] = {
     "dense": ([Dense(name="d", tower="user", length=2)], st.lists(numbers, min_size=2, max_size=2)),
     "time": ([TimeOf(name=part, part=part) for part in ("hour", "weekday", "hour_of_week")], st.none()),
 }
+
+
+def test_every_kind_of_feature_is_tried() -> None:
+    kinds = {kind.model_fields["kind"].default for kind in get_args(get_args(Feature)[0])}
+    assert FEATURES.keys() == kinds
 
 
 def table_of(features: list[Feature], rows: list[dict[str, Any]]) -> pa.Table:

@@ -19,7 +19,7 @@ from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.request.arm_group import Turn
+from serving.recall.request.arm_timing import ArmTiming
 from serving.recall.servers.tower import UserVector
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
@@ -84,11 +84,11 @@ def _record(number: int, event: ev.Event) -> Record:
 class FakeLedger:
     """Remembers."""
 
-    turns: list[tuple[Turn, Sequence[Prediction] | None]] = field(default_factory=list)
+    timings: list[tuple[ArmTiming, Sequence[Prediction] | None]] = field(default_factory=list)
 
-    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+    def take(self, timing: ArmTiming, predictions: Sequence[Prediction] | None = None) -> None:
         """As the real one."""
-        self.turns.append((turn, predictions))
+        self.timings.append((timing, predictions))
 
     def clicked(self, split: Split, users: Sequence[Key]) -> None:
         """As the real one."""

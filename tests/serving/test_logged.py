@@ -26,6 +26,7 @@ from serving.events.redis_stream import RedisStream
 from serving.events.routes import PATH, events_router
 from serving.http.client_complaints import Complaints
 from serving.recall import app
+from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
 from serving.users.keys import STREAM, profile_key, recent_key, seen_key, vector_key
 from serving.users.online_store import OnlineStore
@@ -95,7 +96,8 @@ async def test_what_the_store_holds_is_damaged(
     monkeypatch.setattr(app, "_complaints", Complaints(app.logger))  # One of a kind is told a second.
     BAD[damage](redis.Redis.from_url(url))
     store, setting = OnlineStore(url, 5), Setting()
-    setting.recall._parts = replace(setting.parts, store=store, ladder=None)
+    parts = replace(setting.parts, store=store)
+    setting.recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
     await setting.generations.refresh()
     try:
         answer = await post(setting, PREDICT, {"instances": [{"user_id": MARKED, "k": 2, "exclude_seen": True}]})

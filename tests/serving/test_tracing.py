@@ -21,7 +21,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving import tracing
 from serving.logs import JsonLines, about
 from serving.recall.fallback.fallback import Fallback
-from serving.recall.request.parts import guarded
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
 from serving.recall.servers.tower import TowerClient
@@ -50,7 +49,7 @@ async def ask(headers: dict[str, str]) -> httpx.Response:
     """One request to a service over stand-ins."""
     setting = Setting()
     await setting.generations.refresh()
-    parts = guarded(replace(setting.parts, ladder=Fallback()), store_seconds=5, tower_seconds=5, index_seconds=5)
+    parts = replace(setting.guarded(), fallback=Fallback())
     recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
     transport = httpx.ASGITransport(RecallServer(recall, setting.generations, tokens()).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:

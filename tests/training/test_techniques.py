@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
+from pagoda.config.objective import ObjectiveConfig
 from pagoda.config.training import DropoutConfig, TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError
@@ -21,7 +22,9 @@ from .worlds import IDS_ALONE, config, hours, make
 
 NOTHING = DropoutConfig(user=0, item=0, profile=0, history=0)
 MODEL = {"dim": 8, "feature_dim": 4}
+OBJECTIVES = [get_args(one)[0]() for one in get_args(get_args(ObjectiveConfig)[0])]
 TECHNIQUES: dict[str, dict[str, Any]] = {
+    **{objective.kind: {"objective": {"kind": objective.kind}} for objective in OBJECTIVES},
     "mixed sampling": {"negatives": {"uniform": 10}},
     "no correction": {"negatives": {"correction": "none"}},
     "a streaming correction": {"negatives": {"correction": "streaming", "popularity": 5}},

@@ -120,6 +120,7 @@ def _excess(name: str, gate: RateGate, alpha: float, streams: _Streams, detail: 
 
 def _share(gate: ClusterGate, alpha: float, name: str, stable: UserSums, canary: UserSums) -> GateResult:
     difference, error = compare(stable, canary)
+    # Tightest at differences of the size of the tolerance, which are those that have to be told apart.
     radius = error * float(mixture_radius((max(gate.tolerance, 0.01) / error) ** 2, alpha))
     low, high = difference - radius, difference + radius
     verdict = _verdict(low > gate.tolerance, gate, stable, canary)
@@ -174,6 +175,7 @@ def _variance(arm: UserSums, pooled: float) -> float:
 
 
 def _verdict(bad: bool, gate: ClusterGate, stable: UserSums, canary: UserSums) -> Verdict:
+    # Held also where it looks bad: the interval is asymptotic, and of few users it says too much.
     if min(stable.effective_users, canary.effective_users) < gate.minimum_users:
         return Verdict.HELD
     return Verdict.FAILED if bad else Verdict.PASSED

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_files import SavedHistories
-from pagoda.embeddings.table import verify_files
+from pagoda.embeddings.mapped_rows import verify_files
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.model.losses.objective import LearnedTemperature
 from pagoda.model.towers.towers import Towers

@@ -103,6 +103,7 @@ class Checkpoints:
         return sorted(self._folder.glob(f"{_PREFIX}*"))
 
     def _write(self, target: Path, learner: Learner, position: Position) -> None:
+        # No histories: reading the window again up to here costs less than writing all users' every few minutes.
         with build_folder(target) as aside:
             save_tensors(tensors_of(learner), aside / _TENSORS)
             for name, table in (("users", learner.users), ("items", learner.items)):
@@ -136,4 +137,5 @@ def _remove(path: Path) -> None:
 
 
 def _copy(path: Path, into: Tensor) -> None:
+    # Mapped, so that the table is not in memory twice; copy-on-write, since PyTorch wants arrays that it may write to.
     into.copy_(torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)))

@@ -56,6 +56,7 @@ def restore_dense_state(towers: nn.Module, optimiser: torch.optim.AdamW, state: 
     for name, parameter in towers.named_parameters():
         moments = {}
         for part in _MOMENTS:
+            # By name and not by number: a child's towers may have features between those of its parent.
             saved = state[f"{name}.{part}"]
             moments[part] = torch.zeros_like(parameter)
             moments[part][: len(saved)] = saved

@@ -50,6 +50,7 @@ class CrossBatchQueue:
         held = Drawn(*(torch.cat([part.to(places.device) for part in of]) for of in zip(*self._held, strict=True)))
         every = torch.cat([held.places, places])
         self._newest = self._newest.to(every.device)
+        # Of an item that is there several times the newest counts, and none of one that this batch has itself.
         order = torch.arange(len(every), device=every.device)
         self._newest[every] = -1
         self._newest.scatter_reduce_(0, every, order, "amax")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping, Set
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from pagoda.data.spec import FeatureSpec
@@ -23,6 +24,10 @@ from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.parts import part_uris
 from serving.recall.api import RecalledItem
+from serving.recall.channels.base import Channel
+from serving.recall.fallback.steps import POPULAR
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
 KEPT = 20_000
@@ -99,22 +104,39 @@ def _read(uri: str, columns: list[str] | None = None, ids: pa.ChunkedArray | Non
     return found if ids is None else found.filter(pc.is_in(found[ITEM_ID], ids.combine_chunks()))
 
 
-class Popularity:
-    """The lists of the last full versions; all generations of one have the same."""
+class PopularChannel(Channel):
+    """The popular items of live generations; stands in where no other channel answers."""
+
+    name = "popular"
+    stands_in = POPULAR
 
     def __init__(self, removed: Set[Key]) -> None:
-        self._removed = removed
-        self._held: OrderedDict[int, Popular] = OrderedDict()
+        """Hold nothing yet.
 
-    async def of(self, manifest: Manifest) -> Popular | None:
-        """A generation's list; None, and a line in the log, where it cannot be read."""
-        version = manifest.full_version
-        if version not in self._held:
+        Args:
+            removed: As for `Popular`.
+        """
+        self._removed = removed
+        self._of_version: LRUCache[int, Popular] = LRUCache(_VERSIONS)
+        """The last full versions': all generations of one have the same list."""
+        self._of: WeakKeyDictionary[LiveGeneration, Popular] = WeakKeyDictionary()
+        """It goes with its generation, once no request is answered by that any more."""
+
+    async def warm(self, live: LiveGeneration) -> None:
+        """Read a generation's list. Where that cannot be read, a line in the log says so, and the channel is silent."""
+        version = live.manifest.full_version
+        if (found := self._of_version.get(version)) is None:
             try:
-                self._held[version] = await asyncio.to_thread(load_popular, manifest, self._removed)
+                found = await asyncio.to_thread(load_popular, live.manifest, self._removed)
             except PagodaError as error:
-                logger.warning("%s: without its index it has no answer: %s", manifest.id, error)
-                return None
-            while len(self._held) > _VERSIONS:
-                self._held.popitem(last=False)
-        return self._held[version]
+                logger.warning("%s: without its index it has no answer: %s", live.id, error)
+                return
+            self._of_version[version] = found
+        self._of[live] = found
+
+    async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
+        """See `Channel.candidates`: the most popular items that satisfy the filter."""
+        if (popular := self._of.get(live)) is None:
+            raise UnavailableError(f"generation {live.id}: its popular items could not be read", part="popular items")
+        one = lookup.instance
+        return popular.items(one.filter, live.seen(one, lookup.stored), one.k)

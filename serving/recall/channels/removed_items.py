@@ -7,6 +7,7 @@ import logging
 
 from pagoda.errors import PagodaError
 from pagoda.item_changes.log import ItemLog
+from serving.background import every
 from serving.users.keys import Key
 
 _POLL_SECONDS = 1.0
@@ -23,12 +24,13 @@ class Removed:
 
     async def follow(self) -> None:
         """Follow until cancelled."""
-        while True:
-            try:
-                await asyncio.to_thread(self.read)
-            except PagodaError as error:
-                logger.warning("removed items: %s", error)
-            await asyncio.sleep(_POLL_SECONDS)
+        await every(_POLL_SECONDS, self._look)
+
+    async def _look(self) -> None:
+        try:
+            await asyncio.to_thread(self.read)
+        except PagodaError as error:
+            logger.warning("removed items: %s", error)
 
     def read(self) -> None:
         """Take in what is new.

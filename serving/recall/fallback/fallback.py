@@ -1,73 +1,85 @@
-"""What stands in for a server that does not answer, step by step; every answer says what did.
+"""What stands in for a server that does not answer, step by step; every answer says what did, see `steps`.
 
-store_remembered  the user as this process last read them
-store_missing     the user's ID alone: neither profile nor behaviour
-tower_cached      the vector that the generation's tower computed last, some minutes ago at most
-tower_oov         the vector of a user of whom nothing is known
-index_popular     the generation's most popular items that satisfy the filter
+Users stand in for the store's answer, and vectors for the tower's. Which channel stands in for the index is said where
+channels are listed: one that has a step of its own is asked after the others, and only where anything may stand in.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
+from cachetools import LRUCache
+
+from serving.recall.api import RecallInstance
+from serving.recall.fallback.steps import CACHED, MISSING, OOV, REMEMBERED
 from serving.recall.generations.generation import LiveGeneration
-from serving.recall.servers.tower import UserVector
+from serving.recall.lookup import Lookup, Vector
+from serving.recall.servers.ports import Tower
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
 
-REMEMBERED, MISSING = "store_remembered", "store_missing"
-CACHED, OOV = "tower_cached", "tower_oov"
-POPULAR = "index_popular"
-OF_THE_STORE = frozenset({REMEMBERED, MISSING})
-NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR})
-"""Steps that make an answer a fallback to the gates of a rollout."""
 _USERS = 10_000
 """Users whom a process remembers, about 50 MB."""
+_NOBODY: dict[str, Key] = {"int64": -(2**63) + 1, "string": "nobody: warm-up"}
+"""IDs that no user has."""
 
 
 class Fallback:
     """The stand-ins of one process."""
 
     def __init__(self) -> None:
-        self._users: OrderedDict[Key, tuple[str, StoredUser]] = OrderedDict()
+        self._users: LRUCache[Key, tuple[str, StoredUser]] = LRUCache(_USERS)
         """By user the generation that asked, whose the vector is, and what the store said."""
+        self._newcomers: WeakKeyDictionary[LiveGeneration, Vector] = WeakKeyDictionary()
+        """What a generation makes of a user of whom nothing is known. It goes when the last request of the generation
+        is done with it, and not when the arms change, for requests that began before may still need it."""
 
-    def remember(self, users: Sequence[tuple[Key, bool]], stored: Sequence[StoredUser], generation: str) -> None:
+    def remember(self, lookups: Iterable[Lookup], generation: str) -> None:
         """What the store has said to a generation; who was asked for longest ago is forgotten first."""
-        for (user, with_seen), one in zip(users, stored, strict=True):
-            before = self._users.pop(user, None)
-            kept = one if with_seen or before is None else replace(one, seen=before[1].seen)
+        for lookup in lookups:
+            user, one = lookup.instance.user_id, lookup.stored
+            before = self._users.get(user)
+            kept = one if lookup.instance.exclude_seen or before is None else replace(one, seen=before[1].seen)
             self._users[user] = generation, kept
-        while len(self._users) > _USERS:
-            self._users.popitem(last=False)
 
-    def recall(self, users: Sequence[tuple[Key, bool]], generation: str) -> list[StoredUser]:
+    def recall(self, asked: Iterable[RecallInstance], generation: str) -> list[Lookup]:
         """In place of the store; without the vectors that other generations' towers computed."""
-        return [self._remembered(user, generation) for user, _ in users]
+        return [self._remembered(one, generation) for one in asked]
 
     def forget(self, users: Collection[str]) -> None:
         """Remember users (their IDs as text) no more."""
-        if users:
-            self._users = OrderedDict((key, one) for key, one in self._users.items() if str(key) not in users)
+        for key in [key for key in self._users if str(key) in users]:
+            del self._users[key]
 
-    def _remembered(self, user: Key, generation: str) -> StoredUser:
-        if user not in self._users:
-            return StoredUser({}, (), (), degraded=(MISSING,))
-        owner, one = self._users[user]
-        return replace(one, vector=one.vector if owner == generation else None, degraded=(REMEMBERED,))
+    def _remembered(self, instance: RecallInstance, generation: str) -> Lookup:
+        if instance.user_id not in self._users:
+            return Lookup(instance, StoredUser({}, (), ()), [MISSING])
+        owner, one = self._users[instance.user_id]
+        return Lookup(instance, one if owner == generation else replace(one, vector=None), [REMEMBERED])
 
-    @staticmethod
-    def vectors(live: LiveGeneration, stored: Sequence[StoredUser]) -> list[UserVector] | None:
-        """In place of the tower; None where there is nothing for one of the users."""
-        found = []
-        for one in stored:
-            if one.vector is not None:
-                found.append(UserVector(one.vector.vector, True, (CACHED,)))
-            elif live.newcomer is not None:
-                found.append(UserVector(live.newcomer, False, (OOV,)))
-            else:
-                return None
-        return found
+    async def warm(self, live: LiveGeneration, tower: Tower) -> None:
+        """Get ready for a generation: ask its tower what it makes of nobody.
+
+        Raises:
+            PagodaError: The tower does not answer.
+        """
+        nobody: dict[str, Any] = {"user_id": _NOBODY[live.spec.id_type], "profile": {}, "context": {}, "history": []}
+        (newcomer,) = await tower.vectors(live.manifest.full_version, live.id, [nobody])
+        self._newcomers[live] = newcomer.vector
+
+    def stand_in(self, live: LiveGeneration, lookups: Sequence[Lookup]) -> bool:
+        """Fill in vectors in place of the tower; False, and none is, where there is nothing for one of the users."""
+        newcomer = self._newcomers.get(live)
+        if newcomer is None and any(one.stored.vector is None for one in lookups):
+            return False  # The generation was not warm yet.
+        for lookup in lookups:
+            if (kept := lookup.stored.vector) is not None:
+                lookup.vectors, lookup.known = (kept.vector,), True
+                lookup.degraded.append(CACHED)
+            elif newcomer is not None:
+                lookup.vectors, lookup.known = (newcomer,), False
+                lookup.degraded.append(OOV)
+        return True

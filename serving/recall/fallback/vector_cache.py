@@ -6,16 +6,16 @@ reads both, and one that is written late does no harm.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
 from pagoda.errors import UnavailableError
+from serving.background import every
 from serving.recall.api import RecallInstance
-from serving.recall.servers.tower import UserVector
+from serving.recall.lookup import Lookup, Vector
 from serving.users.keys import Key
-from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+from serving.users.online_store import KeptVector, OnlineStore
 
 FLUSH_SECONDS = 0.25
 _MOST_PENDING = 20_000
@@ -36,33 +36,28 @@ class VectorCache:
         self._store, self._seconds, self._reuse = store, seconds, reuse
         self._pending: defaultdict[str, dict[Key, KeptVector]] = defaultdict(dict)
 
-    def fresh(self, one: RecallInstance, stored: StoredUser) -> list[float] | None:
+    def fresh(self, lookup: Lookup) -> Vector | None:
         """A vector that the tower need not compute."""
-        kept = stored.vector
-        if self._reuse and kept is not None and kept.basis == stored.basis and _plain(one):
+        kept = lookup.stored.vector
+        if self._reuse and kept is not None and kept.basis == lookup.stored.basis and _plain(lookup.instance):
             return kept.vector
         return None
 
-    def keep(
-        self,
-        generation: str,
-        asked: Sequence[RecallInstance],
-        stored: Sequence[StoredUser],
-        vectors: Sequence[UserVector],
-    ) -> None:
+    def keep(self, generation: str, lookups: Sequence[Lookup]) -> None:
         """Take what a tower has computed. Never waits."""
         if sum(map(len, self._pending.values())) > _MOST_PENDING:
             return
-        for one, known, user in zip(asked, stored, vectors, strict=True):
-            outdated = known.vector is None or known.vector.basis != known.basis
-            if outdated and user.known and _plain(one) and not known.degraded:
-                self._pending[generation][one.user_id] = KeptVector(known.basis, user.vector)
+        for lookup in lookups:
+            one, stored = lookup.instance, lookup.stored
+            outdated = stored.vector is None or stored.vector.basis != stored.basis
+            # What stood in for the store is no basis: it may not be what the store holds.
+            if outdated and lookup.known and _plain(one) and not lookup.degraded:
+                (vector,) = lookup.vectors
+                self._pending[generation][one.user_id] = KeptVector(stored.basis, vector)
 
     async def follow(self) -> None:
         """Write what was taken, until cancelled."""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self.flush()
+        await every(FLUSH_SECONDS, self.flush)
 
     async def flush(self) -> None:
         """Write what was taken. What Redis does not take is dropped: it is computed again."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from pagoda.errors import PagodaError, UnavailableError
@@ -14,9 +13,11 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.state.log_reading import split_of
 from pagoda.rollout.state.split import Split
+from serving.background import cancel, every
 from serving.http.deadlines import unhurried
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import SHARE, WINDOW_END, forget
+from serving.release_follower import ReleaseFollower
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -74,7 +75,8 @@ class Generations:
     """
 
     def __init__(self, log: ReleaseLog, warm: Warm) -> None:
-        self._log, self._warm = log, warm
+        self.releases, self._warm = ReleaseFollower(log), warm
+        """Seen at each of this one's looks; other parts of the process ask it rather than the log."""
         self._split: Split | None = None
         self._serving: Serving | None = None
         self._warmed: dict[str, LiveGeneration] = {}
@@ -108,14 +110,10 @@ class Generations:
     async def follow(self) -> None:
         """Follow the log until cancelled."""
         try:
-            while True:
-                await self._look()
-                await asyncio.sleep(POLL_SECONDS)
+            await every(POLL_SECONDS, self._look)
         finally:
             for task in list(self._warming.values()):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                await cancel(task)
 
     async def refresh(self) -> None:
         """Read the log and change over to what it says, when its stable generation is warm or was found wanting.
@@ -135,7 +133,7 @@ class Generations:
     async def _look(self) -> None:
         async with self._looking:  # Of two looks at once, the one that saw less must not be the last.
             try:
-                state = await asyncio.to_thread(self._log.state)
+                state = await self.releases.look()
                 self._split = await asyncio.to_thread(split_of, state)
                 if self._split:
                     self._start_warming(state, self._split)

@@ -15,7 +15,6 @@ from pagoda.item_vectors.filters import Filters
 from pagoda.item_vectors.scoring import query, score
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.recall.api import RecalledItem, RecallInstance
-from serving.recall.channels.popular import Popular
 from serving.users.online_store import StoredUser
 
 
@@ -26,10 +25,6 @@ class LiveGeneration:
         self.manifest = manifest
         self.id: str = manifest.id
         self.spec: FeatureSpec = manifest.spec
-        self.newcomer: list[float] | None = None
-        """The vector of a user of whom nothing is known; None before the generation was warm."""
-        self.popular: Popular | None = None
-        """What is recalled without an index; None where it could not be read."""
         self._filters = Filters(manifest.spec)
         self._profile, self._context = user_features(manifest.spec)
 
@@ -85,17 +80,12 @@ class LiveGeneration:
         if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
             raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
 
-    def most_popular(self, instance: RecallInstance, stored: StoredUser) -> list[RecalledItem] | None:
-        """What is recalled without an index: the most popular items that satisfy the filter; None: no list is held."""
-        if self.popular is None:
-            return None
-        return self.popular.items(instance.filter, self._seen(instance, stored), instance.k)
-
     def expression(self, instance: RecallInstance, stored: StoredUser) -> str:
         """What the items must satisfy, as Milvus takes it."""
-        return self._filters.expression(instance.filter, self._seen(instance, stored))
+        return self._filters.expression(instance.filter, self.seen(instance, stored))
 
-    def _seen(self, instance: RecallInstance, stored: StoredUser) -> NDArray[np.int64] | None:
+    def seen(self, instance: RecallInstance, stored: StoredUser) -> NDArray[np.int64] | None:
+        """The items that are left out; None: the user does not ask for it."""
         if not instance.exclude_seen:
             return None
         seen = {*stored.seen, *(past["item_id"] for past in instance.history or ())}

@@ -1,4 +1,4 @@
-"""Requests in cohorts: those that come while one is under way start together, when it is over.
+"""Batching of requests in cohorts: those that come while one is under way start together, when it is over.
 
 What starts together asks each server together, and so in one call: where all servers share a few cores, that is what
 keeps answers fast when requests come fast. An idle service starts each request at once.

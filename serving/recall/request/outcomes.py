@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import defaultdict
@@ -15,11 +14,12 @@ from redis.exceptions import RedisError
 
 from pagoda.rollout.measures.outcomes import APPEND, ROW, SIZE, STREAM, Flag, OutcomeBatch, user_hash
 from pagoda.rollout.state.split import Split
+from serving.background import every
 from serving.error_reasons import reason
 from serving.recall.api import Prediction
-from serving.recall.fallback.fallback import NOT_OF_THE_TOWERS
+from serving.recall.fallback.steps import NOT_OF_THE_TOWERS
 from serving.recall.metrics import OUTCOMES
-from serving.recall.request.arm_group import Turn
+from serving.recall.request.arm_timing import ArmTiming
 from serving.users.keys import Key
 
 FLUSH_SECONDS = 0.5
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Ledger(Protocol):
     """Takes down what became of users. Its calls neither wait nor fail."""
 
-    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+    def take(self, timing: ArmTiming, predictions: Sequence[Prediction] | None = None) -> None:
         """What an arm did to its users; without predictions they got no answer."""
 
     def clicked(self, split: Split, users: Sequence[Key]) -> None:
@@ -60,20 +60,20 @@ class OutcomeWriter:
         self._count = 0
         self._complaint = ""
 
-    def take(self, turn: Turn, predictions: Sequence[Prediction] | None = None) -> None:
+    def take(self, timing: ArmTiming, predictions: Sequence[Prediction] | None = None) -> None:
         """See `Ledger.take`."""
-        if not turn.split.rollout or not turn.group.counted or not turn.told:
+        if not timing.split.rollout or not timing.group.counted or not timing.told:
             return
-        common = Flag.FAILED * turn.failed | Flag.CANARY * (turn.group.arm == "canary")
+        common = Flag.FAILED * timing.failed | Flag.CANARY * (timing.group.arm == "canary")
         now_us = time.time_ns() // 1000
         rows = []
-        for number, one in enumerate(turn.group.asked):
+        for number, one in enumerate(timing.group.asked):
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
                 flags |= Flag.FALLBACK * (not NOT_OF_THE_TOWERS.isdisjoint(predictions[number]["degraded"]))
-            rows.append((now_us, user_hash(one.user_id), turn.ms, int(flags)))
-        self._add(turn.split, rows)
+            rows.append((now_us, user_hash(one.user_id), timing.ms, int(flags)))
+        self._add(timing.split, rows)
 
     def clicked(self, split: Split, users: Sequence[Key]) -> None:
         """See `Ledger.clicked`."""
@@ -84,9 +84,7 @@ class OutcomeWriter:
     async def follow(self) -> None:
         """Write what came in, until cancelled; then the rest."""
         try:
-            while True:
-                await asyncio.sleep(FLUSH_SECONDS)
-                await self.flush()
+            await every(FLUSH_SECONDS, self.flush)
         finally:
             await self.flush()
 

@@ -1,40 +1,29 @@
-"""The servers that a request goes through, and what stands in for them."""
+"""What a request goes through, stage by stage, and what stands in for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from serving.recall.channels.base import Channel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
-from serving.recall.servers.breaker import Breakers
-from serving.recall.servers.breaker_guards import GuardedIndex, GuardedStore, GuardedTower
-from serving.recall.servers.ports import Index, Store, Tower
+from serving.recall.servers.ports import Store, Tower
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The servers that a request goes through."""
+    """What a request goes through."""
 
     store: Store
     tower: Tower
-    index: Index
-    ladder: Fallback | None = None
-    """What stands in for them; None: nothing does."""
-    keeper: VectorCache | None = None
-    """Keeps the vectors that the tower computes; None: nobody does."""
+    channels: tuple[Channel, ...]
+    """In the order in which they are asked."""
+    fallback: Fallback | None = None
+    """What stands in for store and tower; None: nothing does."""
+    vector_cache: VectorCache | None = None
+    """Keeps the vectors that the tower computes; None: nothing does."""
 
     @property
     def strict(self) -> Parts:
-        """The same servers without anything that stands in for them."""
-        return replace(self, ladder=None)
-
-
-def guarded(parts: Parts, *, store_seconds: float, tower_seconds: float, index_seconds: float) -> Parts:
-    """The same servers, guarded."""
-    breakers = Breakers()
-    return replace(
-        parts,
-        store=GuardedStore(parts.store, breakers, store_seconds),
-        tower=GuardedTower(parts.tower, breakers, tower_seconds),
-        index=GuardedIndex(parts.index, breakers, index_seconds),
-    )
+        """The same without anything that stands in."""
+        return replace(self, fallback=None, channels=tuple(one for one in self.channels if not one.stands_in))

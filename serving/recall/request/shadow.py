@@ -6,9 +6,10 @@ import asyncio
 
 from serving.http.deadlines import unhurried
 from serving.recall.generations.follower import Serving
-from serving.recall.metrics import MIRRORED
+from serving.recall.metrics import SHADOW_COPIES
 from serving.recall.request.answer import answer_by
-from serving.recall.request.arm_group import ArmGroup, Turn
+from serving.recall.request.arm_group import ArmGroup
+from serving.recall.request.arm_timing import ArmTiming
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
 
@@ -33,11 +34,11 @@ class Shadow:
         if not asked:
             return
         if len(self._under_way) >= _AT_ONCE:
-            MIRRORED.labels("left out").inc()
+            SHADOW_COPIES.labels("left out").inc()
             return
-        mirrored = ArmGroup("canary", True, tuple(range(len(asked))), asked)
+        copied = ArmGroup("canary", True, tuple(range(len(asked))), asked)
         # It has the canary's own time: a caller in a hurry, or one who hangs up, must not fail it.
-        task = asyncio.create_task(self._send(serving, mirrored), context=unhurried())
+        task = asyncio.create_task(self._send(serving, copied), context=unhurried())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
@@ -48,15 +49,15 @@ class Shadow:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _send(self, serving: Serving, group: ArmGroup) -> None:
-        turn, predictions = Turn(serving, group, self._deadline, mirrored=True), None
+        timing, predictions = ArmTiming(serving, group, self._deadline, shadow=True), None
         try:
             async with asyncio.timeout(self._deadline):
                 live = serving.of("canary")
                 group.check(live)
                 predictions = await answer_by(live, SHADOW, self._parts, group.asked)
         except Exception:  # The canary's, whatever it is.
-            turn.stop(failed=True)
-        turn.stop()
-        turn.count()
-        MIRRORED.labels("failed" if turn.failed else "answered").inc()
-        self._ledger.take(turn, predictions)
+            timing.stop(failed=True)
+        timing.stop()
+        timing.count()
+        SHADOW_COPIES.labels("failed" if timing.failed else "answered").inc()
+        self._ledger.take(timing, predictions)

@@ -8,7 +8,7 @@ from typing import Any
 from pagoda.data.spec import FeatureSpec
 from serving.recall.api import RecalledItem
 from serving.recall.servers.breaker import Breakers
-from serving.recall.servers.ports import Index, Store, Tower
+from serving.recall.servers.ports import Index, Servers, Store, Tower
 from serving.recall.servers.tower import UserVector
 from serving.tracing import span
 from serving.users.keys import Key
@@ -57,3 +57,13 @@ class GuardedIndex:
             return await self._breakers.of(f"index {collection}").call(
                 lambda: self._index.search(collection, vector, k, **wanted), self._seconds
             )
+
+
+def guarded(servers: Servers, *, store_seconds: float, tower_seconds: float, index_seconds: float) -> Servers:
+    """The same servers, guarded."""
+    breakers = Breakers()
+    return Servers(
+        GuardedStore(servers.store, breakers, store_seconds),
+        GuardedTower(servers.tower, breakers, tower_seconds),
+        GuardedIndex(servers.index, breakers, index_seconds),
+    )

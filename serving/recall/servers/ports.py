@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
@@ -35,3 +36,12 @@ class Index(Protocol):
         self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
     ) -> list[RecalledItem]:
         """See `ItemIndex.search`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The servers that answer a request."""
+
+    store: Store
+    tower: Tower
+    index: Index

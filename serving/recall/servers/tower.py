@@ -28,8 +28,6 @@ class UserVector:
 
     vector: list[float]
     known: bool
-    degraded: tuple[str, ...] = ()
-    """What stood in for the tower."""
 
 
 def connector_of(url: str, connections: int = _CONNECTIONS) -> aiohttp.BaseConnector:

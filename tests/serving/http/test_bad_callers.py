@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.callers import HANGUP, Hangup
 from serving.http.deadlines import DEADLINE_HEADER
+from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
@@ -58,7 +59,7 @@ class Trial:
         parts = Parts(
             GuardedStore(self.setting.store, self.breakers, 20),
             GuardedTower(tower, self.breakers, 20),
-            GuardedIndex(self.setting.index, self.breakers, 20),
+            (TwoTowerChannel(GuardedIndex(self.setting.index, self.breakers, 20)),),
         )
         self.recall = Recall(parts, self.setting.generations, self.setting.ledger, canary_seconds=CANARY_SECONDS)
         self.hangup_after: float | None = None
@@ -77,11 +78,11 @@ class Trial:
 
     def failures(self) -> list[Any]:
         """What gates would hold against an arm."""
-        taken = self.setting.ledger.turns
-        return [turn for turn, _ in taken if turn.told and turn.group.counted and turn.failed]
+        taken = self.setting.ledger.timings
+        return [timing for timing, _ in taken if timing.told and timing.group.counted and timing.failed]
 
     async def end(self) -> None:
-        await asyncio.gather(*self.recall._mirrors._under_way)
+        await asyncio.gather(*self.recall._arms._shadow._under_way)
         await self.recall.close()
 
 
@@ -154,7 +155,9 @@ async def test_a_deadline_of_no_time_rolls_nothing_back(runtime: TowerRuntime, s
             await client.post(PREDICT, json=body)
     await trial.end()
     assert trial.failures() == []
-    assert sum(turn.told for turn, _ in trial.setting.ledger.turns) >= 30  # what patient callers get is still seen
+    assert (
+        sum(timing.told for timing, _ in trial.setting.ledger.timings) >= 30
+    )  # what patient callers get is still seen
 
 
 async def test_a_slow_candidate_is_told_of_though_callers_hang_up_on_it(runtime: TowerRuntime) -> None:
@@ -166,4 +169,4 @@ async def test_a_slow_candidate_is_told_of_though_callers_hang_up_on_it(runtime:
         for user in range(20):
             await client.post(PREDICT, json={"instances": [{"user_id": user}]})
     await trial.end()
-    assert "canary" in {turn.group.arm for turn in trial.failures()}
+    assert "canary" in {timing.group.arm for timing in trial.failures()}

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from pagoda.errors import ConfigError
+from serving.background import cancel
 from serving.http import certificate as certificates
 from serving.http.certificate import Certificate
 from serving.http.connections import Limits
-from serving.process import cancel, listen
+from serving.process import listen
 from serving.recall.server import RecallServer
 from tests.certificates import write_certificate
 from tests.serving.callers import tokens

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from serving.background import cancel
 from serving.http import connections as module
 from serving.http.callers import HANGUP, HOLDER, client_of, network_of
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
-from serving.process import cancel, listen
+from serving.process import listen
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n"
 LIMITS = Limits(connections=20, of_client=10)

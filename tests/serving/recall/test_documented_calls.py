@@ -39,7 +39,7 @@ async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> No
     setting = Setting(make_spec(id_type))
     setting.log.try_out(30)
     await setting.follow()
-    specs, tokens, hosts = StableSpec(setting.log.as_log()), Tokens(home / "tokens"), ["127.0.0.1"]
+    specs, tokens, hosts = StableSpec(setting.generations.releases), Tokens(home / "tokens"), ["127.0.0.1"]
     events = events_router(EventIntake(RedisStream(redis_url, length=1000), specs))
     items = items_router(ItemIntake(ItemLog(str(home / "items")), specs))
     server = RecallServer(setting.recall, setting.generations, tokens, [events], hosts)

@@ -75,10 +75,10 @@ async def test_a_heavy_request_speaks_against_no_arm() -> None:
     machine.setting.log.try_out(50)
     await machine.setting.follow()
     await machine.ask("heavy", HEAVY)
-    turns = [turn for turn, _ in machine.setting.ledger.turns]
-    assert {turn.group.arm for turn in turns} == {"stable", "canary"}
-    assert all(turn.group.cost <= SLICE for turn in turns)
-    assert sorted(user.user_id for turn in turns for user in turn.group.asked) == list(range(100))
+    timings = [timing for timing, _ in machine.setting.ledger.timings]
+    assert {timing.group.arm for timing in timings} == {"stable", "canary"}
+    assert all(timing.group.cost <= SLICE for timing in timings)
+    assert sorted(user.user_id for timing in timings for user in timing.group.asked) == list(range(100))
 
 
 class Gateway:

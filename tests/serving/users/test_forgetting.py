@@ -26,7 +26,10 @@ from pagoda.rollout.measures.outcomes import STREAM as OUTCOMES
 from pagoda.settings import RedisSettings, Settings
 from serving.events.redis_stream import KafkaRecord, RedisStream
 from serving.events.rules import Accepted
-from serving.recall.fallback.fallback import MISSING, REMEMBERED, Fallback
+from serving.recall.api import RecallInstance
+from serving.recall.fallback.fallback import Fallback
+from serving.recall.fallback.steps import MISSING, REMEMBERED
+from serving.recall.lookup import Lookup
 from serving.users import forgetting
 from serving.users.keys import STREAM, profile_key, recent_key
 from serving.users.loading import load_store
@@ -205,14 +208,14 @@ def test_killed_anywhere_it_is_finished_by_running_it_again(
 
 
 async def test_recall_remembers_them_no_more_for_when_redis_is_down(url: str, settings: Settings) -> None:
-    ladder = Fallback()
-    users = [(ANN, False), (BEN, False)]
-    ladder.remember(users, [StoredUser({"age": 1}, (), ())] * 2, "g1")
+    fallback = Fallback()
+    asked = [RecallInstance(user_id=user) for user in (ANN, BEN)]
+    fallback.remember([Lookup(one, StoredUser({"age": 1}, (), ())) for one in asked], "g1")
     forget(settings)
-    follows = Forgetting(url, ladder.forget)
+    follows = Forgetting(url, fallback.forget)
     await follows.look()
     await follows.close()
-    assert [one.degraded for one in ladder.recall(users, "g1")] == [(MISSING,), (REMEMBERED,)]
+    assert [one.degraded for one in fallback.recall(asked, "g1")] == [[MISSING], [REMEMBERED]]
 
 
 def test_the_command_line_takes_the_id_from_standard_input_so_that_no_shell_history_has_it(

@@ -55,6 +55,7 @@ def _missing_predictor(service: InferenceService, tower: ServedTower) -> str:
     found = pods(service, tower)
     if not found.uri:
         return f"KServe has not yet made the Deployment of {tower.name}"
+    # Asked of the Deployment: the status of an InferenceService is another object's in every version of KServe.
     if found.uri != tower.uri:
         return f"the Deployment of {tower.name} still brings {found.uri}"
     if not found.ready:

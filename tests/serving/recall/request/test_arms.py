@@ -75,7 +75,7 @@ async def test_each_user_is_answered_wholly_by_the_arm_of_the_split(
     calls = [{one["user_id"] for one in told} for _, _, told in setting.tower.asked[before:]]
     arms = {user: prediction["arm"] for user, prediction in zip(users, predictions, strict=True)}
     assert all(len({arms[user] for user in call}) == 1 for call in calls)
-    assert all(turn.group.counted is (header is None) for turn, _ in setting.ledger.turns)
+    assert all(timing.group.counted is (header is None) for timing, _ in setting.ledger.timings)
 
 
 async def test_shares_are_exact_and_users_stay() -> None:
@@ -110,7 +110,9 @@ async def test_the_stable_arm_stands_in_for_a_canary_that_fails(error: Exception
     for prediction in predictions:
         assert_whole(prediction)
         assert (prediction["arm"], prediction["generation"]) == ("stable", "g3")
-    outcomes = Counter((turn.group.arm, turn.failed) for turn, _ in setting.ledger.turns for _ in turn.group.asked)
+    outcomes = Counter(
+        (timing.group.arm, timing.failed) for timing, _ in setting.ledger.timings for _ in timing.group.asked
+    )
     in_canary = sum(split_of(setting).choose(user).arm == "canary" for user in USERS[:100])
     assert outcomes == {("stable", False): 100 - in_canary, ("canary", True): in_canary}
 
@@ -121,13 +123,13 @@ async def test_the_stable_arm_stands_in_for_a_canary_that_is_late() -> None:
             await asyncio.Event().wait()
 
     setting = await trial(99)
-    setting.recall._canary_seconds = 0.05
+    setting.recall._arms._canary_seconds = 0.05
     setting.tower.wait = hang
     (prediction,) = await setting.recall.answer(instances([5]), "canary")
     assert_whole(prediction)
     assert prediction["generation"] == "g3"
-    ((turn, answered),) = setting.ledger.turns
-    assert turn.failed and turn.ms >= 50 and answered == [prediction] and turn.group.arm == "canary"
+    ((timing, answered),) = setting.ledger.timings
+    assert timing.failed and timing.ms >= 50 and answered == [prediction] and timing.group.arm == "canary"
 
 
 async def test_what_is_late_in_the_stable_arm_is_counted_alike() -> None:
@@ -135,11 +137,11 @@ async def test_what_is_late_in_the_stable_arm_is_counted_alike() -> None:
         await asyncio.sleep(0.06)
 
     setting = await trial(50)
-    setting.recall._canary_seconds = 0.05
+    setting.recall._arms._canary_seconds = 0.05
     setting.tower.wait = linger
     (prediction,) = await setting.recall.answer(instances([5]), "stable")
     assert prediction["generation"] == "g3"
-    assert setting.ledger.turns[0][0].failed
+    assert setting.ledger.timings[0][0].failed
 
 
 async def test_a_callers_fault_is_no_arms_fault() -> None:
@@ -147,7 +149,7 @@ async def test_a_callers_fault_is_no_arms_fault() -> None:
     for header in ("stable", "canary"):
         with pytest.raises(RequestError, match=r"instances\.1\.profile\.shoe"):
             await setting.recall.answer([*instances([5]), RecallInstance(user_id=6, profile={"shoe": 43})], header)
-    assert not setting.ledger.turns and failures() == before
+    assert not setting.ledger.timings and failures() == before
 
 
 async def test_a_field_is_named_by_its_place_in_the_request() -> None:
@@ -169,7 +171,7 @@ async def test_a_canary_whose_declaration_lacks_a_feature_fails_alone() -> None:
     await setting.follow()
     (prediction,) = await setting.recall.answer([RecallInstance(user_id=5, profile={"age": 3})], "canary")
     assert prediction["generation"] == "g3"
-    assert setting.ledger.turns[0][0].failed
+    assert setting.ledger.timings[0][0].failed
 
 
 async def test_both_arms_down_is_an_error_of_each() -> None:
@@ -180,7 +182,7 @@ async def test_both_arms_down_is_an_error_of_each() -> None:
     setting.tower.wait = fail
     with pytest.raises(UnavailableError):
         await setting.recall.answer(instances(list(USERS[:50])))
-    assert {(turn.group.arm, turn.failed, found) for turn, found in setting.ledger.turns} == {
+    assert {(timing.group.arm, timing.failed, found) for timing, found in setting.ledger.timings} == {
         ("stable", True, None),
         ("canary", True, None),
     }
@@ -192,12 +194,15 @@ async def test_trouble_of_a_server_that_both_arms_share_counts_for_both() -> Non
             raise UnavailableError("online store")
 
     setting = await trial(50)
-    parts = replace(setting.parts, store=Down(), ladder=Fallback())
+    parts = replace(setting.parts, store=Down(), fallback=Fallback())
     recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=CANARY_SECONDS)
     for prediction in await recall.answer(instances(list(USERS[:50]))):
         assert_whole(prediction)
         assert (prediction["generation"], prediction["degraded"]) == ("g3", ["store_missing"])
-    assert {(turn.group.arm, turn.failed) for turn, _ in setting.ledger.turns} == {("stable", True), ("canary", True)}
+    assert {(timing.group.arm, timing.failed) for timing, _ in setting.ledger.timings} == {
+        ("stable", True),
+        ("canary", True),
+    }
 
 
 async def test_while_a_canary_is_warmed_the_stable_arm_answers_and_nobody_is_counted() -> None:
@@ -214,7 +219,7 @@ async def test_while_a_canary_is_warmed_the_stable_arm_answers_and_nobody_is_cou
     (prediction,) = await setting.recall.answer(instances([5]), "canary")
     assert prediction["generation"] == "g3"
     await setting.recall.answer(instances(list(USERS[:50])))
-    assert {(turn.group.arm, turn.group.counted) for turn, _ in setting.ledger.turns} == {
+    assert {(timing.group.arm, timing.group.counted) for timing, _ in setting.ledger.timings} == {
         ("stable", True),
         ("stable", False),
     }
@@ -233,7 +238,10 @@ async def test_a_canary_that_cannot_be_warmed_fails_its_users_requests_at_once()
     predictions = await setting.recall.answer(instances(list(USERS[:50])))
     assert {prediction["generation"] for prediction in predictions} == {"g3"}
     assert {generation for _, generation, _ in setting.tower.asked[asked:]} == {"g3"}
-    assert {(turn.group.arm, turn.failed) for turn, _ in setting.ledger.turns} == {("stable", False), ("canary", True)}
+    assert {(timing.group.arm, timing.failed) for timing, _ in setting.ledger.timings} == {
+        ("stable", False),
+        ("canary", True),
+    }
     setting.tower.held = {"g3", "g4"}
     await setting.follow()
     assert (await setting.recall.answer(instances([5]), "canary"))[0]["generation"] == "g4"
@@ -262,9 +270,9 @@ async def test_a_shadow_gets_copies_and_answers_nobody() -> None:
         (prediction,) = await setting.recall.answer(instances([user]))
         assert (prediction["arm"], prediction["generation"]) == ("stable", "g3")
         assert_whole(prediction)
-    while setting.recall._mirrors._under_way:
+    while setting.recall._arms._shadow._under_way:
         await asyncio.sleep(0)
-    mirrored = [turn.group.asked[0].user_id for turn, _ in setting.ledger.turns if turn.mirrored]
+    mirrored = [timing.group.asked[0].user_id for timing, _ in setting.ledger.timings if timing.shadow]
     assert sorted(mirrored) == [user for user in USERS[:100] if split_of(setting).mirror(user)]
     assert 20 < len(mirrored) < 60
 
@@ -278,9 +286,9 @@ async def test_a_shadow_that_hangs_takes_a_bounded_part_of_the_service() -> None
     setting.tower.wait = hang
     for user in USERS[:100]:
         await setting.recall.answer(instances([user]))
-    assert len(setting.recall._mirrors._under_way) == 16
+    assert len(setting.recall._arms._shadow._under_way) == 16
     await setting.recall.close()
-    assert not setting.recall._mirrors._under_way
+    assert not setting.recall._arms._shadow._under_way
 
 
 async def test_a_copy_has_the_canarys_own_time_however_much_of_a_hurry_the_caller_is_in() -> None:
@@ -293,7 +301,7 @@ async def test_a_copy_has_the_canarys_own_time_however_much_of_a_hurry_the_calle
     setting.tower.wait = note
     with deadline("0.001"):
         await setting.recall.answer(instances([5]))
-    await asyncio.gather(*setting.recall._mirrors._under_way)
+    await asyncio.gather(*setting.recall._arms._shadow._under_way)
     assert found["g4"] == 60
 
 

@@ -12,6 +12,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import NotHeldError, RequestError
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.lookup import Lookup
 from serving.recall.servers.batching import JoinedStore, JoinedTower
 from serving.recall.servers.tower import UserVector
 from serving.users.keys import Key
@@ -77,16 +78,15 @@ class Written:
 @pytest.mark.parametrize("reuse", [False, True])
 async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_unchanged(reuse: bool) -> None:
     written = Written()
-    keeper = VectorCache(cast(OnlineStore, written), seconds=60, reuse=reuse)
+    cache = VectorCache(cast(OnlineStore, written), seconds=60, reuse=reuse)
     asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
-    stored = [
-        StoredUser({}, (), (), basis=9, vector=KeptVector(9, [1.0])),
-        StoredUser({}, (), (), basis=9, vector=KeptVector(8, [1.0])),
-        StoredUser({}, (), (), basis=9),
-        StoredUser({}, (), (), basis=9),
-        StoredUser({}, (), (), basis=9, degraded=("store_missing",)),
-    ]
-    assert [keeper.fresh(*pair) for pair in zip(asked, stored, strict=True)] == [[1.0] if reuse else None, *[None] * 4]
-    keeper.keep("g3", asked, stored, [UserVector([float(user)], True) for user in range(5)])
-    await keeper.flush()
+    kept = [KeptVector(9, [1.0]), KeptVector(8, [1.0]), None, None, None]
+    stored = [StoredUser({}, (), (), basis=9, vector=vector) for vector in kept]
+    lookups = [Lookup(one, known) for one, known in zip(asked, stored, strict=True)]
+    lookups[4].degraded.append("store_missing")
+    assert [cache.fresh(one) for one in lookups] == [[1.0] if reuse else None, *[None] * 4]
+    for lookup in lookups:
+        lookup.vectors, lookup.known = ([float(lookup.instance.user_id)],), True
+    cache.keep("g3", lookups)
+    await cache.flush()
     assert written.kept == {1: KeptVector(9, [1.0]), 2: KeptVector(9, [2.0])}

@@ -29,21 +29,22 @@ from pagoda.rollout.measures.outcomes import Flag
 from serving.http.deadlines import deadline, left
 from serving.http.overload import ShedError
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.channels.popular import Popular, load_popular
+from serving.recall.channels.popular import Popular, PopularChannel, load_popular
 from serving.recall.channels.removed_items import Removed
-from serving.recall.fallback.fallback import CACHED, MISSING, OOV, POPULAR, REMEMBERED, Fallback
+from serving.recall.channels.two_tower import TwoTowerChannel
+from serving.recall.fallback.fallback import Fallback
+from serving.recall.fallback.steps import CACHED, MISSING, OOV, POPULAR, REMEMBERED
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.admission import Admission
-from serving.recall.request.answer import answer_by, warm_up
+from serving.recall.request.answer import answer_by
 from serving.recall.request.outcomes import OutcomeWriter
-from serving.recall.request.parts import guarded
 from serving.recall.request.service import Recall
 from serving.recall.servers.breaker import FAILURES, FORGOTTEN_SECONDS, OPEN, PAUSE_SECONDS, Breaker, Breakers
 from serving.tower.batching import Batching
 from serving.users.keys import Key
 from serving.users.online_store import KeptVector, OnlineStore, StoredUser
-from tests.serving.fakes import FakeIndex, FakeStore, FakeTower, manifest
+from tests.serving.fakes import FakeIndex, FakeStore, manifest
 from tests.serving.recall.test_service import Setting, ask
 from tests.serving.worlds import make_spec
 
@@ -88,20 +89,24 @@ class Index(FakeIndex, Down):
         return await super().search(*given, **wanted)
 
 
+class Listed(PopularChannel):
+    """Has the list from nowhere."""
+
+    async def warm(self, live: LiveGeneration) -> None:
+        self._of[live] = Popular(live.spec, ITEMS, self._removed)
+
+
 class Failing(Setting):
-    """A service with a ladder whose servers can be switched off."""
+    """A service with a fallback whose servers can be switched off."""
 
     def __init__(self) -> None:
         super().__init__()
         self.store, self.index = Store(), Index()
-        self.parts = replace(self.parts, store=self.store, index=self.index, ladder=Fallback())
+        channels = (TwoTowerChannel(self.index), Listed(frozenset()))
+        self.parts = replace(self.parts, store=self.store, channels=channels, fallback=Fallback())
         self.recall = Recall(self.parts, self.generations, self.ledger, canary_seconds=5.0)
         self.down = Down()
         self.tower.before = self.down.check
-
-    async def warm(self, generation: LiveGeneration) -> None:
-        await warm_up(generation, self.parts)
-        generation.popular = Popular(generation.spec, ITEMS)
 
     async def one(self, **fields: Any) -> Prediction:
         (prediction,) = await self.recall.answer(ask(**fields))
@@ -145,9 +150,9 @@ async def test_a_remembered_users_vector_is_no_other_generations(failing: Failin
     failing.store.error = GONE
     failing.log.arms = Arms(stable="g4")
     await failing.generations.refresh()
-    keeper = VectorCache(cast(OnlineStore, None), seconds=600, reuse=True)
+    cache = VectorCache(cast(OnlineStore, None), seconds=600, reuse=True)
     live = failing.generations.require().stable
-    (spared,) = await answer_by(live, "stable", replace(failing.parts, keeper=keeper), ask())
+    (spared,) = await answer_by(live, "stable", replace(failing.parts, vector_cache=cache), ask())
     assert (spared["degraded"], spared["items"][0]["item_id"]) == ([REMEMBERED], "items_4/4")
     failing.down.error = GONE
     answer = await failing.one()
@@ -162,12 +167,7 @@ async def test_a_tower_that_lost_the_generation_is_stood_in_for_too(failing: Fai
 async def test_a_lost_generation_is_stood_in_for_in_time_though_the_release_log_hangs(failing: Failing) -> None:
     hangs = threading.Event()
     failing.down.error = NotHeldError("restarted")
-    failing.recall = Recall(
-        guarded(failing.parts, store_seconds=1, tower_seconds=1, index_seconds=1),
-        failing.generations,
-        failing.ledger,
-        canary_seconds=5.0,
-    )
+    failing.recall = Recall(failing.guarded(), failing.generations, failing.ledger, canary_seconds=5.0)
     failing.generations._log = cast(ReleaseLog, SimpleNamespace(state=lambda: hangs.wait(10) and failing.log.state()))
     try:
         with deadline("100"):
@@ -311,27 +311,24 @@ def test_a_breaker_of_a_version_that_serves_no_more_is_forgotten() -> None:
 
 
 async def test_one_versions_trouble_is_not_anothers() -> None:
-    tower = FakeTower({"g3", "g4"})
+    setting = Setting()
 
     async def only_three(generation: str) -> None:
         if generation == "g4":
             raise GONE
 
-    tower.wait = only_three
-    parts = guarded(
-        replace(Setting().parts, tower=tower, ladder=Fallback()), store_seconds=1, tower_seconds=1, index_seconds=1
-    )
-    live = {full: LiveGeneration(manifest(full)) for full in (3, 4)}
+    fallback, live = Fallback(), {full: LiveGeneration(manifest(full)) for full in (3, 4)}
     for one in live.values():
-        one.newcomer = [0.0, 0.0]
+        await fallback.warm(one, setting.tower)
+    setting.tower.wait = only_three
+    parts = replace(setting.guarded(), fallback=fallback)
     for _ in range(2 * FAILURES):
         assert (await answer_by(live[4], "stable", parts, ask()))[0]["degraded"] == [OOV]
         assert (await answer_by(live[3], "stable", parts, ask()))[0]["degraded"] == []
 
 
 async def test_a_deadline_that_has_passed_is_answered_without_asking(failing: Failing) -> None:
-    parts = guarded(failing.parts, store_seconds=1, tower_seconds=1, index_seconds=1)
-    live = failing.generations.require().stable
+    parts, live = failing.guarded(), failing.generations.require().stable
     asked = len(failing.tower.asked)
     with deadline("0.001"):
         await asyncio.sleep(0.002)
@@ -423,7 +420,7 @@ async def test_what_the_towers_did_not_make_counts_as_a_fallback_for_the_gates(f
         if broken is not None:
             broken.error = GONE
         await failing.one(user_id=6)
-        outcomes.take(*failing.ledger.turns[-1])
+        outcomes.take(*failing.ledger.timings[-1])
         ((rows,), outcomes._pending) = (list(outcomes._pending.values()), defaultdict(list))
         flags.append(bool(rows[0][3] & Flag.FALLBACK))
     assert flags == [False, False, True]

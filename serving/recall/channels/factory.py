@@ -1,0 +1,21 @@
+"""Which channels there are."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from serving.recall.channels.base import Channel
+from serving.recall.channels.popular import PopularChannel
+from serving.recall.channels.two_tower import TwoTowerChannel
+from serving.recall.servers.ports import Index
+from serving.users.keys import Key
+
+
+def channels_of(index: Index, removed: Set[Key]) -> tuple[Channel, ...]:
+    """All channels, in the order in which a request asks them.
+
+    Args:
+        index: Finds items by vector.
+        removed: Items that are gone, as callers know them; it may change at any time.
+    """
+    return TwoTowerChannel(index), PopularChannel(removed)

@@ -1,0 +1,17 @@
+"""The steps of the fallback, as answers, metrics and gates name them.
+
+store_remembered  the user as this process last read them
+store_missing     the user's ID alone: neither profile nor behaviour
+tower_cached      the vector that the generation's tower computed last, some minutes ago at most
+tower_oov         the vector of a user of whom nothing is known
+index_popular     the generation's most popular items that satisfy the filter
+"""
+
+from __future__ import annotations
+
+REMEMBERED, MISSING = "store_remembered", "store_missing"
+CACHED, OOV = "tower_cached", "tower_oov"
+POPULAR = "index_popular"
+OF_THE_STORE = frozenset({REMEMBERED, MISSING})
+NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR})
+"""Steps that make an answer a fallback to the gates of a rollout."""

@@ -1,0 +1,34 @@
+"""What a request knows of one user as it goes through its stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from serving.recall.api import RecalledItem, RecallInstance
+from serving.users.online_store import StoredUser
+
+Vector = list[float]
+"""`dim` numbers of unit length."""
+
+
+@dataclass(slots=True)
+class Lookup:
+    """One user of a request, while one generation answers them. Each stage fills in what it found, in this order.
+
+    A generation that is asked in another's place begins with new ones, so nothing of two generations ever meets here.
+    """
+
+    instance: RecallInstance
+    """What the caller asked."""
+    stored: StoredUser
+    """What is known of the user: from the online store, or from what stood in for it."""
+    degraded: list[str] = field(default_factory=list)
+    """What stood in for a server, in the order of the stages; see `serving.recall.fallback.steps`."""
+    vectors: tuple[Vector, ...] = ()
+    """What the generation's tower makes of the user; empty until its stage is done. Towers give one today."""
+    known: bool = False
+    """Whether the user has an ID row of their own."""
+    candidates: dict[str, list[RecalledItem]] = field(default_factory=dict)
+    """What channels gave, by their names."""
+    items: list[RecalledItem] = field(default_factory=list)
+    """What they are merged into: the answer, by falling score."""

@@ -1,0 +1,37 @@
+"""Real requests through a generation that is about to serve."""
+
+from __future__ import annotations
+
+from pagoda.errors import UnavailableError
+from serving.recall.api import RecallInstance
+from serving.recall.fallback.steps import OF_THE_STORE
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.request.answer import answer_by
+from serving.recall.request.parts import Parts
+from serving.users.keys import Key
+
+WARM_UP = "warm-up"
+"""Stands for the arm in the metrics of warm-up requests."""
+_WARM_UPS = 3
+
+
+async def warm_up(live: LiveGeneration, parts: Parts) -> None:
+    """Send real requests through every part of a generation, then get ready what may stand in for one of them.
+
+    The online store may be down: what stands in for it stands in for any user. Tower and index must answer.
+
+    Raises:
+        PagodaError: One was not answered, or with no item.
+    """
+    user: Key = "warm-up" if live.spec.id_type == "string" else 0
+    asked = [RecallInstance(user_id=user, exclude_seen=True)]
+    for _ in range(_WARM_UPS):
+        (prediction,) = await answer_by(live, WARM_UP, parts, asked)
+        if missing := [step for step in prediction["degraded"] if step not in OF_THE_STORE]:
+            raise UnavailableError(f"generation {live.id}: not warm, {', '.join(missing)} stood in")
+        if not prediction["items"]:
+            raise UnavailableError(f"generation {live.id}: collection {live.manifest.collection} is empty")
+    if parts.fallback is not None:
+        await parts.fallback.warm(live, parts.tower)
+    for channel in parts.channels:
+        await channel.warm(live)
