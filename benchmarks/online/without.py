@@ -17,7 +17,6 @@ from benchmarks.online.world import DIM, HISTORY, NOW_US
 from pagoda.settings import load_settings
 from serving.recall import server
 from serving.recall.api import RecalledItem
-from serving.recall.servers.index import ItemIndex
 from serving.recall.servers.tower import TowerClient, UserVector
 from serving.users.keys import Key
 from serving.users.online_store import OnlineStore, StoredUser
@@ -44,14 +43,21 @@ class NoTower(TowerClient):
         return [UserVector(_UNIT, True)] * len(given[-1])
 
 
-class NoIndex(ItemIndex):
+class NoIndex:
     """Everybody gets the same items."""
 
     async def search(self, _: str, vectors: Sequence[Any], k: int, **__: Any) -> list[list[RecalledItem]]:
         return [[{"item_id": item, "score": 0.5} for item in range(k)]] * len(vectors)
 
+    async def close(self) -> None:
+        """There is nothing to close."""
 
-REMOVED = {"store": ("OnlineStore", NoStore), "tower": ("TowerClient", NoTower), "index": ("ItemIndex", NoIndex)}
+
+REMOVED = {
+    "store": ("OnlineStore", NoStore),
+    "tower": ("TowerClient", NoTower),
+    "index": ("open_search", lambda *_: NoIndex()),
+}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.versions import VersionDraft, full_key
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_changes.changes import items_table, removed, upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
@@ -59,7 +59,7 @@ class Installation:
 
     settings: Settings
     dataset: Path
-    collections: Collections
+    collections: MilvusCollections
 
     @property
     def log(self) -> ReleaseLog:
@@ -142,7 +142,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, milvus_uri: str) -> I
     tagged = FeatureSpec(history=None, features=SPEC.features[:1])
     data = worlds.make(tmp_path / "dataset", tagged)
     _add_prices(data)
-    collections = Collections(milvus_uri)
+    collections = MilvusCollections(milvus_uri)
     made = Installation(settings, data.path, collections)
     for _ in range(2):
         publish(made.log, made.build().id, "stable")

@@ -121,8 +121,8 @@ async def _items(
             generation.manifest.collection,
             generation.query(one, user.vector),
             one.k,
-            expression=generation.expression(one, known),
-            selective=bool(one.filter),
+            wanted=generation.filter(one),
+            excluded=generation.excluded(one, known),
             keys=generation.spec.id_type == "string",
         )
     except UnavailableError:

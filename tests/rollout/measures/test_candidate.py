@@ -12,7 +12,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.gates.offline import judge_offline
@@ -35,7 +35,7 @@ class Measured(Installation):
         super().__init__(home, dataset, CONFIG)
         milvus, events = MilvusSettings(uri=uri), EventSettings(dataset=str(dataset.path))
         self.settings = self.settings.model_copy(update={"milvus": milvus, "events": events})
-        self.collections = Collections(uri)
+        self.collections = MilvusCollections(uri)
         self.champion = self._with_collection(self.full(hours(0, 38)))
         self.candidate = self._with_collection(self.full(hours(38, 42), serve=False))
 
