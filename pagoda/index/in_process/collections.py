@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
 from pagoda.index.base import FileImport, Hits
-from pagoda.index.in_process.files import CollectionFiles
+from pagoda.index.in_process.collection_files import CollectionFiles
 from pagoda.index.in_process.snapshot import Snapshot
 from pagoda.item_vectors.fields import FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.index.base import Hits
-from pagoda.index.in_process.files import CollectionFiles
+from pagoda.index.in_process.collection_files import CollectionFiles
 from pagoda.item_vectors.exact_search import Block, exact_top_k
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR
 from pagoda.item_vectors.filter import Filter

@@ -97,7 +97,8 @@ async def test_searches_go_together_where_they_want_the_same_of_the_items(tmp_pa
     kinds = items_table(40)["kind"].to_pylist()
     assert [kinds[item] for item in found] == ["kind 1", "kind 2"] * 20
     assert all(item != number for number, item in enumerate(found) if number % 4 == 3)
-    assert index.calls == 2 + 1 + 10  # 20 who want the same, 16 at a time; 10; and 10 who want others than everybody else
+    # 20 want the same, and 16 fit into a call; so do 10 others; each of the last 10 wants what nobody else does.
+    assert index.calls == 2 + 1 + 10
 
 
 class Written:
