@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pagoda.item_vectors.fields import ITEM_ID
 from pagoda.item_vectors.filter import Condition, Filter
 
 _COMPARISONS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 _INT64_MIN = -(2**63)
+_list = json.JSONEncoder(ensure_ascii=False).encode
+"""JSON's escapes are a subset of those that Milvus' parser (Go's) takes, so no text ends its literal."""
 
 
-def expression(filter_: Filter, excluded: Sequence[int] = ()) -> str:
+def expression(wanted: Filter, excluded: Sequence[int] = ()) -> str:
     """Milvus expression of the items that satisfy a filter, without some; empty when all will do.
 
     Args:
-        filter_: Its fields' names are safe to write: `filter_fields` takes no others.
+        wanted: Its fields' names are safe to write: `filter_fields` takes no others.
         excluded: Item IDs (int64) that must not come back.
     """
-    parts = [_condition(condition) for condition in filter_]
+    parts = [_condition(condition) for condition in wanted]
     return " and ".join([*parts, *_without(excluded)] if excluded else parts)
 
 
@@ -27,7 +29,7 @@ def _condition(condition: Condition) -> str:
     name, operator = condition.field, condition.operator
     if comparison := _COMPARISONS.get(operator):
         return f"{name} {comparison} {condition.values[0]!r}"
-    listed = _listed(condition.values)
+    listed = _list(condition.values)
     if condition.kind != "texts":
         return f"{name} {'in' if operator == 'any' else 'not in'} {listed}"
     if operator == "all":
@@ -35,16 +37,9 @@ def _condition(condition: Condition) -> str:
     return f"{'not ' if operator == 'none' else ''}ARRAY_CONTAINS_ANY({name}, {listed})"
 
 
-def _listed(values: Iterable[str | float]) -> str:
-    # JSON's escapes are a subset of those that Milvus' parser (Go's) takes, so no text ends its literal.
-    literals = (json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value) for value in values)
-    return f"[{', '.join(literals)}]"
-
-
 def _without(excluded: Sequence[int]) -> list[str]:
-    listed = ", ".join(str(item) for item in excluded if item != _INT64_MIN)
-    parts = [f"{ITEM_ID} not in [{listed}]"] if listed else []
-    if _INT64_MIN in excluded:
-        # Milvus reads the sign apart from the digits, so this one number cannot be written.
-        parts.append(f"{ITEM_ID} >= {_INT64_MIN + 1}")
-    return parts
+    if _INT64_MIN not in excluded:
+        return [f"{ITEM_ID} not in {list(excluded)}"]
+    # Milvus reads the sign apart from the digits, so this one number cannot be written.
+    others = [item for item in excluded if item != _INT64_MIN]
+    return [*(_without(others) if others else []), f"{ITEM_ID} >= {_INT64_MIN + 1}"]

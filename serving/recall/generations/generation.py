@@ -87,7 +87,7 @@ class LiveGeneration:
         """What is recalled without an index: the most popular items that satisfy the filter; None: no list is held."""
         if self.popular is None:
             return None
-        return self.popular.items(self.filter(instance), self.excluded(instance, stored), instance.k)
+        return self.popular.items(self.filter(instance), self.seen(instance, stored), instance.k)
 
     def filter(self, instance: RecallInstance) -> Filter:
         """What the items must satisfy, whoever asks.
@@ -97,7 +97,7 @@ class LiveGeneration:
         """
         return self._filters.parse(instance.filter)
 
-    def excluded(self, instance: RecallInstance, stored: StoredUser) -> tuple[int, ...]:
+    def seen(self, instance: RecallInstance, stored: StoredUser) -> tuple[int, ...]:
         """IDs of the items that this user must not get."""
         if not instance.exclude_seen:
             return ()

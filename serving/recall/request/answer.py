@@ -122,7 +122,7 @@ async def _items(
             generation.query(one, user.vector),
             one.k,
             wanted=generation.filter(one),
-            excluded=generation.excluded(one, known),
+            excluded=generation.seen(one, known),
             keys=generation.spec.id_type == "string",
         )
     except UnavailableError:
