@@ -209,6 +209,8 @@ def test_a_collection_grows_changes_and_goes(opened: Opened) -> None:
 
     collections.release(CHANGING)
     assert (collections.loaded(CHANGING), collections.exists(CHANGING)) == (False, True)
+    with pytest.raises(UnavailableError, match=CHANGING):
+        _search(collections, None)
     collections.drop(CHANGING)
     collections.drop(CHANGING)
     assert not collections.exists(CHANGING)

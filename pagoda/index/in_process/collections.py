@@ -169,6 +169,8 @@ class FolderCollections:
             # Before it is read: what changes meanwhile is read again by the next.
             state = files.state()
             if name not in self._held or self._held[name][0] != state:
+                # Others may have let go of what nobody here will ask for again.
+                self._held = {other: held for other, held in self._held.items() if self.loaded(other)}
                 self._held[name] = state, Snapshot.of(files)
             return self._held[name][1]
 
