@@ -28,6 +28,7 @@ from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_changes.changes import items_table, removed, upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
+from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
@@ -200,8 +201,8 @@ def test_changes_reach_every_live_collection_within_seconds(
         found = installation.vectors(manifest)
         for item, vector in found.items():
             np.testing.assert_allclose(vector, wanted[item], atol=1e-5)
-        expression = "price >= 12.0 and price <= 13.0"
-        hits = installation.collections.search(manifest.collection, vector[None], 10, effort=64, expression=expression)
+        dear = FilterParser(SPEC).parse({"price": {"gte": 12, "lte": 13}})
+        hits = installation.collections.search(manifest.collection, vector[None], 10, effort=64, wanted=dear)
         assert set(hits[0].ids.tolist()) == {500, 112, 113}
 
 
