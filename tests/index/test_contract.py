@@ -171,7 +171,7 @@ def test_what_is_not_searchable_yet_says_so(opened: Opened) -> None:
     assert not collections.loaded(CHANGING)
     with pytest.raises(UnavailableError, match=CHANGING):
         collections.search(CHANGING, QUERY, 5, effort=8)
-    with pytest.raises(DataError, match=CHANGING):
+    with pytest.raises((DataError, UnavailableError), match=CHANGING):  # Milvus 2.3 does not say whose fault it is.
         collections.insert(CHANGING, vectors_batch(SPEC, items_table(3), unit_vectors(3, dim=8)))
 
 
