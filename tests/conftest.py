@@ -7,7 +7,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import boto3
 import pytest
@@ -16,7 +16,10 @@ from hypothesis import settings
 from pagoda.standalone.platform import Platform
 
 if TYPE_CHECKING:
-    from pagoda.index.milvus.collections import Collections
+    from pagoda.index.base import Collections
+    from pagoda.index.milvus.collections import MilvusCollections
+
+OneBackend = TypeVar("OneBackend", bound="Collections")
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
@@ -108,11 +111,26 @@ def bucket(s3: None) -> str:
 
 
 @pytest.fixture
-def collections(milvus_uri: str) -> Iterator[Collections]:
+def collections(milvus_uri: str) -> Iterator[MilvusCollections]:
     """The server's collections; those that a test makes go with it."""
-    from pagoda.index.milvus.collections import Collections
+    from pagoda.index.milvus.collections import MilvusCollections
 
-    server = Collections(milvus_uri)
+    yield from _cleaned(MilvusCollections(milvus_uri))
+
+
+@pytest.fixture(params=["in_process", pytest.param("milvus", marks=pytest.mark.integration)])
+def any_collections(request: pytest.FixtureRequest) -> Iterator[Collections]:
+    """Of each search backend in turn; those that a test makes go with it."""
+    from pagoda.index.in_process.collections import FolderCollections
+    from pagoda.index.milvus.collections import MilvusCollections
+
+    if request.param == "milvus":
+        yield from _cleaned(MilvusCollections(request.getfixturevalue("milvus_uri")))
+    else:
+        yield FolderCollections(request.getfixturevalue("tmp_path") / "collections")
+
+
+def _cleaned(server: OneBackend) -> Iterator[OneBackend]:
     before = set(server.names())
     yield server
     for name in set(server.names()) - before:

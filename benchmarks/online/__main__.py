@@ -35,8 +35,8 @@ from benchmarks.online.parts import many_at_once, one_at_a_time, repeated
 from benchmarks.online.without import REMOVED
 from benchmarks.online.world import HISTORY, NOW_US, make_world
 from pagoda.access.tokens import bearer, token_of
-from pagoda.index.milvus.parameters import CollectionConfig, search_params
-from pagoda.settings import tower_address
+from pagoda.index.milvus.parameters import search_params
+from pagoda.settings import CollectionConfig, tower_address
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
 from serving.tower.archive import archives

@@ -25,12 +25,11 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import VersionDraft, full_key
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.milvus.collections import Collections
-from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.index.factory import open_collections
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
-from pagoda.settings import Settings
+from pagoda.settings import CollectionConfig, Settings
 from pagoda.standalone.platform import Platform
 from pagoda.storage.checksums import SHA256, checksum_file
 from pagoda.version_files.open_version import OpenVersion
@@ -108,8 +107,7 @@ def _build(settings: Settings, world: BenchWorld) -> IndexReport:
     asked = random.choice(world.users, min(_PROBES, len(world.users)), replace=False)
     version, moments = OpenVersion(world.files, world.dataset), np.full(len(asked), NOW_US)
     queries = version.user_vectors(asked, moments, no_histories(len(asked)))
-    milvus = settings.milvus
-    collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+    collections = open_collections(settings)
     try:
         # The recall is a result here, and no reason to stop.
         config = CollectionConfig(minimum_recall=0.9)

@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 from benchmarks.online.installation import Installation
 from benchmarks.online.measure import cpu
 from benchmarks.online.world import HISTORY, NOW_US, SPEC
-from pagoda.index.milvus.parameters import CollectionConfig, search_params
-from pagoda.settings import tower_address
+from pagoda.index.milvus.parameters import search_params
+from pagoda.settings import CollectionConfig, tower_address
 from serving.recall.api import RecallInstance
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.servers.tower import connector_of

@@ -18,7 +18,6 @@ from pagoda.settings import load_settings
 from serving.events.factory import taking
 from serving.recall import server
 from serving.recall.api import RecalledItem
-from serving.recall.servers.index import ItemIndex
 from serving.recall.servers.tower import TowerClient, UserVector
 from serving.users.keys import Key
 from serving.users.online_store import OnlineStore, StoredUser
@@ -45,14 +44,21 @@ class NoTower(TowerClient):
         return [UserVector(_UNIT, True)] * len(given[-1])
 
 
-class NoIndex(ItemIndex):
+class NoIndex:
     """Everybody gets the same items."""
 
     async def search(self, _: str, vectors: Sequence[Any], k: int, **__: Any) -> list[list[RecalledItem]]:
         return [[{"item_id": item, "score": 0.5} for item in range(k)]] * len(vectors)
 
+    async def close(self) -> None:
+        """There is nothing to close."""
 
-REMOVED = {"store": ("OnlineStore", NoStore), "tower": ("TowerClient", NoTower), "index": ("ItemIndex", NoIndex)}
+
+REMOVED = {
+    "store": ("OnlineStore", NoStore),
+    "tower": ("TowerClient", NoTower),
+    "index": ("open_search", lambda *_: NoIndex()),
+}
 
 
 def main() -> None:

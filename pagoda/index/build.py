@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError
-from pagoda.index.milvus.collections import Collections
-from pagoda.index.milvus.parameters import METRIC, CollectionConfig
+from pagoda.index.base import METRIC, Collections, FileImport
 from pagoda.index.probe import probe, warm
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import checksum_file
 
 Progress = Callable[[str, int, int], None]
@@ -60,7 +60,6 @@ def build_collection(
     *,
     queries: np.ndarray,
     config: CollectionConfig | None = None,
-    imports: str = "",
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
@@ -69,23 +68,22 @@ def build_collection(
     So this is not for one that may serve already: item changes have made that differ from the file.
 
     Args:
-        collections: The server.
+        collections: Of the backend that shall search it.
         name: Physical name; new for each generation's vectors.
         vectors: `item_vectors.parquet`, or the list of its parts.
         spec: The feature declaration it was written with.
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
-        imports: `MilvusSettings.imports`: from where the server imports by itself; empty: rows are inserted.
         progress: Told how far each stage is.
 
     Raises:
         DataError: There are no items, or no queries of their dimension.
         GateError: The recall is too low; nothing remains of the collection.
         IntegrityError: The file is damaged, or rows are missing after the import.
-        UnavailableError: Milvus does not answer, or not in time; run it again.
+        UnavailableError: The backend does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
-    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), imports, progress or _silent)
+    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
     build.check_input()
     return build.keep() or build.make()
 
@@ -98,7 +96,6 @@ class _Build:
     spec: FeatureSpec
     queries: np.ndarray
     config: CollectionConfig
-    imports: str
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -145,7 +142,10 @@ class _Build:
                 self.name, self.dim, filter_fields(self.spec), keys=keys, description=self.description
             )
             # Files hold unit vectors; what rules make of them can only be inserted.
-            (self._import if self.imports and self.spec.rules is None else self._insert)()
+            if (reads := self.collections.file_import) and self.spec.rules is None:
+                self._import(reads)
+            else:
+                self._insert()
             self.collections.flush(self.name)
         with self._stage("index"):
             self.collections.start_index(self.name, self.config)
@@ -164,12 +164,10 @@ class _Build:
         for batch in self.source.batches():
             self.collections.insert(self.name, stored_batch(self.spec, batch), inserted)
 
-    def _import(self) -> None:
+    def _import(self, reads: FileImport) -> None:
         rows = self.source.rows
         patience = 600.0 + rows / 1000
-        self.collections.import_files(
-            self.name, self.source.files, self.imports, patience, lambda done: self.progress("import", done, rows)
-        )
+        reads(self.name, self.source.files, patience, lambda done: self.progress("import", done, rows))
 
     def verify(self, *, reused: bool) -> IndexReport:
         """Bring the collection from indexed to warm, checking each step."""

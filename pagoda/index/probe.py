@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.base import Collections
 from pagoda.item_vectors.exact_search import ExactSearch
 from pagoda.item_vectors.vector_files import ItemVectors
 
@@ -35,7 +35,7 @@ def probe(collections: Collections, name: str, source: ItemVectors, queries: np.
     the last place are as good as each other (as ann-benchmarks counts), a vector stored under a wrong ID is not.
 
     Args:
-        collections: The server.
+        collections: Of the backend.
         name: A loaded collection.
         source: What it was built from.
         queries: float32 [q, dim]: real user vectors; at most 200, evenly spread, are used.

@@ -10,7 +10,7 @@ from functools import partial
 from pagoda.errors import ConfigError
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.factory import open_collections
 from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import write_aliases
 from pagoda.rollout.backends.base import Backend
@@ -50,8 +50,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     Raises:
         ConfigError: There is no such backend, or a setting that it needs is empty.
     """
-    milvus, timeout = settings.milvus, settings.tower.timeout_seconds
-    shelf = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+    shelf, timeout = open_collections(settings), settings.tower.timeout_seconds
     chosen = backend or settings.rollout.backend or "local"
     if chosen == "kserve":
         from pagoda.rollout.backends.kserve.backend import KServeBackend

@@ -21,7 +21,7 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.factory import open_collections
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
@@ -186,8 +186,7 @@ def build_index(update: FullUpdate) -> IndexReport:
     """Build the collection and prove it searchable."""
     version, vectors = update.version(), all_vectors(update)
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
-    milvus = update.settings.milvus
-    collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+    collections = open_collections(update.settings)
     log = open_log(update.settings)
     state = log.state()
     offered = {state.generations[id_].collection for id_ in live(state, log.now())}
@@ -200,7 +199,6 @@ def build_index(update: FullUpdate) -> IndexReport:
         update.data.spec,
         queries=_queries(update),
         config=update.settings.index,
-        imports=milvus.imports,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)

@@ -10,7 +10,7 @@ from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.versions import DATASET
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.factory import open_collections
 from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_table
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
@@ -29,9 +29,8 @@ class ItemReplay:
     """Item towers of full versions, and the collections that their vectors are in."""
 
     def __init__(self, settings: Settings, log: ReleaseLog) -> None:
-        milvus = settings.milvus
         self._log, self._scratch = log, settings.home / "work" / "items"
-        self._collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        self._collections = open_collections(settings)
         self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
 
     def close(self) -> None:
@@ -42,7 +41,7 @@ class ItemReplay:
         """Bring changes into a generation's collection; doing it again does no harm.
 
         Raises:
-            UnavailableError: Milvus or the artifacts' store does not answer.
+            UnavailableError: The index or the artifacts' store does not answer.
             IntegrityError: The collection is gone, or the version's files are damaged.
         """
         gone = [change.item_id for change in changes if change.features is None]

@@ -20,7 +20,7 @@ from pagoda.data.history.history_state import HistoryState
 from pagoda.data.history.seen_items import SeenState
 from pagoda.data.window import Window, to_us
 from pagoda.errors import ConfigError, DataError
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.base import MOST_FOUND, Collections
 from pagoda.item_vectors.exact_search import exact_top_k
 from pagoda.model.table_inputs import histories_at, no_histories
 from pagoda.training.negatives.mined_file import write_mined
@@ -34,8 +34,6 @@ _USERS = 512
 """Asked at a time."""
 _ITEMS = 65_536
 """Compared at a time."""
-_MOST = 16_384
-"""Results of a search in Milvus."""
 
 
 class Search(Protocol):
@@ -66,7 +64,7 @@ class CollectionSearch:
 
     def __call__(self, vectors: Float32Array, k: int) -> Int64Array:
         """See `Search`."""
-        k = min(k, _MOST)
+        k = min(k, MOST_FOUND)
         hits = self._collections.search(self._name, vectors, k, effort=2 * k)
         found = np.full((len(vectors), max(len(hit.ids) for hit in hits)), -1)
         for row, hit in enumerate(hits):

@@ -13,7 +13,8 @@ from pagoda.errors import GateError, UnavailableError
 from pagoda.generations.holding import read_holding
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.state import ReleaseState
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.base import Collections
+from pagoda.index.factory import open_collections
 from pagoda.item_changes.log import open_item_log
 from pagoda.registry.publish import Check
 from pagoda.settings import Settings, tower_addresses
@@ -29,11 +30,9 @@ def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float =
     """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
     checks: list[Check] = []
     if settings.milvus.uri:
-        milvus = settings.milvus
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
         changed = next(open_item_log(settings).records(), None) is not None
-        collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
-        checks.append(collection_ready(collections, served, changed=changed))
+        checks.append(collection_ready(open_collections(settings), served, changed=changed))
     if settings.tower.url:
         tower = settings.tower
         checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
@@ -46,7 +45,7 @@ def collection_ready(collections: Collections, served: Container[str] = (), *, c
     """The collection is in memory and has the rows that it was built with.
 
     Args:
-        collections: The server.
+        collections: Of the backend that searches it.
         served: Collections that may have seen item changes; any number of rows but none is right.
         changed: Whether every collection may, because the item log is not empty.
     """

@@ -22,8 +22,10 @@ from starlette.types import ASGIApp
 from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.generations.release_log import open_log
+from pagoda.index.factory import open_search
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
+from serving import tracing
 from serving.background import background, every
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
@@ -43,7 +45,6 @@ from serving.recall.request.service import Recall
 from serving.recall.request.warm_up import warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
-from serving.recall.servers.index import ItemIndex
 from serving.recall.servers.ports import Servers
 from serving.recall.servers.tower import TowerClient
 from serving.release_follower import ReleaseFollower
@@ -200,8 +201,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
         tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
-        milvus, effort = settings.milvus, settings.index.effort
-        index = ItemIndex(milvus.uri, milvus.token, settings.recall.index_seconds, effort)
+        index = open_search(settings, tracing.trace_id)
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)

@@ -13,10 +13,11 @@ import pytest
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError, UnavailableError
 from pagoda.index.build import IndexReport, build_collection
-from pagoda.index.milvus.collections import Collections
-from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
+from pagoda.settings import CollectionConfig
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 pytestmark = pytest.mark.integration
@@ -31,12 +32,12 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _build(collections: Collections, vectors: Path, **options: object) -> IndexReport:
+def _build(collections: MilvusCollections, vectors: Path, **options: object) -> IndexReport:
     return build_collection(collections, "built", vectors, SPEC, queries=QUERIES, **options)
 
 
 def test_a_complete_collection_is_kept_and_another_content_is_not(
-    collections: Collections, vectors: Path, tmp_path: Path
+    collections: MilvusCollections, vectors: Path, tmp_path: Path
 ) -> None:
     stages: list[tuple[str, int, int]] = []
     first = _build(collections, vectors, progress=lambda *told: stages.append(told))
@@ -59,7 +60,7 @@ def test_a_complete_collection_is_kept_and_another_content_is_not(
     "stage",
     [pytest.param("created", marks=pytest.mark.long), "inserted", pytest.param("indexing", marks=pytest.mark.long)],
 )
-def test_a_half_built_collection_is_built_anew(collections: Collections, vectors: Path, stage: str) -> None:
+def test_a_half_built_collection_is_built_anew(collections: MilvusCollections, vectors: Path, stage: str) -> None:
     class Killed(BaseException):
         pass
 
@@ -73,13 +74,14 @@ def test_a_half_built_collection_is_built_anew(collections: Collections, vectors
     assert (report.rows, report.reused) == (ROWS, False)
 
 
-def test_a_build_killed_outright_is_finished_by_the_next(collections: Collections, vectors: Path) -> None:
+def test_a_build_killed_outright_is_finished_by_the_next(collections: MilvusCollections, vectors: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; import numpy as np;"
-        "from pagoda.index.build import build_collection; from pagoda.index.milvus.collections import Collections;"
+        "from pagoda.index.build import build_collection;"
+        "from pagoda.index.milvus.collections import MilvusCollections;"
         "from pagoda.data.spec import FeatureSpec;"
         "die = lambda stage, done, rows: done and stage == 'import' and os.kill(os.getpid(), signal.SIGKILL);"
-        "build_collection(Collections(sys.argv[1]), 'built', Path(sys.argv[2]),"
+        "build_collection(MilvusCollections(sys.argv[1]), 'built', Path(sys.argv[2]),"
         " FeatureSpec.model_validate_json(sys.argv[3]), queries=np.eye(16, dtype='f4'), progress=die)"
     )
     arguments = [collections.uri, str(vectors), SPEC.model_dump_json()]
@@ -91,7 +93,7 @@ def test_a_build_killed_outright_is_finished_by_the_next(collections: Collection
 
 
 def test_a_collection_that_lost_rows_is_not_taken_for_complete(
-    collections: Collections, vectors: Path, caplog: pytest.LogCaptureFixture
+    collections: MilvusCollections, vectors: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     _build(collections, vectors)
     with collections._connection.client("deletion", "built") as client:
@@ -103,7 +105,7 @@ def test_a_collection_that_lost_rows_is_not_taken_for_complete(
 
 
 def test_vectors_under_wrong_ids_fail_the_probe(
-    collections: Collections, vectors: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    collections: MilvusCollections, vectors: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source, name = ItemVectors(vectors, SPEC), "built"
     _build(collections, vectors)
@@ -123,7 +125,7 @@ def test_vectors_under_wrong_ids_fail_the_probe(
     assert "recall@100" in caplog.text
 
 
-def test_a_gate_that_is_not_met_leaves_nothing(collections: Collections, vectors: Path) -> None:
+def test_a_gate_that_is_not_met_leaves_nothing(collections: MilvusCollections, vectors: Path) -> None:
     poor = CollectionConfig(kind="IVF_FLAT", nlist=500, effort=1)
     with pytest.raises(GateError, match=r"recall@100 over 60 queries is 0\.\d+, required 0\.98"):
         _build(collections, vectors, config=poor)
@@ -133,15 +135,16 @@ def test_a_gate_that_is_not_met_leaves_nothing(collections: Collections, vectors
 @pytest.mark.parametrize(
     "index", [{"kind": "IVF_FLAT", "nlist": 32}, pytest.param({"kind": "FLAT"}, marks=pytest.mark.long)]
 )
-def test_other_kinds_of_index(collections: Collections, vectors: Path, index: dict[str, Any]) -> None:
+def test_other_kinds_of_index(collections: MilvusCollections, vectors: Path, index: dict[str, Any]) -> None:
     report = _build(collections, vectors, config=CollectionConfig(effort=32, **index))
     assert report.recall_at_100 == 1.0
-    hits = collections.search("built", QUERIES[:1], 20, effort=32, expression='kind == "kind 1"')[0]
+    wanted = FilterParser(SPEC).parse({"kind": "kind 1"})
+    hits = collections.search("built", QUERIES[:1], 20, effort=32, wanted=wanted)[0]
     assert len(hits.ids) == 20
 
 
 def test_bad_input_and_an_absent_server_change_nothing(
-    collections: Collections, vectors: Path, tmp_path: Path, unused_tcp_port: int
+    collections: MilvusCollections, vectors: Path, tmp_path: Path, unused_tcp_port: int
 ) -> None:
     with ItemVectorsWriter(tmp_path / "empty.parquet", SPEC, 16):
         pass
@@ -153,11 +156,11 @@ def test_bad_input_and_an_absent_server_change_nothing(
         build_collection(collections, "built", vectors, FeatureSpec(), queries=QUERIES)
     assert not collections.exists("built")
     with pytest.raises(UnavailableError, match=str(unused_tcp_port)):
-        _build(Collections(f"http://127.0.0.1:{unused_tcp_port}", timeout_seconds=1), vectors)
+        _build(MilvusCollections(f"http://127.0.0.1:{unused_tcp_port}", timeout_seconds=1), vectors)
 
 
 def test_a_hundred_thousand_vectors(
-    collections: Collections, tmp_path: Path, record_property: pytest.RecordProperty
+    collections: MilvusCollections, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
     write_vectors(tmp_path / "v.parquet", 100_000, dim=64)
     queries = unit_vectors(200, dim=64, seed=5)

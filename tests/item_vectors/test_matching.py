@@ -10,6 +10,7 @@ import pytest
 
 from pagoda.data.spec import Categorical, FeatureSpec, MultiValued, Numeric
 from pagoda.item_vectors.fields import MISSING_NUMBER
+from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.matching import matching
 
 SPEC = FeatureSpec(
@@ -45,4 +46,4 @@ ITEMS = pa.table(
     ],
 )
 def test_each_condition(wanted: dict[str, Any], expected: list[int]) -> None:
-    assert matching(SPEC, ITEMS, wanted).astype(np.int64).tolist() == expected
+    assert matching(ITEMS, FilterParser(SPEC).parse(wanted)).astype(np.int64).tolist() == expected

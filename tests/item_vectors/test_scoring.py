@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from pagoda.data.spec import FeatureSpec, Numeric, Rules
 from pagoda.errors import ConfigError, DataError, RequestError
+from pagoda.index.base import Collections
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
 from pagoda.item_changes.changes import items_table, upserted
 from pagoda.item_vectors.scoring import query, score, stored_batch, stored_vectors
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter, vectors_batch
@@ -60,8 +59,7 @@ def test_the_inner_product_is_the_score(beta: float, weight: float, share: float
     assert found == pytest.approx(weight * float(vectors[0] @ user) - beta * np.log(share), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.integration
-def test_a_collection_answers_by_the_score_and_takes_new_weights(tmp_path: Path, milvus_uri: str) -> None:
+def test_a_collection_answers_by_the_score_and_takes_new_weights(tmp_path: Path, any_collections: Collections) -> None:
     random = np.random.default_rng(2)
     table, vectors, weights, shares = catalogue(random)
     path = tmp_path / "item_vectors.parquet"
@@ -70,30 +68,26 @@ def test_a_collection_answers_by_the_score_and_takes_new_weights(tmp_path: Path,
     source = ItemVectors(path, SPEC)
     assert source.dim == DIM
     assert np.array_equal(next(source.blocks())[1], vectors)  # the file keeps unit vectors, for whoever learns on them
-    collections, name = Collections(milvus_uri), f"rules_{uuid.uuid4().hex}"
-    try:
-        report = build_collection(collections, name, path, SPEC, queries=unit(random, 100))
-        assert (report.dim, report.recall_at_100 > 0.98) == (DIM + 1, True)
-        users = unit(random, 20)
-        for beta in (0.0, 0.02, 0.5):
-            asked = np.array([query(user.tolist(), beta) for user in users], np.float32)
-            hits = collections.search(name, asked, K, effort=ITEMS)
-            for user, found in zip(users, hits, strict=True):
-                scores = expected(user, vectors, weights, shares, beta)
-                best = np.sort(scores)[::-1][:K]
-                assert [score(float(one), beta) for one in found.scores] == pytest.approx(best.tolist(), abs=1e-4)
-        change = upserted(SPEC, {"item_id": 5, "year": 2000.0, "value": 9.0}, "item")
-        rows = vectors_batch(SPEC, items_table(SPEC, [change]), vectors[5:6], shares[5:6])
-        collections.upsert(name, stored_batch(SPEC, rows))
-        asked = np.array([query(vectors[5].tolist(), 0.0)], np.float32)
-        deadline = time.monotonic() + 90
-        while (found := collections.search(name, asked, 1, effort=ITEMS)[0]).scores[0] < 8.9:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert (found.ids.tolist(), collections.count(name)) == ([5], ITEMS)
-    finally:
-        collections.drop(name)
-        collections.close()
+    name = "rules"
+    report = build_collection(any_collections, name, path, SPEC, queries=unit(random, 100))
+    assert (report.dim, report.recall_at_100 > 0.98) == (DIM + 1, True)
+    users = unit(random, 20)
+    for beta in (0.0, 0.02, 0.5):
+        asked = np.array([query(user.tolist(), beta) for user in users], np.float32)
+        hits = any_collections.search(name, asked, K, effort=ITEMS)
+        for user, found in zip(users, hits, strict=True):
+            scores = expected(user, vectors, weights, shares, beta)
+            best = np.sort(scores)[::-1][:K]
+            assert [score(float(one), beta) for one in found.scores] == pytest.approx(best.tolist(), abs=1e-4)
+    change = upserted(SPEC, {"item_id": 5, "year": 2000.0, "value": 9.0}, "item")
+    rows = vectors_batch(SPEC, items_table(SPEC, [change]), vectors[5:6], shares[5:6])
+    any_collections.upsert(name, stored_batch(SPEC, rows))
+    asked = np.array([query(vectors[5].tolist(), 0.0)], np.float32)
+    deadline = time.monotonic() + 90
+    while (found := any_collections.search(name, asked, 1, effort=ITEMS)[0]).scores[0] < 8.9:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (found.ids.tolist(), any_collections.count(name)) == ([5], ITEMS)
 
 
 def test_what_is_no_weight_is_refused_by_name() -> None:

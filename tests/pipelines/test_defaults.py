@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import PagodaError
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.settings import load_settings
 from pipelines.compile import pipelines_here
 from pipelines.full_update import full_update
@@ -19,7 +19,7 @@ from tests.updates.installations import Installation
 
 @pytest.mark.integration
 def test_each_pipeline_runs_with_its_defaults_alone(
-    collections: Collections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    collections: MilvusCollections, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make(tmp_path / "data", total_hours=48)
     for name, value in {

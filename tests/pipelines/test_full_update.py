@@ -22,7 +22,7 @@ from pagoda.data.imports.movielens import import_movielens
 from pagoda.data.window import to_us
 from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
 from pagoda.settings import Settings
@@ -208,12 +208,12 @@ def check_ended(days: Days, before: ReleaseState, generation: str) -> None:
     assert len(server.search_model_versions()) == len(after.versions)
     assert collections_of(days) == {manifest.collection for manifest in after.generations.values()}
     served = after.generations[generation]
-    assert Collections(days.settings.milvus.uri).count(served.collection) == served.item_count
+    assert MilvusCollections(days.settings.milvus.uri).count(served.collection) == served.item_count
 
 
 def collections_of(days: Days) -> set[str]:
     """The collections on the server."""
-    return set(Collections(days.settings.milvus.uri).names())
+    return set(MilvusCollections(days.settings.milvus.uri).names())
 
 
 def in_process(days: Days, users: list[int], now: datetime) -> list[dict[int, float]]:

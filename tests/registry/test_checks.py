@@ -7,15 +7,21 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from pagoda.data.spec import FeatureSpec
 from pagoda.errors import GateError, UnavailableError
 from pagoda.generations.holding import Holding
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.in_process.collections import FolderCollections
+from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.registry.folder_registry import FolderRegistry
+from pagoda.settings import CollectionConfig
 from pagoda.updates.readiness import collection_ready, tables_hold, tower_answers
 
 from .worlds import World
@@ -26,40 +32,37 @@ def manifest(log: ReleaseLog, registry: FolderRegistry, world: World) -> Manifes
     return world.serve_chain(registry, log, 0)[0]
 
 
-class Milvus(Collections):
-    """A server in memory with one collection."""
-
-    def __init__(self, name: str, *, rows: int, loaded: bool = True) -> None:
-        self.uri, self._name, self._rows, self._is_loaded = "http://milvus", name, rows, loaded
-
-    def exists(self, name: str) -> bool:
-        return name == self._name
-
-    def loaded(self, name: str) -> bool:
-        return self.exists(name) and self._is_loaded
-
-    def count(self, name: str) -> int:
-        return self._rows if self.exists(name) else 0
+def _index(folder: Path, name: str, *, rows: int, loaded: bool = True) -> FolderCollections:
+    """An index with one collection."""
+    index, vectors = FolderCollections(folder), np.eye(8, 2, dtype=np.float32)
+    index.create(name, 2, (), keys=False, description="")
+    index.insert(name, vectors_batch(FeatureSpec(), pa.table({"item_id": range(rows)}), vectors[:rows]))
+    index.start_index(name, CollectionConfig())
+    if loaded:
+        index.load(name)
+    return index
 
 
 @pytest.mark.parametrize(
-    ("milvus", "complaint"),
+    ("found", "complaint"),
     [
-        (Milvus("another", rows=3), "'recall_v1' does not exist at http://milvus"),
-        (Milvus("recall_v1", rows=3, loaded=False), "is not loaded"),
-        (Milvus("recall_v1", rows=2), "has 2 rows, expected 3"),
+        ({"name": "another", "rows": 3}, "'recall_v1' does not exist at /.*index"),
+        ({"name": "recall_v1", "rows": 3, "loaded": False}, "is not loaded at /.*index"),
+        ({"name": "recall_v1", "rows": 2}, "has 2 rows, expected 3"),
     ],
 )
-def test_a_collection_that_is_not_whole(manifest: Manifest, milvus: Milvus, complaint: str) -> None:
+def test_a_collection_that_is_not_whole(
+    manifest: Manifest, tmp_path: Path, found: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(GateError, match=complaint):
-        collection_ready(milvus)(manifest)
+        collection_ready(_index(tmp_path / "index", **found))(manifest)
 
 
-def test_item_changes_may_have_come_to_a_collection_that_served(manifest: Manifest) -> None:
-    collection_ready(Milvus("recall_v1", rows=3))(manifest)
-    collection_ready(Milvus("recall_v1", rows=5), {"recall_v1"})(manifest)
+def test_item_changes_may_have_come_to_a_collection_that_served(manifest: Manifest, tmp_path: Path) -> None:
+    collection_ready(_index(tmp_path / "whole", "recall_v1", rows=3))(manifest)
+    collection_ready(_index(tmp_path / "grown", "recall_v1", rows=5), {"recall_v1"})(manifest)
     with pytest.raises(GateError, match="has 0 rows"):
-        collection_ready(Milvus("recall_v1", rows=0), {"recall_v1"})(manifest)
+        collection_ready(_index(tmp_path / "empty", "recall_v1", rows=0), {"recall_v1"})(manifest)
 
 
 class Tower(HTTPServer):

@@ -14,6 +14,7 @@ from pagoda.generations.creation import add_incremental
 from pagoda.generations.live import live
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.versions import VersionRecord
+from pagoda.index.in_process.collections import FolderCollections
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.registry.retention import Removals, RetentionPolicy, carry_out_retention, plan_retention
@@ -22,19 +23,6 @@ from .conftest import Clock
 from .worlds import World
 
 TWO = RetentionPolicy(full_versions=2)
-
-
-class Milvus:
-    """Collections in memory."""
-
-    def __init__(self, *names: str) -> None:
-        self.names_now = set(names)
-
-    def names(self) -> set[str]:
-        return set(self.names_now)
-
-    def drop(self, name: str) -> None:
-        self.names_now.discard(name)
 
 
 class Place:
@@ -51,7 +39,9 @@ class Place:
                 publish(self.log, manifest.id, "stable")
                 self.clock.forward(hours=8)
                 self.outputs(self.registry.get(manifest.order[1] or manifest.order[0])).mkdir(parents=True)
-        self.milvus = Milvus(*(f"recall_v{number}" for number in (1, 4, 7, 10)), "somebody_elses")
+        self.index = FolderCollections(folder / "index")
+        for name in (*(f"recall_v{number}" for number in (1, 4, 7, 10)), "somebody_elses"):
+            self.index.create(name, 2, (), keys=False, description="")
 
     def outputs(self, record: VersionRecord) -> Path:
         return self.folder / "artifacts" / record.key.replace(":", "/")
@@ -61,8 +51,8 @@ class Place:
             self.log,
             self.registry,
             policy,
-            collections=self.milvus.names,
-            drop=self.milvus.drop,
+            collections=self.index.names,
+            drop=self.index.drop,
             step_outputs=lambda record: str(self.outputs(record)),
         )
 
@@ -80,7 +70,7 @@ def test_the_last_stable_generation_of_each_kept_full_version_stays(place: Place
     assert set(removals.generations) == {"g1", "g1.2", "g1.3", "g4", "g4.5", "g4.6", "g7", "g7.8", "g10"}
     assert removals.collections == ("recall_v1", "recall_v4")
     assert removals.versions == (1, 2, 3, 4, 5, 6)
-    assert place.milvus.names() == {"recall_v7", "recall_v10", "somebody_elses"}
+    assert place.index.names() == ["recall_v10", "recall_v7", "somebody_elses"]
     assert place.stored() == {7, 8, 9, 10, 11, 12}
     assert not place.outputs(place.registry.get(1)).exists()
     assert place.outputs(place.registry.get(7)).exists()
@@ -127,18 +117,18 @@ def test_a_release_that_comes_in_between_wins(place: Place) -> None:
 
     def collections() -> set[str]:
         carry_out(place.log, plan_rollback(place.log.state(), to="g4.6"))
-        return place.milvus.names()
+        return place.index.names()
 
     carry_out_retention(
         place.log,
         place.registry,
         TWO,
         collections=collections,
-        drop=place.milvus.drop,
+        drop=place.index.drop,
         step_outputs=lambda record: str(place.outputs(record)),
     )
     assert place.log.state().stable == "g4.6"
-    assert "recall_v4" in place.milvus.names()
+    assert "recall_v4" in place.index.names()
     assert {4, 5, 6} <= place.stored()
 
 
@@ -158,14 +148,14 @@ def test_killed_at_a_step_and_run_again(place: Place, monkeypatch: pytest.Monkey
 
         return once
 
-    targets = [(place.log._store, "put", 4), (place.milvus, "drop", 0), (place.milvus, "drop", 1)]
+    targets = [(place.log._store, "put", 4), (place.index, "drop", 0), (place.index, "drop", 1)]
     targets += [(place.registry, "delete_artifacts", 2), (place.log, "append", 0)]
     owner, name, after = targets[step]
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(owner, name, dying(getattr(owner, name), after))
         place.clean()
     place.clean()
-    assert place.milvus.names() == {"recall_v7", "recall_v10", "somebody_elses"}
+    assert place.index.names() == ["recall_v10", "recall_v7", "somebody_elses"]
     assert place.stored() == {7, 8, 9, 10, 11, 12}
     assert {record.version for record in place.registry.list() if record.pruned} == {1, 2, 3, 4, 5, 6}
 
@@ -185,7 +175,7 @@ def test_whatever_happened_the_plan_spares_what_is_needed(
             [log.records()[-1].model_copy(update={"number": state.head + 1, "kind": "released", "body": body})]
         )
     now = place.clock.now.replace(hour=hours % 24)
-    planned = plan_retention(state, now, RetentionPolicy(full_versions=full_versions), place.milvus.names())
+    planned = plan_retention(state, now, RetentionPolicy(full_versions=full_versions), place.index.names())
     spared = {*state.arms.serving, *live(state, now), *filter(None, [state.previous])}
     assert spared.isdisjoint(planned.generations)
     for id_ in spared:

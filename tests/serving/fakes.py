@@ -15,6 +15,7 @@ from pagoda.generations.arms import Arms
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
+from pagoda.item_vectors.filter import Filter
 from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
@@ -135,16 +136,15 @@ class FakeTower:
 class FakeIndex:
     """Gives two items whose IDs name the collection and the vector's generation."""
 
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    selective: list[bool] = field(default_factory=list)
+    asked: list[tuple[str, Filter, tuple[int, ...]]] = field(default_factory=list)
+    """Collection, filter and the items that must not come back."""
     vectors: list[list[float]] = field(default_factory=list)
     items: int = 2
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, **_: bool
+        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], **_: bool
     ) -> list[RecalledItem]:
-        """As Milvus would."""
-        self.asked.append((collection, expression))
-        self.selective.append(selective)
+        """As a backend would."""
+        self.asked.append((collection, wanted, excluded))
         self.vectors.append(list(vector))
         return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in range(min(k, self.items))]

@@ -32,11 +32,11 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.versions import VersionDraft, full_key, incremental_key
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
-from pagoda.index.milvus.parameters import CollectionConfig
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
+from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import SHA256, checksum_file
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import FullVersionFiles
@@ -144,7 +144,7 @@ def _build(milvus_uri: str, vectors: Path, spec: FeatureSpec) -> tuple[str, str]
     name = f"serving_{uuid.uuid4().hex}"
     queries = np.random.default_rng(5).normal(size=(20, DIM)).astype(np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
-    collections = Collections(milvus_uri)
+    collections = MilvusCollections(milvus_uri)
     report = build_collection(collections, name, vectors, spec, queries=queries, config=CollectionConfig(effort=ITEMS))
     collections.close()
     return name, report.checksum

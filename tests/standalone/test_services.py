@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from pagoda.access.permissions import close
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.sockets import client_of
 from pagoda.standalone.endpoints import ports_of
 from pagoda.standalone.platform import Platform
@@ -83,7 +83,7 @@ def test_all_services_start_come_back_when_killed_and_leave_nothing(
             assert tower.get("/ping").json() == {"status": "Healthy"}
         assert httpx.get(f"{settings.recall.url}/v2/health/live", trust_env=False).json() == {"live": True}
         assert redis.Redis.from_url(settings.redis.url).ping()
-        assert Collections(settings.milvus.uri).names() == []
+        assert MilvusCollections(settings.milvus.uri).names() == []
         _assert_documented(platform)
         assert not close(platform.home), "others can read some of it"
 
@@ -91,7 +91,7 @@ def test_all_services_start_come_back_when_killed_and_leave_nothing(
         for pid in before.values():
             os.kill(pid or 0, signal.SIGKILL)
         _wait_until_up(platform, before)
-        assert Collections(settings.milvus.uri).names() == []
+        assert MilvusCollections(settings.milvus.uri).names() == []
     finally:
         platform.down()
     assert processes_of(platform.home) == []

@@ -11,12 +11,13 @@ import yaml
 from pagoda.errors import GateError
 from pagoda.generations.release_log import open_log
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
+from pagoda.index.milvus.search import MilvusSearch
+from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.registry.publish import publish
 from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from serving.recall.servers.index import ItemIndex
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.training.worlds import CONFIG, make
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.integration
 CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
 
 
-def test_a_full_update_builds_the_index_of_the_settings(collections: Collections, tmp_path: Path) -> None:
+def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
     settings = Settings(
         home=tmp_path / "home",
         milvus=MilvusSettings(uri=collections.uri),
@@ -55,7 +56,9 @@ def _run(settings: Settings, dataset: str) -> str:
     return name
 
 
-def test_a_serving_collection_that_milvus_has_lost_is_built_again(collections: Collections, tmp_path: Path) -> None:
+def test_a_serving_collection_that_milvus_has_lost_is_built_again(
+    collections: MilvusCollections, tmp_path: Path
+) -> None:
     milvus, registry = MilvusSettings(uri=collections.uri), RegistrySettings(model="restored")
     settings = Settings(home=tmp_path / "home", milvus=milvus, registry=registry)
     dataset = str(make(tmp_path / "data").path)
@@ -68,7 +71,7 @@ def test_a_serving_collection_that_milvus_has_lost_is_built_again(collections: C
 
 
 def test_a_collection_that_may_serve_keeps_its_item_changes_when_the_update_runs_again(
-    collections: Collections, tmp_path: Path
+    collections: MilvusCollections, tmp_path: Path
 ) -> None:
     """A shadow's, say, or one that was rolled back a minute ago: neither is an arm's, and both are being searched."""
     milvus, registry = MilvusSettings(uri=collections.uri), RegistrySettings(model="changed")
@@ -81,14 +84,14 @@ def test_a_collection_that_may_serve_keeps_its_item_changes_when_the_update_runs
     assert collections.count(name) == rows - 1
 
 
-def test_recall_searches_with_the_effort_of_the_settings(collections: Collections, tmp_path: Path) -> None:
+def test_recall_searches_with_the_effort_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
     path, queries = tmp_path / "item_vectors.parquet", unit_vectors(20, seed=3)
     write_vectors(path, 3000)
     build_collection(collections, "efforts", path, SPEC, queries=queries, config=CLUSTERS)
 
     async def found(effort: int) -> set[tuple[int, int]]:
-        index = ItemIndex(collections.uri, "", 15.0, effort)
-        answers = await index.search("efforts", queries.tolist(), 20, expression="", selective=False, keys=False)
+        index = MilvusSearch(collections.uri, "", 15.0, effort)
+        answers = await index.search("efforts", queries.tolist(), 20, wanted=EVERYTHING, excluded=(), keys=False)
         await index.close()
         return {(row, int(item["item_id"])) for row, items in enumerate(answers) for item in items}
 
@@ -97,7 +100,7 @@ def test_recall_searches_with_the_effort_of_the_settings(collections: Collection
     assert len(little & everything) < 350
 
 
-def test_a_recall_that_is_too_low_names_the_setting(collections: Collections, tmp_path: Path) -> None:
+def test_a_recall_that_is_too_low_names_the_setting(collections: MilvusCollections, tmp_path: Path) -> None:
     path = tmp_path / "item_vectors.parquet"
     write_vectors(path, 3000)
     with pytest.raises(GateError, match=r"required 0\.98 \(index\.minimum_recall\); raise index\.effort \(1\)"):

@@ -14,8 +14,8 @@ from pagoda.cli.main import app
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, DataError
+from pagoda.index.base import Collections
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import histories_at
 from pagoda.training.full.update import full_update
@@ -130,21 +130,20 @@ def test_what_a_full_update_refuses_is_refused_before_it_mines(dataset: Dataset,
             )
 
 
-@pytest.mark.integration
-@pytest.mark.long
+@pytest.mark.parametrize(
+    "any_collections",
+    ["in_process", pytest.param("milvus", marks=[pytest.mark.integration, pytest.mark.long])],
+    indirect=True,
+)
 def test_a_collection_answers_as_the_exact_search_does(
-    dataset: Dataset, version: FullVersionFiles, tmp_path: Path, milvus_uri: str
+    dataset: Dataset, version: FullVersionFiles, tmp_path: Path, any_collections: Collections
 ) -> None:
-    vectors, server = tmp_path / "vectors.parquet", Collections(milvus_uri)
+    vectors = tmp_path / "vectors.parquet"
     computed = OpenVersion(version, dataset).item_vectors()
     with ItemVectorsWriter(vectors, dataset.spec, computed.shape[1]) as writer:
         writer.write(dataset.items(), computed)
-    build_collection(server, "mined", vectors, dataset.spec, queries=computed[:8])
-    try:
-        mine(dataset, version, tmp_path / "asked", search=CollectionSearch(server, "mined"), ranks=(2, 6))
-    finally:
-        server.drop("mined")
-        server.close()
+    build_collection(any_collections, "mined", vectors, dataset.spec, queries=computed[:8])
+    mine(dataset, version, tmp_path / "asked", search=CollectionSearch(any_collections, "mined"), ranks=(2, 6))
     mine(dataset, version, tmp_path / "exact", ranks=(2, 6))
     asked, exact = (pq.read_table(tmp_path / name)["item_id"].to_numpy() for name in ("asked", "exact"))
     seen = exact < 135  # those that nobody has seen score the same, and stand in any order

@@ -16,9 +16,8 @@ from pagoda.data.window import Window
 from pagoda.errors import ConflictError
 from pagoda.generations.release_log import open_log
 from pagoda.index.build import IndexReport
-from pagoda.index.milvus.parameters import CollectionConfig
 from pagoda.item_vectors.vector_files import ItemVectors
-from pagoda.settings import RegistrySettings, Settings
+from pagoda.settings import CollectionConfig, RegistrySettings, Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, upload
 from pagoda.updates import full_steps

@@ -24,10 +24,11 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.versions import VersionDraft, full_key
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_changes.changes import items_table, removed, upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
+from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
@@ -59,7 +60,7 @@ class Installation:
 
     settings: Settings
     dataset: Path
-    collections: Collections
+    collections: MilvusCollections
 
     @property
     def log(self) -> ReleaseLog:
@@ -142,7 +143,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, milvus_uri: str) -> I
     tagged = FeatureSpec(history=None, features=SPEC.features[:1])
     data = worlds.make(tmp_path / "dataset", tagged)
     _add_prices(data)
-    collections = Collections(milvus_uri)
+    collections = MilvusCollections(milvus_uri)
     made = Installation(settings, data.path, collections)
     for _ in range(2):
         publish(made.log, made.build().id, "stable")
@@ -200,8 +201,8 @@ def test_changes_reach_every_live_collection_within_seconds(
         found = installation.vectors(manifest)
         for item, vector in found.items():
             np.testing.assert_allclose(vector, wanted[item], atol=1e-5)
-        expression = "price >= 12.0 and price <= 13.0"
-        hits = installation.collections.search(manifest.collection, vector[None], 10, effort=64, expression=expression)
+        dear = FilterParser(SPEC).parse({"price": {"gte": 12, "lte": 13}})
+        hits = installation.collections.search(manifest.collection, vector[None], 10, effort=64, wanted=dear)
         assert set(hits[0].ids.tolist()) == {500, 112, 113}
 
 

@@ -41,7 +41,7 @@ def retention(
     from pagoda.erasure.partitions import delete_partitions, plan_partitions
     from pagoda.erasure.pending import open_pending
     from pagoda.generations.release_log import open_log
-    from pagoda.index.milvus.collections import Collections
+    from pagoda.index.factory import open_collections
     from pagoda.registry.factory import open_registry
     from pagoda.registry.retention import RetentionPolicy, carry_out_retention, plan_retention, sizes
     from pagoda.settings import load_settings
@@ -50,8 +50,7 @@ def retention(
     settings = load_settings(home)
     log, registry = open_log(settings), open_registry(settings)
     policy = RetentionPolicy(full_versions=full_versions)
-    milvus = settings.milvus
-    collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds) if milvus.uri else None
+    collections = open_collections(settings) if settings.milvus.uri else None
     removals = plan_retention(log.state(), log.now(), policy, collections.names() if collections else ())
     size = sizes(registry, removals.versions, lambda record: _step_outputs(settings, record))
     dataset = settings.dataset(data) if interactions else ""

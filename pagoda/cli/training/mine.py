@@ -45,7 +45,7 @@ def mine(
 def _search(version: str, home: Path | None) -> CollectionSearch:
     from pagoda.errors import ConfigError
     from pagoda.generations.release_log import open_log
-    from pagoda.index.milvus.collections import Collections
+    from pagoda.index.factory import open_collections
     from pagoda.settings import load_settings
     from pagoda.updates.negative_mining import CollectionSearch
 
@@ -54,6 +54,4 @@ def _search(version: str, home: Path | None) -> CollectionSearch:
     names = [each.collection for each in generations if str(each.full_version) == version]
     if not names:
         raise ConfigError(f"--milvus: version {version} has no generation, so there is no collection to ask")
-    return CollectionSearch(
-        Collections(settings.milvus.uri, settings.milvus.token, settings.milvus.timeout_seconds), names[-1]
-    )
+    return CollectionSearch(open_collections(settings), names[-1])

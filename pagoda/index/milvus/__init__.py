@@ -1,1 +1,1 @@
-"""Milvus: the one place that calls pymilvus to build and change collections."""
+"""Milvus: the one place that calls pymilvus."""

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pymilvus import DataType, MilvusClient
 
+from pagoda.index.base import Hits
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, MAX_TEXT_BYTES, MAX_VALUES, VECTOR, FilterField
-
-
-@dataclass(frozen=True)
-class Hits:
-    """What one query found, best first; fewer than k when fewer items pass the filter."""
-
-    ids: np.ndarray
-    """int64 [m]"""
-    scores: np.ndarray
-    """float32 [m]: inner products."""
-    keys: list[str] | None = None
-    """The caller's own string IDs, where they were asked for."""
 
 
 def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> Any:

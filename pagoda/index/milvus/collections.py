@@ -1,4 +1,4 @@
-"""Milvus collections: the one place that calls pymilvus. Keeps to what servers 2.3 to 2.6 have in common."""
+"""Collections on a Milvus server. Keeps to what servers 2.3 to 2.6 have in common."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import pyarrow as pa
 from pymilvus.client.types import LoadState
 
 from pagoda.errors import UnavailableError
-from pagoda.index.milvus.arrow_rows import Hits, collection_schema, to_hits, to_rows
+from pagoda.index.base import METRIC, Hits
+from pagoda.index.milvus.arrow_rows import collection_schema, to_hits, to_rows
 from pagoda.index.milvus.bulk_import import import_files, staged
 from pagoda.index.milvus.connection import MilvusConnection
-from pagoda.index.milvus.parameters import METRIC, CollectionConfig, build_params, search_params
+from pagoda.index.milvus.expression import expression
+from pagoda.index.milvus.parameters import build_params, search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR, FilterField
+from pagoda.item_vectors.filter import EVERYTHING, Filter
+from pagoda.settings import CollectionConfig
 
 _POLL_SECONDS = 0.2
 _INSERT_BYTES = 4 << 20
@@ -23,11 +27,20 @@ _INSERT_BYTES = 4 << 20
 _DELETE_IDS = 10_000
 
 
-class Collections:
-    """The collections of one Milvus server. Safe to share between threads."""
+class MilvusCollections:
+    """`pagoda.index.base.Collections` of one Milvus server."""
 
-    def __init__(self, uri: str, token: str = "", timeout_seconds: float = 10.0) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, token: str = "", timeout_seconds: float = 10.0, imports: str = "") -> None:
+        """Nothing is asked yet.
+
+        Args:
+            uri: Of the server.
+            token: `user:password`, or empty.
+            timeout_seconds: For a call whose work does not grow with the collection.
+            imports: `MilvusSettings.imports`: from where the server imports by itself; empty: rows are inserted.
+        """
+        self.uri, self._imports = uri, imports
+        self.file_import = self._import_files if imports else None
         self._connection = MilvusConnection(uri, token, timeout_seconds)
         self._timeout = timeout_seconds
         self._index_kinds: dict[str, str] = {}
@@ -52,37 +65,24 @@ class Collections:
             return str(client.describe_collection(name, timeout=self._timeout)["description"])
 
     def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
-        """Create an empty collection without an index.
-
-        Args:
-            name: Physical name.
-            dim: Length of a vector.
-            fields: Scalar fields that requests may filter by.
-            keys: Whether items have string IDs, stored beside the int64 ones.
-            description: Says what is in it; cannot be changed later.
-        """
+        """See `Collections.create`."""
         schema = collection_schema(dim, fields, keys=keys, description=description)
         with self._connection.client("creation", name) as client:
             client.create_collection(name, schema=schema, timeout=self._timeout)
 
     def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:
-        """Insert rows of `item_vectors.parquet`; `progress` is told how many rows each message took."""
+        """See `Collections.insert`; `progress` is told how many rows each message took."""
         for part in _parts(batch):
             with self._connection.client("insertion", name) as client:
                 client.insert(name, to_rows(part), timeout=self._long)
             if progress:
                 progress(part.num_rows)
 
-    def import_files(
-        self,
-        name: str,
-        files: Sequence[str],
-        imports: str,
-        timeout_seconds: float,
-        progress: Callable[[int], None] | None = None,
+    def _import_files(
+        self, name: str, files: Sequence[str], timeout_seconds: float, progress: Callable[[int], None] | None = None
     ) -> None:
-        """Have the server read `item_vectors.parquet` files by itself; see `pagoda.index.milvus.bulk_import`."""
-        with staged(files, imports, name) as places:
+        """See `FileImport` and `pagoda.index.milvus.bulk_import`."""
+        with staged(files, self._imports, name) as places:
             import_files(self._connection, name, places, timeout_seconds, progress)
 
     def upsert(self, name: str, batch: pa.RecordBatch) -> None:
@@ -170,39 +170,26 @@ class Collections:
         k: int,
         *,
         effort: int,
-        expression: str = "",
+        wanted: Filter = EVERYTHING,
+        excluded: Sequence[int] = (),
         keys: bool = False,
-        timeout_seconds: float | None = None,
     ) -> list[Hits]:
-        """Find the k items of the largest inner product, for each query.
-
-        Args:
-            name: Physical name of the collection.
-            vectors: float32 [q, dim].
-            k: 1 to 16,384.
-            effort: See `CollectionConfig`; raised where k or a filter needs more.
-            expression: What the items must satisfy, from `Filters`.
-            keys: Give the items' string IDs too.
-            timeout_seconds: Instead of the connection's.
-
-        Returns:
-            One `Hits` for each query. Consistency is eventual: strong costs p50 365 ms.
-        """
+        """See `Collections.search`. Consistency is eventual: strong costs p50 365 ms."""
         kind = self._index_kind(name)
         with self._connection.client("search", name) as client:
             answers = client.search(
                 name,
                 vectors,
-                filter=expression,
+                filter=expression(wanted, excluded),
                 limit=k,
                 output_fields=[ITEM_KEY] if keys else None,
                 search_params={
                     "metric_type": METRIC,
-                    "params": search_params(kind, k, effort, filtered=bool(expression)),
+                    "params": search_params(kind, k, effort, filtered=bool(wanted)),
                 },
                 anns_field=VECTOR,
                 consistency_level="Eventually",
-                timeout=timeout_seconds or self._timeout,
+                timeout=self._timeout,
             )
         return [to_hits(answer, keys=keys) for answer in answers]
 

@@ -6,10 +6,6 @@ from typing import Any
 
 from pagoda.settings import CollectionConfig
 
-__all__ = ["METRIC", "CollectionConfig", "build_params", "search_params"]
-
-METRIC = "IP"
-"""Inner product; on unit vectors it is the cosine."""
 _FILTERED = 4
 """How much more effort a filtered search gets."""
 _NAMES = {"m": "M", "ef_construction": "efConstruction"}

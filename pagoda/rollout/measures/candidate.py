@@ -23,7 +23,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.factory import open_collections
 from pagoda.index.probe import probe
 from pagoda.item_changes.changes import ItemChanges, int64_ids
 from pagoda.item_changes.log import open_item_log
@@ -69,8 +69,7 @@ class _Measuring:
         self._settings, self._candidate, self._champion = settings, candidate, champion
         self._state: ReleaseState = open_log(settings).state()
         self._scratch = settings.home / "work" / "evidence"
-        milvus = settings.milvus
-        self._collections = Collections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        self._collections = open_collections(settings)
         self._changes = ItemChanges()
         self._changes.take(open_item_log(settings).records())
 

@@ -9,18 +9,14 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import milvus
 import yaml
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
-from pagoda.errors import ConflictError, UnavailableError
+from pagoda.errors import ConflictError
 from pagoda.standalone.ports import LOOPBACK
 from pagoda.storage.atomic import build_folder
-
-if TYPE_CHECKING:
-    from pymilvus import MilvusClient
 
 PORTS = {
     "milvus": "proxy_port",
@@ -37,7 +33,6 @@ PORTS = {
 METRICS_PORT = "milvus_metrics"
 ROOT, _FIRST_PASSWORD = "root", "Milvus"
 """What a server that was never used knows; 2.3.5 has no setting for another first password."""
-_SECONDS = 10.0
 _WHEEL = Path(milvus.__file__).parent / "data"
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*(?:\(\w+\))?\s*(?::\s*(.*?))?\s*\}\}")
 
@@ -84,35 +79,9 @@ def set_password(address: str, password: str) -> None:
     Raises:
         UnavailableError: Somebody else has changed it, or has made a user: then nothing there can be trusted.
     """
-    from pymilvus import MilvusException
+    from pagoda.index.milvus.password import replace_password
 
-    try:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(MilvusException), stop=stop_after_delay(_SECONDS), reraise=True
-        ):
-            with attempt:
-                client = _opened(address, password)
-        others = sorted(set(client.list_users()) - {ROOT})
-        client.close()
-    except MilvusException as error:
-        raise UnavailableError(
-            f"Milvus takes neither its first password nor that of this installation ({error.message}): somebody else "
-            "has changed it; stop it, remove its folder and build the collections anew"
-        ) from error
-    if others:
-        raise UnavailableError(f"Milvus knows users that this installation has not made: {', '.join(others)}")
-
-
-def _opened(address: str, password: str) -> MilvusClient:
-    from pymilvus import MilvusClient, MilvusException
-
-    try:
-        return MilvusClient(address, user=ROOT, password=password, timeout=_SECONDS)
-    except MilvusException:
-        first = MilvusClient(address, user=ROOT, password=_FIRST_PASSWORD, timeout=_SECONDS)
-        first.update_password(ROOT, _FIRST_PASSWORD, password)
-        first.close()
-        return MilvusClient(address, user=ROOT, password=password, timeout=_SECONDS)
+    replace_password(address, ROOT, _FIRST_PASSWORD, password)
 
 
 def write_configuration(folder: Path, ports: Mapping[str, int]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import Sequence, Set
 from weakref import WeakKeyDictionary
 
 import fsspec
@@ -21,6 +20,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import PagodaError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
+from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.parts import part_uris
 from serving.recall.api import RecalledItem
@@ -48,7 +48,7 @@ class Popular:
             items: item_id, [item_key], clicks and the filter columns.
             removed: Items that are left out, as callers know them; it may change at any time.
         """
-        self._spec, self._items, self._removed = spec, items, removed
+        self._items, self._removed = items, removed
         self._ids: NDArray[np.int64] = items[ITEM_ID].to_numpy()
         clicks = items["clicks"].to_numpy().astype(np.float64)
         self._scores = clicks / max(float(clicks.max(initial=0.0)), 1.0)
@@ -57,14 +57,14 @@ class Popular:
     def __len__(self) -> int:
         return len(self._ids)
 
-    def items(self, wanted: Mapping[str, Any], excluded: NDArray[np.int64] | None, k: int) -> list[RecalledItem]:
-        """The k most popular items that satisfy a filter which was checked before; fewer if fewer do.
+    def items(self, wanted: Filter, excluded: Sequence[int], k: int) -> list[RecalledItem]:
+        """The k most popular items that satisfy a filter, without some by ID; fewer if fewer do.
 
         The score is the share of the most popular item's clicks.
         """
-        chosen = matching(self._spec, self._items, wanted) if wanted else np.ones(len(self._ids), np.bool_)
-        if excluded is not None and len(excluded):
-            chosen &= ~np.isin(self._ids, excluded)
+        chosen = matching(self._items, wanted)
+        if excluded:
+            chosen &= ~np.isin(self._ids, np.array(excluded, np.int64))
         places = (place for place in np.flatnonzero(chosen).tolist() if self._names[place] not in self._removed)
         return [
             {"item_id": self._names[place], "score": float(self._scores[place])}
@@ -139,4 +139,4 @@ class PopularChannel(Channel):
         if (popular := self._of.get(live)) is None:
             raise UnavailableError(f"generation {live.id}: its popular items could not be read", part="popular items")
         one = lookup.instance
-        return popular.items(one.filter, live.seen(one, lookup.stored), one.k)
+        return popular.items(live.filter(one), live.seen(one, lookup.stored), one.k)

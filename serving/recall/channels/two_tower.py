@@ -25,8 +25,8 @@ class TwoTowerChannel(Channel):
             live.manifest.collection,
             live.query(one, vector),
             one.k,
-            expression=live.expression(one, lookup.stored),
-            selective=bool(one.filter),
+            wanted=live.filter(one),
+            excluded=live.seen(one, lookup.stored),
             keys=live.spec.id_type == "string",
         )
         return live.scored(one, found)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.generations.manifest import Manifest
-from pagoda.item_vectors.filters import Filters
+from pagoda.item_vectors.filter import Filter
+from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.scoring import query, score
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.recall.api import RecalledItem, RecallInstance
@@ -25,7 +23,7 @@ class LiveGeneration:
         self.manifest = manifest
         self.id: str = manifest.id
         self.spec: FeatureSpec = manifest.spec
-        self._filters = Filters(manifest.spec)
+        self._filters = FilterParser(manifest.spec)
         self._profile, self._context = user_features(manifest.spec)
 
     def check(self, instance: RecallInstance, place: str) -> None:
@@ -41,7 +39,7 @@ class LiveGeneration:
                 read_ids(self.spec, [past["item_id"] for past in instance.history], "history.item_id")
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
-            self._filters.expression(instance.filter)
+            self.filter(instance)
             self._refuse_penalty(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
@@ -80,16 +78,20 @@ class LiveGeneration:
         if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
             raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
 
-    def expression(self, instance: RecallInstance, stored: StoredUser) -> str:
-        """What the items must satisfy, as Milvus takes it."""
-        return self._filters.expression(instance.filter, self.seen(instance, stored))
+    def filter(self, instance: RecallInstance) -> Filter:
+        """What the items must satisfy, whoever asks.
 
-    def seen(self, instance: RecallInstance, stored: StoredUser) -> NDArray[np.int64] | None:
-        """The items that are left out; None: the user does not ask for it."""
+        Raises:
+            RequestError: This generation knows no such filter.
+        """
+        return self._filters.parse(instance.filter)
+
+    def seen(self, instance: RecallInstance, stored: StoredUser) -> tuple[int, ...]:
+        """IDs of the items that this user must not get."""
         if not instance.exclude_seen:
-            return None
+            return ()
         seen = {*stored.seen, *(past["item_id"] for past in instance.history or ())}
-        return read_ids(self.spec, list(seen), "seen")
+        return tuple(read_ids(self.spec, list(seen), "seen").tolist())
 
 
 def _only(values: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, RequestError
+from pagoda.index.base import ItemSearch
+from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.coalescing import Coalescer
-from serving.recall.servers.index import ItemIndex
 from serving.recall.servers.ports import Store, Tower
 from serving.recall.servers.tower import UserVector
 from serving.users.keys import Key
@@ -91,32 +92,27 @@ class _Kind(NamedTuple):
 
     collection: str
     k: int
-    expression: str
-    selective: bool
+    wanted: Filter
+    excluded: tuple[int, ...]
     keys: bool
 
 
 class JoinedIndex:
     """Item search; several users in one search, where they want the same of the items."""
 
-    def __init__(self, index: ItemIndex) -> None:
+    def __init__(self, index: ItemSearch) -> None:
         self._index = index
         self._joined: Coalescer[_Kind, Sequence[float], list[RecalledItem]] = Coalescer(
             self._send, at_once=_AT_ONCE, most=_VECTORS
         )
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
+        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
     ) -> list[RecalledItem]:
-        """See `ItemIndex.search`, for one vector."""
-        return await self._joined.ask(_Kind(collection, k, expression, selective, keys), vector)
+        """See `Index.search`."""
+        return await self._joined.ask(_Kind(collection, k, wanted, excluded, keys), vector)
 
     async def _send(self, kind: _Kind, vectors: Sequence[Sequence[float]]) -> list[list[RecalledItem]]:
         return await self._index.search(
-            kind.collection,
-            vectors,
-            kind.k,
-            expression=kind.expression,
-            selective=kind.selective,
-            keys=kind.keys,
+            kind.collection, vectors, kind.k, wanted=kind.wanted, excluded=kind.excluded, keys=kind.keys
         )

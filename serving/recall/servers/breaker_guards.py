@@ -52,7 +52,7 @@ class GuardedIndex:
         self._index, self._breakers, self._seconds = index, breakers, seconds
 
     async def search(self, collection: str, vector: Sequence[float], k: int, **wanted: Any) -> list[RecalledItem]:
-        """See `ItemIndex.search`."""
+        """See `Index.search`."""
         with span("index", collection=collection):
             return await self._breakers.of(f"index {collection}").call(
                 lambda: self._index.search(collection, vector, k, **wanted), self._seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.tower import UserVector
 from serving.users.keys import Key
@@ -33,9 +34,9 @@ class Index(Protocol):
     """What finds items."""
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, expression: str, selective: bool, keys: bool
+        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
     ) -> list[RecalledItem]:
-        """See `ItemIndex.search`."""
+        """See `pagoda.index.base.ItemSearch`, for one vector."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 
 from pagoda.errors import UnavailableError
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.storage.checksums import checksum_file
@@ -21,8 +21,8 @@ ROWS = 2000
 
 
 @pytest.fixture
-def collections(milvus_uri: str) -> Iterator[Collections]:
-    server = Collections(milvus_uri)
+def collections(milvus_uri: str, tmp_path: Path) -> Iterator[MilvusCollections]:
+    server = MilvusCollections(milvus_uri, imports=str(tmp_path / "imports"))
     yield server
     for name in ("bulk", "refused"):
         server.drop(name)
@@ -43,7 +43,7 @@ def parts(tmp_path: Path) -> Path:
 
 
 def test_a_collection_that_milvus_imported_by_itself_passes_every_check(
-    collections: Collections, parts: Path, tmp_path: Path
+    collections: MilvusCollections, parts: Path, tmp_path: Path
 ) -> None:
     told: list[tuple[str, int, int]] = []
     report = build_collection(
@@ -52,7 +52,6 @@ def test_a_collection_that_milvus_imported_by_itself_passes_every_check(
         parts,
         SPEC,
         queries=unit_vectors(60, seed=3),
-        imports=str(tmp_path / "imports"),
         progress=lambda *now: told.append(now),
     )
     assert (report.rows, report.reused, collections.count("bulk")) == (ROWS, False, ROWS)
@@ -61,7 +60,8 @@ def test_a_collection_that_milvus_imported_by_itself_passes_every_check(
     assert not list((tmp_path / "imports").iterdir()), "what was copied for the server is removed"
 
 
-def test_a_file_that_milvus_cannot_read_is_named(collections: Collections, parts: Path, tmp_path: Path) -> None:
+def test_a_file_that_milvus_cannot_read_is_named(collections: MilvusCollections, parts: Path, tmp_path: Path) -> None:
+    assert collections.file_import
     collections.create("refused", 8, (), keys=False, description="another dimension")
     with pytest.raises(UnavailableError, match="bulk import"):
-        collections.import_files("refused", [str(tmp_path / "0.parquet")], str(tmp_path / "imports"), 60)
+        collections.file_import("refused", [str(tmp_path / "0.parquet")], 60)

@@ -1,8 +1,9 @@
-"""Offline evidence on real artifacts and a real vector database: what is whole passes, what is damaged shows."""
+"""Offline evidence on real artifacts and a real index: what is whole passes, what is damaged shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +13,28 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.index.build import build_collection
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.factory import open_collections
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.gates.offline import judge_offline
 from pagoda.rollout.measures.candidate import measure
 from pagoda.rollout.policy import OfflineGates
-from pagoda.settings import EventSettings, MilvusSettings
+from pagoda.settings import EventSettings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import local_path, upload
 from tests.training.worlds import config, hours, make
 from tests.updates.installations import Installation
 
-pytestmark = pytest.mark.integration
 CONFIG = config(bootstrap_epochs=2)
 
 
 class Measured(Installation):
     """A champion and a candidate, each with its collection."""
 
-    def __init__(self, home: Path, dataset: Dataset, uri: str) -> None:
+    def __init__(self, home: Path, dataset: Dataset) -> None:
         super().__init__(home, dataset, CONFIG)
-        milvus, events = MilvusSettings(uri=uri), EventSettings(dataset=str(dataset.path))
-        self.settings = self.settings.model_copy(update={"milvus": milvus, "events": events})
-        self.collections = Collections(uri)
+        self.settings = self.settings.model_copy(update={"events": EventSettings(dataset=str(dataset.path))})
+        self.collections = open_collections(self.settings, "in_process")
         self.champion = self._with_collection(self.full(hours(0, 38)))
         self.candidate = self._with_collection(self.full(hours(38, 42), serve=False))
 
@@ -61,18 +60,16 @@ class Measured(Installation):
         vectors_of = Artifact(uri=path.as_uri(), checksum=checksum_file(path))
         return self._with_collection(self.candidate.model_copy(update={"item_vectors": vectors_of}))
 
-    def close(self) -> None:
-        for name in self.collections.names():
-            if name.startswith("evidence_"):
-                self.collections.drop(name)
-
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, milvus_uri: str) -> Iterator[Measured]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
     folder = tmp_path_factory.mktemp("evidence")
-    made = Measured(folder / "home", make(folder / "data"), milvus_uri)
-    yield made
-    made.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # What is measured is the same of any index; a server would only take longer.
+        patch.setattr(
+            "pagoda.rollout.measures.candidate.open_collections", partial(open_collections, backend="in_process")
+        )
+        yield Measured(folder / "home", make(folder / "data"))
 
 
 def test_a_download_that_broke_off_is_begun_anew(made: Measured, monkeypatch: pytest.MonkeyPatch) -> None:

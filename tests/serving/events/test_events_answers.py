@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from serving.tower.archive import archive_name
 from tests.redis_databases import database
 from tests.serving.callers import HEADERS
@@ -30,7 +30,7 @@ def installation(
         models.ensure(VERSION, made.home / "archives" / archive_name(VERSION))
         yield made
         models.retire(VERSION)
-    collections = Collections(milvus_uri)
+    collections = MilvusCollections(milvus_uri)
     collections.drop(made.manifest.collection)
     collections.close()
 

@@ -20,7 +20,7 @@ from pagoda.data.window import Window, from_us, to_us
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.generations.arms import Arm
 from pagoda.generations.release_log import ReleaseLog
-from pagoda.index.milvus.collections import Collections
+from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
 from pagoda.rollout.policy import INCREMENTAL, Step
 from pagoda.rollout.state import events as ev
@@ -54,7 +54,7 @@ def installation(
         models.ensure(version, made.home / "archives" / archive_name(version))
         yield made
         models.retire(version)
-    collections = Collections(milvus_uri)
+    collections = MilvusCollections(milvus_uri)
     collections.drop(made.manifest.collection)
     collections.close()
 

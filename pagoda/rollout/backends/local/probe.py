@@ -10,7 +10,7 @@ from pagoda.updates.readiness import ask_tower
 
 
 class Shelf(Protocol):
-    """The calls of `pagoda.index.milvus.collections.Collections` that a rollout needs."""
+    """The calls of `pagoda.index.base.Collections` that a rollout needs."""
 
     def exists(self, name: str) -> bool:
         """Whether there is a collection."""

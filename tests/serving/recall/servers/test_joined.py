@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import NotHeldError, RequestError
+from pagoda.index.base import FoundItem
+from pagoda.index.build import build_collection
+from pagoda.index.in_process.collections import FolderCollections
+from pagoda.index.in_process.search import FolderSearch
+from pagoda.item_vectors.filter_parser import FilterParser
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.lookup import Lookup
-from serving.recall.servers.batching import JoinedStore, JoinedTower
+from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.tower import UserVector
 from serving.users.keys import Key
 from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 
 class Slow:
@@ -63,6 +70,36 @@ async def test_what_is_refused_spoils_nobody_elses_answer_and_generations_never_
             assert answer == [UserVector([float(generation[1:]), float(user)], True)]
     with pytest.raises(NotHeldError):
         await joined.vectors(1, "gone", [{"user_id": 1}])
+
+
+class Counted(FolderSearch):
+    """A search that counts its calls."""
+
+    calls = 0
+
+    async def search(self, *given: Any, **wanted: Any) -> list[list[FoundItem]]:
+        self.calls += 1
+        return await super().search(*given, **wanted)
+
+
+async def test_searches_go_together_where_they_want_the_same_of_the_items(tmp_path: Path) -> None:
+    index, items = Counted(tmp_path / "index"), tmp_path / "v.parquet"
+    vectors = write_vectors(items, 40).tolist()
+    build_collection(FolderCollections(tmp_path / "index"), "joined", items, SPEC, queries=unit_vectors(5))
+    parse, joined = FilterParser(SPEC).parse, JoinedIndex(index)
+    filters = [parse({"kind": kind}) for kind in ("kind 1", ["kind 2"])]
+
+    async def best(number: int) -> Any:
+        wanted, excluded = filters[number % 2], (number,) if number % 4 == 3 else ()
+        (found,) = await joined.search("joined", vectors[number], 1, wanted=wanted, excluded=excluded, keys=False)
+        return found["item_id"]
+
+    found = await asyncio.gather(*(best(number) for number in range(40)))
+    kinds = items_table(40)["kind"].to_pylist()
+    assert [kinds[item] for item in found] == ["kind 1", "kind 2"] * 20
+    assert all(item != number for number, item in enumerate(found) if number % 4 == 3)
+    # 20 want the same, and 16 fit into a call; so do 10 others; each of the last 10 wants what nobody else does.
+    assert index.calls == 2 + 1 + 10
 
 
 class Written:

@@ -1,8 +1,8 @@
-"""Item search as recall needs it: asynchronous, eventually consistent, in the collection that a manifest names."""
+"""Item search on a Milvus server: asynchronous, eventually consistent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from types import MethodType
 from typing import Any
@@ -14,21 +14,41 @@ from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import UnavailableError
-from pagoda.index.milvus.parameters import METRIC, search_params
+from pagoda.index.base import METRIC, FoundItem
+from pagoda.index.milvus.expression import expression
+from pagoda.index.milvus.parameters import search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
-from serving import tracing
-from serving.recall.api import RecalledItem
+from pagoda.item_vectors.filter import Filter
 
 _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
 """Left alone, gRPC waits up to two minutes before it looks whether a server is back."""
 
 
-class ItemIndex:
-    """Searches collections. Safe to share between requests."""
+def _untraced() -> None:
+    """No request has a name."""
 
-    def __init__(self, uri: str, token: str, timeout_seconds: float, effort: int) -> None:
-        """Make a client of the Milvus at `uri` that searches with an effort; it connects at the first search."""
-        self._uri, self._timeout, self._effort = uri, timeout_seconds, effort
+
+class MilvusSearch:
+    """`pagoda.index.base.ItemSearch` of one Milvus server."""
+
+    def __init__(
+        self,
+        uri: str,
+        token: str,
+        timeout_seconds: float,
+        effort: int,
+        request_id: Callable[[], str | None] = _untraced,
+    ) -> None:
+        """Make a client, which connects at the first search.
+
+        Args:
+            uri: Of the server.
+            token: `user:password`, or empty.
+            timeout_seconds: For one search.
+            effort: See `CollectionConfig`.
+            request_id: What the request of now is called in traces; Milvus' own log then calls it so too.
+        """
+        self._uri, self._timeout, self._effort, self._request_id = uri, timeout_seconds, effort, request_id
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}
         self._plain = False
@@ -43,38 +63,25 @@ class ItemIndex:
         vectors: Sequence[Sequence[float]],
         k: int,
         *,
-        expression: str,
-        selective: bool,
+        wanted: Filter,
+        excluded: Sequence[int],
         keys: bool,
-    ) -> list[list[RecalledItem]]:
-        """Find the k items of the largest inner product with each vector, fewer if fewer pass the filter.
-
-        Args:
-            collection: Physical name.
-            vectors: dim numbers of unit length each.
-            k: 1 to 1,000.
-            expression: What the items must satisfy, from `Filters`.
-            selective: Whether that may leave few items, so that the search has to look further. What a user has seen
-                is never that much.
-            keys: Give the items' string IDs instead of their hashes.
-
-        Raises:
-            UnavailableError: Milvus does not answer in time, or cannot search the collection now.
-        """
+    ) -> list[list[FoundItem]]:
+        """See `ItemSearch.search`."""
         try:
             await self._ask_plainly()
-            params = search_params(await self._kind(collection), k, self._effort, filtered=selective)
+            params = search_params(await self._kind(collection), k, self._effort, filtered=bool(wanted))
             results = await self._client.search(
                 collection,
                 list(vectors),
-                filter=expression,
+                filter=expression(wanted, excluded),
                 limit=k,
                 output_fields=[ITEM_KEY] if keys else None,
                 search_params={"metric_type": METRIC, "params": params},
                 anns_field=VECTOR,
                 consistency_level="Eventually",
                 timeout=self._timeout,
-                client_request_id=tracing.trace_id(),
+                client_request_id=self._request_id(),
             )
         except (MilvusException, grpc.RpcError) as error:
             raise UnavailableError(
@@ -106,12 +113,12 @@ async def _search(handler: Any, request: Any, timeout: float, context: CallConte
     return response.results
 
 
-def _items(found: SearchResultData, keys: bool) -> list[list[RecalledItem]]:
+def _items(found: SearchResultData, keys: bool) -> list[list[FoundItem]]:
     """What was found for each vector; Milvus gives all of it end to end."""
     ids = (
         [key for field in found.fields_data for key in field.scalars.string_data.data]
         if keys
         else found.ids.int_id.data
     )
-    items: list[RecalledItem] = [{"item_id": id_, "score": score} for id_, score in zip(ids, found.scores, strict=True)]
+    items: list[FoundItem] = [{"item_id": id_, "score": score} for id_, score in zip(ids, found.scores, strict=True)]
     return [items[start:end] for start, end in pairwise(accumulate(found.topks, initial=0))]

@@ -1,0 +1,147 @@
+"""A collection as a folder.
+
+    schema.arrow     its columns, and its description; written once
+    rows/00000.arrow what was inserted, a file for each call; never changed
+    indexed          there once an index was asked for
+    loaded           there while it may be searched
+    overlay.arrow    rows that were put in place of others, and IDs of deleted ones, which have no vector
+
+The overlay is replaced whole, so that a reader sees a change or does not see it. That makes a change cost what all
+changes since the build take: few, for the next full version begins without them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pagoda.errors import DataError
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
+from pagoda.storage.atomic import build_folder, write_atomic
+
+_DESCRIPTION = b"description"
+_SCHEMA, _ROWS, _OVERLAY = "schema.arrow", "rows", "overlay.arrow"
+
+
+class CollectionFiles:
+    """The files of one collection."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.indexed, self.loaded = folder / "indexed", folder / "loaded"
+        """Marks, by being there."""
+
+    def create(self, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+        """Make the folder of an empty collection; see `Collections.create`."""
+        columns = [pa.field(ITEM_ID, pa.int64(), nullable=False)]
+        if keys:
+            columns.append(pa.field(ITEM_KEY, pa.string(), nullable=False))
+        columns.append(pa.field(VECTOR, pa.list_(pa.float32(), dim), nullable=False))
+        columns += [pa.field(field.name, field.arrow_type, nullable=False) for field in fields]
+        schema = pa.schema(columns, {_DESCRIPTION: description.encode()})
+        with build_folder(self.folder) as aside:
+            (aside / _ROWS).mkdir()
+            (aside / _SCHEMA).write_bytes(schema.serialize())
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a collection."""
+        return (self.folder / _SCHEMA).is_file()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns."""
+        return pa.ipc.read_schema(pa.py_buffer((self.folder / _SCHEMA).read_bytes()))
+
+    @property
+    def description(self) -> str:
+        """What it was created with."""
+        return str(self.schema.metadata[_DESCRIPTION].decode())
+
+    def state(self) -> tuple[object, ...]:
+        """Differs whenever what a search finds may differ."""
+        overlay = self.folder / _OVERLAY
+        return (_place(self.folder / _SCHEMA), len(self._row_files()), _place(overlay) if overlay.exists() else None)
+
+    def insert(self, batch: pa.RecordBatch) -> None:
+        """Add rows, as one file.
+
+        Raises:
+            DataError: They are not what the collection holds.
+        """
+        content = _bytes(_fitting(batch, self.schema))
+        write_atomic(self.folder / _ROWS / f"{len(self._row_files()):05}.arrow", content)
+
+    def inserted(self) -> pa.Table:
+        """What was inserted, mapped into memory."""
+        tables = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in self._row_files()]
+        return pa.concat_tables([self.schema.empty_table(), *tables])
+
+    def overlay(self) -> pa.Table:
+        """The overlay: every column but the ID may be null."""
+        path = self.folder / _OVERLAY
+        return pa.ipc.open_file(path.read_bytes()).read_all() if path.exists() else self._overlay_schema().empty_table()
+
+    def upsert(self, batch: pa.RecordBatch) -> None:
+        """Put rows into the overlay.
+
+        Raises:
+            DataError: They are not what the collection holds.
+        """
+        self._change(_fitting(batch, self.schema))
+
+    def delete(self, ids: np.ndarray) -> None:
+        """Put deleted IDs, int64 [n], into the overlay."""
+        nothing = {field.name: pa.nulls(len(ids), field.type) for field in self.schema}
+        self._change(pa.table({**nothing, ITEM_ID: pa.array(ids, pa.int64())}))
+
+    def _change(self, changed: pa.Table) -> None:
+        changed = changed.cast(self._overlay_schema())
+        with _locked(self.folder):
+            before = self.overlay()
+            stays = pc.invert(pc.is_in(before[ITEM_ID], changed[ITEM_ID].combine_chunks()))
+            write_atomic(self.folder / _OVERLAY, _bytes(pa.concat_tables([before.filter(stays), changed])))
+
+    def _overlay_schema(self) -> pa.Schema:
+        return pa.schema([field.with_nullable(field.name != ITEM_ID) for field in self.schema])
+
+    def _row_files(self) -> list[Path]:
+        return sorted((self.folder / _ROWS).glob("[0-9]*.arrow"))
+
+
+def _fitting(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    try:
+        return pa.Table.from_batches([batch]).select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"rows of [{batch.schema}] do not fit a collection of [{schema.remove_metadata()}]") from error
+
+
+def _bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def _place(path: Path) -> tuple[int, int, int]:
+    """Which file a name stands for now: what replaces it has another number or moment."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer at a time, whatever process: each reads what is there and writes what shall be."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
