@@ -18,7 +18,7 @@ from benchmarks.online.installation import Installation
 from benchmarks.online.measure import time_calls
 from benchmarks.online.world import DIM, NOW_US, SPEC
 from pagoda.item_vectors.vector_files import ItemVectors
-from pagoda.model.user_inputs import UserInputs, UserKeys
+from pagoda.model.user_inputs import Array, UserInputs, UserKeys
 from serving.recall.api import RecallInstance
 from serving.recall.generations.generation import LiveGeneration
 from serving.tower.bodies import Instance
@@ -71,7 +71,7 @@ def prepare(installation: Installation, folder: Path) -> None:
     (folder / PROGRAM).write_bytes((installation.world.files.folder / PROGRAM).read_bytes())
     files, keys = installation.world.files, asyncio.run(_keys(installation))
     past = keys.history_rows(files.items) * keys.history_mask[..., None]
-    arrays = keys.with_rows(keys.id_rows(files.users), past)._asdict()
+    arrays = keys.tensors().with_rows(keys.id_rows(files.users), past)._asdict()
     arrays |= {f"feature:{name}": values for name, values in arrays.pop("features").items()}
     np.savez(folder / INPUTS, **arrays)
     index = faiss.IndexHNSWFlat(DIM, _LINKS, faiss.METRIC_INNER_PRODUCT)
@@ -81,7 +81,7 @@ def prepare(installation: Installation, folder: Path) -> None:
     faiss.write_index(index, str(folder / INDEX))
 
 
-async def _keys(installation: Installation) -> UserKeys:
+async def _keys(installation: Installation) -> UserKeys[Array]:
     """What the tower is told of every user."""
     generation, reader = LiveGeneration(installation.manifest), InputReader(installation.world.files.encoder)
     asked = [RecallInstance(user_id=int(user), timestamp=NOW_US) for user in installation.world.users]

@@ -14,7 +14,7 @@ from pagoda.model.program_file import read_program
 from pagoda.model.table_inputs import no_histories
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import Towers
-from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.model.user_moments import UserMoments
 
 _EXAMPLE_ROWS = 3
@@ -31,11 +31,11 @@ def export_towers(towers: Towers, encoder: Encoder, dim: int, user_path: Path, i
     """
     length, rows = towers.history_length, torch.zeros(_EXAMPLE_ROWS, dim)
     keys = _nobodies(encoder, length)
-    _export(towers.user, (*keys.with_rows(rows, torch.zeros(_EXAMPLE_ROWS, length, dim)),), user_path)
+    _export(towers.user, (*keys.tensors().with_rows(rows, torch.zeros(_EXAMPLE_ROWS, length, dim)),), user_path)
     _export(towers.item, (rows, tensors(encoder.encode_rows("item", [{}] * _EXAMPLE_ROWS))), item_path)
 
 
-def _nobodies(encoder: Encoder, length: int) -> UserKeys:
+def _nobodies(encoder: Encoder, length: int) -> UserKeys[Array]:
     """Users of whom nothing is known."""
     zeros = np.zeros(_EXAMPLE_ROWS, np.int64)
     features = encoder.encode_rows("user", [{}] * _EXAMPLE_ROWS)

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.data.layout import features_of
 from pagoda.model.encoder import Encoded, Encoder
-from pagoda.model.tensors import tensors
-from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_inputs import Array, UserKeys
 
 Int64Array = NDArray[np.int64]
 _US = 1e6
@@ -41,14 +38,14 @@ class UserMoments:
     def __len__(self) -> int:
         return len(self.users)
 
-    def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys:
+    def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys[Array]:
         """What a user tower reads of some rows, int64 [B]; histories cut to the last `length` events (default: not)."""
         histories = self.histories.take(rows)
         items, times_us, mask = (histories if length is None else histories.last(length)).padded()
         age = np.where(mask, (self.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
         return self._keys(rows, items, mask, age)
 
-    def keys_along(self, rows: Int64Array, starts: Int64Array, lengths: Int64Array) -> UserKeys:
+    def keys_along(self, rows: Int64Array, starts: Int64Array, lengths: Int64Array) -> UserKeys[Array]:
         """What a user tower reads along sequences that histories are parts of.
 
         Args:
@@ -67,10 +64,10 @@ class UserMoments:
 
     def _keys(
         self, rows: Int64Array, items: Int64Array, mask: NDArray[np.bool_], age: NDArray[np.floating]
-    ) -> UserKeys:
-        features: dict[str, Tensor] = tensors(self.profiles, self.profile_rows[rows]) | tensors(self.context, rows)
-        users, history_items, history_mask, history_age = map(torch.from_numpy, (self.users[rows], items, mask, age))
-        return UserKeys(users, history_items, history_mask, history_age, features)
+    ) -> UserKeys[Array]:
+        features = {name: array[self.profile_rows[rows]] for name, array in self.profiles.items()}
+        features |= {name: array[rows] for name, array in self.context.items()}
+        return UserKeys(self.users[rows], items, mask, age, features)
 
 
 def user_moments(

@@ -73,7 +73,7 @@ class OpenTowers:
             longest = int(lengths[order[part]].max(initial=1))
             keys = moments.keys(order[part], min(longest, self._towers.history_length))
             vectors: Tensor = self._towers.user(
-                *keys.with_rows(keys.id_rows(self._users), keys.history_rows(self._items))
+                *keys.tensors().with_rows(keys.id_rows(self._users), keys.history_rows(self._items))
             )
             return vectors
 

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pagoda.model.encoder import Encoder
-from pagoda.model.tensors import tensors
-from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_inputs import Array, UserKeys
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.http.fields import PastItem
 from serving.tower.bodies import Instance
@@ -28,7 +25,7 @@ class InputReader:
         self._profile, self._context = user_features(encoder.spec)
         self._length = encoder.spec.history.length if encoder.spec.history else 0
 
-    def read(self, instances: Sequence[Instance], now_us: int) -> UserKeys:
+    def read(self, instances: Sequence[Instance], now_us: int) -> UserKeys[Array]:
         """Encode instances; those that name no moment are of `now_us`.
 
         Raises:
@@ -36,16 +33,16 @@ class InputReader:
         """
         moments = np.array([now_us if one.timestamp is None else one.timestamp for one in instances], np.int64)
         histories = self._histories(instances, moments)
-        users = torch.from_numpy(read_ids(self._spec, [one.user_id for one in instances], "user_id"))
+        users = read_ids(self._spec, [one.user_id for one in instances], "user_id")
         features = self._encoder.encode_rows("user", [self._raw(one) for one in instances], moments)
-        return UserKeys(users, *histories, tensors(features))
+        return UserKeys(users, *histories, features)
 
     def _raw(self, instance: Instance) -> dict[str, Any]:
         refuse_unknown("profile", instance.profile, self._profile)
         refuse_unknown("context", instance.context, self._context)
         return {**instance.profile, **instance.context}
 
-    def _histories(self, instances: Sequence[Instance], moments_us: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+    def _histories(self, instances: Sequence[Instance], moments_us: NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """Items, mask and ages [n, length], as `UserKeys` has them."""
         shape = (len(instances), self._length)
         items, mask, times = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
@@ -56,7 +53,7 @@ class InputReader:
                 times[row, -len(kept) :] = [past["timestamp"] for past in kept]
                 mask[row, -len(kept) :] = True
         age = np.where(mask, (moments_us[:, None] - times) / _SECOND_US, 0).astype(np.float32)
-        return torch.from_numpy(items), torch.from_numpy(mask), torch.from_numpy(age)
+        return items, mask, age
 
 
 def _last(history: Sequence[PastItem], moment_us: int, length: int) -> list[PastItem]:

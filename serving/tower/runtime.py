@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pagoda.embeddings.tables import OpenGeneration, TowerTables
 from pagoda.errors import IntegrityError, PagodaError
 from pagoda.model.encoder import Encoder
-from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_inputs import Array, UserKeys
 from serving.tower.archive import ENCODER, PROGRAM
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest
 from serving.tower.inputs import InputReader
@@ -30,10 +30,7 @@ class _Asked:
 
     place: int
     generation: OpenGeneration
-    keys: UserKeys
-
-    def __len__(self) -> int:
-        return len(self.keys.users)
+    keys: UserKeys[Array]
 
 
 class TowerRuntime:
@@ -97,27 +94,27 @@ class TowerRuntime:
             return []
         keys = UserKeys.stack([one.keys for one in asked])
         id_rows, known, history_rows = self._look_up(asked, keys)
-        inputs = keys.with_rows(torch.from_numpy(id_rows), torch.from_numpy(history_rows))
         with torch.inference_mode():
+            # Made in here too: on tensors from outside, each view costs more.
+            inputs = keys.tensors().with_rows(torch.from_numpy(id_rows), torch.from_numpy(history_rows))
             vectors = self._program(*inputs).numpy()
-        ends = np.cumsum([len(one) for one in asked])[:-1]
+        ends = np.cumsum([len(one.keys) for one in asked])[:-1]
         parts = zip(asked, np.split(vectors, ends), np.split(known, ends), strict=True)
         return [TowerAnswer(part, found, one.generation.generation) for one, part, found in parts]
 
     def _look_up(
-        self, asked: Sequence[_Asked], keys: UserKeys
+        self, asked: Sequence[_Asked], keys: UserKeys[Array]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
         """Rows of users [n, dim], which are known [n], and rows of histories [n, length, dim], by generation."""
-        owner = np.repeat([one.generation.generation for one in asked], [len(one) for one in asked])
+        owner = np.repeat([one.generation.generation for one in asked], [len(one.keys) for one in asked])
         generations = {one.generation.generation: one.generation for one in asked}
-        users, items, mask = keys.users.numpy(), keys.history_items.numpy(), keys.history_mask.numpy()
         dim = asked[0].generation.users.dim
         id_rows = np.empty((len(owner), dim), np.float32)
         known = np.empty(len(owner), np.bool_)
-        history_rows = np.zeros((*items.shape, dim), np.float32)
+        history_rows = np.zeros((*keys.history_items.shape, dim), np.float32)
         for name, generation in generations.items():
             rows = np.flatnonzero(owner == name)
-            id_rows[rows], known[rows] = generation.users.lookup(users[rows])
-            inside = mask & (owner == name)[:, None]
-            history_rows[inside] = generation.items.lookup(items[inside])[0]
+            id_rows[rows], known[rows] = generation.users.lookup(keys.users[rows])
+            inside = keys.history_mask & (owner == name)[:, None]
+            history_rows[inside] = generation.items.lookup(keys.history_items[inside])[0]
         return id_rows, known, history_rows

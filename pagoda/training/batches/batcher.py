@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from pagoda.model.encoder import Encoded, Encoder
 from pagoda.model.losses.objective import log_drawn
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE
-from pagoda.model.user_inputs import UserKeys
+from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.examples.repetition import repeated
 from pagoda.training.examples.stream import Block
@@ -65,7 +65,7 @@ class Batch:
 
     user_rows: Tensor
     item_rows: Tensor
-    keys: UserKeys
+    keys: UserKeys[Tensor]
     """What the user tower reads; users and items by which of `user_rows` and `item_rows` they are."""
     candidate_of: Tensor
     """int64 [M]: the M distinct items of the batch."""
@@ -99,7 +99,7 @@ class Part(NamedTuple):
 
     rows: Int64Array
     """int64 [B]: of the block."""
-    keys: UserKeys
+    keys: UserKeys[Array]
     """Users and items as places in their tables."""
     after: Tensor | None = None
     """As in `Batch.after`."""
@@ -156,34 +156,33 @@ class Batcher:
         order = self._rng.permutation(self._kept(block.items))
         for rows in np.array_split(order, -(-len(order) // size)):
             keys = block.moments.keys(rows)
-            hidden = torch.from_numpy(self._rng.random(len(rows), np.float32) < self._dropout.history)
+            hidden = self._rng.random(len(rows), np.float32) < self._dropout.history
             keys.history_mask[hidden], keys.history_age[hidden] = False, 0
             yield Part(rows, keys)
 
     def _batch(self, block: Block, part: Part, place: Place) -> Batch:
-        rows, keys, users = part.rows, part.keys, part.keys.users.numpy()
+        rows, keys, users = part.rows, part.keys, part.keys.users
         user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
         chosen = self._chooser.choose(block.items[rows], users, self._rng)
         places = chosen.places
         views = self._augmenter.draw(self._rng) if self._augmenter else None
-        touched = np.concatenate([self._catalogue.rows[places], keys.history_items.numpy().ravel()])
+        touched = np.concatenate([self._catalogue.rows[places], keys.history_items.ravel()])
         touched = self._hide(touched, self._dropout.item)
         if views is not None:
             touched = np.append(touched, np.where(views.hides_id, OOV, self._catalogue.rows[views.items]))
         item_rows, item_of = self._items.distinct(touched)
-        candidate_of, history_of, view_of = torch.from_numpy(item_of).tensor_split(
-            [len(places), len(places) + keys.history_items.numel()]
-        )
+        candidate_of, history_of, view_of = np.split(item_of, [len(places), len(places) + keys.history_items.size])
         moments_us = block.moments.times_us[rows]
         return Batch(
             user_rows=torch.from_numpy(user_rows),
             item_rows=torch.from_numpy(item_rows),
-            keys=keys._replace(
-                users=torch.from_numpy(user_of),
-                history_items=history_of.view_as(keys.history_items),
+            keys=replace(
+                keys,
+                users=user_of,
+                history_items=history_of.reshape(keys.history_items.shape),
                 features=self._partly_hidden(keys.features, moments_us),
-            ),
-            candidate_of=candidate_of,
+            ).tensors(),
+            candidate_of=torch.from_numpy(candidate_of),
             item_features=tensors(self._catalogue.features, places),
             places=torch.from_numpy(places),
             log_missed=torch.from_numpy(self._catalogue.log_missed[places]),
@@ -192,7 +191,7 @@ class Batcher:
             negatives=chosen.negatives,
             hard=chosen.hard,
             hard_missed=chosen.hard_missed,
-            views=ViewBatch(view_of, tensors(views.features)) if views else None,
+            views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             place=place,
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
@@ -212,12 +211,12 @@ class Batcher:
     def _hide(self, places: Int64Array, share: float) -> Int64Array:
         return np.where(self._rng.random(places.shape, np.float32) < share, OOV, places)
 
-    def _partly_hidden(self, features: dict[str, Tensor], moments_us: Int64Array) -> dict[str, Tensor]:
+    def _partly_hidden(self, features: Encoded, moments_us: Int64Array) -> Encoded:
         """The features, some users' hidden in their place, with the age of the examples where they have one."""
-        hidden = torch.from_numpy(self._rng.random(len(moments_us), np.float32) < self._dropout.profile)
+        hidden = self._rng.random(len(moments_us), np.float32) < self._dropout.profile
         for name, values in features.items():
-            values[hidden] = torch.from_numpy(self._nobody[name])
+            values[hidden] = self._nobody[name]
         if self._age_until_us is None:
             return features
         age = ((self._age_until_us - moments_us) / (_US * _DAY)).astype(np.float32)
-        return features | {EXAMPLE_AGE: torch.from_numpy(age[:, None])}
+        return features | {EXAMPLE_AGE: age[:, None]}

@@ -94,7 +94,7 @@ class _Pass:
         rows = self.table.rows[torch.from_numpy(places)].requires_grad_()
         keys = examples.moments.keys(part)
         id_rows = functional.embedding(torch.from_numpy(user_of), rows)
-        vectors: Tensor = base.towers.user(*keys.with_rows(id_rows, keys.history_rows(base.items)))
+        vectors: Tensor = base.towers.user(*keys.tensors().with_rows(id_rows, keys.history_rows(base.items)))
         self.chances.observe(examples.items[part])
         total, wanted = len(base.item_ids), self._config.candidates
         candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
