@@ -155,14 +155,13 @@ async def test_a_deadline_of_no_time_rolls_nothing_back(runtime: TowerRuntime, s
             await client.post(PREDICT, json=body)
     await trial.end()
     assert trial.failures() == []
-    assert (
-        sum(timing.told for timing, _ in trial.setting.ledger.timings) >= 30
-    )  # what patient callers get is still seen
+    told = [timing for timing, _ in trial.setting.ledger.timings if timing.told]
+    assert len(told) >= 30  # what patient callers get is still seen
 
 
 async def test_a_slow_candidate_is_told_of_though_callers_hang_up_on_it(runtime: TowerRuntime) -> None:
     trial = Trial(runtime)
-    trial.recall._canary_seconds = 0.1
+    trial.recall._arms._canary_seconds = 0.1
     trial.hangup_after = 0.2
     async with await trial.ready() as client:
         trial.setting.tower.wait = lambda generation: asyncio.sleep(0.4 if generation == "g4" else 0.001)
