@@ -94,7 +94,7 @@ class Batch:
         return len(self.targets)
 
 
-class Part(NamedTuple):
+class BatchPositives(NamedTuple):
     """The positives of a batch, before it is known which others are learned with them."""
 
     rows: Int64Array
@@ -151,16 +151,16 @@ class Batcher:
             if number >= skip:
                 yield self._batch(block, part, Place(epoch, block.number, number))
 
-    def _parts(self, block: Block, size: int) -> Iterator[Part]:
+    def _parts(self, block: Block, size: int) -> Iterator[BatchPositives]:
         """The positives of each batch."""
         order = self._rng.permutation(self._kept(block.items))
         for rows in np.array_split(order, -(-len(order) // size)):
             keys = block.moments.keys(rows)
             hidden = self._rng.random(len(rows), np.float32) < self._dropout.history
             keys.history_mask[hidden], keys.history_age[hidden] = False, 0
-            yield Part(rows, keys)
+            yield BatchPositives(rows, keys)
 
-    def _batch(self, block: Block, part: Part, place: Place) -> Batch:
+    def _batch(self, block: Block, part: BatchPositives, place: Place) -> Batch:
         rows, keys, users = part.rows, part.keys, part.keys.users
         user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
         chosen = self._chooser.choose(block.items[rows], users, self._rng)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pagoda.training.batches.batcher import Batcher, Part
+from pagoda.training.batches.batcher import Batcher, BatchPositives
 from pagoda.training.examples.sequences import Int64Array, sequences_of
 from pagoda.training.examples.stream import Block
 
@@ -21,7 +21,7 @@ class SequenceBatcher(Batcher):
     """Cuts blocks into batches of sequences, about as many positives in each."""
 
     @override
-    def _parts(self, block: Block, size: int) -> Iterator[Part]:
+    def _parts(self, block: Block, size: int) -> Iterator[BatchPositives]:
         found = sequences_of(block)
         order = np.lexsort((self._rng.random(len(found.lengths)), -(-found.lengths // _SIMILAR)))
         learned = np.cumsum(np.diff(found.first)[order])
@@ -32,7 +32,7 @@ class SequenceBatcher(Batcher):
             places, piece = places[kept], piece[kept]
             rows, pieces = found.rows[places], batches[number]
             keys = block.moments.keys_along(rows, found.starts[pieces], found.lengths[pieces])
-            yield Part(rows, keys, self._after(found.seen[places], piece, keys.history_items.shape[1]))
+            yield BatchPositives(rows, keys, self._after(found.seen[places], piece, keys.history_items.shape[1]))
 
     def _after(self, seen: Int64Array, piece: Int64Array, width: int) -> Tensor:
         """The event after which each positive comes, as piece x width + column; -1 before all, and where hidden."""
