@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NoReturn
 
 Loop = Callable[[], Coroutine[Any, Any, None]]
@@ -31,9 +31,12 @@ async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> NoReturn
 
 async def cancel(task: asyncio.Task[None]) -> None:
     """End a task that goes on in the background, and wait for its end."""
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    while not task.done():
+        # More than once: a client on whose answer it waits may take the cancellation for itself (aiokafka does).
+        task.cancel()
+        await asyncio.wait([task], timeout=_PAUSE_SECONDS)
+    if not task.cancelled():
+        task.result()
 
 
 async def _go_on(loop: Loop) -> None:

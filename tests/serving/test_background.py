@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -55,3 +56,19 @@ async def test_a_step_is_taken_at_once_and_again() -> None:
         while taken < 3:
             await asyncio.sleep(0.001)
     await cancel(going)
+
+
+async def test_it_ends_although_a_client_takes_the_first_cancellation_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.01)
+
+    async def work() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(cancel(task), 10)
+    assert task.cancelled()
