@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from pagoda.errors import RequestError
 from serving.http import callers
 from serving.http.callers import Caller
 from serving.recall.api import Prediction, RecallInstance
@@ -31,6 +32,8 @@ from serving.users.keys import Key
 
 _GROUPS_AT_ONCE = 8
 """Of one request. More would not get further: see `Cohorts`."""
+_HANGUP_SECONDS = 0.001
+"""After which whoever sent much and hung up at once is seen to have left: the end comes right behind the request."""
 
 
 class Recall:
@@ -86,6 +89,9 @@ class Recall:
             return await self._arms.answer(serving, group)
 
     async def _by_groups(self, serving: Serving, groups: Sequence[ArmGroup], caller: Caller) -> list[Prediction]:
+        await asyncio.sleep(_HANGUP_SECONDS)
+        if caller.gone:
+            raise RequestError("the caller has left")
         answers: dict[int, Prediction] = {}
         left = iter(groups)
 

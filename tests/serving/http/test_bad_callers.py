@@ -169,3 +169,14 @@ async def test_a_slow_candidate_is_told_of_though_callers_hang_up_on_it(runtime:
             await client.post(PREDICT, json={"instances": [{"user_id": user}]})
     await trial.end()
     assert "canary" in {timing.group.arm for timing in trial.failures()}
+
+
+async def test_who_asks_for_much_and_hangs_up_at_once_costs_no_server_anything(runtime: TowerRuntime) -> None:
+    trial = Trial(runtime)
+    trial.hangup_after = 0
+    body = {"instances": [{"user_id": user, "k": 1000} for user in range(50)]}
+    async with await trial.ready() as client:
+        trial.setting.index.asked.clear()  # the warm-up's
+        answer = await client.post(PREDICT, json=body)
+    assert (answer.status_code, trial.setting.index.asked) == (400, [])
+    await trial.end()
