@@ -45,13 +45,14 @@ class Allowance:
         return self._clients.ask(client) > 1
 
     def take(self, client: str, size: float) -> bool:
-        """Count it in; False: it is too much, and not counted."""
+        """Count it in; False: it is too much, and not counted. Who has used up nothing may take any size, and pays for
+        it later; what somebody took while alone costs them no more than the burst."""
         shared, now = self.ask(client), self._clock()
         used, then = self._used.get(client, (0.0, now))
         ahead, most = max(0.0, used - (now - then) * self._rate), _BURST_SECONDS * self._rate
-        if shared and ahead >= most:
+        if shared and ahead and ahead + size > most:
             return False
         if len(self._used) > _MOST:
             self._used.clear()
-        self._used[client] = min(ahead + size, most), now
+        self._used[client] = ahead + size if shared else min(ahead + size, most), now
         return True
