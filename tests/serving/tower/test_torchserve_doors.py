@@ -8,6 +8,7 @@ import subprocess
 import threading
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,7 +37,8 @@ APIS = ("inference", "management", "metrics")
 def test_it_listens_on_no_port(tower: RunningTower) -> None:
     java = psutil.Process(tower.process.pid)
     for process in (java, *java.children(recursive=True)):
-        assert [c for c in process.connections(kind="inet") if c.status == psutil.CONN_LISTEN] == []
+        with suppress(psutil.NoSuchProcess):  # Java starts short ones to look at the machine.
+            assert [c for c in process.connections(kind="inet") if c.status == psutil.CONN_LISTEN] == []
 
 
 @pytest.mark.integration
