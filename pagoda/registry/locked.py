@@ -1,7 +1,7 @@
 """MLflow's application behind a password: `mlflow server --app-name pagoda` (an entry point of the group `mlflow.app`).
 
-MLflow's own `basic-auth` keeps users in a second database, whose first administrator is made with a password that
-everybody knows unless somebody says otherwise (mlflow/server/auth/basic_auth.ini, 3.17).
+MLflow's own `basic-auth` is users and permissions in a second database (`database_uri` of mlflow/server/auth/
+basic_auth.ini, 3.17), to be kept beside the first one. One password for all parts of Pagoda needs none.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ from pagoda.standalone.ports import LOOPBACK
 def serve(port: int, store: str, artifacts: str, secret: Path) -> None:
     """Serve on loopback, behind a password. Clients write artifacts themselves, so no proxy for them is offered.
 
-    The password is ours: MLflow's own takes a second database and another way to start, and its first administrator
-    has a password that everybody knows.
+    The password is ours: MLflow's own takes a second database and another way to start.
 
     Args:
         port: To listen on.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import psutil
 
@@ -154,12 +153,12 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
 
 def sink_service(layout: Layout, _: Ports) -> Service:
     """Turns the event stream into files of the dataset."""
-    return _behind(_worker("sink", "serving.workers.sink", layout, after=("redis",)))
+    return _worker("sink", "serving.workers.sink", layout, after=("redis",))
 
 
 def items_service(layout: Layout, _: Ports) -> Service:
     """Brings item changes into every live collection."""
-    return _behind(_worker("items", "serving.workers.items", layout, after=("milvus",)))
+    return _worker("items", "serving.workers.items", layout, after=("milvus",))
 
 
 def rollout_service(layout: Layout, _: Ports) -> Service:
@@ -236,11 +235,6 @@ def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> S
         folder=layout.data(name),
         after=after,
     )
-
-
-def _behind(service: Service) -> Service:
-    """On the few cores that all share, requests go first: whoever floods the worker with work costs the others less."""
-    return replace(service, command=("nice", "-n", "10", *service.command))
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
