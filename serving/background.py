@@ -32,8 +32,8 @@ async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> NoReturn
 async def cancel(task: asyncio.Task[None]) -> None:
     """End a task that goes on in the background, and wait for its end."""
     while not task.done():
-        # More than once: a client on whose answer it waits may take the cancellation for itself, as aiokafka 0.14 does
-        # while it closes (consumer/group_coordinator.py:165).
+        # More than once: what it waits for may take the cancellation for itself, as `asyncio.wait_for` of Python 3.11
+        # does where its own future ends at the same moment (python/cpython#86296).
         task.cancel()
         await asyncio.wait([task], timeout=_PAUSE_SECONDS)
     if not task.cancelled():
