@@ -133,7 +133,7 @@ class TowerServer:
                 "https:// address needs a certificate's folder, and no other uses one"
             )
         if self.certificate:
-            # TorchServe 0.12 would say so in twenty lines of Java: its ConfigManager.loadPrivateKey makes RSA keys alone.
+            # TorchServe 0.12 would say so in twenty lines of Java: ConfigManager.loadPrivateKey makes RSA keys alone.
             Certificate(self.certificate)
             if not _is_rsa((self.certificate / KEY).read_text()):
                 raise ConfigError(f"{self.certificate / KEY}: must be an RSA key; TorchServe reads no other kind")
