@@ -44,9 +44,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what takes longest first, so that no worker waits for another one's long end."""
+    """Put what takes longest first, so that no worker waits for another one's long end.
+
+    A file's tests stay together, and so do all those of the platform that tests/pipelines shares.
+    """
     if (eighth := config.getoption("--eighth")) is not None:
         items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % 8 == eighth]
+    for item in items:
+        shared = "tests/pipelines" in item.nodeid and "served" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("served" if shared else item.nodeid.split("::")[0]))
     items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))
 
 
@@ -63,7 +69,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform = Platform(tmp_path_factory.mktemp("platform"))
     platform.up([], attached=True)
     yield platform
-    platform.down()
+    platform.kill()  # Nobody needs what it holds; how it goes down is tests/standalone's.
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ from rich.table import Table
 from benchmarks.publish.host import Host, running_host
 from benchmarks.publish.world import DIM
 
-PUBLISHES = 5
 ROW_BYTES = 4 * DIM + 8
 
 
@@ -34,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--delta-rows", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--publishes", type=int, default=5, help="of each size; medians are told")
     parser.add_argument("--without-server", action="store_true", help="tables and follower alone, without TorchServe")
     parser.add_argument("--out", type=Path, default=Path("build/bench/publish.json"))
     arguments = parser.parse_args()
@@ -46,7 +46,8 @@ def main() -> None:
             # Beside the result rather than in /tmp, which may be memory.
             folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="publish-"))
             try:
-                rows += measure(folder, users, arguments.delta_rows, torchserve=not arguments.without_server)
+                times = dict.fromkeys(arguments.delta_rows, arguments.publishes)
+                rows += measure(folder, users, times, torchserve=not arguments.without_server)
             finally:
                 shutil.rmtree(folder)
             bar.advance(task)
@@ -54,12 +55,12 @@ def main() -> None:
     Console().print(as_table(rows))
 
 
-def measure(folder: Path, users: int, sizes: list[int], *, torchserve: bool) -> list[dict[str, Any]]:
-    """Publish deltas of each size over a base of `users`; medians, a row for each size."""
+def measure(folder: Path, users: int, sizes: dict[int, int], *, torchserve: bool) -> list[dict[str, Any]]:
+    """Publish deltas of each size so many times over a base of `users`; medians, a row for each size."""
     rows, number = [], 0
     with running_host(folder, users, torchserve=torchserve) as host, TowerWorker(host.settings.tables_folder) as worker:
         # A small one that does not count: a process pays for code that it runs for the first time.
-        for size, times in ((min(sizes) // 10, 1), *((size, PUBLISHES) for size in sizes)):
+        for size, times in ((min(sizes) // 10, 1), *sizes.items()):
             found = [publish(host, worker, folder / "delta", size, number + time) for time in range(1, times + 1)]
             number += times
             rows.append({"base_users": users, "delta_rows": size} | {name: median(of) for name, of in zipped(found)})

@@ -6,8 +6,8 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -20,12 +20,8 @@ from kserve.protocol.dataplane import DataPlane
 from starlette.types import ASGIApp
 
 from pagoda.access.tokens import READ_SECONDS, Tokens
-from pagoda.errors import ConfigError, UnavailableError
-from pagoda.generations.release_log import open_log
-from pagoda.index.factory import open_search
-from pagoda.item_changes.log import open_item_log
+from pagoda.errors import UnavailableError
 from pagoda.settings import Settings
-from serving import tracing
 from serving.background import background, every
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
@@ -33,24 +29,11 @@ from serving.http.listeners import ByListener, port_of
 from serving.process import listen
 from serving.recall.api import MODEL
 from serving.recall.app import build_app, build_items_app
-from serving.recall.channels.factory import channels_of
-from serving.recall.channels.removed_items import Removed
-from serving.recall.fallback.fallback import Fallback
-from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.factory import require, running
 from serving.recall.generations.follower import Generations
-from serving.recall.request.admission import Admission
-from serving.recall.request.outcomes import OutcomeWriter
-from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
-from serving.recall.request.warm_up import warm_up
-from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
-from serving.recall.servers.breaker_guards import guarded
-from serving.recall.servers.ports import Servers
-from serving.recall.servers.tower import TowerClient
 from serving.release_follower import ReleaseFollower
 from serving.users.keys import Key
-from serving.users.online_store import OnlineStore
-from serving.users.tombstone_follower import Forgetting
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -190,47 +173,6 @@ class _Server(uvicorn.Server):
         self._loop.call_later(self._seconds, super().handle_exit, sig, None)
 
 
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
-    """Connect to everything, and follow the release log until the block ends.
-
-    Raises:
-        ConfigError: The settings do not say where a part is.
-    """
-    _require(settings)
-    async with AsyncExitStack() as stack:
-        store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
-        tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
-        index = open_search(settings, tracing.trace_id)
-        outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
-        for part in (store, tower, index, outcomes):
-            stack.push_async_callback(part.close)
-        own, removed, fallback = settings.recall, Removed(open_item_log(settings)), Fallback()
-        cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
-        forgetting = Forgetting(settings.redis.url, fallback.forget)
-        stack.push_async_callback(forgetting.close)
-        servers = guarded(
-            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
-            store_seconds=own.store_seconds,
-            tower_seconds=settings.tower.timeout_seconds,
-            index_seconds=own.index_seconds,
-        )
-        parts = Parts(servers.store, servers.tower, channels_of(servers.index, removed.items), fallback, cache)
-        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
-        recall = Recall(
-            parts,
-            generations,
-            outcomes,
-            canary_seconds=own.canary_timeout_seconds,
-            admission=Admission(own.users_at_once),
-            cohorts_at_once=own.cohorts_at_once,
-        )
-        stack.push_async_callback(recall.close)
-        loops = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
-        await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
-        yield recall, generations
-
-
 class Intakes(Protocol):
     """What the process takes besides answering, as routers by the listener that they belong to."""
 
@@ -272,7 +214,7 @@ async def serve(
         ConfigError: The settings do not say where a part is, or there are no tokens or no certificate.
         UnavailableError: A port is taken.
     """
-    _require(settings)
+    require(settings)
     tokens, hosts = Tokens(settings.tokens_folder), settings.recall.hosts
     shown = Certificate(certificate) if certificate else None
     async with AsyncExitStack() as stack:
@@ -293,9 +235,3 @@ def _listener(host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as error:
         raise UnavailableError(f"recall: cannot listen on {host}:{port}: {error.strerror}") from error
-
-
-def _require(settings: Settings) -> None:
-    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
-    if missing := [name for name, value in wanted.items() if not value]:
-        raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")

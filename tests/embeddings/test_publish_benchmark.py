@@ -18,7 +18,7 @@ RECORDS_BYTES = 20_000
 @pytest.mark.integration
 def test_bytes_written_follow_the_delta_and_not_the_base(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.publish", "--without-server", "--out", str(tmp_path / "publish.json")]
-    command += ["--users", "5000", "50000", "--delta-rows", "400", "4000"]
+    command += ["--publishes", "1", "--users", "5000", "50000", "--delta-rows", "400", "4000"]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
     rows = json.loads((tmp_path / "publish.json").read_text())
     assert [list(row) for row in rows] == [FIELDS] * 4

@@ -12,11 +12,8 @@ from pagoda.access.tokens import token_for
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.standalone.platform import Platform
-from pipelines.full_update import full_update
-from pipelines.local import run_locally
 from serving.users.loading import load_store
 
-from .full_updates import CONFIG
 from .homes import Home
 
 
@@ -26,15 +23,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("home")
     import_movielens(folder / "data")
     dataset = Dataset.open(folder / "data")
-    now = dataset.span().end - timedelta(days=40)
     platform = Platform(folder / "home")
     try:
         settings = platform.up(attached=True)
-        arguments = {"dataset": str(dataset.path), "window_end": now.isoformat(), "config": CONFIG}
-        assert run_locally(full_update, settings, arguments) == "g1"
+        home = Home(platform, settings, dataset, dataset.span().end - timedelta(days=58))
+        assert home.run(shards=2).finish() == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
         with RecallClient(settings.recall.url, token_for(settings, "ask")) as client:
             client.wait_ready()
-        yield Home(platform, settings, dataset, now)
+        yield home
     finally:
-        platform.down()
+        platform.kill()

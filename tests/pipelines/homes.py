@@ -29,6 +29,8 @@ from pagoda.standalone.supervision.processes import processes_of
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import Done, run_all
 
+from .full_updates import Run
+
 
 @dataclass
 class Home:
@@ -55,6 +57,15 @@ class Home:
             outcomes = list(run_all(self.settings, str(self.dataset.path), self.now).values())
             if isinstance(outcomes[0], Done):
                 return outcomes[0]
+
+    def run(self, shards: int = 1) -> Run:
+        """A full update up to the present, in a process of its own."""
+        return Run(self.platform.home, self.dataset.path, self.now, shards)
+
+    def next_run(self) -> Run:
+        """The run of the next days."""
+        self.now += timedelta(days=2)
+        return self.run()
 
     def draft(self, folder: Path, users: Collection[int]) -> VersionDraft:
         """An incremental version of the champion, made up: it gives `users` rows that no other version has."""

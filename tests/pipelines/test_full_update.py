@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,17 @@ import pytest
 
 from demos.client import RecallClient
 from pagoda.access.tokens import bearer, token_for
-from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
-from pagoda.data.imports.movielens import import_movielens
 from pagoda.data.window import to_us
-from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
 from pagoda.settings import Settings
-from pagoda.standalone.platform import Platform
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
-from serving.users.loading import load_store
 
-from .full_updates import Run
-from .homes import healthy, kill, wait_for
+from .homes import Home, healthy, kill, wait_for
 
 pytestmark = pytest.mark.integration
 STEPS = (
@@ -60,170 +54,130 @@ SERVERS = (
 K = 20
 
 
-class Days:
-    """One installation that learns window after window."""
-
-    def __init__(self, platform: Platform, dataset: Dataset, start: datetime) -> None:
-        self.platform, self.dataset, self.end = platform, dataset, start
-        self.settings: Settings = platform.up(attached=True)
-
-    def next(self, shards: int = 1) -> Run:
-        """The run of the day after."""
-        self.end += timedelta(days=2)
-        return Run(self.platform.home, self.dataset.path, self.end, shards)
-
-    def state(self) -> ReleaseState:
-        """What the release log says."""
-        return open_log(self.settings).state()
-
-
-@pytest.fixture(scope="module")
-def days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Days]:
-    """MovieLens-100K on a platform of its own, with a first version released."""
-    folder = tmp_path_factory.mktemp("days")
-    import_movielens(folder / "data")
-    dataset = Dataset.open(folder / "data")
-    platform = Platform(folder / "home")
-    try:
-        made = Days(platform, dataset, dataset.span().end - timedelta(days=60))
-        assert made.next(shards=2).finish() == "g1"
-        load_store(dataset, dataset.span().end, made.settings.redis.url)
-        yield made
-    finally:
-        platform.down()
-
-
-@pytest.fixture(scope="module")
-def client(days: Days) -> Iterator[RecallClient]:
-    """A caller of the recall service, which is ready."""
-    with RecallClient(days.settings.recall.url, token_for(days.settings, "ask")) as client:
-        client.wait_ready()
-        yield client
-
-
-def test_serves_item_vectors_that_were_exported_in_parts(days: Days) -> None:
-    manifest = days.state().generations["g1"]
+def test_serves_item_vectors_that_were_exported_in_parts(served: Home) -> None:
+    manifest = served.state().generations["g1"]
     source = ItemVectors(Path(httpx.URL(manifest.item_vectors.uri).path), manifest.spec)
     assert len(source.files) == 2
-    assert source.rows == manifest.item_count == days.dataset.items().num_rows
+    assert source.rows == manifest.item_count == served.dataset.items().num_rows
 
 
-def test_registers_a_full_version_with_its_lineage(days: Days) -> None:
-    registered = mlflow.MlflowClient(days.settings.registry.uri).get_model_version(days.settings.registry.model, "1")
+def test_registers_a_full_version_with_its_lineage(served: Home) -> None:
+    registry = served.settings.registry
+    registered = mlflow.MlflowClient(registry.uri).get_model_version(registry.model, "1")
     assert registered.tags["update"] == "full"
-    assert days.state().versions[1].window.end == days.end
-    assert days.state().versions[1].metrics["recall@50"] > 0
+    assert served.state().versions[1].window.end == served.now
+    assert served.state().versions[1].metrics["recall@50"] > 0
     assert "champion" in registered.aliases
 
 
 @pytest.mark.parametrize("body", ["v1", "v2"])
-def test_answers_are_those_computed_in_process(days: Days, client: RecallClient, body: str) -> None:
-    users = [int(user) for user in days.dataset.users()["user_id"].to_pylist()[:2]]
-    now = days.dataset.span().end
-    served = (ask_v1 if body == "v1" else ask_v2)(days.settings, users, to_us(now))
-    for answer, expected in zip(served, in_process(days, users, now), strict=True):
+def test_answers_are_those_computed_in_process(served: Home, body: str) -> None:
+    users = [int(user) for user in served.dataset.users()["user_id"].to_pylist()[:2]]
+    now = served.dataset.span().end
+    answered = (ask_v1 if body == "v1" else ask_v2)(served.settings, users, to_us(now))
+    for answer, expected in zip(answered, in_process(served, users, now), strict=True):
         ids, scores = zip(*answer, strict=True)
         best = sorted(expected.values(), reverse=True)[:K]
         np.testing.assert_allclose(scores, best, atol=1e-4)
         np.testing.assert_allclose([expected[item] for item in ids], scores, atol=1e-4)
-    assert served[0] != served[1]
+    assert answered[0] != answered[1]
 
 
-def test_running_it_again_changes_nothing(days: Days) -> None:
-    before = days.state()
-    assert Run(days.platform.home, days.dataset.path, days.end).finish() == before.stable
-    assert days.state().head == before.head
+def test_running_it_again_changes_nothing(served: Home) -> None:
+    before = served.state()
+    assert served.run().finish() == before.stable
+    assert served.state().head == before.head
 
 
 @pytest.mark.parametrize("step", SAMPLED)
-def test_killed_in_a_step_and_run_again_ends_as_if_never_killed(days: Days, step: str) -> None:
-    check_killed(days, step)
+def test_killed_in_a_step_and_run_again_ends_as_if_never_killed(served: Home, step: str) -> None:
+    check_killed(served, step)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_in_any_step_and_run_again(days: Days, step: str) -> None:
-    check_killed(days, step)
+def test_killed_in_any_step_and_run_again(served: Home, step: str) -> None:
+    check_killed(served, step)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("service", "step"), SERVERS)
-def test_a_server_killed_in_a_step_and_run_again(days: Days, service: str, step: str) -> None:
-    before, run = days.state(), days.next()
+def test_a_server_killed_in_a_step_and_run_again(served: Home, service: str, step: str) -> None:
+    before, run = served.state(), served.next_run()
     process = run.reach(step)
-    wait_for(lambda: AT_WORK[step](days, before))
-    kill(days.platform, service)
-    answered = {answers(days)}
+    wait_for(lambda: AT_WORK[step](served, before))
+    kill(served.platform, service)
+    answered = {answers(served)}
     while process.poll() is None:
-        answered.add(answers(days))
+        answered.add(answers(served))
     output, _ = process.communicate()
     failed = process.returncode != 0
     assert not failed or re.search(r"PagodaError: pipeline full-update: pagoda\.errors\.\w+Error: ", output), output
-    assert answered <= {before.stable, days.state().stable}
-    wait_for(lambda: healthy(days.platform, service))
-    check_ended(days, before, run.finish())
-    wait_for(lambda: answers(days) == days.state().stable)
+    assert answered <= {before.stable, served.state().stable}
+    wait_for(lambda: healthy(served.platform, service))
+    check_ended(served, before, run.finish())
+    wait_for(lambda: answers(served) == served.state().stable)
 
 
-def registering(days: Days, before: ReleaseState) -> bool:
+def registering(served: Home, before: ReleaseState) -> bool:
     """Whether MLflow has a run of the version that is being registered."""
-    server = mlflow.MlflowClient(days.settings.registry.uri)
-    experiment = server.get_experiment_by_name(days.settings.registry.model)
+    server = mlflow.MlflowClient(served.settings.registry.uri)
+    experiment = server.get_experiment_by_name(served.settings.registry.model)
     assert experiment is not None
     return len(server.search_runs([experiment.experiment_id])) > len(before.versions)
 
 
-AT_WORK: dict[str, Callable[[Days, ReleaseState], bool]] = {
+AT_WORK: dict[str, Callable[[Home, ReleaseState], bool]] = {
     "register": registering,
-    "build-index": lambda days, before: len(collections_of(days)) > len(before.generations),
-    "publish": lambda days, before: len(days.state().generations) > len(before.generations),
+    "build-index": lambda served, before: len(collections_of(served)) > len(before.generations),
+    "publish": lambda served, before: len(served.state().generations) > len(before.generations),
 }
 """Whether a step is in the midst of what it does with servers; once true, it stays so."""
 
 
-def answers(days: Days) -> str:
+def answers(served: Home) -> str:
     """The generation that answers a request."""
-    with RecallClient(days.settings.recall.url, token_for(days.settings, "ask")) as client:
+    with RecallClient(served.settings.recall.url, token_for(served.settings, "ask")) as client:
         return str(client.recall([1], K)[0]["generation"])
 
 
-def check_killed(days: Days, step: str) -> None:
+def check_killed(served: Home, step: str) -> None:
     """Kill the next day's run in `step`: the old generation serves on, and the second run ends with one of each."""
-    before, run = days.state(), days.next()
+    before, run = served.state(), served.next_run()
     run.kill_in(step)
-    assert days.state().stable == before.stable
-    assert answers(days) == before.stable
-    check_ended(days, before, run.finish())
+    assert served.state().stable == before.stable
+    assert answers(served) == before.stable
+    check_ended(served, before, run.finish())
 
 
-def check_ended(days: Days, before: ReleaseState, generation: str) -> None:
+def check_ended(served: Home, before: ReleaseState, generation: str) -> None:
     """One more version, one more generation that serves, and one more collection with all of its rows."""
-    after = days.state()
+    after = served.state()
     assert (after.stable, after.previous) == (generation, before.stable)
     assert len(after.versions) == len(before.versions) + 1
     assert len(after.generations) == len(before.generations) + 1
     assert after.versions[after.champion or 0].parent == before.champion
-    server = mlflow.MlflowClient(days.settings.registry.uri)
-    assert [model.name for model in server.search_registered_models()] == [days.settings.registry.model]
+    server = mlflow.MlflowClient(served.settings.registry.uri)
+    assert [model.name for model in server.search_registered_models()] == [served.settings.registry.model]
     assert len(server.search_model_versions()) == len(after.versions)
-    assert collections_of(days) == {manifest.collection for manifest in after.generations.values()}
-    served = after.generations[generation]
-    assert MilvusCollections(days.settings.milvus.uri).count(served.collection) == served.item_count
+    assert collections_of(served) == {manifest.collection for manifest in after.generations.values()}
+    manifest = after.generations[generation]
+    assert MilvusCollections(served.settings.milvus.uri).count(manifest.collection) == manifest.item_count
 
 
-def collections_of(days: Days) -> set[str]:
+def collections_of(served: Home) -> set[str]:
     """The collections on the server."""
-    return set(MilvusCollections(days.settings.milvus.uri).names())
+    return set(MilvusCollections(served.settings.milvus.uri).names())
 
 
-def in_process(days: Days, users: list[int], now: datetime) -> list[dict[int, float]]:
+def in_process(served: Home, users: list[int], now: datetime) -> list[dict[int, float]]:
     """The score of every item, from the registered version and the exported vectors, without any server."""
-    state = days.state()
+    state = served.state()
     record = state.versions[state.champion or 0]
     folder = Path(httpx.URL(record.uri).path)
-    version = OpenVersion(FullVersionFiles(folder, folder), days.dataset)
+    version = OpenVersion(FullVersionFiles(folder, folder), served.dataset)
     moments = np.full(len(users), to_us(now), np.int64)
-    vectors = version.user_vectors(np.array(users), moments, histories(days, users, now), None)
+    vectors = version.user_vectors(np.array(users), moments, histories(served, users, now), None)
     manifest = state.generation(state.stable or "")
     source = ItemVectors(Path(httpx.URL(manifest.item_vectors.uri).path), manifest.spec)
     scores: list[dict[int, float]] = [{} for _ in users]
@@ -233,9 +187,9 @@ def in_process(days: Days, users: list[int], now: datetime) -> list[dict[int, fl
     return scores
 
 
-def histories(days: Days, users: list[int], now: datetime) -> Histories:
+def histories(served: Home, users: list[int], now: datetime) -> Histories:
     """What the users did before `now`."""
-    state = histories_at(days.dataset, now, None, None)
+    state = histories_at(served.dataset, now, None, None)
     assert state is not None
     return state.read(np.array(users), np.full(len(users), to_us(now), np.int64))
 

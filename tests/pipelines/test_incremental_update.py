@@ -27,7 +27,7 @@ def test_the_pipeline_serves_what_happened(served: Home) -> None:
     assert generation == served.state().stable
     record = served.state().versions[served.state().generation(generation).incremental_version or 0]
     registered = mlflow.MlflowClient(served.settings.registry.uri).get_model_version("recall", str(record.version))
-    assert registered.tags["update"] == "incremental" and registered.tags["base"] == "1"
+    assert registered.tags["update"] == "incremental" and registered.tags["base"] == str(served.state().champion)
     assert not run_locally(incremental_update, served.settings, arguments)
 
 
@@ -39,13 +39,13 @@ def test_an_update_answers(served: Home) -> None:
 
 
 def test_a_full_version_catches_up_before_it_is_offered(served: Home) -> None:
-    stable, window_end = served.state().stable, served.now - timedelta(hours=12)
+    before, window_end = served.state(), served.now - timedelta(hours=12)
     arguments = {"dataset": str(served.dataset.path), "window_end": window_end.isoformat(), "config": CONFIG}
     arguments |= {"catch_up": served.now.isoformat(), "release": "now"}
     generation = run_locally(full_update, served.settings, arguments)
     manifest, state = served.state().generation(generation), served.state()
-    assert manifest.incremental_version is not None and state.stable == generation != stable
-    assert state.versions[manifest.full_version].parent == 1
-    assert [one.arms.stable for one in state.releases][-2:] == [stable, generation]
+    assert manifest.incremental_version is not None and state.stable == generation != before.stable
+    assert state.versions[manifest.full_version].parent == before.champion
+    assert [one.arms.stable for one in state.releases][-2:] == [before.stable, generation]
     assert Path(state.versions[manifest.full_version].uri).exists()
     assert run_locally(full_update, served.settings, arguments) == generation

@@ -171,9 +171,9 @@ def test_shadow_copies_requests_and_answers_nobody(stage: Stage) -> None:
     start(stage, shadow=ShadowStep(minimum_seconds=5, maximum_seconds=50, minimum_requests=10, percent=30))
     until(stage, Phase.SHADOW)
     split = split_of(stage.log.state())
-    assert split is not None and split.mirrored and split.percent == 30
+    assert split is not None and split.shadow and split.percent == 30
     assert {split.choose(user).arm for user in range(200)} == {"stable"}
-    assert {split.mirror(user) for user in range(200)} == {"g2", None}
+    assert {split.shadow_of(user) for user in range(200)} == {"g2", None}
     stage.metrics.error_rate = 0.5
     stage.turn()
     assert rollout(stage).phase is Phase.ROLLED_BACK

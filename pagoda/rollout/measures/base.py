@@ -83,7 +83,7 @@ class Metrics(Protocol):
     def measure(self, rollout: str, since: datetime, until: datetime, limit_ms: float | None) -> Measures:
         """What both arms did in [since, until), requests whose arm a tester chose left out.
 
-        During shadow the canary's requests are the mirrored ones. Windows are at most 5 s long.
+        During shadow the canary's requests are the copies. Windows are at most 5 s long.
 
         Args:
             limit_ms: Answers slower than this are `Requests.slow`; None: none are.

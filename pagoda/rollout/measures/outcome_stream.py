@@ -113,8 +113,8 @@ class PhaseSums:
         self._windows = np.pad(self._windows, ((0, 0), (0, 0), (0, self._closed - self._windows.shape[2])))
         if not over.any():
             return
-        mirrored = not self._stage[0] and self._stage[1] > 0
-        self._users.add(rows[over], mirrored)
+        shadow = not self._stage[0] and self._stage[1] > 0
+        self._users.add(rows[over], shadow)
         self._count(rows[over & (rows["flags"] & Flag.REQUEST > 0)], since_us, limit_ms)
 
     def _count(self, requests: Rows, since_us: int, limit_ms: float | None) -> None:

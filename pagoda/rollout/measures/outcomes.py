@@ -72,20 +72,20 @@ class OutcomeBatch:
 
     rollout: str
     percent: int
-    mirrored: bool
+    shadow: bool
     rows: Rows
 
     @property
     def stage(self) -> tuple[bool, int]:
         """Where the rollout was: later phases and steps compare greater."""
-        return self.percent > 0 and not self.mirrored, self.percent
+        return self.percent > 0 and not self.shadow, self.percent
 
     def encode(self) -> dict[str, bytes | str | int]:
         """As fields of the entry, the rows last."""
         return {
             "rollout": self.rollout,
             "percent": self.percent,
-            "mirrored": int(self.mirrored),
+            "mirrored": int(self.shadow),
             "rows": self.rows.tobytes(),
         }
 

@@ -38,12 +38,12 @@ class UserTable:
         self._last_arm = np.zeros(0, np.intp)
         self._last_clicked = np.zeros(0, bool)
 
-    def add(self, rows: Rows, mirrored: bool) -> None:
+    def add(self, rows: Rows, shadow: bool) -> None:
         """Take in rows, in any order.
 
         Args:
             rows: Of `ROW`.
-            mirrored: Nobody saw the canary's answers.
+            shadow: Nobody saw the canary's answers.
         """
         rows = rows[rows["user"] <= self._largest]
         self._admit(np.unique(rows["user"]))
@@ -51,7 +51,7 @@ class UserTable:
         place, flags = np.searchsorted(self._user, rows["user"]), rows["flags"]
         arm = (flags & Flag.CANARY).astype(np.intp)
         answered = flags & Flag.ANSWERED > 0
-        shown = answered & ~(mirrored & (arm == 1))
+        shown = answered & ~(shadow & (arm == 1))
         for column, counted in (
             (_SHOWN, shown),
             (_ANSWERED, answered),

@@ -44,7 +44,7 @@ def split_of(state: ReleaseState) -> Split | None:
     if rollout.phase is Phase.VERIFIED:  # Nobody is in the canary yet, but the stable arm is measured already.
         return Split(stable, rollout=rollout.id)
     if rollout.phase is Phase.SHADOW:
-        return Split(stable, rollout.candidate, rollout.percent, rollout.id, mirrored=True)
+        return Split(stable, rollout.candidate, rollout.percent, rollout.id, shadow=True)
     if rollout.phase is Phase.CANARY and canary:
         return Split(stable, canary, rollout.percent, rollout.id)
     return Split(stable)

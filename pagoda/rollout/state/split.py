@@ -36,7 +36,7 @@ class Split:
     percent: int = 0
     """Share of the users whose arm is the canary, in percent."""
     rollout: str = ""
-    mirrored: bool = False
+    shadow: bool = False
     """Shadow: the stable arm answers everybody; the canary gets copies of its users' requests, answers dropped."""
 
     def choose(self, user: int | str, header: str | None = None) -> Choice:
@@ -46,14 +46,14 @@ class Split:
             RequestError: The header names no arm.
         """
         forced = _parse(header) if header else None
-        arm = forced or ("canary" if self._in_share(user) and not self.mirrored else "stable")
+        arm = forced or ("canary" if self._in_share(user) and not self.shadow else "stable")
         if arm == "canary" and self.canary is not None:
             return Choice("canary", self.canary, forced is None)
         return Choice("stable", self.stable, forced is None)
 
-    def mirror(self, user: int | str) -> str | None:
+    def shadow_of(self, user: int | str) -> str | None:
         """The generation that gets a copy of the user's request, whose answer is dropped; None: none does."""
-        return self.canary if self.mirrored and self._in_share(user) else None
+        return self.canary if self.shadow and self._in_share(user) else None
 
     def _in_share(self, user: int | str) -> bool:
         return self.canary is not None and position(self.rollout, user) * 100 < self.percent

@@ -203,7 +203,7 @@ class Generations:
 
 
 def _shares(serving: Serving) -> dict[Arm, float]:
-    """Of the users; a canary that is not warm or only mirrored has none."""
+    """Of the users; a canary that is not warm, or a shadow, has none."""
     split = serving.split
-    canary = split.percent / 100 if serving.canary and not split.mirrored else 0.0
+    canary = split.percent / 100 if serving.canary and not split.shadow else 0.0
     return {"stable": 1 - canary, "canary": canary}

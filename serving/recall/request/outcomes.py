@@ -93,7 +93,7 @@ class OutcomeWriter:
         pending, self._pending, self._count = self._pending, defaultdict(list), 0
         for split, rows in pending.items():
             try:
-                await self._write(OutcomeBatch(split.rollout, split.percent, split.mirrored, np.array(rows, ROW)))
+                await self._write(OutcomeBatch(split.rollout, split.percent, split.shadow, np.array(rows, ROW)))
             except (RedisError, OSError) as error:
                 OUTCOMES.labels("dropped").inc(len(rows))
                 self._complain(f"outcomes: {reason(error)}")

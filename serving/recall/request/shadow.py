@@ -28,9 +28,9 @@ class Shadow:
 
     def copy(self, serving: Serving, group: ArmGroup) -> None:
         """Start a copy for those users of a group who are in the shadow's share. Never waits."""
-        if not serving.split.mirrored or not group.counted or not (serving.canary or serving.refused):
+        if not serving.split.shadow or not group.counted or not (serving.canary or serving.refused):
             return
-        asked = tuple(one for one in group.asked if serving.split.mirror(one.user_id))
+        asked = tuple(one for one in group.asked if serving.split.shadow_of(one.user_id))
         if not asked:
             return
         if len(self._under_way) >= _AT_ONCE:

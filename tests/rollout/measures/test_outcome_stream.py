@@ -26,8 +26,8 @@ class Stream:
     def __init__(self, url: str) -> None:
         self.url, self.redis = url, redis.Redis.from_url(url)
 
-    def write(self, rows: Rows, *, percent: int = 10, mirrored: bool = False, most_bytes: int = 1 << 24) -> None:
-        fields = OutcomeBatch("r1", percent, mirrored, rows).encode()
+    def write(self, rows: Rows, *, percent: int = 10, shadow: bool = False, most_bytes: int = 1 << 24) -> None:
+        fields = OutcomeBatch("r1", percent, shadow, rows).encode()
         parts = [part for pair in fields.items() for part in pair]
         self.redis.eval(APPEND, 2, STREAM, SIZE, most_bytes, *parts)
 
@@ -99,9 +99,9 @@ def test_services_that_lag_behind_the_log_do_not_blur_the_arms(stream: Stream) -
 
 
 def test_a_shadows_requests_count_and_show_nothing(stream: Stream) -> None:
-    stream.write(rows_at([1], REQUEST | Flag.CANARY | Flag.SHORT, users=[5]), mirrored=True)
-    stream.write(rows_at([1], REQUEST, users=[5]), mirrored=True)
-    stream.write(rows_at([2], Flag.CLICK, users=[5]), mirrored=True)
+    stream.write(rows_at([1], REQUEST | Flag.CANARY | Flag.SHORT, users=[5]), shadow=True)
+    stream.write(rows_at([1], REQUEST, users=[5]), shadow=True)
+    stream.write(rows_at([2], Flag.CLICK, users=[5]), shadow=True)
     found = stream.measure(7)
     assert [found[arm].requests.count for arm in ("stable", "canary")] == [1, 1]
     assert (found["stable"].clicks.y, found["canary"].clicks.n) == (1, 0)

@@ -33,7 +33,7 @@ def make_rows(events: list[tuple[int, int, int]], start_us: int = 10**15) -> Row
     return np.array([(int(time), user, 1.0, flags) for time, (user, flags, _) in zip(times, events, strict=True)], ROW)
 
 
-def by_hand(rows: Rows, mirrored: bool) -> dict[str, tuple[UserSums, ...]]:
+def by_hand(rows: Rows, shadow: bool) -> dict[str, tuple[UserSums, ...]]:
     """The same sums, one row after another."""
     sums: dict[int, dict[int, list[int]]] = {0: defaultdict(lambda: [0] * 5), 1: defaultdict(lambda: [0] * 5)}
     last: dict[int, tuple[int, int, bool]] = {}
@@ -43,7 +43,7 @@ def by_hand(rows: Rows, mirrored: bool) -> dict[str, tuple[UserSums, ...]]:
             sums[last[user][1]][user][1] += 1
             last[user] = (*last[user][:2], True)
         if flags & Flag.ANSWERED:
-            shown = not (mirrored and arm)
+            shown = not (shadow and arm)
             each = sums[arm][user]
             for column, counted in enumerate((shown, 0, 1, flags & Flag.SHORT > 0, flags & Flag.FALLBACK > 0)):
                 each[column] += counted
@@ -57,14 +57,14 @@ def by_hand(rows: Rows, mirrored: bool) -> dict[str, tuple[UserSums, ...]]:
     return found
 
 
-@given(events=steps, cuts=st.lists(st.integers(0, 60), max_size=4), mirrored=st.booleans(), seed=st.integers(0, 99))
+@given(events=steps, cuts=st.lists(st.integers(0, 60), max_size=4), shadow=st.booleans(), seed=st.integers(0, 99))
 def test_any_cut_into_batches_gives_the_sums_of_a_plain_loop(
-    events: list[tuple[int, int, int]], cuts: list[int], mirrored: bool, seed: int
+    events: list[tuple[int, int, int]], cuts: list[int], shadow: bool, seed: int
 ) -> None:
     rows, table = make_rows([(user, flags, gap + 1) for user, flags, gap in events]), UserTable()
     for part in np.split(rows, sorted(min(cut, len(rows)) for cut in cuts)):
-        table.add(np.random.default_rng(seed).permutation(part), mirrored)
-    assert {str(arm): table.sums(arm) for arm in (0, 1)} == by_hand(rows, mirrored)
+        table.add(np.random.default_rng(seed).permutation(part), shadow)
+    assert {str(arm): table.sums(arm) for arm in (0, 1)} == by_hand(rows, shadow)
 
 
 def test_too_many_users_are_stood_for_by_a_random_part() -> None:
@@ -76,7 +76,7 @@ def test_too_many_users_are_stood_for_by_a_random_part() -> None:
     rows["flags"][2::4] = SHOWN | Flag.CANARY
     table = UserTable(most_users=1_000)
     for part in np.array_split(rows, 10):
-        table.add(part, mirrored=False)
+        table.add(part, shadow=False)
     clicks = [table.sums(arm)[0] for arm in (0, 1)]
     assert 500 <= sum(one.users for one in clicks) <= 1_000
     assert [one.y / one.n for one in clicks] == [1, 1]

@@ -54,7 +54,7 @@ class Seen:
     @property
     def traffic(self) -> dict[str, int]:
         """Share of the users by arm, in percent."""
-        canary = self.split.percent if self.split and self.split.canary and not self.split.mirrored else 0
+        canary = self.split.percent if self.split and self.split.canary and not self.split.shadow else 0
         return {"stable": _ALL - canary, "canary": canary}
 
 
@@ -194,7 +194,7 @@ def _arms(seen: Seen) -> Table:
     for name in ("arm", "generation", "users", "full version", "learned up to"):
         table.add_column(name, justify="right" if name == "users" else "left")
     arms: Mapping[str, str | None] = {"stable": seen.state.arms.stable, "canary": seen.state.arms.canary}
-    if seen.split and seen.split.mirrored:
+    if seen.split and seen.split.shadow:
         arms = {**arms, "shadow": seen.split.canary}
     for arm, id_ in arms.items():
         if id_:

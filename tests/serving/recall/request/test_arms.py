@@ -272,9 +272,9 @@ async def test_a_shadow_gets_copies_and_answers_nobody() -> None:
         assert_whole(prediction)
     while setting.recall._arms._shadow._under_way:
         await asyncio.sleep(0)
-    mirrored = [timing.group.asked[0].user_id for timing, _ in setting.ledger.timings if timing.shadow]
-    assert sorted(mirrored) == [user for user in USERS[:100] if split_of(setting).mirror(user)]
-    assert 20 < len(mirrored) < 60
+    shadow = [timing.group.asked[0].user_id for timing, _ in setting.ledger.timings if timing.shadow]
+    assert sorted(shadow) == [user for user in USERS[:100] if split_of(setting).shadow_of(user)]
+    assert 20 < len(shadow) < 60
 
 
 async def test_a_shadow_that_hangs_takes_a_bounded_part_of_the_service() -> None:

@@ -1,0 +1,83 @@
+"""Puts the recall service together from what the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from pagoda.errors import ConfigError
+from pagoda.generations.release_log import open_log
+from pagoda.index.factory import open_search
+from pagoda.item_changes.log import open_item_log
+from pagoda.settings import Settings
+from serving import tracing
+from serving.background import background
+from serving.recall.channels.factory import channels_of
+from serving.recall.channels.removed_items import Removed
+from serving.recall.fallback.fallback import Fallback
+from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.generations.follower import Generations
+from serving.recall.request.admission import Admission
+from serving.recall.request.outcomes import OutcomeWriter
+from serving.recall.request.parts import Parts
+from serving.recall.request.service import Recall
+from serving.recall.request.warm_up import warm_up
+from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
+from serving.recall.servers.breaker_guards import guarded
+from serving.recall.servers.ports import Servers
+from serving.recall.servers.tower import TowerClient
+from serving.users.online_store import OnlineStore
+from serving.users.tombstone_follower import Forgetting
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
+    """Connect to everything, and follow the release log until the block ends.
+
+    Raises:
+        ConfigError: The settings do not say where a part is.
+    """
+    require(settings)
+    async with AsyncExitStack() as stack:
+        store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
+        tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
+        index = open_search(settings, tracing.trace_id)
+        outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
+        for part in (store, tower, index, outcomes):
+            stack.push_async_callback(part.close)
+        own, removed, fallback = settings.recall, Removed(open_item_log(settings)), Fallback()
+        cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        forgetting = Forgetting(settings.redis.url, fallback.forget)
+        stack.push_async_callback(forgetting.close)
+        servers = guarded(
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
+            store_seconds=own.store_seconds,
+            tower_seconds=settings.tower.timeout_seconds,
+            index_seconds=own.index_seconds,
+        )
+        parts = Parts(servers.store, servers.tower, channels_of(servers.index, removed.items), fallback, cache)
+        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
+        recall = Recall(
+            parts,
+            generations,
+            outcomes,
+            canary_seconds=own.canary_timeout_seconds,
+            admission=Admission(own.users_at_once),
+            cohorts_at_once=own.cohorts_at_once,
+        )
+        stack.push_async_callback(recall.close)
+        loops = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
+        await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
+        yield recall, generations
+
+
+def require(settings: Settings) -> None:
+    """Refuse settings that leave out where a server is.
+
+    Raises:
+        ConfigError: One is not said.
+    """
+    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
+    if missing := [name for name, value in wanted.items() if not value]:
+        raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")
