@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,7 @@ from pagoda.cli.options import OutputFormat, OutputOption
 if TYPE_CHECKING:
     from pagoda.data.checks.check import Checked
     from pagoda.data.imports.readers import Reader
+    from pagoda.data.layout import Table
 
 app = typer.Typer(name="data", help="Import and check datasets, see docs/data.md.", no_args_is_help=True)
 importing = typer.Typer(help="Build a dataset folder.", no_args_is_help=True)
@@ -55,7 +56,16 @@ Event = Annotated[str, typer.Option(help="Event of interactions without an event
 IdTypeOption = Annotated[
     IdType | None, typer.Option("--id-type", help="Without --features; default: what the IDs look like.")
 ]
-Delimiter = Annotated[str, typer.Option(help="CSV: between columns; 'tab' for a tab.")]
+Delimiter = Annotated[str, typer.Option(help="CSV: between columns; 'tab' for a tab, and it may be several.")]
+Quote = Annotated[str, typer.Option(help="CSV: around values that hold delimiters; 'none' if quotes are characters.")]
+Encoding = Annotated[str, typer.Option(help="CSV and JSON lines: encoding of the text, such as latin-1 or utf-16.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[TABLE=]NAME,NAME,…",
+        help="Columns of CSV files without a header line; of the interactions, or with TABLE= of another table.",
+    ),
+]
 ListSeparator = Annotated[str, typer.Option(help="Between the values of a multi-valued feature or vector in text.")]
 
 
@@ -103,6 +113,9 @@ def import_files(
     event: Event = "click",
     id_type: IdTypeOption = None,
     delimiter: Delimiter = ",",
+    quote: Quote = '"',
+    encoding: Encoding = "utf-8",
+    columns: Columns = None,
     list_separator: ListSeparator = "|",
 ) -> None:
     """Import files of interactions, and of users and items if there are any; columns may have other names."""
@@ -111,26 +124,35 @@ def import_files(
     from pagoda.data.imports.importer import Import
     from pagoda.data.imports.importer import import_files as run
 
-    columns = {"user_id": user_column, "item_id": item_column, "event": event_column, "timestamp": timestamp_column}
-    columns |= {"title": title_column} if title_column else {}
+    names = {"user_id": user_column, "item_id": item_column, "event": event_column, "timestamp": timestamp_column}
+    names |= {"title": title_column} if title_column else {}
     job = Import(
-        reader=_reader(context.info_name, delimiter),
+        reader=_reader(context.info_name, delimiter, quote, encoding),
+        readers={
+            table: _reader(context.info_name, delimiter, quote, encoding, given)
+            for table, given in _columns(columns or []).items()
+        },
         interactions=interactions,
         users=users,
         items=items,
         features=features,
-        names=ColumnNames(columns | _pairs(rename or []), frozenset(drop or [])),
+        names=ColumnNames(names | _pairs(rename or []), frozenset(drop or [])),
         conversion=Conversion(TimeUnit(timestamps), zone, list_separator),
         default_event=event,
         id_type=None if id_type is None else id_type.value,
     )
-    left_out = run(path, job).left_out
-    if left_out:
-        typer.echo(f"left out, since there is no feature file: {', '.join(sorted(left_out))}")
+    imported = run(path, job)
+    if imported.left_out:
+        typer.echo(f"left out, since there is no feature file: {', '.join(sorted(imported.left_out))}")
+    if imported.passed_over:
+        typer.echo(f"not read, by the endings of their names: {', '.join(imported.passed_over)}")
     _describe(path)
 
 
-importing.command("csv", help="Import CSV files with a header line, plain or compressed.")(import_files)
+importing.command("csv", help="Import CSV files, plain or compressed.")(import_files)
+importing.command("jsonl", help="Import JSON lines, plain or compressed; a value inside is called outer.inner.")(
+    import_files
+)
 importing.command("parquet", help="Import Parquet files.")(import_files)
 
 
@@ -167,12 +189,28 @@ def _print(path: Path, checked: Checked) -> None:
     console.print(f"{escape(str(path))}: {rows}; {found}")
 
 
-def _reader(format_: str | None, delimiter: str) -> Reader:
-    from pagoda.data.imports.readers import CsvReader, ParquetReader
+def _reader(format_: str | None, delimiter: str, quote: str, encoding: str, columns: tuple[str, ...] = ()) -> Reader:
+    from pagoda.data.imports.readers import CsvReader, JsonLinesReader, ParquetReader
 
     if format_ == "parquet":
         return ParquetReader()
-    return CsvReader("\t" if delimiter == "tab" else delimiter)
+    if format_ == "jsonl":
+        return JsonLinesReader(encoding)
+    delimiter = "\t" if delimiter == "tab" else delimiter
+    return CsvReader(delimiter, None if quote == "none" else quote, encoding, columns)
+
+
+def _columns(given: list[str]) -> dict[Table, tuple[str, ...]]:
+    """Table → the columns of its files without a header."""
+    from pagoda.data.layout import Table
+
+    found: dict[Table, tuple[str, ...]] = {}
+    for one in given:
+        table, equals, names = one.rpartition("=")
+        if table not in (*get_args(Table), "") or (equals and not table):
+            raise typer.BadParameter(f"{table!r} is none of {', '.join(get_args(Table))}", param_hint="--columns")
+        found[table or "interactions"] = tuple(names.split(","))
+    return found
 
 
 def _pairs(renames: list[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.imports.casts import Conversion, ValueOrigin
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
-from pagoda.data.imports.readers import Reader, list_files
+from pagoda.data.imports.readers import Reader, list_files, passed_over
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
@@ -48,6 +48,12 @@ class Import:
     """None: what the first rows look like. A feature file says it itself."""
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
+    readers: Mapping[Table, Reader] = field(default_factory=dict)
+    """Of tables whose files are of another form than `reader` reads."""
+
+    def reader_of(self, table: Table) -> Reader:
+        """What reads the files of a table."""
+        return self.readers.get(table, self.reader)
 
     def source(self, table: Table) -> Path | None:
         """The files of a table."""
@@ -60,6 +66,8 @@ class Imported:
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Column → file, of columns that no feature declares."""
+    passed_over: list[str] = field(default_factory=list)
+    """Files of the folders that were read whose names have no ending of the format."""
 
 
 def import_files(path: Path, job: Import) -> Imported:
@@ -84,7 +92,7 @@ def _declaration(job: Import) -> FeatureSpec:
     """The feature file, or without one: IDs, and the items' title if its column was named."""
     if job.features is None:
         title = "title" if "title" in job.names.renamed else None
-        id_type = job.id_type or guess_id_type(job.interactions, job.reader, job.names)
+        id_type = job.id_type or guess_id_type(job.interactions, job.reader_of("interactions"), job.names)
         spec = FeatureSpec(id_type=id_type, title=title)
     elif job.id_type is not None:
         raise ConfigError(f"the ID type is declared in {job.features} as id_type; leave the option out")
@@ -176,10 +184,12 @@ class _Running:
 
     def _read(self, table: Table, source: Path) -> Iterator[RowBatch]:
         """Converted and checked batches of all files of `source`."""
-        for path in list_files(source, self._job.reader):
+        reader = self._job.reader_of(table)
+        self.imported.passed_over += map(str, passed_over(source, reader))
+        for path in list_files(source, reader):
             used = self._columns(table, path)
             first_row = 1
-            for raw in self._job.reader.batches(path, list(used.values())):
+            for raw in reader.batches(path, list(used.values())):
                 batch = self._convert(raw, table, used, path, first_row)
                 rows = RowBatch(batch, str(path), first_row, _SINK, used)
                 check_values(rows, self._spec, table)
@@ -187,7 +197,7 @@ class _Running:
                 first_row += raw.num_rows
 
     def _columns(self, table: Table, path: Path) -> dict[str, str]:
-        given = self._job.reader.names(path)
+        given = self._job.reader_of(table).names(path)
         used = self._job.names.find(given, schema_of(self._spec, table).names, str(path))
         for name in self._job.names.left_over(given, used):
             if self._job.features is not None:
