@@ -110,7 +110,7 @@ def test_a_damaged_file_is_refused_or_read_as_pythons_strict_reader_does(
         ('a,b\n1,x\n2,"5 inch\n3,"y"\n', r"line 3: after the closing quote comes 'y\"', where a delimiter ','"),
         ("a,b\n1,x\n2,y\0\n3,z\n", r"line 3: a NUL byte.*--encoding"),
         ("a\0,b\n1,x\n", r"line 1: a NUL byte"),
-        ("a,b\n1,x\ry\n", r"line 2: a carriage return inside a value without quotes"),
+        ("a,b\n1,x\ry\n", r"line 2: a line end of another kind"),
         ('a,b\n1,"x\ny"\n3\n', r"line 4: Expected 2 columns, got 1; is the delimiter ','"),
         ("a,b\n1,x\n\n3,4,5\n", r"line 4: Expected 2 columns, got 3"),
         (b"a,b\n1,x\n2,b\xf6b\n", r"line 3, column 'b': value b'b\\xf6b': not UTF-8; .*--encoding latin-1"),

@@ -55,7 +55,7 @@ class CsvGrammar:
         """What is wrong with the value at `start`, and what to do."""
         remedy = "; close the quote, double a quote inside a value, or say --quote none if quotes are characters"
         if self.quote is None or not text.startswith(self.quote, start):
-            return "a carriage return inside a value without quotes; quote the value or remove it"
+            return "a line end of another kind than the file's (\\r, \\n) inside a value; quote the value or remove it"
         found = self._quoted.match(text, start)
         if found is None:
             return f"the quote that opens before {_shown(text, start + 1)} is not closed{remedy}"
