@@ -120,7 +120,8 @@ class _Running:
     def run(self) -> None:
         self._import_table("users")
         known = self._import_table("items")
-        sorter = ExternalSorter("timestamp", self._spill, self._job.budget_bytes)
+        events = {"event": pa.array(sorted(self._spec.known_events))}
+        sorter = ExternalSorter("timestamp", self._spill, self._job.budget_bytes, known=events)
         for rows in self._read("interactions", self._job.interactions):
             self._see(rows, "users")
             ids = self._see(rows, "items")
