@@ -38,12 +38,15 @@ class IdLedger:
         strings = pa.types.is_string(keys.type)
         self._key = "key" if strings else "id"
         ids = hash_ids(present) if strings else present.to_numpy()
-        columns = {"id": pa.array(ids)} | ({"key": present} if strings else {})
-        if strings or not self._distinct:  # Else nothing can be wrong that would have to be found again.
-            rows = np.flatnonzero(valid) + first_row
-            columns |= {"file": pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids)), "row": pa.array(rows)}
-        batch = pa.RecordBatch.from_pydict(columns)
-        self._sorter.add(_unique(batch, self._key) if self._distinct else batch)
+        if self._distinct and not strings:  # Nothing can be wrong with them, so no place has to be named.
+            self._sorter.add(pa.RecordBatch.from_arrays([pa.array(_sorted_unique(ids))], names=["id"]))
+        else:
+            files = pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids))
+            columns = {"id": pa.array(ids), "file": files, "row": pa.array(np.flatnonzero(valid) + first_row)}
+            batch = pa.RecordBatch.from_pydict(columns | ({"key": present} if strings else {}))
+            self._sorter.add(_unique(batch, self._key) if self._distinct else batch)
+        if len(present) == len(keys):
+            return ids
         everything = np.zeros(len(keys), np.int64)
         everything[valid] = ids
         return everything
@@ -89,6 +92,11 @@ class IdLedger:
                     shown(batch[self._key][int(position) + 1]),
                 )
             )
+
+
+def _sorted_unique(ids: np.ndarray) -> np.ndarray:
+    ordered = np.sort(ids)
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
 
 
 def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
