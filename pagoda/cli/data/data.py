@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.markup import escape
@@ -209,7 +209,7 @@ def _columns(given: list[str]) -> dict[Table, tuple[str, ...]]:
         table, equals, names = one.rpartition("=")
         if table not in (*get_args(Table), "") or (equals and not table):
             raise typer.BadParameter(f"{table!r} is none of {', '.join(get_args(Table))}", param_hint="--columns")
-        found[table or "interactions"] = tuple(names.split(","))
+        found[cast("Table", table or "interactions")] = tuple(names.split(","))
     return found
 
 

@@ -39,7 +39,7 @@ class IdLedger:
         self._key = "key" if strings else "id"
         ids = hash_ids(present) if strings else present.to_numpy()
         if self._distinct and not strings:  # Nothing can be wrong with them, so no place has to be named.
-            self._sorter.add(pa.RecordBatch.from_arrays([pa.array(_sorted_unique(ids))], names=["id"]))
+            self._sorter.add(pa.RecordBatch.from_arrays([present], names=["id"]))
         else:
             files = pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids))
             columns = {"id": pa.array(ids), "file": files, "row": pa.array(np.flatnonzero(valid) + first_row)}
@@ -94,11 +94,6 @@ class IdLedger:
             )
 
 
-def _sorted_unique(ids: np.ndarray) -> np.ndarray:
-    ordered = np.sort(ids)
-    return ordered[np.append(True, ordered[1:] != ordered[:-1])] if len(ordered) else ordered
-
-
 def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
     """The first row of each key; keys of one hash stay apart, so that the collision is seen."""
     # Codes are given in the order in which their values come first.
@@ -108,6 +103,8 @@ def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
 
 def _first_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Of sorted rows, those that differ from the one before in ID or key."""
-    key = "key" if "key" in batch.schema.names else "id"
-    same = pc.and_(pc.equal(batch["id"][1:], batch["id"][:-1]), pc.equal(batch[key][1:], batch[key][:-1]))
-    return batch.filter(pa.array(np.append(True, ~same.to_numpy(zero_copy_only=False))))
+    ids = batch["id"].to_numpy()
+    other = ids[1:] != ids[:-1]
+    if "key" in batch.schema.names:
+        other |= pc.not_equal(batch["key"][1:], batch["key"][:-1]).to_numpy(zero_copy_only=False)
+    return batch.take(pa.array(np.flatnonzero(np.append(True, other))))

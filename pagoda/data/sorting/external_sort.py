@@ -42,8 +42,10 @@ class ExternalSorter:
         """Take rows in any order."""
         if not batch.num_rows:
             return
-        # Sorted while they are in the processor's cache: the merge of what is held then moves along the rows.
-        rows = sort_batch(self._as_numbers(batch), self.column)
+        rows = self._as_numbers(batch)
+        if rows.num_columns > 1:
+            # While they are in the processor's cache: sorting what is held then moves along the rows.
+            rows = sort_batch(rows, self.column)
         self._held.append(rows)
         self._held_bytes += rows.nbytes
         if self._held_bytes >= self.budget_bytes // 2:  # The other half is being written meanwhile.
