@@ -18,8 +18,6 @@ from pagoda.errors import ConfigError, DataError
 
 Cast = Callable[[pa.Array], pa.Array]
 _NUMBER = pa.decimal128(28, 9)
-_WHOLE_NUMBER = r"^(0|-?[1-9]\d{0,18})$"
-"""Text that can be read as an integer and written again as it was."""
 
 
 class TimeUnit(StrEnum):
@@ -133,9 +131,10 @@ class Conversion:
 
 def _whole_numbers(text: pa.Array) -> pa.Array:
     """IDs as int64. Arrow also reads 007 as 7 and 0x10 as 16, so that two IDs of the files would become one."""
-    if pc.any(pc.invert(pc.match_substring_regex(text, _WHOLE_NUMBER))).as_py():
+    numbers = text.cast(pa.int64())
+    if pc.any(pc.not_equal(numbers.cast(pa.string()), text)).as_py():
         raise pa.ArrowInvalid("not a whole number as it is written out")
-    return text.cast(pa.int64())
+    return numbers
 
 
 def _moments(text: pa.Array, zone: str | None) -> pa.Array:
