@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pagoda.append_log.store import open_store
 from pagoda.data.horizon import HORIZON_FILE, Horizon, parse_horizon
-from pagoda.data.increments import arrivals_of
+from pagoda.data.increments import TFRECORD_FOLDER, arrivals_of
 from pagoda.data.layout import partition_date
 from pagoda.errors import RequestError
 from pagoda.generations.state import ReleaseState
@@ -73,6 +73,7 @@ def delete_partitions(dataset: str, old: OldInteractions) -> None:
         _say(url, old.before)
     for name in old.partitions:
         delete(f"{url}/interactions/{name}")
+        delete(f"{url}/{TFRECORD_FOLDER}/{name}")
     for name in old.refused:
         delete(f"{url}/refused/{name}")
 

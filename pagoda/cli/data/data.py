@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from pagoda.cli import export, import_sources
 from pagoda.cli.options import OutputFormat, OutputOption
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class IdType(StrEnum):
 
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="New dataset folder; an existing one is not overwritten.")]
-Interactions = Annotated[Path, typer.Option(help="File or folder of interactions.")]
-Users = Annotated[Path | None, typer.Option(help="File or folder of users; default: those of the interactions.")]
-Items = Annotated[Path | None, typer.Option(help="File or folder of items; default: those of the interactions.")]
+Interactions = Annotated[str, typer.Option(help="File or folder of interactions, or a URI: s3://…, gs://…, https://…")]
+Users = Annotated[str | None, typer.Option(help="The same of users; default: those of the interactions.")]
+Items = Annotated[str | None, typer.Option(help="The same of items; default: those of the interactions.")]
 Features = Annotated[Path | None, typer.Option(help="features.yaml; without: IDs only, other columns are left out.")]
 UserColumn = Annotated[str, typer.Option(help="Column with the user's ID.")]
 ItemColumn = Annotated[str, typer.Option(help="Column with the item's ID.")]
@@ -114,7 +115,7 @@ def import_files(
     columns = {"user_id": user_column, "item_id": item_column, "event": event_column, "timestamp": timestamp_column}
     columns |= {"title": title_column} if title_column else {}
     job = Import(
-        reader=_reader(context.info_name, delimiter),
+        reader=context.obj or _reader(context.info_name, delimiter),
         interactions=interactions,
         users=users,
         items=items,
@@ -132,6 +133,9 @@ def import_files(
 
 importing.command("csv", help="Import CSV files with a header line, plain or compressed.")(import_files)
 importing.command("parquet", help="Import Parquet files.")(import_files)
+importing.command("tfrecord", help="Import TFRecord files of tf.train.Example, plain or compressed.")(import_files)
+import_sources.register(importing, import_files)
+app.add_typer(export.exporting, name="export")
 
 
 @app.command()
@@ -172,6 +176,10 @@ def _reader(format_: str | None, delimiter: str) -> Reader:
 
     if format_ == "parquet":
         return ParquetReader()
+    if format_ == "tfrecord":
+        from pagoda.data.imports.sources.tfrecord import TfrecordReader
+
+        return TfrecordReader()
     return CsvReader("\t" if delimiter == "tab" else delimiter)
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -75,6 +76,9 @@ class Conversion:
             raise DataError(str(problem)) from error
 
     def _cast(self, given: pa.DataType, wanted: pa.DataType) -> Cast:
+        if pa.types.is_list(given) and not pa.types.is_list(wanted):
+            cast = self._cast(given.value_type, wanted)
+            return lambda raw: cast(_only_values(raw))
         if wanted == TIMESTAMP:
             return self._timestamps
         if pa.types.is_list(wanted) and pa.types.is_string(given):
@@ -129,6 +133,15 @@ class Conversion:
             message = "not an ISO timestamp; for numbers say --timestamps seconds, milliseconds or microseconds"
             return Kind.TIMESTAMP, message
         return Kind.TIMESTAMP, f"not a number of {self.unit.value} since 1970 that a timestamp can hold"
+
+
+def _only_values(lists: pa.Array) -> pa.Array:
+    """The values of lists of one, null for those of none: TFRecord has nothing but lists."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    if (lengths > 1).any():
+        raise pa.ArrowInvalid("several values where one is expected")
+    places = pa.array(np.cumsum(lengths) - 1, mask=lengths == 0)
+    return lists.flatten().take(places)
 
 
 def _whole_numbers(text: pa.Array) -> pa.Array:

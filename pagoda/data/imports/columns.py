@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
-from pagoda.data.imports.readers import Reader, list_files
+from pagoda.data.imports.readers import Reader
 from pagoda.data.layout import Table, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
@@ -60,17 +59,23 @@ class ColumnNames:
         return [name for name in given if name not in used.values() and name not in self.drop]
 
 
-def guess_id_type(path: Path, reader: Reader, names: ColumnNames) -> Literal["int64", "string"]:
-    """The type of the interactions' IDs: as a typed file has it; of text, int64 if the first rows are whole numbers."""
-    for file in list_files(path, reader):
-        used = names.find(reader.names(file), ["user_id", "item_id"], str(file))
-        batch = next(iter(reader.batches(file, list(used.values()))), None)
+def guess_id_type(source: Any, reader: Reader, names: ColumnNames) -> Literal["int64", "string"]:
+    """The type of the interactions' IDs: as the source says it; of text, int64 if the first rows are whole numbers."""
+    for file in reader.files(source):
+        used = list(names.find(reader.names(file), ["user_id", "item_id"], str(file)).values())
+        types = reader.types(file)
+        if types is not None:
+            return "int64" if all(_is_number(types.field(name).type) for name in used) else "string"
+        batch = next(iter(reader.batches(file, used)), None)
         if batch is not None and batch.num_rows:
-            return "int64" if all(_numbers(batch.column(name), reader.typed) for name in used.values()) else "string"
+            return "int64" if all(_numbers(batch.column(name)) for name in used) else "string"
     return "string"
 
 
-def _numbers(keys: pa.Array, typed: bool) -> bool:
-    if typed:
-        return bool(pa.types.is_integer(keys.type) or pa.types.is_floating(keys.type))
+def _is_number(kind: pa.DataType) -> bool:
+    one = kind.value_type if pa.types.is_list(kind) else kind
+    return bool(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one))
+
+
+def _numbers(keys: pa.Array) -> bool:
     return bool(pc.all(pc.match_substring_regex(keys, _WHOLE_NUMBER)).as_py())

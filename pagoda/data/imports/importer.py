@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.imports.casts import Conversion, ValueOrigin
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
-from pagoda.data.imports.readers import Reader, list_files
+from pagoda.data.imports.readers import Reader
+from pagoda.data.imports.sources.remote import with_remote_files
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
@@ -33,10 +34,11 @@ class Import:
     """What to import, and how its columns are to be understood."""
 
     reader: Reader
-    interactions: Path
-    users: Path | None = None
+    interactions: Any
+    """What `reader` reads: for files a path, or a URI that fsspec knows."""
+    users: Any | None = None
     """None: the users of the interactions."""
-    items: Path | None = None
+    items: Any | None = None
     """None: the items of the interactions."""
     features: Path | None = None
     """None: IDs only; other columns are left out."""
@@ -49,8 +51,8 @@ class Import:
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
 
-    def source(self, table: Table) -> Path | None:
-        """The files of a table."""
+    def source(self, table: Table) -> Any | None:
+        """What a table is made of."""
         return {"interactions": self.interactions, "users": self.users, "items": self.items}[table]
 
 
@@ -70,11 +72,12 @@ def import_files(path: Path, job: Import) -> Imported:
         ConfigError: The feature file is wrong, or the options contradict it.
         ConflictError: `path` exists already.
     """
-    spec = _declaration(job)
     with new_dataset(path) as folder:
         # Beside the new folder: there is the room, and what a killed import leaves goes with the next one.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as spill:
-            running = _Running(job, spec, folder, Path(spill))
+            reachable = replace(job, reader=with_remote_files(job.reader, Path(spill)))
+            spec = _declaration(reachable)
+            running = _Running(reachable, spec, folder, Path(spill))
             running.run()
         write_spec(spec, folder / FEATURES_FILE)
     return running.imported
@@ -133,7 +136,9 @@ class _Running:
                 written += batch.num_rows
         if not written:
             message = "there is no interaction; a dataset needs at least one"
-            _SINK.add(Problem(Kind.EMPTY, str(self._job.interactions), message))
+            files = self._job.reader.files(self._job.interactions)
+            where = files[0] if len(files) == 1 else self._job.interactions
+            _SINK.add(Problem(Kind.EMPTY, str(where), message))
 
     def _import_table(self, table: Table) -> np.ndarray | None:
         """Check and copy `users` or `items`; return the items' IDs as sorted int64, None if there is no source."""
@@ -174,9 +179,9 @@ class _Running:
         name = self._job.names.renamed.get(column, column)
         return IdLedger(name, self._spill, distinct=distinct, budget_bytes=self._job.budget_bytes)
 
-    def _read(self, table: Table, source: Path) -> Iterator[RowBatch]:
+    def _read(self, table: Table, source: Any) -> Iterator[RowBatch]:
         """Converted and checked batches of all files of `source`."""
-        for path in list_files(source, self._job.reader):
+        for path in self._job.reader.files(source):
             used = self._columns(table, path)
             first_row = 1
             for raw in self._job.reader.batches(path, list(used.values())):
@@ -186,7 +191,7 @@ class _Running:
                 yield rows
                 first_row += raw.num_rows
 
-    def _columns(self, table: Table, path: Path) -> dict[str, str]:
+    def _columns(self, table: Table, path: Any) -> dict[str, str]:
         given = self._job.reader.names(path)
         used = self._job.names.find(given, schema_of(self._spec, table).names, str(path))
         for name in self._job.names.left_over(given, used):
@@ -199,7 +204,7 @@ class _Running:
         return used
 
     def _convert(
-        self, raw: pa.RecordBatch, table: Table, used: dict[str, str], path: Path, first_row: int
+        self, raw: pa.RecordBatch, table: Table, used: dict[str, str], path: Any, first_row: int
     ) -> pa.RecordBatch:
         schema = schema_of(self._spec, table)
         arrays = []

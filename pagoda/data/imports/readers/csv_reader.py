@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.imports.readers.base import Refuse, list_files, raise_refusal
 from pagoda.data.parquet import first_line
 from pagoda.errors import DataError
 
@@ -23,7 +23,13 @@ class CsvReader:
 
     delimiter: str = ","
     suffixes: tuple[str, ...] = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.bz2", ".csv.zst")
-    typed: bool = False
+
+    def files(self, source: Path) -> list[Path]:
+        """The file, or those of the folder."""
+        return list_files(source, self)
+
+    def types(self, path: Path) -> None:
+        """None: all is text."""
 
     def names(self, path: Path) -> list[str]:
         """Column names: the header line."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.imports.readers.base import Refuse, list_files, raise_refusal
 from pagoda.data.parquet import open_parquet, reading
 
 _BATCH_ROWS = 65_536
@@ -19,7 +19,15 @@ class ParquetReader:
     """Parquet."""
 
     suffixes: tuple[str, ...] = (".parquet", ".pq")
-    typed: bool = True
+
+    def files(self, source: Path) -> list[Path]:
+        """The file, or those of the folder."""
+        return list_files(source, self)
+
+    def types(self, path: Path) -> pa.Schema:
+        """As the footer has them."""
+        with reading(path), open_parquet(path) as file:
+            return file.schema_arrow
 
     def names(self, path: Path) -> list[str]:
         """Column names."""

@@ -1,0 +1,204 @@
+"""What a database's queries select, as a source: PostgreSQL, MySQL or MariaDB, SQLite.
+
+All queries of an import run in one read-only transaction that sees the database as of one moment, so that an item which
+is sold for the first time meanwhile is not in the log and missing in `items`. Rows come through a cursor of the server.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+from sqlalchemy import URL, Connection, CursorResult, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.parquet import first_line
+from pagoda.errors import ConfigError, DataError, UnavailableError
+
+PASSWORD_VARIABLE = "PAGODA_SQL_PASSWORD"  # noqa: S105
+_ROWS = 16_384
+_SAMPLE_ROWS = 1_000
+_SHOWN = 80
+_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "sqlite": "sqlite",
+}
+_MYSQL = (
+    # A TIMESTAMP is given in the session's zone, without naming it
+    # (https://dev.mysql.com/doc/refman/8.4/en/datetime.html).
+    "SET time_zone = '+00:00'",
+    "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+)
+_BEGIN = {
+    "postgresql": ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
+    "mysql": _MYSQL,
+    "mariadb": _MYSQL,
+    "sqlite": ("PRAGMA query_only = ON", "BEGIN"),
+}
+_UTC = pa.timestamp("us", tz="UTC")
+_MYSQL_TIMESTAMP = 7
+"""PyMySQL's `FIELD_TYPE.TIMESTAMP`; a DATETIME, which is of no zone, has another."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """The rows of one table."""
+
+    text: str
+
+    def __str__(self) -> str:
+        line = " ".join(self.text.split())
+        return f"query {line if len(line) <= _SHOWN else line[:_SHOWN] + '…'}"
+
+    def limited(self, rows: int) -> str:
+        """The first rows alone. A line of its own for what follows, since a query may end in a comment."""
+        return f"SELECT * FROM (\n{self.text.strip().rstrip(';')}\n) AS source LIMIT {rows}"  # noqa: S608
+
+
+def read_password(file: Path | None) -> str | None:
+    """The password in a file, or else in `PAGODA_SQL_PASSWORD`; None: the URL or the driver (`~/.pgpass`) knows it.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE)
+    try:
+        return file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--password-file {file}: cannot be read ({error})") from error
+
+
+class SqlReader:
+    """Implements `pagoda.data.imports.readers.Reader`; a source is a `Query`."""
+
+    def __init__(self, url: str, password: str | None = None) -> None:
+        """Of the database at a URL; nothing is connected yet.
+
+        Raises:
+            ConfigError: It is no URL of a database that is known here.
+        """
+        self._url = _parsed(url)
+        if password is not None:
+            self._url = self._url.set(password=password)
+        self._connection: Connection | None = None
+
+    def __str__(self) -> str:
+        return self._url.set(drivername=self._backend).render_as_string(hide_password=True)
+
+    def files(self, source: Query) -> list[Query]:
+        """The query."""
+        return [source]
+
+    def types(self, file: Query) -> pa.Schema:
+        """As the first rows have them, since SQLite's columns have no types of their own."""
+        with self._running(file), self._result(file.limited(_SAMPLE_ROWS)) as result:
+            rows = result.fetchall()
+            return _batch(result, rows, list(result.keys()), file).schema
+
+    def names(self, file: Query) -> list[str]:
+        """Column names."""
+        with self._running(file), self._result(file.limited(0)) as result:
+            return list(result.keys())
+
+    def batches(self, file: Query, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+        """Stream some columns."""
+        with self._running(file), self._result(file.text) as result:
+            for rows in result.partitions(_ROWS):
+                yield _batch(result, rows, columns, file)
+
+    def close(self) -> None:
+        """End the transaction."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def _backend(self) -> str:
+        return self._url.get_backend_name()
+
+    @contextmanager
+    def _result(self, statement: str) -> Iterator[CursorResult[Any]]:
+        if self._connection is None:
+            self._connection = self._connect()
+        # As it is given: no colon and no percent sign of it is a parameter.
+        options = {"stream_results": True, "max_row_buffer": _ROWS, "no_parameters": True}
+        result = self._connection.exec_driver_sql(statement, execution_options=options)
+        try:
+            if not result.returns_rows:
+                raise DataError("a query selects rows")
+            yield result
+        finally:
+            result.close()
+
+    def _connect(self) -> Connection:
+        seconds = {} if self._backend == "sqlite" else {"connect_timeout": 10}
+        connection = create_engine(self._url, poolclass=NullPool, connect_args=seconds).connect()
+        for statement in _BEGIN[self._backend]:
+            connection.exec_driver_sql(statement)
+        return connection
+
+    @contextmanager
+    def _running(self, query: Query) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            text = f"{self}, {query}: {self._without_password(first_line(error.orig or error))}"
+            kind = UnavailableError if isinstance(error, OperationalError) else DataError
+            raise kind(text) from None  # The driver's own error may quote the password.
+        except (SQLAlchemyError, ImportError) as error:
+            raise ConfigError(f"{self}, {query}: {self._without_password(first_line(error))}") from None
+
+    def _without_password(self, text: str) -> str:
+        return text.replace(str(self._url.password), "***") if self._url.password else text
+
+
+def _parsed(text: str) -> URL:
+    try:
+        url = make_url(text)
+        driver = _DRIVERS.get(url.get_backend_name())
+    except ArgumentError:
+        url, driver = None, None
+    if url is None or driver is None:
+        # Not repeated: it may hold a password, and nothing here could tell where.
+        raise ConfigError(
+            "the database must be postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:///FILE"
+        )
+    if driver == "sqlite" and not (url.database and Path(url.database).is_file()):
+        # SQLite would make one.
+        raise ConfigError(f"{url}: no such file; sqlite:///FILE is relative to here, sqlite:////FILE to the root")
+    return url.set(drivername=driver)
+
+
+def _batch(result: CursorResult[Any], rows: Sequence[Any], columns: list[str], query: Query) -> pa.RecordBatch:
+    names = list(result.keys())
+    by_column = list(zip(*rows, strict=True)) or [()] * len(names)
+    codes = [about[1] for about in result.cursor.description] if result.cursor else [None] * len(names)
+    arrays = []
+    for name in columns:
+        place = names.index(name)
+        arrays.append(_array(by_column[place], codes[place], name, query))
+    return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+
+def _array(values: Sequence[Any], code: Any, name: str, query: Query) -> pa.Array:
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, UUID):
+        values = [None if value is None else str(value) for value in values]
+    try:
+        # Arrow's types follow from Python's: bigint, text, timestamptz and numeric stay what they are.
+        return pa.array(values, _UTC if code == _MYSQL_TIMESTAMP else None)
+    except (pa.ArrowException, OverflowError) as error:
+        kinds = ", ".join(sorted({type(value).__name__ for value in values if value is not None}))
+        raise DataError(f"{query}, column {name!r}: {first_line(error)} (values are of {kinds})") from error
