@@ -72,8 +72,9 @@ def delete_partitions(dataset: str, old: OldInteractions) -> None:
     if old.partitions:
         _say(url, old.before)
     for name in old.partitions:
-        delete(f"{url}/interactions/{name}")
+        # First, since a date that has no interactions any more is not looked at again.
         delete(f"{url}/{TFRECORD_FOLDER}/{name}")
+        delete(f"{url}/interactions/{name}")
     for name in old.refused:
         delete(f"{url}/refused/{name}")
 

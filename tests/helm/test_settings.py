@@ -9,6 +9,7 @@ from pagoda.settings import Settings, load_settings
 from .charts import WORKERS, Chart, given
 
 EVENTS = {
+    "format": "tfrecord",
     "streamLength": 2_000_000,
     "aheadSeconds": 0,
     "lateDays": 3,
@@ -34,8 +35,12 @@ def settings_in(chart: Chart, place: str, monkeypatch: pytest.MonkeyPatch) -> Se
 @pytest.mark.parametrize(
     ("place", "read"),
     [
-        ("Deployment/pagoda-recall/recall", {"events": EVENTS.keys() - {"forgottenDays"}, "recall": RECALL.keys()}),
+        (
+            "Deployment/pagoda-recall/recall",
+            {"events": EVENTS.keys() - {"forgottenDays", "format"}, "recall": RECALL.keys()},
+        ),
         ("Deployment/pagoda-recall/recall", {"items": {"removalShare", "removalHours"}}),
+        ("Deployment/pagoda-sink/sink", {"events": {"format"}}),
         ("Deployment/pagoda-items/items", {"items": ITEMS.keys()}),
         # Where people type `pagoda users forget` and `pagoda items remove`.
         ("Deployment/pagoda-rollout/driver", {"events": {"forgottenDays"}, "items": {"removalShare", "removalHours"}}),
