@@ -18,6 +18,7 @@ EVENTS = {
     "memoryShare": 0.5,
     "forgottenDays": 15.5,
 }
+NOT_RECALLS = {"forgottenDays", "format"}
 ITEMS = {"removalShare": 0.25, "removalHours": 12, "undoDays": 0.5}
 RECALL = {"usersAtOnce": 1_000_000, "connections": 1_048_576, "connectionsOfClient": 99}
 
@@ -37,7 +38,7 @@ def settings_in(chart: Chart, place: str, monkeypatch: pytest.MonkeyPatch) -> Se
     [
         (
             "Deployment/pagoda-recall/recall",
-            {"events": EVENTS.keys() - {"forgottenDays", "format"}, "recall": RECALL.keys()},
+            {"events": EVENTS.keys() - NOT_RECALLS, "recall": RECALL.keys()},
         ),
         ("Deployment/pagoda-recall/recall", {"items": {"removalShare", "removalHours"}}),
         ("Deployment/pagoda-sink/sink", {"events": {"format"}}),

@@ -17,6 +17,9 @@ from pagoda.errors import DataError
 from pagoda.masking import masked
 from pagoda.storage.copies import local_path
 
+_ONE_AFTER_THE_OTHER = {"datafusion.execution.target_partitions": "1"}
+"""Else files are read at once, and rows of one moment come in another order each time."""
+
 
 @dataclass(frozen=True)
 class _Version:
@@ -62,7 +65,8 @@ class DeltaReader:
         """Stream some columns. By delta-rs' own engine, since pyarrow's data sets know no deletion vectors."""
         wanted = ", ".join(_quoted(name) for name in columns)
         with _reading(str(file)):
-            found = QueryBuilder().register("source", file.table).execute(f"SELECT {wanted} FROM source")  # noqa: S608
+            engine = QueryBuilder(_ONE_AFTER_THE_OTHER).register("source", file.table)
+            found = engine.execute(f"SELECT {wanted} FROM source")  # noqa: S608
             for batch in pa.RecordBatchReader.from_stream(found):
                 yield plain(batch)
 

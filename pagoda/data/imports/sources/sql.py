@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pyarrow as pa
 from sqlalchemy import URL, Connection, CursorResult, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pagoda.data.imports.readers.base import Refuse, raise_refusal
@@ -84,13 +84,13 @@ class SqlReader:
     """Implements `pagoda.data.imports.readers.Reader`; a source is a `Query`."""
 
     def __init__(self, url: str, password: str | None = None) -> None:
-        """Of the database at a URL; nothing is connected yet.
+        """Of the database at a URL, which may hold the password itself; nothing is connected yet.
 
         Raises:
             ConfigError: It is no URL of a database that is known here.
         """
         self._url = _parsed(url)
-        if password is not None:
+        if password is not None and self._backend != "sqlite" and not self._url.password:
             self._url = self._url.set(password=password)
         self._connection: Connection | None = None
 
@@ -155,7 +155,8 @@ class SqlReader:
             yield
         except DBAPIError as error:
             text = f"{self}, {query}: {self._without_password(first_line(error.orig or error))}"
-            kind = UnavailableError if isinstance(error, OperationalError) else DataError
+            lost = self._connection is None or error.connection_invalidated
+            kind = UnavailableError if lost else DataError
             raise kind(text) from None  # The driver's own error may quote the password.
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"{self}, {query}: {self._without_password(first_line(error))}") from None
@@ -168,12 +169,13 @@ def _parsed(text: str) -> URL:
     try:
         url = make_url(text)
         driver = _DRIVERS.get(url.get_backend_name())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         url, driver = None, None
     if url is None or driver is None:
         # Not repeated: it may hold a password, and nothing here could tell where.
         raise ConfigError(
-            "the database must be postgresql://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:///FILE"
+            "a database's URL begins with postgresql://, mysql:// or mariadb://, such as mysql://localhost/shop, "
+            "or is sqlite:///FILE; characters like / and : of a password are %2F and %3A there"
         )
     if driver == "sqlite" and not (url.database and Path(url.database).is_file()):
         # SQLite would make one.

@@ -57,14 +57,17 @@ def server() -> Iterator[str]:
     make = [programs / "initdb", "-D", folder / "data", "-A", "scram-sha-256", "-U", "ann", "-N"]
     options = f"-p {port} -k {folder} -c fsync=off -c listen_addresses=127.0.0.1"
     control = [programs / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log"]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "check": True, "cwd": folder}
+
+    def run(*command: Any) -> None:
+        subprocess.run(command, user=user, stdout=subprocess.DEVNULL, check=True, cwd=folder)
+
     try:
-        subprocess.run([*make, f"--pwfile={folder / 'password'}"], user=user, **quiet)
-        subprocess.run([*control, "-o", options, "start"], user=user, **quiet)
+        run(*make, f"--pwfile={folder / 'password'}")
+        run(*control, "-o", options, "start")
         with psycopg.connect(host="127.0.0.1", port=port, user="ann", password=PASSWORD, dbname="postgres") as found:
             found.execute(TABLES.format(timestamp="timestamptz") + "CREATE SEQUENCE receipts;")
         yield f"postgresql://ann@127.0.0.1:{port}/postgres"
-        subprocess.run([*control, "-m", "immediate", "stop"], user=user, **quiet)
+        run(*control, "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
 
@@ -106,8 +109,8 @@ def test_queries_become_a_dataset_with_their_types(database: str, request: Any, 
 
 
 def test_rows_are_not_held_and_no_query_can_change_anything(server: str, tmp_path: Path) -> None:
-    numbers = "(SELECT generate_series(1::bigint, {}) AS n) AS numbers"
-    many = f"SELECT n % 1000 AS user_id, n % 7 AS item_id, to_timestamp(n) AS timestamp FROM {numbers}"
+    many = """SELECT n % 1000 AS user_id, n % 7 AS item_id, to_timestamp(n) AS timestamp
+              FROM (SELECT generate_series(1::bigint, {}) AS n) AS numbers"""
     reader = SqlReader(server, PASSWORD)
     # As many as would never end if they were fetched first.
     first = next(reader.batches(Query(many.format("100000000000")), ["user_id"]))
@@ -179,5 +182,5 @@ def test_sqlite_is_not_written_and_not_made(file: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         SqlReader(f"sqlite:///{tmp_path / 'other.db'}")
     assert not (tmp_path / "other.db").exists()
-    with pytest.raises(DataError, match="mixed types|values are of int, str"):
+    with pytest.raises(DataError, match="values are of int, str"):
         list(SqlReader(file).batches(Query("SELECT 1 AS a UNION ALL SELECT 'x'"), ["a"]))

@@ -139,6 +139,8 @@ def test_a_feature_that_only_late_records_have_is_a_column(tmp_path: Path) -> No
 
 
 def damaged(content: bytes, kind: str) -> bytes:
+    no_text = Example()
+    no_text.features.feature["user_id"].bytes_list.value.append(b"\xff")
     return {
         "cut": content[:-3],
         "cut in a length": content + content[:5],
@@ -147,7 +149,7 @@ def damaged(content: bytes, kind: str) -> bytes:
         "no TFRecord": b"user_id,item_id\n1,10\n",
         "cut gzip": gzip.compress(content)[:-9],
         "no Example": framed(b"\xff\xff\xff"),
-        "no text": framed(Example(features={"feature": {"user_id": {"bytes_list": {"value": [b"\xff"]}}}}).SerializeToString()),
+        "no text": framed(no_text.SerializeToString()),
         "sequence": framed(Example(feature_lists=b"\x0a\x00").SerializeToString()),
     }[kind]  # fmt: skip
 
