@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
+from pagoda.data.imports.casts import Conversion
 from pagoda.data.imports.readers import Reader, list_files
 from pagoda.data.layout import Table, schema_of
 from pagoda.data.spec import FeatureSpec
@@ -28,6 +29,8 @@ class ColumnNames:
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Name in Pagoda → name in the files. A file that lacks the latter may have the former."""
     drop: frozenset[str] = frozenset()
+    drop_others: bool = False
+    """Leave out all columns that no feature declares."""
 
     def check(self, spec: FeatureSpec) -> None:
         """Raise ConfigError if a column is renamed to one that this dataset does not have."""
@@ -55,18 +58,19 @@ class ColumnNames:
                 _SINK.add(Problem(Kind.MISSING_COLUMN, file, message, renamed))
         return used
 
-    def left_over(self, given: list[str], used: dict[str, str]) -> list[str]:
-        """Columns of the file that are neither used nor to be dropped."""
-        return [name for name in given if name not in used.values() and name not in self.drop]
+    def left_over(self, given: list[str], used: dict[str, str], beside: list[str]) -> list[str]:
+        """Columns of the file that are neither used, nor read `beside` these, nor to be dropped."""
+        return [name for name in given if name not in {*used.values(), *beside, *self.drop}]
 
 
-def guess_id_type(path: Path, reader: Reader, names: ColumnNames) -> Literal["int64", "string"]:
+def guess_id_type(path: Path, reader: Reader, names: ColumnNames, conversion: Conversion) -> Literal["int64", "string"]:
     """The type of the interactions' IDs: as a typed file has it; of text, int64 if the first rows are whole numbers."""
     for file in list_files(path, reader):
         used = names.find(reader.names(file), ["user_id", "item_id"], str(file))
         batch = next(iter(reader.batches(file, list(used.values()))), None)
         if batch is not None and batch.num_rows:
-            return "int64" if all(_numbers(batch.column(name), reader.typed) for name in used.values()) else "string"
+            ids = [conversion.plain(batch.column(name)) for name in used.values()]
+            return "int64" if all(_numbers(keys, reader.typed) for keys in ids) else "string"
     return "string"
 
 
