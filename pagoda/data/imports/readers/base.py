@@ -1,0 +1,101 @@
+"""What a reader of one file format is, and which files of a folder it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import pyarrow as pa
+
+from pagoda.errors import DataError
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A row that cannot be read."""
+
+    file: str
+    reason: str
+    """What is wrong with it, and what to do."""
+    line: int | None = None
+    """Where it begins, as an editor counts: from 1, a header included."""
+    column: str | None = None
+
+    def __str__(self) -> str:
+        place = [self.file]
+        place += [] if self.line is None else [f"line {self.line:,}"]
+        place += [] if self.column is None else [f"column {self.column!r}"]
+        return f"{', '.join(place)}: {self.reason}"
+
+
+Refuse = Callable[[Refusal], None]
+
+
+def raise_refusal(refusal: Refusal) -> NoReturn:
+    """Stop at the first row that cannot be read."""
+    raise DataError(str(refusal))
+
+
+class Reader(Protocol):
+    """One file format."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Endings of the names of such files in a folder, in small letters."""
+
+    @property
+    def typed(self) -> bool:
+        """Whether the files say the types of their columns."""
+
+    def names(self, path: Path) -> list[str]:
+        """Column names of a file."""
+
+    def batches(self, path: Path, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+        """Stream some columns of a file.
+
+        Rows that cannot be read go to `refuse`, each between the batch of the rows before it and that of the rows
+        after it; so the file's rows are those of the batches and one for each refusal, in this order.
+        """
+
+
+def list_files(path: Path, reader: Reader) -> list[Path]:
+    """`path` itself if it is a file, else the files below it with the format's endings, by name; hidden ones are none.
+
+    Raises:
+        DataError: There is none, or the folder cannot be read.
+    """
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    found = [file for file in _walk(path) if _is_of(file, reader)]
+    if not found:
+        raise DataError(f"{path}: no file that ends in {', '.join(reader.suffixes)}")
+    return found
+
+
+def passed_over(path: Path, reader: Reader) -> list[Path]:
+    """The files of a folder that the reader does not take, but for what other programs leave: `_SUCCESS`, say."""
+    return [file for file in _walk(path) if not _is_of(file, reader) and not file.name.startswith("_")]
+
+
+def _is_of(file: Path, reader: Reader) -> bool:
+    return file.name.lower().endswith(reader.suffixes)
+
+
+def _walk(path: Path) -> list[Path]:
+    """The files below a folder by name, hidden ones left out: an editor's copies would be imported beside originals."""
+    try:
+        # os.walk, since Path.rglob passes over folders that it may not read.
+        walk = list(os.walk(path, onerror=_raise))
+    except OSError as error:
+        raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
+    files = sorted(Path(folder) / name for folder, _, names in walk for name in names)
+    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+
+
+def _raise(error: OSError) -> None:
+    raise error
