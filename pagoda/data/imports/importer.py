@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -56,8 +56,14 @@ class Import:
     """None: what the first rows look like. A feature file says it itself."""
     rules: RowRules = field(default_factory=RowRules)
     """Which rows are taken, and what becomes of them."""
+    readers: Mapping[Table, Reader] = field(default_factory=dict)
+    """Of tables whose files are of another form."""
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
+
+    def reader_of(self, table: Table) -> Reader:
+        """What reads the files of a table."""
+        return self.readers.get(table, self.reader)
 
     def source(self, table: Table) -> Path | None:
         """The files of a table."""
@@ -120,7 +126,9 @@ def _declaration(job: Import) -> FeatureSpec:
     """The feature file, or without one: IDs, and the items' title if its column was named."""
     if job.features is None:
         title = "title" if "title" in {**job.names.renamed, **job.rules.items_from_log} else None
-        id_type = job.id_type or guess_id_type(job.interactions, job.reader, job.names, job.conversion)
+        id_type = job.id_type or guess_id_type(
+            job.interactions, job.reader_of("interactions"), job.names, job.conversion
+        )
         spec = FeatureSpec(id_type=id_type, title=title)
         if job.rules.ratings is not None:
             spec = spec.model_copy(update={"positives": (_LIKE,)})
@@ -165,7 +173,7 @@ class _Running:
         self._spill = spill
         self._refusals = refusals
         self._reader = TableReader(
-            job.reader, spec, job.names, job.conversion, job.rules, job.default_event, refusals, job.features
+            job.reader_of, spec, job.names, job.conversion, job.rules, job.default_event, refusals, job.features
         )
         self.imported = Imported(self._reader.noticed, refusals)
         self._seen = {key_column(table): self._ledger(key_column(table), distinct=True) for table in ("users", "items")}

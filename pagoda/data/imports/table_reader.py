@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import check_values
 from pagoda.data.imports.casts import Conversion, Converted
 from pagoda.data.imports.columns import ColumnNames
-from pagoda.data.imports.readers import Reader, list_files
+from pagoda.data.imports.readers import Reader, Refusal, list_files
 from pagoda.data.imports.rows.refusals import Reason, Refusals
 from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
@@ -59,7 +59,7 @@ class Extras:
 class TableReader:
     """Reads tables as one import has them."""
 
-    reader: Reader
+    reader_of: Callable[[Table], Reader]
     spec: FeatureSpec
     names: ColumnNames
     conversion: Conversion
@@ -72,14 +72,19 @@ class TableReader:
 
     def read(self, table: Table, source: Path) -> Iterator[tuple[SiftedRows, Extras]]:
         """All files of a source."""
-        for path in list_files(source, self.reader):
+        reader = self.reader_of(table)
+        for path in list_files(source, reader):
             used, beside = self._columns(table, path)
-            first_row = 1
-            wanted = list(dict.fromkeys([*used.values(), *beside]))
-            for raw in self.reader.batches(path, wanted):
+            place = _Place(str(path))
+
+            def refuse(refusal: Refusal, place: _Place = place) -> None:
+                self.refusals.unreadable(refusal, table, place.row)
+                place.row += 1
+
+            for raw in reader.batches(path, list(dict.fromkeys([*used.values(), *beside])), refuse):
                 self.refusals.rows += raw.num_rows
-                yield _Batch(self, table, str(path), first_row, raw, used).checked()
-                first_row += raw.num_rows
+                yield _Batch(self, table, place, raw, used).checked()
+                place.row += raw.num_rows
 
     def schema(self, table: Table) -> pa.Schema:
         """The columns that are read: of interactions without timestamps, all but these."""
@@ -99,7 +104,7 @@ class TableReader:
 
     def _columns(self, table: Table, path: Path) -> tuple[dict[str, str], list[str]]:
         """Pagoda's names → the file's, and the file's names of columns beside these."""
-        given = self.reader.names(path)
+        given = self.reader_of(table).names(path)
         beside = []
         if table == "interactions":
             quantity = self.quantity(given)
@@ -122,14 +127,23 @@ class TableReader:
         return used, beside
 
 
+@dataclass
+class _Place:
+    """How far a file was read."""
+
+    file: str
+    row: int = 1
+    """The next row."""
+
+
 class _Batch:
     """One raw batch on its way."""
 
     def __init__(
-        self, reader: TableReader, table: Table, file: str, first_row: int, raw: pa.RecordBatch, used: dict[str, str]
+        self, reader: TableReader, table: Table, place: _Place, raw: pa.RecordBatch, used: dict[str, str]
     ) -> None:
-        self._reader, self._table, self._file = reader, table, file
-        self._first_row, self._raw, self._used = first_row, raw, used
+        self._reader, self._table, self._raw, self._used = reader, table, raw, used
+        self._file, self._first_row = place.file, place.row
         self._misfits: list[tuple[pa.Field, str, Converted]] = []
 
     def checked(self) -> tuple[SiftedRows, Extras]:

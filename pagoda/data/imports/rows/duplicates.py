@@ -42,7 +42,7 @@ class FirstOfEachId:
         """The first row of each ID."""
         key = key_column(self._table)
         for batch, again in _repeated(self._sorter.rows(), [key]):
-            _refuse(self._refusals, self._files, self._table, batch, again, key)
+            self._files.refuse(self._refusals, self._table, batch.filter(pa.array(again)), key)
             yield batch.filter(pa.array(~again)).select(schema.names)
 
 
@@ -67,10 +67,10 @@ class Repeats:
 
     def numbers(self) -> Iterator[np.ndarray]:
         """The numbers of those that came before; they are refused."""
-        names: list[str] = []
-        for batch, again in _repeated(self._sorter.rows(), names):
-            _refuse(self._refusals, self._files, "interactions", batch, again, None)
-            yield batch["number"].filter(pa.array(again)).to_numpy()
+        for batch, again in _repeated(self._sorter.rows(), None):
+            gone = batch.filter(pa.array(again))
+            self._files.refuse(self._refusals, "interactions", gone, None)
+            yield gone["number"].to_numpy()
 
 
 class _Files:
@@ -85,9 +85,20 @@ class _Files:
             self.names.append(file)
         return pa.array(np.full(rows, len(self.names) - 1, np.int32))
 
+    def refuse(self, refusals: Refusals, table: Table, rows: pa.RecordBatch, key: str | None) -> None:
+        """File rows by the file that each is of; `key` names the column that came before, None: all did."""
+        number = rows[_FILE].to_numpy()
+        for file in np.unique(number):
+            gone = rows.filter(pa.array(number == file))
+            values = gone[key] if key is not None else pa.nulls(len(gone), pa.string())
+            problem = Problem(Kind.DUPLICATE, self.names[file], _CAME_BEFORE, key)
+            refusals.refuse(Reason.DUPLICATES, problem, table, gone[_ROW].to_numpy(), values)
 
-def _repeated(batches: Iterator[pa.RecordBatch], names: list[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """Sorted batches, and which rows (bool [n]) equal the row before in `names`; none: in all but their place."""
+
+def _repeated(
+    batches: Iterator[pa.RecordBatch], names: list[str] | None
+) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Sorted batches, and which rows (bool [n]) equal the row before in `names`; None: in all but their place."""
     previous: pa.RecordBatch | None = None
     for batch in batches:
         both = batch if previous is None else pa.concat_batches([previous, batch])
@@ -97,21 +108,6 @@ def _repeated(batches: Iterator[pa.RecordBatch], names: list[str]) -> Iterator[t
             again &= same.to_numpy(zero_copy_only=False)
         yield batch, again if previous is not None else np.append(False, again)
         previous = batch.slice(batch.num_rows - 1)
-
-
-def _refuse(
-    refusals: Refusals, files: _Files, table: Table, batch: pa.RecordBatch, again: np.ndarray, key: str | None
-) -> None:
-    """File the rows by the file that each is of."""
-    if not again.any():
-        return
-    gone = batch.filter(pa.array(again))
-    number = gone[_FILE].to_numpy()
-    for file in np.unique(number):
-        rows = gone.filter(pa.array(number == file))
-        values = rows[key] if key is not None else pa.nulls(len(rows), pa.string())
-        problem = Problem(Kind.DUPLICATE, files.names[file], _CAME_BEFORE, key)
-        refusals.refuse(Reason.DUPLICATES, problem, table, rows[_ROW].to_numpy(), values)
 
 
 def _mixed(columns: list[np.ndarray]) -> np.ndarray:

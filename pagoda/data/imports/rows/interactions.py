@@ -1,4 +1,4 @@
-"""The interactions of an import between reading and writing: what can only be said when all were seen, and their order."""
+"""The interactions of an import between reading and writing: their order, and which of them go after all."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from pagoda.data.checks.problems import Kind, Problem, shown
+from pagoda.data.imports.readers import Refusal
 from pagoda.data.layout import Table
 from pagoda.errors import ConfigError, DataError
 
@@ -27,6 +28,7 @@ class Reason(StrEnum):
     UNKNOWN_EVENTS = "unknown-events"
     DUPLICATES = "duplicates"
     RETURNS = "returns"
+    UNREADABLE = "unreadable"
 
 
 _REASONS: Mapping[Kind, Reason] = {
@@ -134,11 +136,25 @@ class Refusals:
         self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=_FILE))
         if (table, reason) not in self.firsts:
             first = f"row {int(rows[0]):,} of {problem.file}"
-            self.firsts[table, reason] = f"{first}: {problem.column} is {shown(values[0])}"
+            value = shown(values[0]) if values[0].is_valid or problem.column else ""
+            self.firsts[table, reason] = f"{first}: {problem.column or ''} {value}".replace("  ", " ").strip(": ")
         self.counts[table, reason] += count
         limit = self.skip.limit
         if limit.rows is not None and limit.passed(self.counts.total(), self.rows):
             self._too_many()
+
+    def unreadable(self, refusal: Refusal, table: Table, row: int) -> None:
+        """Leave a row out that is none, or stop at it.
+
+        Raises:
+            DataError: Such rows are not to be left out.
+        """
+        if Reason.UNREADABLE not in self.skip.reasons:
+            raise DataError(f"{refusal}; --skip unreadable leaves such rows out")
+        self.rows += 1
+        place = "" if refusal.line is None else f"line {refusal.line}: "
+        problem = Problem(Kind.UNREADABLE, refusal.file, refusal.reason, refusal.column)
+        self.refuse(Reason.UNREADABLE, problem, table, np.array([row]), pa.array([f"{place}{refusal.reason}"]))
 
     def close(self) -> None:
         """Finish the file.

@@ -29,7 +29,7 @@ class Ratings:
 class RowRules:
     """Of all rows of an import."""
 
-    skip: Skip = Skip()
+    skip: Skip = field(default_factory=Skip)
     unknown_items: Unknown = Unknown.REFUSE
     events: Mapping[str, str] = field(default_factory=dict)
     """Event in the files → event; rows whose event becomes the empty one are left out."""
