@@ -20,6 +20,8 @@ def tell(imported: Imported) -> None:
     noticed, refusals = imported.noticed, imported.refusals
     if noticed.left_out:
         typer.echo(f"left out, since no feature declares them: {', '.join(sorted(noticed.left_out))}")
+    if noticed.passed_over:
+        typer.echo(f"not read, by the endings of their names: {', '.join(noticed.passed_over)}")
     if refusals is not None and refusals.counts:
         _tell_refused(refusals, imported.refused)
     counted = {

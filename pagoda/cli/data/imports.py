@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from pagoda.data.imports.importer import Import
     from pagoda.data.imports.readers import Reader
     from pagoda.data.imports.rows.rules import RowRules
+    from pagoda.data.layout import Table
 
 importing = typer.Typer(name="import", help="Build a dataset folder.", no_args_is_help=True)
-_COLUMNS, _TIMES, _EVENTS, _ROWS = "Columns and values", "Times", "Events", "Rows that are left out"
+_FORMAT, _COLUMNS, _TIMES = "Form of the files", "Columns and values", "Times"
+_EVENTS, _ROWS = "Events", "Rows that are left out"
 
 
 class TimestampFormat(StrEnum):
@@ -50,6 +52,9 @@ Target = Annotated[Path, typer.Argument(metavar="DIR", help="New dataset folder;
 
 def _option(*names: str, panel: str, **more: Any) -> Any:
     return typer.Option(*names, rich_help_panel=panel, **more)
+
+
+Encoding = Annotated[str, _option(panel=_FORMAT, metavar="NAME", help="Of the text, such as latin-1 or utf-16.")]
 
 
 def _shared(
@@ -163,8 +168,8 @@ def _shared(
     """Options of every import of files."""
 
 
-def job_of(reader: Reader, given: dict[str, Any]) -> Import:
-    """The import that options of `_shared` ask for.
+def job_of(readers: Reader | Mapping[Table, Reader], given: dict[str, Any]) -> Import:
+    """The import that options of `_shared` ask for; one reader reads all tables, or each has its own.
 
     Raises:
         ConfigError: Options contradict each other.
@@ -183,7 +188,8 @@ def job_of(reader: Reader, given: dict[str, Any]) -> Import:
         given["decimal"], tuple(given["null_value"] or ()),
     )  # fmt: skip
     return Import(
-        reader=reader,
+        reader=readers["interactions"] if isinstance(readers, Mapping) else readers,
+        readers=readers if isinstance(readers, Mapping) else {},
         interactions=Path(given["interactions"]),
         users=None if given["users"] is None else Path(given["users"]),
         items=None if given["items"] is None else Path(given["items"]),
@@ -226,18 +232,21 @@ def _pairs(given: list[str] | None, option: str, form: str, *, empty: bool = Fal
     return {name: value for name, _, value in pairs}
 
 
-def verb(name: str, summary: str) -> Callable[[Callable[..., Reader]], Callable[..., None]]:
+ReaderOf = Callable[..., "Reader | Mapping[Table, Reader]"]
+
+
+def verb(name: str, summary: str) -> Callable[[ReaderOf], Callable[..., None]]:
     """Make a verb of a function from options of its own to a reader: it has these options, and the shared ones."""
 
-    def make(reader_of: Callable[..., Reader]) -> Callable[..., None]:
+    def make(reader_of: ReaderOf) -> Callable[..., None]:
         shared, own = _parameters(_shared), _parameters(reader_of)
 
         def command(**given: Any) -> None:
             from pagoda.data.imports.importer import import_files
 
-            reader = reader_of(**{one.name: given.pop(one.name) for one in own})
+            readers = reader_of(**{one.name: given.pop(one.name) for one in own})
             path = given.pop("path")
-            tell(import_files(path, job_of(reader, given)))
+            tell(import_files(path, job_of(readers, given)))
             describe(path)
 
         command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
@@ -256,14 +265,46 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return [one.replace(annotation=hints[one.name]) for one in found]
 
 
-@verb("csv", "Import CSV files with a header line, plain or compressed.")
+@verb("csv", "Import CSV files, plain or compressed.")
 def csv(
-    *, delimiter: Annotated[str, typer.Option(metavar="TEXT", help="Between columns; 'tab' for a tab.")] = ","
-) -> Reader:
-    """A reader of CSV."""
+    *,
+    delimiter: Annotated[
+        str, _option(panel=_FORMAT, metavar="TEXT", help="Between columns; 'tab' for a tab; may be several characters.")
+    ] = ",",
+    quote: Annotated[
+        str, _option(panel=_FORMAT, metavar="CHAR", help="Around values that hold delimiters; 'none': around none.")
+    ] = '"',
+    encoding: Encoding = "utf-8",
+    columns: Annotated[
+        list[str] | None,
+        _option(
+            panel=_FORMAT,
+            metavar="NAME,NAME,…",
+            help="Of files without a header line: the interactions', or with TABLE= before it those of another table.",
+        ),
+    ] = None,
+) -> Mapping[Table, Reader]:
+    """Readers of CSV, which know each table's columns."""
     from pagoda.data.imports.readers import CsvReader
+    from pagoda.data.layout import Table
 
-    return CsvReader("\t" if delimiter == "tab" else delimiter)
+    tables = get_args(Table)
+    given: dict[str, tuple[str, ...]] = {}
+    for one in columns or []:
+        table, equals, names = one.rpartition("=")
+        if table not in (*tables, "") or (equals and not table):
+            raise typer.BadParameter(f"{table!r} is none of {', '.join(tables)}", param_hint="--columns")
+        given[table or "interactions"] = tuple(names.split(","))
+    by, around = "\t" if delimiter == "tab" else delimiter, None if quote == "none" else quote
+    return {table: CsvReader(by, around, encoding, given.get(table, ())) for table in tables}
+
+
+@verb("jsonl", "Import JSON lines, plain or compressed; a value inside is called outer.inner.")
+def jsonl(*, encoding: Encoding = "utf-8") -> Reader:
+    """A reader of JSON lines."""
+    from pagoda.data.imports.readers import JsonLinesReader
+
+    return JsonLinesReader(encoding)
 
 
 @verb("parquet", "Import Parquet files.")

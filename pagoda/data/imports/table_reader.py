@@ -14,7 +14,7 @@ from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import check_values
 from pagoda.data.imports.casts import Conversion, Converted
 from pagoda.data.imports.columns import ColumnNames
-from pagoda.data.imports.readers import Reader, Refusal, list_files
+from pagoda.data.imports.readers import Reader, Refusal, list_files, passed_over
 from pagoda.data.imports.rows.refusals import Reason, Refusals
 from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
@@ -36,6 +36,8 @@ class Noticed:
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Column → file, of columns that no feature declares."""
+    passed_over: list[str] = field(default_factory=list)
+    """Files of the folders that were read whose names have no ending of the format."""
     dropped: int = 0
     """Interactions whose event becomes none."""
     null_words: dict[str, str] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class TableReader:
     def read(self, table: Table, source: Path) -> Iterator[tuple[SiftedRows, Extras]]:
         """All files of a source."""
         reader = self.reader_of(table)
+        self.noticed.passed_over += map(str, passed_over(source, reader))
         for path in list_files(source, reader):
             used, beside = self._columns(table, path)
             place = _Place(str(path))

@@ -3,40 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
+from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.errors import DataError
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A row that cannot be read."""
-
-    file: str
-    reason: str
-    """What is wrong with it, and what to do."""
-    line: int | None = None
-    """Where it begins, as an editor counts: from 1, a header included."""
-    column: str | None = None
-
-    def __str__(self) -> str:
-        place = [self.file]
-        place += [] if self.line is None else [f"line {self.line:,}"]
-        place += [] if self.column is None else [f"column {self.column!r}"]
-        return f"{', '.join(place)}: {self.reason}"
-
-
-Refuse = Callable[[Refusal], None]
-
-
-def raise_refusal(refusal: Refusal) -> NoReturn:
-    """Stop at the first row that cannot be read."""
-    raise DataError(str(refusal))
 
 
 class Reader(Protocol):
@@ -79,6 +53,8 @@ def list_files(path: Path, reader: Reader) -> list[Path]:
 
 def passed_over(path: Path, reader: Reader) -> list[Path]:
     """The files of a folder that the reader does not take, but for what other programs leave: `_SUCCESS`, say."""
+    if not path.is_dir():
+        return []
     return [file for file in _walk(path) if not _is_of(file, reader) and not file.name.startswith("_")]
 
 
