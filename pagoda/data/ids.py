@@ -16,7 +16,7 @@ WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,18}"
 
 
 def whole_number(text: str) -> int | None:
-    """Return the int64 that `text` writes out, None if it is none: `int` also reads 1_0, 010, +10 and ١٠ as 10."""
+    """Return the int64 that `text` writes out, None if it is none: `int` reads 1_0, 010 and other digits as 10, too."""
     if not re.fullmatch(WHOLE_NUMBER, text):
         return None
     number = int(text)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from pagoda.cli.data.auto import auto
 from pagoda.cli.data.imports import importing
 from pagoda.cli.options import OutputFormat, OutputOption
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pagoda.data.checks.check import Checked
 
 app = typer.Typer(name="data", help="Import and check datasets, see docs/data.md.", no_args_is_help=True)
+importing.command()(auto)
 app.add_typer(importing)
 
 

@@ -26,7 +26,7 @@ _SINK = Strict()
 _RATING = pa.field("rating", pa.float64())
 _QUANTITY = pa.field("quantity", pa.float64())
 _ORDER = pa.field("order", pa.int64())
-_NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
+NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
 """What programs write for a missing value, in small letters."""
 
 
@@ -244,7 +244,7 @@ class _Batch:
     def _notice_ids(self, keys: pa.Array, name: str, column: str) -> None:
         noticed = self._reader.noticed
         short = keys.filter(pc.less(pc.binary_length(keys), 10))
-        words = short.filter(pc.is_in(pc.utf8_lower(short), pa.array(_NO_IDS)))
+        words = short.filter(pc.is_in(pc.utf8_lower(short), pa.array(NO_IDS)))
         if len(words):
             noticed.null_words[name] = f"{column!r} has {words[0].as_py()!r} as an ID"
         if self._first_row == 1 and len(keys) and pc.all(pc.match_substring_regex(keys, r"^[0-9]+\.0$")).as_py():

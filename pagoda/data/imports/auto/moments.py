@@ -32,21 +32,22 @@ class Written:
 
 def how_written(values: pa.Array) -> Written | None:
     """Look at a column without its nulls; None: it holds no moments."""
-    if pa.types.is_timestamp(values.type):
-        return Written() if values.type.tz is not None else _unzoned()
-    if pa.types.is_date(values.type):
-        return _unzoned()
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+    kind = values.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return _unzoned() if getattr(kind, "tz", None) is None else Written()
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _counted(values.cast(pa.float64()))
-    if not pa.types.is_string(values.type):
-        return None
-    if _all(pc.match_substring_regex(values, _ISO + _ZONED)):
+    return _in_text(values) if pa.types.is_string(kind) else None
+
+
+def _in_text(text: pa.Array) -> Written | None:
+    if _all(pc.match_substring_regex(text, _ISO + _ZONED)):
         return Written()
-    if _all(pc.match_substring_regex(values, _ISO + "$")):
+    if _all(pc.match_substring_regex(text, _ISO + "$")):
         return _unzoned()
-    if _all(pc.match_substring_regex(values, r"^[0-9]+(\.[0-9]*)?$")):
-        return _counted(values.cast(pa.float64())) or _formatted(values)
-    return _formatted(values)
+    if _all(pc.match_substring_regex(text, r"^[0-9]+(\.[0-9]*)?$")):
+        return _counted(text.cast(pa.float64())) or _formatted(text)
+    return _formatted(text)
 
 
 def _unzoned() -> Written:
@@ -56,7 +57,7 @@ def _unzoned() -> Written:
 def _counted(numbers: pa.Array) -> Written | None:
     found = pc.min_max(numbers)
     for unit, factor in _UNITS.items():
-        if _FROM <= found["min"].as_py() / factor and found["max"].as_py() / factor <= _TO:
+        if found["min"].as_py() / factor >= _FROM and found["max"].as_py() / factor <= _TO:
             return Written(("--timestamps", unit))
     return None
 
@@ -82,7 +83,7 @@ def _parses(values: pa.Array, form: str) -> bool:
     if moments.null_count:
         return False
     found = pc.min_max(moments.cast(pa.int64()))
-    return bool(_FROM <= found["min"].as_py() and found["max"].as_py() <= _TO)
+    return bool(found["min"].as_py() >= _FROM and found["max"].as_py() <= _TO)
 
 
 def _all(found: pa.Array) -> bool:

@@ -45,6 +45,15 @@ class Sample:
         names: list[str] = self.table.column_names
         return names
 
+    def copy(self, folder: Path) -> Path:
+        """Write it below `folder`, as a file of its own."""
+        path = folder / f"sample.{self.format}"
+        if self.format == "parquet":
+            pq.write_table(self.table, path)
+        else:
+            path.write_bytes(self.content)
+        return path
+
 
 def read_sample(path: Path) -> Sample:
     """Read the beginning of a file.

@@ -12,8 +12,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "item": (
         "itemid", "item", "productid", "product", "sku", "asin", "parentasin", "stockcode", "articleid", "article",
-        "movieid", "movie", "bookid", "isbn", "trackid", "songid", "artistid", "videoid", "gameid", "appid", "newsid",
-        "contentid", "adid", "adgroupid", "listingid", "offerid", "recipeid", "businessid", "placeid", "itemdescription",
+        "movieid", "movie", "bookid", "isbn", "trackid", "songid", "artistid", "videoid", "gameid", "appid",
+        "newsid",
+        "contentid", "adid", "adgroupid", "listingid", "offerid", "recipeid", "businessid",
+        "placeid", "itemdescription",
         "productcode", "iid", "pid", "animeid", "courseid", "jobid",
     ),
     "event": (
@@ -34,8 +36,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Role → names, those that say it more surely first."""
 
 EVENTS: dict[str, tuple[str, ...]] = {
-    "click": ("pv", "view", "views", "click", "clicks", "pageview", "detail", "play", "listen", "watch", "visit", "open",
-              "read", "viewitem", "productview", "clk"),
+    "click": ("pv", "view", "views", "click", "clicks", "pageview", "detail", "play", "listen", "watch", "visit",
+              "open", "read", "viewitem", "productview", "clk"),
     "like": ("fav", "like", "favorite", "favourite", "wishlist", "save", "bookmark", "follow", "upvote", "star", "love",
              "collect", "share"),
     "cart": ("cart", "addtocart", "add2cart", "basket", "addtobasket", "atc"),
