@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pagoda.data.ids import whole_number
 from pagoda.data.increments import TFRECORD_FOLDER
 from pagoda.data.parquet import open_parquet, reading
 from pagoda.data.tfrecord.columns import id_in
@@ -105,7 +106,7 @@ def _is_in(column: pa.Array | pa.ChunkedArray, gone: pa.Array) -> pa.Array:
 
 def _ids(users: Collection[str], kind: pa.DataType) -> pa.Array:
     if pa.types.is_integer(kind):
-        return pa.array([int(user) for user in users if user.removeprefix("-").isdecimal()], kind)
+        return pa.array([number for user in users if (number := whole_number(user)) is not None], kind)
     return pa.array(sorted(users), pa.string()).cast(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 

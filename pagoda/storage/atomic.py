@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pagoda.errors import ConflictError
@@ -54,7 +55,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def replace_by(path: Path, made: Path) -> None:
     """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
-    for leftover in path.parent.glob(f".{path.name}.*"):  # Of one who was killed while replacing it.
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):  # Of one who was killed while replacing it.
         leftover.unlink(missing_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -92,13 +93,15 @@ def put_if_absent(path: Path, content: bytes) -> None:
 def build_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; when the block ends well, sync it and rename it to `path`.
 
-    When the block fails, nothing remains. What a killed process left aside is removed by the next build of `path`.
+    When the block fails, nothing remains, nor do folders above it that were made for it. What a killed process left
+    aside is removed by the next build of `path`.
 
     Raises:
         ConflictError: `path` exists already.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
             shutil.rmtree(leftover, ignore_errors=True)
             os.close(lock)
@@ -114,6 +117,9 @@ def build_folder(path: Path) -> Iterator[Path]:
             raise
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # Somebody else's are in it by now.
+            for folder in made:
+                folder.rmdir()
         raise
     finally:
         if lock is not None:

@@ -1,80 +1,44 @@
-"""What a reader of one kind of source is; of file formats, which files of a folder they read."""
+"""What a reader of one file format is, and which files of a folder it reads."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
+from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.errors import DataError
 
 _SHARD = re.compile(r"-\d+-of-\d+(?=$|\.gz$)")
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A row that cannot be read."""
-
-    file: str
-    reason: str
-    """What is wrong with it, and what to do."""
-    line: int | None = None
-    """Where it begins, as an editor counts: from 1, a header included."""
-    column: str | None = None
-
-    def __str__(self) -> str:
-        place = [self.file]
-        place += [] if self.line is None else [f"line {self.line:,}"]
-        place += [] if self.column is None else [f"column {self.column!r}"]
-        return f"{', '.join(place)}: {self.reason}"
-
-
-Refuse = Callable[[Refusal], None]
-
-
-def raise_refusal(refusal: Refusal) -> NoReturn:
-    """Stop at the first row that cannot be read."""
-    raise DataError(str(refusal))
-
-
 class Reader(Protocol):
-    """One kind of source: what it consists of, and the rows of each part. A part's text is its name in messages."""
-
-    def files(self, source: Any) -> Sequence[Any]:
-        """The parts of what a table is made of, in a lasting order; at least one. May be asked twice.
-
-        Raises:
-            DataError: There is none.
-        """
-
-    def types(self, file: Any) -> pa.Schema | None:
-        """What a part says of its columns; None where it says nothing, and all is text."""
-
-    def names(self, file: Any) -> list[str]:
-        """Column names of a part."""
-
-    def batches(self, file: Any, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
-        """Stream some columns of a part.
-
-        Rows that cannot be read go to `refuse`, each between the batch of the rows before it and that of the rows
-        after it; so the part's rows are those of the batches and one for each refusal, in this order.
-        """
-
-
-class FileReader(Reader, Protocol):
-    """One file format; the parts are files of this machine."""
+    """One file format."""
 
     @property
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the names of such files in a folder, in small letters."""
 
+    @property
+    def typed(self) -> bool:
+        """Whether the files say the types of their columns."""
 
-def list_files(path: Path, reader: FileReader) -> list[Path]:
+    def names(self, path: Path) -> list[str]:
+        """Column names of a file."""
+
+    def batches(self, path: Path, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+        """Stream some columns of a file.
+
+        Rows that cannot be read go to `refuse`, each between the batch of the rows before it and that of the rows
+        after it; so the file's rows are those of the batches and one for each refusal, in this order.
+        """
+
+
+def list_files(path: Path, reader: Reader) -> list[Path]:
     """`path` itself if it is a file, else the files below it with the format's endings, by name; hidden ones are none.
 
     Raises:
@@ -90,12 +54,14 @@ def list_files(path: Path, reader: FileReader) -> list[Path]:
     return found
 
 
-def passed_over(path: Path, reader: FileReader) -> list[Path]:
+def passed_over(path: Path, reader: Reader) -> list[Path]:
     """The files of a folder that the reader does not take, but for what other programs leave: `_SUCCESS`, say."""
+    if not path.is_dir():
+        return []
     return [file for file in _walk(path) if not is_of_format(file.name, reader) and not file.name.startswith("_")]
 
 
-def is_of_format(name: str, reader: FileReader) -> bool:
+def is_of_format(name: str, reader: Reader) -> bool:
     """Whether a file of this name is one that the reader takes; a shard has its number behind the ending."""
     return _SHARD.sub("", name.lower()).endswith(reader.suffixes)
 

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.parquet import first_line
 from pagoda.errors import ConfigError, DataError
 
@@ -37,12 +37,12 @@ class _Opened:
 
 
 class ArrowReader:
-    """Implements `pagoda.data.imports.readers.Reader`; a source is an `ArrowStream`."""
+    """Implements `pagoda.data.imports.sources.base.SourceReader`; a source is an `ArrowStream`."""
 
     def __init__(self) -> None:
         self._opened: dict[int, tuple[ArrowStream, _Opened]] = {}
 
-    def files(self, source: ArrowStream) -> list[_Opened]:
+    def parts(self, source: ArrowStream) -> list[_Opened]:
         """The stream, opened once.
 
         Raises:
@@ -58,22 +58,26 @@ class ArrowReader:
             self._opened[id(source)] = source, _Opened(source, len(self._opened) + 1)
         return [self._opened[id(source)][1]]
 
-    def types(self, file: _Opened) -> pa.Schema:
-        """As the stream says them."""
-        return plain_schema(file.stream.schema)
+    def passed_over(self, source: ArrowStream) -> tuple[()]:
+        """Nothing."""
+        return ()
 
-    def names(self, file: _Opened) -> list[str]:
+    def types(self, part: _Opened, columns: list[str]) -> pa.Schema:
+        """As the stream says them."""
+        return plain_schema(pa.schema([part.stream.schema.field(name) for name in columns]))
+
+    def names(self, part: _Opened) -> list[str]:
         """Column names."""
-        names: list[str] = file.stream.schema.names
+        names: list[str] = part.stream.schema.names
         return names
 
-    def batches(self, file: _Opened, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+    def batches(self, part: _Opened, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns, once."""
         try:
-            for batch in file.stream:
+            for batch in part.stream:
                 yield plain(batch.select(columns))
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{file}: {first_line(error)}") from error
+            raise DataError(f"{part}: {first_line(error)}") from error
 
 
 def plain(batch: pa.RecordBatch) -> pa.RecordBatch:

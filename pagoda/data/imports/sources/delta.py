@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
-from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.imports.sources.arrow import plain, plain_schema
 from pagoda.data.parquet import first_line
 from pagoda.errors import DataError
@@ -32,7 +32,7 @@ class _Version:
 
 @dataclass(frozen=True)
 class DeltaReader:
-    """Implements `pagoda.data.imports.readers.Reader`; a source is a table's folder or URI.
+    """Implements `pagoda.data.imports.sources.base.SourceReader`; a source is a table's folder or URI.
 
     What a store asks for is taken from the environment, under the names of `object_store`: `AWS_ACCESS_KEY_ID`, …
     """
@@ -40,7 +40,7 @@ class DeltaReader:
     version: int | None = None
     """None: the latest."""
 
-    def files(self, source: str) -> list[_Version]:
+    def parts(self, source: str) -> list[_Version]:
         """The table as of the version.
 
         Raises:
@@ -52,20 +52,24 @@ class DeltaReader:
         with _reading(str(source)):
             return [_Version(str(source), DeltaTable(str(path or source), version=self.version))]
 
-    def types(self, file: _Version) -> pa.Schema:
+    def passed_over(self, source: str) -> tuple[()]:
+        """Nothing."""
+        return ()
+
+    def types(self, part: _Version, columns: list[str]) -> pa.Schema:
         """As the table declares them."""
-        return plain_schema(pa.schema(file.table.schema().to_arrow()))
+        schema = pa.schema(part.table.schema().to_arrow())
+        return plain_schema(pa.schema([schema.field(name) for name in columns]))
 
-    def names(self, file: _Version) -> list[str]:
+    def names(self, part: _Version) -> list[str]:
         """Column names."""
-        names: list[str] = self.types(file).names
-        return names
+        return [field.name for field in part.table.schema().fields]
 
-    def batches(self, file: _Version, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+    def batches(self, part: _Version, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns. By delta-rs' own engine, since pyarrow's data sets know no deletion vectors."""
         wanted = ", ".join(_quoted(name) for name in columns)
-        with _reading(str(file)):
-            engine = QueryBuilder(_ONE_AFTER_THE_OTHER).register("source", file.table)
+        with _reading(str(part)):
+            engine = QueryBuilder(_ONE_AFTER_THE_OTHER).register("source", part.table)
             found = engine.execute(f"SELECT {wanted} FROM source")  # noqa: S608
             for batch in pa.RecordBatchReader.from_stream(found):
                 yield plain(batch)

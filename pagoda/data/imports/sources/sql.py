@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, CursorResult, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pagoda.data.imports.readers.base import Refuse, raise_refusal
+from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.parquet import first_line
 from pagoda.errors import ConfigError, DataError, UnavailableError
 
@@ -66,22 +66,22 @@ class Query:
         return f"SELECT * FROM (\n{self.text.strip().rstrip(';')}\n) AS source LIMIT {rows}"  # noqa: S608
 
 
-def read_password(file: Path | None) -> str | None:
+def read_password(path: Path | None) -> str | None:
     """The password in a file, or else in `PAGODA_SQL_PASSWORD`; None: the URL or the driver (`~/.pgpass`) knows it.
 
     Raises:
         ConfigError: The file cannot be read.
     """
-    if file is None:
+    if path is None:
         return os.environ.get(PASSWORD_VARIABLE)
     try:
-        return file.read_text().rstrip("\r\n")
+        return path.read_text().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--password-file {file}: cannot be read ({error})") from error
+        raise ConfigError(f"--password-file {path}: cannot be read ({error})") from error
 
 
 class SqlReader:
-    """Implements `pagoda.data.imports.readers.Reader`; a source is a `Query`."""
+    """Implements `pagoda.data.imports.sources.base.SourceReader`; a source is a `Query`."""
 
     def __init__(self, url: str, password: str | None = None) -> None:
         """Of the database at a URL, which may hold the password itself; nothing is connected yet.
@@ -97,26 +97,30 @@ class SqlReader:
     def __str__(self) -> str:
         return self._url.set(drivername=self._backend).render_as_string(hide_password=True)
 
-    def files(self, source: Query) -> list[Query]:
+    def parts(self, source: Query) -> list[Query]:
         """The query."""
         return [source]
 
-    def types(self, file: Query) -> pa.Schema:
-        """As the first rows have them, since SQLite's columns have no types of their own."""
-        with self._running(file), self._result(file.limited(_SAMPLE_ROWS)) as result:
-            rows = result.fetchall()
-            return _batch(result, rows, list(result.keys()), file).schema
+    def passed_over(self, source: Query) -> tuple[()]:
+        """Nothing."""
+        return ()
 
-    def names(self, file: Query) -> list[str]:
+    def types(self, part: Query, columns: list[str]) -> pa.Schema:
+        """As the first rows have them, since SQLite's columns have no types of their own."""
+        with self._running(part), self._result(part.limited(_SAMPLE_ROWS)) as result:
+            rows = result.fetchall()
+            return _batch(result, rows, columns, part).schema
+
+    def names(self, part: Query) -> list[str]:
         """Column names."""
-        with self._running(file), self._result(file.limited(0)) as result:
+        with self._running(part), self._result(part.limited(0)) as result:
             return list(result.keys())
 
-    def batches(self, file: Query, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+    def batches(self, part: Query, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns."""
-        with self._running(file), self._result(file.text) as result:
+        with self._running(part), self._result(part.text) as result:
             for rows in result.partitions(_ROWS):
-                yield _batch(result, rows, columns, file)
+                yield _batch(result, rows, columns, part)
 
     def close(self) -> None:
         """End the transaction."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-exporting = typer.Typer(help="Write a dataset for other programs.", no_args_is_help=True)
+exporting = typer.Typer(name="export", help="Write a dataset for other programs.", no_args_is_help=True)
 
 
 @exporting.callback()
