@@ -52,10 +52,7 @@ class Compaction:
                 if span.end_ms <= hour and len(inside) > 1:
                     self._compact(partition, span, sorted(inside), spec)
                     young.append(f"interactions/{partition}/{span.name}")
-            if self._copies is not None:
-                young += self._copies.write(
-                    partition, _rows_of_hours(names - gone, hour), filed_until_ms - _KEPT_MS, spec
-                )
+            over[partition] = _rows_of_hours(names - gone, hour)
             young += [f"interactions/{partition}/{one}" for one in names if _end(one) >= filed_until_ms - _KEPT_MS]
             for name in gone:
                 if _end(name) < filed_until_ms - _KEPT_MS:

@@ -16,7 +16,7 @@ from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.embeddings.test_tables_killed import run_killed_at
-from tests.redis_databases import database
+from tests.redis_databases import database, empty
 
 from .test_sink import dataset, filed, put
 
@@ -89,9 +89,9 @@ def test_a_sink_killed_at_a_touch_of_the_disk_copies_nothing_twice(url: str, dat
     client = redis.Redis.from_url(url)
     step, number, killed = 1, 0, True
     while killed:
-        hour = hours_ago(step + 1)
+        empty(url)
         for _ in range(3):
-            put(client, number, hour + number * 60_000 % HOUR_MS)
+            put(client, number, hours_ago(1 + step) + number * 1000)
             number += 1
         killed = run_killed_at(step, lambda: Sink(url, str(dataset), tfrecord=True, slot_ms=60_000).step(), dataset)
         Sink(url, str(dataset), tfrecord=True, slot_ms=60_000).step()

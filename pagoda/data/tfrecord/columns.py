@@ -25,7 +25,7 @@ _Values = list[Any] | None
 
 
 def column_types(records: Iterable[bytes], where: str) -> pa.Schema:
-    """The type of each feature that any of the records has, a list always; of one that is always missing, null.
+    """The types of the features that any record has, by name: lists, and null where a feature is always missing.
 
     Raises:
         DataError: A record is no `tf.train.Example`, or a feature is of another kind than before.
@@ -41,7 +41,7 @@ def column_types(records: Iterable[bytes], where: str) -> pa.Schema:
                         f"{where}, record {number:,}, feature {name!r}: is a {kind}, before it was a {known}"
                     )
                 kinds[name] = kind
-    return pa.schema([(name, _list_of(kind)) for name, kind in kinds.items()])
+    return pa.schema([(name, _list_of(kinds[name])) for name in sorted(kinds)])
 
 
 def batches_of(records: Iterator[bytes], schema: pa.Schema, where: str) -> Iterator[pa.RecordBatch]:

@@ -78,6 +78,6 @@ def test_users_items_and_features_come_in_the_types_of_any_library(tmp_path: Pat
 def test_what_gives_no_arrow_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"list: no Arrow data; .*__arrow_c_stream__"):
         import_files(tmp_path / "out", Import(ArrowReader(), [1, 2]))
-    with pytest.raises(DataError, match=r"Arrow data 1, column 'item_id', row 2: value None"):
+    with pytest.raises(DataError, match=r"Arrow data 1, column 'item_id', row 2: value null"):
         import_files(tmp_path / "out", Import(ArrowReader(), pa.table({**ROWS, "item_id": [1, None, 2]})))
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.sources.sql import Query, SqlReader
-from pagoda.errors import ConfigError, DataError, PagodaError, UnavailableError
+from pagoda.errors import ConfigError, DataError, UnavailableError
 from tests.serving.torchserve import free_port
 
 PASSWORD = "s3/cr@t:x"  # noqa: S105
@@ -81,6 +81,23 @@ def file(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'shop.db'}"
 
 
+Open = Callable[..., SqlReader]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Makes readers, and ends their transactions."""
+    made: list[SqlReader] = []
+
+    def open_(url: str, password: str = PASSWORD) -> SqlReader:
+        made.append(SqlReader(url, password))
+        return made[-1]
+
+    yield open_
+    for reader in made:
+        reader.close()
+
+
 def rows_of(folder: Path) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for batch in Dataset.open(folder).batches() for row in batch.to_pylist()]
 
@@ -108,28 +125,26 @@ def test_queries_become_a_dataset_with_their_types(database: str, request: Any, 
     assert dataset.users()["age"].to_pylist() == [34.0, None]
 
 
-def test_rows_are_not_held_and_no_query_can_change_anything(server: str, tmp_path: Path) -> None:
+def test_rows_are_not_held_and_no_query_can_change_anything(server: str, opened: Open, tmp_path: Path) -> None:
     many = """SELECT n % 1000 AS user_id, n % 7 AS item_id, to_timestamp(n) AS timestamp
               FROM (SELECT generate_series(1::bigint, {}) AS n) AS numbers"""
-    reader = SqlReader(server, PASSWORD)
+    reader = opened(server)
     # As many as would never end if they were fetched first.
     first = next(reader.batches(Query(many.format("100000000000")), ["user_id"]))
     assert 0 < first.num_rows < 100_000
-    reader.close()
-    import_files(tmp_path / "out", Import(SqlReader(server, PASSWORD), Query(many.format(50_000))))
+    import_files(tmp_path / "out", Import(opened(server), Query(many.format(50_000))))
     assert Dataset.open(tmp_path / "out").count() == 50_000
     with pytest.raises(DataError, match="read-only transaction"):
-        list(SqlReader(server, PASSWORD).batches(Query("SELECT nextval('receipts')"), ["nextval"]))
+        list(opened(server).batches(Query("SELECT nextval('receipts')"), ["nextval"]))
 
 
-def test_all_queries_see_one_moment(server: str) -> None:
-    reader = SqlReader(server, PASSWORD)
+def test_all_queries_see_one_moment(server: str, opened: Open) -> None:
+    reader = opened(server)
     assert len(next(reader.batches(Query("SELECT id FROM sku"), ["id"]))) == 2
     with psycopg.connect(server, password=PASSWORD, autocommit=True) as other:
         other.execute("INSERT INTO sku VALUES (11, 'Pot', 1)")
         assert len(next(reader.batches(Query("SELECT id FROM sku"), ["id"]))) == 2
         other.execute("DELETE FROM sku WHERE id = 11")
-    reader.close()
 
 
 @pytest.mark.parametrize("place", ["url", "variable", "pgpass"])
@@ -150,37 +165,35 @@ def test_the_password_may_stand_in_several_places(
 
 
 @pytest.mark.parametrize(
-    ("query", "error", "says"),
+    ("query", "says"),
     [
-        ("SELECT nothing FROM sale", DataError, 'column "nothing" does not exist'),
-        ("SELECT buyer AS user_id FROM sale", DataError, "item_id"),
-        ("DELETE FROM sale", DataError, "syntax error"),
+        ("SELECT nothing FROM sale", 'column "nothing" does not exist'),
+        ("SELECT buyer AS user_id FROM sale", "item_id"),
+        ("DELETE FROM sale", "syntax error"),
     ],
 )
-def test_a_query_that_is_wrong_is_one_line(
-    query: str, error: type[PagodaError], says: str, server: str, tmp_path: Path
-) -> None:
-    with pytest.raises(error, match=says) as caught:
-        import_files(tmp_path / "out", Import(SqlReader(server, PASSWORD), Query(query)))
+def test_a_query_that_is_wrong_is_one_line(query: str, says: str, server: str, opened: Open, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=says) as caught:
+        import_files(tmp_path / "out", Import(opened(server), Query(query)))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_error_shows_the_password(server: str) -> None:
-    for url in (server, server.replace("127.0.0.1", "127.0.0.1,localhost")):
+def test_no_error_shows_the_password(server: str, opened: Open) -> None:
+    for url in (server, "postgresql://ann@127.0.0.1:9/shop", "mysql://ann@127.0.0.1:9/shop"):
         with pytest.raises(UnavailableError) as caught:
-            SqlReader(url, "wr0ng/pass@w").names(Query(SALES))
+            opened(url, "wr0ng/pass@w").names(Query(SALES))
         assert "wr0ng" not in str(caught.value)
-        assert "ann" in str(caught.value)
+        assert "\n" not in str(caught.value)
     for text in ("postgresql://ann:pa/ss@host:x/db", "oracle://ann:pa/ss@host/db", "no url: pa/ss"):
         with pytest.raises(ConfigError) as refused:
             SqlReader(text)
         assert "pa/ss" not in str(refused.value)
 
 
-def test_sqlite_is_not_written_and_not_made(file: str, tmp_path: Path) -> None:
+def test_sqlite_is_not_written_and_not_made(file: str, opened: Open, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         SqlReader(f"sqlite:///{tmp_path / 'other.db'}")
     assert not (tmp_path / "other.db").exists()
     with pytest.raises(DataError, match="values are of int, str"):
-        list(SqlReader(file).batches(Query("SELECT 1 AS a UNION ALL SELECT 'x'"), ["a"]))
+        list(opened(file).batches(Query("SELECT 1 AS a UNION ALL SELECT 'x'"), ["a"]))
