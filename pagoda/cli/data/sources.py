@@ -68,6 +68,19 @@ def delta(
     return DeltaReader(version)
 
 
+@verb("iceberg", "Import Iceberg tables: a metadata file, a table's folder, or CATALOG.NAMESPACE.TABLE.")
+def iceberg(
+    *,
+    snapshot: Annotated[
+        int | None, typer.Option(metavar="ID", help="Snapshot of the tables; default: the current one of each.")
+    ] = None,
+) -> SourceReader:
+    """A reader of Iceberg tables."""
+    with _extra("lake"):
+        from pagoda.data.imports.sources.iceberg import IcebergReader
+    return IcebergReader(snapshot)
+
+
 @contextmanager
 def _extra(name: str) -> Iterator[None]:
     """Says which extra a missing package belongs to."""
