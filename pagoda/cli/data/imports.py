@@ -269,9 +269,11 @@ def verb(name: str, summary: str, without: tuple[str, ...] = ()) -> Callable[[Re
 
             made = reader_of(**{one.name: given.pop(one.name) for one in own})
             path = given.pop("path")
-            reader, sources, close = made if isinstance(made, Chosen) else Chosen(made, {}, lambda: None)
-            with closing(SimpleNamespace(close=close)):
-                tell(import_files(path, job_of(reader, {**given, **sources})))
+            if not isinstance(made, Chosen):
+                tell(import_files(path, job_of(made, given)))
+            else:
+                with closing(SimpleNamespace(close=made.close)):
+                    tell(import_files(path, job_of(made.reader, {**given, **made.sources})))
             describe(path)
 
         command.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]

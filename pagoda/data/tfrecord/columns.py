@@ -138,7 +138,7 @@ class Encoder:
         else:
             kind, column = BYTES, column.cast(pa.list_(pa.binary()) if is_list else pa.binary())
         values: list[Any] = column.to_pylist()
-        return kind, values if is_list else [None if value is None else (value,) for value in values]
+        return kind, values if is_list else [None if value is None else [value] for value in values]
 
     def _single(self, name: str, column: pa.Array) -> pa.Array:
         """A column of float64 as float32."""
