@@ -62,7 +62,7 @@ def _tried(proposal: Proposal) -> tuple[Proposal, Table]:
     from pagoda.data.imports.importer import refused_path
     from pagoda.data.imports.rows.refusals import Reason
 
-    reasons = [reason for reason in Reason if reason not in (Reason.DUPLICATES, Reason.RETURNS)]
+    reasons = [reason for reason in Reason if reason is not Reason.RETURNS]
     with tempfile.TemporaryDirectory(prefix="pagoda-auto-") as name:
         folder = Path(name)
         dataset, features = folder / "dataset", folder / "features.yaml"
@@ -73,7 +73,9 @@ def _tried(proposal: Proposal) -> tuple[Proposal, Table]:
         found: list[str] = []
         if refused_path(dataset).exists():
             with refused_path(dataset).open(newline="") as file:
-                found = sorted({row["reason"] for row in csv.DictReader(file)})
+                refused = {(row["table"], row["reason"]) for row in csv.DictReader(file)}
+            # That a user does the same again is nothing wrong; that an item has two rows is.
+            found = sorted({why for table, why in refused if (table, why) != ("interactions", Reason.DUPLICATES)})
         if not proposal.sample.whole:
             found = [reason for reason in found if reason != Reason.UNREADABLE]  # a row may be cut at the sample's end
         return proposal.skipping(found), _first_rows(dataset)
