@@ -35,7 +35,7 @@ def tell(imported: Imported) -> None:
     for column, items in imported.conflicts.items():
         typer.echo(f"{items:,} items have several values of {column} in the log; the last one counts")
     for words in noticed.null_words.values():
-        typer.echo(f"warning: {words}; if that means nobody, say --null-value and --skip null-ids", err=True)
+        typer.echo(f"warning: {words}; if that stands for nobody, say --null-value TEXT and --skip null-ids", err=True)
     for column, example in noticed.float_ids.items():
         typer.echo(
             f"warning: IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for "

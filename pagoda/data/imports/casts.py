@@ -23,6 +23,8 @@ from pagoda.errors import ConfigError
 Cast = Callable[[pa.Array], pa.Array]
 """A cast raises, or gives null for the values that do not fit."""
 _IDS = ("user_id", "item_id")
+NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
+"""What programs write for a missing value, in small letters."""
 _NUMBER = pa.decimal128(28, 9)
 _WHOLE = 1 << 53
 """From here on a float stands for several whole numbers."""
@@ -216,7 +218,10 @@ def _hint(field: pa.Field, value: pa.Scalar) -> str:
         return ""
     if pa.types.is_floating(value.type):
         return f"; {_FLOAT_HINT}"
-    if re.fullmatch(r"[0-9]+\.0", str(value.as_py())):
+    text = str(value.as_py())
+    if text.lower() in NO_IDS:
+        return f"; if it stands for nobody, say --null-value {text} and --skip null-ids"
+    if re.fullmatch(r"[0-9]+\.0", text):
         return f"; {_PANDAS_HINT}"
     return "; text IDs need id_type: string (--id-type string)"
 

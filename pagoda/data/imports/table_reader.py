@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import check_values
-from pagoda.data.imports.casts import Conversion, Converted
+from pagoda.data.imports.casts import NO_IDS, Conversion, Converted
 from pagoda.data.imports.columns import ColumnNames
 from pagoda.data.imports.readers import Reader, Refusal, list_files, passed_over
 from pagoda.data.imports.rows.refusals import Reason, Refusals
@@ -26,8 +26,6 @@ _SINK = Strict()
 _RATING = pa.field("rating", pa.float64())
 _QUANTITY = pa.field("quantity", pa.float64())
 _ORDER = pa.field("order", pa.int64())
-NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
-"""What programs write for a missing value, in small letters."""
 
 
 @dataclass

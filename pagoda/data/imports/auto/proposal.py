@@ -16,7 +16,7 @@ from pagoda.data.imports.auto.roles import numbers
 from pagoda.data.imports.auto.samples import Sample
 from pagoda.data.imports.auto.tables import Tables, tell_apart
 from pagoda.data.imports.auto.words import event_of
-from pagoda.data.imports.table_reader import NO_IDS
+from pagoda.data.imports.casts import NO_IDS
 from pagoda.data.spec import EVENTS as COMMON
 from pagoda.data.spec import Tower
 
