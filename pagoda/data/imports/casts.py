@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pagoda.data.checks.problems import Kind
 from pagoda.data.ids import WHOLE_NUMBER
 from pagoda.data.imports.misfits import find_misfits
+from pagoda.data.imports.written_moments import read_moments
 from pagoda.data.layout import TIMESTAMP
 from pagoda.errors import ConfigError
 
@@ -194,8 +195,8 @@ class Conversion:
 
     def _formatted(self, raw: pa.Array) -> pa.Array:
         """Null where the text is written otherwise."""
-        moments = pc.strptime(raw, format=str(self.time_format), unit="us", error_is_null=True)
-        return self._zoned(moments) if "%z" not in str(self.time_format) else moments
+        moments = read_moments(raw, str(self.time_format))
+        return moments if moments.type.tz is not None else self._zoned(moments)
 
     def _parsed(self, raw: pa.Array) -> pa.Array:
         if self.zone is None:
