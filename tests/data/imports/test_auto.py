@@ -102,7 +102,9 @@ def test_parquet_in_milliseconds_is_read() -> None:
 
 def test_several_files_are_told_apart() -> None:
     walks.ratings(Path("ratings.dat"), GIVEN)
-    Path("movies.dat").write_text("".join(f"{i + 1}::Café {i} ({1990 + i})::Drama|War\n" for i in range(40)), "latin-1")
+    Path("movies.dat").write_text(
+        "".join(f"{i + 1}::Café {i} ({1990 + i})::{('Drama|War', 'War')[i % 2]}\n" for i in range(40)), "latin-1"
+    )
     Path("users.dat").write_text("".join(f"{u + 1}::{'MF'[u % 2]}::{u % 3}\n" for u in range(60)))
     dataset = imported("movies.dat", "ratings.dat", "users.dat")
     assert counted(dataset) == {"click": len(GIVEN), "like": LIKED}
