@@ -19,7 +19,8 @@ def tell(imported: Imported) -> None:
     """Print what an import did beyond what it was told."""
     noticed, refusals = imported.noticed, imported.refusals
     if noticed.left_out:
-        typer.echo(f"left out, since no feature declares them: {', '.join(sorted(noticed.left_out))}")
+        why = "there is no feature file" if imported.features is None else f"{imported.features} does not declare them"
+        typer.echo(f"left out, since {why}: {', '.join(sorted(noticed.left_out))}")
     if noticed.passed_over:
         typer.echo(f"not read, by the endings of their names: {', '.join(noticed.passed_over)}")
     if refusals is not None and refusals.counts:

@@ -75,6 +75,8 @@ class Imported:
     """What an import did beyond what it was told."""
 
     noticed: Noticed = field(default_factory=Noticed)
+    features: Path | None = None
+    """What declares its columns."""
     refusals: Refusals | None = None
     """Rows that were left out."""
     refused: Path | None = None
@@ -175,7 +177,7 @@ class _Running:
         self._reader = TableReader(
             job.reader_of, spec, job.names, job.conversion, job.rules, job.default_event, refusals, job.features
         )
-        self.imported = Imported(self._reader.noticed, refusals)
+        self.imported = Imported(self._reader.noticed, job.features, refusals)
         self._seen = {key_column(table): self._ledger(key_column(table), distinct=True) for table in ("users", "items")}
         self._made = self._ledger("item_id", distinct=True)
 
