@@ -62,7 +62,7 @@ def _tried(proposal: Proposal) -> tuple[Proposal, Table | str]:
     from pagoda.data.imports.rows.refusals import Reason
     from pagoda.errors import PagodaError
 
-    reasons = [reason for reason in Reason if reason is not Reason.RETURNS]
+    reasons = [reason.value for reason in Reason if reason is not Reason.RETURNS]
     with tempfile.TemporaryDirectory(prefix="pagoda-auto-") as name:
         folder = Path(name)
         dataset, features = folder / "dataset", folder / "features.yaml"

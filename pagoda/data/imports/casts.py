@@ -103,6 +103,8 @@ class Conversion:
             values = cast(raw)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             bad = find_misfits(raw, cast, self._shape(raw.type, field), first_only=first_only)
+            if first_only or bad.all():
+                return Converted(pa.nulls(len(raw), field.type), raw, bad)
             return Converted(cast(pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)), raw, bad)
         if values.null_count == raw.null_count:
             return Converted(values, raw, None)

@@ -89,6 +89,11 @@ class Imported:
     """Column of the items → items of which the log says several values."""
 
     @property
+    def passed_over(self) -> list[str]:
+        """Files of the folders that were read whose names have no ending of the format."""
+        return self.noticed.passed_over
+
+    @property
     def left_out(self) -> dict[str, str]:
         """Column → file, of columns that no feature declares."""
         return self.noticed.left_out

@@ -98,7 +98,7 @@ class TableReader:
         """The column of quantities. Whoever leaves returns out need not name one that is called so."""
         skipped = self.rules.skip.reasons
         if self.rules.quantity is None and Reason.RETURNS in skipped and _QUANTITY.name in given:
-            return _QUANTITY.name
+            return str(_QUANTITY.name)
         if self.rules.quantity is None and Reason.RETURNS in skipped and skipped != frozenset(Reason):
             raise ConfigError(f"--skip returns needs --quantity-column; the columns are {given}")
         return self.rules.quantity
@@ -181,7 +181,8 @@ class _Batch:
         return self._convert(wanted, self._used[wanted.name])
 
     def _convert(self, wanted: pa.Field, column: str) -> pa.Array:
-        strict = not self._reader.refusals.skip.reasons
+        # Where nothing is left out, the first value that does not fit ends the import.
+        strict = not self._reader.refusals.skip.reasons and not self._reader.rules.events
         found = self._reader.conversion.column(self._raw.column(column), wanted, first_only=strict)
         if found.bad is not None:
             self._misfits.append((wanted, column, found))
