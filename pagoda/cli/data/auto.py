@@ -57,26 +57,39 @@ def auto(
         typer.echo(proposal.command(to, features))
 
 
-def _tried(proposal: Proposal) -> tuple[Proposal, Table]:
+def _tried(proposal: Proposal) -> tuple[Proposal, Table | str]:
     """Import the sample as proposed: the first rows as they are understood, and the reasons to leave rows out."""
-    from pagoda.data.imports.importer import refused_path
     from pagoda.data.imports.rows.refusals import Reason
+    from pagoda.errors import PagodaError
 
-    reasons = [reason for reason in Reason if reason not in (Reason.DUPLICATES, Reason.RETURNS)]
+    reasons = [reason.value for reason in Reason if reason is not Reason.RETURNS]
     with tempfile.TemporaryDirectory(prefix="pagoda-auto-") as name:
         folder = Path(name)
         dataset, features = folder / "dataset", folder / "features.yaml"
         features.write_text(proposal.features)
         log = proposal.sample.copy(folder)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            _run(proposal.skipping(reasons).arguments(dataset, features, log))
-        found: list[str] = []
-        if refused_path(dataset).exists():
-            with refused_path(dataset).open(newline="") as file:
-                found = sorted({row["reason"] for row in csv.DictReader(file)})
-        if not proposal.sample.whole:
-            found = [reason for reason in found if reason != Reason.UNREADABLE]  # a row may be cut at the sample's end
-        return proposal.skipping(found), _first_rows(dataset)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                _run(proposal.skipping(reasons).arguments(dataset, features, log))
+        except PagodaError as error:
+            said = str(error).replace(str(log), str(proposal.sample.path))
+            return proposal, f"The first rows cannot be imported like this yet: {said}"
+        return proposal.skipping(_refused(dataset, proposal.sample.whole)), _first_rows(dataset)
+
+
+def _refused(dataset: Path, whole: bool) -> list[str]:
+    """The reasons for which rows of a sample were left out."""
+    from pagoda.data.imports.importer import refused_path
+    from pagoda.data.imports.rows.refusals import Reason
+
+    if not refused_path(dataset).exists():
+        return []
+    with refused_path(dataset).open(newline="") as file:
+        refused = {(row["table"], row["reason"]) for row in csv.DictReader(file)}
+    # That a user does the same again is nothing wrong; that an item has two rows is.
+    found = sorted({why for table, why in refused if (table, why) != ("interactions", Reason.DUPLICATES)})
+    # A row may be cut at the sample's end.
+    return found if whole else [why for why in found if why != Reason.UNREADABLE]
 
 
 def _first_rows(path: Path) -> Table:

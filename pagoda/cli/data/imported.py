@@ -19,7 +19,8 @@ def tell(imported: Imported) -> None:
     """Print what an import did beyond what it was told."""
     noticed, refusals = imported.noticed, imported.refusals
     if noticed.left_out:
-        typer.echo(f"left out, since no feature declares them: {', '.join(sorted(noticed.left_out))}")
+        why = "there is no feature file" if imported.features is None else f"{imported.features} does not declare them"
+        typer.echo(f"left out, since {why}: {', '.join(sorted(noticed.left_out))}")
     if noticed.passed_over:
         typer.echo(f"not read, by the endings of their names: {', '.join(noticed.passed_over)}")
     if refusals is not None and refusals.counts:
@@ -35,7 +36,7 @@ def tell(imported: Imported) -> None:
     for column, items in imported.conflicts.items():
         typer.echo(f"{items:,} items have several values of {column} in the log; the last one counts")
     for words in noticed.null_words.values():
-        typer.echo(f"warning: {words}; if that means nobody, say --null-value and --skip null-ids", err=True)
+        typer.echo(f"warning: {words}; if that stands for nobody, say --null-value TEXT and --skip null-ids", err=True)
     for column, example in noticed.float_ids.items():
         typer.echo(
             f"warning: IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for "

@@ -17,12 +17,15 @@ import pyarrow.compute as pc
 from pagoda.data.checks.problems import Kind
 from pagoda.data.ids import WHOLE_NUMBER
 from pagoda.data.imports.misfits import find_misfits
+from pagoda.data.imports.written_moments import read_moments
 from pagoda.data.layout import TIMESTAMP
 from pagoda.errors import ConfigError
 
 Cast = Callable[[pa.Array], pa.Array]
 """A cast raises, or gives null for the values that do not fit."""
 _IDS = ("user_id", "item_id")
+NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
+"""What programs write for a missing value, in small letters."""
 _NUMBER = pa.decimal128(28, 9)
 _WHOLE = 1 << 53
 """From here on a float stands for several whole numbers."""
@@ -100,6 +103,8 @@ class Conversion:
             values = cast(raw)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             bad = find_misfits(raw, cast, self._shape(raw.type, field), first_only=first_only)
+            if first_only or bad.all():
+                return Converted(pa.nulls(len(raw), field.type), raw, bad)
             return Converted(cast(pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)), raw, bad)
         if values.null_count == raw.null_count:
             return Converted(values, raw, None)
@@ -198,8 +203,8 @@ class Conversion:
 
     def _formatted(self, raw: pa.Array) -> pa.Array:
         """Null where the text is written otherwise."""
-        moments = pc.strptime(raw, format=str(self.time_format), unit="us", error_is_null=True)
-        return self._zoned(moments) if "%z" not in str(self.time_format) else moments
+        moments = read_moments(raw, str(self.time_format))
+        return moments if moments.type.tz is not None else self._zoned(moments)
 
     def _parsed(self, raw: pa.Array) -> pa.Array:
         if self.zone is None:
@@ -222,7 +227,10 @@ def _hint(field: pa.Field, value: pa.Scalar) -> str:
         return ""
     if pa.types.is_floating(value.type):
         return f"; {_FLOAT_HINT}"
-    if re.fullmatch(r"[0-9]+\.0", str(value.as_py())):
+    text = str(value.as_py())
+    if text.lower() in NO_IDS:
+        return f"; if it stands for nobody, say --null-value {text} and --skip null-ids"
+    if re.fullmatch(r"[0-9]+\.0", text):
         return f"; {_PANDAS_HINT}"
     return "; text IDs need id_type: string (--id-type string)"
 

@@ -78,6 +78,8 @@ class Imported:
     """What an import did beyond what it was told."""
 
     noticed: Noticed = field(default_factory=Noticed)
+    features: Path | None = None
+    """What declares its columns."""
     refusals: Refusals | None = None
     """Rows that were left out."""
     refused: Path | None = None
@@ -88,6 +90,11 @@ class Imported:
     """Items that the items' files did not have."""
     conflicts: dict[str, int] = field(default_factory=dict)
     """Column of the items → items of which the log says several values."""
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Files of the folders that were read whose names have no ending of the format."""
+        return self.noticed.passed_over
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -178,7 +185,7 @@ class _Running:
         self._reader = TableReader(
             readers.of, spec, job.names, job.conversion, job.rules, job.default_event, refusals, job.features
         )
-        self.imported = Imported(self._reader.noticed, refusals)
+        self.imported = Imported(self._reader.noticed, job.features, refusals)
         self._seen = {key_column(table): self._ledger(key_column(table), distinct=True) for table in ("users", "items")}
         self._made = self._ledger("item_id", distinct=True)
 

@@ -22,7 +22,10 @@ def find_misfits(raw: pa.Array, cast: Cast, shape: str | None, *, first_only: bo
         first_only: The first is enough.
     """
     if first_only:
-        return np.arange(len(raw)) == _first(raw, cast)
+        only: np.ndarray = np.arange(len(raw)) == _first(raw, cast)
+        return only
+    if not _fits(raw.slice(0, 0), cast, nulls=True):  # It is the type that is refused.
+        return np.ones(len(raw), bool)
     bad = np.zeros(len(raw), bool)
     if shape is not None:
         bad = ~pc.match_substring_regex(raw, shape).fill_null(True).to_numpy(zero_copy_only=False)
@@ -30,8 +33,8 @@ def find_misfits(raw: pa.Array, cast: Cast, shape: str | None, *, first_only: bo
     for start, end in _halved(rest, cast):
         bad[start:end] = True
     given = pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)
-    lost: np.ndarray = pc.and_(cast(given).is_null(), raw.is_valid()).to_numpy(zero_copy_only=False)
-    return bad | lost
+    bad |= pc.and_(cast(given).is_null(), raw.is_valid()).to_numpy(zero_copy_only=False)
+    return bad
 
 
 def _first(raw: pa.Array, cast: Cast) -> int:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
 from pagoda.data.checks.values import check_values
-from pagoda.data.imports.casts import Conversion, Converted
+from pagoda.data.imports.casts import NO_IDS, Conversion, Converted
 from pagoda.data.imports.columns import ColumnNames
 from pagoda.data.imports.readers import Refusal
 from pagoda.data.imports.rows.refusals import Reason, Refusals
@@ -28,8 +28,6 @@ _SINK = Strict()
 _RATING = pa.field("rating", pa.float64())
 _QUANTITY = pa.field("quantity", pa.float64())
 _ORDER = pa.field("order", pa.int64())
-NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
-"""What programs write for a missing value, in small letters."""
 
 
 @dataclass
@@ -102,7 +100,7 @@ class TableReader:
         """The column of quantities. Whoever leaves returns out need not name one that is called so."""
         skipped = self.rules.skip.reasons
         if self.rules.quantity is None and Reason.RETURNS in skipped and _QUANTITY.name in given:
-            return _QUANTITY.name
+            return str(_QUANTITY.name)
         if self.rules.quantity is None and Reason.RETURNS in skipped and skipped != frozenset(Reason):
             raise ConfigError(f"--skip returns needs --quantity-column; the columns are {given}")
         return self.rules.quantity
@@ -185,7 +183,8 @@ class _Batch:
         return self._convert(wanted, self._used[wanted.name])
 
     def _convert(self, wanted: pa.Field, column: str) -> pa.Array:
-        strict = not self._reader.refusals.skip.reasons
+        # Where nothing is left out, the first value that does not fit ends the import.
+        strict = not self._reader.refusals.skip.reasons and not self._reader.rules.events
         found = self._reader.conversion.column(self._raw.column(column), wanted, first_only=strict)
         if found.bad is not None:
             self._misfits.append((wanted, column, found))

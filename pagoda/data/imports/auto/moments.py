@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.imports.written_moments import read_moments
+
 _FROM, _TO = 631_152_000, int(time.time()) + 86_400
 """Seconds that a log's moments lie between: 1990, and tomorrow."""
 _UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -77,7 +79,7 @@ def _formatted(values: pa.Array) -> Written | None:
 
 def _parses(values: pa.Array, form: str) -> bool:
     try:
-        moments = pc.strptime(values, format=form, unit="s", error_is_null=True)
+        moments = read_moments(values, form).cast(pa.timestamp("s"), safe=False)
     except pa.ArrowInvalid:
         return False
     if moments.null_count:

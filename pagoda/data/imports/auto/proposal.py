@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.data.imports.auto.item_columns import ItemColumn, item_columns
-from pagoda.data.imports.auto.roles import Roles, numbers
-from pagoda.data.imports.auto.samples import Sample, read_sample
+from pagoda.data.imports.auto.feature_columns import Columns, FeatureColumn, columns_in_log, columns_of
+from pagoda.data.imports.auto.roles import numbers
+from pagoda.data.imports.auto.samples import Sample
+from pagoda.data.imports.auto.tables import Tables, tell_apart
 from pagoda.data.imports.auto.words import event_of
-from pagoda.data.imports.table_reader import NO_IDS
+from pagoda.data.imports.casts import NO_IDS
 from pagoda.data.spec import EVENTS as COMMON
+from pagoda.data.spec import Tower
 
 _LIKED = 0.8
 """Ratings from this share of the highest on are likes: 4 of 5, 8 of 10."""
@@ -61,23 +63,32 @@ class Proposal:
 
 
 def propose(files: list[Path]) -> Proposal:
-    """Look at the beginning of a log.
+    """Look at the beginning of a log, and of files of its items and users.
 
     Raises:
-        DataError: There is no telling which column is the user or the item.
+        DataError: There is no telling what a file holds, or which column is the user or the item.
     """
-    return _Proposing(read_sample(files[0])).proposal()
+    return _Proposing(tell_apart(files)).proposal()
 
 
 class _Proposing:
-    def __init__(self, sample: Sample) -> None:
-        self._sample = sample
-        self._roles = Roles.of(sample)
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._sample, self._roles = tables.log, tables.roles
         self._columns = self._roles.columns
         self._notes = list(self._roles.notes)
         self._positives: list[str] = ["click"]
         self._own_events: list[str] = []
-        self._items, self._others = item_columns(sample.table, self._columns["item"], self._roles.free, "|")
+        self._users, self._items = self._side("user"), self._side("item")
+        self._in_log = Columns()
+        if "item" not in tables.sides:
+            self._in_log = columns_in_log(self._sample, self._columns["item"], self._roles.free)
+
+    def _side(self, role: Tower) -> Columns:
+        side = self._tables.sides.get(role)
+        if side is None:
+            return Columns()
+        return columns_of(side.sample, role, [name for name in side.sample.names if name != side.key])
 
     def proposal(self) -> Proposal:
         skip = self._null_ids()
@@ -85,21 +96,40 @@ class _Proposing:
         if "quantity" in self._columns:
             options += ["--quantity-column", self._name("quantity")]
             skip.append("returns")
-        if self._items:
-            options += [
-                "--items-from-log",
-                ",".join(f"{one.name}={self._file_name(one.column)}" for one in self._items),
-            ]
-        options += self._decimal() + self._null_words(skip)
-        options += ["--drop-others"] if self._others else []
+        if found := self._in_log.found:
+            options += ["--items-from-log", ",".join(f"{one.name}={self._file_name(one.column)}" for one in found)]
+        options += self._side_files() + self._decimal() + self._null_words(skip)
+        options += ["--drop-others"] if self._left_out() else []
         return Proposal(self._sample, self._declaration(), tuple(options), tuple(skip), tuple(self._notes))
+
+    def _left_out(self) -> list[str]:
+        """Columns that become nothing, with the reason."""
+        free = self._roles.free if "item" in self._tables.sides else []
+        tables = (self._in_log, self._items, self._users)
+        return [f"{self._file_name(one)}: of the log" for one in free] + [
+            one for table in tables for one in table.others
+        ]
+
+    def _side_files(self) -> list[str]:
+        """Files of items and users, and their columns by the names of the features."""
+        options = []
+        for role, side in self._tables.sides.items():
+            options += [f"--{role}s", str(side.sample.path)]
+            if not side.sample.header:
+                options += ["--columns", f"{role}s={','.join(side.sample.names)}"]
+        for one in (*self._items.found, *self._users.found):
+            if one.kind == "title" and one.column != one.name:
+                options += ["--title-column", one.column]
+            elif one.name != one.column:
+                options += ["--rename", f"{one.name}={one.column}"]
+        return options
 
     def _form(self) -> list[str]:
         """How the file is written; without a header line, its columns are called by what they are."""
         sample = self._sample
         options = ["--delimiter", "tab" if sample.delimiter == "\t" else sample.delimiter]
         options = options if sample.format == "csv" and sample.delimiter != "," else []
-        options += ["--encoding", sample.encoding] if sample.encoding != "utf-8" else []
+        options += ["--encoding", self._tables.encoding] if self._tables.encoding != "utf-8" else []
         if not sample.header:
             options += ["--columns", ",".join(self._file_name(name) for name in sample.names)]
         return options
@@ -170,15 +200,18 @@ class _Proposing:
 
     def _decimal(self) -> list[str]:
         """A comma in the numbers that are read."""
-        read = [one.column for one in self._items if one.kind == "numeric"]
+        read = [one.column for one in self._in_log.found if one.kind == "numeric"]
         read += [self._columns[role] for role in ("rating", "quantity") if role in self._columns]
         texts = [self._roles.values(column) for column in read]
+        for one in (*self._items.found, *self._users.found):
+            texts += [self._tables.sides[one.tower].sample.table[one.column]] if one.kind == "numeric" else []
         commas = [pc.any(pc.match_substring(one, ",")).as_py() for one in texts if pa.types.is_string(one.type)]
         return ["--decimal", ","] if any(commas) else []
 
     def _declaration(self) -> str:
         """The feature file, with what was seen beside what is proposed."""
-        title = next((one for one in self._items if one.kind == "title"), None)
+        declared = [*self._items.found, *self._in_log.found, *self._users.found]
+        title = next((one for one in declared if one.kind == "title"), None)
         lines = [
             f"# Proposed by `pagoda data import auto` for {self._sample.path.name}: read it, and change what is wrong.",
             f"id_type: {self._id_type()}",
@@ -186,12 +219,13 @@ class _Proposing:
         ]
         lines += [f"events: [{', '.join(map(_yaml, self._own_events))}]"] if self._own_events else []
         lines += [f"title: title  # {_named(title)}"] if title is not None else []
-        features = [one for one in self._items if one.kind != "title"]
+        features = [one for one in declared if one.kind != "title"]
         lines += ["features:"] if features else []
         for one in features:
             lines += [f"  # {_named(one)}", f"  - {_yaml(one.declared())}"]
-        lines += ["# Left out:"] if self._others else []
-        lines += [f"#   {other}" for other in self._others]
+        others = self._left_out()
+        lines += ["# Left out:"] if others else []
+        lines += [f"#   {other}" for other in others]
         return "\n".join(lines) + "\n"
 
     def _id_type(self) -> str:
@@ -199,7 +233,7 @@ class _Proposing:
         return "int64" if all(map(_whole, both)) else "string"
 
 
-def _named(column: ItemColumn) -> str:
+def _named(column: FeatureColumn) -> str:
     return f"column {column.column!r}: {column.why}"
 
 

@@ -77,6 +77,8 @@ def read_sample(path: Path) -> Sample:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{path}: there is no line in it")
+    if lines[0].lstrip().startswith("["):
+        raise DataError(f"{path}: one JSON array; imports read JSON lines, which jq -c '.[]' {path} makes of it")
     if lines[0].lstrip().startswith("{"):
         return Sample(path, "jsonl", _json_lines(path, lines), content, whole, encoding=encoding)
     return _csv(path, text, content, whole, encoding)

@@ -55,7 +55,7 @@ class CsvGrammar:
         """What is wrong with the value at `start`, and what to do."""
         remedy = "; close the quote, double a quote inside a value, or say --quote none if quotes are characters"
         if self.quote is None or not text.startswith(self.quote, start):
-            return "a carriage return inside a value without quotes; quote the value or remove it"
+            return "a line end of another kind than the file's (\\r, \\n) inside a value; quote the value or remove it"
         found = self._quoted.match(text, start)
         if found is None:
             return f"the quote that opens before {_shown(text, start + 1)} is not closed{remedy}"
@@ -112,8 +112,11 @@ class CsvGrammar:
             unclosed = f"{q}[^{q}]*+(?:{q}{q}[^{q}]*+)*"
             quoted = f"{unclosed}{q}(?!{q})"
             value = f"(?:{quoted}|(?!{q}){value})"
-        end = r"\r?\n" if self.end == b"\n" else r"\r"
-        return {"value": value, "quoted": quoted, "unclosed": unclosed, "delimiter": delimiter, "end": end}
+        parts = {"value": value, "quoted": quoted, "unclosed": unclosed, "delimiter": delimiter}
+        # What may follow a value where a chunk ends in the middle of a delimiter or of a line's end.
+        starts = [re.escape(self.delimiter[:length].decode("latin-1")) for length in range(1, len(self.delimiter))]
+        torn = f"(?:{'|'.join([chr(13), *starts])})?"
+        return parts | {"end": r"\r?\n" if self.end == b"\n" else r"\r", "torn": torn}
 
     def _expression(self, form: str) -> re.Pattern[bytes]:
         return re.compile(form.format(**self._parts).encode("latin-1"))
@@ -136,7 +139,7 @@ class CsvGrammar:
 
     @cached_property
     def _open(self) -> re.Pattern[bytes]:
-        return self._expression(r"(?:{value}{delimiter})*(?:{value}\r?|{unclosed})\Z")
+        return self._expression(r"(?:{value}{delimiter})*(?:{value}{torn}|{unclosed})\Z")
 
 
 def _shown(text: bytes, start: int) -> str:

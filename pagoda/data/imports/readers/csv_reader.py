@@ -63,9 +63,11 @@ class CsvReader:
     def batches(self, path: Path, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns as strings."""
         head = self._head(path)
-        with closing(chunks(path, self.encoding)) as text:
-            read = self._read(path, text, head, columns)
-            yield from hand_over(chain.from_iterable(ahead(read)), refuse)
+        with (
+            closing(chunks(path, self.encoding)) as text,
+            closing(ahead(self._read(path, text, head, columns))) as read,
+        ):
+            yield from hand_over(chain.from_iterable(read), refuse)
 
     def _read(self, path: Path, text: Iterator[bytes], head: CsvHead, columns: list[str]) -> Iterator[list[Read]]:
         skipped, line = (0, 1) if self.columns else (head.end, head.line)

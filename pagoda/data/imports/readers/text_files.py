@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def endings(*names: str) -> tuple[str, ...]:
 def check_encoding(encoding: str) -> None:
     """Raise ConfigError unless Python knows the encoding of a text by this name."""
     try:
-        b"".decode(encoding)
+        io.TextIOWrapper(io.BytesIO(), encoding)
     except LookupError as error:
         raise ConfigError(f"encoding {encoding!r} is unknown; utf-8, utf-16, latin-1 and cp1252 are some") from error
 

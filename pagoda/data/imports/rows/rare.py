@@ -30,7 +30,9 @@ class RareRows:
 
     def mark(self, out: np.ndarray) -> int:
         """Set `out` (bool, by running number) for rows that go, and return how many these are; those set stay so."""
-        rows = (batch.filter(pa.array(~out[batch["number"].to_numpy()])) for batch in self._sorter.rows())
+        rows: Iterator[pa.RecordBatch] = (
+            batch.filter(pa.array(~out[batch["number"].to_numpy()])) for batch in self._sorter.rows()
+        )
         items: _Counts | None = None
         gone, passes = 0, 0
         while True:
