@@ -20,7 +20,8 @@ from pagoda.data.tfrecord.example import BYTES, FLOATS, INTEGERS, Example
 from pagoda.errors import DataError
 
 _BATCH_ROWS = 16_384
-_TYPES = {BYTES: pa.binary(), FLOATS: pa.float32(), INTEGERS: pa.int64()}
+_TYPES = {BYTES: pa.string(), FLOATS: pa.float32(), INTEGERS: pa.int64()}
+_KINDS = {kind: name for name, kind in _TYPES.items()}
 _Values = list[Any] | None
 
 
@@ -60,8 +61,9 @@ def batches_of(records: Iterator[bytes], schema: pa.Schema, where: str) -> Itera
 
 def id_in(record: bytes, name: str) -> str | None:
     """The ID that a record which `Encoder` made has under this name, as text."""
-    features = Example.FromString(record).features.feature
-    values = _values(features[name]) if name in features else None
+    feature = Example.FromString(record).features.feature[name]
+    kind = feature.WhichOneof("kind")
+    values = _values(feature, kind) if kind else None
     if not values:
         return None
     return values[0].decode() if isinstance(values[0], bytes) else str(values[0])
@@ -80,13 +82,14 @@ def _features(record: bytes, where: str, number: int) -> Any:
 def _list_of(kind: str | None) -> pa.DataType:
     if kind is None:
         return pa.null()
-    return pa.list_(pa.string() if kind == BYTES else _TYPES[kind])
+    return pa.list_(_TYPES[kind])
 
 
 def _column(rows: Sequence[Any], field: pa.Field, where: str) -> pa.Array:
     if pa.types.is_null(field.type):
         return pa.nulls(len(rows))
-    values = [_values(row[field.name]) if field.name in row else None for row in rows]
+    name, kind = field.name, _KINDS[field.type.value_type]
+    values = [_values(row[name], kind) for row in rows]
     if not pa.types.is_string(field.type.value_type):
         return pa.array(values, field.type)
     try:
@@ -95,9 +98,9 @@ def _column(rows: Sequence[Any], field: pa.Field, where: str) -> pa.Array:
         raise DataError(f"{where}, feature {field.name!r}: bytes that are no UTF-8 text") from error
 
 
-def _values(feature: Any) -> _Values:
-    kind = feature.WhichOneof("kind")
-    return None if kind is None else list(getattr(feature, kind).value)
+def _values(feature: Any, kind: str) -> _Values:
+    found: list[Any] = getattr(feature, kind).value[:]
+    return found or (None if feature.WhichOneof("kind") is None else found)
 
 
 class Encoder:
