@@ -7,7 +7,8 @@ is sold for the first time meanwhile is not in the log and missing in `items`. R
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,8 @@ class SqlReader:
     def types(self, part: Query, columns: list[str]) -> pa.Schema:
         """As the first rows have them, since SQLite's columns have no types of their own."""
         with self._running(part), self._result(part.limited(_SAMPLE_ROWS)) as result:
-            rows = result.fetchall()
-            return _batch(result, rows, columns, part).schema
+            batch = _batch_maker(result, columns, part)
+            return batch(result.fetchall()).schema
 
     def names(self, part: Query) -> list[str]:
         """Column names."""
@@ -119,8 +120,7 @@ class SqlReader:
     def batches(self, part: Query, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns."""
         with self._running(part), self._result(part.text) as result:
-            for rows in result.partitions(_ROWS):
-                yield _batch(result, rows, columns, part)
+            yield from map(_batch_maker(result, columns, part), result.partitions(_ROWS))
 
     def close(self) -> None:
         """End the transaction."""
@@ -166,7 +166,10 @@ class SqlReader:
             raise ConfigError(f"{self}, {query}: {self._without_password(first_line(error))}") from None
 
     def _without_password(self, text: str) -> str:
-        return text.replace(str(self._url.password), "***") if self._url.password else text
+        if not self._url.password:
+            return text
+        # As a word: a password of one letter is not every such letter.
+        return re.sub(rf"(?<!\w){re.escape(str(self._url.password))}(?!\w)", "***", text)
 
 
 def _parsed(text: str) -> URL:
@@ -187,15 +190,20 @@ def _parsed(text: str) -> URL:
     return url.set(drivername=driver)
 
 
-def _batch(result: CursorResult[Any], rows: Sequence[Any], columns: list[str], query: Query) -> pa.RecordBatch:
+def _batch_maker(
+    result: CursorResult[Any], columns: list[str], query: Query
+) -> Callable[[Sequence[Any]], pa.RecordBatch]:
+    """What makes batches of these columns. What the cursor says of them is read now: it is gone with the last row."""
     names = list(result.keys())
-    by_column = list(zip(*rows, strict=True)) or [()] * len(names)
+    places = [names.index(name) for name in columns]
     codes = [about[1] for about in result.cursor.description] if result.cursor else [None] * len(names)
-    arrays = []
-    for name in columns:
-        place = names.index(name)
-        arrays.append(_array(by_column[place], codes[place], name, query))
-    return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    def batch(rows: Sequence[Any]) -> pa.RecordBatch:
+        values = list(zip(*rows, strict=True)) or [()] * len(names)
+        arrays = [_array(values[place], codes[place], names[place], query) for place in places]
+        return pa.RecordBatch.from_arrays(arrays, names=columns)
+
+    return batch
 
 
 def _array(values: Sequence[Any], code: Any, name: str, query: Query) -> pa.Array:
