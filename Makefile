@@ -99,6 +99,9 @@ bench-quality: .venv/installed ## How good what is found is: leave-one-out on SE
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
+bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (@@ minutes).
+	$(PY) -m benchmarks.imports
+
 images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
 	serving/images.sh
 
@@ -106,4 +109,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

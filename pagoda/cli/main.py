@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 
 
-# A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group.
+# A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group. A module
+# without one is of use to others of its room.
 # Heavy libraries are imported inside the commands, so that `pagoda --help` stays instant.
 def _verbs() -> list[str]:
     """The modules that hold a verb, in the order of their names, whatever room they are in."""
@@ -37,7 +38,8 @@ def _verbs() -> list[str]:
 
 
 for _verb in _verbs():
-    app.add_typer(importlib.import_module(_verb).app)
+    if (_typer := getattr(importlib.import_module(_verb), "app", None)) is not None:
+        app.add_typer(_typer)
 
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What is the machine's trouble, a full or a read-only disk, wherever it shows; other errors of files are ours."""

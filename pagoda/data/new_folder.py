@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
+from pagoda.data.parquet import first_line
 from pagoda.errors import ConflictError, DataError
 from pagoda.storage.atomic import build_folder
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/")
+"""Of a URI, of whose slashes `Path` keeps one."""
 
 
 @contextmanager
@@ -19,6 +26,10 @@ def new_dataset(path: Path) -> Iterator[Path]:
         ConflictError: `path` exists already.
         DataError: The disk is full, or `path` cannot be written.
     """
+    if _SCHEME.match(str(path)):
+        raise DataError(
+            f"{path}: a dataset is built in a folder of this machine; name one, and copy it when it is done"
+        )
     try:
         if os.path.lexists(path):
             raise ConflictError(f"{path} exists already and is not overwritten; choose another or remove it first")
@@ -30,3 +41,6 @@ def new_dataset(path: Path) -> Iterator[Path]:
             f"{path}: could not be written ({reason}: {error.filename or path.parent}); "
             "nothing was kept; make room or choose another disk, then run again"
         ) from error
+    except (pa.ArrowException, ValueError) as error:
+        # A name that is no UTF-8, say.
+        raise DataError(f"{path}: could not be written ({first_line(error)}); nothing was kept") from error

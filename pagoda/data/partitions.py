@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -19,6 +21,8 @@ from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, par
 from pagoda.data.parquet import open_parquet, open_writer, parquet_files, reading
 
 ROW_GROUP_ROWS = 131_072
+_UNDER_WAY = 4
+"""Pieces that wait to be encoded, at most a row group each."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +105,20 @@ def rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
 
 
 class InteractionWriter:
-    """Writes time-ordered batches below `folder`, one file a date; only the current date's file is open."""
+    """Writes time-ordered batches below `folder`, one file a date; only the current date's file is open.
+
+    Rows are encoded in a thread of their own, while the next ones come.
+    """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
         self._folder = folder
         self._schema = schema
         self._day: date | None = None
-        self._writer: pq.ParquetWriter | None = None
+        self._file: _DateFile | None = None
         self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: deque[Future[None]] = deque()
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows whose timestamps do not lie before any row written so far."""
@@ -118,15 +128,17 @@ class InteractionWriter:
         for start, end in pairwise(starts):
             self._switch(day_of(int(timestamps[start])))
             self._held.append(batch.slice(start, end - start))
-            if sum(map(len, self._held)) >= ROW_GROUP_ROWS:
-                self._flush()
+            self._held_rows += end - start
+            if self._held_rows >= ROW_GROUP_ROWS:
+                self._flush(last=False)
 
     def close(self) -> None:
         """Finish the current file."""
-        if self._writer is not None:
-            self._flush()
-            self._writer.close()
-            self._writer = None
+        try:
+            self._flush(last=True)
+            self._wait(0)
+        finally:
+            self._thread.shutdown()
 
     def __enter__(self) -> InteractionWriter:
         return self
@@ -136,23 +148,55 @@ class InteractionWriter:
     ) -> None:
         if kind is None:
             self.close()
-        elif self._writer is not None:
-            self._writer.close()
+        else:
+            self._thread.shutdown(cancel_futures=True)
+            if self._file is not None:
+                self._file.close()
 
     def _switch(self, day: date) -> None:
         if day == self._day:
             return
-        self.close()
+        self._flush(last=True)
         folder = self._folder / partition_name(day)
         # A date that was written before means that the rows are not in time order: fail rather than overwrite.
         folder.mkdir(parents=True)
-        self._writer = open_writer(folder / "part-0.parquet", self._schema)
+        self._file = _DateFile(folder / "part-0.parquet", self._schema)
         self._day = day
 
-    def _flush(self) -> None:
-        if self._writer is not None and self._held:
-            self._writer.write_table(pa.Table.from_batches(self._held, self._schema), ROW_GROUP_ROWS)
-        self._held = []
+    def _flush(self, *, last: bool) -> None:
+        if self._file is not None:
+            self._wait(_UNDER_WAY - 1)
+            self._under_way.append(self._thread.submit(self._file.write, self._held, last=last))
+        self._held, self._held_rows = [], 0
+
+    def _wait(self, left: int) -> None:
+        """Until so many pieces are under way; raises what went wrong with one of the others."""
+        while len(self._under_way) > left:
+            self._under_way.popleft().result()
+
+
+class _DateFile:
+    """The file of one date."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._path = path
+        self._schema = schema
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, batches: list[pa.RecordBatch], *, last: bool) -> None:
+        """Append rows; after the last ones the file is finished."""
+        if self._writer is None:
+            self._writer = open_writer(self._path, self._schema)
+        if batches:
+            self._writer.write_table(pa.Table.from_batches(batches, self._schema), ROW_GROUP_ROWS)
+        if last:
+            self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
 
 def timestamps_us(batch: pa.RecordBatch) -> np.ndarray:

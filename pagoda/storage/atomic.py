@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pagoda.errors import ConflictError
 
+_FLUSHED_AT_ONCE = 16
+
 
 def fsync_folder(folder: Path) -> None:
     """Make the names in `folder` durable; without it a rename can be lost with the power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _fsync(folder)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -54,7 +62,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def replace_by(path: Path, made: Path) -> None:
     """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
-    for leftover in path.parent.glob(f".{path.name}.*"):  # Of one who was killed while replacing it.
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):  # Of one who was killed while replacing it.
         leftover.unlink(missing_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
@@ -92,13 +100,15 @@ def put_if_absent(path: Path, content: bytes) -> None:
 def build_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; when the block ends well, sync it and rename it to `path`.
 
-    When the block fails, nothing remains. What a killed process left aside is removed by the next build of `path`.
+    When the block fails, nothing remains, nor do folders above it that were made for it. What a killed process left
+    aside is removed by the next build of `path`.
 
     Raises:
         ConflictError: `path` exists already.
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*"):
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
             shutil.rmtree(leftover, ignore_errors=True)
             os.close(lock)
@@ -114,6 +124,9 @@ def build_folder(path: Path) -> Iterator[Path]:
             raise
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # Somebody else's are in it by now.
+            for folder in made:
+                folder.rmdir()
         raise
     finally:
         if lock is not None:
@@ -148,12 +161,8 @@ def _locked(folder: Path, how: int = 0) -> int | None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Flush every file and folder below `folder` to disk."""
-    for directory, _, names in os.walk(folder):
-        for name in names:
-            descriptor = os.open(Path(directory) / name, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        fsync_folder(Path(directory))
+    """Flush every file and folder below `folder` to disk, several at a time: a file system makes one commit of them."""
+    paths = [Path(directory) / name for directory, _, names in os.walk(folder) for name in (*names, ".")]
+    with ThreadPoolExecutor(_FLUSHED_AT_ONCE) as threads:
+        for _ in threads.map(_fsync, paths):  # An error of one of them is raised here.
+            pass

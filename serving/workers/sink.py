@@ -31,6 +31,7 @@ from serving.error_reasons import reason
 from serving.users.keys import FIELD, STREAM
 from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import Compaction
+from serving.workers.event_copies import TfrecordCopies
 from serving.workers.event_files import by_day
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import EVENTS, WAITING
@@ -61,12 +62,13 @@ _log = logging.getLogger(__name__)
 class Sink:
     """Files events of one stream into one dataset."""
 
-    def __init__(self, redis_url: str, dataset: str, *, slot_ms: int = SLOT_MS) -> None:
+    def __init__(self, redis_url: str, dataset: str, *, tfrecord: bool = False, slot_ms: int = SLOT_MS) -> None:
         """Make a sink; nothing is read or written yet.
 
         Args:
             redis_url: Where the stream is.
             dataset: Folder or URL; the sink waits until there is one.
+            tfrecord: Whether events are also filed as TFRecord, for others.
             slot_ms: Length of a slot; for tests.
         """
         self._redis = Redis.from_url(redis_url, socket_timeout=30, socket_connect_timeout=5)
@@ -75,7 +77,7 @@ class Sink:
         self._store = open_store(dataset)
         self._tombstones = Tombstones(self._redis)
         self._rows = DatasetRows(dataset, self._tombstones.lock)
-        self._compaction = Compaction(dataset, self._erase)
+        self._compaction = Compaction(dataset, self._erase, TfrecordCopies(dataset) if tfrecord else None)
         self._said_missing = False
 
     def step(self) -> int:
@@ -175,7 +177,8 @@ def main(
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
     os.nice(_NICE)
-    follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll, "sink", metrics_port)
+    sink = Sink(settings.redis.url, settings.events_dataset, tfrecord=settings.events.format == "tfrecord")
+    follow_until_told(sink, poll, "sink", metrics_port)
 
 
 if __name__ == "__main__":

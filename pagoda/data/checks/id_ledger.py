@@ -20,6 +20,8 @@ class IdLedger:
     def __init__(self, column: str, folder: Path, *, distinct: bool, budget_bytes: int = BUDGET_BYTES) -> None:
         self._column = column
         self._distinct = distinct
+        self._key = "id"
+        """Column of the IDs as they were given: of strings another than that of their hashes."""
         reduce = _first_of_each if distinct else None
         self._sorter = ExternalSorter("id", folder, budget_bytes, reduce)
         self._files: list[str] = []
@@ -33,12 +35,15 @@ class IdLedger:
             self._files.append(file)
         valid = keys.is_valid().to_numpy(zero_copy_only=False)
         present = keys.drop_null()
-        ids = hash_ids(present) if pa.types.is_string(keys.type) else present.to_numpy()
-        rows = np.flatnonzero(valid) + first_row
-        files = np.full(len(ids), len(self._files) - 1, np.int32)
-        columns = [pa.array(ids), present, pa.array(files), pa.array(rows)]
-        batch = pa.RecordBatch.from_arrays(columns, names=["id", "key", "file", "row"])
-        self._sorter.add(_unique(batch, ids) if self._distinct else batch)
+        strings = pa.types.is_string(keys.type)
+        self._key = "key" if strings else "id"
+        ids = hash_ids(present) if strings else present.to_numpy()
+        columns = {"id": pa.array(ids)} | ({"key": present} if strings else {})
+        if strings or not self._distinct:  # Else nothing can be wrong that would have to be found again.
+            rows = np.flatnonzero(valid) + first_row
+            columns |= {"file": pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids)), "row": pa.array(rows)}
+        batch = pa.RecordBatch.from_pydict(columns)
+        self._sorter.add(_unique(batch, self._key) if self._distinct else batch)
         everything = np.zeros(len(keys), np.int64)
         everything[valid] = ids
         return everything
@@ -47,7 +52,7 @@ class IdLedger:
         """Tell `sink` of two strings with one hash, and, unless `distinct`, of IDs that came twice."""
         for batch in self._with_previous():
             same_id = pc.equal(batch["id"][1:], batch["id"][:-1])
-            same_key = pc.equal(batch["key"][1:], batch["key"][:-1])
+            same_key = pc.equal(batch[self._key][1:], batch[self._key][:-1])
             self._tell(sink, Kind.COLLISION, batch, pc.and_not(same_id, same_key))
             if not self._distinct:
                 self._tell(sink, Kind.DUPLICATE, batch, same_key)
@@ -56,7 +61,7 @@ class IdLedger:
         """The distinct IDs as they were given, in order of their int64 form."""
         for batch in self._with_previous(start=True):
             repeated = pc.equal(batch["id"][1:], batch["id"][:-1]).fill_null(False)
-            yield batch["key"][1:].filter(pc.invert(repeated))
+            yield batch[self._key][1:].filter(pc.invert(repeated))
 
     def _with_previous(self, *, start: bool = False) -> Iterator[pa.RecordBatch]:
         """Sorted batches, each led by the row before it; `start`: the first by a row that equals no ID."""
@@ -73,7 +78,7 @@ class IdLedger:
             place = f"row {first['row']:,} of {self._files[first['file']]}"
             message = f"the ID was already in {place}; keep one of the rows"
             if kind is Kind.COLLISION:
-                message = f"its 64-bit hash is that of {first['key']!r} in {place}; rename one of the two"
+                message = f"its 64-bit hash is that of {first[self._key]!r} in {place}; rename one of the two"
             sink.add(
                 Problem(
                     kind,
@@ -81,19 +86,20 @@ class IdLedger:
                     message,
                     self._column,
                     second["row"],
-                    shown(batch["key"][int(position) + 1]),
+                    shown(batch[self._key][int(position) + 1]),
                 )
             )
 
 
-def _unique(batch: pa.RecordBatch, ids: np.ndarray) -> pa.RecordBatch:
+def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
     """The first row of each key; keys of one hash stay apart, so that the collision is seen."""
-    strings = pa.types.is_string(batch["key"].type)
-    codes = batch["key"].dictionary_encode().indices.to_numpy() if strings else ids
-    return batch.take(pa.array(np.unique(codes, return_index=True)[1]))
+    # Codes are given in the order in which their values come first.
+    codes = batch[key].dictionary_encode().indices.to_numpy()
+    return batch.take(pa.array(np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))))
 
 
 def _first_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Of sorted rows, those that differ from the one before in ID or key."""
-    same = pc.and_(pc.equal(batch["id"][1:], batch["id"][:-1]), pc.equal(batch["key"][1:], batch["key"][:-1]))
+    key = "key" if "key" in batch.schema.names else "id"
+    same = pc.and_(pc.equal(batch["id"][1:], batch["id"][:-1]), pc.equal(batch[key][1:], batch[key][:-1]))
     return batch.filter(pa.array(np.append(True, ~same.to_numpy(zero_copy_only=False))))

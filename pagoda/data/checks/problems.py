@@ -37,6 +37,7 @@ class Kind(StrEnum):
     ORDER = "order"
     NOT_FINITE = "not-finite"
     LENGTH = "length"
+    RETURN = "return"
 
 
 @dataclass(frozen=True)

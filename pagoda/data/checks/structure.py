@@ -14,7 +14,7 @@ from pagoda.data.checks.problems import Kind, Problem, ProblemSink
 from pagoda.data.horizon import read_horizon
 from pagoda.data.increments import current_items
 from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, schema_of
-from pagoda.data.parquet import open_parquet, parquet_files, reading, row_count
+from pagoda.data.parquet import open_parquet, parquet_files, reading
 from pagoda.data.partitions import Part, list_parts
 from pagoda.data.spec import FeatureSpec, read_spec
 from pagoda.errors import DataError
@@ -56,7 +56,7 @@ def inspect(path: Path, sink: ProblemSink, tables: Sequence[Table] = ("users", "
         parts = list_parts(path / "interactions", sink)
     kept_from = read_horizon(path)
     parts = [part for part in parts if kept_from is None or part.day >= kept_from]
-    parts = [part for part in parts if _is_sound(part.path, spec, "interactions", sink) and row_count(part.path)]
+    parts = [part for part in parts if _sound_rows(part.path, spec, "interactions", sink)]
     if not parts:
         sink.add(
             Problem(Kind.EMPTY, str(path / "interactions"), "there is no interaction; a dataset needs at least one")
@@ -73,7 +73,7 @@ def table_files(folder: Path, table: Table, spec: FeatureSpec, sink: ProblemSink
         if not found:
             message = f"there is no Parquet file; {table} need one with a column {key_column(table)!r}"
             sink.add(Problem(Kind.EMPTY, str(folder), message))
-    return [path for path in found if _is_sound(path, spec, table, sink)]
+    return [path for path in found if _sound_rows(path, spec, table, sink) is not None]
 
 
 @contextmanager
@@ -85,18 +85,18 @@ def _listing(folder: Path, sink: ProblemSink) -> Iterator[None]:
         sink.add(Problem(Kind.UNREADABLE, str(error.filename or folder), message))
 
 
-def _is_sound(path: Path, spec: FeatureSpec, table: Table, sink: ProblemSink) -> bool:
-    """Whether the file's footer is whole, and its columns are the declared ones."""
+def _sound_rows(path: Path, spec: FeatureSpec, table: Table, sink: ProblemSink) -> int | None:
+    """The number of rows; None if the file's footer is not whole, or its columns are not the declared ones."""
     try:
         with reading(path), open_parquet(path) as file:
-            schema = file.schema_arrow
+            schema, rows = file.schema_arrow, int(file.metadata.num_rows)
     except DataError as error:
         sink.add(Problem(Kind.CORRUPT, str(path), str(error).removeprefix(f"{path}: ")))
-        return False
+        return None
     problems = list(compare(schema, schema_of(spec, table), str(path)))
     for problem in problems:
         sink.add(problem)
-    return not problems
+    return None if problems else rows
 
 
 def compare(given: pa.Schema, wanted: pa.Schema, file: str) -> Iterator[Problem]:

@@ -101,7 +101,7 @@ class _Run:
     def __init__(self, number: int, path: Path, column: str) -> None:
         self.number = number
         self._column = column
-        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._reader = pa.ipc.open_file(pa.OSFile(str(path)))
         self._next = 0
         self._load()
 
