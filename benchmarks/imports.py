@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 START_S = 1_600_000_000 // 86_400 * 86_400
-_CHUNK_ROWS = 1_000_000
+_CHUNK_ROWS = 100_000
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind
 from pagoda.data.ids import WHOLE_NUMBER
-from pagoda.data.imports.misfits import find_misfits
+from pagoda.data.imports.misfits import Misshapen, find_misfits
 from pagoda.data.imports.written_moments import read_moments
 from pagoda.data.layout import TIMESTAMP
 from pagoda.errors import ConfigError
@@ -32,7 +32,11 @@ _WHOLE = 1 << 53
 _DECIMAL_TEXT = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:nan|inf|infinity)$"
 _COUNT_TEXT = r"^[+-]?[0-9]+(\.[0-9]*)?$"
 _ZONE_TEXT = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
-_ISO_TEXT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]{1,9})?)?)?)?"
+_MINUTES = "(?::?[0-5][0-9]"
+_ISO_TEXT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3])"
+    rf"{_MINUTES}{_MINUTES}(?:\.[0-9]{{1,9}})?)?)?)?"
+)
 _FLOAT_HINT = "floats above 2^53 and fractions are no IDs, since several IDs become one; write whole numbers or text"
 _PANDAS_HINT = (
     "a column of whole numbers that pandas took for floats because values were missing? "
@@ -102,7 +106,7 @@ class Conversion:
         try:
             values = cast(raw)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            bad = find_misfits(raw, cast, self._shape(raw.type, field), first_only=first_only)
+            bad = find_misfits(raw, cast, self._misshapen(raw.type, field), first_only=first_only)
             if first_only or bad.all():
                 return Converted(pa.nulls(len(raw), field.type), raw, bad)
             return Converted(cast(pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)), raw, bad)
@@ -155,17 +159,17 @@ class Conversion:
         # A float may lose digits of an integer or of a wider float; an ID may not.
         return lambda raw: raw.cast(wanted, safe=not _holds_floats(wanted))
 
-    def _shape(self, given: pa.DataType, field: pa.Field) -> str | None:
-        """What text that fits looks like; None: there is no telling."""
+    def _misshapen(self, given: pa.DataType, field: pa.Field) -> Misshapen | None:
+        """What tells text that never fits by its shape; None: there is no telling."""
         if not pa.types.is_string(given):
             return None
         if pa.types.is_floating(field.type):
-            return _DECIMAL_TEXT.replace(r"\.", re.escape(self.decimal))
+            return lambda text: _unlike(text, _DECIMAL_TEXT.replace(r"\.", re.escape(self.decimal)))
         if field.type != TIMESTAMP or self.time_format is not None:
             return None
-        if self.unit is TimeUnit.ISO:
-            return f"{_ISO_TEXT}{_ZONE_TEXT}{'' if self.zone is None else '?'}$"
-        return _COUNT_TEXT.replace(r"\.", re.escape(self.decimal))
+        if self.unit is not TimeUnit.ISO:
+            return lambda text: _unlike(text, _COUNT_TEXT.replace(r"\.", re.escape(self.decimal)))
+        return lambda text: _no_iso(text, f"{_ISO_TEXT}{_ZONE_TEXT}{'' if self.zone is None else '?'}$")
 
     def _lists(self, raw: pa.Array, wanted: pa.DataType) -> pa.Array:
         if _holds_floats(wanted) and self.decimal != ".":
@@ -242,6 +246,16 @@ def _only_values(lists: pa.Array) -> pa.Array:
         raise pa.ArrowInvalid("several values where one is expected")
     places = pa.array(np.cumsum(lengths) - 1, mask=lengths == 0)
     return lists.flatten().take(places)
+
+
+def _unlike(text: pa.Array, shape: str) -> pa.Array:
+    return pc.invert(pc.match_substring_regex(text, shape))
+
+
+def _no_iso(text: pa.Array, shape: str) -> pa.Array:
+    """Text of another shape, or with a day that its month does not have."""
+    days = read_moments(pc.utf8_slice_codeunits(text, 0, 10), "%Y-%m-%d")
+    return pc.and_(text.is_valid(), pc.or_(_unlike(text, shape), days.is_null()))
 
 
 def _whole_numbers(text: pa.Array) -> pa.Array:

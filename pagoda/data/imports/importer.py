@@ -246,11 +246,11 @@ class _Running:
     def _make_items(self, left: pa.Array | None) -> None:
         """Items that the interactions alone have, without any feature, beside those of the files."""
         schema, folder = schema_of(self._spec, "items"), self._folder / "items"
-        for keys in self._made.distinct_keys():
+        for number, keys in enumerate(self._made.distinct_keys()):
             new = keys if left is None else keys.filter(pc.is_in(keys, left))
             columns = [new, *(pa.nulls(len(new), one.type) for one in list(schema)[1:])]
             batch = pa.RecordBatch.from_arrays(columns, schema=schema)
-            with open_writer(folder / f"made-{self.imported.made_items}.parquet", schema) as writer:
+            with open_writer(folder / f"made-{number}.parquet", schema) as writer:
                 writer.write_batch(batch)
             self.imported.made_items += len(new)
 

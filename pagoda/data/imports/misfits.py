@@ -9,16 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Cast = Callable[[pa.Array], pa.Array]
+Misshapen = Callable[[pa.Array], pa.Array]
 _REFUSED = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
 
-def find_misfits(raw: pa.Array, cast: Cast, shape: str | None, *, first_only: bool) -> np.ndarray:
+def find_misfits(raw: pa.Array, cast: Cast, misshapen: Misshapen | None, *, first_only: bool) -> np.ndarray:
     """Return bool [n]: which values `cast` refuses, or gives null for.
 
     Args:
         raw: The values, of which some are refused.
         cast: Raises for refused values.
-        shape: A regular expression that text which fits matches; it finds most of the others at once.
+        misshapen: Which values (bool [n]) are of a shape that never fits: it finds most of them at once.
         first_only: The first is enough.
     """
     if first_only:
@@ -27,8 +28,8 @@ def find_misfits(raw: pa.Array, cast: Cast, shape: str | None, *, first_only: bo
     if not _fits(raw.slice(0, 0), cast, nulls=True):  # It is the type that is refused.
         return np.ones(len(raw), bool)
     bad = np.zeros(len(raw), bool)
-    if shape is not None:
-        bad = ~pc.match_substring_regex(raw, shape).fill_null(True).to_numpy(zero_copy_only=False)
+    if misshapen is not None:
+        bad = misshapen(raw).fill_null(False).to_numpy(zero_copy_only=False)
     rest = pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)
     for start, end in _halved(rest, cast):
         bad[start:end] = True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 BUDGET_BYTES = 64 << 20
 FAN_IN = 64
@@ -28,6 +29,8 @@ class ExternalSorter:
     """Rows held before they are sorted and spilled."""
     reduce: Reduce | None = None
     """Applied to each sorted run: may drop rows that a later step would drop anyway."""
+    known: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Column → all values that it may have, where they are few: rows are moved as numbers instead."""
     _held: list[pa.RecordBatch] = field(default_factory=list)
     _held_bytes: int = 0
     _runs: list[Path] = field(default_factory=list)
@@ -37,13 +40,19 @@ class ExternalSorter:
         """Take rows in any order."""
         if not batch.num_rows:
             return
-        self._held.append(batch)
-        self._held_bytes += batch.nbytes
+        # Sorted while they are in the processor's cache: the merge of what is held then moves along the rows.
+        rows = sort_batch(self._as_numbers(batch), self.column)
+        self._held.append(rows)
+        self._held_bytes += rows.nbytes
         if self._held_bytes >= self.budget_bytes:
             self._runs.append(self._spill(iter([self._sorted_held()])))
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Call it when everything was added; it may be called again."""
+        for batch in self._sorted_rows():
+            yield self._as_given(batch)
+
+    def _sorted_rows(self) -> Iterator[pa.RecordBatch]:
         if not self._runs:
             yield from [self._sorted_held(keep=True)] if self._held else []
             return
@@ -54,6 +63,18 @@ class ExternalSorter:
             groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
             self._runs = [self._merge_spilled(group) for group in groups]
         yield from _merge(self._runs, self.column)
+
+    def _as_numbers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        for column, values in self.known.items():
+            numbers = pa.DictionaryArray.from_arrays(pc.index_in(batch[column], values), values)
+            batch = batch.set_column(batch.schema.get_field_index(column), column, numbers)
+        return batch
+
+    def _as_given(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        for column in self.known:
+            values = batch[column].dictionary_decode()
+            batch = batch.set_column(batch.schema.get_field_index(column), column, values)
+        return batch
 
     def _sorted_held(self, *, keep: bool = False) -> pa.RecordBatch:
         batch = sort_batch(pa.concat_batches(self._held), self.column)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from pagoda.data.imports.readers.csv_grammar import CsvGrammar
 from pagoda.data.imports.readers.refusals import Refusal, raise_refusal
 from pagoda.data.imports.readers.text_files import LONGEST_ROW_BYTES
@@ -83,5 +85,6 @@ class RowCutter:
 
     def _rows(self, text: bytes, start: int, end: int) -> Rows:
         rows = Rows(text[start:end], self.line)
-        self.line += rows.text.count(self.grammar.end)
+        # Faster than `count` where lines are short.
+        self.line += int(np.count_nonzero(np.frombuffer(rows.text, np.uint8) == self.grammar.end[0]))
         return rows

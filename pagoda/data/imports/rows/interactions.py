@@ -34,7 +34,7 @@ class Interactions:
         self._events = pa.array(sorted(spec.known_events))
         self._rules, self._refusals = rules, refusals
         self._spill, self._budget_bytes = spill, budget_bytes
-        self._sorter = ExternalSorter(_ORDER if rules.untimed else "timestamp", spill, budget_bytes)
+        self._sorter = self._sorted_by(_ORDER if rules.untimed else "timestamp")
         self._rare, self._repeats = None, None
         if rules.min_user > 1 or rules.min_item > 1:
             self._rare = RareRows(rules.min_user, rules.min_item, spill, budget_bytes)
@@ -119,10 +119,13 @@ class Interactions:
         moments = MadeUpMoments(_USER, self._spill, self._budget_bytes)
         for batch in rows:
             moments.add(batch)
-        sorter = ExternalSorter("timestamp", self._spill, self._budget_bytes)
+        sorter = self._sorted_by("timestamp")
         for batch in moments.rows():
             sorter.add(batch)
         yield from sorter.rows()
+
+    def _sorted_by(self, column: str) -> ExternalSorter:
+        return ExternalSorter(column, self._spill, self._budget_bytes, known={"event": self._events})
 
     def _reasons(self) -> str:
         rare = f"{self.rare:,} of users or items with too few (--min-user, --min-item)" if self.rare else ""
