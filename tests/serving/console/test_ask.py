@@ -142,8 +142,8 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
 
 def test_history_and_recommendations_have_titles_and_what_is_known_is_said(installation: Installation) -> None:
     shown = installation.see("5", "--k", "3", "--filter", '{"genres": ["Comedy"]}')
-    assert "User 5" in shown and "has an ID row of their own; the tower reads 1 of their events, and 12 items" in shown
-    assert "profile: age 60, gender M" in shown
+    assert "User 5: has an ID row; events read: 1; items had: 12" in shown
+    assert "Profile: age 60, gender M" in shown
     assert "1998-04-22 23:10  Alien [red] [31m (1979)" in shown, "a title is no markup and steers no terminal"
     assert "recommended by g3 (stable)" in shown
     assert "Film 1, whose title" in shown and "1.000" in shown and "Film 4" not in shown
@@ -159,7 +159,7 @@ def test_a_click_is_sent_and_what_it_moved_is_seen(installation: Installation) -
     shown = installation.see("5", "--k", "5", "--click", "2")
     assert installation.recall.events == [{"user_id": 5, "item_id": 2, "event": "click"}]
     before, after = shown.split("before, g3 (stable)")
-    assert "A click on Film 2" in before
+    assert "Sent: click on Film 2" in before
     rows = [line.split() for line in after.splitlines()[1:6]]
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"]
     assert [next(w for w in row if w in ("=", "↑1", "new")) for row in rows] == ["=", "↑1", "↑1", "↑1", "new"]
@@ -181,9 +181,13 @@ def test_both_arms_stand_side_by_side_the_users_own_first(installation: Installa
 def test_nothing_known_and_no_history_are_said(installation: Installation) -> None:
     installation.user, installation.recall.known = KnownUser({}, [], 0), False
     shown = installation.see("5")
-    assert "has no ID row: answered as a newcomer is; nothing is known of them" in shown and "1.000" in shown
+    assert (
+        "has no ID row, so is answered as a newcomer" in shown
+        and "Nothing is known of them" in shown
+        and "1.000" in shown
+    )
     installation.user = KnownUser({"age": 20.0}, [], 0)
-    assert "No history: there are no events that the tower reads." in installation.see("5")
+    assert "No history: no event of theirs is one that the tower reads." in installation.see("5")
 
 
 def test_where_there_are_no_titles_ids_are_shown_and_why(installation: Installation) -> None:

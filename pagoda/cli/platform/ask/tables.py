@@ -44,15 +44,16 @@ def as_tables(seen: Seen, rows: int) -> Group:
     """All of it for people; of the history `rows` events at most."""
     parts: list[RenderableType] = [*_about(seen), *_history(seen, rows)]
     if len(seen.answers) > 1:
-        heads = [f"{_by(one)}{', own arm' if one is seen.answers[0] else ''}" for one in seen.answers]
-        parts.append(_answers(seen, seen.answers, heads))
+        names = [f"{_by(one)}{', own arm' if one is seen.answers[0] else ''}" for one in seen.answers]
+        parts += [Text(), _answers(seen, seen.answers, names)]
     elif seen.then is None:
-        parts.append(_answers(seen, seen.answers, [f"recommended by {_by(seen.answers[0])}"]))
+        parts += [Text(), _answers(seen, seen.answers, [f"recommended by {_by(seen.answers[0])}"])]
     parts += [line for answer in seen.answers for line in _short_of(answer)]
     if seen.then:
         own, clicked = seen.answers[0], _name(seen, seen.clicked)
-        parts.append(Text(f"\nA {seen.event} on {clicked} was sent; asked again:"))
-        parts.append(_answers(seen, [own, seen.then], [f"before, {_by(own)}", f"after, {_by(seen.then)}"]))
+        heads = [f"before, {_by(own)}", f"after, {_by(seen.then)}"]
+        parts.append(Text(f"\nSent: {seen.event} on {clicked}\n"))
+        parts.append(_answers(seen, [own, seen.then], heads))
         parts += [*_gone(seen, own["items"], seen.then["items"]), *_short_of(seen.then)]
     if seen.untitled:
         parts.append(Text(f"Without titles: {seen.untitled}", style="yellow"))
@@ -61,15 +62,15 @@ def as_tables(seen: Seen, rows: int) -> Group:
 
 def _about(seen: Seen) -> list[Text]:
     own, known = seen.answers[0], seen.known
-    row = "has an ID row of their own" if own["known_user"] else "has no ID row: answered as a newcomer is"
-    head = Text(f"User {seen.user}", style="bold")
+    row = "has an ID row" if own["known_user"] else "has no ID row, so is answered as a newcomer"
+    counts = f"; events read: {len(known.events):,}; items had: {known.had:,}" if known and not known.empty else ""
+    head = Text.assemble((f"User {seen.user}", "bold"), f": {row}{counts}")
     if known is None:
-        return [head, Text(f"{row}; profile and events are not seen from here: set redis.url")]
+        return [head, Text("Profile and events are not seen from here: set redis.url.", style="yellow")]
     if known.empty:
-        return [head, Text(f"{row}; nothing is known of them, neither profile nor events", style="yellow")]
+        return [head, Text("Nothing is known of them: no profile, no events.", style="yellow")]
     profile = ", ".join(f"{name} {_value(value)}" for name, value in known.profile.items())
-    events = f"the tower reads {len(known.events):,} of their events, and {known.had:,} items were had"
-    return [head, Text(f"{row}; {events}"), Text(f"profile: {profile or 'none'}")]
+    return [head, Text(f"Profile: {profile or 'none'}")]
 
 
 def _value(value: Any) -> str:
@@ -82,14 +83,14 @@ def _history(seen: Seen, rows: int) -> list[RenderableType]:
     if seen.known is None or seen.known.empty:
         return []
     if not seen.known.events:
-        return [Text("No history: there are no events that the tower reads.", style="yellow")]
+        return [Text("No history: no event of theirs is one that the tower reads.", style="yellow")]
     table = _table()
     table.add_column("when (UTC)", no_wrap=True)
     table.add_column("did last, newest first", ratio=1, no_wrap=True, overflow="ellipsis")
     for event in seen.known.events[:rows]:
         when = from_us(event["timestamp"]).astimezone(UTC)
         table.add_row(f"{when:%Y-%m-%d %H:%M}", Text(_name(seen, event["item_id"])))
-    return [table]
+    return [Text(), table]
 
 
 def _answers(seen: Seen, answers: Sequence[Prediction], heads: Sequence[str]) -> Table:
