@@ -31,7 +31,7 @@ class Question:
     filter: Mapping[str, Any]
     arms: tuple[Arm | None, ...]
     """The user's own first; None: whichever it is, for no rollout is on."""
-    specs: Mapping[str, FeatureSpec]
+    specs: Mapping[Arm, FeatureSpec]
     """By arm."""
 
     def instance(self, spec: FeatureSpec) -> dict[str, Any]:
@@ -95,8 +95,9 @@ def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]
     split = split_of(state)
     if split is None:
         raise UnavailableError("nothing was released yet, so nobody is answered; `pagoda update full` makes the first")
-    parsed = parse_user(state.generation(split.stable).spec, typed)
-    user: Key = int(parsed) if state.generation(split.stable).spec.id_type == "int64" else parsed
+    stable = state.generation(split.stable).spec
+    parsed = parse_user(stable, typed)
+    user: Key = int(parsed) if stable.id_type == "int64" else parsed
     generations: dict[Arm, str] = {"stable": split.stable, **({"canary": split.canary} if split.canary else {})}
     own = split.choose(user).arm
     specs = {arm: state.generation(id_).spec for arm, id_ in generations.items()}
@@ -126,7 +127,7 @@ def _titled(settings: Settings, seen: Seen) -> Seen:
     titles, why = titles_of(settings, state.generation(own["generation"]), past)
     for answer in shown:
         name = state.generation(answer["generation"]).spec.title
-        told = {item["item_id"]: item.get("fields", {}).get(name) for item in answer["items"]}
+        told = {item["item_id"]: item.get("fields", {}).get(name or "") for item in answer["items"]}
         titles |= {item: title for item, title in told.items() if title}
         if FIELDS in answer["degraded"] and not why:
             why = f"generation {answer['generation']} says no titles; `pagoda logs recall` has the reason"

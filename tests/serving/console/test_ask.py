@@ -22,7 +22,8 @@ from pagoda.errors import ConfigError, PagodaError, RequestError, UnavailableErr
 from pagoda.generations.arms import Arms
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.item_vectors.item_fields import write_item_fields
-from pagoda.rollout.state.split import ARM_HEADER, Split
+from pagoda.rollout.state.log_reading import split_of
+from pagoda.rollout.state.split import ARM_HEADER
 from pagoda.storage.checksums import checksum_file
 from serving.console import asking
 from serving.console.users import KnownUser
@@ -169,9 +170,8 @@ def test_a_click_is_sent_and_what_it_moved_is_seen(installation: Installation) -
 
 def test_both_arms_stand_side_by_side_the_users_own_first(installation: Installation) -> None:
     installation.log.try_out(50)
-    rollout = installation.log.others[0].body["rollout"]
-    split = Split("g3", "g4", 50, rollout)
-    user = next(user for user in range(100) if split.choose(user).arm == "canary")
+    split = split_of(installation.log.state())
+    user = next(user for user in range(100) if split and split.choose(user).arm == "canary")
     shown = installation.see(str(user))
     assert [arm for arm, _ in installation.recall.asked] == ["canary", "stable"]
     assert "g4 (canary), own arm" in shown and "g3 (stable)" in shown
