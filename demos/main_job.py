@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+import yaml
 from rich.console import Console
 
 from demos import showing
@@ -25,7 +26,7 @@ from pagoda.load_test.outcomes import Outcomes
 from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.report import report_of
 from pagoda.load_test.sending import send
-from pagoda.settings import Settings
+from pagoda.settings import SETTINGS_FILE, Settings
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
@@ -46,23 +47,26 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
     stages = Stages(console)
     with stages.stage("import MovieLens-100K"):
         dataset = _import(folder / "data", console)
+        _file_events_with(platform.home, dataset.path)
     with stages.stage("start the embedded platform"):
         settings = platform.up(attached=True, report=showing.starting(console))
     with stages.stage("full update: a Kubeflow pipeline, run by kfp.local"):
         update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
-    with stages.stage("answer requests, one after the other"), _client(settings) as client:
-        client.wait_ready()
+    with stages.stage("answer requests, one after the other"):
+        with RecallClient(settings.recall.url, token_for(settings, "ask")) as client:
+            client.wait_ready()
         users = _users(dataset)
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
             latency = measure(settings.recall.url, users, token_for(settings, "ask"))
-        answers = client.recall(users[:3], k=5)
-    return DemoOutcome(dataset, settings, update, stages, latency, answers)
+    return DemoOutcome(dataset, settings, update, stages, latency)
 
 
-def _client(settings: Settings) -> RecallClient:
-    return RecallClient(settings.recall.url, token_for(settings, "ask"))
+def _file_events_with(home: Path, dataset: Path) -> None:
+    """What users do from here on becomes a part of the dataset that was learned."""
+    home.mkdir(parents=True)
+    (home / SETTINGS_FILE).write_text(yaml.safe_dump({"events": {"dataset": str(dataset)}}))
 
 
 def _import(folder: Path, console: Console) -> Dataset:
@@ -132,6 +136,7 @@ def main(
         outcome = run(platform, folder.resolve(), console)
         outcome.write(folder / "report.json")
         showing.outcome(outcome, console)
+        showing.ask(outcome.settings, console)
         console.print(showing.ending(folder, outcome.settings, kept=keep), highlight=False, soft_wrap=True)
         if keep:
             platform.watch(lambda _: None)

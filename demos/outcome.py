@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -32,7 +31,6 @@ class DemoOutcome:
     update: FullUpdate
     stages: Stages
     latency: dict[str, float]
-    answers: list[dict[str, Any]]
 
     @property
     def evaluation(self) -> Report:

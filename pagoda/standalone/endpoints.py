@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from pagoda.errors import ConfigError
 from pagoda.settings import ENDPOINTS_FILE, Settings, load_settings
-from pagoda.standalone.ports import choose_ports
+from pagoda.standalone.ports import ports_chosen
 from pagoda.standalone.servers.service import Service
 from pagoda.storage.atomic import write_atomic
 
@@ -37,13 +38,20 @@ def ports_of(home: Path, names: Sequence[str]) -> dict[str, int]:
     return {name: ports.get(name, 0) for name in names}
 
 
-def choose_missing_ports(home: Path, names: Sequence[str]) -> None:
-    """Choose and record a free port for every name that has none yet."""
+@contextmanager
+def missing_ports_chosen(
+    home: Path, names: Sequence[str], preferred: Mapping[str, int] | None = None
+) -> Iterator[None]:
+    """Choose and record a free port for every name that has none yet; see `pagoda.standalone.ports.ports_chosen`.
+
+    No other platform chooses the same ones until the block ends, by when their servers listen.
+    """
     ports = ports_of(home, names)
     missing = [name for name, port in ports.items() if not port]
-    if missing:
-        ports |= choose_ports(missing, ports.values())
-        _write(home, {**recorded(home), "standalone": {"ports": ports}})
+    with ports_chosen(missing, ports.values(), preferred) as chosen:
+        if missing:
+            _write(home, {**recorded(home), "standalone": {"ports": ports | chosen}})
+        yield
 
 
 def own(services: Sequence[Service], home: Path) -> list[Service]:

@@ -22,6 +22,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
+from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
@@ -40,6 +41,7 @@ from pagoda.version_files.open_version import OpenVersion
 from pagoda.version_files.open_version import item_vectors as compute_vectors
 
 MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
+FIELDS = "fields"
 """Folders of the steps."""
 REPORT, PARENT_REPORT, VECTORS_FILE = "report.json", "parent.json", "item_vectors.parquet"
 MINED, MINED_FILE = "mined", "mined.parquet"
@@ -146,7 +148,10 @@ def register(update: FullUpdate) -> VersionRecord:
 
 
 def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
-    """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file."""
+    """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file.
+
+    Beside it, what answers may say of these items is kept.
+    """
 
     def export(folder: Path) -> None:
         files, items = _files(update), update.data.items((shard, update.shards))
@@ -154,8 +159,12 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
             shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
             writer.write(items, compute_vectors(files, files.towers(), items), shares)
 
-    name = VECTORS if update.shards == 1 else _shard(update, shard)
-    return update.step(name, export) / VECTORS_FILE
+    def tell(folder: Path) -> None:
+        write_item_fields(folder / FIELDS_FILE, update.data.spec, update.data.items((shard, update.shards)))
+
+    if field_names(update.data.spec):
+        update.step(_part(update, FIELDS, shard), tell)
+    return update.step(_part(update, VECTORS, shard), export) / VECTORS_FILE
 
 
 def all_vectors(update: FullUpdate) -> Path:
@@ -166,7 +175,7 @@ def all_vectors(update: FullUpdate) -> Path:
     """
 
     def gather(folder: Path) -> None:
-        steps = [_shard(update, shard) for shard in range(update.shards)]
+        steps = [_part(update, VECTORS, shard) for shard in range(update.shards)]
         made = update.outputs
         parts = [
             VectorPart(uri=made.uri(step, VECTORS_FILE), checksum=made.checksum(step, VECTORS_FILE)) for step in steps
@@ -178,8 +187,17 @@ def all_vectors(update: FullUpdate) -> Path:
     return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else VECTORS_FILE)
 
 
-def _shard(update: FullUpdate, shard: int) -> str:
-    return f"{VECTORS}-{shard:05}-of-{update.shards:05}"
+def _item_fields(update: FullUpdate) -> list[Artifact]:
+    """What answers may say of items; nothing where the dataset has nothing, or an older release did the export."""
+    made, steps = update.outputs, [_part(update, FIELDS, shard) for shard in range(update.shards)]
+    if not all(made.done(step) for step in steps):
+        return []
+    return [Artifact(uri=made.uri(step, FIELDS_FILE), checksum=made.checksum(step, FIELDS_FILE)) for step in steps]
+
+
+def _part(update: FullUpdate, step: str, shard: int) -> str:
+    """The name of a step for one part of the items."""
+    return step if update.shards == 1 else f"{step}-{shard:05}-of-{update.shards:05}"
 
 
 def build_index(update: FullUpdate) -> IndexReport:
@@ -235,6 +253,7 @@ def offer(update: FullUpdate) -> Manifest:
         version.version,
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
+        item_fields=_item_fields(update),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,

@@ -197,6 +197,8 @@ PORT_NAMES = (
     "recall",
     "items",
 )
+PREFERRED_PORTS = {"recall": 8080}
+"""Chosen where they are free at the first start: what people type."""
 
 
 def declared(layout: Layout) -> list[Service]:
