@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 
 from demos import showing
-from demos.client import RecallClient
 from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
+from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.errors import UnavailableError
@@ -57,12 +57,12 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
         users = _users(dataset)
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
             latency = measure(settings.recall.url, users, token_for(settings, "ask"))
-        answers = client.recall(users[:3], k=5)
+        answers = client.recommend_many(users[:3], k=5, exclude_seen=True)
     return DemoOutcome(dataset, settings, update, stages, latency, answers)
 
 
-def _client(settings: Settings) -> RecallClient:
-    return RecallClient(settings.recall.url, token_for(settings, "ask"))
+def _client(settings: Settings) -> Client:
+    return Client(settings.recall.url, token=token_for(settings, "ask"))
 
 
 def _import(folder: Path, console: Console) -> Dataset:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from demos.stages import Stages
+from pagoda.client import Recommendation
 from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
 from pagoda.evaluation.report import Report
@@ -32,7 +32,7 @@ class DemoOutcome:
     update: FullUpdate
     stages: Stages
     latency: dict[str, float]
-    answers: list[dict[str, Any]]
+    answers: list[Recommendation]
 
     @property
     def evaluation(self) -> Report:

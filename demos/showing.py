@@ -66,9 +66,9 @@ def _answers(found: DemoOutcome) -> Table:
     titles = _titles(found.dataset)
     table = Table("user", "watched last (newest first)", "recalled", title="Recall for three users", show_lines=True)
     for answer in found.answers:
-        recent = _recent(found.dataset, answer["user_id"])
-        items = [f"{item['score']:.3f}  {titles[item['item_id']]}" for item in answer["items"]]
-        table.add_row(str(answer["user_id"]), "\n".join(titles[item] for item in recent), "\n".join(items))
+        recent = _recent(found.dataset, int(answer.user_id))
+        items = [f"{item.score:.3f}  {titles[int(item.item_id)]}" for item in answer.items]
+        table.add_row(str(answer.user_id), "\n".join(titles[item] for item in recent), "\n".join(items))
     return table
 
 
