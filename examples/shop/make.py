@@ -222,7 +222,7 @@ def write(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) ->
 
 def main(folder: Path = HERE) -> None:
     """All three."""
-    random = Random(SEED)  # noqa: S311
+    random = Random(SEED)
     goods, people = items(), customers(random)
     prices = [(one.sku, one.title, one.shelf, "|".join(one.materials), f"{one.price:.2f}") for one in goods]
     write(folder / "items.csv", ("sku", "title", "shelf", "materials", "price"), prices)

@@ -63,7 +63,7 @@ class Recommender:
         queries, shift = self._queries(ids, times, moment)
         found = list(_best(DotScorer(queries, self._vectors), len(ids), seen, k))
         rows, places = (np.concatenate([part[column] for part in found]) for column in (0, 1))
-        scores = np.concatenate([part[2] for part in found]) + shift
+        scores = np.concatenate([part[2] for part in found]) + np.float32(shift)
         return self._table(given, rows, places, scores)
 
     def _ids(self, user_ids: Sequence[int | str] | pa.Array) -> tuple[pa.Array, Int64Array]:

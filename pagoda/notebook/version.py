@@ -162,7 +162,7 @@ def open_version(out: Path | str, dataset: Dataset) -> Version:
 def _config(given: TrainConfig | Mapping[str, Any] | Path | str | None) -> TrainConfig:
     match given:
         case None:
-            return TrainConfig()
+            return parse_config("")
         case TrainConfig():
             return given
         case Mapping():
