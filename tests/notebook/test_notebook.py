@@ -10,10 +10,14 @@ import pytest
 from rich.console import Console
 
 import pagoda
+from pagoda.data.ids import hash_ids
+from pagoda.data.window import to_us
 from pagoda.errors import ConfigError, DataError, RequestError
+from pagoda.model.table_inputs import histories_at
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 COLUMNS = {"user_id": "customer", "item_id": "sku", "event": "action", "timestamp": "at"}
+QUICK = {"bootstrap_epochs": 1, "model": {"dim": 8}}
 LAST_WEEK = "2024-06-03T00:00:00+00:00"
 
 
@@ -65,12 +69,29 @@ def test_all_items_come_by_their_cosines_where_all_are_asked_for(shop: pagoda.Da
     assert np.abs(table["score"].to_numpy()).max() <= 1 + 1e-6
 
 
+def test_the_datasets_rules_weigh_in_process_as_they_do_in_a_collection(tmp_path: Path) -> None:
+    declared = (SHOP / "features.yaml").read_text() + "rules: {popularity: true, penalty: 0.1}\n"
+    (tmp_path / "features.yaml").write_text(declared)
+    files = {"users": SHOP / "customers.csv", "items": SHOP / "items.csv", "features": tmp_path / "features.yaml"}
+    ruled = pagoda.Dataset.from_files(tmp_path / "dataset", SHOP / "log.csv", columns=COLUMNS, **files)
+    version = pagoda.train(ruled, config=QUICK)
+    table = version.recommend(["c017"], k=99, exclude_seen=False)
+    items, user = ruled.items(), hash_ids(["c017"])
+    moment, state = ruled.span().end, histories_at(ruled, ruled.span().end, None, None)
+    times = np.full(1, to_us(moment), np.int64)
+    cosines = version.towers.item_vectors() @ version.towers.user_vectors(user, times, state.read(user, times))[0]
+    wanted = cosines - 0.1 * np.log(version.files.shares(items["item_id"].to_numpy()))
+    by_item = dict(zip(items["item_key"].to_pylist(), wanted.tolist(), strict=True))
+    assert table["score"].to_pylist() == pytest.approx(
+        [by_item[item] for item in table["item_id"].to_pylist()], abs=1e-4
+    )
+
+
 def test_a_version_is_kept_where_somebody_names_a_folder(shop: pagoda.Dataset, tmp_path: Path) -> None:
-    quick = {"bootstrap_epochs": 1, "model": {"dim": 8}}
-    kept = pagoda.train(shop, config=quick, until=LAST_WEEK, out=tmp_path / "first")
+    kept = pagoda.train(shop, config=QUICK, until=LAST_WEEK, out=tmp_path / "first")
     opened = pagoda.open_version(tmp_path / "first", pagoda.Dataset.open(str(shop.path)))
     assert opened.recommend(["c017"]).equals(kept.recommend(["c017"]))
-    following = pagoda.train(shop, config=quick, parent=opened)
+    following = pagoda.train(shop, config=QUICK, parent=opened)
     assert following.learned_until == shop.span().end
     with pytest.raises(DataError, match="until"):
         following.evaluate()
