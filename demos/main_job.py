@@ -15,10 +15,10 @@ import yaml
 from rich.console import Console
 
 from demos import showing
-from demos.client import RecallClient
 from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
+from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.errors import UnavailableError
@@ -55,7 +55,7 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
     with stages.stage("answer requests, one after the other"):
-        with RecallClient(settings.recall.url, token_for(settings, "ask")) as client:
+        with Client(settings.recall.url, token=token_for(settings, "ask")) as client:
             client.wait_ready()
         users = _users(dataset)
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from demos.client import RecallClient
-from pagoda.access.tokens import token_for
+from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.standalone.platform import Platform
@@ -29,7 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         home = Home(platform, settings, dataset, dataset.span().end - timedelta(days=58))
         assert home.run(shards=2).finish() == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
-        with RecallClient(settings.recall.url, token_for(settings, "ask")) as client:
+        with Client(home=settings.home) as client:
             client.wait_ready()
         yield home
     finally:

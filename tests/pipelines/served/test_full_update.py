@@ -14,8 +14,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from demos.client import RecallClient
 from pagoda.access.tokens import bearer, token_for
+from pagoda.client import Client
 from pagoda.data.history.histories import Histories
 from pagoda.data.window import to_us
 from pagoda.generations.state import ReleaseState
@@ -137,8 +137,8 @@ AT_WORK: dict[str, Callable[[Home, ReleaseState], bool]] = {
 
 def answers(served: Home) -> str:
     """The generation that answers a request."""
-    with RecallClient(served.settings.recall.url, token_for(served.settings, "ask")) as client:
-        return str(client.recall([1], K)[0]["generation"])
+    with Client(home=served.settings.home) as client:
+        return client.recommend(1, k=K).generation
 
 
 def check_killed(served: Home, step: str) -> None:

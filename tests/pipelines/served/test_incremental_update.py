@@ -8,8 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from demos.client import RecallClient
-from pagoda.access.tokens import token_for
+from pagoda.client import Client
 from pipelines.full_update import full_update
 from pipelines.incremental_update import incremental_update
 from pipelines.local import run_locally
@@ -33,8 +32,8 @@ def test_the_pipeline_serves_what_happened(served: Home) -> None:
 
 def test_an_update_answers(served: Home) -> None:
     done = served.learn()
-    with RecallClient(served.settings.recall.url, token_for(served.settings, "ask")) as client:
-        wait_for(lambda: client.recall([1], 10)[0]["generation"] == done.manifest.id)
+    with Client(home=served.settings.home) as client:
+        wait_for(lambda: client.recommend(1, k=10).generation == done.manifest.id)
     assert done.served
 
 

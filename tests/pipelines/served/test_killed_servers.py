@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from requests.adapters import HTTPAdapter
 
-from demos.client import RecallClient
-from pagoda.access.tokens import token_for
 from pagoda.append_log.store import FolderStore
+from pagoda.client import Client
 from pagoda.embeddings.tables import Inspection
 from pagoda.errors import PagodaError
 from pagoda.generations.creation import add_incremental
@@ -65,9 +64,9 @@ def publish_all(home: Home, draft: VersionDraft) -> None:
 
 def answers(home: Home) -> str:
     """The generation that answers a request, empty while none does."""
-    with RecallClient(home.settings.recall.url, token_for(home.settings, "ask")) as client:
+    with Client(home=home.settings.home, patience=0) as client:
         try:
-            return str(client.recall([1], 10)[0]["generation"])
+            return client.recommend(1, k=10).generation
         except Exception:
             return ""
 
