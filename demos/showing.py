@@ -13,7 +13,7 @@ from rich.table import Table
 
 from demos.outcome import DemoOutcome
 from pagoda.data.dataset import Dataset
-from pagoda.evaluation.rendering import as_tables
+from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.masking import masked
 from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus

@@ -88,4 +88,6 @@ def test_what_nobody_liked_since_measures_nothing_and_stops_nothing(tmp_path: Pa
     update = FullUpdate.resolve(Settings(home=tmp_path / "home"), str(dataset.path), end.isoformat())
     full_steps.train(update, CONFIG.to_yaml())
     assert full_steps.evaluate(update) is None
-    assert full_steps.register(update).metrics == {}
+    judged = full_steps.judge(update)
+    assert judged.of == "held_back" and judged.report is not None
+    assert full_steps.register(update).metrics == judged.figures
