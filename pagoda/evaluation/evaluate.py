@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.evaluation.baselines.item_baseline import EASE_ITEMS
+from pagoda.evaluation.baselines.item_baseline import BaselineLimits
 from pagoda.evaluation.estimates import RECALL_AT, Estimates
 from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
 from pagoda.evaluation.offline import Answers, answer
@@ -30,7 +30,7 @@ def evaluate(
     limit: int = ROWS,
     seed: int = 0,
     repeats: bool = False,
-    ease_items: int | None = EASE_ITEMS,
+    limits: BaselineLimits | None = MOST,
 ) -> Report:
     """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
 
@@ -43,8 +43,7 @@ def evaluate(
         limit: Most positives to ask.
         seed: Of the draw of positives and of the intervals.
         repeats: Ask also for items that the user had before, and leave none out.
-        ease_items: Most items for which EASE is the baseline of items; for more it is the nearest neighbours. None:
-            there is no such baseline.
+        limits: What learning EASE or item-kNN may take. None: there is no such baseline.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
@@ -58,7 +57,7 @@ def evaluate(
         seed=seed,
         shown_at=RECALL_AT,
         repeats=repeats,
-        ease_items=ease_items,
+        limits=limits,
     )
     estimates = Estimates(answers, seed)
     curve_at = [k for k in CURVE_AT if k < len(answers.clicks)]

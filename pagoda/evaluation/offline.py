@@ -19,7 +19,12 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.data.window import Window
 from pagoda.errors import NothingToAskError
-from pagoda.evaluation.baselines.item_baseline import EASE_ITEMS, ItemBaseline, ItemBaselineScorer, learn_item_baseline
+from pagoda.evaluation.baselines.item_baseline import (
+    BaselineLimits,
+    ItemBaseline,
+    ItemBaselineScorer,
+    learn_item_baseline,
+)
 from pagoda.evaluation.log_walk import Walk
 from pagoda.evaluation.opened_towers import Int64Array, OpenedTowers
 from pagoda.evaluation.positives import PositiveRows, Protocol, choose, read_rows
@@ -122,7 +127,7 @@ def answer(
     seed: int,
     shown_at: Sequence[int],
     repeats: bool = False,
-    ease_items: int | None = EASE_ITEMS,
+    limits: BaselineLimits | None = MOST,
 ) -> Answers:
     """Rank the target of each chosen positive of `window` by every method.
 
@@ -135,8 +140,7 @@ def answer(
         seed: See `ask`.
         shown_at: Values of k for which coverage is wanted.
         repeats: See `ask`.
-        ease_items: Most items for which EASE is the baseline of items; for more it is the nearest neighbours. None:
-            there is no such baseline.
+        limits: What learning EASE or item-kNN may take. None: there is no such baseline.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
@@ -149,8 +153,8 @@ def answer(
         for name, histories in questions.histories.items()
     }
     baseline = None
-    if ease_items is not None:
-        baseline = learn_item_baseline(dataset, window, questions.catalogue, ease_items=ease_items)
+    if limits is not None:
+        baseline = learn_item_baseline(dataset, window, questions.catalogue, limits)
     if baseline is not None:
         scorers[baseline.name] = ItemBaselineScorer(baseline, questions.had, len(rows), questions.clicks)
     scorers["popularity"] = StaticScorer(questions.clicks.astype(np.float32), len(rows))

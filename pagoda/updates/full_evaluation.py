@@ -11,7 +11,7 @@ from pagoda.errors import GateError, NothingToAskError
 from pagoda.evaluation.evaluate import evaluate as evaluate_towers
 from pagoda.evaluation.judgement import Judgement
 from pagoda.evaluation.report import Report
-from pagoda.training.full.judgement import ease_items, judge_held_back, judge_version, later_window
+from pagoda.training.full.judgement import judge_held_back, judge_version, later_window, limits_of
 from pagoda.updates.full import FullUpdate
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
@@ -113,9 +113,9 @@ def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
     files, repeats = update.files(), update.settings.evaluation.repeats
     learned = int(files.metrics()["positives"]) * (1 if update.parent else files.config.bootstrap_epochs)
     ask = partial(evaluate_towers, dataset=update.data, window=later, repeats=repeats)
-    report = ask(OpenVersion(update.files(), update.data), version=update.key, ease_items=ease_items(learned))
+    report = ask(OpenVersion(update.files(), update.data), version=update.key, limits=limits_of(learned))
     if parent := update.parent_files():
-        before = ask(OpenVersion(parent, update.data), version=str(update.parent), ease_items=None)
+        before = ask(OpenVersion(parent, update.data), version=str(update.parent), limits=None)
         refuse_drop(report, before, files.config.drift)
         (folder / PARENT_REPORT).write_text(before.model_dump_json(indent=1))
     (folder / REPORT).write_text(report.model_dump_json(indent=1))

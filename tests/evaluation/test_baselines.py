@@ -11,7 +11,12 @@ from scipy import sparse
 from pagoda.data.spec import FeatureSpec
 from pagoda.evaluation.baselines import co_occurrence
 from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
-from pagoda.evaluation.baselines.item_baseline import ItemBaseline, ItemBaselineScorer, learn_item_baseline
+from pagoda.evaluation.baselines.item_baseline import (
+    BaselineLimits,
+    ItemBaseline,
+    ItemBaselineScorer,
+    learn_item_baseline,
+)
 from pagoda.evaluation.baselines.item_similarity import ease, neighbours
 from pagoda.evaluation.baselines.user_sample import SampledUsers, places
 from pagoda.evaluation.ranking import ExcludedPairs
@@ -55,13 +60,10 @@ def test_only_the_nearest_are_kept_and_blocks_change_nothing(had: UserItems, mon
         assert len(kept) == 3 and whole[kept, item].min() >= np.delete(whole[:, item], kept).max()
 
 
-def test_a_log_with_too_many_rows_is_read_of_some_users_but_of_these_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_with_too_many_rows_is_read_of_some_users_but_of_these_whole(tmp_path: Path) -> None:
     events = [(user, 100 + item, item, "click") for item in range(10) for user in range(200)]
     dataset = write_dataset(tmp_path / "d", events, 10, FeatureSpec())
-    monkeypatch.setattr(co_occurrence, "MOST_ROWS", 700)
-    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110))
+    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110), most=700)
     assert found is not None and found.share == 0.25
     assert 30 < found.matrix.shape[0] < 70
     assert (found.matrix.sum(axis=1) == 10).all()
@@ -71,7 +73,7 @@ def test_of_a_user_with_thousands_the_newest_count(tmp_path: Path, monkeypatch: 
     events = [(1, 100 + item, item, "click") for item in range(10)] + [(1, 100, 10, "click")]
     dataset = write_dataset(tmp_path / "d", events, 10, FeatureSpec())
     monkeypatch.setattr(co_occurrence, "_LONGEST", 3)
-    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110))
+    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110), most=100)
     assert found is not None and found.places.tolist() == [0, 8, 9]
 
 
@@ -81,10 +83,12 @@ def test_more_items_than_ease_may_have_get_neighbours(tmp_path: Path) -> None:
     names = [
         baseline.name
         for most in (10, 9)
-        if (baseline := learn_item_baseline(dataset, hours(5, 6), np.arange(100, 110), ease_items=most))
+        if (baseline := learn_item_baseline(dataset, hours(5, 6), np.arange(100, 110), BaselineLimits(most)))
     ]
     assert names == ["ease", "item_knn"]
-    assert learn_item_baseline(dataset, hours(0, 6), np.arange(100, 110)) is None, "nobody had anything before"
+    assert learn_item_baseline(dataset, hours(0, 6), np.arange(100, 110), BaselineLimits()) is None, (
+        "nobody had anything before"
+    )
 
 
 def test_what_a_user_had_speaks_for_what_goes_with_it_and_popularity_for_who_had_nothing() -> None:

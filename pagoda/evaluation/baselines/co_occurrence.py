@@ -14,8 +14,6 @@ from pagoda.data.window import Window
 from pagoda.evaluation.baselines.user_sample import places
 
 Int64Array = NDArray[np.int64]
-MOST_ROWS = 5_000_000
-"""Positives that are read into memory; of a log with more, those of a share of the users: about 200 MB."""
 _LONGEST = 1_000
 """Items of a user, the newest: of a robot with a hundred thousand, every pair would be looked at."""
 _BLOCK = 1 << 23
@@ -49,15 +47,16 @@ class UserItems:
             start = stop
 
 
-def read_user_items(dataset: Dataset, until: Window, catalogue: Int64Array) -> UserItems | None:
+def read_user_items(dataset: Dataset, until: Window, catalogue: Int64Array, most: int) -> UserItems | None:
     """Read the positives before the start of `until`; None where there is none.
 
     Args:
         dataset: Holds them.
         until: The window that is asked about.
         catalogue: int64 [items], ascending; positives on other items are left out.
+        most: Positives to read; of more, those of a share of the users.
     """
-    users, items, share = _read(dataset, until, catalogue)
+    users, items, share = _read(dataset, until, catalogue, most)
     if not len(users):
         return None
     distinct, row = np.unique(users, return_inverse=True)
@@ -68,7 +67,7 @@ def read_user_items(dataset: Dataset, until: Window, catalogue: Int64Array) -> U
     return UserItems(matrix, active, share)
 
 
-def _read(dataset: Dataset, until: Window, catalogue: Int64Array) -> tuple[Int64Array, Int64Array, float]:
+def _read(dataset: Dataset, until: Window, catalogue: Int64Array, most: int) -> tuple[Int64Array, Int64Array, float]:
     """Users and positions of items of the positives in time order, and of what share of the users they are."""
     span, share = dataset.span(), 1.0
     if span.start >= until.start:
@@ -82,7 +81,7 @@ def _read(dataset: Dataset, until: Window, catalogue: Int64Array) -> tuple[Int64
         kept = (catalogue[place] == items) & (places(users) < share)
         parts.append((users[kept], place[kept]))
         held += int(kept.sum())
-        while held > MOST_ROWS:
+        while held > most:
             share /= 2
             parts = [_of_share(*part, share) for part in parts]
             held = sum(len(users) for users, _ in parts)

@@ -10,13 +10,24 @@ from scipy import sparse
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
+from pagoda.evaluation.baselines.co_occurrence import read_user_items
 from pagoda.evaluation.baselines.item_similarity import ease, neighbours
 from pagoda.evaluation.ranking import ExcludedPairs
 from pagoda.evaluation.report import ItemBaselineName
 
-EASE_ITEMS = 20_000
-"""Most items that EASE is computed for: its matrix is theirs squared, its time theirs cubed."""
+
+@dataclass(frozen=True)
+class BaselineLimits:
+    """What learning a baseline may take."""
+
+    ease_items: int = 20_000
+    """Most items for which it is EASE, whose matrix is theirs squared and whose time is theirs cubed; else item-kNN."""
+    rows: int = 5_000_000
+    """Most positives that are read into memory; of a log with more, those of a share of the users: about 200 MB."""
+
+
+MOST = BaselineLimits()
+"""What an evaluation that somebody asked for may take."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +44,13 @@ class ItemBaseline:
 
 
 def learn_item_baseline(
-    dataset: Dataset, until: Window, catalogue: NDArray[np.int64], *, ease_items: int = EASE_ITEMS
+    dataset: Dataset, until: Window, catalogue: NDArray[np.int64], limits: BaselineLimits
 ) -> ItemBaseline | None:
-    """Learn from every positive before the start of `until`: EASE, or the nearest neighbours where more than
-    `ease_items` items have a positive; None where none has."""
-    had = read_user_items(dataset, until, catalogue)
+    """Learn from the positives before the start of `until`, within `limits`; None where there is none."""
+    had = read_user_items(dataset, until, catalogue, limits.rows)
     if had is None:
         return None
-    name: ItemBaselineName = "ease" if _items(had) <= ease_items else "item_knn"
+    name: ItemBaselineName = "ease" if had.matrix.shape[1] <= limits.ease_items else "item_knn"
     return ItemBaseline(name, ease(had) if name == "ease" else neighbours(had), had.places, had.share)
 
 
@@ -65,7 +75,3 @@ class ItemBaselineScorer:
         scores[:, self._places] = found.toarray() if sparse.issparse(found) else found
         scores[np.diff(had.indptr) == 0] = self._clicks
         return scores
-
-
-def _items(had: UserItems) -> int:
-    return int(had.matrix.shape[1])

@@ -13,7 +13,7 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, from_us
 from pagoda.errors import PagodaError
-from pagoda.evaluation.baselines.item_baseline import EASE_ITEMS
+from pagoda.evaluation.baselines.item_baseline import BaselineLimits
 from pagoda.evaluation.baselines.user_sample import SampledUsers
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.evaluation.judgement import ROWS, Judged, Judgement
@@ -30,8 +30,8 @@ _SHARE = 0.18
 _ENOUGH = 500
 """Positives after a window from which on they judge its version; of the minutes after midnight, there are fewer."""
 _MOST_ROWS = 5_000_000
-_FREE_ITEMS, _ITEMS_CUBED = 3_000, 1e5
-"""EASE's time is its items cubed: seconds at 3,000, and more only as a small part of a long training."""
+_FREE_ROWS, _FREE_ITEMS, _ITEMS_CUBED = 200_000, 3_000, 1e5
+"""A baseline of so many takes seconds; of more, only as a small part of a long training. EASE's time is items cubed."""
 
 
 _NAMES: dict[Judged, str] = {"itself": "the version", "parent": "the parent", "held_back": "nine tenths"}
@@ -121,7 +121,7 @@ def judge_version(
             version=_NAMES[of],
             limit=ROWS,
             repeats=repeats,
-            ease_items=ease_items(learned),
+            limits=limits_of(learned),
         )
     except PagodaError as error:
         return Judgement(of=of, reason=str(error))
@@ -137,9 +137,11 @@ def later_window(dataset: Dataset, learned: Window) -> Window | None:
     return later if dataset.count(later, events=dataset.spec.positives) >= _ENOUGH else None
 
 
-def ease_items(learned: int) -> int:
-    """Most items for which EASE is computed beside an update that learns so many positives."""
-    return min(EASE_ITEMS, max(_FREE_ITEMS, int(np.cbrt(_ITEMS_CUBED * learned))))
+def limits_of(learned: int) -> BaselineLimits:
+    """What a baseline may take beside an update that learns so many positives, each as often as it is learned."""
+    most = BaselineLimits()
+    items = max(_FREE_ITEMS, int(np.cbrt(_ITEMS_CUBED * learned)))
+    return BaselineLimits(min(most.ease_items, items), min(most.rows, max(_FREE_ROWS, learned)))
 
 
 def _rehearsal(dataset: Dataset, window: Window) -> _Rehearsal | None:

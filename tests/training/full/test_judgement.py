@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.evaluation.baselines.item_baseline import BaselineLimits
 from pagoda.storage.inventory import take_inventory
 from pagoda.training.full import judgement
-from pagoda.training.full.judgement import ease_items, judge_held_back, later_window, share_of
+from pagoda.training.full.judgement import judge_held_back, later_window, limits_of, share_of
 from pagoda.training.full.update import full_update
 from tests.evaluation.worlds import write_dataset
 from tests.training.worlds import CONFIG, config, hours, make
@@ -52,7 +53,11 @@ def test_the_sample_is_what_a_fifth_of_the_time_allows() -> None:
     assert share_of(200_000, 1_000_000) == pytest.approx(0.5)
     assert share_of(1_000_000, 5_000_000) == pytest.approx(0.18)
     assert share_of(50_000, 10_000_000) == pytest.approx(0.5), "above five million rows always a sample"
-    assert (ease_items(1), ease_items(10**12)) == (3_000, 20_000)
+
+
+def test_a_short_update_has_a_cheap_baseline() -> None:
+    assert limits_of(1) == BaselineLimits(3_000, 200_000)
+    assert limits_of(10**12) == BaselineLimits(20_000, 5_000_000)
 
 
 def test_what_cannot_be_judged_says_why_and_stops_nothing(tmp_path: Path) -> None:
