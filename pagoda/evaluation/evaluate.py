@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.evaluation.baselines.item_baseline import BaselineLimits
+from pagoda.evaluation.baselines.item_baseline import MOST, BaselineLimits
 from pagoda.evaluation.estimates import RECALL_AT, Estimates
 from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
 from pagoda.evaluation.offline import Answers, answer

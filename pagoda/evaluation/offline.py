@@ -20,6 +20,7 @@ from pagoda.data.history.histories import Histories
 from pagoda.data.window import Window
 from pagoda.errors import NothingToAskError
 from pagoda.evaluation.baselines.item_baseline import (
+    MOST,
     BaselineLimits,
     ItemBaseline,
     ItemBaselineScorer,

@@ -115,7 +115,7 @@ def test_repeats_are_asked_when_asked_for_and_then_nothing_is_left_out(tmp_path:
 
 
 def test_a_positive_on_an_item_that_is_gone_is_not_asked_but_counted(tmp_path: Path) -> None:
-    events = [(1, 100, 1, "click"), (1, 107, 2, "click"), (1, 107, 30, "click"), (1, 101, 31, "click")]
+    events = [(1, 107, 1, "click"), (1, 100, 2, "click"), (2, 107, 30, "click"), (1, 101, 31, "click")]
     dataset = write_dataset(tmp_path / "d", events, ITEMS - 1, SPEC)
     found = answer(NotingTowers(ITEMS - 1), dataset, hours(25, 51), protocol="each", limit=9, seed=0, shown_at=())
     assert (found.rows.items.tolist(), found.gone, found.repeats) == ([101], 1, 0)

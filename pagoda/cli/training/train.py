@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pagoda.cli.judging import Judging, say
 from pagoda.cli.options import DataOption, OutputFormat, OutputOption
-from pagoda.cli.training.judging import Judging, say
 from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ def full(
     home: HomeOption = None,
 ) -> None:
     """Run the pipeline full-update on this machine: a new tower and new item vectors, on their way to the users."""
-    from pagoda.cli.training.judging import say
+    from pagoda.cli.judging import say
     from pagoda.generations.release_log import open_log
     from pagoda.generations.versions import JUDGEMENT, WARNING
     from pagoda.settings import load_settings

@@ -13,7 +13,7 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, from_us
 from pagoda.errors import PagodaError
-from pagoda.evaluation.baselines.item_baseline import BaselineLimits
+from pagoda.evaluation.baselines.item_baseline import MOST, BaselineLimits
 from pagoda.evaluation.baselines.user_sample import SampledUsers
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.evaluation.judgement import ROWS, Judged, Judgement
@@ -139,9 +139,8 @@ def later_window(dataset: Dataset, learned: Window) -> Window | None:
 
 def limits_of(learned: int) -> BaselineLimits:
     """What a baseline may take beside an update that learns so many positives, each as often as it is learned."""
-    most = BaselineLimits()
     items = max(_FREE_ITEMS, int(np.cbrt(_ITEMS_CUBED * learned)))
-    return BaselineLimits(min(most.ease_items, items), min(most.rows, max(_FREE_ROWS, learned)))
+    return BaselineLimits(min(MOST.ease_items, items), min(MOST.rows, max(_FREE_ROWS, learned)))
 
 
 def _rehearsal(dataset: Dataset, window: Window) -> _Rehearsal | None:
