@@ -25,7 +25,7 @@ from pagoda.version_files.open_version import OpenVersion
 _TENTH = 0.1
 _SMALL = 100_000
 """Positives of a window that is judged whole: with the steps around it, an update's time is not its training then."""
-_SHARE = 0.18
+_SHARE = 0.22
 """Of a larger window's positives: with nine tenths of them trained, and asking, within a fifth of the update."""
 _ENOUGH = 500
 """Positives after a window from which on they judge its version; of the minutes after midnight, there are fewer."""
