@@ -19,11 +19,11 @@ def evaluate(window: Input[Dataset], model: Input[Model], metrics: Output[Metric
 
     from pagoda.evaluation.page import as_page
     from pagoda.settings import load_settings
-    from pagoda.updates import full_steps
+    from pagoda.updates import full_evaluation
     from pagoda.updates.full import FullUpdate
 
     update = FullUpdate.of(load_settings(), window.metadata)
-    measured, judged = full_steps.evaluate(update), full_steps.judge(update)
+    measured, judged = full_evaluation.evaluate(update), full_evaluation.judge(update)
     for name, value in {**(measured.summary() if measured else {}), **judged.figures}.items():
         metrics.log_metric(name, value)
     Path(report.path).write_text(as_page(judged), encoding="utf-8")

@@ -46,10 +46,7 @@ class Judgement(BaseModel):
     @property
     def lifts(self) -> dict[str, dict[str, Estimate]]:
         """By the name of what it is compared with and by metric."""
-        if self.report is None:
-            return {}
-        by_items = {self.report.item_baseline: self.report.item_lift} if self.report.item_baseline else {}
-        return {name: lift for name, lift in {"popularity": self.report.lift, **by_items}.items() if lift}
+        return self.report.lifts if self.report else {}
 
     @property
     def figures(self) -> dict[str, float]:

@@ -88,6 +88,14 @@ class Report(_Model):
     item_lift: dict[str, Estimate] = {}
     """`live` divided by that."""
 
+    @property
+    def lifts(self) -> dict[str, dict[str, Estimate]]:
+        """`lift` and `item_lift` by what they are over; what finds nothing is absent."""
+        found = {"popularity": self.lift}
+        if self.item_baseline:
+            found[self.item_baseline] = self.item_lift
+        return {name: lift for name, lift in found.items() if lift}
+
     def summary(self, method: str = "live") -> dict[str, float]:
         """The figures of one method over all rows, flat: `recall@50`, `ndcg@10`, `coverage@50` …"""
         found = self.methods[method]

@@ -38,7 +38,7 @@ def test_a_first_version_is_judged_by_nine_tenths_once(
     full_steps.train(update, CONFIG.to_yaml())
     monkeypatch.setattr(full_evaluation, "judge_held_back", None)
     full_steps.train(update, CONFIG.to_yaml())
-    judged, record = full_steps.judge(update), full_steps.register(update)
+    judged, record = full_evaluation.judge(update), full_steps.register(update)
     assert judged.of == "held_back" and judged.report is not None
     assert record.metrics == judged.figures and "lift_over_popularity_high" in record.metrics
     assert "all but the last tenth of the window" in record.tags["judgement"]
@@ -50,7 +50,7 @@ def test_a_later_version_without_later_positives_has_its_parents_figures(dataset
     update = FullUpdate.resolve(made.settings, str(dataset.path), "")
     assert update.parent == 1
     full_steps.train(update, CONFIG.to_yaml())
-    judged, record = full_steps.judge(update), full_steps.register(update)
+    judged, record = full_evaluation.judge(update), full_steps.register(update)
     assert judged.of == "parent" and judged.report is not None and judged.report.window == update.window
     assert "its parent, on the window that this version then learned" in record.tags["judgement"]
 

@@ -16,8 +16,8 @@ from pagoda.evaluation.baselines.user_sample import places
 Int64Array = NDArray[np.int64]
 _LONGEST = 1_000
 """Items of a user, the newest: of a robot with a hundred thousand, every pair would be looked at."""
-_BLOCK = 1 << 23
-"""Pairs counted at once: 100 MB."""
+_BLOCK = 1 << 21
+"""Pairs counted at once: 100 MB while they are sorted."""
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,8 @@ def _by_group(bars: Axes, report: Report) -> None:
 
 def _lifts(axes: Axes, report: Report) -> None:
     """Each metric over each baseline with its interval, beside the line where both are worth the same."""
-    lifts = {"popularity": report.lift, **({report.item_baseline: report.item_lift} if report.item_baseline else {})}
     names = list(report.methods["live"].groups["all"].metrics)
-    for number, (key, lift) in enumerate(lifts.items()):
+    for number, (key, lift) in enumerate(report.lifts.items()):
         shown = [(place, lift[name]) for place, name in enumerate(names) if name in lift]
         places = [place + 0.2 * number - 0.1 for place, _ in shown]
         estimates = [estimate for _, estimate in shown]

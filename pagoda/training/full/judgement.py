@@ -23,7 +23,7 @@ from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 
 _TENTH = 0.1
-_SMALL = 100_000
+_SMALL = 75_000
 """Positives of a window that is judged whole: with the steps around it, an update's time is not its training then."""
 _SHARE = 0.22
 """Of a larger window's positives: with nine tenths of them trained, and asking, within a fifth of the update."""
