@@ -10,7 +10,7 @@ from rich.panel import Panel
 
 from demos.outcome import DemoOutcome
 from pagoda.cli.platform.ask import tables
-from pagoda.evaluation.rendering import as_tables
+from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.masking import masked
 from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus

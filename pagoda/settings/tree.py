@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from pagoda.errors import ConfigError, explain
+from pagoda.settings.evaluation import EvaluationSettings
 from pagoda.settings.index import CollectionConfig
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
     items: ItemSettings = ItemSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
     logs: Literal["text", "json"] = "text"

@@ -14,7 +14,7 @@ from pagoda.data.window import Window
 from pagoda.errors import DataError, GateError
 from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.settings import Settings
-from pagoda.updates import full_steps
+from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
 from tests.training.worlds import SPEC, config, hours, make
 
@@ -87,5 +87,7 @@ def test_what_nobody_liked_since_measures_nothing_and_stops_nothing(tmp_path: Pa
     assert end < dataset.span().end
     update = FullUpdate.resolve(Settings(home=tmp_path / "home"), str(dataset.path), end.isoformat())
     full_steps.train(update, CONFIG.to_yaml())
-    assert full_steps.evaluate(update) is None
-    assert full_steps.register(update).metrics == {}
+    assert full_evaluation.evaluate(update) is None
+    judged = full_evaluation.judge(update)
+    assert judged.of == "held_back" and judged.report is not None
+    assert full_steps.register(update).metrics == judged.figures

@@ -20,7 +20,7 @@ from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import CollectionConfig, RegistrySettings, Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, upload
-from pagoda.updates import full_steps
+from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate
 from pagoda.updates.incremental_steps import exported_vectors
@@ -67,7 +67,7 @@ def cluster(tmp_path: Path, bucket: str) -> Cluster:
 
 def test_every_step_finds_what_the_steps_before_it_made(cluster: Cluster, tmp_path: Path) -> None:
     trained = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
-    report = full_steps.evaluate(cluster.pod("evaluate"))
+    report = full_evaluation.evaluate(cluster.pod("evaluate"))
     record = full_steps.register(cluster.pod("register"))
     vectors = full_steps.export_vectors(cluster.pod("export"))
     archive = full_steps.package_tower(cluster.pod("package"), package)

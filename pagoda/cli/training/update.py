@@ -46,7 +46,9 @@ def full(
     home: HomeOption = None,
 ) -> None:
     """Run the pipeline full-update on this machine: a new tower and new item vectors, on their way to the users."""
+    from pagoda.cli.judging import say
     from pagoda.generations.release_log import open_log
+    from pagoda.generations.versions import JUDGEMENT, WARNING
     from pagoda.settings import load_settings
     from pagoda.updates.exclusive import exclusive
     from pipelines.full_update import full_update
@@ -57,7 +59,10 @@ def full(
     with exclusive(settings.home, "full"):
         further = {"catch_up": catch_up, "release": release.value}
         generation = run_locally(full_update, settings, {**arguments, **further}, _report)
-    if open_log(settings).state().stable == generation:
+    state = open_log(settings).state()
+    tags = state.versions[state.generations[generation].full_version].tags
+    say(tags.get(JUDGEMENT, ""), [tags[WARNING]] if WARNING in tags else [])
+    if state.stable == generation:
         typer.echo(f"{generation} answers now.")
     else:
         typer.echo(f"The rollout of {generation} began; `pagoda rollout watch` shows how it goes.")
