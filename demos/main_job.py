@@ -26,6 +26,7 @@ from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.report import report_of
 from pagoda.load_test.sending import send
 from pagoda.settings import Settings
+from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
@@ -84,6 +85,7 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     arguments = {"dataset": str(dataset.path), "window_end": window_end, "config": CONFIG.read_text()}
     with stages.steps() as report:
         run_locally(full_update, settings, arguments, report)
+    settle_dataset(settings, str(dataset.path))
     return update
 
 
@@ -132,7 +134,8 @@ def main(
         outcome = run(platform, folder.resolve(), console)
         outcome.write(folder / "report.json")
         showing.outcome(outcome, console)
-        console.print(showing.ending(folder, outcome.settings, kept=keep), highlight=False, soft_wrap=True)
+        ending = showing.ending(folder, outcome.settings, kept=keep)
+        console.print(ending, highlight=False, soft_wrap=True, markup=False)
         if keep:
             platform.watch(lambda _: None)
     except KeyboardInterrupt:

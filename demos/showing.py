@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from demos.outcome import DemoOutcome
 from pagoda.data.dataset import Dataset
@@ -29,7 +31,7 @@ def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
         for status in statuses:
             if status.health in (Health.HEALTHY, Health.NOT_READY) and status.name not in shown:
                 shown.add(status.name)
-                console.print(f"  [green]✓[/] {status.name:<12} {status.url or ''}", highlight=False)
+                console.print(f"  [green]✓[/] {status.name:<12} {escape(status.url or '')}", highlight=False)
 
     return report
 
@@ -68,7 +70,8 @@ def _answers(found: DemoOutcome) -> Table:
     for answer in found.answers:
         recent = _recent(found.dataset, answer["user_id"])
         items = [f"{item['score']:.3f}  {titles[item['item_id']]}" for item in answer["items"]]
-        table.add_row(str(answer["user_id"]), "\n".join(titles[item] for item in recent), "\n".join(items))
+        watched = "\n".join(titles[item] for item in recent)
+        table.add_row(str(answer["user_id"]), Text(watched), Text("\n".join(items)))
     return table
 
 
@@ -99,7 +102,7 @@ def _manifest(found: DemoOutcome) -> Panel:
         "created": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
     }
     text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
-    return Panel(text, title=f"Generation {manifest.id}", expand=False)
+    return Panel(Text(text), title=f"Generation {manifest.id}", expand=False)
 
 
 def _figures(found: DemoOutcome) -> str:
