@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,6 +58,9 @@ IdTypeOption = Annotated[
 ]
 Delimiter = Annotated[str, typer.Option(help="CSV: between columns; 'tab' for a tab.")]
 ListSeparator = Annotated[str, typer.Option(help="Between the values of a multi-valued feature or vector in text.")]
+KeepOrder = Annotated[
+    bool, typer.Option("--keep-order", help="Of one user's moment, rows happened in the order of the files.")
+]
 
 
 @importing.command("movielens-100k")
@@ -104,6 +108,7 @@ def import_files(
     id_type: IdTypeOption = None,
     delimiter: Delimiter = ",",
     list_separator: ListSeparator = "|",
+    keep_order: KeepOrder = False,
 ) -> None:
     """Import files of interactions, and of users and items if there are any; columns may have other names."""
     from pagoda.data.imports.casts import Conversion, TimeUnit
@@ -123,11 +128,13 @@ def import_files(
         conversion=Conversion(TimeUnit(timestamps), zone, list_separator),
         default_event=event,
         id_type=None if id_type is None else id_type.value,
+        keep_order=keep_order,
     )
-    left_out = run(path, job).left_out
-    if left_out:
-        typer.echo(f"left out, since there is no feature file: {', '.join(sorted(left_out))}")
+    done = run(path, job)
+    if done.left_out:
+        typer.echo(f"left out, since there is no feature file: {', '.join(sorted(done.left_out))}")
     _describe(path)
+    _warn(done.warnings)
 
 
 importing.command("csv", help="Import CSV files with a header line, plain or compressed.")(import_files)
@@ -163,8 +170,25 @@ def _print(path: Path, checked: Checked) -> None:
         for problem in named:
             console.print(f"  {escape(str(problem))}")
     rows = ", ".join(f"{count:,} {table}" for table, count in checked.rows.items())
-    found = "nothing is wrong" if report.ok else f"{report.total:,} problems"
-    console.print(f"{escape(str(path))}: {rows}; {found}")
+    if checked.tied_share:
+        rows += f"; {checked.tied_share:.1%} share their moment with another item of the same user"
+    found = _found(report.total, len(checked.warnings))
+    console.print(f"{path}: {rows}; {found}", markup=False)
+    _warn(checked.warnings)
+
+
+def _found(problems: int, warnings: int) -> str:
+    if problems:
+        return f"{problems:,} problems"
+    return "nothing is wrong" if not warnings else f"nothing breaks the contract, {warnings} to look at"
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]Warning[/]: {escape(warning)}")
 
 
 def _reader(format_: str | None, delimiter: str) -> Reader:
@@ -191,8 +215,9 @@ def _describe(path: Path) -> None:
     dataset = Dataset.open(path)
     span = dataset.span()
     users = sum(batch.num_rows for batch in dataset.user_batches())
-    Console().print(
+    Console(soft_wrap=True).print(
         f"{path}: {dataset.count():,} interactions, {users:,} users, {dataset.items().num_rows:,} items, "
         f"{span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}",
         highlight=False,
+        markup=False,
     )

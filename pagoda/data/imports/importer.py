@@ -12,17 +12,20 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.data.checks.id_ledger import IdLedger
+from pagoda.data.checks.names import refuse_names
 from pagoda.data.checks.problems import Kind, Problem, Strict
+from pagoda.data.checks.times import LogTimes
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.imports.casts import Conversion, ValueOrigin
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
+from pagoda.data.imports.order import ORDER_FILE, ORDER_NOTE, apart
 from pagoda.data.imports.readers import Reader, list_files
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
 from pagoda.data.partitions import InteractionWriter
 from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
-from pagoda.data.spec import FeatureSpec, read_spec, write_spec
+from pagoda.data.spec import EVENTS, FeatureSpec, read_spec, write_spec
 from pagoda.errors import ConfigError
 
 _SINK = Strict()
@@ -46,6 +49,8 @@ class Import:
     """Of interactions in files without an event column."""
     id_type: Literal["int64", "string"] | None = None
     """None: what the first rows look like. A feature file says it itself."""
+    keep_order: bool = False
+    """Whether rows of one user's moment happened in the order of the files: see `pagoda.data.imports.order`."""
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
 
@@ -60,6 +65,8 @@ class Imported:
 
     left_out: dict[str, str] = field(default_factory=dict)
     """Column → file, of columns that no feature declares."""
+    warnings: list[str] = field(default_factory=list)
+    """What breaks no contract, and should be looked at: see `pagoda.data.checks.times`."""
 
 
 def import_files(path: Path, job: Import) -> Imported:
@@ -77,6 +84,8 @@ def import_files(path: Path, job: Import) -> Imported:
             running = _Running(job, spec, folder, Path(spill))
             running.run()
         write_spec(spec, folder / FEATURES_FILE)
+        if job.keep_order:
+            (folder / ORDER_FILE).write_bytes(ORDER_NOTE)
     return running.imported
 
 
@@ -85,11 +94,12 @@ def _declaration(job: Import) -> FeatureSpec:
     if job.features is None:
         title = "title" if "title" in job.names.renamed else None
         id_type = job.id_type or guess_id_type(job.interactions, job.reader, job.names)
-        spec = FeatureSpec(id_type=id_type, title=title)
+        spec = FeatureSpec(id_type=id_type, title=title, positives=_positives(job))
     elif job.id_type is not None:
         raise ConfigError(f"the ID type is declared in {job.features} as id_type; leave the option out")
     else:
         spec = read_spec(job.features)
+    refuse_names(spec, str(job.features or "options"))
     job.names.check(spec)
     for table in ("users", "items"):
         others = schema_of(spec, table).names[1:]
@@ -98,6 +108,14 @@ def _declaration(job: Import) -> FeatureSpec:
     if job.default_event not in spec.known_events:
         raise ConfigError(f"event {job.default_event!r} is none of {sorted(spec.known_events)}")
     return spec
+
+
+def _positives(job: Import) -> tuple[str, ...]:
+    """Without a feature file: the one event that there is, where the files name none; else clicks."""
+    first = list_files(job.interactions, job.reader)[0]
+    named = job.names.find(job.reader.names(first), ["event"], str(first))
+    known = job.default_event in EVENTS
+    return (job.default_event,) if known and not named else FeatureSpec().positives
 
 
 class _Running:
@@ -126,14 +144,19 @@ class _Running:
         self._derive("items")
 
     def _write_interactions(self, sorter: ExternalSorter) -> None:
-        written = 0
+        written, times = 0, LogTimes(self._spec)
         with InteractionWriter(self._folder / "interactions", schema_of(self._spec, "interactions")) as writer:
-            for batch in sorter.rows():
+            for batch in self._ordered(sorter):
                 writer.write(batch)
+                times.take(batch)
                 written += batch.num_rows
         if not written:
             message = "there is no interaction; a dataset needs at least one"
             _SINK.add(Problem(Kind.EMPTY, str(self._job.interactions), message))
+        self.imported.warnings += times.warnings()
+
+    def _ordered(self, sorter: ExternalSorter) -> Iterator[pa.RecordBatch]:
+        return apart(sorter.rows(), self._spill, self._job.budget_bytes) if self._job.keep_order else sorter.rows()
 
     def _import_table(self, table: Table) -> np.ndarray | None:
         """Check and copy `users` or `items`; return the items' IDs as sorted int64, None if there is no source."""
