@@ -23,11 +23,16 @@ LARGEST_WEIGHT = 1e30
 _SHORTER = f"a collection takes {MAX_TEXT_BYTES:,} bytes of UTF-8 at most; shorten it"
 
 
-def check_limits(rows: RowBatch, spec: FeatureSpec) -> None:
-    """Report every value of a batch of items that a collection cannot hold."""
+def check_item_ids(rows: RowBatch) -> None:
+    """Report every item ID that a collection cannot hold, of a batch of items or of interactions."""
     keys = rows.batch["item_id"]
     if pa.types.is_string(keys.type):
         rows.tell(Kind.TOO_LONG, "item_id", _long(keys), _SHORTER)
+
+
+def check_limits(rows: RowBatch, spec: FeatureSpec) -> None:
+    """Report every value of a batch of items that a collection cannot hold."""
+    check_item_ids(rows)
     for feature in spec.of("item"):
         if feature.filterable:
             _check_filterable(rows, feature)

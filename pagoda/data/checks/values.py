@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.data.checks.limits import check_limits
+from pagoda.data.checks.limits import check_item_ids, check_limits
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, add_rows
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, features_of, key_column
 from pagoda.data.spec import Feature, FeatureSpec
@@ -49,6 +49,7 @@ def check_values(rows: RowBatch, spec: FeatureSpec, table: Table) -> None:
     if table == "interactions":
         check_key(rows, "user_id")
         check_key(rows, "item_id")
+        check_item_ids(rows)
         _check_event(rows, spec)
         _check_timestamp(rows)
     else:
