@@ -50,7 +50,7 @@ def test_a_context_feature_event_id_is_refused_at_import(tmp_path: Path) -> None
 def test_a_filterable_feature_called_like_a_word_of_milvus_is_refused_at_import(tmp_path: Path, name: str) -> None:
     log, items = "user_id,item_id,timestamp\n1,1,2024-05-01T09:00:00Z\n", f"item_id,{name}\n1,a\n"
     with pytest.raises(ConfigError, match=f"feature '{name}': Milvus.*--rename NEW={name}"):
-        import_with(tmp_path, f"{{kind: categorical, name: {name}, tower: item, filterable: true}}", log, items)
+        import_with(tmp_path, f"{{kind: categorical, name: '{name}', tower: item, filterable: true}}", log, items)
 
 
 def test_such_a_name_is_a_feature_like_others_where_nobody_filters_by_it(tmp_path: Path) -> None:
