@@ -80,7 +80,7 @@ def settle_dataset(settings: Settings, dataset: str) -> str:
         return ""
     if settings.events.dataset or Path(filed).exists():
         told = f"Events are filed into {filed}, and this update learned {place}"
-        return f"{told}: events.dataset in {settings.home}/{SETTINGS_FILE} says which it is from the next start on."
+        return f"{told}. To have them in one, set events.dataset in {settings.home}/{SETTINGS_FILE} and start anew."
     content = recorded(settings.home)
     content.setdefault("events", {})["dataset"] = place
     _write(settings.home, content)

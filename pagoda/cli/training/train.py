@@ -109,7 +109,8 @@ def _print(title: str, metrics: dict[str, object], output: OutputFormat) -> None
     if output is OutputFormat.JSON:
         console.print_json(data=metrics)
         return
-    table = Table("", "value", title=Text(title))
+    console.print(Text(title, style="italic"), soft_wrap=True)
+    table = Table("", "value")
     for name, value in metrics.items():
         table.add_row(name.replace("_", " "), Text(_shown(value)))
     console.print(table)
