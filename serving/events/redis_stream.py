@@ -224,7 +224,10 @@ class RedisStream:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + _LOOK_SECONDS
-            found, unfiled = await self._redis.pipeline(transaction=False).info("memory").exists(UNFILED).execute()
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.info("memory")
+            pipeline.exists(UNFILED)
+            found, unfiled = await pipeline.execute()
             most = int(found.get("maxmemory", 0))
             self._short = bool(most) and int(found["used_memory"]) > self._room.memory_share * most
             self._unfiled = bool(unfiled)

@@ -6,7 +6,6 @@ import functools
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, cast
 
 import httpx
 import redis
@@ -77,11 +76,12 @@ def filing_health(settings: Callable[[], Settings]) -> HealthCheck:
         if not now.redis.url:
             return None
         client = redis.Redis.from_url(now.redis.url, socket_timeout=_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0))
+        pipeline = client.pipeline(transaction=False)
+        pipeline.get("unfiled")
+        pipeline.xlen("events")
+        pipeline.xrange("events", count=1)
         try:
-            unfiled, waiting, first = cast(
-                "tuple[bytes | None, int, list[tuple[bytes, Any]]]",
-                client.pipeline(transaction=False).get("unfiled").xlen("events").xrange("events", count=1).execute(),
-            )
+            unfiled, waiting, first = pipeline.execute()
         except redis.RedisError:
             return None  # Redis' own trouble, and told there.
         finally:
