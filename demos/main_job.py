@@ -11,7 +11,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-import yaml
 from rich.console import Console
 
 from demos import showing
@@ -26,7 +25,8 @@ from pagoda.load_test.outcomes import Outcomes
 from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.report import report_of
 from pagoda.load_test.sending import send
-from pagoda.settings import SETTINGS_FILE, Settings
+from pagoda.settings import Settings
+from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
@@ -47,7 +47,6 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
     stages = Stages(console)
     with stages.stage("import MovieLens-100K"):
         dataset = _import(folder / "data", console)
-        _file_events_with(platform.home, dataset.path)
     with stages.stage("start the embedded platform"):
         settings = platform.up(attached=True, report=showing.starting(console))
     with stages.stage("full update: a Kubeflow pipeline, run by kfp.local"):
@@ -61,12 +60,6 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
             latency = measure(settings.recall.url, users, token_for(settings, "ask"))
     return DemoOutcome(dataset, settings, update, stages, latency)
-
-
-def _file_events_with(home: Path, dataset: Path) -> None:
-    """What users do from here on becomes a part of the dataset that was learned."""
-    home.mkdir(parents=True)
-    (home / SETTINGS_FILE).write_text(yaml.safe_dump({"events": {"dataset": str(dataset)}}))
 
 
 def _import(folder: Path, console: Console) -> Dataset:
@@ -88,6 +81,7 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     arguments = {"dataset": str(dataset.path), "window_end": window_end, "config": CONFIG.read_text()}
     with stages.steps() as report:
         run_locally(full_update, settings, arguments, report)
+    settle_dataset(settings, str(dataset.path))
     return update
 
 
@@ -137,7 +131,8 @@ def main(
         outcome.write(folder / "report.json")
         showing.outcome(outcome, console)
         showing.ask(outcome.settings, console)
-        console.print(showing.ending(folder, outcome.settings, kept=keep), highlight=False, soft_wrap=True)
+        ending = showing.ending(folder, outcome.settings, kept=keep)
+        console.print(ending, highlight=False, soft_wrap=True, markup=False)
         if keep:
             platform.watch(lambda _: None)
     except KeyboardInterrupt:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
+from rich.text import Text
 
 from demos.outcome import DemoOutcome
 from pagoda.cli.platform.ask import tables
@@ -27,7 +29,7 @@ def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
         for status in statuses:
             if status.health in (Health.HEALTHY, Health.NOT_READY) and status.name not in shown:
                 shown.add(status.name)
-                console.print(f"  [green]✓[/] {status.name:<12} {status.url or ''}", highlight=False)
+                console.print(f"  [green]✓[/] {status.name:<12} {escape(status.url or '')}", highlight=False)
 
     return report
 
@@ -82,7 +84,7 @@ def _manifest(found: DemoOutcome) -> Panel:
         "created": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
     }
     text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
-    return Panel(text, title=f"Generation {manifest.id}", expand=False)
+    return Panel(Text(text), title=f"Generation {manifest.id}", expand=False)
 
 
 def _figures(found: DemoOutcome) -> str:

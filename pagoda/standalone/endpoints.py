@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from pagoda.errors import ConfigError
-from pagoda.settings import ENDPOINTS_FILE, Settings, load_settings
+from pagoda.settings import ENDPOINTS_FILE, SETTINGS_FILE, Settings, load_settings
 from pagoda.standalone.ports import ports_chosen
 from pagoda.standalone.servers.service import Service
 from pagoda.storage.atomic import write_atomic
@@ -75,6 +75,24 @@ def record_endpoints(home: Path, services: Sequence[Service]) -> None:
             section, name = key.split(".")
             content.setdefault(section, {})[name] = value
     _write(home, content)
+
+
+def settle_dataset(settings: Settings, dataset: str) -> str:
+    """Have events filed into the dataset that an update has learned, where nothing names another; words for people.
+
+    Whoever imports elsewhere than into `HOME/dataset` would otherwise have events that nobody files.
+    """
+    place = dataset if "://" in dataset else str(Path(dataset).resolve())
+    filed = settings.events_dataset
+    if place in (filed, str(Path(filed).resolve())):
+        return ""
+    if settings.events.dataset or Path(filed).exists():
+        told = f"Events are filed into {filed}, and this update learned {place}"
+        return f"{told}. To have them in one, set events.dataset in {settings.home}/{SETTINGS_FILE} and start anew."
+    content = recorded(settings.home)
+    content.setdefault("events", {})["dataset"] = place
+    _write(settings.home, content)
+    return f"Events are filed into {place} from now on (events.dataset in {settings.home}/{ENDPOINTS_FILE})."
 
 
 def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:

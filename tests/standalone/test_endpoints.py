@@ -7,7 +7,7 @@ import yaml
 
 from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
-from pagoda.standalone.endpoints import missing_ports_chosen, own, ports_of, record_endpoints
+from pagoda.standalone.endpoints import missing_ports_chosen, own, ports_of, record_endpoints, settle_dataset
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import choose_ports
 from pagoda.standalone.servers.service import Service
@@ -120,3 +120,21 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(
 def test_a_port_recorded_for_a_server_that_has_none_any_more_is_forgotten(tmp_path: Path) -> None:
     (tmp_path / "endpoints.yaml").write_text("standalone: {ports: {gone: 15001, here: 15002}}")
     assert ports_of(tmp_path, ["here"]) == {"here": 15002}
+
+
+def test_events_are_filed_into_the_dataset_that_updates_learn(tmp_path: Path) -> None:
+    home, shop = tmp_path / "home", tmp_path / "shop[old]"
+    home.mkdir()
+    (home / "endpoints.yaml").write_text("redis: {url: 'unix:///r'}")
+    assert f"filed into {shop}" in settle_dataset(load_settings(home), str(shop))
+    assert (load_settings(home).events_dataset, load_settings(home).redis.url) == (str(shop), "unix:///r")
+    assert settle_dataset(load_settings(home), str(shop)) == ""
+    assert f"filed into {shop}, and this update learned s3://b/d" in settle_dataset(load_settings(home), "s3://b/d")
+    assert load_settings(home).events_dataset == str(shop)
+
+
+def test_a_dataset_at_home_stays_the_one_of_the_events(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    assert settle_dataset(load_settings(tmp_path), str(tmp_path / "dataset")) == ""
+    assert "set events.dataset" in settle_dataset(load_settings(tmp_path), str(tmp_path / "other"))
+    assert not (tmp_path / "endpoints.yaml").exists()

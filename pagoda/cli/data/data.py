@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from pagoda.cli.data.auto import auto
 from pagoda.cli.data.export import exporting
+from pagoda.cli.data.imported import warn
 from pagoda.cli.data.sources import importing
 from pagoda.cli.options import OutputFormat, OutputOption
 
@@ -52,5 +53,14 @@ def _print(path: Path, checked: Checked) -> None:
         for problem in named:
             console.print(f"  {escape(str(problem))}")
     rows = ", ".join(f"{count:,} {table}" for table, count in checked.rows.items())
-    found = "nothing is wrong" if report.ok else f"{report.total:,} problems"
-    console.print(f"{escape(str(path))}: {rows}; {found}")
+    if checked.tied_share:
+        rows += f"; {checked.tied_share:.1%} share their moment with another item of the same user"
+    found = _found(report.total, len(checked.warnings))
+    console.print(f"{path}: {rows}; {found}", markup=False)
+    warn(checked.warnings)
+
+
+def _found(problems: int, warnings: int) -> str:
+    if problems:
+        return f"{problems:,} problems"
+    return "nothing is wrong" if not warnings else f"nothing breaks the contract, {warnings} to look at"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,14 +36,23 @@ def tell(imported: Imported) -> None:
             typer.echo(f"{count:,} {words}")
     for column, items in imported.conflicts.items():
         typer.echo(f"{items:,} items have several values of {column} in the log; the last one counts")
-    for words in noticed.null_words.values():
-        typer.echo(f"warning: {words}; if that stands for nobody, say --null-value TEXT and --skip null-ids", err=True)
-    for column, example in noticed.float_ids.items():
-        typer.echo(
-            f"warning: IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for "
-            "floats since values were missing? Write it as whole numbers (astype('Int64')), or requests must say it so",
-            err=True,
-        )
+    warn(
+        f"{words}; if that stands for nobody, say --null-value TEXT and --skip null-ids"
+        for words in noticed.null_words.values()
+    )
+    warn(
+        f"IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for floats since "
+        "values were missing? Write it as whole numbers (astype('Int64')), or requests must say it so"
+        for column, example in noticed.float_ids.items()
+    )
+    warn(imported.warnings)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print what breaks no contract, and should be looked at."""
+    console = Console(soft_wrap=True, highlight=False, stderr=True)
+    for warning in warnings:
+        console.print(Text("Warning: ", style="yellow").append(warning, style="default"))
 
 
 def _tell_refused(refusals: Refusals, filed: Path | None) -> None:
@@ -64,8 +74,9 @@ def describe(path: Path) -> None:
     dataset = Dataset.open(path)
     span = dataset.span()
     users = sum(batch.num_rows for batch in dataset.user_batches())
-    Console().print(
+    Console(soft_wrap=True).print(
         f"{path}: {dataset.count():,} interactions, {users:,} users, {dataset.items().num_rows:,} items, "
         f"{span.start:%Y-%m-%d} to {span.end:%Y-%m-%d}",
         highlight=False,
+        markup=False,
     )

@@ -131,6 +131,10 @@ def _shared(
     in_order: Annotated[
         bool, _option("--in-order", panel=_TIMES, help="No timestamps: rows are in the order of time.")
     ] = False,
+    keep_order: Annotated[
+        bool,
+        _option("--keep-order", panel=_TIMES, help="Of one user's moment, rows happened in the order of the files."),
+    ] = False,
     event: Annotated[
         str, _option(panel=_EVENTS, metavar="NAME", help="Of interactions without an event column.")
     ] = "click",
@@ -205,6 +209,7 @@ def job_of(readers: AnyReader | Mapping[Table, Reader], given: dict[str, Any]) -
         default_event=given["event"],
         id_type=None if given["id_type"] is None else given["id_type"].value,
         rules=_rules(given),
+        keep_order=given["keep_order"],
     )
 
 

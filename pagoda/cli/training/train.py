@@ -125,14 +125,16 @@ def _show(files: FullVersionFiles, output: OutputFormat, judged: Judgement | Non
 def _print(title: str, metrics: dict[str, object], output: OutputFormat) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if output is OutputFormat.JSON:
         console.print_json(data=metrics)
         return
-    table = Table("", "value", title=title)
+    console.print(Text(title, style="italic"), soft_wrap=True)
+    table = Table("", "value")
     for name, value in metrics.items():
-        table.add_row(name.replace("_", " "), _shown(value))
+        table.add_row(name.replace("_", " "), Text(_shown(value)))
     console.print(table)
 
 

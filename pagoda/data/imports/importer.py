@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.id_ledger import IdLedger
+from pagoda.data.checks.names import refuse_names
 from pagoda.data.checks.problems import Strict
 from pagoda.data.checks.values import check_known_items
 from pagoda.data.imports.casts import Conversion
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
+from pagoda.data.imports.order import ORDER_FILE, ORDER_NOTE
 from pagoda.data.imports.readers import Reader
 from pagoda.data.imports.rows.duplicates import FirstOfEachId
 from pagoda.data.imports.rows.interactions import Interactions
@@ -31,7 +33,7 @@ from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
 from pagoda.data.sorting.external_sort import BUDGET_BYTES
-from pagoda.data.spec import FeatureSpec, read_spec, write_spec
+from pagoda.data.spec import EVENTS, FeatureSpec, read_spec, write_spec
 from pagoda.errors import ConfigError
 
 _SINK = Strict()
@@ -61,6 +63,8 @@ class Import:
     """Which rows are taken, and what becomes of them."""
     readers: Mapping[Table, Reader | SourceReader] = field(default_factory=dict)
     """Of tables that are of another form."""
+    keep_order: bool = False
+    """Whether rows of one user's moment happened in the order of the files: see `pagoda.data.imports.order`."""
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
 
@@ -90,6 +94,8 @@ class Imported:
     """Items that the items' files did not have."""
     conflicts: dict[str, int] = field(default_factory=dict)
     """Column of the items → items of which the log says several values."""
+    warnings: list[str] = field(default_factory=list)
+    """What breaks no contract, and should be looked at: see `pagoda.data.checks.times`."""
 
     @property
     def passed_over(self) -> list[str]:
@@ -125,6 +131,8 @@ def import_files(path: Path, job: Import) -> Imported:
                 running = _Running(job, readers, spec, folder, Refusals(job.rules.skip, aside))
                 running.run()
             write_spec(spec, folder / FEATURES_FILE)
+            if job.keep_order:
+                (folder / ORDER_FILE).write_bytes(ORDER_NOTE)
         refused_path(path).unlink(missing_ok=True)  # of a dataset that was here before
         if aside.exists():
             running.imported.refused = aside.replace(refused_path(path))
@@ -138,13 +146,12 @@ def _declaration(job: Import, readers: Readers) -> FeatureSpec:
     if job.features is None:
         title = "title" if "title" in {**job.names.renamed, **job.rules.items_from_log} else None
         id_type = job.id_type or guess_id_type(job.interactions, readers.of("interactions"), job.names, job.conversion)
-        spec = FeatureSpec(id_type=id_type, title=title)
-        if job.rules.ratings is not None:
-            spec = spec.model_copy(update={"positives": (_LIKE,)})
+        spec = FeatureSpec(id_type=id_type, title=title, positives=_positives(job, readers))
     elif job.id_type is not None:
         raise ConfigError(f"the ID type is declared in {job.features} as id_type; leave the option out")
     else:
         spec = read_spec(job.features)
+    refuse_names(spec, str(job.features or "options"))
     job.names.check(spec)
     _check_tables(job, spec)
     for event in (job.default_event, *filter(None, job.rules.events.values())):
@@ -174,6 +181,17 @@ def _check_tables(job: Import, spec: FeatureSpec) -> None:
         )
 
 
+def _positives(job: Import, readers: Readers) -> tuple[str, ...]:
+    """Without a feature file: likes where ratings say them, the one event where files name none, else clicks."""
+    if job.rules.ratings is not None:
+        return (_LIKE,)
+    reader = readers.of("interactions")
+    first = reader.parts(job.interactions)[0]
+    named = job.names.find(reader.names(first), ["event"], str(first))
+    known = job.default_event in EVENTS
+    return (job.default_event,) if known and not named else FeatureSpec().positives
+
+
 class _Running:
     def __init__(self, job: Import, readers: Readers, spec: FeatureSpec, folder: Path, refusals: Refusals) -> None:
         self._job = job
@@ -193,7 +211,9 @@ class _Running:
         self._import_table("users")
         known = self._import_table("items")
         rules, budget = self._job.rules, self._job.budget_bytes
-        interactions = Interactions(self._spec, rules, self._refusals, self._spill, budget)
+        interactions = Interactions(
+            self._spec, rules, self._refusals, self._spill, budget, keep_order=self._job.keep_order
+        )
         log_items = LogItems(self._spec, self._spill, budget) if rules.items_from_log else None
         for rows, extras in self._reader.read("interactions", self._job.interactions):
             items = self._known_items(rows, known)
@@ -207,6 +227,7 @@ class _Running:
             self._seen = {name: self._ledger(name, distinct=True) for name in self._seen}
         where = self._readers.named("interactions", self._job.interactions)
         interactions.write(self._folder / "interactions", where, self._see_again(interactions))
+        self.imported.warnings += interactions.times.warnings()
         self._refusals.close()
         self.imported.rare = interactions.rare
         self._derive("users")

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
+from pagoda.data.checks.times import LogTimes
+from pagoda.data.imports.order import apart
 from pagoda.data.imports.rows.duplicates import Repeats
 from pagoda.data.imports.rows.moments import MadeUpMoments
 from pagoda.data.imports.rows.rare import RareRows
@@ -29,7 +31,16 @@ _LIKE = "like"
 class Interactions:
     """Takes them in any order, and writes those that stay in the order of time."""
 
-    def __init__(self, spec: FeatureSpec, rules: RowRules, refusals: Refusals, spill: Path, budget_bytes: int) -> None:
+    def __init__(
+        self,
+        spec: FeatureSpec,
+        rules: RowRules,
+        refusals: Refusals,
+        spill: Path,
+        budget_bytes: int,
+        *,
+        keep_order: bool = False,
+    ) -> None:
         self._schema = schema_of(spec, "interactions")
         self._events = pa.array(sorted(spec.known_events))
         self._rules, self._refusals = rules, refusals
@@ -40,7 +51,9 @@ class Interactions:
             self._rare = RareRows(rules.min_user, rules.min_item, spill, budget_bytes)
         if Reason.DUPLICATES in rules.skip.reasons and not rules.in_order:
             self._repeats = Repeats(refusals, spill, budget_bytes)
-        self._rows = 0
+        self._rows, self._keep_order = 0, keep_order
+        self.times = LogTimes(spec)
+        """What is remarkable about their times, once they are written."""
         self.rare = 0
         """How many went because their user or item had too few."""
 
@@ -82,10 +95,14 @@ class Interactions:
             rows = (batch.filter(pa.array(~out[batch[_NUMBER].to_numpy()])) for batch in rows)
         if self._rules.untimed:
             rows = self._timed(rows)
+        if self._keep_order:
+            rows = apart(rows, self._spill, self._budget_bytes)
         written = 0
         with InteractionWriter(folder, self._schema) as writer:
             for batch in rows:
-                writer.write(batch.select(self._schema.names))
+                written_batch = batch.select(self._schema.names)
+                writer.write(written_batch)
+                self.times.take(written_batch)
                 see(batch)
                 written += batch.num_rows
         if not written:
