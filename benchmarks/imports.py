@@ -78,7 +78,9 @@ def measure(rows: int, dates: int, rounds: int, beside: Path) -> dict[str, Any]:
 def write_log(path: Path, rows: int, dates: int) -> None:
     """A log of integer IDs with Zipf popularity, events and ISO times in random order."""
     random = np.random.default_rng(0)
-    with csv.CSVWriter(path, _schema()) as writer:
+    with csv.CSVWriter(
+        path, _schema(), write_options=csv.WriteOptions(quoting_style="none", quoting_header="none")
+    ) as writer:
         for start in range(0, rows, _CHUNK_ROWS):
             count = min(_CHUNK_ROWS, rows - start)
             moments = START_S + random.integers(0, dates * 86_400, count)

@@ -31,11 +31,11 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _with_dictionary(schema: pa.Schema) -> list[str]:
-    """All columns but timestamps: few come twice, so a dictionary of them costs a quarter of time and room."""
+    """All columns but timestamps and numbers of users: few come twice, and a dictionary costs time and room."""
     return [
         f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
         for field in schema
-        if not pa.types.is_timestamp(field.type)
+        if not pa.types.is_timestamp(field.type) and (field.name, field.type) != ("user_id", pa.int64())
     ]
 
 

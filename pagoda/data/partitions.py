@@ -21,8 +21,9 @@ from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, par
 from pagoda.data.parquet import open_parquet, open_writer, parquet_files, reading
 
 ROW_GROUP_ROWS = 131_072
+_ENCODERS = 2
 _UNDER_WAY = 4
-"""Pieces that wait to be encoded, at most a row group each."""
+"""Pieces that are or wait to be encoded, at most a row group each."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def rebatch(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordB
 
 
 class InteractionWriter:
-    """Writes time-ordered batches below `folder`, one file a date; only the current date's file is open.
+    """Writes time-ordered batches below `folder`, one file a date; only the last dates' files are open.
 
-    Rows are encoded in a thread of their own, while the next ones come.
+    Rows are encoded in threads, while the next ones come.
     """
 
     def __init__(self, folder: Path, schema: pa.Schema) -> None:
@@ -117,7 +118,7 @@ class InteractionWriter:
         self._file: _DateFile | None = None
         self._held: list[pa.RecordBatch] = []
         self._held_rows = 0
-        self._thread = ThreadPoolExecutor(1)
+        self._threads = ThreadPoolExecutor(_ENCODERS)
         self._under_way: deque[Future[None]] = deque()
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -138,7 +139,7 @@ class InteractionWriter:
             self._flush(last=True)
             self._wait(0)
         finally:
-            self._thread.shutdown()
+            self._threads.shutdown()
 
     def __enter__(self) -> InteractionWriter:
         return self
@@ -149,9 +150,7 @@ class InteractionWriter:
         if kind is None:
             self.close()
         else:
-            self._thread.shutdown(cancel_futures=True)
-            if self._file is not None:
-                self._file.close()
+            self._threads.shutdown(cancel_futures=True)
 
     def _switch(self, day: date) -> None:
         if day == self._day:
@@ -166,7 +165,9 @@ class InteractionWriter:
     def _flush(self, *, last: bool) -> None:
         if self._file is not None:
             self._wait(_UNDER_WAY - 1)
-            self._under_way.append(self._thread.submit(self._file.write, self._held, last=last))
+            piece = self._threads.submit(self._file.write, self._held, self._file.piece, last=last)
+            self._file.piece = piece
+            self._under_way.append(piece)
         self._held, self._held_rows = [], 0
 
     def _wait(self, left: int) -> None:
@@ -182,21 +183,19 @@ class _DateFile:
         self._path = path
         self._schema = schema
         self._writer: pq.ParquetWriter | None = None
+        self.piece: Future[None] | None = None
+        """The one that was handed to a thread last."""
 
-    def write(self, batches: list[pa.RecordBatch], *, last: bool) -> None:
-        """Append rows; after the last ones the file is finished."""
+    def write(self, batches: list[pa.RecordBatch], after: Future[None] | None, *, last: bool) -> None:
+        """Append rows once those of `after` are written; after the last ones the file is finished."""
+        if after is not None:
+            after.result()
         if self._writer is None:
             self._writer = open_writer(self._path, self._schema)
         if batches:
             self._writer.write_table(pa.Table.from_batches(batches, self._schema), ROW_GROUP_ROWS)
         if last:
-            self.close()
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
             self._writer.close()
-            self._writer = None
 
 
 def timestamps_us(batch: pa.RecordBatch) -> np.ndarray:

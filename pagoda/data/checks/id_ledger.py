@@ -38,12 +38,15 @@ class IdLedger:
         strings = pa.types.is_string(keys.type)
         self._key = "key" if strings else "id"
         ids = hash_ids(present) if strings else present.to_numpy()
-        columns = {"id": pa.array(ids)} | ({"key": present} if strings else {})
-        if strings or not self._distinct:  # Else nothing can be wrong that would have to be found again.
-            rows = np.flatnonzero(valid) + first_row
-            columns |= {"file": pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids)), "row": pa.array(rows)}
-        batch = pa.RecordBatch.from_pydict(columns)
-        self._sorter.add(_unique(batch, self._key) if self._distinct else batch)
+        if self._distinct and not strings:  # Nothing can be wrong with them, so no place has to be named.
+            self._sorter.add(pa.RecordBatch.from_arrays([present], names=["id"]))
+        else:
+            files = pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids))
+            columns = {"id": pa.array(ids), "file": files, "row": pa.array(np.flatnonzero(valid) + first_row)}
+            batch = pa.RecordBatch.from_pydict(columns | ({"key": present} if strings else {}))
+            self._sorter.add(_unique(batch, self._key) if self._distinct else batch)
+        if len(present) == len(keys):
+            return ids
         everything = np.zeros(len(keys), np.int64)
         everything[valid] = ids
         return everything
@@ -100,6 +103,8 @@ def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:
 
 def _first_of_each(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Of sorted rows, those that differ from the one before in ID or key."""
-    key = "key" if "key" in batch.schema.names else "id"
-    same = pc.and_(pc.equal(batch["id"][1:], batch["id"][:-1]), pc.equal(batch[key][1:], batch[key][:-1]))
-    return batch.filter(pa.array(np.append(True, ~same.to_numpy(zero_copy_only=False))))
+    ids = batch["id"].to_numpy()
+    other = ids[1:] != ids[:-1]
+    if "key" in batch.schema.names:
+        other |= pc.not_equal(batch["key"][1:], batch["key"][:-1]).to_numpy(zero_copy_only=False)
+    return batch.take(pa.array(np.flatnonzero(np.append(True, other))))

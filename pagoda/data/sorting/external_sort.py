@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,17 +36,20 @@ class ExternalSorter:
     _held_bytes: int = 0
     _runs: list[Path] = field(default_factory=list)
     _spilled: int = 0
+    _spilling: Future[Path] | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take rows in any order."""
         if not batch.num_rows:
             return
-        # Sorted while they are in the processor's cache: the merge of what is held then moves along the rows.
-        rows = sort_batch(self._as_numbers(batch), self.column)
+        rows = self._as_numbers(batch)
+        if rows.num_columns > 1:
+            # While they are in the processor's cache: sorting what is held then moves along the rows.
+            rows = sort_batch(rows, self.column)
         self._held.append(rows)
         self._held_bytes += rows.nbytes
-        if self._held_bytes >= self.budget_bytes:
-            self._runs.append(self._spill(iter([self._sorted_held()])))
+        if self._held_bytes >= self.budget_bytes // 2:  # The other half is being written meanwhile.
+            self._spill_held()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """All rows in order. Call it when everything was added; it may be called again."""
@@ -53,11 +57,14 @@ class ExternalSorter:
             yield self._as_given(batch)
 
     def _sorted_rows(self) -> Iterator[pa.RecordBatch]:
+        self._wait()
         if not self._runs:
-            yield from [self._sorted_held(keep=True)] if self._held else []
+            self._held = [self._sorted(self._held)] if self._held else []
+            yield from self._held
             return
         if self._held:
-            self._runs.append(self._spill(iter([self._sorted_held()])))
+            self._spill_held()
+            self._wait()
         while len(self._runs) > FAN_IN:
             # Neighbours are merged, so that equal keys stay in the order in which they came.
             groups = [self._runs[start : start + FAN_IN] for start in range(0, len(self._runs), FAN_IN)]
@@ -76,28 +83,45 @@ class ExternalSorter:
             batch = batch.set_column(batch.schema.get_field_index(column), column, values)
         return batch
 
-    def _sorted_held(self, *, keep: bool = False) -> pa.RecordBatch:
-        batch = sort_batch(pa.concat_batches(self._held), self.column)
-        if self.reduce is not None:
-            batch = self.reduce(batch)
-        self._held, self._held_bytes = ([batch], batch.nbytes) if keep else ([], 0)
-        return batch
+    def _sorted(self, held: list[pa.RecordBatch]) -> pa.RecordBatch:
+        batch = sort_batch(pa.concat_batches(held), self.column)
+        return batch if self.reduce is None else self.reduce(batch)
+
+    def _spill_held(self) -> None:
+        """Sort and spill what is held, in a thread of its own; one at a time."""
+        self._wait()
+        held, self._held, self._held_bytes = self._held, [], 0
+        path, file = self._new_run()
+        thread = ThreadPoolExecutor(1)
+        self._spilling = thread.submit(lambda: _write(path, file, iter([self._sorted(held)])))
+        thread.shutdown(wait=False)
+
+    def _wait(self) -> None:
+        """Until nothing is being spilled; raises what went wrong."""
+        if self._spilling is not None:
+            self._runs.append(self._spilling.result())
+            self._spilling = None
 
     def _merge_spilled(self, runs: list[Path]) -> Path:
-        merged = self._spill(_merge(runs, self.column))
+        merged = _write(*self._new_run(), _merge(runs, self.column))
         for run in runs:
             run.unlink()
         return merged
 
-    def _spill(self, batches: Iterator[pa.RecordBatch]) -> Path:
+    def _new_run(self) -> tuple[Path, pa.NativeFile]:
+        """A new file, made before a thread writes it: when the folder is removed early, nothing comes after that."""
         path = self.folder / f"{self.column}-{id(self)}-{self._spilled}.arrow"
         self._spilled += 1
-        first = next(batches)
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, first.schema, options=_SPILL) as writer:
-            writer.write_table(pa.Table.from_batches([first]), _SPILL_ROWS)
-            for batch in batches:
-                writer.write_table(pa.Table.from_batches([batch]), _SPILL_ROWS)
-        return path
+        return path, pa.OSFile(str(path), "wb")
+
+
+def _write(path: Path, file: pa.NativeFile, batches: Iterator[pa.RecordBatch]) -> Path:
+    first = next(batches)
+    with file, pa.ipc.new_file(file, first.schema, options=_SPILL) as writer:
+        writer.write_table(pa.Table.from_batches([first]), _SPILL_ROWS)
+        for batch in batches:
+            writer.write_table(pa.Table.from_batches([batch]), _SPILL_ROWS)
+    return path
 
 
 def sort_batch(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
@@ -105,6 +129,9 @@ def sort_batch(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     keys = _keys(batch, column)
     if (keys[1:] >= keys[:-1]).all():
         return batch
+    if batch.num_columns == 1:
+        ordered = pa.array(np.sort(keys, kind="stable")).cast(batch.schema.field(0).type)
+        return pa.RecordBatch.from_arrays([ordered], schema=batch.schema)
     return batch.take(pa.array(np.argsort(keys, kind="stable")))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class RowCutter:
                 rest if rest.endswith(self.grammar.end) else rest + self.grammar.end, last=True
             )
 
-    def _look_at_each(self, text: bytes, *, last: bool) -> Iterator[Rows | Refusal]:
+    def _look_at_each(self, text: bytes, *, last: bool) -> Generator[Rows | Refusal, None, int]:
         """Go through the rows one by one; return where the first one begins that may go on in the text that follows.
 
         After a row that is none, the next one begins in the next line: what of it is lost is one line of the file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ class Refusal:
 
 
 Refuse = Callable[[Refusal], None]
-Read = pa.RecordBatch | Refusal
+Read: TypeAlias = pa.RecordBatch | Refusal
 """What is made of a piece of a file."""
 
 
