@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Group
 from rich.jupyter import JupyterMixin
 
-from pagoda.evaluation.rendering import as_tables, figure
+from pagoda.evaluation.rendering.picture import figure
+from pagoda.evaluation.rendering.tables import Stack, as_tables
 from pagoda.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Evaluation(JupyterMixin):
 
     report: Report
 
-    def __rich__(self) -> Group:
+    def __rich__(self) -> Stack:
         return as_tables(self.report)
 
     def figure(self) -> Figure:

@@ -29,12 +29,22 @@ class SiftedRows(RowBatch):
     out: np.ndarray = field(kw_only=True)
     """Rows that are left out, bool [n]; they grow in number as checks find more."""
 
-    def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str) -> None:
-        """Refuse the rows of `column` where `bad` holds."""
+    def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str, *, of_item: bool = False) -> None:
+        """Refuse the rows of `column` where `bad` holds; `of_item`: with the ID of the item that each is of."""
         mask = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)
-        self.refuse(kind, column, mask, message, self.batch[column])
+        items = self.batch["item_id"] if of_item else None
+        self.refuse(kind, column, mask, message, self.batch[column], items=items)
 
-    def refuse(self, kind: Kind, column: str, bad: np.ndarray, message: str, values: pa.Array) -> None:
+    def refuse(
+        self,
+        kind: Kind,
+        column: str,
+        bad: np.ndarray,
+        message: str,
+        values: pa.Array,
+        *,
+        items: pa.Array | None = None,
+    ) -> None:
         """Refuse the rows where `bad` holds, which have these values in what Pagoda calls `column`.
 
         Raises:
@@ -46,7 +56,7 @@ class SiftedRows(RowBatch):
         problem = Problem(kind, self.file, message, self.names.get(column, column))
         reason = reason_of(kind, column)
         if reason is None or reason not in self.refusals.skip.reasons:
-            add_rows(_STRICT, _advised(problem, reason), self.first_row, values, bad)
+            add_rows(_STRICT, _advised(problem, reason), self.first_row, values, bad, items=items)
             return
         rows = np.flatnonzero(bad)
         self.refusals.refuse(reason, problem, self.table, rows + self.first_row, values.take(pa.array(rows)))
