@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.jupyter import JupyterMixin
 
 from pagoda.evaluation.rendering.picture import figure
-from pagoda.evaluation.rendering.tables import Stack, as_tables
+from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Evaluation(JupyterMixin):
 
     report: Report
 
-    def __rich__(self) -> Stack:
+    def __rich__(self) -> Group:
         return as_tables(self.report)
 
     def figure(self) -> Figure:
