@@ -78,7 +78,7 @@ class LogTimes:
         if self.tied_share > MANY_TIES:
             yield (
                 f"{self.tied_share:.1%} of the interactions have their moment with another item of the same user, so "
-                "their order is unknown and a model sees no history before them; give times of day, or import with "
+                "their order is unknown, and none of them is history for the others; give times of day, or import with "
                 "--keep-order where the rows of a user's moment stand in the order in which they happened"
             )
         if not self._any_positive:
