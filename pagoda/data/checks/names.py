@@ -16,10 +16,21 @@ from pagoda.errors import ConfigError
 IN_EVENTS = frozenset({"event_id", "user_id", "item_id", "event", "timestamp", "context"})
 """Fields of an event: its row in the stream holds context features beside them."""
 IN_REQUESTS = frozenset(
-    {"user_id", "k", "timestamp", "context", "profile", "history", "filter", "exclude_seen", "popularity_penalty"}
+    {
+        "user_id",
+        "k",
+        "timestamp",
+        "context",
+        "profile",
+        "history",
+        "filter",
+        "exclude_seen",
+        "fields",
+        "popularity_penalty",
+    }
 )
 """Fields of who asks."""
-IN_ANSWERS = frozenset({"item_id", "score"})
+IN_ANSWERS = frozenset({"item_id", "score", "fields"})
 """Fields of an item in an answer."""
 IN_COLLECTIONS = frozenset({"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share"})
 """Columns of a collection, and of the files that it is made of."""
