@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -15,6 +17,8 @@ class RecommendedItem(_Answer):
     item_id: int | str
     score: float
     """The cosine, or what the dataset's rules make of it."""
+    fields: dict[str, Any] = {}
+    """What was asked of the item: its title, or item features, by their names."""
 
 
 class Recommendation(_Answer):

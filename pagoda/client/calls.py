@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: bool
     """Leave out what the user has had."""
+    fields: Sequence[str]
+    """What is said of each item beside its ID: its title, or item features, by their names."""
     context: Mapping[str, Any]
     """Raw values of the features that come with a request."""
     profile: Mapping[str, Any]

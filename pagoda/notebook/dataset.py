@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pagoda.data import dataset as folders
 from pagoda.data.imports.casts import Conversion, TimeUnit
 from pagoda.data.imports.columns import ColumnNames
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.movielens import import_movielens
-from pagoda.data.imports.readers import CsvReader, ParquetReader, Reader
+from pagoda.data.imports.readers import CsvReader, JsonLinesReader, ParquetReader, Reader
+from pagoda.data.imports.readers.base import is_of_format
+from pagoda.data.imports.sources.arrow import ArrowReader
 from pagoda.data.remote_source import Source
 from pagoda.errors import ConfigError
 
@@ -40,7 +42,7 @@ class Dataset(folders.Dataset):
         users: Place | None = None,
         items: Place | None = None,
         features: Place | None = None,
-        format: Literal["csv", "parquet"] | None = None,  # noqa: A002
+        format: Literal["csv", "jsonl", "parquet"] | None = None,  # noqa: A002
         columns: Mapping[str, str] | None = None,
         drop: Collection[str] = (),
         timestamps: Literal["iso", "seconds", "milliseconds", "microseconds"] = "iso",
@@ -58,7 +60,7 @@ class Dataset(folders.Dataset):
             users: File or folder; default: those of the interactions.
             items: The same for items.
             features: `features.yaml`; without one there are IDs alone.
-            format: Default: Parquet where the interactions' name says so, else CSV.
+            format: Default: what the ending of the interactions' name says, else CSV.
             columns: Name in Pagoda (`user_id`, `timestamp`, `title`, a feature's) → name in the files.
             drop: Columns to leave out that no feature declares.
             timestamps: How times are written.
@@ -73,9 +75,8 @@ class Dataset(folders.Dataset):
             ConfigError: The feature file is wrong, or the options contradict it.
             ConflictError: `path` exists already.
         """
-        chosen = format or ("parquet" if Path(interactions).suffix in ParquetReader.suffixes else "csv")
         job = Import(
-            reader=_reader(chosen, delimiter),
+            reader=_reader(format, Path(interactions), delimiter),
             interactions=Path(interactions),
             users=_path(users),
             items=_path(items),
@@ -84,6 +85,38 @@ class Dataset(folders.Dataset):
             conversion=Conversion(TimeUnit(timestamps), zone, list_separator),
             default_event=event,
             id_type=id_type,
+        )
+        import_files(Path(path), job)
+        return cls.open(path)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        path: Place,
+        interactions: Any,
+        *,
+        users: Any | None = None,
+        items: Any | None = None,
+        features: Place | None = None,
+        columns: Mapping[str, str] | None = None,
+        drop: Collection[str] = (),
+        zone: str | None = None,
+        event: str = "click",
+    ) -> Self:
+        """Import what has `__arrow_c_stream__` into the new dataset folder `path`.
+
+        That is a table or a reader of pyarrow, a relation of DuckDB, a data frame of Polars, or of pandas from 2.2 on.
+        The other arguments, and what is raised, are those of `from_files`.
+        """
+        job = Import(
+            reader=ArrowReader(),
+            interactions=interactions,
+            users=users,
+            items=items,
+            features=_path(features),
+            names=ColumnNames(dict(columns or {}), frozenset(drop)),
+            conversion=Conversion(zone=zone),
+            default_event=event,
         )
         import_files(Path(path), job)
         return cls.open(path)
@@ -100,13 +133,13 @@ class Dataset(folders.Dataset):
         return cls.open(path)
 
 
-def _reader(chosen: str, delimiter: str) -> Reader:
-    match chosen:
-        case "parquet":
-            return ParquetReader()
-        case "csv":
-            return CsvReader(delimiter)
-    raise ConfigError(f"format {chosen!r} is unknown; csv or parquet")
+def _reader(chosen: str | None, interactions: Path, delimiter: str) -> Reader:
+    readers: dict[str, Reader] = {"csv": CsvReader(delimiter), "jsonl": JsonLinesReader(), "parquet": ParquetReader()}
+    if chosen is None:
+        return next((one for one in readers.values() if is_of_format(interactions.name, one)), readers["csv"])
+    if chosen not in readers:
+        raise ConfigError(f"format {chosen!r} is unknown; there are {', '.join(readers)}")
+    return readers[chosen]
 
 
 def _path(place: Place | None) -> Path | None:

@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -108,3 +109,10 @@ def test_what_is_wrong_is_said_before_any_work(shop: pagoda.Dataset, version: pa
         version.recommend(["c017", None])
     with pytest.raises(RequestError, match="at least 1"):
         version.recommend(["c017"], k=0)
+
+
+def test_a_data_frame_is_a_dataset_too(tmp_path: Path) -> None:
+    log = pd.read_csv(SHOP / "log.csv").rename(columns={"customer": "user_id", "sku": "item_id"})
+    log["timestamp"] = pd.to_datetime(log["at"])
+    made = pagoda.Dataset.from_arrow(tmp_path / "shop", log[["user_id", "item_id", "timestamp"]])
+    assert made.count() == len(log)
