@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 
 from demos import showing
-from demos.client import RecallClient
 from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
+from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.errors import UnavailableError
@@ -26,6 +26,7 @@ from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.report import report_of
 from pagoda.load_test.sending import send
 from pagoda.settings import Settings
+from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
@@ -52,17 +53,13 @@ def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
         update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
         load_store(dataset, dataset.span().end, settings.redis.url)
-    with stages.stage("answer requests, one after the other"), _client(settings) as client:
-        client.wait_ready()
+    with stages.stage("answer requests, one after the other"):
+        with Client(settings.recall.url, token=token_for(settings, "ask")) as client:
+            client.wait_ready()
         users = _users(dataset)
         with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
             latency = measure(settings.recall.url, users, token_for(settings, "ask"))
-        answers = client.recall(users[:3], k=5)
-    return DemoOutcome(dataset, settings, update, stages, latency, answers)
-
-
-def _client(settings: Settings) -> RecallClient:
-    return RecallClient(settings.recall.url, token_for(settings, "ask"))
+    return DemoOutcome(dataset, settings, update, stages, latency)
 
 
 def _import(folder: Path, console: Console) -> Dataset:
@@ -84,6 +81,7 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
     arguments = {"dataset": str(dataset.path), "window_end": window_end, "config": CONFIG.read_text()}
     with stages.steps() as report:
         run_locally(full_update, settings, arguments, report)
+    settle_dataset(settings, str(dataset.path))
     return update
 
 
@@ -132,7 +130,9 @@ def main(
         outcome = run(platform, folder.resolve(), console)
         outcome.write(folder / "report.json")
         showing.outcome(outcome, console)
-        console.print(showing.ending(folder, outcome.settings, kept=keep), highlight=False, soft_wrap=True)
+        showing.ask(outcome.settings, console)
+        ending = showing.ending(folder, outcome.settings, kept=keep)
+        console.print(ending, highlight=False, soft_wrap=True, markup=False)
         if keep:
             platform.watch(lambda _: None)
     except KeyboardInterrupt:

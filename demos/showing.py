@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
+from rich.text import Text
 
 from demos.outcome import DemoOutcome
-from pagoda.data.dataset import Dataset
-from pagoda.evaluation.rendering import as_tables
+from pagoda.cli.platform.ask import tables
+from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.masking import masked
 from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus
+from serving.console.asking import look
 
-_RECENT = 5
+_USER, _ITEMS, _CLICKED = 1, 5, 2
 
 
 def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
@@ -29,19 +29,25 @@ def starting(console: Console) -> Callable[[Sequence[ServiceStatus]], None]:
         for status in statuses:
             if status.health in (Health.HEALTHY, Health.NOT_READY) and status.name not in shown:
                 shown.add(status.name)
-                console.print(f"  [green]✓[/] {status.name:<12} {status.url or ''}", highlight=False)
+                console.print(f"  [green]✓[/] {status.name:<12} {escape(status.url or '')}", highlight=False)
 
     return report
 
 
 def outcome(found: DemoOutcome, console: Console) -> None:
-    """Print evaluation, answers, manifest, times and figures."""
+    """Print evaluation, manifest, times and figures."""
     console.rule("[bold]What came out", align="left", style="dim")
     console.print(as_tables(found.evaluation))
-    console.print(_answers(found))
     console.print(_manifest(found))
     console.print(found.stages.table())
     console.print(_figures(found), highlight=False)
+
+
+def ask(settings: Settings, console: Console) -> None:
+    """What `pagoda ask` prints of a user whom the version knows: history, recommendations, a click, the next answer."""
+    console.rule(f"[bold]pagoda ask {_USER} --k {_ITEMS} --click {_CLICKED}", align="left", style="dim")
+    seen = look(settings, str(_USER), k=_ITEMS, wanted={}, click=_CLICKED)
+    console.print(tables.as_tables(seen, _ITEMS), highlight=False)
 
 
 def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
@@ -57,31 +63,10 @@ def ending(folder: Path, settings: Settings, *, kept: bool) -> str:
             "The platform stays up until Ctrl-C. Go on in another terminal:",
             f"  export PAGODA_HOME={folder / 'home'}",
             "  .venv/bin/python -m pagoda status",
+            "  .venv/bin/python -m pagoda ask 1         # another user, --filter, --click N",
             "  .venv/bin/python -m pagoda url mlflow    # an address that opens",
         ]
     )
-
-
-def _answers(found: DemoOutcome) -> Table:
-    titles = _titles(found.dataset)
-    table = Table("user", "watched last (newest first)", "recalled", title="Recall for three users", show_lines=True)
-    for answer in found.answers:
-        recent = _recent(found.dataset, answer["user_id"])
-        items = [f"{item['score']:.3f}  {titles[item['item_id']]}" for item in answer["items"]]
-        table.add_row(str(answer["user_id"]), "\n".join(titles[item] for item in recent), "\n".join(items))
-    return table
-
-
-def _titles(dataset: Dataset) -> dict[int, str]:
-    items = dataset.items()
-    return dict(zip(items["item_id"].to_pylist(), items[dataset.spec.title].to_pylist(), strict=True))
-
-
-def _recent(dataset: Dataset, user: int) -> list[int]:
-    items: list[Any] = []
-    for batch in dataset.batches(events=dataset.spec.history_events, columns=["user_id", "item_id"]):
-        items.extend(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == np.int64(user)])
-    return [int(item) for item in items[: -_RECENT - 1 : -1]]
 
 
 def _manifest(found: DemoOutcome) -> Panel:
@@ -99,7 +84,7 @@ def _manifest(found: DemoOutcome) -> Panel:
         "created": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
     }
     text = "\n".join(f"{name:<13} {value}" for name, value in lines.items())
-    return Panel(text, title=f"Generation {manifest.id}", expand=False)
+    return Panel(Text(text), title=f"Generation {manifest.id}", expand=False)
 
 
 def _figures(found: DemoOutcome) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import xxhash
+
+from pagoda.distribution import release
 
 
 @cache
@@ -15,7 +16,7 @@ def code_version() -> str:
 
     A changed comment is other code too: nobody can tell which changes do nothing.
     """
-    return f"{version('pagoda')}+{checksum_source(Path(__file__).parent)}"
+    return f"{release()}+{checksum_source(Path(__file__).parent)}"
 
 
 def checksum_source(package: Path) -> str:

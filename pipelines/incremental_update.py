@@ -17,7 +17,7 @@ def incremental_update(
 
     Args:
         dataset: Folder or URL of the dataset; empty: the one that events are written into (`events.dataset`).
-        now: The present, ISO 8601 with zone; empty: right after the newest interaction.
+        now: The present, ISO 8601 with zone; empty: the clock's.
         release: `rollout`, `now`, or `auto`: by a rollout where a driver runs.
         cpu: Cores of the task on a cluster.
         memory: Memory of the task on a cluster.

@@ -106,7 +106,7 @@ class Scheduler:
         if due.kind is UpdateKind.FULL:
             end = (due.moment - self._lateness).isoformat()
             generation = run_full(self._settings, self._dataset, end, self._config, due.moment.isoformat(), how=how)
-            self._say(f"{stamp} full update: {generation} answers")
+            self._say(f"{stamp} full update: {generation} answers{self._warning(generation)}")
             return
         with exclusive(self._settings.home, "incremental"):
             outcomes = update_users(self._settings, self._dataset, due.moment, how)
@@ -138,8 +138,13 @@ class Scheduler:
         if self._full.returncode:
             self._say(f"full update failed: {last_error(self._full_log) or last}; all it said is in {self._full_log}")
         else:
-            self._say(f"full update done: {last}")
+            self._say(f"full update done: {last}{self._warning(last)}")
         self._full = None
+
+    def _warning(self, generation: str) -> str:
+        state = open_log(self._settings).state()
+        warning = state.warning_of(generation) if generation in state.generations else ""
+        return f". Warning: {warning}" if warning else ""
 
 
 def run_full(

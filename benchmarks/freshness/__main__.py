@@ -19,16 +19,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import httpx
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.online.installation import wait_ready
-from pagoda.access.tokens import bearer, token_for
+from pagoda.access.tokens import token_for
+from pagoda.client import Client, Event, Recommendation
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.data.window import Window
@@ -145,42 +144,39 @@ def follow(settings: Settings, count: int) -> list[Click]:
     users = rng.choice(np.arange(900, 944), count, replace=False)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     start, patience = datetime.now(UTC), time.monotonic() + _PATIENCE_SECONDS
-    ask, tell = bearer(token_for(settings, "ask")), bearer(token_for(settings, "events"))
-    with httpx.Client(base_url=settings.recall.url, headers=ask, timeout=30) as http, Progress(*columns) as bar:
+    # One try each: a second one would be measured as a part of the first.
+    with Client(home=settings.home, timeout=30, patience=0) as client, Progress(*columns) as bar:
         task = bar.add_task("clicks", total=count)
         while len(clicks) < count or any("row" not in click.seconds for click in clicks):
             if time.monotonic() > patience:
                 raise SystemExit(f"no ID row learned the clicks within {_PATIENCE_SECONDS:g} s")
             if len(clicks) < count and time.monotonic() >= due:
-                clicks.append(clicked(http, tell, int(users[len(clicks)])))
+                clicks.append(clicked(client, int(users[len(clicks)])))
                 due += _GAP_SECONDS
-            look(settings, http, clicks, start)
+            look(settings, client, clicks, start)
             bar.update(task, completed=sum("row" in click.seconds for click in clicks))
             time.sleep(_LOOK_SECONDS)
     return clicks
 
 
-def clicked(http: httpx.Client, tell: dict[str, str], user: int) -> Click:
+def clicked(client: Client, user: int) -> Click:
     """The user clicks the item recalled last, and asks again."""
-    before = recalled(http, user)
-    click = Click(user, before["items"][-1]["item_id"], datetime.now(UTC))
-    event = {"user_id": user, "item_id": click.item, "event": "click", "timestamp": click.sent.isoformat()}
-    http.post("/v1/events", json=event, headers=tell).raise_for_status()
+    before = recalled(client, user)
+    click = Click(user, int(before.item_ids[-1]), datetime.now(UTC))
+    client.send_events([Event(user, click.item, timestamp=click.sent)])
     click.passed("acknowledged")
-    if recalled(http, user)["items"] == before["items"]:
+    if recalled(client, user).items == before.items:
         raise SystemExit(f"the answer of user {user} did not follow the click on item {click.item}")
     click.passed("answer")
     return click
 
 
-def recalled(http: httpx.Client, user: int) -> dict[str, Any]:
+def recalled(client: Client, user: int) -> Recommendation:
     """The user's answer now."""
-    asked = {"instances": [{"user_id": user, "k": 50}]}
-    answer: dict[str, Any] = http.post("/v1/models/recall:predict", json=asked).raise_for_status().json()
-    return dict(answer["predictions"][0])
+    return client.recommend(user, k=50)
 
 
-def look(settings: Settings, http: httpx.Client, clicks: list[Click], start: datetime) -> None:
+def look(settings: Settings, client: Client, clicks: list[Click], start: datetime) -> None:
     """Note which clicks have come to the files, and which to the row that answers."""
     waiting = [click for click in clicks if "files" not in click.seconds]
     if waiting:
@@ -192,7 +188,7 @@ def look(settings: Settings, http: httpx.Client, clicks: list[Click], start: dat
     learned = {id_: learned_until(state, id_) for id_ in (state.arms.stable, state.arms.canary) if id_}
     for click in clicks:
         if "row" not in click.seconds and click.sent < max(learned.values()):
-            answering = recalled(http, click.user)["generation"]
+            answering = recalled(client, click.user).generation
             if answering in learned and click.sent < learned[answering]:
                 click.passed("row")
 

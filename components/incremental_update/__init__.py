@@ -11,7 +11,7 @@ def incremental_update(dataset: str, now: str, release: str, metrics: Output[Met
 
     Args:
         dataset: Folder or URL of the dataset; empty: the one that events are written into.
-        now: The present, ISO 8601 with zone; empty: right after the newest interaction.
+        now: The present, ISO 8601 with zone; empty: the clock's.
         release: `rollout`, `now`, or `auto`: by a rollout where a driver runs.
         metrics: Rows touched, positives and late interactions, summed over the full versions.
 

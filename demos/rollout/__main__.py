@@ -37,7 +37,7 @@ def run(folder: Path, console: Console, names: Sequence[str]) -> tuple[list[Scen
     stages, results = Stages(console), []
 
     def say(line: str) -> None:
-        console.print(f"  {line}", highlight=False)
+        console.print(f"  {line}", highlight=False, markup=False)
 
     with ExitStack() as running:
         with stages.stage("a world, and the embedded platform"):
@@ -140,7 +140,7 @@ def main(
     _write(folder, results, seconds, aa)
     console.print(_table(results))
     console.print(f"A/A: {false.rolled_back} of {false.runs} simulated rollouts of equals rolled back", highlight=False)
-    console.print(f"{folder / 'report.json'}, {folder / 'rollouts.png'}", highlight=False)
+    console.print(f"{folder / 'report.json'}, {folder / 'rollouts.png'}", highlight=False, markup=False, soft_wrap=True)
     _check(results, false)
 
 

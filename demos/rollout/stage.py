@@ -17,8 +17,8 @@ import numpy as np
 import orjson
 import yaml
 
-from demos.client import RecallClient
 from pagoda.access.tokens import token_of
+from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
@@ -169,5 +169,5 @@ def _served(folder: Path, settings: Settings) -> Iterator[str]:
 
 def wait_ready(stage: Stage) -> None:
     """Wait until requests are answered."""
-    with RecallClient(stage.recall_url, token_of(stage.settings.tokens_folder, "ask")) as client:
+    with Client(stage.recall_url, token=token_of(stage.settings.tokens_folder, "ask")) as client:
         client.wait_ready()

@@ -77,6 +77,7 @@ BY_PATH: dict[str, Schema] = {
     "objectStorage.url": {"type": "string", "pattern": "^s3://[^/]+"},
     "objectStorage.endpoint": {"type": "string", "pattern": "^(https?://[^/]+/?)?$"},
     "events.dataset": {"type": "string", "pattern": "^(s3://[^/]+/.+)?$"},
+    "events.format": {"enum": ["parquet", "tfrecord"]},
     "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
     "recall.logs": {"enum": ["text", "json"]},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-_READ = frozenset((b"host", b"origin", b"sec-fetch-site", b"authorization", b"content-type", b"cookie"))
+_READ = frozenset(
+    (b"host", b"origin", b"sec-fetch-site", b"authorization", b"content-type", b"content-encoding", b"cookie")
+)
 _PORTS = {b"http": b":80", b"https": b":443"}
 _OWN = (b"same-origin", b"none")
 """`none`: somebody typed the address."""

@@ -56,13 +56,18 @@ def token_of(folder: Path, role: Role) -> str:
 
 
 def token_for(settings: Settings, role: Role, url: str = "") -> str:
-    """The token to show at the recall service at `url` (default: this installation's); empty where none is known.
+    """The token to show at `url` (default: where this installation takes what needs `role`); empty where none is known.
 
     This installation's own are shown to nobody else: for another service, `access.tokens` names a folder of its tokens.
     """
-    if url and not settings.access.tokens and _place(url) != _place(settings.recall.url):
+    if url and not settings.access.tokens and _place(url) != _place(url_for(settings, role)):
         return ""
     return token_of(settings.tokens_folder, role)
+
+
+def url_for(settings: Settings, role: Role) -> str:
+    """Where this installation takes what needs `role`; empty where that is not known."""
+    return settings.items.url if role == "items" else settings.recall.url
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from typing import NoReturn
 
 import typer
@@ -15,6 +16,7 @@ from rich.markup import escape
 
 import pagoda.cli
 from pagoda.access.permissions import OTHERS
+from pagoda.distribution import EVERYTHING, missing
 from pagoda.errors import PagodaError
 
 app = typer.Typer(
@@ -26,7 +28,8 @@ app = typer.Typer(
 )
 
 
-# A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group.
+# A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group. A module
+# without one is of use to others of its room.
 # Heavy libraries are imported inside the commands, so that `pagoda --help` stays instant.
 def _verbs() -> list[str]:
     """The modules that hold a verb, in the order of their names, whatever room they are in."""
@@ -37,8 +40,11 @@ def _verbs() -> list[str]:
 
 
 for _verb in _verbs():
-    app.add_typer(importlib.import_module(_verb).app)
+    if (_typer := getattr(importlib.import_module(_verb), "app", None)) is not None:
+        app.add_typer(_typer)
 
+_EXTRAS = dict.fromkeys(("data", "imports", "train", "evaluate", "export", "mine", "replay", "simulate"), "train")
+"""The extra that a verb needs, by its module, where it is not the one with everything."""
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What is the machine's trouble, a full or a read-only disk, wherever it shows; other errors of files are ours."""
 
@@ -52,11 +58,23 @@ def main() -> None:
         app()
     except PagodaError as error:
         _fail(type(error).__name__, str(error))
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "pagoda", "pipelines", "serving"):
+            raise
+        _fail("ConfigError", missing(module, _EXTRAS.get(_verb_of(error), EVERYTHING)))
     except OSError as error:
         if error.errno not in _MACHINE:
             raise
         where = f": {error.filename}" if error.filename else ""
         _fail("OSError", f"{os.strerror(error.errno)}{where}; make room or choose another folder, then run again")
+
+
+def _verb_of(error: BaseException) -> str:
+    """The name of the verb's module that an error came through; empty for none."""
+    modules = (frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__))
+    verbs = (name for name in modules if name.startswith("pagoda.cli.") and name != __name__)
+    return next(verbs, "").rpartition(".")[2]
 
 
 def _fail(kind: str, message: str) -> NoReturn:

@@ -17,6 +17,7 @@ from pagoda.config.positives import PositivesConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.errors import ConfigError, explain
+from pagoda.yaml_text import load_yaml
 
 
 class OptimiserConfig(Section):
@@ -122,10 +123,7 @@ def parse_config(text: str, where: str = "config") -> TrainConfig:
     Raises:
         ConfigError: It is no YAML mapping, a key is unknown or a value is wrong; the message names `where` and the key.
     """
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {error}") from error
+    raw = load_yaml(text, where)
     try:
         return TrainConfig.model_validate({} if raw is None else raw)
     except ValidationError as error:

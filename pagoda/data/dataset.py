@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ class Dataset:
         self._structure, self._source = structure, source
 
     @classmethod
-    def open(cls, path: Path, source: Source | None = None) -> Dataset:
+    def open(cls, path: Path, source: Source | None = None) -> Self:
         """Open the folder: read its feature file and every Parquet footer.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,17 @@ import pyarrow as pa
 import xxhash
 
 from pagoda.errors import DataError
+
+WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,18}"
+"""Text that can be read as an integer and written again as it was."""
+
+
+def whole_number(text: str) -> int | None:
+    """Return the int64 that `text` writes out, None if it is none: `int` reads 1_0, 010 and other digits as 10, too."""
+    if not re.fullmatch(WHOLE_NUMBER, text):
+        return None
+    number = int(text)
+    return number if -(1 << 63) <= number < 1 << 63 else None
 
 
 def hash_ids(keys: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:

@@ -4,6 +4,9 @@
 longer span stands for all shorter ones inside it, so many small files can become one by a single rename, and whoever
 reads meanwhile sees the small ones or the large one, never both. `changes-<number>.parquet` in `items` holds the items
 that the first `number` records of the item log changed; the highest number stands for all, and before the other files.
+
+Where others train on TFRecord, `tfrecord/date=…/events-<start>-<end>.tfrecord` holds the same events once more, by
+hours of arrival; each is in one file, so who reads them needs no rule. Nothing here reads them.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+TFRECORD_FOLDER = "tfrecord"
 _EVENTS = re.compile(r"events-(\d{14})-(\d{14})\.parquet")
 _CHANGES = re.compile(r"changes-(\d{12})\.parquet")
 

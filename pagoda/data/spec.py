@@ -5,6 +5,8 @@ Training and serving read the same declaration (invariant 9), so raw values trav
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pagoda.errors import ConfigError, DataError, explain
+from pagoda.yaml_text import load_yaml
 
 Tower = Literal["user", "item"]
 Source = Literal["table", "context"]
@@ -78,10 +81,15 @@ class Numeric(_Feature):
 
     @model_validator(mode="after")
     def _increasing(self) -> Numeric:
-        if not self.edges or any(a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)):
+        # Every comparison with NaN is false, so one among the edges has no place: a search by halves and one of a whole
+        # column would put the same number into different buckets.
+        rising = all(a < b for a, b in pairwise(self.edges))
+        if not self.edges or not rising or not all(map(math.isfinite, self.edges)):
             raise ValueError(
-                f"feature {self.name!r}: edges {list(self.edges)} must be strictly increasing and not empty"
+                f"feature {self.name!r}: edges {list(self.edges)} must be finite, strictly increasing and not empty"
             )
+        if self.default is not None and not math.isfinite(self.default):
+            raise ValueError(f"feature {self.name!r}: default {self.default} must be finite; leave it out for none")
         return self
 
 
@@ -215,8 +223,8 @@ def parse_spec(content: bytes, name: str) -> FeatureSpec:
         ConfigError: A key is unknown or a value is wrong; the message names file, place and value.
     """
     try:
-        raw = yaml.safe_load(content.decode()) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raw = load_yaml(content.decode(), name) or {}
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: not YAML: {error}") from error
     try:
         return FeatureSpec.model_validate(raw)

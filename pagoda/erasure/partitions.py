@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pagoda.append_log.store import open_store
 from pagoda.data.horizon import HORIZON_FILE, Horizon, parse_horizon
-from pagoda.data.increments import arrivals_of
+from pagoda.data.increments import TFRECORD_FOLDER, arrivals_of
 from pagoda.data.layout import partition_date
 from pagoda.errors import RequestError
 from pagoda.generations.state import ReleaseState
@@ -72,6 +72,8 @@ def delete_partitions(dataset: str, old: OldInteractions) -> None:
     if old.partitions:
         _say(url, old.before)
     for name in old.partitions:
+        # First, since a date that has no interactions any more is not looked at again.
+        delete(f"{url}/{TFRECORD_FOLDER}/{name}")
         delete(f"{url}/interactions/{name}")
     for name in old.refused:
         delete(f"{url}/refused/{name}")

@@ -7,21 +7,25 @@ sees the old file or the new one, and a kill at any moment leaves either. Doing 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pagoda.data.ids import whole_number
+from pagoda.data.increments import TFRECORD_FOLDER
 from pagoda.data.parquet import open_parquet, reading
+from pagoda.data.tfrecord.columns import id_in
+from pagoda.data.tfrecord.records import read_records, write_records
 from pagoda.errors import IntegrityError
 from pagoda.storage.atomic import replace_by
 from pagoda.storage.copies import download, local_path, sizes, upload
 
-FOLDERS = ("interactions", "users", "refused")
+FOLDERS = ("interactions", "users", "refused", TFRECORD_FOLDER)
 _USER = "user_id"
 Lock = Callable[[str], AbstractContextManager[object]]
 """Keeps all others who erase from the named file: of two who replace it at once, one would bring back what the other
@@ -38,7 +42,7 @@ class DatasetRows:
     def names(self) -> list[str]:
         """The files, relative to the dataset."""
         found = [f"{folder}/{name}" for folder in FOLDERS for name in sizes(f"{self._url}/{folder}")]
-        return [name for name in found if name.endswith((".parquet", ".jsonl")) and "/." not in name]
+        return [name for name in found if name.endswith(tuple(_CLEAN)) and "/." not in name]
 
     def erase(self, users: Collection[str], names: Collection[str] | None = None) -> int:
         """Erase the rows of users from files (default: all); returns how many files had any.
@@ -56,9 +60,8 @@ class DatasetRows:
             try:
                 if path is None:
                     download(f"{self._url}/{name}", there)
-                clean = _lines if name.endswith(".jsonl") else _rows
                 made = Path(folder) / "clean"
-                if not clean(there, made, users):
+                if not _CLEAN[PurePosixPath(name).suffix](there, made, users):
                     return False
             except (FileNotFoundError, IntegrityError):
                 return False  # Others have put one file in place of several, and deleted these.
@@ -103,7 +106,7 @@ def _is_in(column: pa.Array | pa.ChunkedArray, gone: pa.Array) -> pa.Array:
 
 def _ids(users: Collection[str], kind: pa.DataType) -> pa.Array:
     if pa.types.is_integer(kind):
-        return pa.array([int(user) for user in users if user.removeprefix("-").isdecimal()], kind)
+        return pa.array([number for user in users if (number := whole_number(user)) is not None], kind)
     return pa.array(sorted(users), pa.string()).cast(kind.value_type if pa.types.is_dictionary(kind) else kind)
 
 
@@ -113,6 +116,29 @@ def _lines(path: Path, into: Path, users: Collection[str]) -> bool:
     kept = [line for line in lines if not names_one_of(line, users)]
     into.write_bytes(b"\n".join(kept))
     return len(kept) < len(lines)
+
+
+def _records(path: Path, into: Path, users: Collection[str]) -> bool:
+    """Write a file of TFRecord without the users' records; False if it has none of them."""
+    if not path.exists():
+        raise FileNotFoundError(path)
+    found = False
+
+    def kept() -> Iterator[bytes]:
+        nonlocal found
+        for record in read_records(path):
+            if id_in(record, _USER) in users:
+                found = True
+            else:
+                yield record
+
+    with into.open("wb") as file:
+        write_records(kept(), file)
+    return found
+
+
+_CLEAN = {".parquet": _rows, ".jsonl": _lines, ".tfrecord": _records}
+"""By the ending of a file's name, what writes it without the users."""
 
 
 def names_one_of(line: bytes, users: Collection[str]) -> bool:

@@ -49,16 +49,16 @@ class Estimates:
             for group, mask in self._masks.items()
         }
 
-    def lift(self) -> dict[str, Estimate]:
-        """`live` divided by `popularity` over all rows, for each metric in which popularity is above 0."""
+    def lift(self, over: str) -> dict[str, Estimate]:
+        """`live` divided by another method over all rows, for each metric in which that is above 0."""
         lift = {}
         for metric in METRICS:
-            live, popularity = self._places["live", "all", metric], self._places["popularity", "all", metric]
+            live, other = self._places["live", "all", metric], self._places[over, "all", metric]
             means, samples = self._resampled.means, self._resampled.samples
-            if means[popularity] > 0:
+            if means[other] > 0:
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    low, high = interval(samples[:, live] / samples[:, popularity])
-                lift[metric] = Estimate(value=float(means[live] / means[popularity]), low=low, high=high)
+                    low, high = interval(samples[:, live] / samples[:, other])
+                lift[metric] = Estimate(value=float(means[live] / means[other]), low=low, high=high)
         return lift
 
     def _estimate(self, column: _Column) -> Estimate:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
+from pagoda.evaluation.baselines.item_baseline import MOST, BaselineLimits
 from pagoda.evaluation.estimates import RECALL_AT, Estimates
 from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
 from pagoda.evaluation.offline import Answers, answer
 from pagoda.evaluation.opened_towers import OpenedTowers
 from pagoda.evaluation.positives import Protocol
-from pagoda.evaluation.report import Method, Report, Third
+from pagoda.evaluation.report import Method, Report, Third, UnaskedReason, UnknownKind
 
 CURVE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 ROWS = 20_000
@@ -28,6 +29,8 @@ def evaluate(
     protocol: Protocol = "each",
     limit: int = ROWS,
     seed: int = 0,
+    repeats: bool = False,
+    limits: BaselineLimits | None = MOST,
 ) -> Report:
     """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
 
@@ -39,11 +42,23 @@ def evaluate(
         protocol: Every positive, or the last of each user.
         limit: Most positives to ask.
         seed: Of the draw of positives and of the intervals.
+        repeats: Ask also for items that the user had before, and leave none out.
+        limits: What learning EASE or item-kNN may take. None: there is no such baseline.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
     """
-    answers = answer(towers, dataset, window, protocol=protocol, limit=limit, seed=seed, shown_at=RECALL_AT)
+    answers = answer(
+        towers,
+        dataset,
+        window,
+        protocol=protocol,
+        limit=limit,
+        seed=seed,
+        shown_at=RECALL_AT,
+        repeats=repeats,
+        limits=limits,
+    )
     estimates = Estimates(answers, seed)
     curve_at = [k for k in CURVE_AT if k < len(answers.clicks)]
     return Report(
@@ -54,6 +69,9 @@ def evaluate(
         rows=len(answers.rows),
         available=answers.available,
         repeats=answers.repeats,
+        repeats_asked=repeats,
+        unasked=_unasked(answers),
+        unknown=_unknown(answers),
         users=len(np.unique(answers.rows.users)),
         items=len(answers.clicks),
         thirds=_thirds(answers.clicks),
@@ -66,8 +84,30 @@ def evaluate(
             for name, ranks in answers.ranks.items()
         },
         curve_at=curve_at,
-        lift=estimates.lift(),
+        lift=estimates.lift("popularity"),
+        item_baseline=answers.baseline.name if answers.baseline else None,
+        item_lift=estimates.lift(answers.baseline.name) if answers.baseline else {},
     )
+
+
+def _unasked(answers: Answers) -> dict[UnaskedReason, int]:
+    drawn = len(answers.rows) + answers.repeats + answers.gone
+    found: dict[UnaskedReason, int] = {
+        "seen_before": answers.repeats,
+        "item_gone": answers.gone,
+        "not_drawn": answers.available - drawn,
+    }
+    return {reason: count for reason, count in found.items() if count}
+
+
+def _unknown(answers: Answers) -> dict[UnknownKind, int]:
+    histories = answers.histories["live"]
+    found: dict[UnknownKind, int] = {
+        "new_item": int((answers.clicks[answers.targets] == 0).sum()),
+        "new_user": int((~answers.known).sum()),
+        "no_history": int((histories.ends == histories.starts).sum()) if histories.length else 0,
+    }
+    return {kind: count for kind, count in found.items() if count}
 
 
 def _coverage(method: str, answers: Answers) -> dict[str, float]:

@@ -63,18 +63,24 @@ class Walk:
     def seen(self) -> ExcludedPairs:
         """Items that each row's user had strictly earlier, each once."""
         rows, items = self._seen.seen(self._rows.users, self._rows.times_us)
+        places, known = self.places(items)
         # Not `np.unique`, whose hashing takes ten times as long as sorting what is nearly sorted.
-        pairs = np.sort(rows * len(self.catalogue) + np.searchsorted(self.catalogue, items))
+        pairs = np.sort(rows[known] * len(self.catalogue) + places[known])
         distinct = pairs[np.diff(pairs, prepend=-1) > 0]
         return ExcludedPairs(*np.divmod(distinct, len(self.catalogue)))
+
+    def places(self, items: Int64Array) -> tuple[Int64Array, BoolArray]:
+        """Positions of items in the catalogue, int64 [n], and which it has at all: a log keeps what was deleted."""
+        places = np.minimum(np.searchsorted(self.catalogue, items), len(self.catalogue) - 1)
+        return places, self.catalogue[places] == items
 
     def _past(self) -> None:
         span = self._dataset.span()
         if span.start >= self._window.start:
             return
         for batch in self._batches(Window(start=span.start, end=self._window.start)):
-            places = np.searchsorted(self.catalogue, batch.items[batch.positive])
-            self.clicks += np.bincount(places, minlength=len(self.catalogue))
+            places, known = self.places(batch.items[batch.positive])
+            self.clicks += np.bincount(places[known], minlength=len(self.catalogue))
             ours = batch.where(np.isin(batch.users, self._users))
             self._seen.push(*ours.where(ours.positive)[:3])
             if self._history is not None:

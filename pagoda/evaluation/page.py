@@ -7,11 +7,14 @@ HTMLViewer.tsx, which shows the first of several). So it is one page, and the pi
 
 from __future__ import annotations
 
+from html import escape
 from io import StringIO
 
 from rich.console import Console
 
-from pagoda.evaluation.rendering import as_tables, figure
+from pagoda.evaluation.judgement import Judgement
+from pagoda.evaluation.rendering.picture import figure
+from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.evaluation.report import Report
 
 _WIDTH = 110
@@ -21,6 +24,7 @@ _PAGE = """<!DOCTYPE html>
 <style>
   body {{ font: 14px sans-serif; margin: 16px; color: #222; background: #fff; }}
   pre {{ font: 13px/1.4 monospace; overflow-x: auto; }}
+  .warning {{ color: #a00; font-weight: bold; }}
   svg {{ max-width: 100%; height: auto; }}
 </style></head>
 <body>
@@ -28,12 +32,15 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_NOTHING = "<p>Nothing was measured: there is no positive interaction after the window yet.</p>"
+_NOTHING = "<p>Nothing was measured.</p>"
 
 
-def as_page(report: Report | None) -> str:
-    """The page; without a report it says so."""
-    return _PAGE.format(content=f"{_tables(report)}\n{_picture(report)}" if report else _NOTHING)
+def as_page(judged: Judgement) -> str:
+    """The page: what was found in words, and the report; without one it says why there is none."""
+    warnings = [f'<p class="warning">{escape(warning)}.</p>' for warning in judged.warnings()]
+    report = judged.report
+    found = [_tables(report), _picture(report, judged.whose)] if report else [_NOTHING]
+    return _PAGE.format(content="\n".join([f"<p>{escape(judged.in_words())}</p>", *warnings, *found]))
 
 
 def _tables(report: Report) -> str:
@@ -42,8 +49,8 @@ def _tables(report: Report) -> str:
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def _picture(report: Report) -> str:
+def _picture(report: Report, whose: str) -> str:
     drawing = StringIO()
-    figure(report).savefig(drawing, format="svg")
+    figure(report, whose).savefig(drawing, format="svg")
     # Without the XML declaration and document type, which have no place inside a page.
     return "<svg" + drawing.getvalue().partition("<svg")[2]

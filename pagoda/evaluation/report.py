@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict
 from pagoda.data.window import Window
 from pagoda.evaluation.positives import Protocol
 
+ItemBaselineName = Literal["ease", "item_knn"]
+UnaskedReason = Literal["seen_before", "item_gone", "not_drawn"]
+UnknownKind = Literal["new_item", "new_user", "no_history"]
 GroupName = Literal["all", "head", "middle", "tail", "new_users"]
 
 
@@ -53,7 +56,8 @@ class Third(_Model):
 
 
 class Report(_Model):
-    """An evaluation. Methods: `live`, `frozen` (history), `popularity`, `random`, all on the same rows."""
+    """An evaluation. Methods: `live`, `frozen` (history), `ease` or `item_knn`, `popularity`, `random`, all on the same
+    rows. What older releases did not write has a default."""
 
     version: str
     window: Window
@@ -64,6 +68,14 @@ class Report(_Model):
     """Positives of the window, of which `rows` and `repeats` were drawn."""
     repeats: int
     """Drawn but not asked: the user had the item before."""
+    repeats_asked: bool = False
+    """Whether items that users had before were asked for like others, and none was left out."""
+    unasked: dict[UnaskedReason, int] = {}
+    """Positives of the window that were not asked, by why not: their user had the item before, the catalogue has it no
+    more, or others were drawn."""
+    unknown: dict[UnknownKind, int] = {}
+    """Positives that were asked although little was known: on items without a positive before the window, of users
+    without an ID row, of users without a history at that moment. One can be of several kinds."""
     users: int
     items: int
     thirds: dict[str, Third]
@@ -71,6 +83,18 @@ class Report(_Model):
     curve_at: list[int]
     lift: dict[str, Estimate]
     """`live` divided by `popularity`, paired by user, for each metric over all rows."""
+    item_baseline: ItemBaselineName | None = None
+    """What recommends items that go together; None where nobody had anything before the window."""
+    item_lift: dict[str, Estimate] = {}
+    """`live` divided by that."""
+
+    @property
+    def lifts(self) -> dict[str, dict[str, Estimate]]:
+        """`lift` and `item_lift` by what they are over; what finds nothing is absent."""
+        found = {"popularity": self.lift}
+        if self.item_baseline:
+            found[self.item_baseline] = self.item_lift
+        return {name: lift for name, lift in found.items() if lift}
 
     def summary(self, method: str = "live") -> dict[str, float]:
         """The figures of one method over all rows, flat: `recall@50`, `ndcg@10`, `coverage@50` …"""

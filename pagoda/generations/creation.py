@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pagoda.append_log.records import Draft
@@ -26,6 +26,7 @@ def create_generation(
     *,
     tower: Artifact,
     item_vectors: Artifact,
+    item_fields: Sequence[Artifact] = (),
     collection: str,
     dim: int,
     item_count: int,
@@ -39,6 +40,7 @@ def create_generation(
         full_version: Its number; its artifact holds `users/`, `items/` and `encoder.json`.
         tower: The user tower's model archive.
         item_vectors: The file that the collection was built from.
+        item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         item_count: Rows of the collection.
@@ -61,6 +63,7 @@ def create_generation(
             base=Artifact(uri=record.uri, checksum=tables_checksum(record.files)),
             tower=tower,
             item_vectors=item_vectors,
+            item_fields=tuple(item_fields),
             collection=collection,
             dim=dim,
             metric=metric,

@@ -105,7 +105,7 @@ class ReleaseFold:
     def _other(self, record: Record) -> None:
         if record.kind == "rollout.started":
             # Earlier rollouts are history; with their evidence they would fill memory.
-            self.others = [other for other in self.others if not other.kind.startswith("rollout.")]
+            self.others = [other for other in self.others if not other.kind.startswith(("rollout.", "gates."))]
         self.others.append(record)
         if "arms" in record.body:  # A rollout moves traffic and its own state in one record.
             self._released(record)

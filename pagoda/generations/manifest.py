@@ -46,6 +46,8 @@ class Manifest(_Part):
     tower: Artifact
     """The user tower's model archive."""
     item_vectors: Artifact
+    item_fields: tuple[Artifact, ...] = Field(default=(), exclude_if=lambda files: not files)
+    """Files with what answers may say of items, in order of their IDs; see `pagoda.item_vectors.item_fields`."""
     collection: str
     """Physical name of the Milvus collection."""
     dim: int

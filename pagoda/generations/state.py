@@ -13,7 +13,7 @@ from pagoda.generations.arms import ARMS, Arm, Arms, ArmsChange
 from pagoda.generations.fold import ReleaseFold
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.parsed import Parsed, generations_of, versions_of
-from pagoda.generations.versions import VersionRecord
+from pagoda.generations.versions import WARNING, VersionRecord
 
 _Key = TypeVar("_Key", bound=int | str)
 
@@ -39,7 +39,7 @@ class ReleaseState:
     trail: tuple[str, ...] = ()
     """Generations that were stable, oldest first, without those that a rollback left; the last one is stable."""
     others: tuple[Record, ...] = ()
-    """Records of kinds that others define, in order; of rollouts (`rollout.…`), those of the latest."""
+    """Records of kinds that others define, in order; of rollouts (`rollout.…`, `gates.…`), those of the latest."""
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> ReleaseState:
@@ -97,6 +97,10 @@ class ReleaseState:
     def previous(self) -> str | None:
         """The generation that a rollback returns to."""
         return self.trail[-2] if len(self.trail) > 1 else None
+
+    def warning_of(self, id_: str) -> str:
+        """What is bad of what a generation's full version was found to be worth; empty where nothing is."""
+        return self.versions[self.generation(id_).full_version].tags.get(WARNING, "")
 
     def by_key(self, key: str) -> VersionRecord | None:
         """The version registered under `key`."""

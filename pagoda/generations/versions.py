@@ -18,6 +18,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 DATASET = "dataset"
 """Tag of a full version: the folder or URL that it learned from, where later interactions are found too."""
 
+JUDGEMENT, WARNING = "judgement", "warning"
+"""Tags of a full version: what it was found to be worth, in words, and what of that is bad, where anything is."""
+
 
 def full_key(window: Window, parent: int | None) -> str:
     """What makes a full update the same one: its window and the full version that it starts from."""

@@ -87,10 +87,10 @@ def _checked(spec: FeatureSpec, item_id: Any, place: str) -> ItemId:
 
 
 def _fit_a_collection(spec: FeatureSpec, change: ItemChange, place: str) -> None:
-    table, ids = items_table(spec, [change]), np.zeros(1, np.int64)
+    table, ids = items_table(spec, [change]), pa.array([change.item_id])
     try:
-        if "item_key" in table.column_names:
-            key_column(table["item_key"].combine_chunks(), ids)
+        if spec.id_type == "string":
+            key_column(ids)
         for filtered in filter_fields(spec):
             filter_column(filtered, table[filtered.name].combine_chunks(), ids)
         if spec.rules is not None:

@@ -6,17 +6,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.checks.limits import MAX_TEXT_BYTES, MAX_VALUES
+from pagoda.data.checks.problems import shown
 from pagoda.errors import DataError
-from pagoda.item_vectors.fields import ITEM_KEY, MAX_TEXT_BYTES, MAX_VALUES, FilterField
+from pagoda.item_vectors.fields import ITEM_KEY, FilterField
 
 
-def filter_column(field: FilterField, raw: pa.Array, ids: np.ndarray) -> pa.Array:
+def filter_column(field: FilterField, raw: pa.Array, ids: pa.Array) -> pa.Array:
     """`raw` as the column of `field`: its type, with its default where a value is missing.
 
     Args:
         field: The filterable feature.
         raw: Column of the items table.
-        ids: int64 [rows], to name an item in an error.
+        ids: [rows], as the dataset's files have them, to name an item in an error.
 
     Raises:
         DataError: A string or a list is longer than a collection takes; the message names item, column and length.
@@ -31,17 +33,17 @@ def filter_column(field: FilterField, raw: pa.Array, ids: np.ndarray) -> pa.Arra
     return _lists(field, raw, ids)
 
 
-def key_column(raw: pa.Array, ids: np.ndarray) -> pa.Array:
+def key_column(raw: pa.Array) -> pa.Array:
     """String IDs as a collection stores them.
 
     Raises:
         DataError: One is longer than a collection takes.
     """
-    _refuse_long(ITEM_KEY, pc.binary_length(raw), ids, MAX_TEXT_BYTES, "bytes")
+    _refuse_long(ITEM_KEY, pc.binary_length(raw), raw, MAX_TEXT_BYTES, "bytes")
     return raw
 
 
-def _lists(field: FilterField, raw: pa.Array, ids: np.ndarray) -> pa.Array:
+def _lists(field: FilterField, raw: pa.Array, ids: pa.Array) -> pa.Array:
     lists = pc.cast(raw, pa.list_(pa.string()))
     missing = pa.scalar(list(field.default), pa.list_(pa.string())) if isinstance(field.default, tuple) else None
     lists = pc.fill_null(lists, missing)
@@ -52,14 +54,15 @@ def _lists(field: FilterField, raw: pa.Array, ids: np.ndarray) -> pa.Array:
         lengths = pa.array(np.bincount(parents.to_numpy(), minlength=len(lists)), pa.int32())
         values = values.filter(kept)
     _refuse_long(field.name, lengths, ids, MAX_VALUES, "values")
-    owners = np.repeat(ids, lengths.to_numpy(zero_copy_only=False))
+    owners = ids.take(pa.array(np.repeat(np.arange(len(ids)), lengths.to_numpy(zero_copy_only=False))))
     _refuse_long(field.name, pc.binary_length(values), owners, MAX_TEXT_BYTES, "bytes")
     offsets = np.concatenate([[0], np.cumsum(lengths.to_numpy(zero_copy_only=False))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
-def _refuse_long(name: str, lengths: pa.Array, ids: np.ndarray, limit: int, unit: str) -> None:
+def _refuse_long(name: str, lengths: pa.Array, ids: pa.Array, limit: int, unit: str) -> None:
     sizes = lengths.to_numpy(zero_copy_only=False)
     if (wrong := np.flatnonzero(sizes > limit)).size:
         at = wrong[0]
-        raise DataError(f"item {ids[at]}, column {name!r}: {sizes[at]} {unit}; a collection takes {limit} at most")
+        item = shown(ids[int(at)])
+        raise DataError(f"item {item}, column {name!r}: {sizes[at]} {unit}; a collection takes {limit} at most")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
+from pagoda.data.checks.names import why_not_filterable
 from pagoda.data.spec import Categorical, Feature, FeatureSpec, MultiValued, Numeric
 from pagoda.errors import ConfigError
 
@@ -16,16 +16,11 @@ ITEM_KEY = "item_key"
 VECTOR = "vector"
 WEIGHT, SHARE = "pagoda_weight", "pagoda_share"
 """What `pagoda.item_vectors.scoring` makes a collection's vectors of, beside the unit vectors; in the files alone."""
-MAX_TEXT_BYTES = 1024
-"""Longest string in a filter column. Milvus fixes it when a collection is created."""
-MAX_VALUES = 256
-"""Most values of one item in a multi-valued filter column; fixed at creation too."""
 MISSING_NUMBER = -1.7976931348623157e308
 """Stored where an item has no number. Milvus 2.3 has no nulls, and newer ones refuse NaN and infinity."""
 
 FieldKind = Literal["text", "texts", "number"]
 _ARROW = {"text": pa.string(), "texts": pa.list_(pa.string()), "number": pa.float64()}
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
 @dataclass(frozen=True)
@@ -53,11 +48,8 @@ def filter_fields(spec: FeatureSpec) -> tuple[FilterField, ...]:
 
 
 def _field(feature: Feature) -> FilterField:
-    if not _NAME.fullmatch(feature.name) or feature.name in (ITEM_ID, ITEM_KEY, VECTOR, WEIGHT, SHARE):
-        raise ConfigError(
-            f"feature {feature.name!r}: a filterable feature's name must be letters, digits and underscores, "
-            f"not start with a digit, and not be {ITEM_ID}, {ITEM_KEY} or {VECTOR}"
-        )
+    if why := why_not_filterable(feature):
+        raise ConfigError(why)
     match feature:
         case Categorical():
             return FilterField(feature.name, "text", feature.default)
@@ -65,7 +57,7 @@ def _field(feature: Feature) -> FilterField:
             return FilterField(feature.name, "texts", feature.default)
         case Numeric():
             return FilterField(feature.name, "number", MISSING_NUMBER if feature.default is None else feature.default)
-    raise ConfigError(f"feature {feature.name!r}: a {feature.kind} feature cannot be filterable")
+    raise AssertionError(feature.kind)
 
 
 def vectors_schema(spec: FeatureSpec, dim: int) -> pa.Schema:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from pagoda.data.checks.limits import MAX_TEXT_BYTES
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
-from pagoda.item_vectors.fields import MAX_TEXT_BYTES, MISSING_NUMBER, FilterField, filter_fields
+from pagoda.item_vectors.fields import MISSING_NUMBER, FilterField, filter_fields
 from pagoda.item_vectors.filter import EVERYTHING, Condition, Filter, Operator
 
 MAX_FILTER_VALUES = 1000

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pagoda.data.checks.limits import LARGEST_WEIGHT
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError
-from pagoda.item_vectors.fields import ITEM_ID, SHARE, VECTOR, WEIGHT
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, SHARE, VECTOR, WEIGHT
 
 SCALE = 1 / 64
 CENTRE = 10.0
 """In nats: the share of an item in a catalogue of about 20,000."""
-LARGEST_WEIGHT = 1e30
-"""Vectors are float32: beyond 3.4e38 one is infinite, which Milvus refuses with all that comes in the same call."""
 _PROBED_PENALTY = 0.01
 _NEUTRAL = float(np.exp(-CENTRE))
 
@@ -68,7 +67,7 @@ def rule_columns(
         weights = column.fill_null(1.0).to_numpy(zero_copy_only=False).astype(np.float64)
         # Written so that NaN counts as wrong.
         if (wrong := np.flatnonzero(~((weights > 0) & (weights <= LARGEST_WEIGHT)))).size:
-            item = items[ITEM_ID][int(wrong[0])].as_py()
+            item = items[ITEM_KEY if spec.id_type == "string" else ITEM_ID][int(wrong[0])].as_py()
             raise DataError(
                 f"item {item}, column {rules.weight!r}: {weights[wrong[0]]} is no weight; it must be positive, and "
                 f"{LARGEST_WEIGHT:g} at most"

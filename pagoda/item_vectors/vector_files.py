@@ -104,11 +104,11 @@ def vectors_batch(
     Raises:
         DataError: A value of a filter column does not fit into a collection, or a weight is none.
     """
-    ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
+    ids = items[ITEM_KEY if spec.id_type == "string" else ITEM_ID].combine_chunks()
     schema = vectors_schema(spec, vectors.shape[1])
     columns = [items[ITEM_ID].combine_chunks()]
     if ITEM_KEY in schema.names:
-        columns.append(key_column(items[ITEM_KEY].combine_chunks(), ids))
+        columns.append(key_column(ids))
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns.append(pa.FixedSizeListArray.from_arrays(flat, type=schema.field(VECTOR).type))
     columns.extend(filter_column(field, items[field.name].combine_chunks(), ids) for field in filter_fields(spec))

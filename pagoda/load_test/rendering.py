@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.load_test.report import LoadReport
 
@@ -33,8 +34,8 @@ def as_table(report: LoadReport) -> Group:
     ends.add_column("answered/s", justify="right")
     ends.add_row(*(f"{count:,}" for count in counts.values()), f"{report.answered_rps:,.1f}")
     details = {"degraded": report.degraded_by, "errors": report.errors_by, "arms": report.arms}
-    lines = [f"[dim]{name}: {_counted(found)}[/]" for name, found in details.items() if found]
-    return Group(f"[italic]{title}[/]", latency, "", ends, *lines)
+    lines = [Text(f"{name}: {_counted(found)}", style="dim") for name, found in details.items() if found]
+    return Group(Text(title, style="italic"), latency, "", ends, *lines)
 
 
 def _counted(found: dict[str, int]) -> str:

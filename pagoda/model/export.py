@@ -18,7 +18,7 @@ from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.model.user_moments import UserMoments
 
 _EXAMPLE_ROWS = 3
-_BATCH = Dim("batch", min=1, max=1 << 20)
+_MOST_ROWS = 1 << 20
 
 
 def export_towers(towers: Towers, encoder: Encoder, dim: int, user_path: Path, item_path: Path) -> None:
@@ -44,9 +44,9 @@ def _nobodies(encoder: Encoder, length: int) -> UserKeys[Array]:
 
 
 def _export(tower: nn.Module, inputs: tuple[Tensor | dict[str, Tensor], ...], path: Path) -> None:
-    shapes = tuple(
-        {name: {0: _BATCH} for name in given} if isinstance(given, dict) else {0: _BATCH} for given in inputs
-    )
+    # Made here: the first one brings sympy, which takes 1.5 s of each process that exports nothing.
+    batch = {0: Dim("batch", min=1, max=_MOST_ROWS)}
+    shapes = tuple(dict.fromkeys(given, batch) if isinstance(given, dict) else batch for given in inputs)
     program = torch.export.export(tower.eval(), inputs, dynamic_shapes=shapes)
     torch.export.save(program, path)
     # A name that serving would refuse, of a feature with a quote in it, say, is refused here.

@@ -20,8 +20,6 @@ from typing import Any
 import orjson
 import torch
 from torch.export import ExportedProgram
-from torch.export.pt2_archive import PT2ArchiveReader
-from torch.export.pt2_archive._package import load_pt2
 
 from pagoda.errors import IntegrityError
 
@@ -54,6 +52,9 @@ def read_program(path: Path) -> ExportedProgram:
     Raises:
         IntegrityError: It is missing or damaged, or holds something that loading would run.
     """
+    # Here, since it brings PyTorch's compiler and sympy: 4 s of processor time for each process that reads no program.
+    from torch.export.pt2_archive._package import load_pt2
+
     try:
         content = path.read_bytes()
         _check(content, path)
@@ -65,6 +66,8 @@ def read_program(path: Path) -> ExportedProgram:
 
 
 def _check(content: bytes, path: Path) -> None:
+    from torch.export.pt2_archive import PT2ArchiveReader
+
     # PyTorch's own reader: another one may find another file by the same name.
     archive = PT2ArchiveReader(io.BytesIO(content))
     for name in archive.get_file_names():

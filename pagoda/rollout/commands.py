@@ -34,7 +34,9 @@ def start(log: ReleaseLog, candidate: str, *, policy: RolloutPolicy | None = Non
     def decide(state: ReleaseState) -> Event:
         _check_candidate(state, candidate)
         chosen = policy or (INCREMENTAL if rows_only(state, candidate) else FULL)
-        return ev.Started(candidate=candidate, previous=state.stable, policy=chosen, by=by)
+        # Where there is a stable generation, gates compare the candidate with that.
+        reason = "" if state.stable else state.warning_of(candidate)
+        return ev.Started(candidate=candidate, previous=state.stable, policy=chosen, by=by, reason=reason)
 
     return _commit(log, decide)
 

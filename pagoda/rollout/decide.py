@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pagoda.generations.live import GRACE, live
@@ -17,6 +17,7 @@ from pagoda.rollout.measures.base import ArmMeasure, Measures
 from pagoda.rollout.policy import Stay
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.events import Event
+from pagoda.rollout.state.held_gates import Held, held_gates, held_of, last_held
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import BEFORE_ARM, Phase, Rollout
 
@@ -43,6 +44,8 @@ class Decision:
     """A generation that will never serve again."""
     offer: str | None = None
     """A generation that hosts would soon let go although it is needed."""
+    holds: Held | None = None
+    """What the offline gates found and wait for, where the log does not say so yet."""
     capacity: int = 0
     """What the candidate must have ready, in percent of the stable arm's, before it can go on."""
     waits: tuple[str, ...] = ()
@@ -53,7 +56,7 @@ class Decision:
     @property
     def acts(self) -> bool:
         """Whether there is something to do."""
-        return bool(self.event or self.retire or self.offer)
+        return bool(self.event or self.retire or self.offer or self.holds)
 
 
 def decide(state: ReleaseState, view: View, now: datetime) -> Decision:
@@ -79,8 +82,10 @@ def _soon_unloaded(state: ReleaseState, rollout: Rollout, now: datetime) -> str 
     return None if needed in state.retired or needed in live(state, now + GRACE / 2) else needed
 
 
-_UNJUDGED = "the offline gates have not passed yet; the driver's log (`pagoda logs rollout`) says what they wait for"
-"""Only the driver measures them, since that takes long: whoever else looks cannot say whether they hold, or why."""
+_UNJUDGED = "the offline gates have not been measured yet; where a driver runs, it does that next"
+"""Only the driver measures them, since that takes long: whoever else looks reads in the log what it found."""
+_SAY_AGAIN = timedelta(minutes=5)
+"""After which what holds a rollout is recorded with its new figures; rows that are counted change them all the time."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +98,33 @@ class _Look:
     def registered(self) -> Decision:
         patience = self.rollout.policy.prepare_seconds
         if self.view.offline is None:
-            return self._wait(patience, [_UNJUDGED])
+            known = held_gates(self.state, self.rollout)
+            return self._wait(patience, [hold.detail for hold in held(known)] or [_UNJUDGED], known)
         results = tuple(self.view.offline)
         # An operator may overrule what measures quality, never what says that a part is damaged.
         binding = [result for result in results if not self.rollout.forced or result.gate in INTEGRITY]
         if failures := failed(binding):
             return self._roll_back(failures, results)
         if holds := held(binding):
-            return self._wait(patience, [hold.detail for hold in holds], results)
+            decision = self._wait(patience, [hold.detail for hold in holds], results)
+            return replace(decision, holds=self._news(results)) if decision.event is None else decision
         return Decision(ev.Verified(gates=results), gates=results)
+
+    def _news(self, results: tuple[GateResult, ...]) -> Held | None:
+        """What to record of gates that hold, for those who do not measure: unless the log has it, or nearly."""
+        record = last_held(self.state, self.rollout)
+        known = held_of(record) if record else None
+        now = Held(rollout=self.rollout.id, candidate=self.rollout.candidate, held=results)
+        if record is None or known is None or _verdicts(known) != _verdicts(now):
+            return now
+        return now if known != now and self.now >= record.at + _SAY_AGAIN else None
 
     def verified(self) -> Decision:
         if self.rollout.forced:
             return self._promote("forced by the operator")
         if self.rollout.previous is None:
-            return self._promote("the first generation")
+            warning = self.state.warning_of(self.rollout.candidate)
+            return self._promote(f"the first generation. {warning}" if warning else "the first generation")
         policy = self.rollout.policy
         if policy.shadow:
             limit, waits = self._limit(policy.shadow)
@@ -228,6 +245,10 @@ class _Look:
             if id_ not in self.state.retired and id_ not in self.state.arms.serving:
                 return Decision(retire=id_)
         return Decision(ev.Finished())
+
+
+def _verdicts(found: Held) -> list[tuple[str, str, str]]:
+    return [(found.candidate, result.gate, result.verdict) for result in found.held]
 
 
 _LOOKS: Mapping[Phase, Callable[[_Look], Decision]] = {

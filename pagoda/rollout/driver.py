@@ -78,7 +78,8 @@ class Driver:
             self._backend.apply(target_of(state, decision.capacity))
         except ConflictError as error:
             _log.info("another driver was first: %s", error)
-            return Look(rollout, replace(decision, event=None, retire=None, offer=None), view.candidate, lost=True)
+            undone = replace(decision, event=None, retire=None, offer=None, holds=None)
+            return Look(rollout, undone, view.candidate, lost=True)
         except UnavailableError as error:
             trouble.append(str(error))
         return Look(rollout_of(state), decision, view.candidate, trouble=tuple(trouble))
@@ -117,6 +118,9 @@ class Driver:
     def _write(self, state: ReleaseState, decision: Decision, now: datetime) -> ReleaseState:
         if decision.event:
             draft = draft_of(state, decision.event, now)
+            self._log.append(draft.kind, draft.body, state.head)
+        elif decision.holds:
+            draft = decision.holds.draft()
             self._log.append(draft.kind, draft.body, state.head)
         elif decision.retire:
             self._log.append("retired", {"generation": decision.retire}, state.head)

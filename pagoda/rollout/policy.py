@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pagoda.errors import ConfigError, explain
+from pagoda.yaml_text import load_yaml
 
 
 class _Section(BaseModel):
@@ -192,8 +192,6 @@ def parse_policy(text: str, where: str) -> RolloutPolicy:
         ConfigError: It is not YAML, a key is unknown, or a value is wrong.
     """
     try:
-        return RolloutPolicy.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML ({error})") from error
+        return RolloutPolicy.model_validate(load_yaml(text, where) or {})
     except ValidationError as error:
         raise ConfigError(explain(error, where)) from error

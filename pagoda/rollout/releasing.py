@@ -115,7 +115,9 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
         newest = full_steps.caught_up(update, catch_up)
         first = state.stable is None and settings.rollout.backend != "kserve"
         if first or not _by_rollout(settings, how):
-            publish(log, newest.id, "stable", checks=release_checks(settings, log.state()))
+            warning = state.warning_of(newest.id) if state.stable is None else ""
+            reason = f"publish. {warning}" if warning else "publish"
+            publish(log, newest.id, "stable", checks=release_checks(settings, log.state()), reason=reason)
         else:
             commands.start(log, newest.id, policy=full_policy(settings), by="full update")
             return newest

@@ -7,6 +7,7 @@ Its names are imported from here: the handler in every archive and compiled pipe
 """
 
 from pagoda.settings.addresses import LOCAL_URL, socket_path, tower_address, tower_addresses
+from pagoda.settings.evaluation import EvaluationSettings
 from pagoda.settings.index import CollectionConfig
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
@@ -35,6 +36,7 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "AccessSettings",
     "CollectionConfig",
+    "EvaluationSettings",
     "EventSettings",
     "ItemSettings",
     "KafkaSettings",

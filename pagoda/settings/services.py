@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,9 @@ class EventSettings(SettingsSection):
 
     dataset: str = ""
     """Folder or URL of the dataset. Empty: `dataset/` below home."""
+    format: Literal["parquet", "tfrecord"] = "parquet"
+    """How events are filed. `tfrecord`: as Parquet, which updates read, and once an hour is over also as TFRecord, for
+    others who train on them."""
     stream_length: int = Field(default=1_000_000, ge=1)
     """Events that may wait for the sink (about 300 MB of Redis); further ones get 503, or wait in Kafka."""
     forgotten_days: float = Field(default=8.0, gt=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from pagoda.errors import ConfigError, explain
+from pagoda.settings.evaluation import EvaluationSettings
 from pagoda.settings.index import CollectionConfig
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
@@ -27,11 +28,25 @@ from pagoda.settings.services import (
     TracingSettings,
 )
 from pagoda.settings.stores import AccessSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.yaml_text import load_yaml
 
 HOME_VARIABLE = "PAGODA_HOME"
 SETTINGS_FILE = "pagoda.yaml"
 ENDPOINTS_FILE = "endpoints.yaml"
 SIGNING_KEY_FILE = "signing.key"
+
+
+class _SettingsFile(YamlConfigSettingsSource):
+    """A file of settings, read like every other YAML that people write."""
+
+    def _read_file(self, file_path: Any) -> dict[str, Any]:
+        try:
+            content = load_yaml(file_path.read_text(encoding="utf-8"), str(file_path))
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{file_path}: not YAML: {error}") from error
+        if content is not None and not isinstance(content, dict):
+            raise ConfigError(f"{file_path}: must hold a mapping of settings (got {type(content).__name__})")
+        return content or {}
 
 
 class Settings(BaseSettings):
@@ -49,6 +64,7 @@ class Settings(BaseSettings):
     recall: RecallSettings = RecallSettings()
     events: EventSettings = EventSettings()
     items: ItemSettings = ItemSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
     logs: Literal["text", "json"] = "text"
@@ -111,7 +127,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         home = _home(init_settings)
-        files = (YamlConfigSettingsSource(settings_cls, home / name) for name in (SETTINGS_FILE, ENDPOINTS_FILE))
+        files = (_SettingsFile(settings_cls, home / name) for name in (SETTINGS_FILE, ENDPOINTS_FILE))
         return (init_settings, env_settings, *files)
 
 

@@ -17,6 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from pagoda.data.window import Window, to_us
 from pagoda.errors import ConfigError, DataError, explain
+from pagoda.yaml_text import load_yaml
 
 WORLD_FILE = "world.yaml"
 HOUR_US = 3_600_000_000
@@ -145,7 +146,7 @@ def read_config(path: Path) -> WorldConfig:
     """
     file = path / WORLD_FILE
     try:
-        raw = yaml.safe_load(file.read_text())
+        raw = load_yaml(file.read_text(), str(file))
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); `pagoda simulate` makes a world") from error
     return make_config(raw, str(file))

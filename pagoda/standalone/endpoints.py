@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pagoda.errors import ConfigError
-from pagoda.settings import ENDPOINTS_FILE, Settings, load_settings
-from pagoda.standalone.ports import choose_ports
+from pagoda.settings import ENDPOINTS_FILE, SETTINGS_FILE, Settings, load_settings
+from pagoda.standalone.ports import ports_chosen
 from pagoda.standalone.servers.service import Service
 from pagoda.storage.atomic import write_atomic
 
@@ -37,13 +38,20 @@ def ports_of(home: Path, names: Sequence[str]) -> dict[str, int]:
     return {name: ports.get(name, 0) for name in names}
 
 
-def choose_missing_ports(home: Path, names: Sequence[str]) -> None:
-    """Choose and record a free port for every name that has none yet."""
+@contextmanager
+def missing_ports_chosen(
+    home: Path, names: Sequence[str], preferred: Mapping[str, int] | None = None
+) -> Iterator[None]:
+    """Choose and record a free port for every name that has none yet; see `pagoda.standalone.ports.ports_chosen`.
+
+    No other platform chooses the same ones until the block ends, by when their servers listen.
+    """
     ports = ports_of(home, names)
     missing = [name for name, port in ports.items() if not port]
-    if missing:
-        ports |= choose_ports(missing, ports.values())
-        _write(home, {**recorded(home), "standalone": {"ports": ports}})
+    with ports_chosen(missing, ports.values(), preferred) as chosen:
+        if missing:
+            _write(home, {**recorded(home), "standalone": {"ports": ports | chosen}})
+        yield
 
 
 def own(services: Sequence[Service], home: Path) -> list[Service]:
@@ -67,6 +75,24 @@ def record_endpoints(home: Path, services: Sequence[Service]) -> None:
             section, name = key.split(".")
             content.setdefault(section, {})[name] = value
     _write(home, content)
+
+
+def settle_dataset(settings: Settings, dataset: str) -> str:
+    """Have events filed into the dataset that an update has learned, where nothing names another; words for people.
+
+    Whoever imports elsewhere than into `HOME/dataset` would otherwise have events that nobody files.
+    """
+    place = dataset if "://" in dataset else str(Path(dataset).resolve())
+    filed = settings.events_dataset
+    if place in (filed, str(Path(filed).resolve())):
+        return ""
+    if settings.events.dataset or Path(filed).exists():
+        told = f"Events are filed into {filed}, and this update learned {place}"
+        return f"{told}. To have them in one, set events.dataset in {settings.home}/{SETTINGS_FILE} and start anew."
+    content = recorded(settings.home)
+    content.setdefault("events", {})["dataset"] = place
+    _write(settings.home, content)
+    return f"Events are filed into {place} from now on (events.dataset in {settings.home}/{ENDPOINTS_FILE})."
 
 
 def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:

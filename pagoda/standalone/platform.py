@@ -15,11 +15,11 @@ from pagoda.access.secret_files import kept_secret
 from pagoda.access.tokens import make_tokens
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import Settings, load_settings
-from pagoda.standalone.endpoints import choose_missing_ports, record_endpoints
+from pagoda.standalone.endpoints import missing_ports_chosen, record_endpoints
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import require_free
 from pagoda.standalone.servers.service import Service
-from pagoda.standalone.servers.services import PORT_NAMES, SECRETS, SERVICES, declared
+from pagoda.standalone.servers.services import PORT_NAMES, PREFERRED_PORTS, SECRETS, SERVICES, declared
 from pagoda.standalone.signing_key import ensure_signing_key
 from pagoda.standalone.startup import Report, bring_up, gave_up
 from pagoda.standalone.status import Health, ServiceStatus, statuses
@@ -150,9 +150,11 @@ class Platform:
         """Where a service answers; if `opening`, with what opens it in a browser.
 
         Raises:
-            ConfigError: There is no such service, or it is a worker, which nobody calls.
+            ConfigError: There is no such service, it is a worker, which nobody calls, or it never was started.
         """
         services = declared(self.layout)
+        if any(service in (each.name, *each.further) and 0 in each.ports.values() for each in services):
+            raise ConfigError(f"{service} has no address yet; the first `pagoda up` chooses one")
         if url := next((each.further[service] for each in services if service in each.further), ""):
             return url  # A listener of its own, of another service: that of item changes is recall's.
         (found,) = _chosen(services, [service])
@@ -181,16 +183,16 @@ class Platform:
             time.sleep(_WATCH_SECONDS)
 
     def _start(self, names: Collection[str] | None, report: Report, *, attached: bool) -> None:
-        choose_missing_ports(self.home, PORT_NAMES)
-        self._make_secrets()
-        ensure_signing_key(self.home)
-        services = declared(self.layout)
-        chosen = _chosen(services, names)
-        # What a platform that was killed left behind would hold its ports and files.
-        end_processes(processes_of(self.home), _PATIENCE_SECONDS)
-        owner = Kept.now(os.getpid()) if attached else None
-        self._child = self._supervisor.start(services, owner)
-        self._bring_up(chosen, report)
+        with missing_ports_chosen(self.home, PORT_NAMES, PREFERRED_PORTS):
+            self._make_secrets()
+            ensure_signing_key(self.home)
+            services = declared(self.layout)
+            chosen = _chosen(services, names)
+            # What a platform that was killed left behind would hold its ports and files.
+            end_processes(processes_of(self.home), _PATIENCE_SECONDS)
+            owner = Kept.now(os.getpid()) if attached else None
+            self._child = self._supervisor.start(services, owner)
+            self._bring_up(chosen, report)
 
     def _make_secrets(self) -> None:
         for service in SECRETS:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,18 +19,36 @@ _EPHEMERAL_START = 32_768
 
 
 def choose_ports(names: Collection[str], taken: Collection[int]) -> dict[str, int]:
-    """A free port for each name.
+    """A free port for each name; see `ports_chosen`."""
+    with ports_chosen(names, taken) as ports:
+        return ports
+
+
+@contextmanager
+def ports_chosen(
+    names: Collection[str], taken: Collection[int], preferred: Mapping[str, int] | None = None
+) -> Iterator[dict[str, int]]:
+    """Choose a free port for each name. Until the block ends, by when servers should listen, nobody else chooses them.
 
     Below the range that the system gives to outgoing connections: a port from within it may be one's own client's
     at the next start.
+
+    Args:
+        names: What the ports are for.
+        taken: Ports that are not chosen, free or not.
+        preferred: By name the port to choose if it is free.
+
+    Raises:
+        UnavailableError: There are too few free ports.
     """
     chosen: dict[str, int] = {}
-    avoided = set(taken)
-    for name in names:
-        port = _free_port(avoided)
-        avoided.add(port)
-        chosen[name] = port
-    return chosen
+    with ExitStack() as marks:
+        for name in names:
+            avoided = {*taken, *chosen.values()}
+            wanted = (preferred or {}).get(name, 0)
+            mine = wanted and wanted not in avoided and _take(wanted, marks)
+            chosen[name] = wanted if mine else _free_port(avoided, marks)
+        yield chosen
 
 
 def require_free(ports: Mapping[str, int]) -> None:
@@ -58,16 +77,34 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _free_port(avoided: Collection[int]) -> int:
+def _free_port(avoided: Collection[int], marks: ExitStack) -> int:
     highest = _EPHEMERAL_START
     if _EPHEMERAL.exists():
         highest = int(_EPHEMERAL.read_text().split()[0])
     candidates = [port for port in range(_LOWEST, max(highest, _LOWEST + 1000)) if port not in avoided]
-    # At random: two platforms that start together should not try the same ones.
     for port in random.sample(candidates, len(candidates)):
-        if is_free(port):
+        if _take(port, marks):
             return port
     raise UnavailableError(f"no free port between {_LOWEST} and {highest}")
+
+
+def _take(port: int, marks: ExitStack) -> bool:
+    """Whether a port is free, and nobody else has chosen it for a server that does not listen yet.
+
+    The mark is a socket in Linux's abstract namespace, unix(7): one for all users who share the ports, no file that
+    stays, and gone with the process whatever ends it. It comes first: of two who look at one port, one stops here.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0pagoda/port/{port}")
+    except OSError:
+        mark.close()
+        return False
+    if not is_free(port):
+        mark.close()
+        return False
+    marks.enter_context(mark)
+    return True
 
 
 def _complaint(name: str, port: int) -> str:

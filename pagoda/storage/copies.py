@@ -10,10 +10,13 @@ from typing import Any
 
 import fsspec
 
-from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.errors import ConfigError, IntegrityError, UnavailableError
 from pagoda.storage.atomic import build_folder
 from pagoda.storage.inventory import Inventory, verify
 from pagoda.storage.stores import is_of_a_store
+
+_SCHEMES = "s3://, gs://, https:// or file://"
+_WEB = ("http", "https")
 
 
 def fetch(uri: str, files: Inventory, into: Path) -> Path:
@@ -123,6 +126,25 @@ def sizes(uri: str) -> dict[str, int]:
     with _store_of(uri) as (files, place):
         found = files.find(place, detail=True)
     return {name.removeprefix(place).lstrip("/"): int(about["size"]) for name, about in sorted(found.items())}
+
+
+def listing(uri: str) -> list[str]:
+    """The relative names of the files below `uri`, sorted; `[""]` if it is a file itself.
+
+    Raises:
+        IntegrityError: There is neither.
+        UnavailableError: The store does not answer.
+        ConfigError: The scheme is not known.
+    """
+    scheme = uri.partition("://")[0]
+    if scheme not in fsspec.available_protocols():
+        raise ConfigError(f"{uri}: scheme {scheme!r} is not known; a source is a path, or begins with {_SCHEMES}")
+    with _store_of(uri) as (files, place):
+        # Of the web, whatever a page links to would be below it.
+        if scheme in _WEB or files.info(place)["type"] == "file":
+            return [""]
+        found = files.find(place)
+    return sorted(name.removeprefix(place).lstrip("/") for name in found)
 
 
 def local_path(uri: str) -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from pagoda.telemetry.scrape import MetricChange
@@ -35,7 +36,7 @@ def _requests(change: MetricChange, url: str) -> str:
     ]
     in_flight = change.now.total("pagoda_recall_requests_in_flight")
     events = change.rate("pagoda_events_total")
-    return f"[bold]{url}[/]  {'  '.join(counted)}  in flight {in_flight:.0f}  events {events:,.1f}/s"
+    return f"[bold]{escape(url)}[/]  {'  '.join(counted)}  in flight {in_flight:.0f}  events {events:,.1f}/s"
 
 
 def _arms(change: MetricChange) -> Table:

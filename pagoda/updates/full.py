@@ -15,10 +15,15 @@ from pagoda.errors import ConfigError, ConflictError, DataError, GateError
 from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionRecord, full_key
+from pagoda.registry.factory import open_registry
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
 from pagoda.storage.copies import local_path
 from pagoda.updates.step_outputs import StepOutputs, open_outputs
+from pagoda.version_files.full import FullVersionFiles
+
+MODEL, PARENT = "model", "parent"
+"""Folders of a full update: what it trained, and what that starts from."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,24 @@ class FullUpdate:
         if record is None:
             raise ConflictError(f"{self.key} is not registered yet; run its register step first")
         return record
+
+    def files(self) -> FullVersionFiles:
+        """What training made.
+
+        Raises:
+            ConflictError: The version is not trained yet.
+        """
+        folder = self.outputs.get(MODEL)
+        return FullVersionFiles(folder / "version", folder / "state")
+
+    def parent_files(self) -> FullVersionFiles | None:
+        """The version that training starts from, its files fetched once."""
+        if self.parent is None:
+            return None
+        registry, folder = open_registry(self.settings), self.scratch / PARENT
+        return FullVersionFiles(
+            registry.fetch(self.parent, folder / "version"), registry.fetch_state(self.parent, folder / "state")
+        )
 
     def step(self, name: str, make: Callable[[Path], None]) -> Path:
         """The folder of a step, which `make` fills, at most once."""

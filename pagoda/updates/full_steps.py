@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.config.training import TrainConfig, parse_config
-from pagoda.data.window import Window, parse_moment, to_us
+from pagoda.data.window import parse_moment, to_us
 from pagoda.erasure.pending import TAG, open_pending
-from pagoda.errors import ConfigError, GateError, NothingToAskError
-from pagoda.evaluation.evaluate import evaluate as evaluate_towers
-from pagoda.evaluation.report import Report
+from pagoda.errors import ConfigError, GateError
 from pagoda.generations.creation import create_generation
 from pagoda.generations.live import live
 from pagoda.generations.manifest import Artifact, Manifest
@@ -22,6 +20,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
+from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
@@ -29,19 +28,19 @@ from pagoda.registry.factory import open_registry
 from pagoda.storage.checksums import SHA256, checksum_file
 from pagoda.training.full.refusals import refuse_what_the_data_lacks
 from pagoda.training.full.update import full_update
-from pagoda.updates.full import FullUpdate
+from pagoda.updates.full import MODEL, FullUpdate
+from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
 from pagoda.updates.negative_mining import mine
-from pagoda.updates.regression_check import refuse_drop
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from pagoda.version_files.open_version import item_vectors as compute_vectors
 
-MODEL, PARENT, EVALUATION, VECTORS, INDEX, TOWER = "model", "parent", "evaluation", "vectors", "index", "tower"
+VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
 """Folders of the steps."""
-REPORT, PARENT_REPORT, VECTORS_FILE = "report.json", "parent.json", "item_vectors.parquet"
+REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
 MINED, MINED_FILE = "mined", "mined.parquet"
 _PROBES = 400
 
@@ -52,17 +51,20 @@ Package = Callable[[Path, int, Path], Path]
 def train(update: FullUpdate, config: str) -> Path:
     """Learn the window; returns the version's files. `config` is YAML, empty for the defaults.
 
-    Where it asks for mined negatives, the parent's own search is mined first; a first version goes without.
+    Where it asks for mined negatives, the parent's own search is mined first; a first version goes without. And it is
+    judged before, by a training of its own, where no later positives can do that: see `judge`.
     """
 
     def learn(folder: Path) -> None:
         chosen = parse_config(config)
         _refuse(chosen, update)
-        parent, mined = _parent(update), None
+        parent, mined = update.parent_files(), None
         if chosen.negatives.mined and parent is not None:
             mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
         elif chosen.negatives.mined:
             chosen = chosen.model_copy(update={"negatives": chosen.negatives.model_copy(update={"mined": 0})})
+        if parent is None:
+            judge_first(update, chosen)
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)
         full_update(
@@ -93,50 +95,21 @@ def _mine(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
     mine(update.data, parent, folder / MINED_FILE)
 
 
-def evaluate(update: FullUpdate) -> Report | None:
-    """Measure the version on the positives after its window; None when there are none yet.
-
-    Raises:
-        GateError: Its parent is much better on the same positives, so something went wrong.
-    """
-    span = update.data.span()
-    if span.end <= update.window.end:
-        return None
-    later = Window(start=update.window.end, end=span.end)
-
-    def measure(folder: Path) -> None:
-        _measure(update, later, folder)
-
-    try:
-        return Report.model_validate_json((update.step(EVALUATION, measure) / REPORT).read_text())
-    except NothingToAskError:
-        return None
-
-
-def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
-    """Write the version's report, after comparing it with its parent's where there is one."""
-    report = evaluate_towers(_open(update), update.data, later, version=update.key)
-    if parent := _parent(update):
-        before = evaluate_towers(OpenVersion(parent, update.data), update.data, later, version=str(update.parent))
-        refuse_drop(report, before, _files(update).config.drift)
-        (folder / PARENT_REPORT).write_text(before.model_dump_json(indent=1))
-    (folder / REPORT).write_text(report.model_dump_json(indent=1))
-
-
 def register(update: FullUpdate) -> VersionRecord:
-    """Register the version, its state and its metrics."""
-    files, report = _files(update), evaluate(update)
+    """Register the version, its state and its metrics, those of what judged it included."""
+    files, report, judged = update.files(), evaluate(update), judge(update)
     draft = VersionDraft(
         key=update.key,
         update="full",
         window=update.window,
         parent=update.parent,
-        metrics=report.summary() if report else {},
+        metrics={**(report.summary() if report else {}), **judged.figures},
         tags={
             "data": files.lineage.data_checksum,
             "code": files.lineage.code_version,
             DATASET: update.describe()["dataset"],
             TAG: str(files.lineage.forgotten),
+            **judged.tags(),
         },
         folder=files.folder,
         state_folder=files.state,
@@ -146,16 +119,23 @@ def register(update: FullUpdate) -> VersionRecord:
 
 
 def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
-    """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file."""
+    """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file.
+
+    Beside it, what answers may say of these items is kept.
+    """
 
     def export(folder: Path) -> None:
-        files, items = _files(update), update.data.items((shard, update.shards))
+        files, items = update.files(), update.data.items((shard, update.shards))
         with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
             shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
             writer.write(items, compute_vectors(files, files.towers(), items), shares)
 
-    name = VECTORS if update.shards == 1 else _shard(update, shard)
-    return update.step(name, export) / VECTORS_FILE
+    def tell(folder: Path) -> None:
+        write_item_fields(folder / FIELDS_FILE, update.data.spec, update.data.items((shard, update.shards)))
+
+    if field_names(update.data.spec):
+        update.step(_part(update, FIELDS, shard), tell)
+    return update.step(_part(update, VECTORS, shard), export) / VECTORS_FILE
 
 
 def all_vectors(update: FullUpdate) -> Path:
@@ -166,7 +146,7 @@ def all_vectors(update: FullUpdate) -> Path:
     """
 
     def gather(folder: Path) -> None:
-        steps = [_shard(update, shard) for shard in range(update.shards)]
+        steps = [_part(update, VECTORS, shard) for shard in range(update.shards)]
         made = update.outputs
         parts = [
             VectorPart(uri=made.uri(step, VECTORS_FILE), checksum=made.checksum(step, VECTORS_FILE)) for step in steps
@@ -178,8 +158,17 @@ def all_vectors(update: FullUpdate) -> Path:
     return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else VECTORS_FILE)
 
 
-def _shard(update: FullUpdate, shard: int) -> str:
-    return f"{VECTORS}-{shard:05}-of-{update.shards:05}"
+def _item_fields(update: FullUpdate) -> list[Artifact]:
+    """What answers may say of items; nothing where the dataset has nothing, or an older release did the export."""
+    made, steps = update.outputs, [_part(update, FIELDS, shard) for shard in range(update.shards)]
+    if not all(made.done(step) for step in steps):
+        return []
+    return [Artifact(uri=made.uri(step, FIELDS_FILE), checksum=made.checksum(step, FIELDS_FILE)) for step in steps]
+
+
+def _part(update: FullUpdate, step: str, shard: int) -> str:
+    """The name of a step for one part of the items."""
+    return step if update.shards == 1 else f"{step}-{shard:05}-of-{update.shards:05}"
 
 
 def build_index(update: FullUpdate) -> IndexReport:
@@ -214,7 +203,7 @@ def package_tower(update: FullUpdate, package: Package) -> Path:
     version = update.version().version
 
     def make(folder: Path) -> None:
-        package(_files(update).folder, version, folder)
+        package(update.files().folder, version, folder)
 
     return next(update.step(TOWER, make).glob("*.mar"))
 
@@ -235,6 +224,7 @@ def offer(update: FullUpdate) -> Manifest:
         version.version,
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
+        item_fields=_item_fields(update),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,
@@ -265,33 +255,15 @@ def newest(update: FullUpdate) -> Manifest:
     return tip_of(open_log(update.settings).state(), update.version().version)
 
 
-def _files(update: FullUpdate) -> FullVersionFiles:
-    folder = update.outputs.get(MODEL)
-    return FullVersionFiles(folder / "version", folder / "state")
-
-
-def _open(update: FullUpdate) -> OpenVersion:
-    return OpenVersion(_files(update), update.data)
-
-
-def _parent(update: FullUpdate) -> FullVersionFiles | None:
-    if update.parent is None:
-        return None
-    registry, folder = open_registry(update.settings), update.scratch / PARENT
-    return FullVersionFiles(
-        registry.fetch(update.parent, folder / "version"), registry.fetch_state(update.parent, folder / "state")
-    )
-
-
 def _queries(update: FullUpdate) -> NDArray[np.float32]:
     """Vectors of real users as of the window's end, for the probe."""
-    files = _files(update)
+    files = update.files()
     users = np.asarray(files.users.ids)
     users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
     moments = np.full(len(users), to_us(update.window.end), np.int64)
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
-    return _open(update).user_vectors(users, moments, histories)
+    return OpenVersion(update.files(), update.data).user_vectors(users, moments, histories)
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -69,11 +69,17 @@ def resolve(
 ) -> IncrementalUpdate | Nothing:
     """The update of one full version from its watermark to `now` less the lateness.
 
+    Interactions of the last minute may have others before them that are still on their way, and what comes after its
+    window was learned is left to the next full update. So a window ends a minute before now, and not a minute before
+    the newest interaction: where nobody has done anything since, nothing is on its way, and the first click of an
+    installation would be the newest for ever. Where no `now` is given and nothing but the last minute has a positive,
+    that is learned at once: whoever asks for an update then waits for just this.
+
     Args:
         settings: Of this installation.
         dataset: Folder or URL.
         base: The full version.
-        now: The present; None: right after the newest interaction.
+        now: The present; None: the clock's, and everything there is where that is little.
         lateness_seconds: How long interactions may be on their way.
 
     Raises:
@@ -82,14 +88,19 @@ def resolve(
     """
     data = open_dataset(settings, dataset)
     tip = tip_of(open_log(settings).state(), base)
-    end = (now or data.span().end) - timedelta(seconds=lateness_seconds)
-    watermark = tip.window.end
-    if end <= watermark:
-        return Nothing(f"full version {base} has learned up to {watermark.isoformat()}, and now is {end.isoformat()}")
-    window = Window(start=watermark, end=end)
-    if not data.count(window, events=data.spec.positives):
-        return Nothing(f"no positive ({' or '.join(data.spec.positives)}) in window {window.key}")
-    return IncrementalUpdate(settings, dataset, window, base, tip.incremental_version)
+    watermark, newest = tip.window.end, data.span().end
+    settled = (now or datetime.now(UTC)) - timedelta(seconds=lateness_seconds)
+    ends = [settled] if now else sorted({min(settled, newest), newest})
+    for end in ends:
+        if end > watermark and data.count(Window(start=watermark, end=end), events=data.spec.positives):
+            window = Window(start=watermark, end=end)
+            return IncrementalUpdate(settings, dataset, window, base, tip.incremental_version)
+    if ends[-1] <= watermark:
+        return Nothing(
+            f"full version {base} has learned up to {watermark.isoformat()}, and now is {ends[-1].isoformat()}"
+        )
+    key = Window(start=watermark, end=ends[-1]).key
+    return Nothing(f"no positive ({' or '.join(data.spec.positives)}) in window {key}")
 
 
 def tip_of(state: ReleaseState, base: int) -> Manifest:

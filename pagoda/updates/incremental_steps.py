@@ -71,7 +71,7 @@ def run(
         settings: Of this installation.
         dataset: Folder or URL.
         base: The full version.
-        now: The present; None: right after the newest interaction.
+        now: The present; None: the clock's, see `resolve`.
         deliver: How; None: at once, to the arm that the full version answers, if any.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
 
+from pagoda.distribution import install
 from pagoda.errors import ConfigError
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import KafkaSettings, Settings
@@ -60,5 +61,5 @@ def _before(redis: RedisStream, settings: KafkaSettings) -> KafkaStream:
     try:
         from serving.events.kafka_stream import KafkaStream
     except ImportError as error:
-        raise ConfigError(f"events.kafka is set, but {error.name} is missing: pip install pagoda[kafka]") from error
+        raise ConfigError(f"events.kafka is set, but {error.name} is missing: {install('kafka')}") from error
     return KafkaStream(settings, redis)

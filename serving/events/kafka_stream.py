@@ -61,7 +61,11 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
 
         Raises:
             TooLargeError: They do not fit one record.
+            UnfiledError: Nobody would file them, and Kafka does not keep them for ever.
         """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_NOW_SECONDS):
+                await self._redis.refuse_unfiled()
         key, value = str(accepted[0].user).encode(), orjson.dumps([asdict(one) for one in accepted])
         try:
             async with asyncio.timeout(_APPEND_SECONDS):

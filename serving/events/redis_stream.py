@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from pagoda.settings import EventSettings
 from serving.error_reasons import reason
 from serving.events.rules import Accepted
 from serving.http.overload import ShedError
-from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, STREAM, profile_key, recent_key, seen_key
+from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, STREAM, UNFILED, profile_key, recent_key, seen_key
 from serving.users.tombstones import FORGOTTEN
 
 APPLIED = "events:applied"
@@ -173,7 +173,7 @@ class RedisStream:
             timeout_seconds: Of one call.
         """
         self._url, self._length, self._room = url, length, room
-        self._short, self._next_look = False, 0.0
+        self._short, self._unfiled, self._next_look = False, False, 0.0
         self._many = asyncio.Lock()
         # Requests wait for one of these; a connection each would drown Redis in handshakes when many come at once.
         pool = BlockingConnectionPool.from_url(
@@ -193,7 +193,9 @@ class RedisStream:
     async def append(self, accepted: Sequence[Accepted]) -> int:
         """See `EventStream.append`; it also raises where too many events wait for the sink."""
         try:
-            await self._refuse_where_short()
+            await self._look()
+            self._refuse_unfiled()
+            self._refuse_where_short()
             async with self._many if len(accepted) > _FEW else nullcontext():
                 taken = int(await self._take(*self._told(accepted)))
         except (RedisError, OSError) as error:
@@ -207,18 +209,42 @@ class RedisStream:
             )
         return taken
 
-    async def _refuse_where_short(self) -> None:
+    async def refuse_unfiled(self) -> None:
+        """Refuse where nobody would file events; as far as Redis answers.
+
+        Raises:
+            UnfiledError: The sink says that it has no dataset.
+        """
+        with suppress(RedisError, OSError):
+            await self._look()
+        self._refuse_unfiled()
+
+    async def _look(self) -> None:
+        """See now and then how Redis and the sink are."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + _LOOK_SECONDS
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.info("memory")
+            pipeline.exists(UNFILED)
+            found, unfiled = await pipeline.execute()
+            most = int(found.get("maxmemory", 0))
+            self._short = bool(most) and int(found["used_memory"]) > self._room.memory_share * most
+            self._unfiled = bool(unfiled)
+
+    def _refuse_unfiled(self) -> None:
+        if self._unfiled:
+            raise UnfiledError(
+                "event stream: there is no dataset to file events in, so nobody would learn them (events.dataset); "
+                "`pagoda status` says more. Send these later"
+            )
+
+    def _refuse_where_short(self) -> None:
         """Events are the first to go where memory gets short: profiles, outcomes and the sink need what is left.
 
         Raises:
             FullError: It is short.
         """
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + _LOOK_SECONDS
-            found = await self._redis.info("memory")
-            most = int(found.get("maxmemory", 0))
-            self._short = bool(most) and int(found["used_memory"]) > self._room.memory_share * most
         if self._short:
             raise FullError("event stream: Redis is nearly full (events.memory_share); send these later")
 
@@ -233,9 +259,10 @@ class RedisStream:
             UnavailableError: Redis does not answer. Some may be applied.
         """
         try:
-            await self._refuse_where_short()
+            await self._look()
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
+        self._refuse_where_short()
         pipeline = self._redis.pipeline(transaction=False)
         for before, record in zip((after, *(one.offset for one in records)), records, strict=False):
             await self._take(*self._told(record.accepted, partition, record.offset, before), client=pipeline)
@@ -280,3 +307,7 @@ class RedisStream:
 
 class FullError(ShedError):
     """There is no room for more events just now."""
+
+
+class UnfiledError(ShedError):
+    """Nobody would file the events."""

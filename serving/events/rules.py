@@ -8,7 +8,7 @@ from typing import Any
 
 from pagoda.data.layout import features_of
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import RequestError
+from pagoda.errors import RequestError, UnavailableError
 from pagoda.model.features.raw_values import normal
 from pagoda.settings import EventSettings
 from serving.events.bodies import Event
@@ -73,8 +73,19 @@ class EventRules:
     """The rules of one feature declaration."""
 
     def __init__(self, spec: FeatureSpec, times: Times) -> None:
+        """Check events against a declaration.
+
+        Raises:
+            UnavailableError: It was made before such names were refused, and has a context feature `event_id`: its
+                values would be taken for the events' IDs, and most events for duplicates.
+        """
         self.spec, self._times = spec, times
         self._context = features_of(spec, "interactions")
+        if any(feature.name == "event_id" for feature in self._context):
+            raise UnavailableError(
+                "events: features.yaml has a context feature 'event_id', which is a field of every event; rename it, "
+                "and run a full update"
+            )
 
     def accept(self, event: Event, place: str, now_us: int) -> Accepted:
         """Check one event.

@@ -37,7 +37,7 @@ class Denial:
 
     status: HTTPStatus
     reason: str
-    """For metrics: host, origin, path, token, role, content-type."""
+    """For metrics: host, origin, path, token, role, content-type, content-encoding."""
     text: str
 
 
@@ -97,7 +97,7 @@ class Door:
         there, role = self._needs.of(scope["path"])
         if not there:
             return Denial(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
-        return self._stranger(scope, headers, role) or self._no_json(scope["method"], headers)
+        return self._stranger(scope, headers, role) or self._not_plain_json(scope["method"], headers)
 
     def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], role: Role | None) -> Denial | None:
         if role is None:
@@ -112,12 +112,23 @@ class Door:
         text = f"Authorization: must be `Bearer TOKEN`, with a token of the role `{role}`"
         return Denial(HTTPStatus.UNAUTHORIZED, "token", text)
 
-    def _no_json(self, method: str, headers: Mapping[bytes, bytes]) -> Denial | None:
-        given = headers.get(b"content-type", b"")
-        if method in _READING or given.partition(b";")[0].strip().lower() == _JSON:
+    def _not_plain_json(self, method: str, headers: Mapping[bytes, bytes]) -> Denial | None:
+        if method in _READING:
             return None
-        text = f"Content-Type: must be application/json (got {given[:_SHOWN].decode('latin-1')!r})"
+        # A few kilobytes of gzip can be a gigabyte, and a body's length is what callers share fairly by.
+        encoding = headers.get(b"content-encoding", b"").strip().lower()
+        if encoding not in (b"", b"identity"):
+            text = f"Content-Encoding: must be absent, bodies are read as they are (got {_cut(encoding)!r})"
+            return Denial(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding", text)
+        given = headers.get(b"content-type", b"")
+        if given.partition(b";")[0].strip().lower() == _JSON:
+            return None
+        text = f"Content-Type: must be application/json (got {_cut(given)!r})"
         return Denial(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-type", text)
+
+
+def _cut(header: bytes) -> str:
+    return header[:_SHOWN].decode("latin-1")
 
 
 class _OnceInAWhile:

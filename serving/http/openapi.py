@@ -92,6 +92,6 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": Refusal, "description": "No token, or an unknown one."},
     403: {"model": Refusal, "description": "The token is of another role, or another site has sent the request."},
     413: {"model": Refusal, "description": "The body is too large."},
-    415: {"model": Refusal, "description": "The body is not said to be JSON."},
+    415: {"model": Refusal, "description": "The body is not said to be JSON, or is packed."},
     503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,7 +19,8 @@ MAX_INSTANCES = 100
 MAX_HISTORY = 1000
 _LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
 """From then on, reading a body and writing an answer take milliseconds."""
-_STRUCTURED = ("context", "profile", "history", "filter")
+_MAX_FIELDS = 64
+_STRUCTURED = ("context", "profile", "history", "filter", "fields")
 
 
 class RecallInstance(BaseModel):
@@ -42,6 +43,8 @@ class RecallInstance(BaseModel):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
+    fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS)] = ()
+    """What the answer says of each item beside its ID: its title, or item features, by their names."""
     popularity_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
 
@@ -59,6 +62,9 @@ class RecalledItem(TypedDict):
 
     item_id: int | str
     score: float
+    fields: NotRequired[dict[str, Any]]
+    """What was asked of the item, by name; null where it has no value. There where the request has `fields`, unless
+    `degraded` says `fields_missing`."""
 
 
 class Prediction(TypedDict):
@@ -91,7 +97,10 @@ class Output(TypedDict):
 
 
 class V2Answer(TypedDict):
-    """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got."""
+    """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
+
+    Where `fields` were asked for, `fields` holds those of each item as a JSON text.
+    """
 
     model_name: str
     id: str
@@ -154,7 +163,7 @@ def parse_v1(raw: bytes) -> list[RecallInstance]:
 
 
 def parse_v2(raw: bytes) -> tuple[list[RecallInstance], str]:
-    """Parse a v2 body: one input a field, `context`, `profile`, `history` and `filter` as JSON texts. Also its id.
+    """Parse a v2 body, and its id: an input a field; `context`, `profile`, `history`, `filter`, `fields` as JSON texts.
 
     Raises:
         RequestError: It is malformed; the message names the field, the value and what was expected.
@@ -203,6 +212,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
         _output("degraded", "BYTES", [",".join(prediction["degraded"]) for prediction in predictions]),
     ]
+    if any("fields" in item for item in items):
+        outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
 
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
-from importlib.metadata import version
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
+from pagoda.distribution import release
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.state.split import ARM_HEADER
 from serving.http import callers
@@ -94,7 +94,7 @@ def build_app(
     """The application that answers by `recall`, behind its door; `dataplane` says whether its model is ready."""
     app = FastAPIOffline(
         title="Pagoda recall",
-        version=version("pagoda"),
+        version=release(),
         description="A user's items: profile and recent behaviour → user tower → item vectors.",
         redoc_url=None,
     )
@@ -113,7 +113,7 @@ def build_items_app(further: Sequence[APIRouter], tokens: Tokens, hosts: Collect
     """The application of the items' own listener: who may ask for recall need not reach it."""
     app = FastAPIOffline(
         title="Pagoda items",
-        version=version("pagoda"),
+        version=release(),
         description="Changes of items, in every live collection within seconds, and for all later updates.",
         redoc_url=None,
     )

@@ -14,10 +14,11 @@ from pagoda.settings import Settings
 from serving import tracing
 from serving.background import background
 from serving.recall.channels.factory import channels_of
-from serving.recall.channels.removed_items import Removed
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
+from serving.recall.items.item_log import ItemLogFollower
+from serving.recall.items.item_values import ItemValues
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -46,7 +47,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, tower, index, outcomes):
             stack.push_async_callback(part.close)
-        own, removed, fallback = settings.recall, Removed(open_item_log(settings)), Fallback()
+        own, items, fallback = settings.recall, ItemLogFollower(open_item_log(settings)), Fallback()
         cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
@@ -56,7 +57,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
-        parts = Parts(servers.store, servers.tower, channels_of(servers.index, removed.items), fallback, cache)
+        channels = channels_of(servers.index, items.removed)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
         generations = Generations(open_log(settings), partial(warm_up, parts=parts))
         recall = Recall(
             parts,
@@ -67,7 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        loops = [generations.follow, outcomes.follow, removed.follow, forgetting.follow]
+        loops = [generations.follow, outcomes.follow, items.follow, forgetting.follow]
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 

@@ -46,7 +46,7 @@ _INPUTS = {
     "exclude_seen": "BOOL",
     "timestamp": "INT64",
     "popularity_penalty": "FP32",
-    **dict.fromkeys(("context", "profile", "history", "filter"), "BYTES"),
+    **dict.fromkeys(("context", "profile", "history", "filter", "fields"), "BYTES"),
 }
 """The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""
 _OUTPUTS = {
@@ -54,7 +54,7 @@ _OUTPUTS = {
     "score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
-    **dict.fromkeys(("generation", "arm", "degraded"), "BYTES"),
+    **dict.fromkeys(("generation", "arm", "degraded", "fields"), "BYTES"),
 }
 
 

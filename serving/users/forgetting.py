@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from redis import Redis
 from redis.exceptions import RedisError
 
+from pagoda.data.ids import whole_number
 from pagoda.data.spec import FeatureSpec
 from pagoda.erasure.pending import open_pending
 from pagoda.erasure.rows import DatasetRows, names_one_of
@@ -52,10 +53,9 @@ def parse_user(spec: FeatureSpec | None, user: str) -> str:
     """
     if spec is None or spec.id_type == "string":
         return user
-    try:
-        return str(int(user))
-    except ValueError:
-        raise RequestError("user: must be an integer, as the IDs of this dataset are") from None
+    if whole_number(user) is None:
+        raise RequestError("user: must be an integer, as the IDs of this dataset are")
+    return user
 
 
 def forget(settings: Settings, user: str, dataset: str) -> Forgot:

@@ -5,6 +5,8 @@ from __future__ import annotations
 STREAM = "events"
 FIELD = b"event"
 """The one field of a stream entry: the row as JSON."""
+UNFILED = "unfiled"
+"""There while the sink has no dataset to file events in: then no more are taken, for nobody would learn them."""
 
 Key = int | str
 NEWCOMERS = "newcomers"

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pagoda.append_log.store import open_store
 from pagoda.data.increments import Arrivals, arrivals_of, superseded
@@ -18,20 +15,26 @@ from pagoda.data.sorting.merge import Run, merge
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConflictError
 from pagoda.storage.copies import delete, sizes
-from serving.workers.event_files import parquet
+from serving.workers.event_copies import TfrecordCopies
+from serving.workers.event_files import batches_in, parquet
 
 HOUR_MS = 3_600_000
 _KEPT_MS = 24 * HOUR_MS
 """How long a small file stays after the large one: whoever listed it may still have to read it."""
-_BATCH_ROWS = 16_384
 _log = logging.getLogger(__name__)
 
 
 class Compaction:
     """Makes the files of an hour of arrival one file for each date, when the hour is over."""
 
-    def __init__(self, dataset: str, erase: Callable[[Collection[str]], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        dataset: str,
+        erase: Callable[[Collection[str]], None] = lambda _: None,
+        copies: TfrecordCopies | None = None,
+    ) -> None:
         """Of a dataset; `erase` takes names of its files, and erases whoever is being forgotten from them."""
+        self._copies = copies
         self._erase, self._url = erase, f"{dataset.rstrip('/')}/interactions"
         self._store = open_store(self._url)
         self._done_ms = 0
@@ -42,16 +45,20 @@ class Compaction:
         if hour == self._done_ms:
             return
         young: list[str] = []
+        over: dict[str, dict[Arrivals, list[str]]] = {}
         for partition, names in self._listing().items():
             gone = superseded(names)
             for span, inside in _hours(names - gone).items():
                 if span.end_ms <= hour and len(inside) > 1:
                     self._compact(partition, span, sorted(inside), spec)
                     young.append(f"interactions/{partition}/{span.name}")
+            over[partition] = _rows_of_hours(names - gone, hour)
             young += [f"interactions/{partition}/{one}" for one in names if _end(one) >= filed_until_ms - _KEPT_MS]
             for name in gone:
                 if _end(name) < filed_until_ms - _KEPT_MS:
                     delete(f"{self._url}/{partition}/{name}")
+        if self._copies is not None:
+            young += self._copies.write(over, filed_until_ms - _KEPT_MS, spec)
         # Also of those that a killed one has made of files from which somebody was erased meanwhile.
         self._erase(young)
         self._done_ms = hour
@@ -70,7 +77,7 @@ class Compaction:
         contents = self._store.read([f"{partition}/{name}" for name in names])
         if len(contents) < len(names):
             return  # Another sink has compacted and deleted them.
-        merged = merge([Run(0, partial(_batches, content, schema)) for content in contents])
+        merged = merge([Run(0, partial(batches_in, content, schema)) for content in contents])
         with suppress(ConflictError):
             self._store.put(f"{partition}/{span.name}", parquet(merged, schema))
             _log.info("%s/%s stands for %d files", partition, span.name, len(names))
@@ -81,23 +88,23 @@ def _hours(names: set[str]) -> dict[Arrivals, set[str]]:
     found: defaultdict[Arrivals, set[str]] = defaultdict(set)
     for name in names:
         span = arrivals_of(name)
-        if span and span.end_ms - span.start_ms < HOUR_MS:
+        if span and not _is_hour(span):
             start = span.start_ms - span.start_ms % HOUR_MS
             found[Arrivals(start, start + HOUR_MS)].add(name)
     return found
 
 
+def _rows_of_hours(names: set[str], until_ms: int) -> dict[Arrivals, list[str]]:
+    """By hour of arrival that is over, the files with its rows, as they are after compaction."""
+    hours = {span: [span.name] if len(inside) > 1 else sorted(inside) for span, inside in _hours(names).items()}
+    hours |= {span: [span.name] for name in names if (span := arrivals_of(name)) and _is_hour(span)}
+    return {span: files for span, files in hours.items() if span.end_ms <= until_ms}
+
+
+def _is_hour(span: Arrivals) -> bool:
+    return span.end_ms - span.start_ms == HOUR_MS
+
+
 def _end(name: str) -> int:
     span = arrivals_of(name)
     return span.end_ms if span else 0
-
-
-def _batches(content: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for batch in pq.ParquetFile(pa.BufferReader(content)).iter_batches(_BATCH_ROWS, columns=None):
-        columns = [
-            batch.column(field.name).cast(field.type)
-            if field.name in batch.schema.names
-            else pa.nulls(batch.num_rows, field.type)
-            for field in schema
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)

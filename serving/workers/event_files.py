@@ -18,6 +18,7 @@ from pagoda.data.spec import FeatureSpec
 
 _log = logging.getLogger(__name__)
 _ROW_GROUP_ROWS = 131_072
+_BATCH_ROWS = 16_384
 MOST_DATES = 64
 """Of one slot, since each is a file: more than any installation's `events.late_days` of clients that were offline."""
 
@@ -82,6 +83,18 @@ def parquet(batches: Sequence[pa.RecordBatch] | Iterator[pa.RecordBatch], schema
             writer.write_batch(batch, row_group_size=_ROW_GROUP_ROWS)
     content: bytes = sink.getvalue().to_pybytes()
     return content
+
+
+def batches_in(content: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows of the content of a file, null in columns that it lacks."""
+    for batch in pq.ParquetFile(pa.BufferReader(content)).iter_batches(_BATCH_ROWS, columns=None):
+        columns = [
+            batch.column(field.name).cast(field.type)
+            if field.name in batch.schema.names
+            else pa.nulls(batch.num_rows, field.type)
+            for field in schema
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _table(entries: Sequence[bytes], schema: pa.Schema) -> tuple[pa.RecordBatch, list[bytes]]:

@@ -49,12 +49,14 @@ class ItemWorker:
         items: ItemReplay,
         dataset: str,
         *,
+        find: Callable[[], str] | None = None,
         grace: timedelta = GRACE,
         dataset_seconds: float = DATASET_SECONDS,
         compaction: ItemCompaction | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._item_log, self._items, self._dataset = log, item_log, items, dataset
+        self._find = find  # Says, while there is no dataset, which one it is by now.
         self._compaction, self._compact_at = compaction, 0.0
         self._grace, self._dataset_seconds, self._monotonic = grace, dataset_seconds, monotonic
         self._changes = ItemChanges()
@@ -118,6 +120,7 @@ class ItemWorker:
         store = open_store(self._dataset)
         found = store.read([FEATURES_FILE])
         if not found:
+            self._dataset = self._find() if self._find else self._dataset
             return
         schema = schema_of(parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}"), "items")
         batch, others = fitting(self._changes.described, schema)
@@ -155,7 +158,9 @@ def main(
     items = ItemReplay(settings, log)
     try:
         compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
-        worker = ItemWorker(log, open_item_log(settings), items, settings.events_dataset, compaction=compaction)
+        item_log, dataset = open_item_log(settings), settings.events_dataset
+        find = lambda: load_settings(settings.home).events_dataset  # noqa: E731
+        worker = ItemWorker(log, item_log, items, dataset, find=find, compaction=compaction)
         follow_until_told(worker, poll, "items", metrics_port)
     finally:
         items.close()

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from pagoda.append_log.store import open_store
 from pagoda.data.increments import Arrivals
@@ -28,9 +28,10 @@ from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import load_settings
 from serving import logs
 from serving.error_reasons import reason
-from serving.users.keys import FIELD, STREAM
+from serving.users.keys import FIELD, STREAM, UNFILED
 from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import Compaction
+from serving.workers.event_copies import TfrecordCopies
 from serving.workers.event_files import by_day
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import EVENTS, WAITING
@@ -61,33 +62,49 @@ _log = logging.getLogger(__name__)
 class Sink:
     """Files events of one stream into one dataset."""
 
-    def __init__(self, redis_url: str, dataset: str, *, slot_ms: int = SLOT_MS) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        dataset: str,
+        *,
+        tfrecord: bool = False,
+        find: Callable[[], str] | None = None,
+        slot_ms: int = SLOT_MS,
+    ) -> None:
         """Make a sink; nothing is read or written yet.
 
         Args:
             redis_url: Where the stream is.
             dataset: Folder or URL; the sink waits until there is one.
+            tfrecord: Whether events are also filed as TFRecord, for others.
+            find: Says, while there is none, which dataset it is by now: the first full update may name it.
             slot_ms: Length of a slot; for tests.
         """
         self._redis = Redis.from_url(redis_url, socket_timeout=30, socket_connect_timeout=5)
-        self._url, self._dataset, self._slot = redis_url, dataset, slot_ms
+        self._url, self._slot, self._find, self._tfrecord = redis_url, slot_ms, find, tfrecord
         self._close: Callable[..., int] = self._redis.register_script(_CLOSE)
-        self._store = open_store(dataset)
         self._tombstones = Tombstones(self._redis)
+        self._turn_to(dataset)
+        self._told: bool | None = None
+        """What the door was told last: whether there is no dataset."""
+
+    def _turn_to(self, dataset: str) -> None:
+        self._dataset, self._store = dataset, open_store(dataset)
         self._rows = DatasetRows(dataset, self._tombstones.lock)
-        self._compaction = Compaction(dataset, self._erase)
-        self._said_missing = False
+        self._compaction = Compaction(dataset, self._erase, TfrecordCopies(dataset) if self._tfrecord else None)
 
     def step(self) -> int:
         """File every slot that is over; returns the number of events.
 
         Raises:
-            UnavailableError: Redis or the dataset's store does not answer; nothing is lost.
+            UnavailableError: Redis or the dataset's store does not answer, or events wait and there is no dataset;
+                nothing is lost.
             ConfigError: The dataset's features.yaml is wrong.
         """
         spec = self._spec()
         if spec is None:
-            return 0
+            return self._wait()
+        self._tell(unfiled=False)
         filed = 0
         try:
             cut = int(self._close([STREAM], [self._slot]))
@@ -102,12 +119,42 @@ class Sink:
 
     def _spec(self) -> FeatureSpec | None:
         found = self._store.read([FEATURES_FILE])
-        if found:
-            return parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}")
-        if not self._said_missing:
-            _log.warning("%s is no dataset yet; events wait in the stream until it is one", self._dataset)
-        self._said_missing = True
-        return None
+        if not found and self._find and (dataset := self._find()) != self._dataset:
+            self._turn_to(dataset)
+            found = self._store.read([FEATURES_FILE])
+        return parse_spec(found[0], f"{self._dataset}/{FEATURES_FILE}") if found else None
+
+    def _wait(self) -> int:
+        """There is no dataset: say so, to the door and, where events wait already, to whoever looks after the sink."""
+        try:
+            waiting = int(self._redis.xlen(STREAM))
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"event stream at {self._url}: {reason(error)}") from error
+        WAITING.set(waiting)
+        missing = (
+            f"{self._dataset} is no dataset; import one there, or set events.dataset to the one that updates learn"
+        )
+        if self._told is not True:
+            _log.warning("%s; until then no events are taken", missing)
+        self._tell(unfiled=True)
+        if waiting:
+            raise UnavailableError(f"{waiting:,} events wait, and no more are taken: {missing}")
+        return 0
+
+    def _tell(self, *, unfiled: bool) -> None:
+        """Tell whoever takes events, once whenever it changes."""
+        if unfiled is self._told:
+            return
+        try:
+            if unfiled:
+                self._redis.set(UNFILED, self._dataset)
+            else:
+                self._redis.delete(UNFILED)
+        except NoPermissionError:  # Of users of Redis that an older release made; they file all the same.
+            _log.warning("Redis does not let the sink write %r; see docs/security.md for its user's keys", UNFILED)
+        except (RedisError, OSError) as error:
+            raise UnavailableError(f"event stream at {self._url}: {reason(error)}") from error
+        self._told = unfiled
 
     def _oldest(self) -> Arrivals | None:
         """The slot of the first event in the stream."""
@@ -175,7 +222,13 @@ def main(
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
     os.nice(_NICE)
-    follow_until_told(Sink(settings.redis.url, settings.events_dataset), poll, "sink", metrics_port)
+    sink = Sink(
+        settings.redis.url,
+        settings.events_dataset,
+        tfrecord=settings.events.format == "tfrecord",
+        find=lambda: load_settings(settings.home).events_dataset,
+    )
+    follow_until_told(sink, poll, "sink", metrics_port)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -9,8 +11,13 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.data.ids import hash_ids
-from pagoda.errors import DataError
+from pagoda.cli.data.items import _id
+from pagoda.data.ids import hash_ids, whole_number
+from pagoda.data.imports.sequences import import_sequences
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import DataError, RequestError
+from serving.http.features import read_ids
+from serving.users.forgetting import parse_user
 
 keys = st.lists(st.text(min_size=1, max_size=12))
 
@@ -34,3 +41,26 @@ def test_hash_depends_on_the_string_alone(strings: list[str], cut: int) -> None:
 def test_a_null_id_is_refused_by_its_row() -> None:
     with pytest.raises(DataError, match="ID 2 of 3 is null"):
         hash_ids(pa.array(["a", None, "b"]))
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661\u0660", "010", "+10", "-0", " 10", "1e1", "10.0", "", str(2**63)])
+def test_a_whole_number_is_read_only_as_it_is_written_out(text: str) -> None:
+    assert whole_number(text) is None
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_every_id_can_be_written_and_read_again(number: int) -> None:
+    assert whole_number(str(number)) == number
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661\u0660", "010"])
+def test_no_command_takes_other_text_for_a_number(text: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        parse_user(FeatureSpec(), text)
+    with pytest.raises(RequestError, match="IDs of this dataset are integers"):
+        _id(FeatureSpec(), text)
+    with pytest.raises(RequestError):
+        read_ids(FeatureSpec(), [text], "user_id")
+    (tmp_path / "file").write_text(f"1 2 3 {text}\n")
+    with pytest.raises(DataError, match="line 1: expected integers"):
+        import_sequences(tmp_path / "data", tmp_path / "file")

@@ -58,9 +58,12 @@ def test_what_a_version_that_is_left_has_not_learned_stays_and_that_is_said(data
 
 
 def test_whoever_needs_what_is_deleted_is_told_and_all_others_go_on(dataset: Path, log: ReleaseLog) -> None:
+    for day in DAYS[:2]:  # Copies of the sink's.
+        (dataset / f"tfrecord/date={day.date()}").mkdir(parents=True)
     delete_partitions(str(dataset), plan(dataset, log, 2))
     opened = Dataset.open(dataset)
     assert (days_of(opened), opened.span().start) == (5, DAYS[1] + timedelta(hours=12))
+    assert [path.name for path in (dataset / "tfrecord").iterdir()] == [f"date={DAYS[1].date()}"]
     with pytest.raises(DataError, match=r"interactions before .* were deleted .*begin there or later"):
         list(opened.batches(Window(start=DAYS[0], end=DAYS[2])))
     assert days_of(opened) == 5

@@ -1,6 +1,7 @@
 """Every positive is answered as of its own moment, with the same items left out for every method."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,13 +102,33 @@ def test_of_many_positives_a_seeded_few_are_drawn(tmp_path: Path) -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_repeats_are_asked_when_asked_for_and_then_nothing_is_left_out(tmp_path: Path) -> None:
+    events = [(1, 101, 1, "click"), (2, 102, 2, "click"), (1, 101, 30, "click"), (1, 103, 31, "click")]
+    dataset = write_dataset(tmp_path / "d", events, ITEMS, SPEC)
+    ask_all = partial(answer, dataset=dataset, window=hours(25, 51), protocol="each", limit=9, seed=0, shown_at=())
+    found, masked = ask_all(NotingTowers(ITEMS), repeats=True), ask_all(NotingTowers(ITEMS))
+    assert (found.rows.items.tolist(), found.repeats, len(found.seen.rows)) == ([101, 103], 0, 0)
+    assert (masked.rows.items.tolist(), masked.repeats) == ([103], 1)
+    # Both towers point at the last item, which is the answer where it may be shown.
+    assert found.ranks["live"].above.tolist() == [0, 1]
+    assert found.had.items.tolist() == [1, 1], "what goes with what a user had is known all the same"
+
+
+def test_a_positive_on_an_item_that_is_gone_is_not_asked_but_counted(tmp_path: Path) -> None:
+    events = [(1, 107, 1, "click"), (1, 100, 2, "click"), (2, 107, 30, "click"), (1, 101, 31, "click")]
+    dataset = write_dataset(tmp_path / "d", events, ITEMS - 1, SPEC)
+    found = answer(NotingTowers(ITEMS - 1), dataset, hours(25, 51), protocol="each", limit=9, seed=0, shown_at=())
+    assert (found.rows.items.tolist(), found.gone, found.repeats) == ([101], 1, 0)
+    assert found.clicks.sum() == 1 and found.seen.items.tolist() == [0]
+
+
 def test_context_goes_with_its_row_and_no_history_means_none_is_frozen(tmp_path: Path) -> None:
     spec = FeatureSpec(history=None, features=(Categorical(name="device", tower="user", source="context"),))
     events = [(1, 101, 30, "click"), (1, 101, 31, "click"), (1, 102, 32, "click"), (2, 102, 33, "click")]
     dataset = write_dataset(tmp_path / "d", events, ITEMS, spec, device=["a", "b", "c", "d"])
     towers = NotingTowers(ITEMS)
     found = answer(towers, dataset, hours(25, 51), protocol="each", limit=9, seed=0, shown_at=())
-    assert set(found.ranks) == {"live", "popularity", "random"}
+    assert set(found.ranks) == {"live", "popularity", "random"}, "nobody had anything before, so nothing goes together"
     assert [asked[3] for asked in towers.asked] == [["a"], ["c"], ["d"]]
     assert all(asked[2] == [] for asked in towers.asked)
     assert found.rows.context.column("device").to_pylist() == ["a", "c", "d"]

@@ -9,6 +9,7 @@ from pagoda.settings import Settings, load_settings
 from .charts import WORKERS, Chart, given
 
 EVENTS = {
+    "format": "tfrecord",
     "streamLength": 2_000_000,
     "aheadSeconds": 0,
     "lateDays": 3,
@@ -17,6 +18,7 @@ EVENTS = {
     "memoryShare": 0.5,
     "forgottenDays": 15.5,
 }
+NOT_RECALLS = {"forgottenDays", "format"}
 ITEMS = {"removalShare": 0.25, "removalHours": 12, "undoDays": 0.5}
 RECALL = {"usersAtOnce": 1_000_000, "connections": 1_048_576, "connectionsOfClient": 99}
 
@@ -34,8 +36,12 @@ def settings_in(chart: Chart, place: str, monkeypatch: pytest.MonkeyPatch) -> Se
 @pytest.mark.parametrize(
     ("place", "read"),
     [
-        ("Deployment/pagoda-recall/recall", {"events": EVENTS.keys() - {"forgottenDays"}, "recall": RECALL.keys()}),
+        (
+            "Deployment/pagoda-recall/recall",
+            {"events": EVENTS.keys() - NOT_RECALLS, "recall": RECALL.keys()},
+        ),
         ("Deployment/pagoda-recall/recall", {"items": {"removalShare", "removalHours"}}),
+        ("Deployment/pagoda-sink/sink", {"events": {"format"}}),
         ("Deployment/pagoda-items/items", {"items": ITEMS.keys()}),
         # Where people type `pagoda users forget` and `pagoda items remove`.
         ("Deployment/pagoda-rollout/driver", {"events": {"forgottenDays"}, "items": {"removalShare", "removalHours"}}),

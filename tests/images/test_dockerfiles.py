@@ -20,7 +20,7 @@ SERVERS = {
     "serving/recall": "serving.recall.__main__",
     "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.follower",
 }
-OURS = {"pagoda", "setuptools"}
+OURS = {"pagoda-recall", "setuptools"}
 IMPORTING = """
 import importlib, json, sys
 absent, entries = set(json.loads(sys.argv[1])), sys.argv[2].split(",")

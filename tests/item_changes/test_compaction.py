@@ -16,7 +16,7 @@ from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import undo
-from serving.recall.channels.removed_items import Removed
+from serving.recall.items.item_log import ItemLogFollower
 
 from .test_undo import SPEC
 
@@ -38,11 +38,11 @@ def fill(folder: Path, numbers: Sequence[int]) -> None:
 
 def said(folder: Path) -> tuple[dict[ItemId, bool], list[ItemChange], set[ItemId], int]:
     """What a worker and a recall service that start now take from the log."""
-    changes, removed = ItemChanges(), Removed(ItemLog(str(folder)))
+    changes, removed = ItemChanges(), ItemLogFollower(ItemLog(str(folder)))
     changes.take(ItemLog(str(folder)).records())
     removed.read()
     described = sorted(changes.described, key=lambda change: str(change.item_id))
-    return {one.item_id: one.features is None for one in changes.after(0)}, described, removed.items, changes.head
+    return {one.item_id: one.features is None for one in changes.after(0)}, described, removed.removed, changes.head
 
 
 def test_old_records_go_and_whoever_starts_reads_the_same(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_who_began_before_still_finds_all_and_who_slept_finds_the_snapshot(
 ) -> None:
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
     fill(tmp_path, range(4))
-    slow, asleep = ItemLog(str(tmp_path)).records(), Removed(ItemLog(str(tmp_path)))
+    slow, asleep = ItemLog(str(tmp_path)).records(), ItemLogFollower(ItemLog(str(tmp_path)))
     next(slow)
     asleep.read()
     fill(tmp_path, range(4, 20))
@@ -80,7 +80,7 @@ def test_who_began_before_still_finds_all_and_who_slept_finds_the_snapshot(
     fill(tmp_path, range(20, 30))
     compact(tmp_path)
     asleep.read()
-    assert asleep.items == set(range(1, 30, 2))
+    assert asleep.removed == set(range(1, 30, 2))
 
 
 def test_a_writer_that_slept_through_compactions_loses_nothing(tmp_path: Path) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import time
+from itertools import pairwise
 from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pagoda.data.layout import column_type
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Text, TimeOf
-from pagoda.errors import DataError, IntegrityError, RequestError
+from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Text, TimeOf, parse_spec
+from pagoda.errors import ConfigError, DataError, IntegrityError, RequestError
 from pagoda.model.encoder import Encoder, Field
+from pagoda.model.features.feature_embeddings import FeatureEmbeddings
+from pagoda.model.features.numeric import NumericCodec
 
 words = st.sampled_from(["", "a", "b", "ä", "7", "unseen"])
 numbers = st.one_of(st.sampled_from([0.0, 1.0, 2.5, math.nan, math.inf, -math.inf]), st.floats(-5, 5, width=32))
@@ -105,6 +110,38 @@ def test_buckets_vocabulary_padding_and_hours() -> None:
     assert encoder.fields("user") == [
         Field("age", "index", 4), Field("job", "index", 3), Field("likes", "bag", 3), Field("now", "index", 169)
     ]  # fmt: skip
+
+
+any_floats = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(st.lists(any_floats, max_size=5), st.none() | any_floats, st.lists(any_floats, min_size=1, max_size=8))
+def test_tables_and_requests_agree_over_any_edges_that_are_accepted(
+    edges: list[float], default: float | None, values: list[float]
+) -> None:
+    try:
+        feature = Numeric(name="n", tower="user", edges=tuple(edges), default=default)
+    except ValidationError:
+        finite = all(map(math.isfinite, [*edges, *([] if default is None else [default])]))
+        assert not edges or not finite or any(not a < b for a, b in pairwise(edges))
+        return
+    codec, asked = NumericCodec(feature), [*values, *edges, math.nan]
+    column = codec.column(pa.chunked_array([pa.array(asked, pa.float64())]))
+    assert column.tolist() == codec.values(asked).tolist()
+
+
+@pytest.mark.parametrize("edges", ["[.nan, 1]", "[0, .inf]", "[-.inf, 0]", "[2, 1]", "[1, 1]", "[0.0, -0.0]", "[]"])
+def test_edges_that_are_no_order_are_refused(edges: str) -> None:
+    with pytest.raises(ConfigError, match="must be finite, strictly increasing and not empty"):
+        parse_spec(f"features: [{{kind: numeric, name: a, tower: user, edges: {edges}}}]".encode(), "features.yaml")
+
+
+@pytest.mark.parametrize("name", ["type", "keys", "training", "a.b", "_modules"])
+def test_a_feature_may_be_called_like_a_part_of_a_module(name: str) -> None:
+    built = FeatureEmbeddings([Field(name, "index", 3), Field("other", "index", 3)], 2)
+    one = {key: torch.tensor([1]) for key in (name, "other")}
+    assert [tuple(found.shape) for found in built(one)] == [(1, 2), (1, 2)]
+    assert "tables.other.weight" in built.state_dict()
 
 
 def grams(text: str, letters: int, buckets: int = 1 << 40) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,8 @@ def retries(pipeline: GraphComponent) -> dict[str, bool]:
     spec: Any = pipeline.pipeline_spec
     groups = (spec.root, *spec.components.values())
     return {name: task.HasField("retry_policy") for group in groups for name, task in group.dag.tasks.items()}
+
+
+def test_a_step_does_not_wait_for_the_compiler_that_it_does_not_use() -> None:
+    code = "import pagoda.updates.full_steps, sys; sys.exit('sympy' in sys.modules or 'torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,6 +15,7 @@ from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.rollout.gate_results import GateResult, Verdict
 from pagoda.rollout.state import events as ev
+from pagoda.rollout.state.held_gates import Held
 from pagoda.rollout.state.log_reading import draft_of, rollout_of
 
 from .worlds import add_full
@@ -79,11 +80,37 @@ def test_a_rollout_by_hand_has_the_policy_of_the_installation(home: Home, monkey
     assert rollout.policy.grace_seconds == 86_400
 
 
-def test_status_says_where_the_offline_gates_tell_what_they_wait_for(home: Home) -> None:
+def test_status_says_when_nobody_has_measured_the_offline_gates(home: Home) -> None:
     home.run("start", "g2")
     (wait,) = home.read("status")["waits"]
-    assert "have not passed yet" in wait and "`pagoda logs rollout`" in wait
-    assert wait in home.run("status").output
+    assert "have not been measured yet" in wait and wait in home.run("status").output
+
+
+def test_status_names_what_held_gates_wait_for_as_the_driver_found_it(home: Home) -> None:
+    home.run("start", "g2")
+    rollout = rollout_of(home.log.state())
+    assert rollout is not None
+    wait = "3 rows were evaluated, 100 are needed"
+    gates = (
+        GateResult(gate="recall", verdict=Verdict.HELD, detail=wait),
+        GateResult(gate="item_count", verdict=Verdict.PASSED, detail="as many"),
+    )
+    draft = Held(rollout=rollout.id, candidate="g2", held=gates).draft()
+    home.log.append(draft.kind, draft.body)
+    seen = home.read("status")
+    assert seen["waits"] == [wait] and [gate["verdict"] for gate in seen["gates"]] == ["hold", "pass"]
+    assert f"waits: {wait}" in home.run("status").output
+
+
+def test_status_and_history_warn_of_a_version_that_is_worth_little(tmp_path: Path) -> None:
+    log = ReleaseLog(str(tmp_path / "log"))
+    add_full(log, 1, tags={"warning": "Worse than popularity: Recall@50 is 0.80"})
+    home = Home.__new__(Home)
+    home.folder, home.log = tmp_path, log
+    home.run("start", "g1")
+    assert home.read("status")["warning"] == "g1: Worse than popularity: Recall@50 is 0.80"
+    assert "Worse than popularity" in home.run("status").output
+    assert log.state().others[0].body["reason"] == "Worse than popularity: Recall@50 is 0.80"
 
 
 def test_status_shows_arms_traffic_gates_and_what_comes_next(home: Home) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pagoda.errors import ConflictError, DataError, GateError, IntegrityError, RequestError
 from pagoda.generations.manifest import Manifest
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Driver, Look
-from pagoda.rollout.measures.offline_evidence import OfflineEvidence
+from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows
 from pagoda.rollout.policy import FULL, INCREMENTAL, ShadowStep
 from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase, Rollout
@@ -486,3 +488,31 @@ def test_an_impossible_log_is_refused(stage: Stage) -> None:
     stage.log.append("rollout.promoted", {"rollout": "r1", "candidate": "g2"})
     with pytest.raises(IntegrityError, match="impossible"):
         rollout_of(stage.log.state())
+
+
+def test_gates_that_hold_are_recorded_once_and_again_when_something_changed(stage: Stage) -> None:
+    few = RecallRows(np.arange(3), np.ones(3), np.ones(3))
+    stage.evidence = replace(stage.evidence, recall=few)
+    start(stage, prepare_seconds=3_000)
+    stage.turn(100)
+    assert kinds(stage) == ["rollout.started", "gates.held"]
+    (wait,) = stage.drive().preview().decision.waits
+    assert wait.startswith("3 rows were evaluated")
+    more = RecallRows(np.arange(4), np.ones(4), np.ones(4))
+    stage.evidence = replace(stage.evidence, recall=more)
+    stage.turn(100)
+    assert kinds(stage)[2:] == [], "other figures alone are worth a record every five minutes"
+    stage.turn(150)
+    assert kinds(stage)[2:] == ["gates.held"]
+    stage.evidence = evidence()
+    until(stage, Phase.FINISHED, turns=300)
+    start_again = [kind for kind in kinds(stage) if kind == "gates.held"]
+    assert len(start_again) == 2 and rollout(stage).reason == "all gates passed"
+
+
+def test_the_first_generation_says_what_it_is_warned_of_when_it_is_promoted() -> None:
+    stage = Stage(stable=False)
+    add_full(stage.log, 3, tags={"warning": "Worse than popularity"})
+    commands.start(stage.log, "g3", policy=quick(), by="test")
+    until(stage, Phase.PROMOTED)
+    assert rollout(stage).reason == "the first generation. Worse than popularity"

@@ -60,9 +60,9 @@ class MemoryStore:
         return found
 
 
-def add_full(log: ReleaseLog, version: int) -> str:
+def add_full(log: ReleaseLog, version: int, tags: dict[str, str] | None = None) -> str:
     """Register a full version and record its generation."""
-    _register(log, version, None, None)
+    _register(log, version, None, None, tags or {})
     artifact = Artifact(uri=f"/versions/{version}", checksum="xxh3:0")
     manifest = Manifest(
         id=generation_id(version),
@@ -97,7 +97,9 @@ def add_incremental(log: ReleaseLog, version: int, base: int, onto: str) -> str:
     return manifest.id
 
 
-def _register(log: ReleaseLog, version: int, base: int | None, parent: int | None) -> None:
+def _register(
+    log: ReleaseLog, version: int, base: int | None, parent: int | None, tags: dict[str, str] | None = None
+) -> None:
     record = VersionRecord(
         key=f"key:{version}",
         update="full" if base is None else "incremental",
@@ -109,6 +111,7 @@ def _register(log: ReleaseLog, version: int, base: int | None, parent: int | Non
         checksum="xxh3:0",
         files={},
         registered_at=log.now(),
+        tags=tags or {},
     )
     log.append("registered", record.model_dump(mode="json"))
 

@@ -7,8 +7,9 @@ import yaml
 
 from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
-from pagoda.standalone.endpoints import choose_missing_ports, own, ports_of, record_endpoints
+from pagoda.standalone.endpoints import missing_ports_chosen, own, ports_of, record_endpoints, settle_dataset
 from pagoda.standalone.layout import Layout
+from pagoda.standalone.ports import choose_ports
 from pagoda.standalone.servers.service import Service
 from pagoda.standalone.servers.services import PORT_NAMES, SERVICES
 
@@ -21,12 +22,29 @@ def _services(home: Path) -> list[Service]:
 def test_ports_are_chosen_once_and_a_set_one_wins(tmp_path: Path) -> None:
     assert set(ports_of(tmp_path, PORT_NAMES).values()) == {0}
     assert list(tmp_path.iterdir()) == []
-    choose_missing_ports(tmp_path, PORT_NAMES)
+    with missing_ports_chosen(tmp_path, PORT_NAMES):
+        pass
     first = ports_of(tmp_path, PORT_NAMES)
-    choose_missing_ports(tmp_path, PORT_NAMES)
+    with missing_ports_chosen(tmp_path, PORT_NAMES):
+        pass
     assert ports_of(tmp_path, PORT_NAMES) == first
     (tmp_path / "pagoda.yaml").write_text("standalone: {ports: {mlflow: 5000}}")
     assert ports_of(tmp_path, PORT_NAMES) == {**first, "mlflow": 5000}
+
+
+def test_recall_gets_the_port_that_people_type_where_nobody_has_it(tmp_path: Path) -> None:
+    (wanted,) = choose_ports(["any"], []).values()
+    one, other = tmp_path / "one", tmp_path / "other"
+    for home in (one, other):
+        home.mkdir()
+    with (
+        missing_ports_chosen(one, PORT_NAMES, {"recall": wanted}),
+        missing_ports_chosen(other, PORT_NAMES, {"recall": wanted}),
+    ):
+        first, second = (ports_of(home, PORT_NAMES) for home in (one, other))
+    assert first["recall"] == wanted, "and stays so"
+    assert not set(first.values()) & set(second.values()), "they started in the same second"
+    assert load_settings(one).standalone.ports["recall"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -49,7 +67,8 @@ def test_a_port_that_an_earlier_version_chose_is_in_nobodys_way(tmp_path: Path) 
 
 
 def test_recorded_addresses_are_settings_and_stay(tmp_path: Path) -> None:
-    choose_missing_ports(tmp_path, PORT_NAMES)
+    with missing_ports_chosen(tmp_path, PORT_NAMES):
+        pass
     services = {service.name: service for service in _services(tmp_path)}
     record_endpoints(tmp_path, [services["milvus"]])
     assert load_settings(tmp_path).registry.uri == ""
@@ -70,7 +89,8 @@ def test_incrementals_are_released_at_once_here_unless_somebody_says_otherwise(t
 
 
 def test_a_service_for_which_another_server_is_set_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choose_missing_ports(tmp_path, PORT_NAMES)
+    with missing_ports_chosen(tmp_path, PORT_NAMES):
+        pass
     record_endpoints(tmp_path, _services(tmp_path))
     monkeypatch.setenv("PAGODA_MILVUS__URI", "http://milvus.example:19530")
     (tmp_path / "pagoda.yaml").write_text("redis: {url: 'redis://redis.example'}")
@@ -100,3 +120,21 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(
 def test_a_port_recorded_for_a_server_that_has_none_any_more_is_forgotten(tmp_path: Path) -> None:
     (tmp_path / "endpoints.yaml").write_text("standalone: {ports: {gone: 15001, here: 15002}}")
     assert ports_of(tmp_path, ["here"]) == {"here": 15002}
+
+
+def test_events_are_filed_into_the_dataset_that_updates_learn(tmp_path: Path) -> None:
+    home, shop = tmp_path / "home", tmp_path / "shop[old]"
+    home.mkdir()
+    (home / "endpoints.yaml").write_text("redis: {url: 'unix:///r'}")
+    assert f"filed into {shop}" in settle_dataset(load_settings(home), str(shop))
+    assert (load_settings(home).events_dataset, load_settings(home).redis.url) == (str(shop), "unix:///r")
+    assert settle_dataset(load_settings(home), str(shop)) == ""
+    assert f"filed into {shop}, and this update learned s3://b/d" in settle_dataset(load_settings(home), "s3://b/d")
+    assert load_settings(home).events_dataset == str(shop)
+
+
+def test_a_dataset_at_home_stays_the_one_of_the_events(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    assert settle_dataset(load_settings(tmp_path), str(tmp_path / "dataset")) == ""
+    assert "set events.dataset" in settle_dataset(load_settings(tmp_path), str(tmp_path / "other"))
+    assert not (tmp_path / "endpoints.yaml").exists()

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pagoda.errors import UnavailableError
-from pagoda.standalone.ports import choose_ports, is_free, require_free
+from pagoda.standalone.ports import choose_ports, is_free, ports_chosen, require_free
 
 
 def test_chosen_ports_are_free_distinct_and_not_those_of_outgoing_connections() -> None:
@@ -29,3 +29,11 @@ def test_a_taken_port_is_refused_with_its_name_and_holder(address: str) -> None:
             require_free({"redis": port})
         assert port not in choose_ports(["x"], taken=[port]).values()
     require_free({"redis": port})
+
+
+def test_two_who_choose_in_the_same_moment_never_choose_the_same_port() -> None:
+    (wanted,) = choose_ports(["any"], []).values()
+    with ports_chosen(["a"], [], {"a": wanted}) as first, ports_chosen(["a"], [], {"a": wanted}) as second:
+        assert first == {"a": wanted} and second != first
+    with ports_chosen(["a"], [], {"a": wanted}) as later:
+        assert later == {"a": wanted}, "nobody listens there, and nobody is about to"

@@ -13,8 +13,8 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import DataError, GateError
 from pagoda.registry.publish import carry_out, plan_rollback
-from pagoda.settings import Settings
-from pagoda.updates import full_steps
+from pagoda.settings import EvaluationSettings, Settings
+from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
 from tests.training.worlds import SPEC, config, hours, make
 
@@ -85,7 +85,10 @@ def test_what_nobody_liked_since_measures_nothing_and_stops_nothing(tmp_path: Pa
     likes = pa.concat_arrays([batch.column("timestamp") for batch in dataset.batches(events=["like"])])
     end = pc.max(likes).as_py() + timedelta(microseconds=1)
     assert end < dataset.span().end
-    update = FullUpdate.resolve(Settings(home=tmp_path / "home"), str(dataset.path), end.isoformat())
+    settings = Settings(home=tmp_path / "home", evaluation=EvaluationSettings())
+    update = FullUpdate.resolve(settings, str(dataset.path), end.isoformat())
     full_steps.train(update, CONFIG.to_yaml())
-    assert full_steps.evaluate(update) is None
-    assert full_steps.register(update).metrics == {}
+    assert full_evaluation.evaluate(update) is None
+    judged = full_evaluation.judge(update)
+    assert judged.of == "held_back" and judged.report is not None
+    assert full_steps.register(update).metrics == judged.figures

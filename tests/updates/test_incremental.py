@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,17 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment
 from pagoda.errors import ConflictError, GateError, IntegrityError
 from pagoda.generations.creation import add_incremental
 from pagoda.registry.publish import plan_rollback, publish
-from pagoda.updates import incremental_steps
+from pagoda.updates import incremental, incremental_steps
 from pagoda.updates.exclusive import exclusive
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, resolve, scratch_of
 from pagoda.updates.incremental_steps import Done, carry_out, catch_up_to, run, run_all
 from pagoda.updates.summary import as_json, in_words
-from tests.training.worlds import config, hours, make
+from tests.training.worlds import SPEC, config, hours, make
 
 from .installations import Installation
 
@@ -92,6 +93,36 @@ def test_says_when_there_is_nothing_to_learn(home: Installation) -> None:
     assert isinstance(quiet, Nothing) and "no positive" in quiet.reason
     assert "nothing to learn" in in_words(1, quiet) and as_json(1, quiet)["version"] is None
     assert home.log.state().head == head
+
+
+class Clicks:
+    """A dataset of clicks whose newest lie at these seconds from a moment."""
+
+    def __init__(self, moment: datetime, *seconds: float) -> None:
+        self.spec = SPEC
+        self._at = [moment + timedelta(seconds=second) for second in seconds]
+
+    def span(self) -> Window:
+        return Window(start=self._at[0], end=self._at[-1] + timedelta(microseconds=1))
+
+    def count(self, window: Window, *, events: object) -> int:
+        assert events == self.spec.positives
+        return sum(window.start <= at < window.end for at in self._at)
+
+
+def test_the_first_click_is_learned_and_a_busy_log_keeps_its_minute(
+    home: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    for ages, learned in (((-40,), -40), ((-3600,), -3600), ((-300, -90, -40), -61), ((-3600, -90), -90)):
+        monkeypatch.setattr(incremental, "open_dataset", lambda *_, ages=ages: Clicks(now, *ages))
+        found = resolve(home.settings, "d", 1, lateness_seconds=60.0)
+        assert isinstance(found, IncrementalUpdate)
+        assert abs((found.window.end - now).total_seconds() - learned) < 5
+
+
+def test_a_moment_that_is_given_has_its_minute(home: Installation, dataset: Dataset) -> None:
+    assert resolve(home.settings, str(dataset.path), 1, at(40), lateness_seconds=60.0).window == hours(38, 40)  # type: ignore[union-attr]
 
 
 def test_without_a_generation_there_is_nothing_to_update(tmp_path: Path, dataset: Dataset) -> None:

@@ -20,12 +20,13 @@ from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import CollectionConfig, RegistrySettings, Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, upload
-from pagoda.updates import full_steps
+from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate
 from pagoda.updates.incremental_steps import exported_vectors
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
+from serving.recall.items.item_values import open_fields
 from serving.tower.archive import package
 from tests.training.worlds import CONFIG, ITEMS, make
 
@@ -66,7 +67,7 @@ def cluster(tmp_path: Path, bucket: str) -> Cluster:
 
 def test_every_step_finds_what_the_steps_before_it_made(cluster: Cluster, tmp_path: Path) -> None:
     trained = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
-    report = full_steps.evaluate(cluster.pod("evaluate"))
+    report = full_evaluation.evaluate(cluster.pod("evaluate"))
     record = full_steps.register(cluster.pod("register"))
     vectors = full_steps.export_vectors(cluster.pod("export"))
     archive = full_steps.package_tower(cluster.pod("package"), package)
@@ -139,6 +140,10 @@ def test_a_generation_names_the_list_of_parts_and_incrementals_fetch_them(
     full_steps.package_tower(cluster.pod("package"), package)
     manifest = full_steps.offer(cluster.pod("publish"))
     assert manifest.item_vectors.uri.endswith("/item_vectors.json")
+    items = cluster.pod("reader").data.items()
+    fields = open_fields(manifest).read(items["item_id"].to_numpy(), ["tags"])
+    assert [row["tags"] for row in fields] == items["tags"].to_pylist()
+    assert len(manifest.item_fields) == 2
     assert (manifest.item_count, manifest.item_vectors.checksum) == (ITEMS, checksum_file(built[0]))
 
     window = Window(start=manifest.window.end, end=manifest.window.end + timedelta(hours=1))

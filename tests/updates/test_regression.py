@@ -10,7 +10,7 @@ from pagoda.config.training import DriftConfig
 from pagoda.errors import GateError
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.training.full.update import full_update
-from pagoda.updates.regression_check import refuse_drop
+from pagoda.updates.full_evaluation import refuse_drop
 from pagoda.version_files.open_version import OpenVersion
 from tests.training.worlds import CONFIG, hours, make
 

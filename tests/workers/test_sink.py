@@ -24,7 +24,11 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.increments import Arrivals, arrivals_of
 from pagoda.data.spec import Categorical, FeatureSpec
 from pagoda.errors import ConflictError, UnavailableError
-from serving.users.keys import STREAM
+from pagoda.settings import Settings
+from pagoda.standalone.servers.health import filing_health
+from serving.events.redis_stream import RedisStream, UnfiledError
+from serving.events.rules import Accepted
+from serving.users.keys import STREAM, UNFILED
 from serving.workers.event_compaction import HOUR_MS
 from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
@@ -99,11 +103,51 @@ def test_a_slot_stays_in_the_stream_until_it_is_over(url: str, dataset: Path) ->
     assert int(client.xinfo_stream(STREAM)["last-generated-id"].split(b"-")[0]) >= now_ms - 1000
 
 
-def test_without_a_dataset_events_wait(url: str, tmp_path: Path) -> None:
+def test_without_a_dataset_events_wait_and_the_sink_says_so(url: str, tmp_path: Path, dataset: Path) -> None:
     client, sink = redis.Redis.from_url(url), Sink(url, str(tmp_path / "later"), slot_ms=1)
-    put(client, 1)
     assert sink.step() == 0
+    assert client.get(UNFILED) == str(tmp_path / "later").encode()
+    put(client, 1)
+    with pytest.raises(UnavailableError, match=r"1 events wait, and no more are taken: .*later is no dataset"):
+        sink.step()
     assert client.xlen(STREAM) == 1
+    dataset.rename(tmp_path / "later")
+    drain(sink, client)
+    assert filed(tmp_path / "later") == [1] and not client.exists(UNFILED)
+
+
+def test_the_dataset_that_the_first_update_names_is_found(url: str, tmp_path: Path, dataset: Path) -> None:
+    found = [str(tmp_path / "none")]
+    client, sink = redis.Redis.from_url(url), Sink(url, found[0], find=lambda: found[-1], slot_ms=1)
+    assert sink.step() == 0
+    put(client, 1)
+    found.append(str(dataset))
+    drain(sink, client)
+    assert filed(dataset) == [1]
+
+
+async def test_the_door_takes_no_event_that_nobody_would_file(url: str, tmp_path: Path, dataset: Path) -> None:
+    sink, stream = Sink(url, str(tmp_path / "later"), slot_ms=1), RedisStream(url, length=10)
+    event = Accepted({"event_id": "e", "user_id": 1, "item_id": 10, "event": "click", "timestamp": 1}, True, True)
+    sink.step()
+    with pytest.raises(UnfiledError, match=r"events\.dataset"):
+        await stream.append([event])
+    assert redis.Redis.from_url(url).xlen(STREAM) == 0
+    dataset.rename(tmp_path / "later")
+    sink.step()
+    stream._next_look = 0.0
+    assert await stream.append([event]) == 1
+    await stream.close()
+
+
+def test_status_says_what_waits_and_why(url: str, tmp_path: Path) -> None:
+    client, health = redis.Redis.from_url(url), filing_health(lambda: Settings(home=tmp_path, redis={"url": url}))
+    assert health() is None
+    put(client, 1, arrival_ms=int(time.time() * 1000) - 300_000)
+    assert "1 events wait, the first for 300 s" in str(health())
+    with pytest.raises(UnavailableError):
+        Sink(url, str(tmp_path / "later"), slot_ms=1).step()
+    assert f"1 events wait, and none are taken: {tmp_path / 'later'} is no dataset" in str(health())
 
 
 def test_what_fits_no_column_is_set_aside(url: str, dataset: Path) -> None:

@@ -217,6 +217,8 @@ intake:
   {{- end }}
   {{- end }}
   {{- end }}
+filing:
+  PAGODA_EVENTS__FORMAT: {{ .Values.events.format | quote }}
 forgetting:
   PAGODA_EVENTS__FORGOTTEN_DAYS: {{ .Values.events.forgottenDays | quote }}
 items:

@@ -139,12 +139,13 @@ def _spec(settings: Settings) -> FeatureSpec:
 
 
 def _id(spec: FeatureSpec, text: str) -> int | str:
+    from pagoda.data.ids import whole_number
+
     if spec.id_type == "string":
         return text
-    try:
-        return int(text)
-    except ValueError:
-        raise RequestError(f"item {text!r}: IDs of this dataset are integers") from None
+    if (number := whole_number(text)) is None:
+        raise RequestError(f"item {text!r}: IDs of this dataset are integers")
+    return number
 
 
 def _read(items: str) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ def load(
 ) -> None:
     """Send load to a recall service. Latency runs from the moment a request was due, whatever came before it."""
     from rich.console import Console
+    from rich.text import Text
 
     from pagoda.access.tokens import token_for
     from pagoda.load_test import rendering
@@ -86,7 +87,7 @@ def load(
     if output is OutputFormat.JSON:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        Console().print(rendering.as_table(report), *([f"[dim]{plot}[/]"] if plot else []), sep="\n")
+        Console().print(rendering.as_table(report), *([Text(str(plot), style="dim")] if plot else []), sep="\n")
 
 
 def _own_url(settings: Settings) -> str:

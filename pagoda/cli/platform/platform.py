@@ -52,7 +52,8 @@ def down(home: HomeOption = None) -> None:
     """Stop the platform. Its state stays for the next `pagoda up`."""
     platform = _platform(home)
     was_up = platform.down()
-    Console().print("Stopped." if was_up else f"There is no platform running in {platform.home}.", highlight=False)
+    told = "Stopped." if was_up else f"There is no platform running in {platform.home}."
+    Console(soft_wrap=True).print(told, highlight=False, markup=False)
 
 
 @app.command()
@@ -156,10 +157,10 @@ def _table(current: list[ServiceStatus]) -> Group:
             str(service.pid or ""),
             _duration(service.uptime_seconds) if alive else "",
             f"{service.rss_bytes / _MEBIBYTE:.0f}" if alive else "",
-            service.url if alive else "",
+            Text(service.url if alive else ""),
         )
         for name, url in service.further.items() if alive else ():
-            table.add_row("", "", "", "", "", f"{url} ({name})")
+            table.add_row("", "", "", "", "", Text(f"{url} ({name})"))
     problems = [Text(f"{service.name}: {service.problem}", style="dim") for service in current if service.problem]
     return Group(table, *problems)
 

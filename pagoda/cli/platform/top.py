@@ -23,6 +23,7 @@ def top(
     """Watch requests, arms, stages, what stands in and breakers; Ctrl-C ends it."""
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from pagoda.access.tokens import token_for
     from pagoda.errors import ConfigError, UnavailableError
@@ -47,7 +48,7 @@ def top(
                 try:
                     now = look(url, token)
                 except UnavailableError as error:
-                    live.update(f"[red]{error}[/]", refresh=True)
+                    live.update(Text(str(error), style="red"), refresh=True)
                     continue
                 live.update(as_tables(MetricChange(before, now), url), refresh=True)
                 before = now

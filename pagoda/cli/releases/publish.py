@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
 
@@ -75,7 +76,7 @@ def _show(plan: Plan, changes: list[Change]) -> None:
     for name in ("arm", "", "now", "after"):
         table.add_column(name, overflow="fold")
     for change in changes:
-        table.add_row(change.arm, change.what, change.before or "-", change.after or "-")
+        table.add_row(change.arm, change.what, Text(change.before or "-"), Text(change.after or "-"))
     console.print(table)
 
 

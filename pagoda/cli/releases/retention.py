@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
 
@@ -79,7 +80,7 @@ def retention(
 
 
 def _show_interactions(old: OldInteractions, *, deleted: bool) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     verb = "Deleted" if deleted else "Would delete (--delete does it)"
     dates = f"{len(old.partitions)} dates before {old.before}, {old.bytes / _MEBIBYTE:,.1f} MiB"
     console.print(f"{verb}: interactions of {dates}." if old.partitions else "No interactions to delete.")
@@ -102,7 +103,7 @@ def _show(removals: Removals, size: int, *, deleted: bool) -> None:
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, what in asdict(removals).items():
-        table.add_row(name, str(len(what)), ", ".join(str(one) for one in what) or "-")
+        table.add_row(name, str(len(what)), Text(", ".join(str(one) for one in what) or "-"))
     console.print(table)
     verb = "Deleted" if deleted else "Would delete (--delete does it)"
     console.print(f"{verb}: {size / _MEBIBYTE:,.1f} MiB of files.", highlight=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
 
@@ -36,6 +37,7 @@ def versions(
         typer.echo(json.dumps([_as_json(state, record) for record in records], indent=2))
     elif records:
         Console().print(_table(state, records))
+        _say_worth(records)
     else:
         Console().print("No version is registered yet.")
 
@@ -66,6 +68,18 @@ def _table(state: ReleaseState, records: list[VersionRecord]) -> Table:
             standing,
         )
     return table
+
+
+def _say_worth(records: list[VersionRecord]) -> None:
+    """What the newest full version was found to be worth, and of every one that is shown what of that is bad."""
+    from pagoda.generations.versions import JUDGEMENT, WARNING
+
+    console, judged = Console(), [record for record in records if JUDGEMENT in record.tags]
+    if judged:
+        console.print(Text(f"Version {judged[-1].version}: {judged[-1].tags[JUDGEMENT]}"), soft_wrap=True)
+    for record in judged:
+        if WARNING in record.tags:
+            console.print(Text(f"Version {record.version}: {record.tags[WARNING]}.", style="yellow"), soft_wrap=True)
 
 
 def _standing(state: ReleaseState, record: VersionRecord) -> tuple[str | None, str]:

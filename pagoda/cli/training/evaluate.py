@@ -28,17 +28,21 @@ def evaluate(
         str, typer.Option(metavar="START/END", help="ISO 8601. Default: from the version's end to the data's.")
     ] = "",
     last: Annotated[bool, typer.Option("--last", help="Ask only each user's last positive (leave-one-out).")] = False,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Ask also for what a user had before, and leave nothing out.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=1, help="Most positives to ask; of more, this many are drawn.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the draw and of the intervals.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw recall against k and by popularity into this file.")] = None,
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
 ) -> None:
-    """Rank every later positive among all items, as of its own moment, beside popularity and random."""
+    """Rank every later positive among all items, as of its own moment, beside what it must beat."""
     from pagoda.data.dataset import Dataset
     from pagoda.evaluation.evaluate import evaluate as evaluate_towers
-    from pagoda.evaluation.rendering import as_tables
-    from pagoda.evaluation.rendering import plot as draw
+    from pagoda.evaluation.judgement import Judgement
+    from pagoda.evaluation.rendering.picture import plot as draw
+    from pagoda.evaluation.rendering.tables import as_tables
     from pagoda.updates.version_opening import open_any
 
     dataset = Dataset.open(data)
@@ -55,11 +59,14 @@ def evaluate(
         protocol="last" if last else "each",
         limit=rows,
         seed=seed,
+        repeats=repeats,
     )
     if output is OutputFormat.JSON:
         typer.echo(report.model_dump_json(indent=1))
     else:
         Console().print(as_tables(report))
+    for found in Judgement(of="itself", report=report).warnings():
+        Console(stderr=True).print(f"[yellow]Warning[/]: {found}")
     if plot:
         draw(report, plot)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pagoda.cli.options import OutputFormat, OutputOption
 
@@ -162,5 +163,5 @@ def _print(rows: list[dict[str, Any]], output: OutputFormat) -> None:
         return
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*(Text(str(value)) for value in row.values()))
     Console().print(table)

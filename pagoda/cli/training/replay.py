@@ -41,6 +41,7 @@ def replay(
 ) -> None:
     """Walk a log in event time, answer every positive before learning it, and compare policies of updates."""
     from rich.console import Console
+    from rich.text import Text
 
     from pagoda.config.training import parse_config, read_config
     from pagoda.data.dataset import Dataset
@@ -75,7 +76,7 @@ def replay(
     if output is OutputFormat.JSON:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        Console().print(as_tables(report), f"[dim]{out}/replay.json, {out}/replay.png[/]", sep="\n")
+        Console().print(as_tables(report), Text(f"{out}/replay.json, {out}/replay.png", style="dim"), sep="\n")
 
 
 def _config(settings: dict[str, object], policies: str) -> ReplayConfig:

@@ -47,12 +47,15 @@ def run(
 ) -> None:
     """Full updates once a day, incremental ones in between; what is late or overlaps is skipped, nothing runs twice."""
     from pagoda.settings import load_settings
+    from pagoda.standalone.endpoints import settle_dataset
     from pagoda.updates.exclusive import exclusive
     from pipelines.update_scheduler import Scheduler
 
     timetable, training = _timetable(every, full_at), config_text(config)
     settings = load_settings(home)
     scheduler = Scheduler(settings, data, timetable, training, typer.echo)
+    if told := settle_dataset(settings, data):
+        typer.echo(told)
     with exclusive(settings.home, "schedule"):
         try:
             if clock is ClockChoice.DATA:

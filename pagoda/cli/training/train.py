@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pagoda.cli.judging import Judging, say
 from pagoda.cli.options import DataOption, OutputFormat, OutputOption
 from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
     from pagoda.data.dataset import Dataset
     from pagoda.data.window import Window
+    from pagoda.evaluation.judgement import Judgement
     from pagoda.version_files.full import FullVersionFiles
 
 app = typer.Typer(name="train", help="Train versions without pipeline or servers.", no_args_is_help=True)
@@ -27,9 +29,18 @@ def full(
     parent: Annotated[Path | None, typer.Option(help="An earlier --out to warm-start from; default: none.")] = None,
     window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
     mined: Annotated[Path | None, typer.Option(help="Hard negatives that `pagoda mine` wrote.")] = None,
+    judge: Annotated[
+        bool, typer.Option("--judge/--no-judge", help="Say what it is worth over popularity and item-kNN or EASE.")
+    ] = True,
+    repeats: Annotated[
+        bool, typer.Option("--repeats", help="Judge also by what a user had before, and leave nothing out.")
+    ] = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Train a full version: a first one over all interactions, or the next one over those since its parent's.
+
+    It is judged by what came after its window; where nothing did, its parent is by this window, or for a first version
+    a training of the same kind on all but the last tenth, before it is trained itself: OUT/judgement.json and .html.
 
     When it is killed, the same command goes on where it was.
     """
@@ -44,11 +55,17 @@ def full(
     dataset = Dataset.open(data)
     earlier = open_version(parent) if parent else None
     window, checkpoints = _window(dataset, earlier, window_end), out.with_name(f"{out.name}.checkpoint")
-    with TerminalProgress(Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    judging = Judging(dataset, window, chosen, out, console=console, repeats=repeats) if judge else None
+    judged = judging.before(earlier, mined) if judging else None
+    with TerminalProgress(console) as progress:
         files = full_update(
             dataset, window, earlier, chosen, out, mined=mined, progress=progress, checkpoints=checkpoints
         )
-    _show(files, output)
+    if judging:
+        judged = judged or judging.after(files, earlier)
+        judging.write(judged)
+    _show(files, output, judged)
 
 
 @app.command()
@@ -96,21 +113,28 @@ def _window(dataset: Dataset, parent: FullVersionFiles | None, window_end: str |
     return Window(start=start, end=end)
 
 
-def _show(files: FullVersionFiles, output: OutputFormat) -> None:
-    _print(str(files.folder), {"window": files.lineage.window.key, **files.metrics()}, output)
+def _show(files: FullVersionFiles, output: OutputFormat, judged: Judgement | None) -> None:
+    found = {"window": files.lineage.window.key, **files.metrics()}
+    if judged and output is OutputFormat.JSON:
+        found["judgement"] = {"of": judged.of, "share": judged.share, **judged.figures, **judged.tags()}
+    _print(str(files.folder), found, output)
+    if judged and output is not OutputFormat.JSON:
+        say(judged.in_words(), judged.warnings())
 
 
 def _print(title: str, metrics: dict[str, object], output: OutputFormat) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if output is OutputFormat.JSON:
         console.print_json(data=metrics)
         return
-    table = Table("", "value", title=title)
+    console.print(Text(title, style="italic"), soft_wrap=True)
+    table = Table("", "value")
     for name, value in metrics.items():
-        table.add_row(name.replace("_", " "), _shown(value))
+        table.add_row(name.replace("_", " "), Text(_shown(value)))
     console.print(table)
 
 

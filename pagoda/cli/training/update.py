@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, config_text
+
+if TYPE_CHECKING:
+    from pagoda.settings import Settings
 
 app = typer.Typer(name="update", help="Run an update now: train, check, register, publish.", no_args_is_help=True)
 DatasetOption = Annotated[str, typer.Option("--data", help="Dataset folder or URL, see docs/data.md.")]
@@ -46,7 +49,9 @@ def full(
     home: HomeOption = None,
 ) -> None:
     """Run the pipeline full-update on this machine: a new tower and new item vectors, on their way to the users."""
+    from pagoda.cli.judging import say
     from pagoda.generations.release_log import open_log
+    from pagoda.generations.versions import JUDGEMENT, WARNING
     from pagoda.settings import load_settings
     from pagoda.updates.exclusive import exclusive
     from pipelines.full_update import full_update
@@ -57,7 +62,11 @@ def full(
     with exclusive(settings.home, "full"):
         further = {"catch_up": catch_up, "release": release.value}
         generation = run_locally(full_update, settings, {**arguments, **further}, _report)
-    if open_log(settings).state().stable == generation:
+    _settle(settings, data)
+    state = open_log(settings).state()
+    tags = state.versions[state.generations[generation].full_version].tags
+    say(tags.get(JUDGEMENT, ""), [tags[WARNING]] if WARNING in tags else [])
+    if state.stable == generation:
         typer.echo(f"{generation} answers now.")
     else:
         typer.echo(f"The rollout of {generation} began; `pagoda rollout watch` shows how it goes.")
@@ -67,7 +76,7 @@ def full(
 def incremental(
     *,
     data: DatasetOption,
-    now: Annotated[str, typer.Option(help="The present (ISO 8601); default: after the newest interaction.")] = "",
+    now: Annotated[str, typer.Option(help="The present (ISO 8601); default: the clock's, see docs/updates.md.")] = "",
     release: ReleaseOption = ReleaseChoice.AUTO,
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
@@ -83,6 +92,7 @@ def incremental(
     settings = load_settings(home)
     with exclusive(settings.home, "incremental"):
         outcomes = update_users(settings, data, parse_moment(now, "--now") if now else None, How(release.value))
+    _settle(settings, data)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps([as_json(base, outcome) for base, outcome in outcomes.items()], indent=2))
         return
@@ -90,6 +100,13 @@ def incremental(
         typer.echo(in_words(base, outcome))
     if not outcomes:
         typer.echo("No generation answers requests yet; run `pagoda update full` first.")
+
+
+def _settle(settings: Settings, data: str) -> None:
+    from pagoda.standalone.endpoints import settle_dataset
+
+    if told := settle_dataset(settings, data):
+        typer.echo(told, err=True)
 
 
 def _report(step: str, status: str) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pagoda.data.checks.id_ledger import IdLedger
+from pagoda.data.checks.names import problems_of
 from pagoda.data.checks.problems import Kind, Problem, ProblemReport, ProblemSink
 from pagoda.data.checks.structure import Structure, inspect
+from pagoda.data.checks.times import LogTimes
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.increments import changes_of
-from pagoda.data.layout import Table, key_column, schema_of
+from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
 from pagoda.data.parquet import open_parquet, reading
 from pagoda.data.partitions import Part, timestamps_us
 from pagoda.data.spec import FeatureSpec
@@ -30,13 +33,24 @@ class Checked:
 
     report: ProblemReport
     rows: dict[Table, int] = field(default_factory=lambda: {"interactions": 0, "users": 0, "items": 0})
+    tied_share: float = 0.0
+    """Share of the imported interactions that have their moment with another item of the same user."""
+    warnings: list[str] = field(default_factory=list)
+    """What breaks no contract, and should be looked at."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         report = self.report
         counts = {kind.value: count for kind, count in report.counts.items()}
         problems = [problem.as_dict() for problem in report.problems]
-        return {"ok": report.ok, "rows": self.rows, "counts": counts, "problems": problems}
+        return {
+            "ok": report.ok,
+            "rows": self.rows,
+            "counts": counts,
+            "problems": problems,
+            "tied_share": self.tied_share,
+            "warnings": self.warnings,
+        }
 
 
 def check_dataset(path: Path) -> Checked:
@@ -50,6 +64,8 @@ def check_dataset(path: Path) -> Checked:
     except ConfigError as error:
         checked.report.add(Problem(Kind.SPEC, str(path), str(error)))
         return checked
+    for problem in problems_of(structure.spec):
+        checked.report.add(Problem(Kind.SPEC, str(path / FEATURES_FILE), problem))
     with tempfile.TemporaryDirectory(prefix="pagoda-check-") as spill:
         _Check(structure, checked, Path(spill)).run()
     return checked
@@ -68,12 +84,12 @@ class _Check:
     def run(self) -> None:
         self._check_table("users")
         known = self._check_table("items")
-        imported = _Order(self._sink)
+        imported, times = _Order(self._sink), LogTimes(self._spec)
         for part in self._structure.parts:
             order = _Order(self._sink) if part.arrived else imported
             for rows in self._read(part.path, "interactions"):
                 check_values(rows, self._spec, "interactions")
-                order.check(rows, part)
+                times.take(order.check(rows, part), in_order=not part.arrived)
                 self._ids(rows, "user_id")
                 items = self._ids(rows, "item_id")
                 # Events as they arrived may be of items that come later: they are read when `items` has them.
@@ -81,6 +97,8 @@ class _Check:
                     check_known_items(rows, items, known)
         for ledger in self._seen.values():
             ledger.report(self._sink)
+        self._checked.tied_share = times.tied_share
+        self._checked.warnings += times.warnings()
 
     def _check_table(self, table: Table) -> np.ndarray:
         """Check `users` or `items`; return the items' IDs as sorted int64 (users may be too many, theirs are empty)."""
@@ -134,17 +152,22 @@ class _Order:
         self._sink = sink
         self._last = np.iinfo(np.int64).min
 
-    def check(self, rows: RowBatch, part: Part) -> None:
+    def check(self, rows: RowBatch, part: Part) -> pa.RecordBatch:
+        """Report rows that lie elsewhere; those that lie right, and lack nothing that says what they are."""
         batch = rows.batch.filter(rows.batch["timestamp"].is_valid())
         if batch.num_rows < rows.batch.num_rows or not batch.num_rows:
-            return  # the nulls were reported, and without them rows cannot be counted
+            return batch.slice(0, 0)  # the nulls were reported, and without them rows cannot be counted
         times = timestamps_us(batch)
         outside = (times < part.start_us) | (times >= part.end_us)
         message = f"lies outside the partition's date {part.day.isoformat()} (UTC); move the row to its own date"
         rows.tell(Kind.ORDER, "timestamp", outside, message)
         before = np.where(outside, self._last, times)[:-1]
-        back = times < np.maximum.accumulate(np.append(self._last, before))
+        back = (times < np.maximum.accumulate(np.append(self._last, before))) & ~outside
         message = "lies before the row above it; sort the partition by timestamp"
-        rows.tell(Kind.ORDER, "timestamp", back & ~outside, message)
+        rows.tell(Kind.ORDER, "timestamp", back, message)
         inside = times[~outside]
         self._last = max(self._last, int(inside.max())) if inside.size else self._last
+        whole = ~(outside | back)
+        for name in INTERACTION_COLUMNS:
+            whole &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
+        return batch if whole.all() else batch.filter(pa.array(whole))

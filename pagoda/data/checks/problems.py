@@ -37,6 +37,10 @@ class Kind(StrEnum):
     ORDER = "order"
     NOT_FINITE = "not-finite"
     LENGTH = "length"
+    RETURN = "return"
+    TOO_LONG = "too-long"
+    TOO_MANY = "too-many"
+    WEIGHT = "weight"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Problem:
     column: str | None = None
     row: int | None = None
     value: str | None = None
+    item: str | None = None
+    """ID of the item that the row is of, where that says more than the row."""
 
     def __str__(self) -> str:
         place = [self.file]
@@ -57,6 +63,8 @@ class Problem:
             place.append(f"column {self.column!r}")
         if self.row is not None:
             place.append(f"row {self.row:,}")
+        if self.item is not None:
+            place.append(f"item {self.item}")
         value = "" if self.value is None else f"value {self.value}: "
         return f"{', '.join(place)}: {value}{self.message}"
 
@@ -110,7 +118,15 @@ NAMED_ROWS = 20
 _SHOWN_CHARACTERS = 80
 
 
-def add_rows(sink: ProblemSink, problem: Problem, first_row: int, values: pa.Array, bad: np.ndarray) -> None:
+def add_rows(
+    sink: ProblemSink,
+    problem: Problem,
+    first_row: int,
+    values: pa.Array,
+    bad: np.ndarray,
+    *,
+    items: pa.Array | None = None,
+) -> None:
     """Report `problem` for the rows where `bad` (bool [n]) holds, at most twenty of them by name.
 
     Args:
@@ -119,11 +135,13 @@ def add_rows(sink: ProblemSink, problem: Problem, first_row: int, values: pa.Arr
         first_row: Row number of the first value, counted from 1.
         values: Array [n], of the column.
         bad: Which rows have the problem.
+        items: IDs of the rows' items, where a message is to name them.
     """
     rows = np.flatnonzero(bad)
     for position, row in enumerate(rows[:NAMED_ROWS]):
         count = 1 if position else max(1, rows.size - NAMED_ROWS + 1)
-        named = replace(problem, row=first_row + int(row), value=shown(values[int(row)]))
+        item = None if items is None else shown(items[int(row)])
+        named = replace(problem, row=first_row + int(row), value=shown(values[int(row)]), item=item)
         sink.add(named, count)
 
 

@@ -10,9 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.checks.limits import check_item_ids, check_limits
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, add_rows
-from pagoda.data.layout import FEATURES_FILE, Table, features_of, key_column
+from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, features_of, key_column
 from pagoda.data.spec import Feature, FeatureSpec
+
+_FAR_US = 10 * 366 * DAY_US
+"""No clock is so far ahead."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class RowBatch:
     names: Mapping[str, str] = field(default_factory=dict)
     """Names of columns in the file, where they differ from Pagoda's: messages use the file's."""
 
-    def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str) -> None:
-        """Report the rows of `column` where `bad` holds."""
+    def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str, *, of_item: bool = False) -> None:
+        """Report the rows of `column` where `bad` holds; `of_item`: with the ID of the item that each is of."""
         mask = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)
         add_rows(
             self.sink,
@@ -36,6 +40,7 @@ class RowBatch:
             self.first_row,
             self.batch[column],
             mask,
+            items=self.batch["item_id"] if of_item else None,
         )
 
 
@@ -44,10 +49,14 @@ def check_values(rows: RowBatch, spec: FeatureSpec, table: Table) -> None:
     if table == "interactions":
         check_key(rows, "user_id")
         check_key(rows, "item_id")
+        check_item_ids(rows)
         _check_event(rows, spec)
-        _check_timestamp(rows)
+        if "timestamp" in rows.batch.schema.names:  # An import may make moments up, once it knows their order.
+            _check_timestamp(rows)
     else:
         check_key(rows, key_column(table))
+        if table == "items":
+            check_limits(rows, spec)
     for feature in features_of(spec, table):
         _check_feature(rows, feature)
 
@@ -85,9 +94,9 @@ def _check_timestamp(rows: RowBatch) -> None:
     times = moments.cast(pa.int64())
     rows.tell(Kind.TIMESTAMP, "timestamp", pc.less(times, 0), "lies before 1970; is the unit or the clock wrong?")
     now_us = time.time_ns() // 1000
-    rows.tell(
-        Kind.FUTURE, "timestamp", pc.greater(times, now_us), "lies in the future; is the unit or the clock wrong?"
-    )
+    far = pc.max(times).as_py() is not None and pc.max(times).as_py() > now_us + _FAR_US
+    why = "were milliseconds read as seconds?" if far else "is the unit or the clock wrong?"
+    rows.tell(Kind.FUTURE, "timestamp", pc.greater(times, now_us), f"lies in the future; {why}")
 
 
 def _check_feature(rows: RowBatch, feature: Feature) -> None:

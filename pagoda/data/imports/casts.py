@@ -1,23 +1,48 @@
-"""From the columns of anyone's files to those of the contract. The first value that does not fit stops the import."""
+"""From the columns of anyone's files to those of the contract: values that do not fit are found, never bent."""
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.data.checks.problems import Kind, Problem, shown
+from pagoda.data.checks.problems import Kind
+from pagoda.data.ids import WHOLE_NUMBER
+from pagoda.data.imports.misfits import Misshapen, find_misfits
+from pagoda.data.imports.written_moments import read_moments
 from pagoda.data.layout import TIMESTAMP
-from pagoda.errors import ConfigError, DataError
+from pagoda.errors import ConfigError
 
 Cast = Callable[[pa.Array], pa.Array]
+"""A cast raises, or gives null for the values that do not fit."""
+_IDS = ("user_id", "item_id")
+NO_IDS = ("na", "n/a", "nan", "null", "none", "nil", "\\n", "undefined")
+"""What programs write for a missing value, in small letters."""
 _NUMBER = pa.decimal128(28, 9)
+_WHOLE = 1 << 53
+"""From here on a float stands for several whole numbers."""
+_DECIMAL_TEXT = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?(?i:nan|inf|infinity)$"
+_COUNT_TEXT = r"^[+-]?[0-9]+(\.[0-9]*)?$"
+_ZONE_TEXT = r"(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+_MINUTES = "(?::?[0-5][0-9]"
+_ISO_TEXT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ](?:[01][0-9]|2[0-3])"
+    rf"{_MINUTES}{_MINUTES}(?:\.[0-9]{{1,9}})?)?)?)?"
+)
+_FLOAT_HINT = "floats above 2^53 and fractions are no IDs, since several IDs become one; write whole numbers or text"
+_PANDAS_HINT = (
+    "a column of whole numbers that pandas took for floats because values were missing? "
+    "write it as whole numbers (astype('Int64')), or say --id-type string (id_type: string)"
+)
 
 
 class TimeUnit(StrEnum):
@@ -32,14 +57,15 @@ class TimeUnit(StrEnum):
 _MICROSECONDS = {TimeUnit.SECONDS: 1_000_000, TimeUnit.MILLISECONDS: 1_000, TimeUnit.MICROSECONDS: 1}
 
 
-class ValueOrigin(NamedTuple):
-    """Where raw values come from."""
+class Converted(NamedTuple):
+    """A column as the contract wants it."""
 
-    file: str
-    column: str
-    """Its name in the file."""
-    first_row: int
-    """Row number of the first value, counted from 1."""
+    values: pa.Array
+    """Null where a value does not fit."""
+    raw: pa.Array
+    """What was given."""
+    bad: np.ndarray | None
+    """Which values do not fit, bool [n]; None: all fit."""
 
 
 @dataclass(frozen=True)
@@ -51,53 +77,139 @@ class Conversion:
     """Zone of timestamps that carry none; without it they are refused."""
     separator: str = "|"
     """Between the values of a list that is written as text."""
+    time_format: str | None = None
+    """Of timestamps in text, in the words of strptime, `%d-%m-%Y`; None: `unit` says how they are written."""
+    decimal: str = "."
+    """Between the whole and the fraction of a number in text."""
+    nulls: tuple[str, ...] = ()
+    """Text that stands for a missing value, beside the empty one."""
 
     def __post_init__(self) -> None:
         if self.zone is not None and self.zone not in zoneinfo.available_timezones():
             raise ConfigError(f"zone {self.zone!r} is unknown; a zone is called UTC or Europe/Berlin, say")
+        if self.decimal not in (".", ","):
+            raise ConfigError(f"decimal {self.decimal!r}: must be . or ,")
+        if self.time_format is None:
+            return
+        if self.unit is not TimeUnit.ISO:
+            raise ConfigError(
+                f"--timestamps {self.unit.value} and --timestamp-format contradict each other; choose one"
+            )
+        if "%z" not in self.time_format and self.zone is None:
+            raise ConfigError(f"--timestamp-format {self.time_format} names no zone; say which by --zone, such as UTC")
 
-    def column(self, raw: pa.Array, field: pa.Field, place: ValueOrigin) -> pa.Array:
-        """`raw`, which lies at `place`, as the type of `field`.
-
-        Raises:
-            DataError: A value does not fit; the message names file, column, row and value.
-        """
-        raw = _plain(raw)
-        cast = self._cast(raw.type, field.type)
+    def column(self, raw: pa.Array, field: pa.Field, *, first_only: bool = True) -> Converted:
+        """`raw` as the type of `field`. `first_only`: of the values that do not fit, the first one is enough."""
+        raw = self.plain(raw)
+        if field.name in _IDS and pa.types.is_floating(raw.type):
+            raw = pc.if_else(pc.is_nan(raw), pa.scalar(None, raw.type), raw)  # pandas' word for a missing ID
+        cast = self._cast_of_one(raw.type, field)
         try:
-            return cast(raw)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            row = _first_bad(raw, cast)
-            kind, message = self._explain(field, raw.type, raw[row])
-            problem = Problem(kind, place.file, message, place.column, place.first_row + row, shown(raw[row]))
-            raise DataError(str(problem)) from error
+            values = cast(raw)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            bad = find_misfits(raw, cast, self._misshapen(raw.type, field), first_only=first_only)
+            if first_only or bad.all():
+                return Converted(pa.nulls(len(raw), field.type), raw, bad)
+            return Converted(cast(pc.if_else(pa.array(bad), pa.scalar(None, raw.type), raw)), raw, bad)
+        if values.null_count == raw.null_count:
+            return Converted(values, raw, None)
+        lost = pc.and_(values.is_null(), raw.is_valid()).to_numpy(zero_copy_only=False)
+        return Converted(values, raw, lost if lost.any() else None)
 
-    def _cast(self, given: pa.DataType, wanted: pa.DataType) -> Cast:
+    def plain(self, raw: pa.Array) -> pa.Array:
+        """Text as plain strings, whatever its encoding, and null where it says so."""
+        decoded = raw.dictionary_decode() if pa.types.is_dictionary(raw.type) else raw
+        text = decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
+        if not self.nulls or not pa.types.is_string(text.type):
+            return text
+        return pc.if_else(pc.is_in(text, pa.array(self.nulls)), pa.scalar(None, pa.string()), text)
+
+    def explain(self, field: pa.Field, value: pa.Scalar) -> tuple[Kind, str]:
+        """What is wrong with a raw value that does not fit, and what to do."""
+        if field.type != TIMESTAMP:
+            return Kind.DTYPE, f"cannot be read as {field.type} (the file has {value.type}){_hint(field, value)}"
+        if self.time_format is not None and pa.types.is_string(value.type):
+            return Kind.TIMESTAMP, f"not a moment as --timestamp-format {self.time_format} writes it"
+        if _is_moment(value):
+            return Kind.NO_ZONE, "the timestamp has no zone; add one (…Z, …+01:00) or say which by --zone, such as UTC"
+        if self.unit is TimeUnit.ISO:
+            return Kind.TIMESTAMP, (
+                "not an ISO timestamp; for numbers say --timestamps seconds, milliseconds or microseconds, "
+                "for other text --timestamp-format, such as %d-%m-%Y"
+            )
+        return Kind.TIMESTAMP, f"not a number of {self.unit.value} since 1970 that a timestamp can hold"
+
+    def _cast_of_one(self, given: pa.DataType, field: pa.Field) -> Cast:
+        if not pa.types.is_list(given) or pa.types.is_list(field.type):
+            return self._cast(given, field)
+        cast = self._cast(given.value_type, field)
+        return lambda raw: cast(_only_values(raw))
+
+    def _cast(self, given: pa.DataType, field: pa.Field) -> Cast:
+        wanted = field.type
         if wanted == TIMESTAMP:
             return self._timestamps
+        if field.name in _IDS and pa.types.is_floating(given):
+            return lambda raw: _whole_floats(raw).cast(wanted)
         if pa.types.is_list(wanted) and pa.types.is_string(given):
-            return lambda raw: pc.split_pattern(raw, self.separator).cast(wanted, safe=False)
+            return lambda raw: self._lists(raw, wanted)
         if pa.types.is_integer(wanted) and pa.types.is_string(given):
             return _whole_numbers
+        if pa.types.is_floating(wanted) and pa.types.is_string(given):
+            return lambda raw: self._decimals(raw).cast(wanted)
         # A float may lose digits of an integer or of a wider float; an ID may not.
         return lambda raw: raw.cast(wanted, safe=not _holds_floats(wanted))
 
+    def _misshapen(self, given: pa.DataType, field: pa.Field) -> Misshapen | None:
+        """What tells text that never fits by its shape; None: there is no telling."""
+        if not pa.types.is_string(given):
+            return None
+        if pa.types.is_floating(field.type):
+            return lambda text: _unlike(text, _DECIMAL_TEXT.replace(r"\.", re.escape(self.decimal)))
+        if field.type != TIMESTAMP or self.time_format is not None:
+            return None
+        if self.unit is not TimeUnit.ISO:
+            return lambda text: _unlike(text, _COUNT_TEXT.replace(r"\.", re.escape(self.decimal)))
+        return lambda text: _no_iso(text, f"{_ISO_TEXT}{_ZONE_TEXT}{'' if self.zone is None else '?'}$")
+
+    def _lists(self, raw: pa.Array, wanted: pa.DataType) -> pa.Array:
+        if _holds_floats(wanted) and self.decimal != ".":
+            raw = self._decimals(raw)
+        return pc.split_pattern(raw, self.separator).cast(wanted, safe=False)
+
+    def _decimals(self, text: pa.Array) -> pa.Array:
+        """Numbers with a point. A point in a number with a decimal comma parts thousands for some: it is refused."""
+        if self.decimal == ".":
+            return text
+        if pc.any(pc.match_substring(text, ".")).as_py():
+            raise pa.ArrowInvalid("a point in a number with a decimal comma")
+        return pc.replace_substring(text, self.decimal, ".")
+
     def _timestamps(self, raw: pa.Array) -> pa.Array:
+        if pa.types.is_date(raw.type):
+            raw = raw.cast(pa.timestamp("s"))
         if pa.types.is_timestamp(raw.type):
             return self._zoned(raw).cast(TIMESTAMP, safe=False)
         if self.unit is not TimeUnit.ISO:
             return self._counted(raw, _MICROSECONDS[self.unit]).cast(TIMESTAMP)
         if not pa.types.is_string(raw.type):
             raise pa.ArrowInvalid("a number where text is expected")
-        return self._parsed(raw).cast(TIMESTAMP, safe=False)
+        return (self._parsed(raw) if self.time_format is None else self._formatted(raw)).cast(TIMESTAMP, safe=False)
 
     def _counted(self, raw: pa.Array, factor: int) -> pa.Array:
         """Microseconds since 1970, as int64."""
         if pa.types.is_integer(raw.type):
             return pc.multiply_checked(raw.cast(pa.int64()), factor)
+        if pa.types.is_string(raw.type):
+            raw = self._decimals(raw)
         # Decimals, since binary fractions of a second would lose microseconds.
         scaled = pc.multiply_checked(raw.cast(_NUMBER), pa.scalar(Decimal(factor), pa.decimal128(7)))
         return pc.round(scaled).cast(pa.int64(), safe=False)
+
+    def _formatted(self, raw: pa.Array) -> pa.Array:
+        """Null where the text is written otherwise."""
+        moments = read_moments(raw, str(self.time_format))
+        return moments if moments.type.tz is not None else self._zoned(moments)
 
     def _parsed(self, raw: pa.Array) -> pa.Array:
         if self.zone is None:
@@ -114,27 +226,55 @@ class Conversion:
             raise pa.ArrowInvalid("expected a zone offset")
         return pc.assume_timezone(moments, self.zone, ambiguous="earliest", nonexistent="earliest")
 
-    def _explain(self, field: pa.Field, given: pa.DataType, value: pa.Scalar) -> tuple[Kind, str]:
-        if field.type != TIMESTAMP:
-            hint = "; text IDs need id_type: string (--id-type string)" if field.name in ("user_id", "item_id") else ""
-            return Kind.DTYPE, f"cannot be read as {field.type} (the file has {given}){hint}"
-        if _is_moment(value):
-            return (
-                Kind.NO_ZONE,
-                "the timestamp has no zone; add one (…Z, …+01:00) or say which by --zone, such as UTC",
-            )
-        if self.unit is TimeUnit.ISO:
-            message = "not an ISO timestamp; for numbers say --timestamps seconds, milliseconds or microseconds"
-            return Kind.TIMESTAMP, message
-        return Kind.TIMESTAMP, f"not a number of {self.unit.value} since 1970 that a timestamp can hold"
+
+def _hint(field: pa.Field, value: pa.Scalar) -> str:
+    if field.name not in _IDS:
+        return ""
+    if pa.types.is_floating(value.type):
+        return f"; {_FLOAT_HINT}"
+    text = str(value.as_py())
+    if text.lower() in NO_IDS:
+        return f"; if it stands for nobody, say --null-value {text} and --skip null-ids"
+    if re.fullmatch(r"[0-9]+\.0", text):
+        return f"; {_PANDAS_HINT}"
+    return "; text IDs need id_type: string (--id-type string)"
+
+
+def _only_values(lists: pa.Array) -> pa.Array:
+    """The values of lists of one, null for those of none: TFRecord has nothing but lists."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    if (lengths > 1).any():
+        raise pa.ArrowInvalid("several values where one is expected")
+    places = pa.array(np.cumsum(lengths) - 1, mask=lengths == 0)
+    return lists.flatten().take(places)
+
+
+def _unlike(text: pa.Array, shape: str) -> pa.Array:
+    return pc.invert(pc.match_substring_regex(text, shape))
+
+
+def _no_iso(text: pa.Array, shape: str) -> pa.Array:
+    """Text of another shape, or with a day that its month does not have."""
+    days = read_moments(pc.utf8_slice_codeunits(text, 0, 10), "%Y-%m-%d")
+    return pc.and_(text.is_valid(), pc.or_(_unlike(text, shape), days.is_null()))
 
 
 def _whole_numbers(text: pa.Array) -> pa.Array:
-    """IDs as int64. Arrow also reads 007 as 7 and 0x10 as 16, so that two IDs of the files would become one."""
-    numbers = text.cast(pa.int64())
-    if pc.any(pc.not_equal(numbers.cast(pa.string()), text)).as_py():
-        raise pa.ArrowInvalid("not a whole number as it is written out")
-    return numbers
+    """IDs as int64, null for others. Arrow also reads 007 as 7 and 0x10 as 16: two IDs would become one."""
+    with suppress(pa.ArrowInvalid):
+        numbers = text.cast(pa.int64())
+        # Writing them again is half the work of looking at each one's letters, which only misfits need.
+        if not pc.any(pc.not_equal(numbers.cast(pa.string()), text)).as_py():
+            return numbers
+    fits = pc.match_substring_regex(text, f"^({WHOLE_NUMBER})$")
+    return pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.int64())
+
+
+def _whole_floats(floats: pa.Array) -> pa.Array:
+    """IDs of a float column as int64, null for those that several whole numbers may stand behind."""
+    numbers = floats.cast(pa.float64())
+    fits = pc.and_(pc.less(pc.abs(numbers), _WHOLE), pc.equal(pc.floor(numbers), numbers))
+    return pc.if_else(fits, numbers, pa.scalar(None, pa.float64())).cast(pa.int64())
 
 
 def _moments(text: pa.Array, zone: str | None) -> pa.Array:
@@ -147,32 +287,13 @@ def _moments(text: pa.Array, zone: str | None) -> pa.Array:
 
 def _is_moment(value: pa.Scalar) -> bool:
     """Whether only the zone is missing."""
-    if pa.types.is_timestamp(value.type):
-        return bool(value.type.tz is None)
+    if pa.types.is_timestamp(value.type) or pa.types.is_date(value.type):
+        return bool(getattr(value.type, "tz", None) is None)
     try:
         return bool(pa.types.is_string(value.type) and value.cast(pa.timestamp("ns")).is_valid)
     except pa.ArrowInvalid:
         return False
 
 
-def _plain(raw: pa.Array) -> pa.Array:
-    """Text as plain strings, whatever its encoding."""
-    decoded = raw.dictionary_decode() if pa.types.is_dictionary(raw.type) else raw
-    return decoded.cast(pa.string()) if pa.types.is_large_string(decoded.type) else decoded
-
-
 def _holds_floats(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind))
-
-
-def _first_bad(raw: pa.Array, cast: Cast) -> int:
-    """Position of the first value that `cast` refuses, found by halving."""
-    start, end = 0, len(raw)
-    while end - start > 1:
-        middle = (start + end) // 2
-        try:
-            cast(raw.slice(start, middle - start))
-            start = middle
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            end = middle
-    return start

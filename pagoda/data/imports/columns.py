@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind, Problem, Strict
-from pagoda.data.imports.readers import Reader, list_files
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.sources.base import SourceReader
 from pagoda.data.layout import Table, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
@@ -28,6 +28,8 @@ class ColumnNames:
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Name in Pagoda → name in the files. A file that lacks the latter may have the former."""
     drop: frozenset[str] = frozenset()
+    drop_others: bool = False
+    """Leave out all columns that no feature declares."""
 
     def check(self, spec: FeatureSpec) -> None:
         """Raise ConfigError if a column is renamed to one that this dataset does not have."""
@@ -55,22 +57,30 @@ class ColumnNames:
                 _SINK.add(Problem(Kind.MISSING_COLUMN, file, message, renamed))
         return used
 
-    def left_over(self, given: list[str], used: dict[str, str]) -> list[str]:
-        """Columns of the file that are neither used nor to be dropped."""
-        return [name for name in given if name not in used.values() and name not in self.drop]
+    def left_over(self, given: list[str], used: dict[str, str], beside: list[str]) -> list[str]:
+        """Columns of the file that are neither used, nor read `beside` these, nor to be dropped."""
+        return [name for name in given if name not in {*used.values(), *beside, *self.drop}]
 
 
-def guess_id_type(path: Path, reader: Reader, names: ColumnNames) -> Literal["int64", "string"]:
-    """The type of the interactions' IDs: as a typed file has it; of text, int64 if the first rows are whole numbers."""
-    for file in list_files(path, reader):
-        used = names.find(reader.names(file), ["user_id", "item_id"], str(file))
-        batch = next(iter(reader.batches(file, list(used.values()))), None)
+def guess_id_type(
+    source: Any, reader: SourceReader, names: ColumnNames, conversion: Conversion
+) -> Literal["int64", "string"]:
+    """The type of the interactions' IDs: as the source says it; of text, int64 if the first rows are whole numbers."""
+    for part in reader.parts(source):
+        used = list(names.find(reader.names(part), ["user_id", "item_id"], str(part)).values())
+        types = reader.types(part, used)
+        if types is not None:
+            return "int64" if all(_is_number(types.field(name).type) for name in used) else "string"
+        batch = next(iter(reader.batches(part, used)), None)
         if batch is not None and batch.num_rows:
-            return "int64" if all(_numbers(batch.column(name), reader.typed) for name in used.values()) else "string"
+            return "int64" if all(_numbers(conversion.plain(batch.column(name))) for name in used) else "string"
     return "string"
 
 
-def _numbers(keys: pa.Array, typed: bool) -> bool:
-    if typed:
-        return bool(pa.types.is_integer(keys.type) or pa.types.is_floating(keys.type))
-    return bool(pc.all(pc.match_substring_regex(keys, _WHOLE_NUMBER)).as_py())
+def _is_number(kind: pa.DataType) -> bool:
+    one = kind.value_type if pa.types.is_list(kind) or pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one))
+
+
+def _numbers(keys: pa.Array) -> bool:
+    return bool(pa.types.is_string(keys.type) and pc.all(pc.match_substring_regex(keys, _WHOLE_NUMBER)).as_py())

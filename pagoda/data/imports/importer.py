@@ -3,40 +3,53 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pagoda.data.checks.id_ledger import IdLedger
-from pagoda.data.checks.problems import Kind, Problem, Strict
-from pagoda.data.checks.values import RowBatch, check_known_items, check_values
-from pagoda.data.imports.casts import Conversion, ValueOrigin
+from pagoda.data.checks.names import refuse_names
+from pagoda.data.checks.problems import Strict
+from pagoda.data.checks.values import check_known_items
+from pagoda.data.imports.casts import Conversion
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
-from pagoda.data.imports.readers import Reader, list_files, passed_over
+from pagoda.data.imports.order import ORDER_FILE, ORDER_NOTE
+from pagoda.data.imports.readers import Reader
+from pagoda.data.imports.rows.duplicates import FirstOfEachId
+from pagoda.data.imports.rows.interactions import Interactions
+from pagoda.data.imports.rows.log_items import LogItems
+from pagoda.data.imports.rows.refusals import Reason, Refusals
+from pagoda.data.imports.rows.rules import RowRules, Unknown
+from pagoda.data.imports.rows.sifted_rows import SiftedRows
+from pagoda.data.imports.sources.base import SourceReader
+from pagoda.data.imports.sources.files import Readers
+from pagoda.data.imports.table_reader import Noticed, TableReader
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
-from pagoda.data.partitions import InteractionWriter
-from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
-from pagoda.data.spec import FeatureSpec, read_spec, write_spec
+from pagoda.data.sorting.external_sort import BUDGET_BYTES
+from pagoda.data.spec import EVENTS, FeatureSpec, read_spec, write_spec
 from pagoda.errors import ConfigError
 
 _SINK = Strict()
+_LIKE = "like"
 
 
 @dataclass(frozen=True)
 class Import:
     """What to import, and how its columns are to be understood."""
 
-    reader: Reader
-    interactions: Path
-    users: Path | None = None
+    reader: Reader | SourceReader
+    interactions: Any
+    """What `reader` reads: for a file format a path, or a URI that fsspec knows."""
+    users: Any | None = None
     """None: the users of the interactions."""
-    items: Path | None = None
+    items: Any | None = None
     """None: the items of the interactions."""
     features: Path | None = None
     """None: IDs only; other columns are left out."""
@@ -46,17 +59,21 @@ class Import:
     """Of interactions in files without an event column."""
     id_type: Literal["int64", "string"] | None = None
     """None: what the first rows look like. A feature file says it itself."""
+    rules: RowRules = field(default_factory=RowRules)
+    """Which rows are taken, and what becomes of them."""
+    readers: Mapping[Table, Reader | SourceReader] = field(default_factory=dict)
+    """Of tables that are of another form."""
+    keep_order: bool = False
+    """Whether rows of one user's moment happened in the order of the files: see `pagoda.data.imports.order`."""
     budget_bytes: int = BUDGET_BYTES
     """Rows held in memory before they are sorted and spilled beside the new folder."""
-    readers: Mapping[Table, Reader] = field(default_factory=dict)
-    """Of tables whose files are of another form than `reader` reads."""
 
-    def reader_of(self, table: Table) -> Reader:
-        """What reads the files of a table."""
+    def reader_of(self, table: Table) -> Reader | SourceReader:
+        """What reads a table."""
         return self.readers.get(table, self.reader)
 
-    def source(self, table: Table) -> Path | None:
-        """The files of a table."""
+    def source(self, table: Table) -> Any | None:
+        """What a table is made of."""
         return {"interactions": self.interactions, "users": self.users, "items": self.items}[table]
 
 
@@ -64,10 +81,36 @@ class Import:
 class Imported:
     """What an import did beyond what it was told."""
 
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Column → file, of columns that no feature declares."""
-    passed_over: list[str] = field(default_factory=list)
-    """Files of the folders that were read whose names have no ending of the format."""
+    noticed: Noticed = field(default_factory=Noticed)
+    features: Path | None = None
+    """What declares its columns."""
+    refusals: Refusals | None = None
+    """Rows that were left out."""
+    refused: Path | None = None
+    """Where they are filed."""
+    rare: int = 0
+    """Interactions of users and items that had too few."""
+    made_items: int = 0
+    """Items that the items' files did not have."""
+    conflicts: dict[str, int] = field(default_factory=dict)
+    """Column of the items → items of which the log says several values."""
+    warnings: list[str] = field(default_factory=list)
+    """What breaks no contract, and should be looked at: see `pagoda.data.checks.times`."""
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Files of the folders that were read whose names have no ending of the format."""
+        return self.noticed.passed_over
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Column → file, of columns that no feature declares."""
+        return self.noticed.left_out
+
+
+def refused_path(path: Path) -> Path:
+    """Where the rows are filed that an import into `path` left out."""
+    return path.with_name(f"{path.name}.refused.csv")
 
 
 def import_files(path: Path, job: Import) -> Imported:
@@ -78,88 +121,182 @@ def import_files(path: Path, job: Import) -> Imported:
         ConfigError: The feature file is wrong, or the options contradict it.
         ConflictError: `path` exists already.
     """
-    spec = _declaration(job)
-    with new_dataset(path) as folder:
-        # Beside the new folder: there is the room, and what a killed import leaves goes with the next one.
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as spill:
-            running = _Running(job, spec, folder, Path(spill))
-            running.run()
-        write_spec(spec, folder / FEATURES_FILE)
+    aside = path.with_name(f".{path.name}.refused.csv")
+    try:
+        with new_dataset(path) as folder:
+            # Beside the new folder: there is the room, and what a killed import leaves goes with the next one.
+            with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as spill:
+                readers = Readers(job.reader_of, Path(spill))
+                spec = _declaration(job, readers)
+                running = _Running(job, readers, spec, folder, Refusals(job.rules.skip, aside))
+                running.run()
+            write_spec(spec, folder / FEATURES_FILE)
+            if job.keep_order:
+                (folder / ORDER_FILE).write_bytes(ORDER_NOTE)
+        refused_path(path).unlink(missing_ok=True)  # of a dataset that was here before
+        if aside.exists():
+            running.imported.refused = aside.replace(refused_path(path))
+    finally:
+        aside.unlink(missing_ok=True)
     return running.imported
 
 
-def _declaration(job: Import) -> FeatureSpec:
+def _declaration(job: Import, readers: Readers) -> FeatureSpec:
     """The feature file, or without one: IDs, and the items' title if its column was named."""
     if job.features is None:
-        title = "title" if "title" in job.names.renamed else None
-        id_type = job.id_type or guess_id_type(job.interactions, job.reader_of("interactions"), job.names)
-        spec = FeatureSpec(id_type=id_type, title=title)
+        title = "title" if "title" in {**job.names.renamed, **job.rules.items_from_log} else None
+        id_type = job.id_type or guess_id_type(job.interactions, readers.of("interactions"), job.names, job.conversion)
+        spec = FeatureSpec(id_type=id_type, title=title, positives=_positives(job, readers))
     elif job.id_type is not None:
         raise ConfigError(f"the ID type is declared in {job.features} as id_type; leave the option out")
     else:
         spec = read_spec(job.features)
+    refuse_names(spec, str(job.features or "options"))
     job.names.check(spec)
-    for table in ("users", "items"):
-        others = schema_of(spec, table).names[1:]
-        if others and job.source(table) is None:
-            raise ConfigError(f"columns {others} come from the {table} files: name them with --{table}")
-    if job.default_event not in spec.known_events:
-        raise ConfigError(f"event {job.default_event!r} is none of {sorted(spec.known_events)}")
+    _check_tables(job, spec)
+    for event in (job.default_event, *filter(None, job.rules.events.values())):
+        if event not in spec.known_events:
+            raise ConfigError(
+                f"event {event!r} is none of {sorted(spec.known_events)}; declare it as `events` in {FEATURES_FILE}"
+            )
     return spec
 
 
+def _check_tables(job: Import, spec: FeatureSpec) -> None:
+    """Every column of users and items comes from somewhere, and from one place."""
+    from_log = job.rules.items_from_log
+    if from_log and job.items is not None:
+        raise ConfigError("--items and --items-from-log contradict each other; choose one")
+    if not from_log and job.rules.unknown_items is Unknown.MAKE and job.items is None:
+        raise ConfigError("--unknown-items make needs --items; without, all items are made of the interactions")
+    for table in ("users", "items"):
+        others = schema_of(spec, table).names[1:]
+        if others and job.source(table) is None and not (table == "items" and from_log):
+            hint = ", or their columns in the interactions with --items-from-log" if table == "items" else ""
+            raise ConfigError(f"columns {others} come from the {table} files: name them with --{table}{hint}")
+    columns = schema_of(spec, "items").names[1:]
+    if from_log and (wrong := sorted(set(from_log) ^ set(columns))):
+        raise ConfigError(
+            f"--items-from-log: {wrong[0]!r} must be both declared and given a column; items have {columns}"
+        )
+
+
+def _positives(job: Import, readers: Readers) -> tuple[str, ...]:
+    """Without a feature file: likes where ratings say them, the one event where files name none, else clicks."""
+    if job.rules.ratings is not None:
+        return (_LIKE,)
+    reader = readers.of("interactions")
+    first = reader.parts(job.interactions)[0]
+    named = job.names.find(reader.names(first), ["event"], str(first))
+    known = job.default_event in EVENTS
+    return (job.default_event,) if known and not named else FeatureSpec().positives
+
+
 class _Running:
-    def __init__(self, job: Import, spec: FeatureSpec, folder: Path, spill: Path) -> None:
-        self.imported = Imported()
+    def __init__(self, job: Import, readers: Readers, spec: FeatureSpec, folder: Path, refusals: Refusals) -> None:
         self._job = job
+        self._readers = readers
         self._spec = spec
         self._folder = folder
-        self._spill = spill
+        self._spill = readers.spill
+        self._refusals = refusals
+        self._reader = TableReader(
+            readers.of, spec, job.names, job.conversion, job.rules, job.default_event, refusals, job.features
+        )
+        self.imported = Imported(self._reader.noticed, job.features, refusals)
         self._seen = {key_column(table): self._ledger(key_column(table), distinct=True) for table in ("users", "items")}
+        self._made = self._ledger("item_id", distinct=True)
 
     def run(self) -> None:
         self._import_table("users")
         known = self._import_table("items")
-        events = {"event": pa.array(sorted(self._spec.known_events))}
-        sorter = ExternalSorter("timestamp", self._spill, self._job.budget_bytes, known=events)
-        for rows in self._read("interactions", self._job.interactions):
-            self._see(rows, "users")
-            ids = self._see(rows, "items")
-            if known is not None:
-                check_known_items(rows, ids, known)
-            sorter.add(rows.batch)
+        rules, budget = self._job.rules, self._job.budget_bytes
+        interactions = Interactions(
+            self._spec, rules, self._refusals, self._spill, budget, keep_order=self._job.keep_order
+        )
+        log_items = LogItems(self._spec, self._spill, budget) if rules.items_from_log else None
+        for rows, extras in self._reader.read("interactions", self._job.interactions):
+            items = self._known_items(rows, known)
+            if log_items is not None and extras.items is not None:
+                log_items.add(rows, items, extras.items)
+            interactions.add(rows, extras, self._see(rows, "users"), items)
         for ledger in self._seen.values():
             ledger.report(_SINK)
-        self._write_interactions(sorter)
+        if interactions.thins:
+            # The tables that follow from the interactions follow from those that are left.
+            self._seen = {name: self._ledger(name, distinct=True) for name in self._seen}
+        where = self._readers.named("interactions", self._job.interactions)
+        interactions.write(self._folder / "interactions", where, self._see_again(interactions))
+        self.imported.warnings += interactions.times.warnings()
+        self._refusals.close()
+        self.imported.rare = interactions.rare
         self._derive("users")
-        self._derive("items")
+        left = self._left_items() if interactions.thins else None
+        if log_items is None:
+            self._derive("items")
+        else:
+            write_table(self._folder / "items", log_items.rows(left), schema_of(self._spec, "items"))
+            self.imported.conflicts = {name: count for name, count in log_items.conflicts.items() if count}
+        self._make_items(left)
 
-    def _write_interactions(self, sorter: ExternalSorter) -> None:
-        written = 0
-        with InteractionWriter(self._folder / "interactions", schema_of(self._spec, "interactions")) as writer:
-            for batch in sorter.rows():
-                writer.write(batch)
-                written += batch.num_rows
-        if not written:
-            message = "there is no interaction; a dataset needs at least one"
-            _SINK.add(Problem(Kind.EMPTY, str(self._job.interactions), message))
+    def _known_items(self, rows: SiftedRows, known: np.ndarray | None) -> np.ndarray:
+        """The items of `rows` as int64 [n]; those that are not known are refused, or made."""
+        items = self._see(rows, "items")
+        if known is None:
+            return items
+        if self._job.rules.unknown_items is Unknown.REFUSE:
+            check_known_items(rows, items, known)
+            return items
+        keys = rows.keys("item_id")
+        new = pc.if_else(pa.array(np.isin(items, known)), pa.scalar(None, keys.type), keys)
+        self._made.add(new, rows.file, rows.first_row)
+        return items
+
+    def _see_again(self, interactions: Interactions) -> Callable[[pa.RecordBatch], None]:
+        def see(batch: pa.RecordBatch) -> None:
+            if interactions.thins:
+                for name, ledger in self._seen.items():
+                    ledger.add(batch[name], "", 1)
+
+        return see
+
+    def _left_items(self) -> pa.Array:
+        kind = schema_of(self._spec, "items").field("item_id").type
+        return pa.chunked_array(list(self._seen["item_id"].distinct_keys()), kind).combine_chunks()
+
+    def _make_items(self, left: pa.Array | None) -> None:
+        """Items that the interactions alone have, without any feature, beside those of the files."""
+        schema, folder = schema_of(self._spec, "items"), self._folder / "items"
+        for number, keys in enumerate(self._made.distinct_keys()):
+            new = keys if left is None else keys.filter(pc.is_in(keys, left))
+            columns = [new, *(pa.nulls(len(new), one.type) for one in list(schema)[1:])]
+            batch = pa.RecordBatch.from_arrays(columns, schema=schema)
+            with open_writer(folder / f"made-{number}.parquet", schema) as writer:
+                writer.write_batch(batch)
+            self.imported.made_items += len(new)
 
     def _import_table(self, table: Table) -> np.ndarray | None:
         """Check and copy `users` or `items`; return the items' IDs as sorted int64, None if there is no source."""
         source = self._job.source(table)
         if source is None:
             return None
-        key = key_column(table)
-        every_row = self._ledger(key, distinct=False)
+        every_row = self._ledger(key_column(table), distinct=False)
+        skips = Reason.DUPLICATES in self._refusals.skip.reasons
+        firsts = FirstOfEachId(table, self._refusals, self._spill, self._job.budget_bytes) if skips else None
         ids = [np.empty(0, np.int64)]
         (self._folder / table).mkdir()
         with open_writer(self._folder / table / "part-0.parquet", schema_of(self._spec, table)) as writer:
-            for rows in self._read(table, source):
-                every_row.add(rows.batch[key], rows.file, rows.first_row)
+            for rows, _ in self._reader.read(table, source):
                 found = self._see(rows, table)
-                writer.write_batch(rows.batch)
                 if table == "items":
-                    ids.append(found)
+                    ids.append(found[rows.kept])
+                if firsts is not None:
+                    firsts.add(rows)
+                    continue
+                every_row.add(rows.keys(key_column(table)), rows.file, rows.first_row)
+                writer.write_batch(_taken(rows))
+            for batch in firsts.rows(schema_of(self._spec, table)) if firsts is not None else ():
+                writer.write_batch(batch)
         every_row.report(_SINK)
         return np.unique(np.concatenate(ids))
 
@@ -171,53 +308,19 @@ class _Running:
         batches = (pa.RecordBatch.from_arrays([keys], names=[key]) for keys in self._seen[key].distinct_keys())
         write_table(self._folder / table, batches, schema_of(self._spec, table))
 
-    def _see(self, rows: RowBatch, table: Table) -> np.ndarray:
+    def _see(self, rows: SiftedRows, table: Table) -> np.ndarray:
         """The IDs of `rows` as int64 [n], remembered where strings may collide or the table is derived from them."""
-        keys = rows.batch[key_column(table)]
+        keys = rows.keys(key_column(table))
         if self._spec.id_type == "string" or self._job.source(table) is None:
             return self._seen[key_column(table)].add(keys, rows.file, rows.first_row)
-        ids: np.ndarray = keys.to_numpy()
+        ids: np.ndarray = keys.fill_null(0).to_numpy()
         return ids
 
     def _ledger(self, column: str, *, distinct: bool) -> IdLedger:
         name = self._job.names.renamed.get(column, column)
         return IdLedger(name, self._spill, distinct=distinct, budget_bytes=self._job.budget_bytes)
 
-    def _read(self, table: Table, source: Path) -> Iterator[RowBatch]:
-        """Converted and checked batches of all files of `source`."""
-        reader = self._job.reader_of(table)
-        self.imported.passed_over += map(str, passed_over(source, reader))
-        for path in list_files(source, reader):
-            used = self._columns(table, path)
-            first_row = 1
-            for raw in reader.batches(path, list(used.values())):
-                batch = self._convert(raw, table, used, path, first_row)
-                rows = RowBatch(batch, str(path), first_row, _SINK, used)
-                check_values(rows, self._spec, table)
-                yield rows
-                first_row += raw.num_rows
 
-    def _columns(self, table: Table, path: Path) -> dict[str, str]:
-        given = self._job.reader_of(table).names(path)
-        used = self._job.names.find(given, schema_of(self._spec, table).names, str(path))
-        for name in self._job.names.left_over(given, used):
-            if self._job.features is not None:
-                message = (
-                    f"{self._job.features} declares no such feature; declare it, or leave the column out by --drop"
-                )
-                _SINK.add(Problem(Kind.EXTRA_COLUMN, str(path), message, name))
-            self.imported.left_out[name] = str(path)
-        return used
-
-    def _convert(
-        self, raw: pa.RecordBatch, table: Table, used: dict[str, str], path: Path, first_row: int
-    ) -> pa.RecordBatch:
-        schema = schema_of(self._spec, table)
-        arrays = []
-        for wanted in schema:
-            if wanted.name in used:
-                place = ValueOrigin(str(path), used[wanted.name], first_row)
-                arrays.append(self._job.conversion.column(raw.column(place.column), wanted, place))
-            else:
-                arrays.append(pa.repeat(self._job.default_event, raw.num_rows))
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
+def _taken(rows: SiftedRows) -> pa.RecordBatch:
+    kept = rows.kept
+    return rows.batch if len(kept) == rows.batch.num_rows else rows.batch.take(pa.array(kept))

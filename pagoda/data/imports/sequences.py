@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pagoda.data.ids import WHOLE_NUMBER
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import write_table
@@ -25,8 +27,10 @@ STEP_US = 3_600_000_000
 LAST = datetime(2001, 1, 1, tzinfo=UTC)
 """The moment of every user's last interaction."""
 SPEC = FeatureSpec()
-_LEFT_OUT = 2
+LEFT_OUT = 2
 _BATCH_ROWS = 1 << 16
+# NumPy, like Python, also reads 1_0 and 010 as 10.
+_LINE = re.compile(rf"\s*(?:(?:{WHOLE_NUMBER})(?:\s+|$))*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def _read(source: Path) -> _Sequences:
     if (counts > 1).any():
         raise DataError(f"{source}: user {distinct[counts > 1][0]} has two lines; a user has one, with all their items")
     lengths = np.array([len(part) for part in parts], np.int64)
-    if not (lengths > _LEFT_OUT).any():
+    if not (lengths > LEFT_OUT).any():
         raise DataError(
             f"{source}: no user has three items or more, so none can be left out; a line is: user item item …"
         )
@@ -102,6 +106,8 @@ def _read(source: Path) -> _Sequences:
 
 def _integers(line: str, where: str) -> Int64Array:
     try:
+        if not _LINE.fullmatch(line):
+            raise ValueError("not whole numbers as they are written out")
         return np.array(line.split(), np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected integers: a user and their items, in the order of time ({error})") from None
@@ -111,7 +117,7 @@ def _write_interactions(found: _Sequences, folder: Path) -> int:
     """Write all interactions in the order of their made-up times, and return the first of these, microseconds."""
     ends = np.cumsum(found.lengths)
     to_end = np.repeat(ends, found.lengths) - 1 - np.arange(ends[-1])
-    to_end += np.repeat(np.where(found.lengths > _LEFT_OUT, 0, _LEFT_OUT), found.lengths)
+    to_end += np.repeat(np.where(found.lengths > LEFT_OUT, 0, LEFT_OUT), found.lengths)
     order = np.argsort(-to_end, kind="stable")
     times_us = to_us(LAST) - to_end[order] * STEP_US
     users = np.repeat(found.users, found.lengths)[order]

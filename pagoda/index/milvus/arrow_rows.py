@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pymilvus import DataType, MilvusClient
 
+from pagoda.data.checks.limits import MAX_TEXT_BYTES, MAX_VALUES
 from pagoda.index.base import Hits
-from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, MAX_TEXT_BYTES, MAX_VALUES, VECTOR, FilterField
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
 
 
 def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> Any:

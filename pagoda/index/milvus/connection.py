@@ -12,6 +12,7 @@ import grpc
 from pymilvus import MilvusClient, MilvusException, connections
 
 from pagoda.errors import DataError, IntegrityError, PagodaError, RequestError, UnavailableError
+from pagoda.index.milvus.expression import is_unreadable
 
 _COLLECTION_NOT_FOUND = 100
 _INVALID_PARAMETER = 1100
@@ -85,7 +86,7 @@ class MilvusConnection:
         message = str(error.message)
         if error.code == _COLLECTION_NOT_FOUND or "collection not found" in message:
             return IntegrityError(f"{where}: the collection does not exist")
-        if "cannot parse expression" in message:
+        if is_unreadable(message):
             return RequestError(f"{where}: Milvus cannot read the filter: {message}")
         if error.code == _INVALID_PARAMETER:
             return DataError(f"{where}: Milvus refused it: {message}")

@@ -12,6 +12,9 @@ _COMPARISONS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
 _INT64_MIN = -(2**63)
 _list = json.JSONEncoder(ensure_ascii=False).encode
 """JSON's escapes are a subset of those that Milvus' parser (Go's) takes, so no text ends its literal."""
+_UNREADABLE = ("cannot parse expression", "predicate is not a boolean expression")
+"""What Milvus says of a text that is none of its expressions: ParseExpr in internal/parser/planparserv2/
+plan_parser_v2.go, the same from 2.3 on. Its code is that of any failure in some versions."""
 
 
 def expression(wanted: Filter, excluded: Sequence[int] = ()) -> str:
@@ -43,3 +46,8 @@ def _without(excluded: Sequence[int]) -> list[str]:
     # Milvus reads the sign apart from the digits, so this one number cannot be written.
     others = [item for item in excluded if item != _INT64_MIN]
     return [*(_without(others) if others else []), f"{ITEM_ID} >= {_INT64_MIN + 1}"]
+
+
+def is_unreadable(message: str) -> bool:
+    """Whether Milvus' message says that it could not read an expression: then the server is well."""
+    return any(words in message for words in _UNREADABLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from types import MethodType
@@ -13,13 +14,14 @@ from pymilvus.client.call_context import CallContext
 from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
-from pagoda.errors import UnavailableError
+from pagoda.errors import RequestError, UnavailableError
 from pagoda.index.base import METRIC, FoundItem
-from pagoda.index.milvus.expression import expression
+from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
 from pagoda.item_vectors.filter import Filter
 
+logger = logging.getLogger(__name__)
 _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
 """Left alone, gRPC waits up to two minutes before it looks whether a server is back."""
 
@@ -84,10 +86,22 @@ class MilvusSearch:
                 client_request_id=self._request_id(),
             )
         except (MilvusException, grpc.RpcError) as error:
+            if wanted and isinstance(error, MilvusException) and is_unreadable(str(error.message)):
+                raise self._unreadable(collection, wanted) from error
             raise UnavailableError(
                 f"search of collection {collection!r} at {self._uri}: {error}", part="index"
             ) from error
         return _items(results, keys)
+
+    def _unreadable(self, collection: str, wanted: Filter) -> RequestError:
+        """Milvus answers, and will answer the same again: so it is said to the caller, and is no outage."""
+        names = ", ".join(sorted({condition.field for condition in wanted}))
+        # Its own message holds the expression, and so what the user has seen.
+        logger.warning("collection %r at %s: Milvus cannot read a filter by %s", collection, self._uri, names)
+        return RequestError(
+            f"filter: the index cannot read a filter by {names}: is one of them a word of its own, as `pagoda data "
+            "check` would say?"
+        )
 
     async def _ask_plainly(self) -> None:
         """From now on searches give what Milvus says. pymilvus makes objects of each item: a fifth of recall's work."""

@@ -19,7 +19,7 @@ class FeatureEmbeddings(nn.Module):
     def __init__(self, fields: Sequence[Field], dim: int) -> None:
         super().__init__()
         self._fields = tuple(fields)
-        self.tables = nn.ModuleDict({f.name: _table(f.size, dim) for f in fields if f.form != "dense"})
+        self.tables = nn.ModuleDict({_key(f.name): _table(f.size, dim) for f in fields if f.form != "dense"})
         self.widths = [field.size if field.form == "dense" else dim for field in fields]
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -29,11 +29,19 @@ class FeatureEmbeddings(nn.Module):
     def _embed(self, field: Field, values: Tensor) -> Tensor:
         if field.form == "dense":
             return values
-        embedded: Tensor = self.tables[field.name](values.clamp(min=UNKNOWN))
+        embedded: Tensor = self.tables[_key(field.name)](values.clamp(min=UNKNOWN))
         if field.form == "index":
             return embedded
         present = (values >= UNKNOWN).to(embedded.dtype)
         return (embedded * present[..., None]).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
+
+
+_TAKEN = frozenset(dir(nn.ModuleDict()))
+
+
+def _key(name: str) -> str:
+    """A feature's name as that of a module: `type`, `keys` and others are attributes of one, and a dot divides two."""
+    return f"feature_{name.encode().hex()}" if name in _TAKEN or "." in name or not name else name
 
 
 def _table(size: int, dim: int) -> nn.Embedding:

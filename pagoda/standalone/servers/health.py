@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -11,10 +12,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pagoda.settings import Settings
 from pagoda.sockets import client_of
 
 HealthCheck = Callable[[], str | None]
 _TIMEOUT_SECONDS = 2.0
+_FILED_SECONDS = 120.0
+"""An event is filed within about half a minute."""
 
 
 class Silence(str):
@@ -57,6 +61,41 @@ def redis_health(url: str) -> HealthCheck:
         finally:
             client.close()
         return None
+
+    return check
+
+
+def filing_health(settings: Callable[[], Settings]) -> HealthCheck:
+    """Healthy while events reach their files: the sink has a dataset, and none has waited for long.
+
+    The names in Redis are those of `serving.users.keys`, which stands above this room.
+    """
+
+    def check() -> str | None:
+        now = settings()
+        if not now.redis.url:
+            return None
+        client = redis.Redis.from_url(now.redis.url, socket_timeout=_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0))
+        pipeline = client.pipeline(transaction=False)
+        pipeline.get("unfiled")
+        pipeline.xlen("events")
+        pipeline.xrange("events", count=1)
+        try:
+            unfiled, waiting, first = pipeline.execute()
+        except redis.RedisError:
+            return None  # Redis' own trouble, and told there.
+        finally:
+            client.close()
+        told = f"{waiting:,} events wait" if waiting else "no event waits"
+        if unfiled is not None:
+            return (
+                f"{told}, and none are taken: {unfiled.decode()} is no dataset; import one there, or name the one that "
+                f"updates learn as events.dataset in {now.home}/pagoda.yaml and start the sink again"
+            )
+        since = int(first[0][0].split(b"-")[0]) / 1000 if first else time.time()
+        if time.time() - since < _FILED_SECONDS:
+            return None
+        return f"{told}, the first for {time.time() - since:,.0f} s; `pagoda logs sink` says why"
 
     return check
 

@@ -16,7 +16,7 @@ from pagoda.standalone.endpoints import own, ports_of
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import LOOPBACK
 from pagoda.standalone.servers import milvus
-from pagoda.standalone.servers.health import HealthCheck, always_healthy, http_health, redis_health
+from pagoda.standalone.servers.health import HealthCheck, always_healthy, filing_health, http_health, redis_health
 from pagoda.standalone.servers.service import Service
 
 Ports = Mapping[str, int]
@@ -153,7 +153,8 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
 
 def sink_service(layout: Layout, _: Ports) -> Service:
     """Turns the event stream into files of the dataset."""
-    return _worker("sink", "serving.workers.sink", layout, after=("redis",))
+    ready = filing_health(lambda: load_settings(layout.home))
+    return _worker("sink", "serving.workers.sink", layout, after=("redis",), ready=ready)
 
 
 def items_service(layout: Layout, _: Ports) -> Service:
@@ -197,6 +198,8 @@ PORT_NAMES = (
     "recall",
     "items",
 )
+PREFERRED_PORTS = {"recall": 8080}
+"""Chosen where they are free at the first start: what people type."""
 
 
 def declared(layout: Layout) -> list[Service]:
@@ -226,12 +229,14 @@ def _opened(layout: Layout, service: str, user: str, place: str) -> str:
     return f"http://{user}:{secret}@{place}" if secret else f"http://{place}"
 
 
-def _worker(name: str, module: str, layout: Layout, after: tuple[str, ...]) -> Service:
+def _worker(
+    name: str, module: str, layout: Layout, after: tuple[str, ...], ready: HealthCheck = always_healthy
+) -> Service:
     return Service(
         name=name,
         command=_python(module),
         healthy=always_healthy,
-        ready=always_healthy,
+        ready=ready,
         folder=layout.data(name),
         after=after,
     )

@@ -5,6 +5,7 @@ store_missing     the user's ID alone: neither profile nor behaviour
 tower_cached      the vector that the generation's tower computed last, some minutes ago at most
 tower_oov         the vector of a user of whom nothing is known
 index_popular     the generation's most popular items that satisfy the filter
+fields_missing    nothing: the generation was made without fields of items, or they cannot be read
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from __future__ import annotations
 REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
 POPULAR = "index_popular"
+FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
 NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR})
 """Steps that make an answer a fallback to the gates of a rollout."""
+OF_NO_SERVER = frozenset({FIELDS})
+"""Steps for which no server is to blame, and so no arm."""

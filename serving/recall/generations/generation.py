@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pagoda.data.spec import FeatureSpec
@@ -10,8 +10,10 @@ from pagoda.errors import RequestError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.filter_parser import FilterParser
+from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
 from serving.http.features import read_ids, refuse_unknown, user_features
+from serving.http.fields import shown
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.users.online_store import StoredUser
 
@@ -25,6 +27,7 @@ class LiveGeneration:
         self.spec: FeatureSpec = manifest.spec
         self._filters = FilterParser(manifest.spec)
         self._profile, self._context = user_features(manifest.spec)
+        self._fields = frozenset(field_names(manifest.spec))
 
     def check(self, instance: RecallInstance, place: str) -> None:
         """Refuse, before any server is asked, what this generation cannot answer.
@@ -39,6 +42,7 @@ class LiveGeneration:
                 read_ids(self.spec, [past["item_id"] for past in instance.history], "history.item_id")
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
+            self._refuse_fields(instance.fields)
             self.filter(instance)
             self._refuse_penalty(instance)
         except RequestError as error:
@@ -77,6 +81,13 @@ class LiveGeneration:
         rules = self.spec.rules
         if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
             raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
+
+    def _refuse_fields(self, asked: Sequence[str]) -> None:
+        if unknown := [name for name in asked if name not in self._fields]:
+            known = ", ".join(sorted(self._fields)) or "nothing: it declares neither a title nor features of items"
+            raise RequestError(
+                f"fields: {shown(unknown[0])} is not said of items; this generation's dataset has {known}"
+            )
 
     def filter(self, instance: RecallInstance) -> Filter:
         """What the items must satisfy, whoever asks.

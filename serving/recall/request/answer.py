@@ -5,6 +5,7 @@ A `Lookup` of each user goes through the stages in this order, and each stage fi
 store_stage       what is known of the user; their lookup begins
 tower_stage       what the generation's tower makes of that: vectors
 channels          candidates, merged into items (`channels.merge`)
+item_values       what the request asks of the items, where it does
 here              the lookups as the answer's fields, and the metrics
 
 Users of one answer are asked for together, and so in one call a server: see `serving.recall.servers.batching`.
@@ -50,6 +51,9 @@ async def answer_by(
     watch.lap("tower")
     await asyncio.gather(*(merge(parts.channels, live, lookup) for lookup in lookups))
     watch.lap("index")
+    if telling := [one for one in lookups if one.instance.fields]:
+        await parts.item_values.fill(live, telling)
+        watch.lap("fields")
     timing = watch.stop()
     _count(arm, live.id, lookups)
     return [_prediction(arm, live.id, lookup, timing) for lookup in lookups]

@@ -15,6 +15,7 @@ from serving.error_reasons import reason
 from serving.http.deadlines import remaining
 from serving.logs import about
 from serving.recall.api import Prediction
+from serving.recall.fallback.steps import OF_NO_SERVER
 from serving.recall.generations.follower import Generations, Serving
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import FALLBACKS
@@ -55,7 +56,7 @@ class ArmAnswers:
             self._ledger.take(timing)
             raise
         # What stood in for a server of the stable arm would have failed a canary, for which nothing does.
-        timing.stop(failed=any(one["degraded"] for one in predictions))
+        timing.stop(failed=any(not OF_NO_SERVER.issuperset(one["degraded"]) for one in predictions))
         timing.count()
         if own is None and group.arm == "canary" and timing.told:
             FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))

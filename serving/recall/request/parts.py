@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from serving.recall.channels.base import Channel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
+from serving.recall.items.item_values import ItemValues
 from serving.recall.servers.ports import Store, Tower
 
 
@@ -22,6 +23,8 @@ class Parts:
     """What stands in for store and tower; None: nothing does."""
     vector_cache: VectorCache | None = None
     """Keeps the vectors that the tower computes; None: nothing does."""
+    item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
+    """Says more of items than their IDs, where a request asks that."""
 
     @property
     def strict(self) -> Parts:

@@ -33,5 +33,6 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
             raise UnavailableError(f"generation {live.id}: collection {live.manifest.collection} is empty")
     if parts.fallback is not None:
         await parts.fallback.warm(live, parts.tower)
+    await parts.item_values.warm(live)
     for channel in parts.channels:
         await channel.warm(live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, RequestError
@@ -113,6 +113,7 @@ class JoinedIndex:
         return await self._joined.ask(_Kind(collection, k, wanted, excluded, keys), vector)
 
     async def _send(self, kind: _Kind, vectors: Sequence[Sequence[float]]) -> list[list[RecalledItem]]:
-        return await self._index.search(
+        found = await self._index.search(
             kind.collection, vectors, kind.k, wanted=kind.wanted, excluded=kind.excluded, keys=kind.keys
         )
+        return cast("list[list[RecalledItem]]", found)  # Nothing is said of them yet; a copy would cost each search.

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymilvus import MilvusException
 
+from pagoda.errors import RequestError, UnavailableError
 from pagoda.index.milvus.expression import expression
+from pagoda.index.milvus.search import MilvusSearch
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from tests.item_vectors.worlds import SPEC
@@ -42,3 +45,31 @@ def test_excluded_ids_are_left_out_whatever_their_value() -> None:
         'kind in ["a"] and item_id not in [9223372036854775807, 5] and item_id >= -9223372036854775807'
     )
     assert expression(EVERYTHING, (3,)) == "item_id not in [3]"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "raised"),
+    [
+        ({"kind": "film"}, 'failed to create query plan: cannot parse expression: kind in ["film"]', RequestError),
+        ({"kind": "film"}, "query node is not ready", UnavailableError),
+        (None, "cannot parse expression: item_id not in [1]", UnavailableError),
+    ],
+)
+async def test_a_filter_that_cannot_be_read_is_no_outage(
+    monkeypatch: pytest.MonkeyPatch, wanted: dict[str, Any] | None, said: str, raised: type[Exception]
+) -> None:
+    search = MilvusSearch("http://127.0.0.1:9", "", 1.0, 64)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise MilvusException(code=65535, message=said)
+
+    async def nothing(*_: object) -> str:
+        return "HNSW"
+
+    monkeypatch.setattr(search._client, "search", fail)
+    monkeypatch.setattr(search, "_kind", nothing)
+    monkeypatch.setattr(search, "_ask_plainly", nothing)
+    with pytest.raises(raised) as error:
+        await search.search("c", [[1.0]], 5, wanted=FilterParser(SPEC).parse(wanted), excluded=[1], keys=False)
+    assert ("filter by kind" in str(error.value)) is (raised is RequestError)
+    await search.close()

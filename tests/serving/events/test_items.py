@@ -94,7 +94,7 @@ async def test_changes_enter_the_log_in_one_record(client: httpx.AsyncClient, lo
         ({"upsert": [{"item_id": 1}, {"item_id": 2, "colour": 1}]}, "upsert.1.colour: unknown field"),
         ({"upsert": [{"item_id": 1, "year": "old"}]}, "upsert.0.year: feature 'year'"),
         ({"upsert": [{"item_id": 1, "picture": [1]}]}, "upsert.0.picture: expected a list of 2"),
-        ({"upsert": [{"item_id": 1, "genres": ["x" * 2000]}]}, "upsert.0: item 0, column 'genres'"),
+        ({"upsert": [{"item_id": 1, "genres": ["x" * 2000]}]}, "upsert.0: item 1, column 'genres'"),
         ({"upsert": [{"item_id": 1, "title": 5}]}, "upsert.0.title: must be a string"),
         ({"remove": ["x"]}, "remove.0.item_id: must be an integer"),
         ({"remove": [True]}, "remove.0: must be an integer or a string"),

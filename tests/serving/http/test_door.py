@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -134,3 +135,18 @@ def test_a_route_that_does_not_say_what_it_needs_does_not_start() -> None:
     app.add_api_route("/new", lambda: None)
     with pytest.raises(ValueError, match="/new: must say"):
         Needs(app)
+
+
+@pytest.mark.parametrize(
+    ("path", "role"), [(PREDICT, "ask"), ("/v2/models/recall/infer", "ask"), ("/v1/events", "events")]
+)
+async def test_a_packed_body_is_refused_by_its_header(
+    client: httpx.AsyncClient, folder: Path, path: str, role: str
+) -> None:
+    headers = {**JSON, "Authorization": f"Bearer {token_of(folder, role)}", "Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"instances": [{"user_id": 1}]}')
+    answer = await client.post(path, content=body, headers=headers)
+    assert answer.status_code == 415
+    assert answer.json()["error"].startswith("Content-Encoding: must be absent") and "gzip" in answer.json()["error"]
+    plain = await client.post(path, content=b"{", headers={**headers, "Content-Encoding": "identity"})
+    assert plain.status_code == 400

@@ -24,14 +24,15 @@ def test_v1_and_v2_ask_the_same() -> None:
             "context": {"device": "tv"},
             "history": [{"item_id": 7, "timestamp": 1_700_000_000_000_000}],
             "filter": {"genres": ["Drama"]},
+            "fields": ["title"],
             "exclude_seen": True,
         },
-        {"user_id": 6, "k": 3, "context": {}, "history": [], "filter": {}, "exclude_seen": False},
+        {"user_id": 6, "k": 3, "context": {}, "history": [], "filter": {}, "fields": [], "exclude_seen": False},
     ]
     columns = [tensor(name, "INT64", [row[name] for row in instances]) for name in ("user_id", "k")]
     columns += [
         tensor(name, "BYTES", [orjson.dumps(row[name]).decode() for row in instances])
-        for name in ("context", "history", "filter")
+        for name in ("context", "history", "filter", "fields")
     ]
     columns.append(tensor("exclude_seen", "BOOL", [True, False]))
     asked, request_id = parse_v2(orjson.dumps({"id": "a7", "inputs": columns}))
@@ -151,3 +152,11 @@ async def test_a_long_body_is_read_piece_by_piece_and_refused_alike() -> None:
 async def test_a_long_answer_is_written_alike() -> None:
     predictions = [prediction([(item, 0.5) for item in range(1000)]) for _ in range(10)]
     assert orjson.loads(await write_v1(predictions)) == {"predictions": predictions}
+
+
+def test_a_v2_answer_says_of_each_item_what_was_asked_as_json() -> None:
+    told, plain = prediction([("a", 0.5)]), prediction([("b", 0.25)])
+    told["items"][0]["fields"] = {"title": "Alien", "year": None}
+    outputs = {output["name"]: output for output in orjson.loads(render_v2([told, plain], "a7"))["outputs"]}
+    assert [orjson.loads(text) for text in outputs["fields"]["data"]] == [{"title": "Alien", "year": None}, {}]
+    assert "fields" not in {output["name"] for output in orjson.loads(render_v2([plain], "a7"))["outputs"]}

@@ -36,7 +36,7 @@ COMMANDS = [(page.name, line) for page in PAGES for line in re.findall(r"^\$ (cu
 
 async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> None:
     """A service over stand-ins, but for the door, the stream and the item log."""
-    setting = Setting(make_spec(id_type))
+    setting = Setting(make_spec(id_type).model_copy(update={"title": "title"}))
     setting.log.try_out(30)
     await setting.follow()
     specs, tokens, hosts = StableSpec(setting.generations.releases), Tokens(home / "tokens"), ["127.0.0.1"]

@@ -94,6 +94,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
         about |= {"steps": [step.percent for step in rollout.policy.steps], "percent": rollout.percent}
     return {
         "rollout": about,
+        "warning": _warning(seen),
         "arms": seen.state.arms.model_dump(),
         "traffic": seen.traffic,
         "gates": [gate.model_dump(mode="json") for gate in seen.gates],
@@ -109,14 +110,27 @@ def as_tables(seen: Seen) -> Group:
     """The status for people."""
     rollout = seen.rollout
     if rollout is None:
-        return Group(_arms(seen), Text("There was no rollout yet; `pagoda rollout start` makes one.", style="dim"))
-    parts: list[Any] = [Text(_headline(seen, rollout), style="bold"), _arms(seen)]
+        none = Text("There was no rollout yet; `pagoda rollout start` makes one.", style="dim")
+        return Group(_arms(seen), *_warned(seen), none)
+    parts: list[Any] = [Text(_headline(seen, rollout), style="bold"), _arms(seen), *_warned(seen)]
     if seen.gates:
         parts.append(_gates(seen.gates))
     parts.append(Text(next_of(seen)))
     parts += [Text(f"  waits: {wait}", style="dim") for wait in seen.look.decision.waits]
     parts += [Text(f"  {trouble}", style="yellow") for trouble in seen.look.trouble]
     return Group(*parts)
+
+
+def _warning(seen: Seen) -> str:
+    """What is bad of what the candidate, or else the stable generation, was found to be worth."""
+    rollout = seen.rollout
+    about = rollout.candidate if rollout and rollout.phase not in _DECIDED else seen.state.stable
+    return f"{about}: {warning}" if about and (warning := seen.state.warning_of(about)) else ""
+
+
+def _warned(seen: Seen) -> list[Text]:
+    warning = _warning(seen)
+    return [Text(f"{warning}.", style="yellow")] if warning else []
 
 
 def next_of(seen: Seen) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,8 @@ import pyarrow as pa
 
 from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.errors import DataError
+
+_SHARD = re.compile(r"-\d+-of-\d+(?=$|\.gz$)")
 
 
 class Reader(Protocol):
@@ -45,7 +48,7 @@ def list_files(path: Path, reader: Reader) -> list[Path]:
         return [path]
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    found = [file for file in _walk(path) if _is_of(file, reader)]
+    found = [file for file in _walk(path) if is_of_format(file.name, reader)]
     if not found:
         raise DataError(f"{path}: no file that ends in {', '.join(reader.suffixes)}")
     return found
@@ -55,11 +58,12 @@ def passed_over(path: Path, reader: Reader) -> list[Path]:
     """The files of a folder that the reader does not take, but for what other programs leave: `_SUCCESS`, say."""
     if not path.is_dir():
         return []
-    return [file for file in _walk(path) if not _is_of(file, reader) and not file.name.startswith("_")]
+    return [file for file in _walk(path) if not is_of_format(file.name, reader) and not file.name.startswith("_")]
 
 
-def _is_of(file: Path, reader: Reader) -> bool:
-    return file.name.lower().endswith(reader.suffixes)
+def is_of_format(name: str, reader: Reader) -> bool:
+    """Whether a file of this name is one that the reader takes; a shard has its number behind the ending."""
+    return _SHARD.sub("", name.lower()).endswith(reader.suffixes)
 
 
 def _walk(path: Path) -> list[Path]:

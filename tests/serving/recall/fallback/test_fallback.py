@@ -32,12 +32,12 @@ from serving.http.deadlines import deadline, left
 from serving.http.overload import ShedError
 from serving.recall.api import Prediction, RecalledItem
 from serving.recall.channels.popular import Popular, PopularChannel, load_popular
-from serving.recall.channels.removed_items import Removed
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, POPULAR, REMEMBERED
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.generation import LiveGeneration
+from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.request.admission import Admission
 from serving.recall.request.answer import answer_by
 from serving.recall.request.outcomes import OutcomeWriter
@@ -398,8 +398,8 @@ def test_kept_vectors_come_back_as_they_were() -> None:
 
 def test_removed_items_are_in_no_popular_list_until_they_come_back(tmp_path: Path) -> None:
     log = ItemLog(str(tmp_path))
-    removed = Removed(log)
-    popular = Popular(make_spec(), ITEMS, removed.items)
+    removed = ItemLogFollower(log)
+    popular = Popular(make_spec(), ITEMS, removed.removed)
     for changes, expected in (
         ([ItemChange(item_id=7, features=None), ItemChange(item_id=9, features=None)], [3, 1]),
         ([ItemChange(item_id=7, features={})], [7, 3]),

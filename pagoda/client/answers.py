@@ -1,0 +1,58 @@
+"""What a client gets. A newer service may say more than this: it is kept, and nothing fails for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class RecommendedItem(_Answer):
+    """One item of an answer."""
+
+    item_id: int | str
+    score: float
+    """The cosine, or what the dataset's rules make of it."""
+    fields: dict[str, Any] = {}
+    """What was asked of the item: its title, or item features, by their names."""
+
+
+class Recommendation(_Answer):
+    """One user's items, by falling score."""
+
+    user_id: int | str
+    items: tuple[RecommendedItem, ...]
+    generation: str
+    """What answered."""
+    arm: str
+    known_user: bool
+    """Whether the user has an ID row of their own."""
+    degraded: tuple[str, ...] = ()
+    """What stood in for a server that did not answer; empty: nothing did."""
+    timing_ms: dict[str, float] = {}
+
+    @property
+    def item_ids(self) -> list[int | str]:
+        """The items alone."""
+        return [item.item_id for item in self.items]
+
+
+class EventsTaken(_Answer):
+    """Given when events are in the stream and in their users' recent behaviour."""
+
+    event_ids: tuple[str, ...]
+    taken: int
+    duplicates: int
+    """Not taken, since they had been within the last hour: by an earlier call, or by a try of this one whose answer was
+    lost. Or their user is being forgotten."""
+
+
+class ItemsChanged(_Answer):
+    """Given when item changes are in the item log; collections have them within seconds."""
+
+    record: int
+    changes: int

@@ -1,0 +1,128 @@
+"""The calls that a service takes, without any network: what is sent, what comes back, what may be sent again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any, Generic, TypedDict, TypeVar
+
+from pagoda.access.roles import Role
+from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation
+from pagoda.client.events import MAX_EVENTS, Event
+from pagoda.errors import RequestError
+
+PREDICT, EVENTS, ITEMS = "/v1/models/recall:predict", "/v1/events", "/v1/items"
+READY = "/v2/health/ready"
+MAX_USERS = 100
+"""Of one request, see `docs/serving.md`."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request."""
+
+    role: Role
+    path: str
+    body: bytes
+    read: Callable[[Any], T]
+    """From the answer's JSON; ValueError, KeyError or TypeError where it is none of the service's."""
+    repeatable: bool
+    """Whether it may be sent again when nobody knows if it was taken."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Options(TypedDict, total=False):
+    """What a request for recommendations may name beside its user; see `docs/serving.md`."""
+
+    k: int
+    """Items at most; 100 where it is absent."""
+    filter: Mapping[str, Any]
+    """By filterable item feature: a value, a list of values, or a mapping of operators."""
+    exclude_seen: bool
+    """Leave out what the user has had."""
+    fields: Sequence[str]
+    """What is said of each item beside its ID: its title, or item features, by their names."""
+    context: Mapping[str, Any]
+    """Raw values of the features that come with a request."""
+    profile: Mapping[str, Any]
+    """Raw values in place of the stored ones."""
+    history: Sequence[Mapping[str, Any]]
+    """`item_id` and `timestamp` of recent behaviour, in place of the stored one."""
+    timestamp: datetime | int
+    """The moment that the answer is for; now where it is absent."""
+    popularity_penalty: float
+    arm: str
+    """For testers: `stable` or `canary`."""
+    deadline: float
+    """Seconds; what the service cannot have by then is stood in for."""
+
+
+def recommend(users: Iterable[int | str], options: Options) -> Iterator[Call[list[Recommendation]]]:
+    """Requests for users, as many at a time as the service takes."""
+    fields: dict[str, Any] = {name: value for name, value in options.items() if name not in ("arm", "deadline")}
+    headers = {"x-pagoda-arm": options["arm"]} if "arm" in options else {}
+    if "deadline" in options:
+        headers["x-pagoda-deadline-ms"] = f"{options['deadline'] * 1e3:g}"
+    for some in _parts(users, MAX_USERS):
+        body = _json({"instances": [{"user_id": user, **fields} for user in some]})
+        yield Call("ask", PREDICT, body, partial(_read_predictions, some), repeatable=True, headers=headers)
+
+
+def _read_predictions(users: Sequence[int | str], answer: Any) -> list[Recommendation]:
+    named = zip(users, answer["predictions"], strict=True)
+    return [Recommendation.model_validate({**one, "user_id": _plain(user)}) for user, one in named]
+
+
+def send_events(events: Iterable[Event]) -> Iterator[Call[EventsTaken]]:
+    """Requests with events, as many at a time as the service takes. By their IDs they may be sent again."""
+    for some in _parts(events, MAX_EVENTS):
+        body = _json({"events": [one.body() for one in some]})
+        yield Call("events", EVENTS, body, EventsTaken.model_validate, repeatable=True)
+
+
+def together(parts: Sequence[EventsTaken]) -> EventsTaken:
+    """What several requests took, as one answer."""
+    return EventsTaken(
+        event_ids=tuple(one for part in parts for one in part.event_ids),
+        taken=sum(part.taken for part in parts),
+        duplicates=sum(part.duplicates for part in parts),
+    )
+
+
+def change_items(upsert: Sequence[Mapping[str, Any]], remove: Sequence[int | str]) -> Call[ItemsChanged]:
+    """A request that changes items: all or none. Sent twice, it could undo what another caller changed in between."""
+    body = _json({"upsert": [dict(one) for one in upsert], "remove": list(remove)})
+    return Call("items", ITEMS, body, ItemsChanged.model_validate, repeatable=False)
+
+
+def _parts(things: Iterable[T], most: int) -> Iterator[list[T]]:
+    rest = iter(things)
+    while some := list(islice(rest, most)):
+        yield some
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(content, allow_nan=False, default=_plain).encode()
+    except ValueError as error:
+        raise RequestError(f"a value cannot be sent as JSON: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A moment as text; a number or an array of numpy, of which a client needs to know no more, as Python's own."""
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise RequestError(f"timestamp: must have a zone, such as datetime.now(UTC) (got {value.isoformat()})")
+        return value.isoformat()
+    if callable(own := getattr(value, "tolist", None)):
+        return own()
+    if isinstance(value, int | str):
+        return value
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise RequestError(f"a {type(value).__name__} cannot be sent as JSON; give numbers, texts, lists or mappings")

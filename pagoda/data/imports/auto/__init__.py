@@ -1,0 +1,1 @@
+"""What anyone's files seem to be, and how they would be imported."""

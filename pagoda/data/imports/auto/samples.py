@@ -1,0 +1,154 @@
+"""The beginning of a file, and the form that it seems to have: format, encoding, delimiter, header."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pagoda.data.parquet import reading
+from pagoda.errors import DataError
+
+SAMPLE_BYTES = 2 << 20
+SAMPLE_ROWS = 20_000
+_PARQUET = b"PAR1"
+_DELIMITERS = ("::", "\t", ";", "|", ",", "\x01")
+_LOOKED_AT = 200
+_VALUE = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}.*")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was seen of a file."""
+
+    path: Path
+    format: str
+    """The verb of `pagoda data import` that reads it."""
+    table: pa.Table
+    """The first rows; text where the file says no types, null where it is empty."""
+    content: bytes
+    """The same as in the file, unpacked; of Parquet nothing."""
+    whole: bool
+    """Whether that is the whole file."""
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    header: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """Its columns."""
+        names: list[str] = self.table.column_names
+        return names
+
+    def copy(self, folder: Path) -> Path:
+        """Write it below `folder`, as a file of its own."""
+        path = folder / f"sample.{self.format}"
+        if self.format == "parquet":
+            pq.write_table(self.table, path)
+        else:
+            path.write_bytes(self.content)
+        return path
+
+
+def read_sample(path: Path) -> Sample:
+    """Read the beginning of a file.
+
+    Raises:
+        DataError: It cannot be read, or holds no row.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(_PARQUET))
+        if packed == _PARQUET:
+            return _parquet(path)
+        with pa.input_stream(str(path), compression="detect") as stream:
+            content = stream.read(SAMPLE_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    whole = len(content) <= SAMPLE_BYTES
+    if not whole:
+        content = content[: content.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
+    text, encoding = _decoded(content)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{path}: there is no line in it")
+    if lines[0].lstrip().startswith("["):
+        raise DataError(f"{path}: one JSON array; imports read JSON lines, which jq -c '.[]' {path} makes of it")
+    if lines[0].lstrip().startswith("{"):
+        return Sample(path, "jsonl", _json_lines(path, lines), content, whole, encoding=encoding)
+    return _csv(path, text, content, whole, encoding)
+
+
+def _parquet(path: Path) -> Sample:
+    with reading(path), pq.ParquetFile(path) as file:
+        batches = file.iter_batches(SAMPLE_ROWS)
+        table = pa.Table.from_batches([next(batches)]) if file.metadata.num_rows else file.schema_arrow.empty_table()
+        return Sample(path, "parquet", table, b"", file.metadata.num_rows <= SAMPLE_ROWS)
+
+
+def _decoded(content: bytes) -> tuple[str, str]:
+    """The text and its encoding: UTF-8 if it is, else Latin-1, in which any byte is a letter."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace"), "utf-16"
+    try:
+        return content.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        return content.decode("latin-1"), "latin-1"
+
+
+def _json_lines(path: Path, lines: list[str]) -> pa.Table:
+    try:
+        rows = [json.loads(line) for line in lines[:SAMPLE_ROWS]]
+    except ValueError as error:
+        raise DataError(f"{path}: looks like JSON lines, and is none ({error})") from error
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = {}
+    for name in names:
+        values = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array(values)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            columns[name] = pa.array([None if one is None else json.dumps(one) for one in values], pa.string())
+    return pa.table(columns)
+
+
+def _csv(path: Path, text: str, content: bytes, whole: bool, encoding: str) -> Sample:
+    delimiter = max(_DELIMITERS, key=lambda one: _regularity(text, one))
+    rows = [row for row in _rows(text, delimiter, SAMPLE_ROWS) if row]
+    header = not any(_VALUE.fullmatch(value.strip()) for value in rows[0])
+    width = len(rows[0])
+    names = rows[0] if header else [f"column_{number}" for number in range(1, width + 1)]
+    whole_rows = [row for row in rows[header:] if len(row) == width]
+    if not whole_rows:
+        raise DataError(f"{path}: there is a line of column names {names} and no row")
+    columns = {
+        name: pa.array([value or None for value in values], pa.string())
+        for name, values in zip(names, zip(*whole_rows, strict=True), strict=True)
+    }
+    return Sample(path, "csv", pa.table(columns), content, whole, delimiter, encoding, header)
+
+
+def _regularity(text: str, delimiter: str) -> tuple[float, int]:
+    """How many of the first lines have as many columns as most have, and how many these are."""
+    counts = [len(row) for row in _rows(text, delimiter, _LOOKED_AT)]
+    usual = max(set(counts), key=counts.count, default=1)
+    return (counts.count(usual) / len(counts), usual) if usual > 1 else (0.0, 1)
+
+
+def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
+    if len(delimiter) > 1:
+        return [line.split(delimiter) for line in text.splitlines()[:most]]
+    rows = []
+    try:
+        for row in csv.reader(text.splitlines(keepends=True), delimiter=delimiter):
+            rows.append(row)
+            if len(rows) == most:
+                break
+    except csv.Error:
+        pass  # rows up to here are enough to look at
+    return rows

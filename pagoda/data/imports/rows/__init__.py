@@ -1,0 +1,1 @@
+"""Which rows an import takes, and what it makes of them."""

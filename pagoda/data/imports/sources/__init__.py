@@ -1,0 +1,1 @@
+"""Sources of rows that are no files of this machine, or of a format of their own."""

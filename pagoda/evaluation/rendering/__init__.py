@@ -1,0 +1,1 @@
+"""A report for people: as tables and as a picture."""

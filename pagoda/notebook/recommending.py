@@ -1,0 +1,122 @@
+"""Exact search in process, for as many users as somebody asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from pagoda.data.dataset import Dataset
+from pagoda.data.history.seen_items import SeenState
+from pagoda.data.ids import hash_ids
+from pagoda.data.window import Window, to_us
+from pagoda.errors import RequestError
+from pagoda.evaluation.ranking import DotScorer, ExcludedPairs
+from pagoda.item_vectors.scoring import CENTRE, SCALE, rule_columns, stored_vectors
+from pagoda.model.table_inputs import histories_at, no_histories
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+
+Int64Array = NDArray[np.int64]
+Float32Array = NDArray[np.float32]
+_BLOCK_BYTES = 1 << 25
+
+
+class Recommender:
+    """A version's item vectors beside the dataset's items."""
+
+    def __init__(self, files: FullVersionFiles, towers: OpenVersion, dataset: Dataset) -> None:
+        self._files, self._towers, self._dataset = files, towers, dataset
+
+    @cached_property
+    def _items(self) -> pa.Table:
+        return self._dataset.items()
+
+    @cached_property
+    def _item_ids(self) -> Int64Array:
+        ids: Int64Array = self._items["item_id"].to_numpy()
+        return ids
+
+    @cached_property
+    def _vectors(self) -> Float32Array:
+        """What users' vectors are multiplied with, float32 [items, dim], with rules dim + 1, as a collection has it."""
+        vectors, spec = self._towers.item_vectors(), self._dataset.spec
+        if spec.rules is None:
+            return vectors
+        columns = rule_columns(spec, self._items, self._files.shares(self._item_ids))
+        return stored_vectors(vectors, pa.RecordBatch.from_pydict(columns))
+
+    def recommend(
+        self, user_ids: Sequence[int | str] | pa.Array, k: int, moment: datetime, *, exclude_seen: bool
+    ) -> pa.Table:
+        """See `Version.recommend`."""
+        if k < 1:
+            raise RequestError(f"k: must be at least 1 (got {k})")
+        given, ids = self._ids(user_ids)
+        times = np.full(len(ids), to_us(moment), np.int64)
+        seen = self._seen(ids, times, moment) if exclude_seen else ExcludedPairs(*np.empty((2, 0), np.int64))
+        queries, shift = self._queries(ids, times, moment)
+        found = list(_best(DotScorer(queries, self._vectors), len(ids), seen, k))
+        rows, places = (np.concatenate([part[column] for part in found]) for column in (0, 1))
+        scores = np.concatenate([part[2] for part in found]) + np.float32(shift)
+        return self._table(given, rows, places, scores)
+
+    def _ids(self, user_ids: Sequence[int | str] | pa.Array) -> tuple[pa.Array, Int64Array]:
+        """The IDs as they were given, and int64 [n]."""
+        wanted = pa.int64() if self._dataset.spec.id_type == "int64" else pa.string()
+        try:
+            given = pa.array(user_ids).cast(wanted)
+        except (pa.ArrowException, TypeError) as error:
+            raise RequestError(f"user_ids: IDs of {self._dataset.path} are {wanted} ({error})") from error
+        if given.null_count:
+            raise RequestError(f"user_ids: {given.null_count} are missing")
+        return given, hash_ids(given) if wanted == pa.string() else given.to_numpy()
+
+    def _queries(self, ids: Int64Array, times: Int64Array, moment: datetime) -> tuple[Float32Array, float]:
+        """Users' vectors as the items are asked, and what is added to each score."""
+        state = histories_at(self._dataset, moment, None, None)
+        histories = state.read(ids, times) if state else no_histories(len(ids))
+        vectors, rules = self._towers.user_vectors(ids, times, histories), self._dataset.spec.rules
+        if rules is None:
+            return vectors, 0.0
+        last = np.full((len(ids), 1), rules.penalty / SCALE, np.float32)
+        return np.concatenate([vectors, last], axis=1), rules.penalty * CENTRE
+
+    def _seen(self, ids: Int64Array, times: Int64Array, moment: datetime) -> ExcludedPairs:
+        state, start = SeenState(np.unique(ids)), self._dataset.span().start
+        if start < moment:
+            window, columns = Window(start=start, end=moment), ["user_id", "item_id", "timestamp"]
+            for batch in self._dataset.batches(window, events=self._dataset.spec.positives, columns=columns):
+                state.push(*(batch[name].cast(pa.int64()).to_numpy() for name in columns))
+        rows, items = state.seen(ids, times)
+        return ExcludedPairs(rows, np.searchsorted(self._item_ids, items))
+
+    def _table(self, users: pa.Array, rows: Int64Array, places: Int64Array, scores: Float32Array) -> pa.Table:
+        spec, items = self._dataset.spec, self._items
+        key = "item_key" if spec.id_type == "string" else "item_id"
+        # Rows come in order, so a row's rank is its distance from the first of its user.
+        ranks = np.arange(1, len(rows) + 1) - np.searchsorted(rows, rows)
+        title = {} if spec.title is None else {"title": items[spec.title].take(places)}
+        return pa.table(
+            {"user_id": users.take(rows), "rank": ranks, "item_id": items[key].take(places), **title, "score": scores}
+        )
+
+
+def _best(
+    scorer: DotScorer, rows: int, seen: ExcludedPairs, k: int
+) -> Iterator[tuple[Int64Array, Int64Array, Float32Array]]:
+    """Row, item and score of the best k items of each row, best first; memory follows a block of rows times items."""
+    step = max(1, _BLOCK_BYTES // (4 * scorer.items))
+    for start in range(0, max(rows, 1), step):
+        part = slice(start, min(start + step, rows))
+        scores = scorer.block(part)
+        scores[seen.within(part.start, part.stop)] = -np.inf
+        values, places = torch.topk(torch.from_numpy(scores), min(k, scorer.items), dim=1)
+        left = values > -torch.inf
+        row = torch.arange(part.start, part.stop)[:, None].expand_as(places)
+        yield row[left].numpy(), places[left].numpy(), values[left].numpy()

@@ -1,0 +1,134 @@
+"""A user's answer with all that a person wants to see beside it: history, titles, arms, and what a click moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import RequestError, UnavailableError
+from pagoda.generations.arms import Arm
+from pagoda.generations.release_log import open_log
+from pagoda.generations.state import ReleaseState
+from pagoda.rollout.state.log_reading import split_of
+from pagoda.settings import Settings
+from serving.console.service import RecallService
+from serving.console.titles import titles_of
+from serving.console.users import KnownUser, known_user
+from serving.recall.api import Prediction, RecalledItem
+from serving.recall.fallback.steps import FIELDS
+from serving.users.forgetting import parse_user
+from serving.users.keys import Key
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of each arm."""
+
+    user: Key
+    k: int
+    filter: Mapping[str, Any]
+    arms: tuple[Arm | None, ...]
+    """The user's own first; None: whichever it is, for no rollout is on."""
+    specs: Mapping[Arm, FeatureSpec]
+    """By arm."""
+
+    def instance(self, spec: FeatureSpec) -> dict[str, Any]:
+        """The request's instance, for a generation of this declaration."""
+        asked = {"user_id": self.user, "k": self.k, "exclude_seen": True, "filter": dict(self.filter)}
+        return asked | ({"fields": [spec.title]} if spec.title else {})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a person sees of a user."""
+
+    user: Key
+    known: KnownUser | None
+    """None: this installation names no online store, so it is not seen from here."""
+    answers: Sequence[Prediction]
+    """One of each arm that is on, the user's own first."""
+    titles: Mapping[Key, str]
+    """Of past and of recalled items, as far as they have one."""
+    untitled: str
+    """Why items have no titles; empty where they have."""
+    clicked: Key | None = None
+    """The item whose event was sent."""
+    event: str = ""
+    then: Prediction | None = None
+    """The answer after it, by the user's own arm."""
+
+
+def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], click: int = 0) -> Seen:
+    """Ask for a user's items.
+
+    Args:
+        settings: Of this installation.
+        user: ID, as a person types it.
+        k: Items at most.
+        wanted: The filter, as requests have it.
+        click: Number of the item, from 1, for which an event is sent before asking again; 0: none.
+
+    Raises:
+        RequestError: The user, the filter or the number is wrong.
+        UnavailableError: Nothing was released yet, or a server does not answer.
+        ConfigError: The settings do not say where recall is.
+    """
+    question, spec = _question(open_log(settings).state(), user, k, wanted)
+    known = known_user(settings.redis.url, question.user, spec) if settings.redis.url else None
+    with RecallService(settings) as service:
+        answers = [_ask(service, question, arm) for arm in question.arms]
+        seen = Seen(question.user, known, answers, {}, "")
+        if click:
+            seen = _click(service, question, spec, seen, click)
+    return _titled(settings, seen)
+
+
+def moves(before: Sequence[RecalledItem], after: Sequence[RecalledItem]) -> list[int | None]:
+    """For each item of the later answer how many places it rose; None: it was not in the earlier one."""
+    places = {item["item_id"]: place for place, item in enumerate(before)}
+    return [places[item["item_id"]] - place if item["item_id"] in places else None for place, item in enumerate(after)]
+
+
+def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]) -> tuple[Question, FeatureSpec]:
+    split = split_of(state)
+    if split is None:
+        raise UnavailableError("nothing was released yet, so nobody is answered; `pagoda update full` makes the first")
+    stable = state.generation(split.stable).spec
+    parsed = parse_user(stable, typed)
+    user: Key = int(parsed) if stable.id_type == "int64" else parsed
+    generations: dict[Arm, str] = {"stable": split.stable, **({"canary": split.canary} if split.canary else {})}
+    own = split.choose(user).arm
+    specs = {arm: state.generation(id_).spec for arm, id_ in generations.items()}
+    arms: tuple[Arm | None, ...] = (own, *(arm for arm in generations if arm != own)) if split.canary else (None,)
+    return Question(user, k, wanted, arms, specs), specs[own]
+
+
+def _ask(service: RecallService, question: Question, arm: Arm | None) -> Prediction:
+    return service.ask(question.instance(question.specs[arm or "stable"]), arm or "")
+
+
+def _click(service: RecallService, question: Question, spec: FeatureSpec, seen: Seen, number: int) -> Seen:
+    items = seen.answers[0]["items"]
+    if number > len(items):
+        raise RequestError(f"--click {number}: the answer has {len(items)} items")
+    item, event = items[number - 1]["item_id"], spec.positives[0]
+    service.send({"user_id": question.user, "item_id": item, "event": event})
+    return replace(seen, clicked=item, event=event, then=_ask(service, question, question.arms[0]))
+
+
+def _titled(settings: Settings, seen: Seen) -> Seen:
+    """With titles: those of the answers, and of what the user had from the generation's own file."""
+    state = open_log(settings).state()  # Another generation may have been released since.
+    shown = [*seen.answers, *([seen.then] if seen.then else [])]
+    own = seen.answers[0]
+    past = list(dict.fromkeys(event["item_id"] for event in seen.known.events)) if seen.known else []
+    titles, why = titles_of(settings, state.generation(own["generation"]), past)
+    for answer in shown:
+        name = state.generation(answer["generation"]).spec.title
+        told = {item["item_id"]: item.get("fields", {}).get(name or "") for item in answer["items"]}
+        titles |= {item: title for item, title in told.items() if title}
+        if FIELDS in answer["degraded"] and not why:
+            why = f"generation {answer['generation']} says no titles; `pagoda logs recall` has the reason"
+    return replace(seen, titles=titles, untitled=why)

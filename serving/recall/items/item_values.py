@@ -1,0 +1,113 @@
+"""The fields that requests ask for, of the items of an answer: as its generation has them, and as changed since.
+
+A generation's file is mapped, not read: it is where it was exported to, or a copy of it, which has no name any more
+once it is open, so none is ever left behind. What the item log says of an item stands before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import orjson
+from cachetools import LRUCache
+
+from pagoda.errors import IntegrityError, PagodaError, UnavailableError
+from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.item_vectors.item_fields import ItemFields
+from pagoda.storage.checksums import checksum_file
+from pagoda.storage.copies import download, local_path, size
+from serving.http.features import read_ids
+from serving.recall.api import RecalledItem
+from serving.recall.fallback.steps import FIELDS
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.lookup import Lookup
+from serving.users.keys import Key
+
+MOST_BYTES = 1 << 30
+"""Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
+_VERSIONS = 3
+logger = logging.getLogger(__name__)
+
+
+def open_fields(manifest: Manifest) -> ItemFields:
+    """Open a generation's fields where they are, or a verified copy of an object store's.
+
+    Raises:
+        IntegrityError: There are none, or a file is not what the manifest says.
+        UnavailableError: The store does not answer, or the copy would be too large.
+    """
+    if not manifest.item_fields:
+        raise IntegrityError(
+            f"generation {manifest.id}: was made without fields of items; the next full update has them"
+        )
+    if (copied := sum(size(one.uri) for one in manifest.item_fields if local_path(one.uri) is None)) > MOST_BYTES:
+        raise UnavailableError(f"fields of {manifest.id}: {copied:,} bytes; {MOST_BYTES:,} at most are copied here")
+    with TemporaryDirectory(prefix="pagoda-item-fields-") as folder:
+        return ItemFields([_verified(one, Path(folder, str(at))) for at, one in enumerate(manifest.item_fields)])
+
+
+def _verified(file: Artifact, copy: Path) -> Path:
+    path = local_path(file.uri)
+    if path is None:
+        download(file.uri, path := copy)
+    try:
+        found = checksum_file(path, file.checksum)
+    except OSError as error:
+        raise IntegrityError(f"{file.uri}: cannot be read ({error.strerror})") from error
+    if found != file.checksum:
+        raise IntegrityError(f"{file.uri}: is {found}, and the manifest says {file.checksum}")
+    return path
+
+
+class ItemValues:
+    """Fills in what is asked of items. One for all generations."""
+
+    def __init__(self, changed: Mapping[Key, bytes]) -> None:
+        """Hold nothing yet; `changed` is as in `ItemLogFollower`."""
+        self._changed = changed
+        self._of_version: LRUCache[int, ItemFields] = LRUCache(_VERSIONS)
+        """The last full versions': all generations of one have the same."""
+        self._of: WeakKeyDictionary[LiveGeneration, ItemFields] = WeakKeyDictionary()
+
+    async def warm(self, live: LiveGeneration) -> None:
+        """Map a generation's fields, where it has any. Where that fails, the log says why, and it answers without."""
+        if not live.manifest.item_fields:
+            return
+        version = live.manifest.full_version
+        if (found := self._of_version.get(version)) is None:
+            try:
+                found = await asyncio.to_thread(open_fields, live.manifest)
+            except PagodaError as error:
+                logger.warning("%s answers without fields of items: %s", live.id, error)
+                return
+            self._of_version[version] = found
+        self._of[live] = found
+
+    async def fill(self, live: LiveGeneration, lookups: Sequence[Lookup]) -> None:
+        """Put the fields that were asked for beside the items; where the generation has none, the answer says so."""
+        if (fields := self._of.get(live)) is None:
+            for lookup in lookups:
+                lookup.degraded.append(FIELDS)
+            return
+        # A page that is not in memory is waited for, and nobody else may have to.
+        await asyncio.to_thread(self._fill, live, fields, lookups)
+
+    def _fill(self, live: LiveGeneration, fields: ItemFields, lookups: Sequence[Lookup]) -> None:
+        for lookup in lookups:
+            names = lookup.instance.fields
+            ids = read_ids(live.spec, [item["item_id"] for item in lookup.items], "items")
+            for item, values in zip(lookup.items, fields.read(ids, names), strict=True):
+                item["fields"] = self._now(item, names) or values
+
+    def _now(self, item: RecalledItem, names: Sequence[str]) -> dict[str, Any]:
+        """What the item log says of an item; nothing where it says nothing."""
+        if (said := self._changed.get(item["item_id"])) is None:
+            return {}
+        features = orjson.loads(said)
+        return {name: features.get(name) for name in names}
