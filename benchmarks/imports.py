@@ -112,6 +112,7 @@ def _import(log: Path, target: Path) -> dict[str, float]:
     from pagoda.data.imports.importer import Import, import_files
     from pagoda.data.imports.readers import CsvReader
 
+    pa.array([0])  # At its first array Arrow loads pandas.
     started = time.perf_counter()
     import_files(target, Import(CsvReader(), log))
     return _measured(started)

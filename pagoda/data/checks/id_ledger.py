@@ -39,6 +39,7 @@ class IdLedger:
         self._key = "key" if strings else "id"
         ids = hash_ids(present) if strings else present.to_numpy()
         if self._distinct and not strings:  # Nothing can be wrong with them, so no place has to be named.
+            self._sorter.distinct = True
             self._sorter.add(pa.RecordBatch.from_arrays([present], names=["id"]))
         else:
             files = pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zoneinfo
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -260,6 +261,11 @@ def _no_iso(text: pa.Array, shape: str) -> pa.Array:
 
 def _whole_numbers(text: pa.Array) -> pa.Array:
     """IDs as int64, null for others. Arrow also reads 007 as 7 and 0x10 as 16: two IDs would become one."""
+    with suppress(pa.ArrowInvalid):
+        numbers = text.cast(pa.int64())
+        # Writing them again is half the work of looking at each one's letters, which only misfits need.
+        if not pc.any(pc.not_equal(numbers.cast(pa.string()), text)).as_py():
+            return numbers
     fits = pc.match_substring_regex(text, f"^({WHOLE_NUMBER})$")
     return pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.int64())
 

@@ -211,7 +211,7 @@ def test_a_damaged_page_is_noticed_and_not_decoded(tmp_path: Path) -> None:
         writer.write_table(pa.Table.from_pylist([good | {"user_id": n * n} for n in range(1000)], schema))
     content = bytearray((path / LOG).read_bytes())
     users = pq.read_metadata(path / LOG).row_group(0).column(0)
-    content[users.dictionary_page_offset + users.total_compressed_size // 2] ^= 0xFF
+    content[users.data_page_offset + users.total_compressed_size // 2] ^= 0xFF
     (path / LOG).write_bytes(content)
     assert only_problem(path).kind is Kind.CORRUPT
     with pytest.raises(DataError, match=rf"{LOG}.*corrupt"):
