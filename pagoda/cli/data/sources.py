@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pagoda.cli.data.imports import Chosen, importing, verb
+from pagoda.distribution import missing
 from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,4 +88,4 @@ def _extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed; pip install pagoda[{name}]") from error
+        raise ConfigError(missing(error.name or name, name)) from error
