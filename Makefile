@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 SCHEMAS ?= ../shared/schemas
 export SCHEMAS
+# Every process would compile the same thousands of files again: half of what a step of a pipeline takes.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -18,6 +20,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no
 	@$(PY) $(PIP_INSTALL) --require-hashes --retries 1 --extra-index-url $(TORCH_INDEX) --requirement requirements/first.txt
 	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt
 	@$(PY) $(PIP_INSTALL) --editable .
+	@# Some packages hold files that are no Python of this version; they are imported by nobody.
+	@$(PY) -m compileall -q -j 0 "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > /dev/null || true
 	@touch $@
 
 lock: .venv/installed ## Write requirements/ anew: the hash of every file that is installed, from the versions in constraints.txt.
