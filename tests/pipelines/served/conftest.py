@@ -10,6 +10,7 @@ import pytest
 from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
+from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
 from serving.users.loading import load_store
 
@@ -25,6 +26,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     platform = Platform(folder / "home")
     try:
         settings = platform.up(attached=True)
+        settle_dataset(settings, str(dataset.path))
         home = Home(platform, settings, dataset, dataset.span().end - timedelta(days=58))
         assert home.run(shards=2).finish() == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
