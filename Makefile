@@ -15,7 +15,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 # Every file by its hash (make lock), so nothing is resolved; recbole is wanted for its data only.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 .venv/installed: pyproject.toml $(wildcard requirements/*.txt)
-	@echo "Installing the environment into .venv (about 2 minutes, 2 GB; once)"
+	@echo "Installing the environment into .venv (about 3 minutes, 3 GB; once)"
 	@test -x $(PY) || "$(PYTHON)" -m venv .venv
 	@$(PY) $(PIP_INSTALL) --require-hashes --retries 1 --extra-index-url $(TORCH_INDEX) --requirement requirements/first.txt
 	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt
