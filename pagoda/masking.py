@@ -6,7 +6,9 @@ import re
 
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/?#\"']*@")
 _BEARER = re.compile(r"(?i)(bearer\s+)[\w.~+/=-]{8,}")
-_SIGNATURE = re.compile(r"(?i)([?&](?:[\w-]*(?:signature|credential|token)|sig)=)[^&\s'\")]+")
+_SIGNATURE = re.compile(
+    r"(?i)([?&](?:[\w-]*(?:signature|credential|token|password|passwd|pwd|secret)|sig)=)[^&\s'\")]+"
+)
 """Of a URL that opens a file to whoever has it, as S3, Google's and Azure's stores give them."""
 
 

@@ -43,7 +43,9 @@ for _verb in _verbs():
     if (_typer := getattr(importlib.import_module(_verb), "app", None)) is not None:
         app.add_typer(_typer)
 
-_EXTRAS = dict.fromkeys(("data", "imports", "train", "evaluate", "export", "mine", "replay", "simulate"), "train")
+_EXTRAS = dict.fromkeys(
+    ("data", "imports", "auto", "sources", "train", "evaluate", "export", "mine", "replay", "simulate"), "train"
+)
 """The extra that a verb needs, by its module, where it is not the one with everything."""
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 """What is the machine's trouble, a full or a read-only disk, wherever it shows; other errors of files are ours."""

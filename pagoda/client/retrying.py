@@ -86,6 +86,8 @@ def failed(call: Call[Any], url: str, error: httpx.TransportError) -> PagodaErro
     if isinstance(root := _root(error), ssl.SSLCertVerificationError):
         return ConfigError(f"{url}: {root.verify_message}; verify=… names the file of a private authority")
     said = f"{url}{call.path}: {str(error) or type(error).__name__}"
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return ConfigError(f"{said}; a URL begins with http:// or https://, and a token is one line")
     if call.repeatable or isinstance(error, _NOT_SENT):
         return AgainError(said)
     return UnavailableError(f"{said}; it may have been taken all the same")

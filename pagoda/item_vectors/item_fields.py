@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.layout import column_type, features_of
@@ -20,6 +21,8 @@ from pagoda.errors import IntegrityError
 from pagoda.item_vectors.fields import ITEM_ID
 
 FIELDS_FILE = "item_fields.arrow"
+LONGEST = 1000
+"""Characters of a text that an answer holds: an answer names thousands of items, and each is made in memory."""
 
 
 def field_names(spec: FeatureSpec) -> tuple[str, ...]:
@@ -69,7 +72,7 @@ class ItemFields:
         self._firsts = np.array([ids[0] for ids, _ in self._parts], np.int64)
 
     def read(self, ids: NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:
-        """Values by name, for each of `ids` [n]; None for a missing one, and all None for an unknown item."""
+        """Values by name, for each of `ids` [n]: text up to `LONGEST`, None for a missing one and for unknown items."""
         found: list[dict[str, Any]] = [dict.fromkeys(names) for _ in ids]
         parts = np.searchsorted(self._firsts, ids, side="right") - 1
         for number in np.unique(parts[parts >= 0]):
@@ -78,10 +81,14 @@ class ItemFields:
             rows = np.searchsorted(own, ids[places])
             there = own[np.minimum(rows, len(own) - 1)] == ids[places]
             taken = pa.array(rows[there])
-            values = [batch.column(name).take(taken).to_pylist() for name in names]
+            values = [_short(batch.column(name).take(taken)).to_pylist() for name in names]
             for place, row in zip(places[there].tolist(), zip(*values, strict=True), strict=True):
                 found[place] = dict(zip(names, row, strict=True))
         return found
+
+
+def _short(values: pa.Array) -> pa.Array:
+    return pc.utf8_slice_codeunits(values, 0, LONGEST) if pa.types.is_large_string(values.type) else values
 
 
 def _mapped(path: Path) -> list[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -51,6 +52,7 @@ class Dataset(folders.Dataset):
         id_type: Literal["int64", "string"] | None = None,
         delimiter: str = ",",
         list_separator: str = "|",
+        keep_order: bool = False,
     ) -> Self:
         """Import files into the new dataset folder `path`, as `pagoda data import` does; see docs/data.md.
 
@@ -69,6 +71,7 @@ class Dataset(folders.Dataset):
             id_type: Without `features`; default: what the IDs look like.
             delimiter: CSV: between columns.
             list_separator: Between the values of a list written as text.
+            keep_order: Whether rows of one user's moment happened in the order of the files.
 
         Raises:
             DataError: The first thing that is wrong, with file, column, row and value. Nothing is written then.
@@ -76,18 +79,18 @@ class Dataset(folders.Dataset):
             ConflictError: `path` exists already.
         """
         job = Import(
-            reader=_reader(format, Path(interactions), delimiter),
-            interactions=Path(interactions),
-            users=_path(users),
-            items=_path(items),
+            reader=_reader(format, Path(str(interactions)), delimiter),
+            interactions=str(interactions),
+            users=None if users is None else str(users),
+            items=None if items is None else str(items),
             features=_path(features),
             names=ColumnNames(dict(columns or {}), frozenset(drop)),
             conversion=Conversion(TimeUnit(timestamps), zone, list_separator),
             default_event=event,
             id_type=id_type,
+            keep_order=keep_order,
         )
-        import_files(Path(path), job)
-        return cls.open(path)
+        return cls._imported(Path(path), job)
 
     @classmethod
     def from_arrow(
@@ -102,6 +105,7 @@ class Dataset(folders.Dataset):
         drop: Collection[str] = (),
         zone: str | None = None,
         event: str = "click",
+        keep_order: bool = False,
     ) -> Self:
         """Import what has `__arrow_c_stream__` into the new dataset folder `path`.
 
@@ -117,8 +121,14 @@ class Dataset(folders.Dataset):
             names=ColumnNames(dict(columns or {}), frozenset(drop)),
             conversion=Conversion(zone=zone),
             default_event=event,
+            keep_order=keep_order,
         )
-        import_files(Path(path), job)
+        return cls._imported(Path(path), job)
+
+    @classmethod
+    def _imported(cls, path: Path, job: Import) -> Self:
+        for noticed in import_files(path, job).words():
+            warnings.warn(noticed, stacklevel=3)
         return cls.open(path)
 
     @classmethod

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NotRequired
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pagoda.errors import RequestError
@@ -20,7 +20,15 @@ MAX_HISTORY = 1000
 _LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
 """From then on, reading a body and writing an answer take milliseconds."""
 _MAX_FIELDS = 64
+_MAX_VALUES = 20_000
+"""Of items' fields in one answer."""
 _STRUCTURED = ("context", "profile", "history", "filter", "fields")
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("each name once")
+    return names
 
 
 class RecallInstance(BaseModel):
@@ -43,7 +51,7 @@ class RecallInstance(BaseModel):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
-    fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS)] = ()
+    fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS), AfterValidator(_distinct)] = ()
     """What the answer says of each item beside its ID: its title, or item features, by their names."""
     popularity_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
@@ -183,15 +191,34 @@ def _v2_rows(raw: bytes) -> tuple[list[dict[str, Any]], str]:
     return rows_of(body, _STRUCTURED), body.id or ""
 
 
+def check_values(asked: Sequence[RecallInstance]) -> None:
+    """Refuse to say more of items than an answer can hold.
+
+    Raises:
+        RequestError: k × fields, over all users, are too many.
+    """
+    if (values := sum(one.k * len(one.fields) for one in asked)) > _MAX_VALUES:
+        raise RequestError(
+            f"fields: at most {_MAX_VALUES:,} values of items in one answer, k × fields of each user (got {values:,}); "
+            "ask for fewer items, fields or users"
+        )
+
+
 async def write_v1(predictions: Sequence[Prediction]) -> bytes:
     """`render_v1`, of a long answer piece by piece, so that others are answered in between."""
-    if sum(len(one["items"]) for one in predictions) <= _LONG_ITEMS:
+    if sum(map(_length, predictions)) <= _LONG_ITEMS:
         return render_v1(predictions)
     parts = []
     for one in predictions:
         parts.append(orjson.dumps(one))
         await asyncio.sleep(0)
     return b'{"predictions":[' + b",".join(parts) + b"]}"
+
+
+def _length(one: Prediction) -> int:
+    """Items and their values."""
+    items = one["items"]
+    return sum(1 + len(item.get("fields", ())) for item in items[:1]) * len(items)
 
 
 def render_v1(predictions: Sequence[Prediction]) -> bytes:

@@ -39,6 +39,7 @@ from serving.workers.metrics import EVENTS, WAITING
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
+_TOLD_SECONDS = 60
 # A full Redis refuses XSETID, and so the very step that would make room. But it refuses only a script's first write
 # (`scriptVerifyOOM` in src/script.c of Valkey, at 55bbbe0; tried with Redis 6.2): here a trim, which takes no memory.
 _CLOSE = """
@@ -142,12 +143,13 @@ class Sink:
         return 0
 
     def _tell(self, *, unfiled: bool) -> None:
-        """Tell whoever takes events, once whenever it changes."""
-        if unfiled is self._told:
+        """Tell whoever takes events: that there is none again and again, so that neither a Redis that forgot it nor a
+        sink that is gone leaves what is not so."""
+        if unfiled is self._told is False:
             return
         try:
             if unfiled:
-                self._redis.set(UNFILED, self._dataset)
+                self._redis.set(UNFILED, self._dataset, ex=_TOLD_SECONDS)
             else:
                 self._redis.delete(UNFILED)
         except NoPermissionError:  # Of users of Redis that an older release made; they file all the same.

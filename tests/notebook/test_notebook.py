@@ -114,5 +114,7 @@ def test_what_is_wrong_is_said_before_any_work(shop: pagoda.Dataset, version: pa
 def test_a_data_frame_is_a_dataset_too(tmp_path: Path) -> None:
     log = pd.read_csv(SHOP / "log.csv").rename(columns={"customer": "user_id", "sku": "item_id"})
     log["timestamp"] = pd.to_datetime(log["at"])
-    made = pagoda.Dataset.from_arrow(tmp_path / "shop", log[["user_id", "item_id", "timestamp"]])
+    log["user_id"] = ["NA", *log["user_id"][1:]]
+    with pytest.warns(UserWarning, match="NA"):
+        made = pagoda.Dataset.from_arrow(tmp_path / "shop", log[["user_id", "item_id", "timestamp"]])
     assert made.count() == len(log)

@@ -36,16 +36,7 @@ def tell(imported: Imported) -> None:
             typer.echo(f"{count:,} {words}")
     for column, items in imported.conflicts.items():
         typer.echo(f"{items:,} items have several values of {column} in the log; the last one counts")
-    warn(
-        f"{words}; if that stands for nobody, say --null-value TEXT and --skip null-ids"
-        for words in noticed.null_words.values()
-    )
-    warn(
-        f"IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for floats since "
-        "values were missing? Write it as whole numbers (astype('Int64')), or requests must say it so"
-        for column, example in noticed.float_ids.items()
-    )
-    warn(imported.warnings)
+    warn(imported.words())
 
 
 def warn(warnings: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +107,17 @@ class Imported:
         """Column → file, of columns that no feature declares."""
         return self.noticed.left_out
 
+    def words(self) -> Iterator[str]:
+        """What is worth a warning, a sentence each."""
+        for words in self.noticed.null_words.values():
+            yield f"{words}; if that stands for nobody, say --null-value TEXT and --skip null-ids"
+        for column, example in self.noticed.float_ids.items():
+            yield (
+                f"IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for floats"
+                " since values were missing? Write it as whole numbers (astype('Int64')), or requests must say it so"
+            )
+        yield from self.warnings
+
 
 def refused_path(path: Path) -> Path:
     """Where the rows are filed that an import into `path` left out."""
@@ -122,6 +133,7 @@ def import_files(path: Path, job: Import) -> Imported:
         ConflictError: `path` exists already.
     """
     aside = path.with_name(f".{path.name}.refused.csv")
+    aside.unlink(missing_ok=True)  # of an import that was killed
     try:
         with new_dataset(path) as folder:
             # Beside the new folder: there is the room, and what a killed import leaves goes with the next one.

@@ -31,7 +31,7 @@ from serving.users.keys import Key
 
 MOST_BYTES = 1 << 30
 """Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
-_VERSIONS = 3
+_VERSIONS = 2
 logger = logging.getLogger(__name__)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pagoda.errors import RequestError
 from serving.http import callers
 from serving.http.callers import Caller
-from serving.recall.api import Prediction, RecallInstance
+from serving.recall.api import Prediction, RecallInstance, check_values
 from serving.recall.generations.follower import Generations, Serving
 from serving.recall.metrics import IN_FLIGHT
 from serving.recall.request.admission import UNBOUNDED, Admission
@@ -77,6 +77,7 @@ class Recall:
             NotHeldError: The tower does not hold the generation.
         """
         caller = callers.current()
+        check_values(asked)
         with IN_FLIGHT.track_inprogress(), self._admission.admitted(caller.client, sum(map(cost_of, asked))):
             serving = self._generations.require()
             groups = [part for group in groups_of(serving, asked, header) for part in group.slices()]

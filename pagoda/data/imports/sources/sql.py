@@ -23,6 +23,7 @@ from sqlalchemy.pool import NullPool
 from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.parquet import first_line
 from pagoda.errors import ConfigError, DataError, UnavailableError
+from pagoda.masking import masked
 
 PASSWORD_VARIABLE = "PAGODA_SQL_PASSWORD"  # noqa: S105
 _ROWS = 16_384
@@ -91,12 +92,13 @@ class SqlReader:
             ConfigError: It is no URL of a database that is known here.
         """
         self._url = _parsed(url)
+        self._secrets = {self._url.password, *_in_query(self._url), password} - {None, ""}
         if password is not None and self._backend != "sqlite" and not self._url.password:
             self._url = self._url.set(password=password)
         self._connection: Connection | None = None
 
     def __str__(self) -> str:
-        return self._url.set(drivername=self._backend).render_as_string(hide_password=True)
+        return masked(self._url.set(drivername=self._backend).render_as_string(hide_password=True))
 
     def parts(self, source: Query) -> list[Query]:
         """The query."""
@@ -166,10 +168,16 @@ class SqlReader:
             raise ConfigError(f"{self}, {query}: {self._without_password(first_line(error))}") from None
 
     def _without_password(self, text: str) -> str:
-        if not self._url.password:
-            return text
-        # As a word: a password of one letter is not every such letter.
-        return re.sub(rf"(?<!\w){re.escape(str(self._url.password))}(?!\w)", "***", text)
+        for secret in self._secrets:
+            # As a word: a password of one letter is not every such letter.
+            text = re.sub(rf"(?<!\w){re.escape(str(secret))}(?!\w)", "***", text)
+        return text
+
+
+def _in_query(url: URL) -> list[str]:
+    """Passwords that a URL gives as options of the driver."""
+    given = [value for name, value in url.query.items() if "password" in name or "passwd" in name]
+    return [one for value in given for one in ([value] if isinstance(value, str) else value)]
 
 
 def _parsed(text: str) -> URL:

@@ -185,6 +185,10 @@ def test_no_error_shows_the_password(server: str, opened: Open) -> None:
             opened(url, "wr0ng/pass@w").names(Query(SALES))
         assert "wr0ng" not in str(caught.value)
         assert "\n" not in str(caught.value)
+    reader = SqlReader("postgresql://127.0.0.1:9/shop?user=ann&password=wr0ng")
+    with pytest.raises(UnavailableError) as caught:
+        reader.names(Query(SALES))
+    assert "wr0ng" not in f"{caught.value} {reader}"
     for text in ("postgresql://ann:pa/ss@host:x/db", "oracle://ann:pa/ss@host/db", "no url: pa/ss"):
         with pytest.raises(ConfigError) as refused:
             SqlReader(text)

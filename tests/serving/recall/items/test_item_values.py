@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -16,8 +17,9 @@ from pagoda.generations.arms import Arms
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
-from pagoda.item_vectors.item_fields import write_item_fields
+from pagoda.item_vectors.item_fields import LONGEST, ItemFields, write_item_fields
 from pagoda.storage.checksums import checksum_file
+from serving.recall.api import parse_v1
 from serving.recall.items import item_values
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
@@ -76,6 +78,18 @@ async def test_what_was_asked_stands_beside_each_item_and_nothing_else(telling: 
     }
     assert (await telling.told("genres"))["fields"] == {"genres": ["Horror"]}
     assert await telling.told() == {"item_id": ITEM, "score": 0.5}
+
+
+async def test_an_answer_says_no_more_than_others_can_wait_for(telling: Telling) -> None:
+    await telling.generations.refresh()
+    with pytest.raises(RequestError, match=r"fields: at most 20,000 values .*got 30,000"):
+        await telling.recall.answer([*ask(k=1000, fields=["title", "year", "genres"])] * 10)
+    with pytest.raises(RequestError, match=r"fields: .*each name once"):
+        parse_v1(orjson.dumps({"instances": [{"user_id": "ann", "fields": ["title", "title"]}]}))
+    row = {"item_id": hash_ids([ITEM]), "title": ["A" * 5000], "genres": [[]], "year": [1.0]}
+    write_item_fields(telling.path, SPEC, pa.table(row))
+    told = ItemFields([telling.path]).read(hash_ids([ITEM]), ["title"])
+    assert len(told[0]["title"]) == LONGEST
 
 
 async def test_what_was_changed_since_the_export_stands_before_it(telling: Telling) -> None:
