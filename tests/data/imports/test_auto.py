@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from pagoda.cli.main import app
 from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.auto.moments import how_written
+from pagoda.data.imports.auto.samples import read_sample
 from tests.data.imports import walks
 
 GIVEN = walks.events()
@@ -155,3 +157,14 @@ def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:
     Path("log.csv").write_text("when,what\n2024-01-01T00:00:00Z,a\n2024-01-02T00:00:00Z,b\n")
     result = run("auto", "log.csv")
     assert "--item-column" in str(result.exception)
+
+
+def test_lines_are_those_of_files_and_not_what_values_hold(tmp_path: Path) -> None:
+    rows = [{"user": f"u{n % 9}", "item": n % 7, "ts": 1_700_000_000 + n, "text": "a\u2028b\x85c"} for n in range(200)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    assert read_sample(tmp_path / "log.jsonl").table.num_rows == 200
+    lines = [f"u{n % 9},i{n % 7},{1_700_000_000 + n},{'x' * 200}\n" for n in range(8000)]
+    (tmp_path / "log.csv").write_text("user,item,ts,text\n" + "".join(lines), encoding="utf-16")
+    sample = read_sample(tmp_path / "log.csv")
+    assert (sample.encoding, sample.whole) == ("utf-16", False)
+    assert set(sample.table["user"].to_pylist()) == {f"u{n}" for n in range(9)}

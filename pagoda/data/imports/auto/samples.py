@@ -6,6 +6,8 @@ import csv
 import json
 import re
 from dataclasses import dataclass
+from io import StringIO
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,9 +74,9 @@ def read_sample(path: Path) -> Sample:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     whole = len(content) <= SAMPLE_BYTES
     if not whole:
-        content = content[: content.rfind(b"\n", 0, SAMPLE_BYTES) + 1]
+        content = content[: _last_end(content[:SAMPLE_BYTES])]
     text, encoding = _decoded(content)
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in StringIO(text, newline="") if line.strip()]
     if not lines:
         raise DataError(f"{path}: there is no line in it")
     if lines[0].lstrip().startswith("["):
@@ -82,6 +84,17 @@ def read_sample(path: Path) -> Sample:
     if lines[0].lstrip().startswith("{"):
         return Sample(path, "jsonl", _json_lines(path, lines), content, whole, encoding=encoding)
     return _csv(path, text, content, whole, encoding)
+
+
+def _last_end(content: bytes) -> int:
+    """Where the last whole line ends, by lines as files have them: `str.splitlines` knows other ends, which may stand
+    inside values."""
+    if not content.startswith(b"\xff\xfe"):
+        return content.rfind(b"\n") + 1
+    found = content.rfind(b"\n\0")
+    while found % 2 and found > 0:  # Half of one character and half of another.
+        found = content.rfind(b"\n\0", 0, found)
+    return found + 2
 
 
 def _parquet(path: Path) -> Sample:
@@ -106,6 +119,8 @@ def _json_lines(path: Path, lines: list[str]) -> pa.Table:
         rows = [json.loads(line) for line in lines[:SAMPLE_ROWS]]
     except ValueError as error:
         raise DataError(f"{path}: looks like JSON lines, and is none ({error})") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path}: looks like JSON lines, and has a line that is no object")
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
     for name in names:
@@ -142,10 +157,10 @@ def _regularity(text: str, delimiter: str) -> tuple[float, int]:
 
 def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
     if len(delimiter) > 1:
-        return [line.split(delimiter) for line in text.splitlines()[:most]]
+        return [line.rstrip("\r\n").split(delimiter) for line in islice(StringIO(text, newline=""), most)]
     rows = []
     try:
-        for row in csv.reader(text.splitlines(keepends=True), delimiter=delimiter):
+        for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
             rows.append(row)
             if len(rows) == most:
                 break
