@@ -43,7 +43,7 @@ class AgainError(UnavailableError):
         self.after = after
 
 
-class Policy(TypedDict):
+class RetryPolicy(TypedDict):
     """How tenacity is to retry; the same for callers that block and for those that do not."""
 
     retry: retry_base
@@ -52,7 +52,7 @@ class Policy(TypedDict):
     reraise: bool
 
 
-def policy(patience: float) -> Policy:
+def policy(patience: float) -> RetryPolicy:
     """Send again what may be, as long as the next try begins within `patience` seconds of the first."""
     return {
         "retry": retry_if_exception_type(AgainError),
@@ -62,7 +62,7 @@ def policy(patience: float) -> Policy:
     }
 
 
-def until_ready(seconds: float) -> Policy:
+def until_ready(seconds: float) -> RetryPolicy:
     """Ask again all the time."""
     return {
         "retry": retry_if_exception_type(AgainError),

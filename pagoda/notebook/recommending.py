@@ -27,7 +27,7 @@ Float32Array = NDArray[np.float32]
 _BLOCK_BYTES = 1 << 25
 
 
-class Recommender:
+class ExactRecommender:
     """A version's item vectors beside the dataset's items."""
 
     def __init__(self, files: FullVersionFiles, towers: OpenVersion, dataset: Dataset) -> None:

@@ -19,7 +19,7 @@ from pagoda.data.window import Window, parse_moment
 from pagoda.errors import ConfigError, DataError
 from pagoda.evaluation.evaluate import ROWS, evaluate
 from pagoda.notebook.evaluation import Evaluation
-from pagoda.notebook.recommending import Recommender
+from pagoda.notebook.recommending import ExactRecommender
 from pagoda.training.full import update
 from pagoda.training.progress import TerminalProgress
 from pagoda.version_files.full import FullVersionFiles
@@ -60,8 +60,8 @@ class Version:
         return OpenVersion(self.files, self.dataset)
 
     @cached_property
-    def _recommender(self) -> Recommender:
-        return Recommender(self.files, self.towers, self.dataset)
+    def _recommender(self) -> ExactRecommender:
+        return ExactRecommender(self.files, self.towers, self.dataset)
 
     def evaluate(
         self, start: Moment | None = None, end: Moment | None = None, *, rows: int = ROWS, seed: int = 0

@@ -41,7 +41,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Seen:
+class UserSeen:
     """What a person sees of a user."""
 
     user: Key
@@ -60,7 +60,7 @@ class Seen:
     """The answer after it, by the user's own arm."""
 
 
-def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], click: int = 0) -> Seen:
+def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], click: int = 0) -> UserSeen:
     """Ask for a user's items.
 
     Args:
@@ -79,7 +79,7 @@ def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], cl
     known = known_user(settings.redis.url, question.user, spec) if settings.redis.url else None
     with RecallService(settings) as service:
         answers = [_ask(service, question, arm) for arm in question.arms]
-        seen = Seen(question.user, known, answers, {}, "")
+        seen = UserSeen(question.user, known, answers, {}, "")
         if click:
             seen = _click(service, question, spec, seen, click)
     return _titled(settings, seen)
@@ -109,7 +109,7 @@ def _ask(service: RecallService, question: Question, arm: Arm | None) -> Predict
     return service.ask(question.instance(question.specs[arm or "stable"]), arm or "")
 
 
-def _click(service: RecallService, question: Question, spec: FeatureSpec, seen: Seen, number: int) -> Seen:
+def _click(service: RecallService, question: Question, spec: FeatureSpec, seen: UserSeen, number: int) -> UserSeen:
     items = seen.answers[0]["items"]
     if number > len(items):
         raise RequestError(f"--click {number}: the answer has {len(items)} items")
@@ -118,7 +118,7 @@ def _click(service: RecallService, question: Question, spec: FeatureSpec, seen: 
     return replace(seen, clicked=item, event=event, then=_ask(service, question, question.arms[0]))
 
 
-def _titled(settings: Settings, seen: Seen) -> Seen:
+def _titled(settings: Settings, seen: UserSeen) -> UserSeen:
     """With titles: those of the answers, and of what the user had from the generation's own file."""
     state = open_log(settings).state()  # Another generation may have been released since.
     shown = [*seen.answers, *([seen.then] if seen.then else [])]

@@ -18,7 +18,7 @@ from pagoda.data.increments import TFRECORD_FOLDER, Arrivals
 from pagoda.data.layout import schema_of
 from pagoda.data.sorting.merge import Run, merge
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.tfrecord.columns import Encoder
+from pagoda.data.tfrecord.columns import ExampleEncoder
 from pagoda.data.tfrecord.records import write_records
 from pagoda.errors import ConflictError
 from pagoda.storage.copies import sizes
@@ -64,7 +64,7 @@ class TfrecordCopies:
         contents = self._store.read(list(files))
         if len(contents) < len(files):
             return  # Another sink has compacted and deleted them; it writes the copy.
-        schema, encoder, file = schema_of(spec, "interactions"), Encoder(), io.BytesIO()
+        schema, encoder, file = schema_of(spec, "interactions"), ExampleEncoder(), io.BytesIO()
         rows = merge([Run(0, partial(batches_in, content, schema)) for content in contents])
         write_records(encoder.records(rows), file)
         with suppress(ConflictError):

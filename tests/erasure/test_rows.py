@@ -16,7 +16,7 @@ from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
 from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.tfrecord.columns import Encoder, id_in
+from pagoda.data.tfrecord.columns import ExampleEncoder, id_in
 from pagoda.data.tfrecord.records import read_records, write_records
 from pagoda.erasure.rows import DatasetRows
 from pagoda.storage.copies import upload
@@ -140,7 +140,7 @@ def test_copies_in_tfrecord_are_erased_from_too(dataset: Path) -> None:
     path.parent.mkdir(parents=True)
     rows = pa.table({"user_id": [ANN, BEN, ANN], "item_id": ["x", "y", "z"]}).to_batches()
     with path.open("wb") as file:
-        write_records(Encoder().records(rows), file)
+        write_records(ExampleEncoder().records(rows), file)
     assert erase(dataset, ANN) == 5
     assert [id_in(record, "item_id") for record in read_records(path)] == ["y"]
     assert erase(dataset, ANN) == 0

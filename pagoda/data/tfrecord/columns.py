@@ -60,7 +60,7 @@ def batches_of(records: Iterator[bytes], schema: pa.Schema, where: str) -> Itera
 
 
 def id_in(record: bytes, name: str) -> str | None:
-    """The ID that a record which `Encoder` made has under this name, as text."""
+    """The ID that a record which `ExampleEncoder` made has under this name, as text."""
     feature = Example.FromString(record).features.feature[name]
     kind = feature.WhichOneof("kind")
     values = _values(feature, kind) if kind else None
@@ -103,7 +103,7 @@ def _values(feature: Any, kind: str) -> _Values:
     return found or (None if feature.WhichOneof("kind") is None else found)
 
 
-class Encoder:
+class ExampleEncoder:
     """Makes records of batches, and counts what a float of 32 bits, TensorFlow's only one, cannot hold."""
 
     def __init__(self) -> None:

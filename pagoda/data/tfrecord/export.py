@@ -16,7 +16,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, day_of, partition_name, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.partitions import timestamps_us
-from pagoda.data.tfrecord.columns import Encoder
+from pagoda.data.tfrecord.columns import ExampleEncoder
 from pagoda.data.tfrecord.records import write_records
 
 
@@ -44,7 +44,7 @@ def export_tfrecord(dataset: Dataset, path: Path, *, compressed: bool = False) -
 class _Export:
     def __init__(self, dataset: Dataset, compressed: bool) -> None:
         self._dataset, self._compressed = dataset, compressed
-        self._encoder, self._done = Encoder(), Exported()
+        self._encoder, self._done = ExampleEncoder(), Exported()
 
     def write(self, path: Path) -> Exported:
         with new_dataset(path) as folder:

@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pagoda.data.window import from_us
-from serving.console.asking import Seen, moves
+from serving.console.asking import UserSeen, moves
 from serving.recall.api import Prediction, RecalledItem
 from serving.users.keys import Key
 
 _LEFT_SHOWN = 5
 
 
-def as_json(seen: Seen) -> dict[str, Any]:
+def as_json(seen: UserSeen) -> dict[str, Any]:
     """All of it for scripts, with the title beside each item."""
 
     def titled(answer: Prediction) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def as_json(seen: Seen) -> dict[str, Any]:
     }
 
 
-def as_tables(seen: Seen, rows: int) -> Group:
+def as_tables(seen: UserSeen, rows: int) -> Group:
     """All of it for people; of the history `rows` events at most."""
     parts: list[RenderableType] = [*_about(seen), *_history(seen, rows)]
     if len(seen.answers) > 1:
@@ -60,7 +60,7 @@ def as_tables(seen: Seen, rows: int) -> Group:
     return Group(*parts)
 
 
-def _about(seen: Seen) -> list[Text]:
+def _about(seen: UserSeen) -> list[Text]:
     own, known = seen.answers[0], seen.known
     row = "has an ID row" if own["known_user"] else "has no ID row, so is answered as a newcomer"
     counts = f"; events read: {len(known.events):,}; items had: {known.had:,}" if known and not known.empty else ""
@@ -79,7 +79,7 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _history(seen: Seen, rows: int) -> list[RenderableType]:
+def _history(seen: UserSeen, rows: int) -> list[RenderableType]:
     if seen.known is None or seen.known.empty:
         return []
     if not seen.known.events:
@@ -93,7 +93,7 @@ def _history(seen: Seen, rows: int) -> list[RenderableType]:
     return [Text(), table]
 
 
-def _answers(seen: Seen, answers: Sequence[Prediction], heads: Sequence[str]) -> Table:
+def _answers(seen: UserSeen, answers: Sequence[Prediction], heads: Sequence[str]) -> Table:
     """Answers side by side; of the second one also how far each item rose."""
     table = _table()
     table.add_column("", justify="right", no_wrap=True)
@@ -123,7 +123,7 @@ def _move(rise: int | None) -> Text:
     return Text(f"↑{rise}", style="green") if rise > 0 else Text(f"↓{-rise}", style="red")
 
 
-def _gone(seen: Seen, before: Sequence[RecalledItem], after: Sequence[RecalledItem]) -> list[Text]:
+def _gone(seen: UserSeen, before: Sequence[RecalledItem], after: Sequence[RecalledItem]) -> list[Text]:
     """What is no longer there, beside the item that was clicked."""
     stay = {item["item_id"] for item in after} | {seen.clicked}
     gone = [_name(seen, item["item_id"]) for item in before if item["item_id"] not in stay]
@@ -145,11 +145,11 @@ def _by(answer: Prediction) -> str:
     return f"{answer['generation']} ({answer['arm']})"
 
 
-def _title(seen: Seen, item: Mapping[str, Any]) -> str | None:
+def _title(seen: UserSeen, item: Mapping[str, Any]) -> str | None:
     return seen.titles.get(item["item_id"])
 
 
-def _name(seen: Seen, item: Key | None) -> str:
+def _name(seen: UserSeen, item: Key | None) -> str:
     """What a person knows an item by, on one line and without what would steer a terminal."""
     name = "" if item is None else seen.titles.get(item, str(item))
     return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())

@@ -65,14 +65,14 @@ def reason_of(kind: Kind, column: str) -> Reason | None:
 
 
 @dataclass(frozen=True)
-class Limit:
+class SkipLimit:
     """How many rows may be refused."""
 
     rows: int | None = None
     share: float | None = None
 
     @classmethod
-    def parse(cls, text: str) -> Limit:
+    def parse(cls, text: str) -> SkipLimit:
         """Read `1%` or `100`.
 
         Raises:
@@ -100,11 +100,11 @@ class Skip:
     """Which rows may be left out, and how many."""
 
     reasons: frozenset[Reason] = frozenset()
-    limit: Limit = Limit()
+    limit: SkipLimit = SkipLimit()
 
     @classmethod
     def parse(cls, names: str, limit: str = "") -> Skip:
-        """Read `null-ids,duplicates` or `all`, and a limit as `Limit.parse` does.
+        """Read `null-ids,duplicates` or `all`, and a limit as `SkipLimit.parse` does.
 
         Raises:
             ConfigError: There is no such reason.
@@ -113,7 +113,7 @@ class Skip:
         if unknown := sorted(given - {*Reason, "all"}):
             raise ConfigError(f"--skip {unknown[0]!r}: must be among {', '.join(Reason)}, or all")
         reasons = frozenset(Reason) if "all" in given else frozenset(map(Reason, given))
-        return cls(reasons, Limit.parse(limit) if limit else Limit())
+        return cls(reasons, SkipLimit.parse(limit) if limit else SkipLimit())
 
 
 @dataclass

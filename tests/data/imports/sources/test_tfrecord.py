@@ -20,7 +20,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.imports.casts import Conversion, TimeUnit
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.sources.tfrecord import TfrecordReader
-from pagoda.data.tfrecord.columns import Encoder
+from pagoda.data.tfrecord.columns import ExampleEncoder
 from pagoda.data.tfrecord.example import Example
 from pagoda.data.tfrecord.export import export_tfrecord
 from pagoda.data.tfrecord.records import framed, write_records
@@ -108,7 +108,7 @@ def test_the_commands_and_what_32_bits_cannot_hold(tmp_path: Path) -> None:
 
 def write(path: Path, rows: list[dict[str, Any]], compressed: bool = False) -> Path:
     with path.open("wb") as file:
-        write_records(Encoder().records([pa.RecordBatch.from_pylist(rows)]), file, compressed=compressed)
+        write_records(ExampleEncoder().records([pa.RecordBatch.from_pylist(rows)]), file, compressed=compressed)
     return path
 
 
@@ -131,8 +131,8 @@ def test_others_files_are_read_shard_by_shard_compressed_or_not(tmp_path: Path) 
 
 
 def test_a_feature_that_only_late_records_have_is_a_column(tmp_path: Path) -> None:
-    records = [Encoder().records([pa.RecordBatch.from_pylist([row])]) for row in ROWS]
-    records.append(Encoder().records([pa.RecordBatch.from_pylist([{**ROWS[0], "page": "home"}])]))
+    records = [ExampleEncoder().records([pa.RecordBatch.from_pylist([row])]) for row in ROWS]
+    records.append(ExampleEncoder().records([pa.RecordBatch.from_pylist([{**ROWS[0], "page": "home"}])]))
     with (tmp_path / "log.tfrecord").open("wb") as file:
         write_records((one for some in records for one in some), file)
     assert TfrecordReader().names(tmp_path / "log.tfrecord") == ["item_id", "page", "timestamp", "user_id"]
