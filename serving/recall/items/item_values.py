@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from pagoda.generations.manifest import Artifact, Manifest
-from pagoda.item_vectors.item_fields import ItemFields
+from pagoda.item_vectors.item_fields import LONGEST, ItemFields
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, local_path, size
 from serving.http.features import read_ids
@@ -110,4 +110,9 @@ class ItemValues:
         if (said := self._changed.get(item["item_id"])) is None:
             return {}
         features = orjson.loads(said)
-        return {name: features.get(name) for name in names}
+        return {name: _short(features.get(name)) for name in names}
+
+
+def _short(value: Any) -> Any:
+    """As in a generation's file: text that an item change brought may be any length."""
+    return value[:LONGEST] if isinstance(value, str) else value

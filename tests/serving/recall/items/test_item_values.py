@@ -96,6 +96,8 @@ async def test_what_was_changed_since_the_export_stands_before_it(telling: Telli
     await telling.generations.refresh()
     telling.change(title="Aliens", genres=["Action"])
     assert (await telling.told("title", "year"))["fields"] == {"title": "Aliens", "year": None}
+    telling.change(title="A" * 5000)
+    assert len((await telling.told("title"))["fields"]["title"]) == LONGEST
     telling.change()
     assert (await telling.told("title"))["fields"] == {"title": None}
 
