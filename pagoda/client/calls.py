@@ -17,8 +17,8 @@ from pagoda.errors import RequestError
 
 PREDICT, EVENTS, ITEMS = "/v1/models/recall:predict", "/v1/events", "/v1/items"
 READY = "/v2/health/ready"
-MAX_USERS = 100
-"""Of one request, see `docs/serving.md`."""
+MAX_USERS, MAX_VALUES, DEFAULT_K = 100, 20_000, 100
+"""Users of one request, values of items' fields in its answer, and items a user; see `docs/serving.md`."""
 T = TypeVar("T")
 
 
@@ -68,7 +68,8 @@ def recommend(users: Iterable[int | str], options: Options) -> Iterator[Call[lis
     headers = {"x-pagoda-arm": options["arm"]} if "arm" in options else {}
     if "deadline" in options:
         headers["x-pagoda-deadline-ms"] = f"{options['deadline'] * 1e3:g}"
-    for some in _parts(users, MAX_USERS):
+    values = options.get("k", DEFAULT_K) * len(options.get("fields", ()))
+    for some in _parts(users, max(1, min(MAX_USERS, MAX_VALUES // max(1, values)))):
         body = _json({"instances": [{"user_id": user, **fields} for user in some]})
         yield Call("ask", PREDICT, body, partial(_read_predictions, some), repeatable=True, headers=headers)
 

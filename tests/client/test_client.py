@@ -16,6 +16,7 @@ from pagoda.access.tokens import make_tokens, token_of
 from pagoda.client.calls import change_items, recommend
 from pagoda.client.retrying import AgainError, failed, policy, read
 from pagoda.errors import ConfigError, RequestError, UnavailableError
+from serving.recall.api import check_values, parse_v1
 from tests.certificates import write_certificate
 
 from .conftest import Ask
@@ -39,6 +40,22 @@ def test_many_users_go_by_the_hundred_over_one_connection(ask: Ask, service: Ser
     assert [answer.user_id for answer in answers] == list(range(250))
     assert [len(body["instances"]) for _, body, _ in service.asked] == [100, 100, 50]
     assert service.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("k", "fields"), [(1000, ["title"]), (None, ["title", "year", "genres"]), (1000, list("abcdefghijklmnopqrst"))]
+)
+def test_no_request_asks_for_more_than_the_service_says_at_once(k: int | None, fields: list[str]) -> None:
+    options = {"fields": fields} | ({"k": k} if k else {})
+    parts = [parse_v1(call.body) for call in recommend(range(100), options)]
+    for part in parts:
+        check_values(part)
+    assert sum(map(len, parts)) == 100
+
+
+def test_an_address_that_is_no_url_is_said_at_once() -> None:
+    with pytest.raises(ConfigError, match="begins with http"):
+        Client("localhost:8080", token="t").recommend(1)  # noqa: S106
 
 
 def test_an_event_whose_answer_was_lost_is_sent_again_under_its_id(ask: Ask, service: Service) -> None:
