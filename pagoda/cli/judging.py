@@ -41,7 +41,8 @@ class Judging:
 
     def before(self, parent: FullVersionFiles | None, mined: Path | None) -> Judgement | None:
         """Of a first version that learns all there is, by a training of its own; None for any other."""
-        from pagoda.training.full.judgement import judge_held_back, later_window
+        from pagoda.evaluation.judgement import later_window
+        from pagoda.training.full.judgement import judge_held_back
         from pagoda.training.progress import TerminalProgress
 
         if parent is not None or self.config.validation or self.out.exists():
@@ -63,7 +64,8 @@ class Judging:
     def after(self, files: FullVersionFiles, parent: FullVersionFiles | None) -> Judgement:
         """Of any other: itself by what came after its window, else its parent by the window."""
         from pagoda.data.window import Window
-        from pagoda.training.full.judgement import judge_version, later_window
+        from pagoda.evaluation.judgement import later_window
+        from pagoda.training.full.judgement import judge_version
 
         learned = int(files.metrics()["positives"]) * (1 if parent else self.config.bootstrap_epochs)
         ask = partial(judge_version, dataset=self.dataset, learned=learned, repeats=self.repeats)

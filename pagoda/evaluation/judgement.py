@@ -7,12 +7,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
 from pagoda.evaluation.report import Estimate, Report
 from pagoda.generations.versions import JUDGEMENT, WARNING
 
 Judged = Literal["itself", "parent", "held_back"]
 ROWS = 5_000
 """Most positives that a judgement asks: the interval of a ratio is then within some per cent, after seconds."""
+_ENOUGH = 500
+"""Positives after a window from which on they judge its version; of the minutes after midnight, there are fewer."""
 _METRIC, _SMALL_METRIC, _SMALL = "recall@50", "recall@10", 600
 """Below so many items, fifty of them are no recall."""
 _NAMES = {"popularity": "popularity", "ease": "EASE", "item_knn": "item-kNN"}
@@ -94,6 +98,15 @@ class Judgement(BaseModel):
         """For a version record."""
         warnings = self.warnings()
         return {JUDGEMENT: self.in_words(), **({WARNING: "; ".join(warnings)} if warnings else {})}
+
+
+def later_window(dataset: Dataset, learned: Window) -> Window | None:
+    """What came after a version's window, where it holds enough positives to judge the version itself; else None."""
+    end = dataset.span().end
+    if end <= learned.end:
+        return None
+    later = Window(start=learned.end, end=end)
+    return later if dataset.count(later, events=dataset.spec.positives) >= _ENOUGH else None
 
 
 def _ratio(name: str, lift: Estimate) -> str:

@@ -8,18 +8,17 @@ from pathlib import Path
 from pagoda.config.training import DriftConfig, TrainConfig
 from pagoda.data.window import Window
 from pagoda.errors import GateError, NothingToAskError
-from pagoda.evaluation.evaluate import evaluate as evaluate_towers
-from pagoda.evaluation.judgement import Judgement
+from pagoda.evaluation.judgement import Judgement, later_window
 from pagoda.evaluation.report import Report
-from pagoda.training.full.judgement import judge_held_back, judge_version, later_window, limits_of
 from pagoda.updates.full import FullUpdate
 from pagoda.version_files.full import FullVersionFiles
-from pagoda.version_files.open_version import OpenVersion
 
 EVALUATION, JUDGEMENT = "evaluation", "judgement"
 """Folders of the steps."""
 REPORT, PARENT_REPORT, JUDGED = "report.json", "parent.json", "judgement.json"
 _METRIC = "recall@50"
+
+# What measures is imported where it does: the steps that read a report shall not wait for PyTorch.
 
 
 def judge(update: FullUpdate) -> Judgement:
@@ -91,6 +90,8 @@ def refuse_drop(report: Report, parent: Report, limits: DriftConfig) -> None:
 
 
 def _judge_first(update: FullUpdate, config: TrainConfig, folder: Path) -> None:
+    from pagoda.training.full.judgement import judge_held_back
+
     judged = judge_held_back(
         update.data,
         update.window,
@@ -102,6 +103,8 @@ def _judge_first(update: FullUpdate, config: TrainConfig, folder: Path) -> None:
 
 
 def _judge_parent(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
+    from pagoda.training.full.judgement import judge_version
+
     learned = int(update.files().metrics()["positives"])
     repeats = update.settings.evaluation.repeats
     judged = judge_version(parent, update.data, update.window, of="parent", learned=learned, repeats=repeats)
@@ -110,6 +113,10 @@ def _judge_parent(update: FullUpdate, parent: FullVersionFiles, folder: Path) ->
 
 def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
     """Write the version's report, after comparing it with its parent's where there is one."""
+    from pagoda.evaluation.evaluate import evaluate as evaluate_towers
+    from pagoda.training.full.judgement import limits_of
+    from pagoda.version_files.open_version import OpenVersion
+
     files, repeats = update.files(), update.settings.evaluation.repeats
     learned = int(files.metrics()["positives"]) * (1 if update.parent else files.config.bootstrap_epochs)
     ask = partial(evaluate_towers, dataset=update.data, window=later, repeats=repeats)

@@ -26,23 +26,20 @@ from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
 from pagoda.storage.checksums import SHA256, checksum_file
-from pagoda.training.full.refusals import refuse_what_the_data_lacks
-from pagoda.training.full.update import full_update
 from pagoda.updates.full import MODEL, FullUpdate
 from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
-from pagoda.updates.negative_mining import mine
 from pagoda.version_files.full import FullVersionFiles
-from pagoda.version_files.open_version import OpenVersion
-from pagoda.version_files.open_version import item_vectors as compute_vectors
 
 VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
 """Folders of the steps."""
 REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
 MINED, MINED_FILE = "mined", "mined.parquet"
 _PROBES = 400
+
+# What learns and computes is imported where it does: a step that does neither shall not wait for PyTorch.
 
 Package = Callable[[Path, int, Path], Path]
 """Writes a version's model archive into a folder: files of the version, its number, the folder."""
@@ -56,6 +53,8 @@ def train(update: FullUpdate, config: str) -> Path:
     """
 
     def learn(folder: Path) -> None:
+        from pagoda.training.full.update import full_update
+
         chosen = parse_config(config)
         _refuse(chosen, update)
         parent, mined = update.parent_files(), None
@@ -83,6 +82,8 @@ def train(update: FullUpdate, config: str) -> Path:
 
 def _refuse(chosen: TrainConfig, update: FullUpdate) -> None:
     """Raise ConfigError for what can be known to be wrong before anything is fetched or mined."""
+    from pagoda.training.full.refusals import refuse_what_the_data_lacks
+
     if chosen.validation is not None:
         raise ConfigError(
             "validation holds back the end of the window, and what a pipeline registers has learned all of its "
@@ -92,6 +93,8 @@ def _refuse(chosen: TrainConfig, update: FullUpdate) -> None:
 
 
 def _mine(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
+    from pagoda.updates.negative_mining import mine
+
     mine(update.data, parent, folder / MINED_FILE)
 
 
@@ -125,6 +128,8 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
     """
 
     def export(folder: Path) -> None:
+        from pagoda.version_files.open_version import item_vectors as compute_vectors
+
         files, items = update.files(), update.data.items((shard, update.shards))
         with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
             shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
@@ -257,6 +262,8 @@ def newest(update: FullUpdate) -> Manifest:
 
 def _queries(update: FullUpdate) -> NDArray[np.float32]:
     """Vectors of real users as of the window's end, for the probe."""
+    from pagoda.version_files.open_version import OpenVersion
+
     files = update.files()
     users = np.asarray(files.users.ids)
     users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pagoda.code_version import code_version
 from pagoda.erasure.pending import open_pending
@@ -21,13 +22,14 @@ from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish as publish_generation
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch
-from pagoda.training.incremental.frozen_base import FrozenBase
-from pagoda.training.incremental.invariance_check import check_incremental
-from pagoda.training.incremental.update import STATE, VERSION, incremental_update
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
 from pagoda.updates.readiness import checks_of
 from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
-from pagoda.version_files.incremental import IncrementalFiles
+from pagoda.version_files.incremental import STATE, VERSION, IncrementalFiles
+
+# What learns is imported where it is used: a step that learns nothing shall not wait for PyTorch.
+if TYPE_CHECKING:
+    from pagoda.training.incremental.frozen_base import FrozenBase
 
 MODEL = "model"
 """The one folder that an incremental update makes."""
@@ -102,6 +104,7 @@ def carry_out(update: IncrementalUpdate, deliver: Deliver | None = None) -> Done
 
 def train(update: IncrementalUpdate) -> IncrementalFiles:
     """Learn the window."""
+    from pagoda.training.incremental.update import incremental_update
 
     def learn(folder: Path) -> None:
         base, parent = frozen_base(update), chain_files(update.settings, update.parent)
@@ -118,6 +121,8 @@ def check(update: IncrementalUpdate) -> None:
     Raises:
         IntegrityError: Something else did, or the artifact holds something else.
     """
+    from pagoda.training.incremental.invariance_check import check_incremental
+
     base = open_registry(update.settings).get(update.base)
     check_incremental(files_of(update), update.base, base.files, exported_vectors(update))
 
@@ -173,6 +178,8 @@ def base_files(settings: Settings, base: int) -> FullVersionFiles:
 
 def frozen_base(update: IncrementalUpdate) -> FrozenBase:
     """The base, opened against the item vectors that serve."""
+    from pagoda.training.incremental.frozen_base import FrozenBase
+
     files = base_files(update.settings, update.base)
     return FrozenBase(files, update.data, update.base, vectors=exported_vectors(update))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.generations.manifest import Manifest
@@ -17,12 +17,14 @@ from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
 from pagoda.item_vectors.scoring import stored_batch
 from pagoda.item_vectors.vector_files import vectors_batch
-from pagoda.model.towers.towers import Towers
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch, local_path
 from pagoda.storage.inventory import select
 from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
-from pagoda.version_files.open_version import item_vectors
+
+# Where there is no change to replay, nobody waits for PyTorch.
+if TYPE_CHECKING:
+    from pagoda.model.towers.towers import Towers
 
 
 class ItemReplay:
@@ -49,6 +51,8 @@ class ItemReplay:
             # First: an item is removed for a reason, and a vector can wait.
             self._collections.delete(manifest.collection, int64_ids(manifest.spec, gone))
         if stay := [change for change in changes if change.features is not None]:
+            from pagoda.version_files.open_version import item_vectors
+
             files, towers = self._open(manifest.full_version)
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)

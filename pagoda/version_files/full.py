@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -14,8 +14,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from pagoda.config.training import TrainConfig, read_config
 from pagoda.data.history.history_state import HistoryState
@@ -23,7 +21,12 @@ from pagoda.data.window import Window
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import IntegrityError
 from pagoda.model.encoder import Encoder
-from pagoda.model.towers.towers import Towers
+
+# PyTorch is imported where it is used: most steps of an update only name these files, and shall not wait for it.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pagoda.model.towers.towers import Towers
 
 ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
@@ -120,6 +123,8 @@ class FullVersionFiles:
 
     def towers(self) -> Towers:
         """The towers, ready for inference."""
+        from pagoda.model.towers.towers import Towers
+
         towers = Towers(self.config.model, self.encoder)
         towers.load_state_dict(self.parameters())
         return towers.eval()
@@ -151,6 +156,8 @@ class FullVersionFiles:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors by name, without pickle."""
+    from safetensors.torch import save_file
+
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, path)
 
 
@@ -160,6 +167,8 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         IntegrityError: The file is missing or damaged.
     """
+    from safetensors.torch import load_file
+
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -24,6 +24,8 @@ from pagoda.embeddings.sorted_ids import SortedIds
 from pagoda.errors import IntegrityError, explain
 
 SEGMENT, STATE_FILE = "segment", "state.json"
+VERSION, STATE = "version", "state"
+"""Folders of the two artifacts, where they lie beside each other."""
 Int64Array = NDArray[np.int64]
 T = TypeVar("T", bound=np.generic)
 

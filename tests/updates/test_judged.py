@@ -11,6 +11,7 @@ from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
 from pagoda.evaluation.report import Estimate
 from pagoda.settings import EvaluationSettings, Settings
+from pagoda.training.full import judgement
 from pagoda.training.full.judgement import judge_held_back
 from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
@@ -36,7 +37,7 @@ def test_a_first_version_is_judged_by_nine_tenths_once(
 ) -> None:
     update = first(dataset, tmp_path)
     full_steps.train(update, CONFIG.to_yaml())
-    monkeypatch.setattr(full_evaluation, "judge_held_back", None)
+    monkeypatch.setattr(judgement, "judge_held_back", None)
     full_steps.train(update, CONFIG.to_yaml())
     judged, record = full_evaluation.judge(update), full_steps.register(update)
     assert judged.of == "held_back" and judged.report is not None
@@ -70,7 +71,7 @@ def test_a_version_that_loses_is_warned_of_wherever_it_is_seen(
     bad = Estimate(value=0.8, low=0.7, high=0.9)
     lift = dict.fromkeys(judged.report.lift, bad)
     losing = judged.model_copy(update={"report": judged.report.model_copy(update={"lift": lift})})
-    monkeypatch.setattr(full_evaluation, "judge_held_back", lambda *_, **__: losing)
+    monkeypatch.setattr(judgement, "judge_held_back", lambda *_, **__: losing)
     update = first(dataset, tmp_path)
     full_steps.train(update, CONFIG.to_yaml())
     assert "Worse than popularity: Recall@10 is 0.80" in full_steps.register(update).tags["warning"]

@@ -27,8 +27,6 @@ _SMALL = 75_000
 """Positives of a window that is judged whole: with the steps around it, an update's time is not its training then."""
 _SHARE = 0.22
 """Of a larger window's positives: with nine tenths of them trained, and asking, within a fifth of the update."""
-_ENOUGH = 500
-"""Positives after a window from which on they judge its version; of the minutes after midnight, there are fewer."""
 _MOST_ROWS = 5_000_000
 _FREE_ROWS, _FREE_ITEMS, _ITEMS_CUBED = 200_000, 3_000, 1e5
 """A baseline of so many takes seconds; of more, only as a small part of a long training. EASE's time is items cubed."""
@@ -126,15 +124,6 @@ def judge_version(
     except PagodaError as error:
         return Judgement(of=of, reason=str(error))
     return Judgement(of=of, report=report, seconds=time.perf_counter() - began)
-
-
-def later_window(dataset: Dataset, learned: Window) -> Window | None:
-    """What came after a version's window, where it holds enough positives to judge the version itself; else None."""
-    end = dataset.span().end
-    if end <= learned.end:
-        return None
-    later = Window(start=learned.end, end=end)
-    return later if dataset.count(later, events=dataset.spec.positives) >= _ENOUGH else None
 
 
 def limits_of(learned: int) -> BaselineLimits:

@@ -20,9 +20,15 @@ from pagoda.training.incremental.examples import Examples, read_examples
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.training.incremental.learner import Int64Array, Learned, forget, learn
 from pagoda.version_files.full import FullVersionFiles
-from pagoda.version_files.incremental import SEGMENT, STATE_FILE, IncrementalFiles, StateDescription, StateRows
-
-VERSION, STATE = "version", "state"
+from pagoda.version_files.incremental import (
+    SEGMENT,
+    STATE,
+    STATE_FILE,
+    VERSION,
+    IncrementalFiles,
+    StateDescription,
+    StateRows,
+)
 
 
 def incremental_update(

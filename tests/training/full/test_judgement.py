@@ -8,9 +8,10 @@ import pytest
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.evaluation.baselines.item_baseline import BaselineLimits
+from pagoda.evaluation.judgement import later_window
 from pagoda.storage.inventory import take_inventory
 from pagoda.training.full import judgement
-from pagoda.training.full.judgement import judge_held_back, later_window, limits_of, share_of
+from pagoda.training.full.judgement import judge_held_back, limits_of, share_of
 from pagoda.training.full.update import full_update
 from tests.evaluation.worlds import write_dataset
 from tests.training.worlds import CONFIG, config, hours, make
