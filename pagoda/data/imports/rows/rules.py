@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from pagoda.data.imports.choices import UnknownItems
 from pagoda.data.imports.rows.refusals import Skip
 from pagoda.errors import ConfigError
-
-
-class Unknown(StrEnum):
-    """What happens to an item that interactions have and the items' files do not."""
-
-    REFUSE = "refuse"
-    MAKE = "make"
 
 
 @dataclass(frozen=True)
@@ -30,7 +23,7 @@ class RowRules:
     """Of all rows of an import."""
 
     skip: Skip = field(default_factory=Skip)
-    unknown_items: Unknown = Unknown.REFUSE
+    unknown_items: UnknownItems = UnknownItems.REFUSE
     events: Mapping[str, str] = field(default_factory=dict)
     """Event in the files → event; rows whose event becomes the empty one are left out."""
     ratings: Ratings | None = None
