@@ -66,7 +66,7 @@ class Roles:
                 return
 
     def _find(self, role: str) -> None:
-        fits = {"event": self._holds_events, "rating": _holds_ratings, "quantity": _holds_numbers}.get(role, len)
+        fits = {"event": self._holds_events, "rating": self._holds_ratings, "quantity": _holds_numbers}.get(role, len)
         named = [column for column in self._named(role) if fits(self.values(column))]
         if role in ("event", "rating") and not self._sample.header:
             named = [column for column in self.free[1:] if fits(self.values(column))]
@@ -80,6 +80,17 @@ class Roles:
         words = pc.unique(values).to_pylist()
         known = [word for word in words if event_of(word) is not None]
         return 0 < len(words) <= _MOST_EVENTS and bool(known) and (self._sample.header or len(known) == len(words))
+
+    def _holds_ratings(self, values: pa.Array) -> bool:
+        """Few different numbers. A column that is called so may have some below 0: no rating given, or a bad one."""
+        found = numbers(values)
+        if found is None or not len(found):
+            return False
+        span, different = pc.min_max(found), len(pc.unique(found))
+        lowest = -_BEST_RATING if self._sample.header else 0
+        return bool(
+            span["min"].as_py() >= lowest and span["max"].as_py() <= _BEST_RATING and 1 < different <= _MOST_RATINGS
+        )
 
     def _find_ids(self, role: str) -> None:
         """By cardinality: of the columns that could be IDs, the first is the user and the next the item."""
@@ -124,11 +135,3 @@ def numbers(values: pa.Array) -> pa.Array | None:
 def _holds_numbers(values: pa.Array) -> bool:
     found = numbers(values)
     return found is not None and len(found) > 0
-
-
-def _holds_ratings(values: pa.Array) -> bool:
-    found = numbers(values)
-    if found is None or not len(found):
-        return False
-    span, different = pc.min_max(found), len(pc.unique(found))
-    return bool(span["min"].as_py() >= 0 and span["max"].as_py() <= _BEST_RATING and 1 < different <= _MOST_RATINGS)
