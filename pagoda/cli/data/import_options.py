@@ -105,6 +105,9 @@ def shared_options(
     zone: Annotated[
         str | None, option(panel=_TIMES, metavar="ZONE", help="Of timestamps that carry none: Europe/Berlin, say.")
     ] = None,
+    time_column: Annotated[
+        str | None, option(panel=_TIMES, metavar="NAME", help="The time of day, where the timestamps are dates alone.")
+    ] = None,
     order_column: Annotated[
         str | None,
         option(panel=_TIMES, metavar="NAME", help="No timestamps: the order of a user's interactions, whole numbers."),
@@ -209,6 +212,7 @@ def _rules(given: dict[str, Any]) -> RowRules:
         ratings=ratings,
         quantity=given["quantity_column"],
         items_from_log=_pairs(from_log, "--items-from-log", "FEATURE=COLUMN"),
+        time_of_day=given["time_column"],
         order=given["order_column"],
         in_order=given["in_order"],
         min_user=given["min_user"],

@@ -191,6 +191,19 @@ def test_a_rating_below_zero_is_one_and_spaces_may_part_values() -> None:
     assert counted(imported("log.txt")) == {"click": 30, "like": 15}
 
 
+def test_a_time_of_day_beside_the_date_is_seen() -> None:
+    rows = "".join(f"{'ab'[n % 2]};{n % 7};{13 + n % 2}.09.2020;{8 + n % 9}:0{n % 9}\n" for n in range(30))
+    Path("sales.csv").write_text(f"member;article;Date;Time\n{rows}")
+    assert imported("sales.csv").span().start.isoformat() == "2020-09-13T08:00:00+00:00"
+
+
+def test_a_remark_before_the_first_row_is_named() -> None:
+    Path("log.txt").write_text(
+        "% a graph of bids\n" + "".join(f"{n % 9} {n % 7} 1 {1_700_000_000 + n}\n" for n in range(9))
+    )
+    assert "the first line has 5 values and most others have 4" in str(run("auto", "log.txt").exception)
+
+
 def test_a_number_may_be_the_name_of_a_column(tmp_path: Path) -> None:
     Path("log.csv").write_text("user_id,item_id,timestamp,2024\n1,2,1700000000,x\n2,3,1700000001,y\n")
     assert imported("log.csv").count() == 2

@@ -212,6 +212,14 @@ def test_moments_are_read_in_the_given_format(form: str, zone: str, written: str
         assert taken(log, *options)[0][3] == datetime.fromisoformat(expected)
 
 
+def test_a_date_and_a_time_of_day_may_stand_in_two_columns() -> None:
+    log = "user_id,item_id,timestamp,clock\n1,1,21.07.2015,10:30\n1,2,21.07.2015,\n1,3,21.07.2015,25:00\n"
+    options = ("--time-column", "clock", "--timestamp-format", "%d.%m.%Y %H:%M", "--zone", "UTC")
+    rows = taken(log, *options, "--skip", "bad-timestamps")
+    assert [row[3] for row in rows] == [datetime(2015, 7, 21, 10, 30, tzinfo=UTC)]
+    assert ("log.csv", "3", "bad-timestamps", "timestamp", "21.07.2015 25:00") in filed()
+
+
 def test_a_format_without_a_zone_needs_one() -> None:
     result = run(f"user_id,item_id,timestamp\n1,1,{DAY}\n", "--timestamp-format", "%d-%m-%Y")
     assert "say which by --zone" in str(result.exception)

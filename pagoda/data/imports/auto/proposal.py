@@ -155,7 +155,8 @@ class _Proposing:
 
     def _moments(self) -> list[str]:
         if "timestamp" in self._columns:
-            return list(self._roles.written.options)
+            clock = ["--time-column", self._name("clock")] if "clock" in self._columns else []
+            return [*clock, *self._roles.written.options]
         return ["--order-column", self._name("order")] if "order" in self._columns else ["--in-order"]
 
     def _events(self) -> list[str]:
@@ -187,7 +188,8 @@ class _Proposing:
         ids = [self._columns[role] for role in ("user", "item")]
         missing = [column for column in ids if self._sample.table[column].null_count]
         if missing:
-            self._notes.append(f"rows without a value of {', '.join(map(repr, missing))} are left out: guests?")
+            guests = ": guests?" if self._columns["user"] in missing else ""
+            self._notes.append(f"rows without a value of {', '.join(map(repr, missing))} are left out{guests}")
         return ["null-ids"] if missing else []
 
     def _null_words(self, skip: list[str]) -> list[str]:

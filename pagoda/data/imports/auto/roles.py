@@ -10,6 +10,7 @@ from pagoda.data.imports.auto.samples import Sample
 from pagoda.data.imports.auto.words import COLUMNS, event_of, plain
 from pagoda.errors import DataError
 
+_CLOCK = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( [APap][Mm])?$"
 _MOST_EVENTS = 20
 _BEST_RATING = 100
 _MOST_RATINGS = 21
@@ -62,7 +63,20 @@ class Roles:
             written = how_written(values) if len(values) else None
             if written is not None:
                 self.columns["timestamp"], self.written = column, written
-                self.notes += [written.note] if written.note else []
+                self._find_clock(column)
+                self.notes += [self.written.note] if self.written.note else []
+                return
+
+    def _find_clock(self, dates: str) -> None:
+        """A time of day in a column of its own, beside dates that have none."""
+        for column in self.free:
+            text = self.values(column).cast(pa.string()) if _could_be_clock(self.values(column).type) else None
+            if text is None or not len(text) or not pc.all(pc.match_substring_regex(text, _CLOCK)).as_py():
+                continue
+            both = (self._sample.table[one].combine_chunks().cast(pa.string()) for one in (dates, column))
+            written = how_written(pc.binary_join_element_wise(*both, " ").drop_null())
+            if written is not None:
+                self.columns["clock"], self.written = column, written
                 return
 
     def _find(self, role: str) -> None:
@@ -111,6 +125,10 @@ class Roles:
         named = [column for column in self._named("order") if _holds_numbers(self.values(column))]
         self.columns |= {"order": named[0]} if named else {}
         self.notes.append("there are no moments: they are made up, from the order of the rows or of a column")
+
+
+def _could_be_clock(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_time(kind))
 
 
 def _could_be_ids(values: pa.Array) -> bool:

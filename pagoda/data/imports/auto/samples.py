@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -160,8 +161,15 @@ def _csv(path: Path, text: str, content: bytes, whole: bool, encoding: str) -> S
     delimiter = delimiter_of(text)
     quote = quote_of(text, delimiter)
     rows = [row for row in rows_of(text, delimiter, SAMPLE_ROWS, quote) if row]
-    header = seems_header(rows[0], rows[1:])
     width = len(rows[0])
+    ((usual, count),) = Counter(map(len, rows)).most_common(1)
+    if width != usual and count > len(rows) / 2:
+        first = delimiter.join(rows[0])[:80]
+        raise DataError(
+            f"{path}: the first line has {width} values and most others have {usual}: {first!r}; if it is a remark, "
+            "remove it (tail -n +2)"
+        )
+    header = seems_header(rows[0], rows[1:])
     names = rows[0] if header else [f"column_{number}" for number in range(1, width + 1)]
     whole_rows = [row for row in rows[header:] if len(row) == width]
     if not whole_rows:

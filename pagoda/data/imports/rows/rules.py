@@ -31,6 +31,8 @@ class RowRules:
     """Column with how many were bought: fewer than none is a return."""
     items_from_log: Mapping[str, str] = field(default_factory=dict)
     """Column of the items → column of the interactions that holds it."""
+    time_of_day: str | None = None
+    """Column that holds it, where the timestamps' column has dates alone."""
     order: str | None = None
     """Column in whose order a user's interactions are; there are no timestamps, so moments are made up."""
     in_order: bool = False
@@ -42,6 +44,8 @@ class RowRules:
     def __post_init__(self) -> None:
         if self.order is not None and self.in_order:
             raise ConfigError("--order-column and --in-order contradict each other; choose one")
+        if self.untimed and self.time_of_day is not None:
+            raise ConfigError("--time-column stands beside dates; with --order-column and --in-order there are none")
         if min(self.min_user, self.min_item) < 0:
             raise ConfigError("--min-user and --min-item must not be negative")
 
@@ -53,5 +57,5 @@ class RowRules:
     def extra_columns(self) -> list[str]:
         """Columns of the interactions that are read beside those of the contract, by their names in the files."""
         ratings = [] if self.ratings is None else [self.ratings.column]
-        named = [one for one in (self.quantity, self.order) if one is not None]
+        named = [one for one in (self.quantity, self.time_of_day, self.order) if one is not None]
         return [*ratings, *named, *self.items_from_log.values()]
