@@ -191,6 +191,15 @@ def test_a_rating_below_zero_is_one_and_spaces_may_part_values() -> None:
     assert counted(imported("log.txt")) == {"click": 30, "like": 15}
 
 
+def test_where_few_rows_have_a_user_sessions_are_users() -> None:
+    rows = "".join(f"{n // 3};{('NA', n)[n % 4 == 0]};{n % 7};{1_700_000_000 + n}\n" for n in range(60))
+    Path("views.csv").write_text(f"session_id;user_id;item_id;time\n{rows}")
+    assert (imported("views.csv").count(), "75% of the rows have no 'user_id'" in run("auto", "views.csv").output) == (
+        60,
+        True,
+    )
+
+
 def test_a_time_of_day_beside_the_date_is_seen() -> None:
     rows = "".join(f"{'ab'[n % 2]};{n % 7};{13 + n % 2}.09.2020;{8 + n % 9}:0{n % 9}\n" for n in range(30))
     Path("sales.csv").write_text(f"member;article;Date;Time\n{rows}")

@@ -40,8 +40,8 @@ def rows_of(text: str, delimiter: str, most: int, quote: str | None = '"') -> li
         return [line.rstrip("\r\n").split(delimiter) for line in islice(StringIO(text, newline=""), most)]
     rows = []
     try:
-        quoting = csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
-        for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter, quoting=quoting):
+        around = csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
+        for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter, quoting=around):  # type: ignore[arg-type]
             rows.append(row)
             if len(rows) == most:
                 break

@@ -8,12 +8,14 @@ import pyarrow.compute as pc
 from pagoda.data.imports.auto.moments import Written, how_written
 from pagoda.data.imports.auto.samples import Sample
 from pagoda.data.imports.auto.words import COLUMNS, event_of, plain
+from pagoda.data.imports.casts import NO_IDS
 from pagoda.errors import DataError
 
 _CLOCK = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( [APap][Mm])?$"
 _MOST_EVENTS = 20
 _BEST_RATING = 100
 _MOST_RATINGS = 21
+_MOST_ROWS = 0.5
 
 
 class Roles:
@@ -85,7 +87,21 @@ class Roles:
         if role in ("event", "rating") and not self._sample.header:
             named = [column for column in self.free[1:] if fits(self.values(column))]
         if named:
-            self.columns[role] = named[0]
+            self.columns[role] = named[0] if role != "user" else self._most_known(named)
+
+    def _most_known(self, named: list[str]) -> str:
+        """The first column that says of most rows whose they are: of guests, a shop may know the session alone."""
+        found = next((one for one in named if self._known_share(one) >= _MOST_ROWS), named[0])
+        if found != named[0]:
+            missing = 1 - self._known_share(named[0])
+            self.notes.append(f"{missing:.0%} of the rows have no {named[0]!r}: {found!r} was taken for the user")
+        return found
+
+    def _known_share(self, column: str) -> float:
+        values = self.values(column)
+        if pa.types.is_string(values.type):
+            values = values.filter(pc.invert(pc.is_in(pc.utf8_lower(values), pa.array(NO_IDS))))
+        return len(values) / max(1, self._sample.table.num_rows)
 
     def _holds_events(self, values: pa.Array) -> bool:
         """Few different words; without a name of the column, words that are known."""
