@@ -101,7 +101,7 @@ class Roles:
         values = self.values(column)
         if pa.types.is_string(values.type):
             values = values.filter(pc.invert(pc.is_in(pc.utf8_lower(values), pa.array(NO_IDS))))
-        return len(values) / max(1, self._sample.table.num_rows)
+        return float(len(values) / max(1, self._sample.table.num_rows))
 
     def _holds_events(self, values: pa.Array) -> bool:
         """Few different words; without a name of the column, words that are known."""
