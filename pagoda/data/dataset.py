@@ -19,7 +19,7 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.increments import changes_of
 from pagoda.data.interaction_files import BATCH_ROWS, edge_us, in_order
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, day_start_us, key_column, schema_of
-from pagoda.data.parquet import open_parquet, reading, row_count
+from pagoda.data.parquet import all_batches, open_parquet, reading, row_count
 from pagoda.data.partitions import Part, first_moment_us, rebatch
 from pagoda.data.remote_source import Source
 from pagoda.data.sorting.merge import Run, merge
@@ -240,7 +240,7 @@ class Dataset:
         changed = [pa.array([], schema.field(key).type)]
         for path in self._files(table) if files is None else files:
             with reading(path), open_parquet(path) as file:
-                for batch in file.iter_batches(batch_rows, columns=schema.names):
+                for batch in all_batches(file, batch_rows, schema.names):
                     given = batch.select(schema.names).cast(schema, safe=False)
                     if changes_of(path.name) is not None:
                         changed.append(given.column(key))

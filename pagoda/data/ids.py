@@ -7,12 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from pagoda.errors import DataError
 
-WHOLE_NUMBER = r"0|-?[1-9][0-9]{0,18}"
+_DIGITS = 19
+"""Of the largest int64."""
+WHOLE_NUMBER = rf"0|-?[1-9][0-9]{{0,{_DIGITS - 1}}}"
 """Text that can be read as an integer and written again as it was."""
+_SHORTER = rf"^(0|-?[1-9][0-9]{{0,{_DIGITS - 2}}})$"
 
 
 def whole_number(text: str) -> int | None:
@@ -21,6 +25,22 @@ def whole_number(text: str) -> int | None:
         return None
     number = int(text)
     return number if -(1 << 63) <= number < 1 << 63 else None
+
+
+def look_like_numbers(ids: pa.Array) -> bool:
+    """Whether some IDs say that all are int64: by their type, or as text that is whole numbers as they are written.
+
+    Of text, a digit below the longest: others that follow may be larger. Nulls say nothing.
+    """
+    if pa.types.is_string(ids.type):
+        return bool(pc.all(pc.match_substring_regex(ids, _SHORTER)).as_py())
+    return is_number_type(ids.type)
+
+
+def is_number_type(kind: pa.DataType) -> bool:
+    """Whether IDs of this type are numbers, by themselves, in lists or encoded."""
+    one = kind.value_type if pa.types.is_list(kind) or pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one))
 
 
 def hash_ids(keys: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:

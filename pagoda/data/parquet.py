@@ -18,6 +18,20 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     return pq.ParquetFile(_plain(path), pre_buffer=False, page_checksum_verification=True)
 
 
+def all_batches(file: pq.ParquetFile, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Stream some columns of a whole file, so many rows at once.
+
+    Raises:
+        ArrowInvalid: There are not as many rows as its footer says: damage before a page may hide it from Arrow.
+    """
+    count = 0
+    for batch in file.iter_batches(rows, columns=columns):
+        count += batch.num_rows
+        yield batch
+    if count != file.metadata.num_rows:
+        raise pa.ArrowInvalid(f"{count:,} rows can be read, and its footer says {file.metadata.num_rows:,}")
+
+
 def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Open a file for writing; its pages carry checksums, so that damage is noticed and not decoded."""
     return pq.ParquetWriter(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pagoda.data import dataset as folders
-from pagoda.data.imports.casts import Conversion, TimeUnit
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.columns import ColumnNames
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.movielens import import_movielens

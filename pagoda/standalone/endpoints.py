@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ from pagoda.errors import ConfigError
 from pagoda.settings import ENDPOINTS_FILE, SETTINGS_FILE, Settings, load_settings
 from pagoda.standalone.ports import ports_chosen
 from pagoda.standalone.servers.service import Service
-from pagoda.storage.atomic import write_atomic
+from pagoda.storage.atomic import make_folder, write_atomic
+from pagoda.storage.copies import local_path
 
 _HIGHEST_PORT = 65_535
 
@@ -50,7 +52,8 @@ def missing_ports_chosen(
     missing = [name for name, port in ports.items() if not port]
     with ports_chosen(missing, ports.values(), preferred) as chosen:
         if missing:
-            _write(home, {**recorded(home), "standalone": {"ports": ports | chosen}})
+            with _changed(home) as content:
+                content["standalone"] = {"ports": ports | chosen}
         yield
 
 
@@ -69,12 +72,11 @@ def record_endpoints(home: Path, services: Sequence[Service]) -> None:
 
     What is recorded of others stays.
     """
-    content = recorded(home)
-    for service in services:
-        for key, value in {**service.endpoints, **service.settings}.items():
-            section, name = key.split(".")
-            content.setdefault(section, {})[name] = value
-    _write(home, content)
+    with _changed(home) as content:
+        for service in services:
+            for key, value in {**service.endpoints, **service.settings}.items():
+                section, name = key.split(".")
+                content.setdefault(section, {})[name] = value
 
 
 def settle_dataset(settings: Settings, dataset: str) -> str:
@@ -82,17 +84,23 @@ def settle_dataset(settings: Settings, dataset: str) -> str:
 
     Whoever imports elsewhere than into `HOME/dataset` would otherwise have events that nobody files.
     """
-    place = dataset if "://" in dataset else str(Path(dataset).resolve())
-    filed = settings.events_dataset
-    if place in (filed, str(Path(filed).resolve())):
+    place, filed = _place(dataset), _place(settings.events_dataset)
+    if place == filed:
         return ""
-    if settings.events.dataset or Path(filed).exists():
-        told = f"Events are filed into {filed}, and this update learned {place}"
-        return f"{told}. To have them in one, set events.dataset in {settings.home}/{SETTINGS_FILE} and start anew."
-    content = recorded(settings.home)
-    content.setdefault("events", {})["dataset"] = place
-    _write(settings.home, content)
-    return f"Events are filed into {place} from now on (events.dataset in {settings.home}/{ENDPOINTS_FILE})."
+    if not settings.events.dataset and not Path(filed).exists():
+        with _changed(settings.home) as content:
+            # Another update may have been first.
+            filed = content.setdefault("events", {}).setdefault("dataset", place)
+    if place == filed:
+        return f"Events are filed into {place} from now on (events.dataset in {settings.home}/{ENDPOINTS_FILE})."
+    told = f"Events are filed into {filed}, and this update learned {place}"
+    return f"{told}. To have them in one, set events.dataset in {settings.home}/{SETTINGS_FILE} and start anew."
+
+
+def _place(dataset: str) -> str:
+    """What is the same for the same dataset, however it is named."""
+    path = local_path(dataset)
+    return dataset.rstrip("/") if path is None else str(path.resolve())
 
 
 def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:
@@ -105,8 +113,16 @@ def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:
             raise ConfigError(f"standalone.ports: {port} is set for both {name} and {others[0]}")
 
 
-def _write(home: Path, content: Mapping[str, Any]) -> None:
-    write_atomic(home / ENDPOINTS_FILE, yaml.safe_dump(dict(content), sort_keys=True).encode())
+@contextmanager
+def _changed(home: Path) -> Iterator[dict[str, Any]]:
+    """What is recorded, to be changed in the block: by one process at a time, or one would undo another's change."""
+    lock = home / "locks" / "endpoints.lock"
+    make_folder(lock.parent)
+    with lock.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        content = recorded(home)
+        yield content
+        write_atomic(home / ENDPOINTS_FILE, yaml.safe_dump(content, sort_keys=True).encode())
 
 
 def _of(settings: Settings, key: str) -> str:

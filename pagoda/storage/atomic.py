@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -132,6 +133,27 @@ def build_folder(path: Path) -> Iterator[Path]:
         if lock is not None:
             os.close(lock)
     fsync_folder(path.parent)
+
+
+def is_being_built(path: Path) -> bool:
+    """Whether somebody builds the folder `path` now, as far as its file system knows locks."""
+    aside = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{32}}")
+    beside = path.parent.glob(f".{glob.escape(path.name)}.*")
+    return any(_is_held(one) for one in beside if aside.fullmatch(one.name))
+
+
+def _is_held(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # It is gone by now.
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _make_aside(path: Path) -> tuple[Path, int | None]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagoda.cli.data.items import _id
-from pagoda.data.ids import hash_ids, whole_number
+from pagoda.data.ids import hash_ids, look_like_numbers, whole_number
 from pagoda.data.imports.sequences import import_sequences
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, RequestError
@@ -51,6 +51,20 @@ def test_a_whole_number_is_read_only_as_it_is_written_out(text: str) -> None:
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_every_id_can_be_written_and_read_again(number: int) -> None:
     assert whole_number(str(number)) == number
+
+
+@pytest.mark.parametrize(
+    ("ids", "numbers"),
+    [
+        (["1", None, "-20", "9" * 18], True),
+        (["1", "010"], False),
+        (["1", str(10**18)], False),  # Those after it may be too large.
+        (["1", "\u0661"], False),
+        ([1.0, None], True),
+    ],
+)
+def test_ids_look_like_numbers_where_all_surely_are(ids: list[object], numbers: bool) -> None:
+    assert look_like_numbers(pa.array(ids)) == numbers
 
 
 @pytest.mark.parametrize("text", ["1_0", "\u0661\u0660", "010"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,14 @@ import yaml
 
 from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
-from pagoda.standalone.endpoints import missing_ports_chosen, own, ports_of, record_endpoints, settle_dataset
+from pagoda.standalone.endpoints import (
+    _changed,
+    missing_ports_chosen,
+    own,
+    ports_of,
+    record_endpoints,
+    settle_dataset,
+)
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import choose_ports
 from pagoda.standalone.servers.service import Service
@@ -131,6 +139,23 @@ def test_events_are_filed_into_the_dataset_that_updates_learn(tmp_path: Path) ->
     assert settle_dataset(load_settings(home), str(shop)) == ""
     assert f"filed into {shop}, and this update learned s3://b/d" in settle_dataset(load_settings(home), "s3://b/d")
     assert load_settings(home).events_dataset == str(shop)
+
+
+def test_a_dataset_is_the_same_however_it_is_named(tmp_path: Path) -> None:
+    home, shop = tmp_path / "home", tmp_path / "shop"
+    settle_dataset(load_settings(home), f"file://{shop}")
+    assert load_settings(home).events_dataset == str(shop)
+    assert {settle_dataset(load_settings(home), name) for name in (f"file://{shop}/", str(shop))} == {""}
+
+
+def test_what_others_record_in_the_meantime_stays(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as threads, _changed(tmp_path) as content:
+        settled = threads.submit(settle_dataset, load_settings(tmp_path), "s3://b/d")
+        wait([settled], timeout=0.05)
+        content["redis"] = {"url": "unix:///r"}
+        assert not settled.done()
+    assert "filed into s3://b/d" in settled.result()
+    assert (load_settings(tmp_path).events_dataset, load_settings(tmp_path).redis.url) == ("s3://b/d", "unix:///r")
 
 
 def test_a_dataset_at_home_stays_the_one_of_the_events(tmp_path: Path) -> None:

@@ -221,6 +221,9 @@ filing:
   PAGODA_EVENTS__FORMAT: {{ .Values.events.format | quote }}
 forgetting:
   PAGODA_EVENTS__FORGOTTEN_DAYS: {{ .Values.events.forgottenDays | quote }}
+evaluation:
+  PAGODA_EVALUATION__REPEATS: {{ .Values.evaluation.repeats | quote }}
+  PAGODA_EVALUATION__FIRST_VERSION: {{ .Values.evaluation.firstVersion | quote }}
 items:
   PAGODA_ITEMS__REMOVAL_SHARE: {{ .Values.items.removalShare | quote }}
   PAGODA_ITEMS__REMOVAL_HOURS: {{ .Values.items.removalHours | quote }}

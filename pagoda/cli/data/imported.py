@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from pagoda.data.imports.importer import Imported
+    from pagoda.data.imports.imported import Imported
     from pagoda.data.imports.rows.refusals import Refusals
 
 

@@ -19,7 +19,7 @@ from pagoda.data.checks.times import LogTimes
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.increments import changes_of
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
-from pagoda.data.parquet import open_parquet, reading
+from pagoda.data.parquet import all_batches, open_parquet, reading
 from pagoda.data.partitions import Part, timestamps_us
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError
@@ -134,7 +134,7 @@ class _Check:
         first_row = 1
         try:
             with reading(path), open_parquet(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
+                for batch in all_batches(file, _BATCH_ROWS, schema.names):
                     yield RowBatch(
                         batch.select(schema.names).cast(schema, safe=False), str(path), first_row, self._sink
                     )

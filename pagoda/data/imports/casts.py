@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind
 from pagoda.data.ids import WHOLE_NUMBER
+from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.misfits import Misshapen, find_misfits
 from pagoda.data.imports.written_moments import read_moments
 from pagoda.data.layout import TIMESTAMP
@@ -43,15 +43,6 @@ _PANDAS_HINT = (
     "a column of whole numbers that pandas took for floats because values were missing? "
     "write it as whole numbers (astype('Int64')), or say --id-type string (id_type: string)"
 )
-
-
-class TimeUnit(StrEnum):
-    """How timestamps are written in a source file."""
-
-    ISO = "iso"
-    SECONDS = "seconds"
-    MILLISECONDS = "milliseconds"
-    MICROSECONDS = "microseconds"
 
 
 _MICROSECONDS = {TimeUnit.SECONDS: 1_000_000, TimeUnit.MILLISECONDS: 1_000, TimeUnit.MICROSECONDS: 1}

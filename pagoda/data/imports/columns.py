@@ -6,18 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pagoda.data.checks.problems import Kind, Problem, Strict
+from pagoda.data.ids import is_number_type, look_like_numbers
 from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.readers.refusals import pass_over
 from pagoda.data.imports.sources.base import SourceReader
 from pagoda.data.layout import Table, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
 
 _SINK = Strict()
-_WHOLE_NUMBER = r"^(0|-?[1-9]\d{0,17})$"
+_LOOKED_AT = 1_000
+"""Rows by which IDs are judged: a batch may be of one, where others that cannot be read stand beside it."""
 _WITH_OPTION = ("user_id", "item_id", "timestamp", "title")
 
 
@@ -65,22 +65,22 @@ class ColumnNames:
 def guess_id_type(
     source: Any, reader: SourceReader, names: ColumnNames, conversion: Conversion
 ) -> Literal["int64", "string"]:
-    """The type of the interactions' IDs: as the source says it; of text, int64 if the first rows are whole numbers."""
+    """The type of the interactions' IDs: as the source says it; of text, int64 if the first rows are whole numbers.
+
+    Rows that cannot be read say nothing: the import itself counts them, or stops at the first.
+    """
     for part in reader.parts(source):
         used = list(names.find(reader.names(part), ["user_id", "item_id"], str(part)).values())
         types = reader.types(part, used)
         if types is not None:
-            return "int64" if all(_is_number(types.field(name).type) for name in used) else "string"
-        batch = next(iter(reader.batches(part, used)), None)
-        if batch is not None and batch.num_rows:
-            return "int64" if all(_numbers(conversion.plain(batch.column(name))) for name in used) else "string"
+            return "int64" if all(is_number_type(types.field(name).type) for name in used) else "string"
+        looked_at = 0
+        for batch in reader.batches(part, used, pass_over):
+            if not all(look_like_numbers(conversion.plain(batch.column(name))) for name in used):
+                return "string"
+            looked_at += batch.num_rows
+            if looked_at >= _LOOKED_AT:
+                break
+        if looked_at:
+            return "int64"
     return "string"
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    one = kind.value_type if pa.types.is_list(kind) or pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_integer(one) or pa.types.is_floating(one) or pa.types.is_decimal(one))
-
-
-def _numbers(keys: pa.Array) -> bool:
-    return bool(pa.types.is_string(keys.type) and pc.all(pc.match_substring_regex(keys, _WHOLE_NUMBER)).as_py())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +17,20 @@ from pagoda.data.checks.names import refuse_names
 from pagoda.data.checks.problems import Strict
 from pagoda.data.checks.values import check_known_items
 from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import UnknownItems
 from pagoda.data.imports.columns import ColumnNames, guess_id_type
+from pagoda.data.imports.imported import Imported
 from pagoda.data.imports.order import ORDER_FILE, ORDER_NOTE
 from pagoda.data.imports.readers import Reader
 from pagoda.data.imports.rows.duplicates import FirstOfEachId
 from pagoda.data.imports.rows.interactions import Interactions
 from pagoda.data.imports.rows.log_items import LogItems
 from pagoda.data.imports.rows.refusals import Reason, Refusals
-from pagoda.data.imports.rows.rules import RowRules, Unknown
+from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
 from pagoda.data.imports.sources.base import SourceReader
 from pagoda.data.imports.sources.files import Readers
-from pagoda.data.imports.table_reader import Noticed, TableReader
+from pagoda.data.imports.table_reader import TableReader
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
@@ -38,6 +40,7 @@ from pagoda.errors import ConfigError
 
 _SINK = Strict()
 _LIKE = "like"
+_REFUSED_FILE = ".refused.csv"
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Import:
     keep_order: bool = False
     """Whether rows of one user's moment happened in the order of the files: see `pagoda.data.imports.order`."""
     budget_bytes: int = BUDGET_BYTES
-    """Rows held in memory before they are sorted and spilled beside the new folder."""
+    """Rows held in memory before they are sorted and spilled into the folder that is being built."""
 
     def reader_of(self, table: Table) -> Reader | SourceReader:
         """What reads a table."""
@@ -75,48 +78,6 @@ class Import:
     def source(self, table: Table) -> Any | None:
         """What a table is made of."""
         return {"interactions": self.interactions, "users": self.users, "items": self.items}[table]
-
-
-@dataclass
-class Imported:
-    """What an import did beyond what it was told."""
-
-    noticed: Noticed = field(default_factory=Noticed)
-    features: Path | None = None
-    """What declares its columns."""
-    refusals: Refusals | None = None
-    """Rows that were left out."""
-    refused: Path | None = None
-    """Where they are filed."""
-    rare: int = 0
-    """Interactions of users and items that had too few."""
-    made_items: int = 0
-    """Items that the items' files did not have."""
-    conflicts: dict[str, int] = field(default_factory=dict)
-    """Column of the items → items of which the log says several values."""
-    warnings: list[str] = field(default_factory=list)
-    """What breaks no contract, and should be looked at: see `pagoda.data.checks.times`."""
-
-    @property
-    def passed_over(self) -> list[str]:
-        """Files of the folders that were read whose names have no ending of the format."""
-        return self.noticed.passed_over
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """Column → file, of columns that no feature declares."""
-        return self.noticed.left_out
-
-    def words(self) -> Iterator[str]:
-        """What is worth a warning, a sentence each."""
-        for words in self.noticed.null_words.values():
-            yield f"{words}; if that stands for nobody, say --null-value TEXT and --skip null-ids"
-        for column, example in self.noticed.float_ids.items():
-            yield (
-                f"IDs of column {column!r} look like {example!r}: a column of whole numbers that pandas took for floats"
-                " since values were missing? Write it as whole numbers (astype('Int64')), or requests must say it so"
-            )
-        yield from self.warnings
 
 
 def refused_path(path: Path) -> Path:
@@ -130,26 +91,21 @@ def import_files(path: Path, job: Import) -> Imported:
     Raises:
         DataError: The first thing that is wrong, with file, column, row and value.
         ConfigError: The feature file is wrong, or the options contradict it.
-        ConflictError: `path` exists already.
+        ConflictError: `path` exists already, or another import builds it.
     """
-    aside = path.with_name(f".{path.name}.refused.csv")
-    aside.unlink(missing_ok=True)  # of an import that was killed
-    try:
-        with new_dataset(path) as folder:
-            # Beside the new folder: there is the room, and what a killed import leaves goes with the next one.
-            with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as spill:
-                readers = Readers(job.reader_of, Path(spill))
-                spec = _declaration(job, readers)
-                running = _Running(job, readers, spec, folder, Refusals(job.rules.skip, aside))
-                running.run()
-            write_spec(spec, folder / FEATURES_FILE)
-            if job.keep_order:
-                (folder / ORDER_FILE).write_bytes(ORDER_NOTE)
-        refused_path(path).unlink(missing_ok=True)  # of a dataset that was here before
-        if aside.exists():
-            running.imported.refused = aside.replace(refused_path(path))
-    finally:
-        aside.unlink(missing_ok=True)
+    with new_dataset(path) as folder:
+        # Within the folder that is being built: no other import touches it, and what a killed one leaves goes with it.
+        with tempfile.TemporaryDirectory(prefix=".spill.", dir=folder) as spill:
+            readers = Readers(job.reader_of, Path(spill))
+            spec = _declaration(job, readers)
+            running = _Running(job, readers, spec, folder, Refusals(job.rules.skip, folder / _REFUSED_FILE))
+            running.run()
+        write_spec(spec, folder / FEATURES_FILE)
+        if job.keep_order:
+            (folder / ORDER_FILE).write_bytes(ORDER_NOTE)
+    refused_path(path).unlink(missing_ok=True)  # of a dataset that was here before
+    if (refused := path / _REFUSED_FILE).exists():
+        running.imported.refused = refused.replace(refused_path(path))
     return running.imported
 
 
@@ -179,7 +135,7 @@ def _check_tables(job: Import, spec: FeatureSpec) -> None:
     from_log = job.rules.items_from_log
     if from_log and job.items is not None:
         raise ConfigError("--items and --items-from-log contradict each other; choose one")
-    if not from_log and job.rules.unknown_items is Unknown.MAKE and job.items is None:
+    if not from_log and job.rules.unknown_items is UnknownItems.MAKE and job.items is None:
         raise ConfigError("--unknown-items make needs --items; without, all items are made of the interactions")
     for table in ("users", "items"):
         others = schema_of(spec, table).names[1:]
@@ -229,8 +185,8 @@ class _Running:
         log_items = LogItems(self._spec, self._spill, budget) if rules.items_from_log else None
         for rows, extras in self._reader.read("interactions", self._job.interactions):
             items = self._known_items(rows, known)
-            if log_items is not None and extras.items is not None:
-                log_items.add(rows, items, extras.items)
+            if log_items is not None:
+                log_items.add(rows, items, extras)
             interactions.add(rows, extras, self._see(rows, "users"), items)
         for ledger in self._seen.values():
             ledger.report(_SINK)
@@ -256,7 +212,7 @@ class _Running:
         items = self._see(rows, "items")
         if known is None:
             return items
-        if self._job.rules.unknown_items is Unknown.REFUSE:
+        if self._job.rules.unknown_items is UnknownItems.REFUSE:
             check_known_items(rows, items, known)
             return items
         keys = rows.keys("item_id")

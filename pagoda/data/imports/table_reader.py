@@ -185,10 +185,18 @@ class _Batch:
     def _convert(self, wanted: pa.Field, column: str) -> pa.Array:
         # Where nothing is left out, the first value that does not fit ends the import.
         strict = not self._reader.refusals.skip.reasons and not self._reader.rules.events
-        found = self._reader.conversion.column(self._raw.column(column), wanted, first_only=strict)
+        found = self._reader.conversion.column(self._given(wanted, column), wanted, first_only=strict)
         if found.bad is not None:
             self._misfits.append((wanted, column, found))
         return found.values
+
+    def _given(self, wanted: pa.Field, column: str) -> pa.Array:
+        """What the file has; of a date with a time of day beside it both, as one text."""
+        clock = self._reader.rules.time_of_day
+        if wanted.name != "timestamp" or clock is None:
+            return self._raw.column(column)
+        date, time = (self._reader.conversion.plain(self._raw.column(one)).cast(pa.string()) for one in (column, clock))
+        return pc.binary_join_element_wise(date, time, " ")
 
     def _mapped_events(self, out: np.ndarray) -> pa.Array:
         events = self._convert(pa.field("event", pa.string()), self._used["event"])

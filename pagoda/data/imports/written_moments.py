@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _SHORT = {"%F": "%Y-%m-%d", "%D": "%m/%d/%y", "%T": "%H:%M:%S", "%R": "%H:%M"}
-_ZONE = r"\s*(Z|[+-][0-9]{2}:?[0-9]{2})$"
+_ZONE = r"\s*(?:Z|[+-][0-9]{2}:?[0-9]{2})"
+_DAY = "[0-9]{1,2}"
 _TEXT = {
     "%Y": "[0-9]{4}",
     "%b": "[A-Za-z]+",
@@ -33,21 +34,24 @@ def read_moments(text: pa.Array, written: str) -> pa.Array:
         return moments
     here, bare = text, written
     if "%z" in written:
-        here, bare = pc.replace_substring_regex(text, _ZONE, ""), written.replace("%z", "").rstrip()
-    days = pc.struct_field(pc.extract_regex(here, _pattern(bare)), "day").cast(pa.int64())
+        before, _, after = written.partition("%z")
+        before = before.rstrip()
+        parts = rf"^({_pattern(before, _DAY)}){_ZONE}({_pattern(after, _DAY)})$"
+        here, bare = pc.replace_substring_regex(text, parts, r"\1\2"), before + after
+    days = pc.struct_field(pc.extract_regex(here, f"^{_pattern(bare, f'(?P<day>{_DAY})')}$"), "day").cast(pa.int64())
     local = pc.strptime(here, format=bare, unit="us", error_is_null=True)
     there = pc.equal(pc.day(local), days).fill_null(False)
     return pc.if_else(there, moments, pa.scalar(None, moments.type))
 
 
-def _pattern(written: str) -> str:
-    """A regular expression of text that is written so, with the day of the month as a group."""
+def _pattern(written: str, day: str) -> str:
+    """A regular expression of text that is written so; `day`: that of the day of the month."""
     parts = []
     for part in re.split(r"(%.)", written):
         if part in ("%d", "%e"):
-            parts.append(r"\s*(?P<day>[0-9]{1,2})")
+            parts.append(rf"\s*{day}")
         elif part.startswith("%"):
             parts.append(_TEXT.get(part, "[0-9]{1,2}"))
         else:
             parts.append(re.sub(r"\\? ", r"\\s*", re.escape(part)))
-    return f"^{''.join(parts)}$"
+    return "".join(parts)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from pagoda.data.checks import times
 from pagoda.data.checks.check import check_dataset
-from pagoda.data.imports.casts import Conversion, TimeUnit
-from pagoda.data.imports.importer import Import, Imported, import_files
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import TimeUnit
+from pagoda.data.imports.imported import Imported
+from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.readers import CsvReader
 from pagoda.data.layout import TIMESTAMP
 from pagoda.data.spec import FeatureSpec

@@ -142,6 +142,10 @@ def test_a_feature_file_that_somebody_changed_is_kept() -> None:
         (["01/31/2024"], ("--timestamp-format", "%m/%d/%Y", "--zone", "UTC")),
         (["20240131"], ("--timestamp-format", "%Y%m%d", "--zone", "UTC")),
         (["09 13, 2009"], ("--timestamp-format", "%m %d, %Y", "--zone", "UTC")),
+        (["2024-01-31 9:05"], ("--timestamp-format", "%Y-%m-%d %H:%M", "--zone", "UTC")),
+        (["2024-01-31 10:00:00 UTC"], ("--timestamp-format", "%Y-%m-%d %H:%M:%S UTC", "--zone", "UTC")),
+        (["Wed Jan 31 23:00:00 -0800 2024"], ("--timestamp-format", "%a %b %d %H:%M:%S %z %Y")),
+        (["31/Jan/2024:10:00:00 +0000"], ("--timestamp-format", "%d/%b/%Y:%H:%M:%S %z")),
         (["1706695200"], ("--timestamps", "seconds")),
         ([1706695200000], ("--timestamps", "milliseconds")),
         ([5_000_161, 7], None),
@@ -151,6 +155,67 @@ def test_a_feature_file_that_somebody_changed_is_kept() -> None:
 def test_how_moments_are_written_is_seen(values: list[Any], options: tuple[str, ...] | None) -> None:
     written = how_written(pa.array(values))
     assert (None if written is None else written.options) == options
+
+
+def test_quotes_that_are_characters_are_seen() -> None:
+    lines = [
+        f"u{n % 9}\t{1_700_000_000 + n}\ti{n % 7}\t{('Song', chr(34) + 'Heroes' + chr(34) + ' (live)')[n % 2]}\n"
+        for n in range(30)
+    ]
+    Path("plays.tsv").write_text("".join(lines))
+    assert imported("plays.tsv").count() == 30
+
+
+def test_text_in_parquet_may_be_of_any_kind() -> None:
+    text = pa.array([f"u{n % 9}" for n in range(30)], pa.large_string())
+    events = pa.array(["view", "buy"] * 15).dictionary_encode()
+    moments = pa.array([1_700_000_000 + n for n in range(30)], pa.timestamp("s"))
+    pq.write_table(
+        pa.table({"customer": text, "sku": text.cast(pa.string_view()), "action": events, "ts": moments}), "log.parquet"
+    )
+    assert counted(imported("log.parquet")) == {"click": 15, "purchase": 15}
+
+
+def test_values_inside_objects_are_found_and_lines_that_are_none_left_out() -> None:
+    lines = [
+        json.dumps({"user": {"id": n % 9}, "item": {"id": f"i{n % 7}"}, "ts": 1_700_000_000 + n}) for n in range(30)
+    ]
+    Path("log.jsonl").write_text("\n".join([*lines, '{"user": ']))
+    assert imported("log.jsonl").count() == 30
+
+
+def test_a_rating_below_zero_is_one_and_spaces_may_part_values() -> None:
+    Path("log.txt").write_text(
+        "user item rating\n" + "".join(f"{n % 9} {n % 7} {(-1, 10)[n % 2]}\n" for n in range(30))
+    )
+    assert counted(imported("log.txt")) == {"click": 30, "like": 15}
+
+
+def test_where_few_rows_have_a_user_sessions_are_users() -> None:
+    rows = "".join(f"{n // 3};{('NA', n)[n % 4 == 0]};{n % 7};{1_700_000_000 + n}\n" for n in range(60))
+    Path("views.csv").write_text(f"session_id;user_id;item_id;time\n{rows}")
+    assert (imported("views.csv").count(), "75% of the rows have no 'user_id'" in run("auto", "views.csv").output) == (
+        60,
+        True,
+    )
+
+
+def test_a_time_of_day_beside_the_date_is_seen() -> None:
+    rows = "".join(f"{'ab'[n % 2]};{n % 7};{13 + n % 2}.09.2020;{8 + n % 9}:0{n % 9}\n" for n in range(30))
+    Path("sales.csv").write_text(f"member;article;Date;Time\n{rows}")
+    assert imported("sales.csv").span().start.isoformat() == "2020-09-13T08:00:00+00:00"
+
+
+def test_a_remark_before_the_first_row_is_named() -> None:
+    Path("log.txt").write_text(
+        "% a graph of bids\n" + "".join(f"{n % 9} {n % 7} 1 {1_700_000_000 + n}\n" for n in range(9))
+    )
+    assert "the first line has 5 values and most others have 4" in str(run("auto", "log.txt").exception)
+
+
+def test_a_number_may_be_the_name_of_a_column(tmp_path: Path) -> None:
+    Path("log.csv").write_text("user_id,item_id,timestamp,2024\n1,2,1700000000,x\n2,3,1700000001,y\n")
+    assert imported("log.csv").count() == 2
 
 
 def test_what_cannot_be_told_is_said(tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ import pagoda.data.ids
 from pagoda.cli.main import app
 from pagoda.data.checks.check import check_dataset
 from pagoda.data.dataset import Dataset
-from pagoda.data.imports.casts import Conversion, TimeUnit
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.columns import ColumnNames
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.readers import CsvReader, ParquetReader

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.imports.casts import Conversion, TimeUnit
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.importer import Import, import_files
-from pagoda.data.imports.readers import CsvReader, JsonLinesReader, ParquetReader
+from pagoda.data.imports.readers import CsvReader, JsonLinesReader, ParquetReader, Refuse, raise_refusal
+from pagoda.data.imports.rows.refusals import Skip
+from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.spec import Dense, FeatureSpec, write_spec
-from pagoda.errors import DataError
+from pagoda.errors import ConflictError, DataError
 
 LOG = "user_id,item_id,timestamp\n{user},1,2024-05-01T09:00:00Z\n"
 SECONDS = Conversion(TimeUnit.SECONDS)
@@ -50,8 +54,8 @@ def test_a_path_may_look_like_something_else(name: str) -> None:
 
 
 def test_a_dataset_is_not_built_at_a_uri() -> None:
-    with pytest.raises(DataError, match=r"s3:/bucket/shop: a dataset is built in a folder of this machine"):
-        import_files(Path("s3://bucket/shop"), Import(ParquetReader(), parquet("log.parquet")))
+    with pytest.raises(DataError, match=r"^s3://\*\*\*@bucket/shop: a dataset is built in a folder of this machine"):
+        import_files(Path("s3://ann:secret@bucket/shop"), Import(ParquetReader(), parquet("log.parquet")))
     assert [path.name for path in Path().iterdir()] == ["log.parquet"]
 
 
@@ -60,6 +64,40 @@ def test_a_failed_import_leaves_no_folder_that_it_made() -> None:
     with pytest.raises(DataError, match="'user_id', row 1"):
         import_files(Path("new") / "deep" / "out", Import(CsvReader(), Path("log.csv")))
     assert [path.name for path in Path().iterdir()] == ["log.csv"]
+
+
+@dataclass(frozen=True)
+class Interrupted(CsvReader):
+    """Something happens while a log is read."""
+
+    meanwhile: Callable[[], object] = lambda: None
+
+    def batches(self, path: Path, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
+        for batch in super().batches(path, columns, refuse):
+            yield batch
+            self.meanwhile()
+
+
+def test_a_second_import_into_one_folder_is_refused_and_does_not_disturb_the_first() -> None:
+    Path("log.csv").write_text(LOG.format(user=1) + ",1,2024-05-01T09:00:00Z\n")
+    rules = RowRules(skip=Skip.parse("null-ids"))
+    job = Import(CsvReader(), Path("log.csv"), rules=rules, id_type="int64", budget_bytes=1)
+
+    def second() -> None:
+        with pytest.raises(ConflictError, match="out is being built by another process"):
+            import_files(Path("out"), job)
+        import_files(Path("out.b"), job)
+
+    refused = import_files(Path("out"), replace(job, reader=Interrupted(meanwhile=second))).refused
+    assert refused is not None
+    assert Dataset.open(Path("out")).count() == len(refused.read_text().splitlines()) - 1 == 1
+
+
+def test_what_a_killed_import_left_is_no_obstacle() -> None:
+    (Path(f".out.{'0f' * 16}") / ".spill.x").mkdir(parents=True)
+    Path("log.csv").write_text(LOG.format(user=1))
+    import_files(Path("out"), Import(CsvReader(), Path("log.csv")))
+    assert sorted(path.name for path in Path().iterdir()) == ["log.csv", "out"]
 
 
 def test_a_null_among_vectors_of_fixed_size_is_named() -> None:

@@ -158,6 +158,23 @@ def test_rows_that_are_none_are_left_out() -> None:
     assert filed()[0][:3] == ("log.csv", "2", "unreadable")
 
 
+@pytest.mark.parametrize(
+    ("verb", "log"),
+    [
+        ("csv", f"user_id,item_id,timestamp\n1,2\n7,2,{DAY}\n1,2,3,4\nann,4,{DAY}\n"),
+        ("jsonl", "".join(f"{line}\n" for line in ("nothing", *(
+            f'{{"user_id": "{user}", "item_id": "2", "timestamp": "{DAY}"}}' for user in ("7", "ann")
+        ), "[]"))),
+    ],
+)  # fmt: skip
+def test_rows_that_are_none_may_come_before_all_others(verb: str, log: str) -> None:
+    result = run(log, "--skip", "unreadable", verb=verb)
+    assert result.exit_code == 0, result.exception
+    assert sorted(row[0] for row in rows_of(Path("out"))) == ["7", "ann"]
+    assert [row[2] for row in filed()] == ["unreadable", "unreadable"]
+    assert "--skip unreadable leaves such rows out" in str(run(log, verb=verb).exception)
+
+
 def test_events_are_mapped_and_those_that_become_none_are_left_out() -> None:
     log = f"user_id,item_id,event,timestamp\n1,1,buy,{DAY}\n1,2,pv,{DAY}\n1,3,order,{DAY}\n1,4,like,{DAY}\n"
     options = [word for pair in ("buy=purchase", "order=purchase", "pv=") for word in ("--map-event", pair)]
@@ -179,6 +196,8 @@ def test_a_good_rating_is_also_a_like() -> None:
         ("%d-%m-%Y", "UTC", "21-07-2015", "2015-07-21T00:00:00Z"),
         ("%d/%m/%Y %H:%M", "Europe/Berlin", "21/07/2015 10:30", "2015-07-21T08:30:00Z"),
         ("%m/%d/%y %I:%M:%S %p", "UTC", "07/21/15 10:30:05 PM", "2015-07-21T22:30:05Z"),
+        ("%a %b %d %H:%M:%S %z %Y", "UTC", "Tue Jul 21 15:30:05 -0700 2015", "2015-07-21T22:30:05Z"),
+        ("%a %b %d %H:%M:%S %z %Y", "UTC", "Tue Feb 30 15:30:05 -0700 2015", None),
         ("%d-%m-%Y", "UTC", "2015-07-21", None),
         ("%d-%m-%Y", "UTC", "30-02-2015", None),
         ("%d-%m-%Y", "UTC", "21-07-2015 10:00", None),
@@ -191,6 +210,14 @@ def test_moments_are_read_in_the_given_format(form: str, zone: str, written: str
         assert "not a moment as --timestamp-format" in str(run(log, *options).exception)
     else:
         assert taken(log, *options)[0][3] == datetime.fromisoformat(expected)
+
+
+def test_a_date_and_a_time_of_day_may_stand_in_two_columns() -> None:
+    log = "user_id,item_id,timestamp,clock\n1,1,21.07.2015,10:30\n1,2,21.07.2015,\n1,3,21.07.2015,25:00\n"
+    options = ("--time-column", "clock", "--timestamp-format", "%d.%m.%Y %H:%M", "--zone", "UTC")
+    rows = taken(log, *options, "--skip", "bad-timestamps")
+    assert [row[3] for row in rows] == [datetime(2015, 7, 21, 10, 30, tzinfo=UTC)]
+    assert ("log.csv", "3", "bad-timestamps", "timestamp", "21.07.2015 25:00") in filed()
 
 
 def test_a_format_without_a_zone_needs_one() -> None:
@@ -220,6 +247,13 @@ def test_items_are_made_of_the_logs_columns_and_the_last_value_counts() -> None:
     items = {item["item_key"]: (item["title"], item["price"]) for item in Dataset.open(Path("out")).items().to_pylist()}
     assert items == {"mug": ("Big mug", 2.5), "cup": ("Cup", 9.99)}
     assert "1 items have several values of title" in result.output
+
+
+def test_the_last_value_of_an_item_is_that_by_the_order_column() -> None:
+    log = "user_id,item_id,n,name\n7,1,30,Newest\n8,1,4,Old\n7,1,5,Older\n"
+    rows = ("--order-column", "n", "--items-from-log", "title=name")
+    taken(log, *rows)
+    assert [item["title"] for item in Dataset.open(Path("out")).items().to_pylist()] == ["Newest"]
 
 
 def test_items_of_a_log_are_the_same_however_little_memory_there_is(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pagoda.rollout.backends.kserve.lease_memory import Memory
 from pagoda.rollout.backends.kserve.objects import InferenceService
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.releasing import full_policy
-from pagoda.settings import CollectionConfig, RolloutSettings, Settings
+from pagoda.settings import CollectionConfig, EvaluationSettings, RolloutSettings, Settings
 from pipelines.kubernetes_platform import SETTINGS_KEYS
 from tests.helm.charts import in_profile, with_values
 from tests.helm.test_schemas import SCHEMAS
@@ -76,6 +76,13 @@ def test_should_hand_the_index_to_the_steps_that_build_it_and_to_who_searches(mo
         assert "PAGODA_INDEX" in {variable["name"] for variable in container["env"]}
     monkeypatch.setenv("PAGODA_INDEX", chart.for_steps("ConfigMap")["data"]["PAGODA_INDEX"])
     assert Settings().index == CollectionConfig(kind="IVF_FLAT", nlist=4096, minimum_recall=0.95)
+
+
+def test_should_hand_to_the_steps_how_versions_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    chart = with_values("evaluation.repeats=true", "evaluation.firstVersion=false")
+    for key, value in chart.for_steps("ConfigMap")["data"].items():
+        monkeypatch.setenv(key, value)
+    assert Settings().evaluation == EvaluationSettings(repeats=True, first_version=False)
 
 
 def test_should_hand_policies_to_those_who_start_rollouts() -> None:

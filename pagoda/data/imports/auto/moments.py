@@ -16,8 +16,12 @@ _UNITS = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?"
 _ZONED = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"
 _DAYS = (
-    "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%Y/%m/%d", "%d/%m/%y", "%m/%d/%y",
-    "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y",
+    "%Y%m%d", "%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y", "%Y/%m/%d",
+    "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y",
+)  # fmt: skip
+_ZONED_FORMS = (
+    "%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S %z", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z",
+    "%d/%b/%Y:%H:%M:%S %z",
 )  # fmt: skip
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _DAY_FIRST = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y", "%d/%m/%y": "%m/%d/%y"}
@@ -65,6 +69,9 @@ def _counted(numbers: pa.Array) -> Written | None:
 
 
 def _formatted(values: pa.Array) -> Written | None:
+    for form in _ZONED_FORMS:
+        if _parses(values, form):
+            return Written(("--timestamp-format", form, *(() if "%z" in form else ("--zone", "UTC"))))
     for day in _DAYS:
         for hour in _HOURS:
             if not _parses(values, day + hour):

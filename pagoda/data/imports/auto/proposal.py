@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.ids import look_like_numbers
 from pagoda.data.imports.auto.feature_columns import Columns, FeatureColumn, columns_in_log, columns_of
 from pagoda.data.imports.auto.roles import numbers
 from pagoda.data.imports.auto.samples import Sample
@@ -129,6 +130,7 @@ class _Proposing:
         sample = self._sample
         options = ["--delimiter", "tab" if sample.delimiter == "\t" else sample.delimiter]
         options = options if sample.format == "csv" and sample.delimiter != "," else []
+        options += ["--quote", "none"] if sample.format == "csv" and self._tables.quote is None else []
         options += ["--encoding", self._tables.encoding] if self._tables.encoding != "utf-8" else []
         if not sample.header:
             options += ["--columns", ",".join(self._file_name(name) for name in sample.names)]
@@ -153,7 +155,8 @@ class _Proposing:
 
     def _moments(self) -> list[str]:
         if "timestamp" in self._columns:
-            return list(self._roles.written.options)
+            clock = ["--time-column", self._name("clock")] if "clock" in self._columns else []
+            return [*clock, *self._roles.written.options]
         return ["--order-column", self._name("order")] if "order" in self._columns else ["--in-order"]
 
     def _events(self) -> list[str]:
@@ -185,7 +188,8 @@ class _Proposing:
         ids = [self._columns[role] for role in ("user", "item")]
         missing = [column for column in ids if self._sample.table[column].null_count]
         if missing:
-            self._notes.append(f"rows without a value of {', '.join(map(repr, missing))} are left out: guests?")
+            guests = ": guests?" if self._columns["user"] in missing else ""
+            self._notes.append(f"rows without a value of {', '.join(map(repr, missing))} are left out{guests}")
         return ["null-ids"] if missing else []
 
     def _null_words(self, skip: list[str]) -> list[str]:
@@ -230,17 +234,11 @@ class _Proposing:
 
     def _id_type(self) -> str:
         both = [self._roles.values(self._columns[role]) for role in ("user", "item")]
-        return "int64" if all(map(_whole, both)) else "string"
+        return "int64" if all(map(look_like_numbers, both)) else "string"
 
 
 def _named(column: FeatureColumn) -> str:
     return f"column {column.column!r}: {column.why}"
-
-
-def _whole(values: pa.Array) -> bool:
-    if pa.types.is_string(values.type):
-        return bool(pc.all(pc.match_substring_regex(values, r"^(0|-?[1-9][0-9]{0,17})$")).as_py())
-    return bool(pa.types.is_integer(values.type) or pa.types.is_floating(values.type))
 
 
 def _yaml(value: Any) -> str:

@@ -8,11 +8,14 @@ import pyarrow.compute as pc
 from pagoda.data.imports.auto.moments import Written, how_written
 from pagoda.data.imports.auto.samples import Sample
 from pagoda.data.imports.auto.words import COLUMNS, event_of, plain
+from pagoda.data.imports.casts import NO_IDS
 from pagoda.errors import DataError
 
+_CLOCK = r"^[0-9]{1,2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?( [APap][Mm])?$"
 _MOST_EVENTS = 20
 _BEST_RATING = 100
 _MOST_RATINGS = 21
+_MOST_ROWS = 0.5
 
 
 class Roles:
@@ -62,16 +65,43 @@ class Roles:
             written = how_written(values) if len(values) else None
             if written is not None:
                 self.columns["timestamp"], self.written = column, written
-                self.notes += [written.note] if written.note else []
+                self._find_clock(column)
+                self.notes += [self.written.note] if self.written.note else []
+                return
+
+    def _find_clock(self, dates: str) -> None:
+        """A time of day in a column of its own, beside dates that have none."""
+        for column in self.free:
+            text = self.values(column).cast(pa.string()) if _could_be_clock(self.values(column).type) else None
+            if text is None or not len(text) or not pc.all(pc.match_substring_regex(text, _CLOCK)).as_py():
+                continue
+            both = (self._sample.table[one].combine_chunks().cast(pa.string()) for one in (dates, column))
+            written = how_written(pc.binary_join_element_wise(*both, " ").drop_null())
+            if written is not None:
+                self.columns["clock"], self.written = column, written
                 return
 
     def _find(self, role: str) -> None:
-        fits = {"event": self._holds_events, "rating": _holds_ratings, "quantity": _holds_numbers}.get(role, len)
+        fits = {"event": self._holds_events, "rating": self._holds_ratings, "quantity": _holds_numbers}.get(role, len)
         named = [column for column in self._named(role) if fits(self.values(column))]
         if role in ("event", "rating") and not self._sample.header:
             named = [column for column in self.free[1:] if fits(self.values(column))]
         if named:
-            self.columns[role] = named[0]
+            self.columns[role] = named[0] if role != "user" else self._most_known(named)
+
+    def _most_known(self, named: list[str]) -> str:
+        """The first column that says of most rows whose they are: of guests, a shop may know the session alone."""
+        found = next((one for one in named if self._known_share(one) >= _MOST_ROWS), named[0])
+        if found != named[0]:
+            missing = 1 - self._known_share(named[0])
+            self.notes.append(f"{missing:.0%} of the rows have no {named[0]!r}: {found!r} was taken for the user")
+        return found
+
+    def _known_share(self, column: str) -> float:
+        values = self.values(column)
+        if pa.types.is_string(values.type):
+            values = values.filter(pc.invert(pc.is_in(pc.utf8_lower(values), pa.array(NO_IDS))))
+        return float(len(values) / max(1, self._sample.table.num_rows))
 
     def _holds_events(self, values: pa.Array) -> bool:
         """Few different words; without a name of the column, words that are known."""
@@ -80,6 +110,17 @@ class Roles:
         words = pc.unique(values).to_pylist()
         known = [word for word in words if event_of(word) is not None]
         return 0 < len(words) <= _MOST_EVENTS and bool(known) and (self._sample.header or len(known) == len(words))
+
+    def _holds_ratings(self, values: pa.Array) -> bool:
+        """Few different numbers. A column that is called so may have some below 0: no rating given, or a bad one."""
+        found = numbers(values)
+        if found is None or not len(found):
+            return False
+        span, different = pc.min_max(found), len(pc.unique(found))
+        lowest = -_BEST_RATING if self._sample.header else 0
+        return bool(
+            span["min"].as_py() >= lowest and span["max"].as_py() <= _BEST_RATING and 1 < different <= _MOST_RATINGS
+        )
 
     def _find_ids(self, role: str) -> None:
         """By cardinality: of the columns that could be IDs, the first is the user and the next the item."""
@@ -100,6 +141,10 @@ class Roles:
         named = [column for column in self._named("order") if _holds_numbers(self.values(column))]
         self.columns |= {"order": named[0]} if named else {}
         self.notes.append("there are no moments: they are made up, from the order of the rows or of a column")
+
+
+def _could_be_clock(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_time(kind))
 
 
 def _could_be_ids(values: pa.Array) -> bool:
@@ -124,11 +169,3 @@ def numbers(values: pa.Array) -> pa.Array | None:
 def _holds_numbers(values: pa.Array) -> bool:
     found = numbers(values)
     return found is not None and len(found) > 0
-
-
-def _holds_ratings(values: pa.Array) -> bool:
-    found = numbers(values)
-    if found is None or not len(found):
-        return False
-    span, different = pc.min_max(found), len(pc.unique(found))
-    return bool(span["min"].as_py() >= 0 and span["max"].as_py() <= _BEST_RATING and 1 < different <= _MOST_RATINGS)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pagoda.data.imports.auto.csv_form import delimiter_of, quote_of, rows_of
+from pagoda.data.imports.readers.csv_header import seems_header
 from pagoda.data.parquet import reading
 from pagoda.errors import DataError
 
 SAMPLE_BYTES = 2 << 20
 SAMPLE_ROWS = 20_000
 _PARQUET = b"PAR1"
-_DELIMITERS = ("::", "\t", ";", "|", ",", "\x01")
-_LOOKED_AT = 200
-_VALUE = re.compile(r"[+-]?[0-9]+([.,][0-9]+)?|[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}.*")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Sample:
     delimiter: str = ","
     encoding: str = "utf-8"
     header: bool = True
+    quote: str | None = '"'
 
     @property
     def names(self) -> list[str]:
@@ -101,7 +101,17 @@ def _parquet(path: Path) -> Sample:
     with reading(path), pq.ParquetFile(path) as file:
         batches = file.iter_batches(SAMPLE_ROWS)
         table = pa.Table.from_batches([next(batches)]) if file.metadata.num_rows else file.schema_arrow.empty_table()
-        return Sample(path, "parquet", table, b"", file.metadata.num_rows <= SAMPLE_ROWS)
+        return Sample(path, "parquet", _plain(table), b"", file.metadata.num_rows <= SAMPLE_ROWS)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Text as plain strings, whatever its encoding: Polars writes large ones, pandas has categories."""
+    for place, field in enumerate(table.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        kind = pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+        if kind != field.type:
+            table = table.set_column(place, field.name, table[place].cast(kind))
+    return table
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
@@ -115,12 +125,10 @@ def _decoded(content: bytes) -> tuple[str, str]:
 
 
 def _json_lines(path: Path, lines: list[str]) -> pa.Table:
-    try:
-        rows = [json.loads(line) for line in lines[:SAMPLE_ROWS]]
-    except ValueError as error:
-        raise DataError(f"{path}: looks like JSON lines, and is none ({error})") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path}: looks like JSON lines, and has a line that is no object")
+    looked_at = lines[:SAMPLE_ROWS]
+    rows = [dict(_flat(row)) for row in map(_object, looked_at) if row is not None]
+    if len(rows) < len(looked_at) / 2:
+        raise DataError(f"{path}: looks like JSON lines, and {len(looked_at) - len(rows):,} lines are no object")
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {}
     for name in names:
@@ -132,11 +140,36 @@ def _json_lines(path: Path, lines: list[str]) -> pa.Table:
     return pa.table(columns)
 
 
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _flat(row: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of objects inside others by both names, as imports call them."""
+    for key, value in row.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
 def _csv(path: Path, text: str, content: bytes, whole: bool, encoding: str) -> Sample:
-    delimiter = max(_DELIMITERS, key=lambda one: _regularity(text, one))
-    rows = [row for row in _rows(text, delimiter, SAMPLE_ROWS) if row]
-    header = not any(_VALUE.fullmatch(value.strip()) for value in rows[0])
+    delimiter = delimiter_of(text)
+    quote = quote_of(text, delimiter)
+    rows = [row for row in rows_of(text, delimiter, SAMPLE_ROWS, quote) if row]
     width = len(rows[0])
+    ((usual, count),) = Counter(map(len, rows)).most_common(1)
+    if width != usual and count > len(rows) / 2:
+        first = delimiter.join(rows[0])[:80]
+        raise DataError(
+            f"{path}: the first line has {width} values and most others have {usual}: {first!r}; if it is a remark, "
+            "remove it (tail -n +2)"
+        )
+    header = seems_header(rows[0], rows[1:])
     names = rows[0] if header else [f"column_{number}" for number in range(1, width + 1)]
     whole_rows = [row for row in rows[header:] if len(row) == width]
     if not whole_rows:
@@ -145,25 +178,4 @@ def _csv(path: Path, text: str, content: bytes, whole: bool, encoding: str) -> S
         name: pa.array([value or None for value in values], pa.string())
         for name, values in zip(names, zip(*whole_rows, strict=True), strict=True)
     }
-    return Sample(path, "csv", pa.table(columns), content, whole, delimiter, encoding, header)
-
-
-def _regularity(text: str, delimiter: str) -> tuple[float, int]:
-    """How many of the first lines have as many columns as most have, and how many these are."""
-    counts = [len(row) for row in _rows(text, delimiter, _LOOKED_AT)]
-    usual = max(set(counts), key=counts.count, default=1)
-    return (counts.count(usual) / len(counts), usual) if usual > 1 else (0.0, 1)
-
-
-def _rows(text: str, delimiter: str, most: int) -> list[list[str]]:
-    if len(delimiter) > 1:
-        return [line.rstrip("\r\n").split(delimiter) for line in islice(StringIO(text, newline=""), most)]
-    rows = []
-    try:
-        for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
-            rows.append(row)
-            if len(rows) == most:
-                break
-    except csv.Error:
-        pass  # rows up to here are enough to look at
-    return rows
+    return Sample(path, "csv", pa.table(columns), content, whole, delimiter, encoding, header, quote)

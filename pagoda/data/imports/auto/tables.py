@@ -43,6 +43,18 @@ class Tables:
             )
         return found[0] if found else "utf-8"
 
+    @property
+    def quote(self) -> str | None:
+        """Of all files: where none is written, there may be any."""
+        samples = (self.log, *(side.sample for side in self.sides.values()))
+        found = {one.quote for one in samples if b'"' in one.content}
+        if len(found) > 1:
+            raise DataError(
+                "quotes stand around values in one file and are characters in another; an import reads files of one "
+                "form: write one anew"
+            )
+        return found.pop() if found else '"'
+
 
 def tell_apart(files: list[Path]) -> Tables:
     """Look at the beginnings of files.

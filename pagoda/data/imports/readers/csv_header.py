@@ -12,12 +12,21 @@ _VALUE = re.compile(
 )
 
 
-def check_header(file: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Raise DataError if `names`, the first line, look like values; `rows` are some that follow.
+_LOOKED_AT = 20
 
-    That is so if there is a number or a date among them, but no text above numbers or dates.
+
+def seems_header(names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether `names`, the first line, look like names; `rows` are some that follow.
+
+    That is so unless there is a number or a date among them, but no text above numbers or dates.
     """
-    if not any(map(_is_value, names)) or any(_heads(name, values) for name, values in _columns(names, rows)):
+    columns = _columns(names, rows[:_LOOKED_AT])
+    return not any(map(_is_value, names)) or any(_heads(name, values) for name, values in columns)
+
+
+def check_header(file: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raise DataError if `names`, the first line, look like values; `rows` are some that follow."""
+    if seems_header(names, rows):
         return
     raise DataError(
         f"{file}: there seems to be no header line, since the first one is {', '.join(names)[:80]!r}; say what its "

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pagoda.data.checks.problems import Kind, Problem
 from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
-from pagoda.data.parquet import open_parquet, reading
+from pagoda.data.parquet import all_batches, open_parquet, reading
 from pagoda.errors import DataError
 
 _BATCH_ROWS = 65_536
@@ -39,7 +39,7 @@ class ParquetReader:
         """Stream some columns."""
         with reading(path), open_parquet(path) as file:
             try:
-                yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+                yield from all_batches(file, _BATCH_ROWS, columns)
             except pa.ArrowInvalid:
                 _check_vectors(file, str(path), columns)
                 raise

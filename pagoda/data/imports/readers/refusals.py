@@ -43,6 +43,10 @@ def raise_refusal(refusal: Refusal) -> NoReturn:
     raise DataError(str(refusal))
 
 
+def pass_over(refusal: Refusal) -> None:
+    """For who only looks at a file: whoever reads it for good is told of the same rows."""
+
+
 def cut_out(batch: pa.RecordBatch, rows: np.ndarray, refusals: Mapping[int, Refusal]) -> Iterator[Read]:
     """A batch without the rows that are refused, and each refusal in the place of its row.
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
+from pagoda.data.imports.table_reader import Extras
 from pagoda.data.layout import schema_of
 from pagoda.data.sorting.external_sort import ExternalSorter
 from pagoda.data.spec import FeatureSpec
@@ -30,15 +31,17 @@ class LogItems:
         self.conflicts: Counter[str] = Counter()
         """Items with several values, by column; known when all items were given."""
 
-    def add(self, rows: SiftedRows, ids: np.ndarray, items: pa.RecordBatch) -> None:
-        """Take the items of the rows that are not left out: as int64 [n], and their columns."""
-        kept = rows.kept
-        if not len(kept):
+    def add(self, rows: SiftedRows, ids: np.ndarray, extras: Extras) -> None:
+        """Take the items of the rows that are not left out: as int64 [n], and what the rows say of them."""
+        kept, items = rows.kept, extras.items
+        if items is None or not len(kept):
             return
         taken = items.take(pa.array(kept))
         times = np.zeros(len(kept), np.int64)
         if "timestamp" in rows.batch.schema.names:
             times = rows.batch["timestamp"].take(pa.array(kept)).cast(pa.int64()).to_numpy()
+        elif extras.order is not None:
+            times = extras.order.take(pa.array(kept)).to_numpy()
         columns = {_ID: pa.array(ids[kept]), _TIME: pa.array(times)}
         columns |= dict(zip(taken.schema.names, taken.columns, strict=True))
         differs = {f"{_DIFFERS}{name}": pa.array(np.zeros(len(kept), bool)) for name in self._names}

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from pagoda.data.imports.readers.base import Reader, is_of_format, list_files, passed_over
-from pagoda.data.imports.readers.refusals import Refusal, Refuse, raise_refusal
+from pagoda.data.imports.readers.refusals import Refusal, Refuse, pass_over, raise_refusal
 from pagoda.data.imports.sources.base import SourceReader
 from pagoda.data.layout import Table
 from pagoda.errors import DataError, IntegrityError
@@ -89,7 +89,7 @@ class FileSources:
         if not self._reader.typed:
             return None
         with self._here(part) as path:
-            batch = next(iter(self._reader.batches(path, columns)), None)
+            batch = next(iter(self._reader.batches(path, columns, pass_over)), None)
             return None if batch is None else batch.schema
 
     def batches(

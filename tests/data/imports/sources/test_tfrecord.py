@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
-from pagoda.data.imports.casts import Conversion, TimeUnit
+from pagoda.data.imports.casts import Conversion
+from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.sources.tfrecord import TfrecordReader
 from pagoda.data.tfrecord.columns import ExampleEncoder
