@@ -139,4 +139,4 @@ class PopularChannel(Channel):
         if (popular := self._of.get(live)) is None:
             raise UnavailableError(f"generation {live.id}: its popular items could not be read", part="popular items")
         one = lookup.instance
-        return popular.items(live.filter(one), live.seen(one, lookup.stored), one.k)
+        return popular.items(lookup.wanted, live.seen(one, lookup.stored), one.k)

@@ -24,9 +24,9 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
         PagodaError: One was not answered, or with no item.
     """
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
-    asked = [RecallInstance(user_id=user, exclude_seen=True)]
+    asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):
-        (prediction,) = await answer_by(live, WARM_UP, parts, asked)
+        (prediction,) = await answer_by(live, WARM_UP, parts, [live.begin(asked, WARM_UP)])
         if missing := [step for step in prediction["degraded"] if step not in OF_THE_STORE]:
             raise UnavailableError(f"generation {live.id}: not warm, {', '.join(missing)} stood in")
         if not prediction["items"]:
