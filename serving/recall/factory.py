@@ -12,7 +12,7 @@ from pagoda.index.factory import open_search
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
 from serving import tracing
-from serving.background import background, every
+from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
@@ -70,7 +70,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         )
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
-        loops = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
+        loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 

@@ -1,4 +1,4 @@
-"""The first server: what the online store knows of the users."""
+"""The first stage: what the online store knows of the users."""
 
 from __future__ import annotations
 

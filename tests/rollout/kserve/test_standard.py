@@ -11,7 +11,6 @@ from pagoda.errors import ConfigError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
 from pagoda.rollout.backends.kserve.cluster import Cluster
-from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
@@ -22,11 +21,6 @@ from tests.rollout.worlds import add_full, add_incremental, quick
 from .stage import BOUNDS, OnFake, chart
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def stage(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
-    return OnFake(cluster, api)
 
 
 def test_the_first_generation_needs_no_canary(stage: OnFake) -> None:
@@ -99,16 +93,6 @@ def test_after_a_rollback_the_next_candidate_goes_its_way(stage: OnFake) -> None
     stage.until(Phase.FINISHED)
     stage.step()
     assert stage.pods == {"tower-v3-predictor": 2} and stage.restarts() == 0
-
-
-@pytest.fixture
-def scaled(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
-    """With an autoscaler, whose metric asks for seven pods."""
-    stage = OnFake(cluster, api, chart("Standard", scaled=True, scaleTarget=70), Bounds(2, 10))
-    cluster.workloads.load = 7
-    cluster.tick()
-    cluster.tick()
-    return stage
 
 
 def test_a_take_over_that_comes_late_leaves_the_next_candidate_alone(stage: OnFake, cluster: FakeCluster) -> None:
