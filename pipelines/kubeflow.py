@@ -34,7 +34,7 @@ TOKEN_VARIABLE = "KF_PIPELINES_SA_TOKEN_PATH"  # noqa: S105 - a variable's name
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class PipelineVersion:
     """An uploaded version of a pipeline."""
 
     pipeline_id: str
@@ -78,7 +78,7 @@ class Kubeflow:
                 f"{host}: Kubeflow has several users here; say whose namespace the runs go to (--namespace)"
             )
 
-    def upload(self, package: Package) -> tuple[Version, KubeflowOutcome]:
+    def upload(self, package: Package) -> tuple[PipelineVersion, KubeflowOutcome]:
         """Make `package` the newest version of its pipeline; nothing happens if it is there already.
 
         Raises:
@@ -160,11 +160,11 @@ class Kubeflow:
         found = self._client.list_pipelines(filter=_named(name), namespace=self._namespace or None).pipelines or []
         return str(found[0].pipeline_id) if found else None
 
-    def _version(self, pipeline_id: str, name: str) -> Version | None:
+    def _version(self, pipeline_id: str, name: str) -> PipelineVersion | None:
         answer = self._client.list_pipeline_versions(pipeline_id, filter=_named(name))
         return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
 
-    def _uploaded(self, name: str, version: str) -> Version:
+    def _uploaded(self, name: str, version: str) -> PipelineVersion:
         """A version by its name, the newest without one."""
         pipeline_id = self._pipeline(name)
         if pipeline_id is None:
@@ -174,7 +174,7 @@ class Kubeflow:
             raise self._missing(f"{f'version {version!r}' if version else 'any version'} of pipeline {name!r}")
         return found
 
-    def _last(self, pipeline_id: str) -> Version | None:
+    def _last(self, pipeline_id: str) -> PipelineVersion | None:
         answer = self._client.list_pipeline_versions(pipeline_id, page_size=1, sort_by="created_at desc")
         return _version_of(answer.pipeline_versions[0]) if answer.pipeline_versions else None
 
@@ -213,13 +213,13 @@ def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
 
 
-def _version_of(version: api.V2beta1PipelineVersion) -> Version:
-    return Version(version.pipeline_id, version.pipeline_version_id, version.display_name)
+def _version_of(version: api.V2beta1PipelineVersion) -> PipelineVersion:
+    return PipelineVersion(version.pipeline_id, version.pipeline_version_id, version.display_name)
 
 
 def _is(
     run: api.V2beta1RecurringRun,
-    version: Version,
+    version: PipelineVersion,
     schedule: Schedule,
     parameters: Mapping[str, Any],
     service_account: str,

@@ -25,7 +25,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.faults.events import Client, lost
+from benchmarks.faults.events import EventSender, lost
 from benchmarks.faults.faults import Fault, faults_of, mount, unmount
 from benchmarks.faults.proxy import DelayProxy
 from benchmarks.online.installation import Installation, install, process, wait_ready
@@ -122,7 +122,7 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
     ask, watch = token_of(tokens, "ask"), token_of(tokens, "watch")
     warm_up(plan, url, ask)
     unavailable = refused_for_want(url, watch)
-    events = Client(url, token_of(tokens, "events"), users, items)
+    events = EventSender(url, token_of(tokens, "events"), users, items)
     load = threading.Thread(
         target=lambda: send(plan, url, connections=256, timeout_seconds=20, token=ask, outcomes=outcomes, ending=ending)
     )

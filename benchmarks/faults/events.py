@@ -15,15 +15,15 @@ from pagoda.data.dataset import Dataset
 from serving.users.keys import FIELD, STREAM
 
 _PAUSE_SECONDS = 0.1
-Event = tuple[int, int, int]
+Click = tuple[int, int, int]
 """User, item and timestamp in µs, the last of which no other event has."""
 
 
-class Client:
+class EventSender:
     """Sends an event ten times a second until it is closed."""
 
     def __init__(self, url: str, token: str, users: int, items: int) -> None:
-        self.acknowledged: list[Event] = []
+        self.acknowledged: list[Click] = []
         self.errors_5xx = 0
         self._url, self._shown, self._users, self._items = url, bearer(token), users, items
         self._ending = threading.Event()
@@ -44,7 +44,7 @@ class Client:
                 self._send(http, event)
                 self._ending.wait(_PAUSE_SECONDS)
 
-    def _send(self, http: httpx.Client, event: Event) -> None:
+    def _send(self, http: httpx.Client, event: Click) -> None:
         user, item, moment = event
         body = {"event_id": f"{moment}", "user_id": user, "item_id": item, "event": "click", "timestamp": moment}
         while True:
@@ -60,7 +60,7 @@ class Client:
             time.sleep(_PAUSE_SECONDS)
 
 
-def lost(acknowledged: list[Event], redis_url: str, dataset: Path) -> int:
+def lost(acknowledged: list[Click], redis_url: str, dataset: Path) -> int:
     """How many acknowledged events are neither in the stream nor in the dataset's files, or are there twice."""
     entries = Redis.from_url(redis_url).xrange(STREAM)
     rows = [orjson.loads(fields[FIELD]) for _, fields in entries]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pagoda.data import dataset as folders
+from pagoda.data.dataset import Dataset
 from pagoda.data.imports.casts import Conversion
 from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.columns import ColumnNames
@@ -22,7 +22,7 @@ from pagoda.errors import ConfigError
 Place = Path | str
 
 
-class Dataset(folders.Dataset):
+class NotebookDataset(Dataset):
     """`pagoda.data.dataset.Dataset`, made or opened by one call."""
 
     @classmethod

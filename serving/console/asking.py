@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pagoda.client import Client, Event, Recommendation, RecommendedItem
+from pagoda.client.calls import Options
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import RequestError, UnavailableError
+from pagoda.errors import ConfigError, RequestError, UnavailableError
 from pagoda.generations.arms import Arm
 from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.state.log_reading import split_of
 from pagoda.settings import Settings
-from serving.console.service import RecallService
 from serving.console.titles import titles_of
 from serving.console.users import KnownUser, known_user
-from serving.recall.api import Prediction, RecalledItem
 from serving.recall.fallback.steps import FIELDS
 from serving.users.forgetting import parse_user
 from serving.users.keys import Key
+
+_TRY_SECONDS, _PATIENCE_SECONDS = 30.0, 3.0
+"""Of a person, who sees nothing meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,14 @@ class Question:
     specs: Mapping[Arm, FeatureSpec]
     """By arm."""
 
-    def instance(self, spec: FeatureSpec) -> dict[str, Any]:
-        """The request's instance, for a generation of this declaration."""
-        asked = {"user_id": self.user, "k": self.k, "exclude_seen": True, "filter": dict(self.filter)}
-        return asked | ({"fields": [spec.title]} if spec.title else {})
+    def options(self, arm: Arm | None) -> Options:
+        """What a request to an arm names beside the user."""
+        asked: Options = {"k": self.k, "exclude_seen": True, "filter": self.filter}
+        if title := self.specs[arm or "stable"].title:
+            asked["fields"] = [title]
+        if arm:
+            asked["arm"] = arm
+        return asked
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class UserSeen:
     user: Key
     known: KnownUser | None
     """None: this installation names no online store, so it is not seen from here."""
-    answers: Sequence[Prediction]
+    answers: Sequence[Recommendation]
     """One of each arm that is on, the user's own first."""
     titles: Mapping[Key, str]
     """Of past and of recalled items, as far as they have one."""
@@ -56,7 +64,7 @@ class UserSeen:
     clicked: Key | None = None
     """The item whose event was sent."""
     event: str = ""
-    then: Prediction | None = None
+    then: Recommendation | None = None
     """The answer after it, by the user's own arm."""
 
 
@@ -73,22 +81,34 @@ def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], cl
     Raises:
         RequestError: The user, the filter or the number is wrong.
         UnavailableError: Nothing was released yet, or a server does not answer.
-        ConfigError: The settings do not say where recall is.
+        ConfigError: The settings do not say where recall is, or it does not take their tokens.
     """
     question, spec = _question(open_log(settings).state(), user, k, wanted)
     known = known_user(settings.redis.url, question.user, spec) if settings.redis.url else None
-    with RecallService(settings) as service:
-        answers = [_ask(service, question, arm) for arm in question.arms]
+    with _client(settings) as client:
+        answers = [_ask(client, question, arm) for arm in question.arms]
         seen = UserSeen(question.user, known, answers, {}, "")
         if click:
-            seen = _click(service, question, spec, seen, click)
+            seen = _click(client, question, spec, seen, click)
     return _titled(settings, seen)
 
 
-def moves(before: Sequence[RecalledItem], after: Sequence[RecalledItem]) -> list[int | None]:
+@contextmanager
+def _client(settings: Settings) -> Iterator[Client]:
+    """Asks recall. What it says where that does not answer is for people who run it."""
+    if not settings.recall.url:
+        raise ConfigError(f"recall: set recall.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    try:
+        with Client(home=settings.home, timeout=_TRY_SECONDS, patience=_PATIENCE_SECONDS) as client:
+            yield client
+    except UnavailableError as error:
+        raise UnavailableError(f"recall at {error}; see `pagoda status` and `pagoda logs recall`") from error
+
+
+def moves(before: Sequence[RecommendedItem], after: Sequence[RecommendedItem]) -> list[int | None]:
     """For each item of the later answer how many places it rose; None: it was not in the earlier one."""
-    places = {item["item_id"]: place for place, item in enumerate(before)}
-    return [places[item["item_id"]] - place if item["item_id"] in places else None for place, item in enumerate(after)]
+    places = {item.item_id: place for place, item in enumerate(before)}
+    return [places[item.item_id] - place if item.item_id in places else None for place, item in enumerate(after)]
 
 
 def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]) -> tuple[Question, FeatureSpec]:
@@ -105,17 +125,17 @@ def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]
     return Question(user, k, wanted, arms, specs), specs[own]
 
 
-def _ask(service: RecallService, question: Question, arm: Arm | None) -> Prediction:
-    return service.ask(question.instance(question.specs[arm or "stable"]), arm or "")
+def _ask(client: Client, question: Question, arm: Arm | None) -> Recommendation:
+    return client.recommend(question.user, **question.options(arm))
 
 
-def _click(service: RecallService, question: Question, spec: FeatureSpec, seen: UserSeen, number: int) -> UserSeen:
-    items = seen.answers[0]["items"]
+def _click(client: Client, question: Question, spec: FeatureSpec, seen: UserSeen, number: int) -> UserSeen:
+    items = seen.answers[0].items
     if number > len(items):
         raise RequestError(f"--click {number}: the answer has {len(items)} items")
-    item, event = items[number - 1]["item_id"], spec.positives[0]
-    service.send({"user_id": question.user, "item_id": item, "event": event})
-    return replace(seen, clicked=item, event=event, then=_ask(service, question, question.arms[0]))
+    item, event = items[number - 1].item_id, spec.positives[0]
+    client.send_events([Event(question.user, item, event)])
+    return replace(seen, clicked=item, event=event, then=_ask(client, question, question.arms[0]))
 
 
 def _titled(settings: Settings, seen: UserSeen) -> UserSeen:
@@ -124,11 +144,11 @@ def _titled(settings: Settings, seen: UserSeen) -> UserSeen:
     shown = [*seen.answers, *([seen.then] if seen.then else [])]
     own = seen.answers[0]
     past = list(dict.fromkeys(event["item_id"] for event in seen.known.events)) if seen.known else []
-    titles, why = titles_of(settings, state.generation(own["generation"]), past)
+    titles, why = titles_of(settings, state.generation(own.generation), past)
     for answer in shown:
-        name = state.generation(answer["generation"]).spec.title
-        told = {item["item_id"]: item.get("fields", {}).get(name or "") for item in answer["items"]}
+        name = state.generation(answer.generation).spec.title
+        told = {item.item_id: item.fields.get(name or "") for item in answer.items}
         titles |= {item: title for item, title in told.items() if title}
-        if FIELDS in answer["degraded"] and not why:
-            why = f"generation {answer['generation']} says no titles; `pagoda logs recall` has the reason"
+        if FIELDS in answer.degraded and not why:
+            why = f"generation {answer.generation} says no titles; `pagoda logs recall` has the reason"
     return replace(seen, titles=titles, untitled=why)

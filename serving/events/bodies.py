@@ -13,7 +13,7 @@ MAX_EVENTS = 200
 """Of one request: Redis answers nobody else while it takes them, some 10 ms."""
 
 
-class Event(BaseModel):
+class SentEvent(BaseModel):
     """One thing that a user did with an item."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,7 +35,7 @@ class EventsBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_EVENTS)]
+    events: Annotated[list[SentEvent], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
 class Receipt(TypedDict):
@@ -47,7 +47,7 @@ class Receipt(TypedDict):
     """How many were not taken: they had been before, under the same ID, or their user is being forgotten."""
 
 
-def parse_events(raw: bytes) -> list[Event]:
+def parse_events(raw: bytes) -> list[SentEvent]:
     """Parse one event or several.
 
     Raises:
@@ -57,6 +57,6 @@ def parse_events(raw: bytes) -> list[Event]:
     try:
         if "events" in content:
             return EventsBody.model_validate(content).events
-        return [Event.model_validate(content)]
+        return [SentEvent.model_validate(content)]
     except ValidationError as error:
         raise refuse(error) from None

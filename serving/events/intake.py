@@ -8,7 +8,7 @@ from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from serving.events.bodies import Event, Receipt
+from serving.events.bodies import Receipt, SentEvent
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
@@ -51,7 +51,7 @@ class EventIntake:
         """Close the stream's connections."""
         await self._stream.close()
 
-    async def take(self, events: Sequence[Event]) -> Receipt:
+    async def take(self, events: Sequence[SentEvent]) -> Receipt:
         """Append events to the stream; all of them or none.
 
         When it returns, they survive any crash of a process; what a power loss costs is in docs/events.md.

@@ -11,7 +11,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError, UnavailableError
 from pagoda.model.features.raw_values import normal
 from pagoda.settings import EventSettings
-from serving.events.bodies import Event
+from serving.events.bodies import SentEvent
 from serving.http.features import read_ids
 from serving.http.fields import shown
 from serving.users.keys import Key
@@ -87,7 +87,7 @@ class EventRules:
                 "and run a full update"
             )
 
-    def accept(self, event: Event, place: str, now_us: int) -> Accepted:
+    def accept(self, event: SentEvent, place: str, now_us: int) -> Accepted:
         """Check one event.
 
         Raises:

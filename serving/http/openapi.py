@@ -49,7 +49,7 @@ def describe_tokens(app: FastAPI) -> None:
     components["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer", "description": text}}
 
 
-class Refusal(TypedDict):
+class ErrorBody(TypedDict):
     """Why a request was not answered."""
 
     error: str
@@ -88,10 +88,10 @@ def describe_bodies(app: FastAPI, included: Sequence[APIRouter] = ()) -> None:
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "A field is wrong; the error names it."},
-    401: {"model": Refusal, "description": "No token, or an unknown one."},
-    403: {"model": Refusal, "description": "The token is of another role, or another site has sent the request."},
-    413: {"model": Refusal, "description": "The body is too large."},
-    415: {"model": Refusal, "description": "The body is not said to be JSON, or is packed."},
-    503: {"model": Refusal, "description": "Not ready, or a server that is needed does not answer. Try again."},
+    400: {"model": ErrorBody, "description": "A field is wrong; the error names it."},
+    401: {"model": ErrorBody, "description": "No token, or an unknown one."},
+    403: {"model": ErrorBody, "description": "The token is of another role, or another site has sent the request."},
+    413: {"model": ErrorBody, "description": "The body is too large."},
+    415: {"model": ErrorBody, "description": "The body is not said to be JSON, or is packed."},
+    503: {"model": ErrorBody, "description": "Not ready, or a server that is needed does not answer. Try again."},
 }

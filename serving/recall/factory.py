@@ -12,7 +12,7 @@ from pagoda.index.factory import open_search
 from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings
 from serving import tracing
-from serving.background import background
+from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
@@ -23,7 +23,7 @@ from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
-from serving.recall.request.warm_up import warm_up
+from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.ports import Servers
@@ -69,7 +69,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
-        loops = [generations.follow, outcomes.follow, items.follow, forgetting.follow]
+        again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
+        loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 

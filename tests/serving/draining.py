@@ -8,7 +8,7 @@ import sys
 
 from serving.http.connections import Limits
 from serving.recall.server import RecallServer
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 
 from .callers import tokens
 

@@ -35,8 +35,8 @@ from serving.workers.sink import Sink
 from tests.data.folders import write_dataset
 from tests.redis_databases import database
 from tests.serving.events.test_events import Specs
+from tests.serving.recall.setting import Setting
 from tests.serving.recall.test_app import PREDICT
-from tests.serving.recall.test_service import Setting
 
 from .callers import HEADERS, tokens
 from .worlds import make_spec

@@ -27,7 +27,7 @@ from serving.recall.servers.tower import TowerClient
 from serving.tower import handler
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 
 from .callers import HEADERS, tokens
 

@@ -298,7 +298,7 @@ INTAKE = """
 import asyncio, os
 from pagoda.data.spec import parse_spec
 from pagoda.errors import UnavailableError
-from serving.events.bodies import Event
+from serving.events.bodies import SentEvent
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
 from tests.redis_databases import database
@@ -313,7 +313,7 @@ async def main():
     intake = EventIntake(RedisStream({url!r}, length=100000), Specs())
     number = int(open({mark!r}).read() or 0)
     while True:
-        events = [Event(event_id=str(n), user_id=n, item_id=10, event='click') for n in range(number, number + 5)]
+        events = [SentEvent(event_id=str(n), user_id=n, item_id=10, event='click') for n in range(number, number + 5)]
         try:
             await intake.take(events)
         except UnavailableError:

@@ -85,7 +85,7 @@ class Batch:
     hard: Tensor | None = None
     """All three as in `pagoda.model.losses.objective.Candidates`."""
     hard_missed: Tensor | None = None
-    """As in `pagoda.training.negatives.item_choice.Chosen`."""
+    """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
     views: ViewBatch | None = None
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""

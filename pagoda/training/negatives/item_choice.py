@@ -16,7 +16,7 @@ from pagoda.training.numbering import Numbering
 Int64Array = NDArray[np.int64]
 
 
-class Chosen(NamedTuple):
+class ChosenItems(NamedTuple):
     """M distinct items, and who is to find which among which; see `pagoda.model.losses.objective.Candidates`."""
 
     places: Int64Array
@@ -38,7 +38,7 @@ class Chooser:
         self._sampler, self._hard = sampler, hard
         self._numbering = Numbering(items)
 
-    def choose(self, own: Int64Array, users: Int64Array, rng: np.random.Generator) -> Chosen:
+    def choose(self, own: Int64Array, users: Int64Array, rng: np.random.Generator) -> ChosenItems:
         """Choose for B positives.
 
         Args:
@@ -55,8 +55,8 @@ class Chooser:
         first = int(everyones.min(initial=len(places)))
         negatives = self._sampler.negatives(targets, first, len(places), rng)
         if negatives is None and self._hard is not None:
-            return Chosen(places, targets, first, None, torch.from_numpy(hard_number), torch.from_numpy(missed))
-        return Chosen(places, targets, first, _mixed(negatives, hard_number, targets), None, None)
+            return ChosenItems(places, targets, first, None, torch.from_numpy(hard_number), torch.from_numpy(missed))
+        return ChosenItems(places, targets, first, _mixed(negatives, hard_number, targets), None, None)
 
     def _draw_hard(
         self, own: Int64Array, users: Int64Array, rng: np.random.Generator

@@ -23,7 +23,10 @@ class Channel(Protocol):
     own right."""
 
     async def warm(self, live: LiveGeneration) -> None:
-        """Get ready for a generation before it serves. An error keeps it from serving."""
+        """Get ready for a generation before it serves. An error keeps it from serving.
+
+        It is called again while the generation serves, for what could not be had before; what is ready costs nothing.
+        """
         del live  # Most channels need nothing.
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:

@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import logging
 from collections.abc import Sequence, Set
-from weakref import WeakKeyDictionary
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import PagodaError, UnavailableError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.parts import part_uris
+from pagoda.storage.stores import is_of_a_store
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.fallback.steps import POPULAR
 from serving.recall.generations.generation import LiveGeneration
+from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
 KEPT = 20_000
 """Items in memory, so that a filter finds some: about 2 MB."""
-_VERSIONS = 3
 _POPULARITY = "popularity.parquet"
-logger = logging.getLogger(__name__)
 
 
 class Popular:
@@ -80,7 +76,8 @@ def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular
         removed: As for `Popular`.
 
     Raises:
-        PagodaError: A file cannot be read.
+        UnavailableError: A file is not there, or cannot be read now.
+        IntegrityError: One is not what it should be.
     """
     try:
         clicks = _read(f"{manifest.base.uri.rstrip('/')}/{_POPULARITY}").slice(0, KEPT)
@@ -91,9 +88,11 @@ def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular
         rank = pc.index_in(items[ITEM_ID], clicks[ITEM_ID].combine_chunks())
         items = items.append_column("clicks", clicks["clicks"].take(rank))
         return Popular(manifest.spec, items.take(pc.sort_indices(rank)), removed)
-    except PagodaError:
-        raise
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (ValueError, KeyError, pa.ArrowException) as error:
+        raise IntegrityError(f"popular items of {manifest.id}: {error}") from error
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_of_a_store(error)):
+            raise
         raise UnavailableError(f"popular items of {manifest.id}: {error}") from error
 
 
@@ -116,27 +115,15 @@ class PopularChannel(Channel):
         Args:
             removed: As for `Popular`.
         """
-        self._removed = removed
-        self._of_version: LRUCache[int, Popular] = LRUCache(_VERSIONS)
-        """The last full versions': all generations of one have the same list."""
-        self._of: WeakKeyDictionary[LiveGeneration, Popular] = WeakKeyDictionary()
-        """It goes with its generation, once no request is answered by that any more."""
+        self._lists = PerVersion(lambda manifest: load_popular(manifest, removed), "has no answer without its index")
 
     async def warm(self, live: LiveGeneration) -> None:
-        """Read a generation's list. Where that cannot be read, a line in the log says so, and the channel is silent."""
-        version = live.manifest.full_version
-        if (found := self._of_version.get(version)) is None:
-            try:
-                found = await asyncio.to_thread(load_popular, live.manifest, self._removed)
-            except PagodaError as error:
-                logger.warning("%s: without its index it has no answer: %s", live.id, error)
-                return
-            self._of_version[version] = found
-        self._of[live] = found
+        """Read a generation's list, unless that was done; see `PerVersion.warm`. Without it the channel is silent."""
+        await self._lists.warm(live)
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
         """See `Channel.candidates`: the most popular items that satisfy the filter."""
-        if (popular := self._of.get(live)) is None:
+        if (popular := self._lists.get(live)) is None:
             raise UnavailableError(f"generation {live.id}: its popular items could not be read", part="popular items")
         one = lookup.instance
-        return popular.items(live.filter(one), live.seen(one, lookup.stored), one.k)
+        return popular.items(lookup.wanted, live.seen(one, lookup.stored), one.k)

@@ -25,7 +25,7 @@ class TwoTowerChannel(Channel):
             live.manifest.collection,
             live.query(one, vector),
             one.k,
-            wanted=live.filter(one),
+            wanted=lookup.wanted,
             excluded=live.seen(one, lookup.stored),
             keys=live.spec.id_type == "string",
         )

@@ -13,7 +13,6 @@ from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 
-from serving.recall.api import RecallInstance
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, REMEMBERED
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup, Vector
@@ -45,20 +44,20 @@ class Fallback:
             kept = one if lookup.instance.exclude_seen or before is None else replace(one, seen=before[1].seen)
             self._users[user] = generation, kept
 
-    def recall(self, asked: Iterable[RecallInstance], generation: str) -> list[Lookup]:
-        """In place of the store; without the vectors that other generations' towers computed."""
-        return [self._remembered(one, generation) for one in asked]
+    def recall(self, lookups: Iterable[Lookup], generation: str) -> None:
+        """Fill in what is known in place of the store; without the vectors that other generations' towers computed."""
+        for lookup in lookups:
+            if (remembered := self._users.get(lookup.instance.user_id)) is None:
+                lookup.degraded.append(MISSING)
+                continue
+            owner, one = remembered
+            lookup.stored = one if owner == generation else replace(one, vector=None)
+            lookup.degraded.append(REMEMBERED)
 
     def forget(self, users: Collection[str]) -> None:
         """Remember users (their IDs as text) no more."""
         for key in [key for key in self._users if str(key) in users]:
             del self._users[key]
-
-    def _remembered(self, instance: RecallInstance, generation: str) -> Lookup:
-        if instance.user_id not in self._users:
-            return Lookup(instance, StoredUser({}, (), ()), [MISSING])
-        owner, one = self._users[instance.user_id]
-        return Lookup(instance, one if owner == generation else replace(one, vector=None), [REMEMBERED])
 
     async def warm(self, live: LiveGeneration, tower: Tower) -> None:
         """Get ready for a generation: ask its tower what it makes of nobody.

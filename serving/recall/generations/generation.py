@@ -8,13 +8,13 @@ from typing import Any
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.generations.manifest import Manifest
-from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.http.fields import shown
 from serving.recall.api import RecalledItem, RecallInstance
+from serving.recall.lookup import Lookup
 from serving.users.online_store import StoredUser
 
 
@@ -29,8 +29,8 @@ class LiveGeneration:
         self._profile, self._context = user_features(manifest.spec)
         self._fields = frozenset(field_names(manifest.spec))
 
-    def check(self, instance: RecallInstance, place: str) -> None:
-        """Refuse, before any server is asked, what this generation cannot answer.
+    def begin(self, instance: RecallInstance, place: str) -> Lookup:
+        """A lookup of a user, or a refusal of what this generation cannot answer, before any server is asked.
 
         Raises:
             RequestError: An ID is not of the dataset's type, a feature is unknown, or the filter is wrong; the message
@@ -43,10 +43,11 @@ class LiveGeneration:
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
             self._refuse_fields(instance.fields)
-            self.filter(instance)
+            wanted = self._filters.parse(instance.filter)
             self._refuse_penalty(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
+        return Lookup(instance, wanted)
 
     def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
         """What the user tower is told: raw values, those of the request before the stored ones."""
@@ -88,14 +89,6 @@ class LiveGeneration:
             raise RequestError(
                 f"fields: {shown(unknown[0])} is not said of items; this generation's dataset has {known}"
             )
-
-    def filter(self, instance: RecallInstance) -> Filter:
-        """What the items must satisfy, whoever asks.
-
-        Raises:
-            RequestError: This generation knows no such filter.
-        """
-        return self._filters.parse(instance.filter)
 
     def seen(self, instance: RecallInstance, stored: StoredUser) -> tuple[int, ...]:
         """IDs of the items that this user must not get."""

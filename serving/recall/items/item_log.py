@@ -5,31 +5,36 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from sys import getsizeof
 from typing import Any
 
 import orjson
 
 from pagoda.errors import PagodaError
 from pagoda.item_changes.log import ItemLog
+from pagoda.item_vectors.item_fields import LONGEST
 from serving.background import every
 from serving.users.keys import Key
 
 _POLL_SECONDS = 1.0
-_KEPT = 100_000
-"""Changed items whose features are in memory, about 50 MB of them."""
+_MOST_BYTES = 64 << 20
+"""Of the features of changed items in memory: some 130,000 items of a title and ten features."""
+_ENTRY_BYTES = 100
+"""What a dict takes for an entry, beside key and value."""
 logger = logging.getLogger(__name__)
 
 
 class ItemLogFollower:
     """Follows the item log. What it holds changes while it is followed; items are called as callers know them."""
 
-    def __init__(self, log: ItemLog, kept: int = _KEPT) -> None:
+    def __init__(self, log: ItemLog, most_bytes: int = _MOST_BYTES) -> None:
         self._log, self._head = log, 0
         self.removed: set[Key] = set()
         self.changed: dict[Key, bytes] = {}
-        """Features of items that were added or changed, as JSON, but for vectors. Beyond `kept`, those changed longest
-        ago are dropped: a full update has most likely exported what they became."""
-        self._kept = kept
+        """Features of items that were added or changed, as JSON, without vectors, and texts no longer than in answers.
+        Beyond `most_bytes`, those changed longest ago are dropped: a full update has most likely exported what they
+        became."""
+        self._bytes, self._most_bytes = 0, most_bytes
 
     async def follow(self) -> None:
         """Follow until cancelled."""
@@ -58,11 +63,25 @@ class ItemLogFollower:
             self._head = record.number
 
     def _keep(self, item: Key, features: Mapping[str, Any]) -> None:
-        self.changed.pop(item, None)  # It goes to the end of the line.
-        said = {name: value for name, value in features.items() if not _is_vector(value)}
+        self._drop(item)  # It goes to the end of the line.
+        said = {name: _short(value) for name, value in features.items() if not _is_vector(value)}
         self.changed[item] = orjson.dumps(said)
-        if len(self.changed) > self._kept:
-            del self.changed[next(iter(self.changed))]
+        self._bytes += _size(item, self.changed[item])
+        while self._bytes > self._most_bytes:
+            self._drop(next(iter(self.changed)))
+
+    def _drop(self, item: Key) -> None:
+        if (said := self.changed.pop(item, None)) is not None:
+            self._bytes -= _size(item, said)
+
+
+def _size(item: Key, said: bytes) -> int:
+    return getsizeof(item) + getsizeof(said) + _ENTRY_BYTES
+
+
+def _short(value: Any) -> Any:
+    """As in a generation's file: text that an item change brought may be any length."""
+    return value[:LONGEST] if isinstance(value, str) else value
 
 
 def _is_vector(value: Any) -> bool:

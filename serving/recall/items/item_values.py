@@ -7,32 +7,28 @@ once it is open, so none is ever left behind. What the item log says of an item 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import orjson
-from cachetools import LRUCache
 
-from pagoda.errors import IntegrityError, PagodaError, UnavailableError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Artifact, Manifest
-from pagoda.item_vectors.item_fields import LONGEST, ItemFields
+from pagoda.item_vectors.item_fields import ItemFields
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, local_path, size
 from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.fallback.steps import FIELDS
 from serving.recall.generations.generation import LiveGeneration
+from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
 MOST_BYTES = 1 << 30
 """Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
-_VERSIONS = 2
-logger = logging.getLogger(__name__)
 
 
 def open_fields(manifest: Manifest) -> ItemFields:
@@ -40,7 +36,7 @@ def open_fields(manifest: Manifest) -> ItemFields:
 
     Raises:
         IntegrityError: There are none, or a file is not what the manifest says.
-        UnavailableError: The store does not answer, or the copy would be too large.
+        UnavailableError: A file is not there or cannot be read now, or the copy would be too large.
     """
     if not manifest.item_fields:
         raise IntegrityError(
@@ -53,13 +49,14 @@ def open_fields(manifest: Manifest) -> ItemFields:
 
 
 def _verified(file: Artifact, copy: Path) -> Path:
-    path = local_path(file.uri)
-    if path is None:
-        download(file.uri, path := copy)
     try:
+        if (path := local_path(file.uri)) is None:
+            download(file.uri, path := copy)
         found = checksum_file(path, file.checksum)
     except OSError as error:
-        raise IntegrityError(f"{file.uri}: cannot be read ({error.strerror})") from error
+        raise UnavailableError(f"{file.uri}: cannot be read ({error.strerror})") from error
+    except IntegrityError as error:  # It is missing. The volume or the bucket may come back, and nothing is read of it.
+        raise UnavailableError(str(error)) from error
     if found != file.checksum:
         raise IntegrityError(f"{file.uri}: is {found}, and the manifest says {file.checksum}")
     return path
@@ -71,27 +68,16 @@ class ItemValues:
     def __init__(self, changed: Mapping[Key, bytes]) -> None:
         """Hold nothing yet; `changed` is as in `ItemLogFollower`."""
         self._changed = changed
-        self._of_version: LRUCache[int, ItemFields] = LRUCache(_VERSIONS)
-        """The last full versions': all generations of one have the same."""
-        self._of: WeakKeyDictionary[LiveGeneration, ItemFields] = WeakKeyDictionary()
+        self._files = PerVersion(open_fields, "answers without fields of items")
 
     async def warm(self, live: LiveGeneration) -> None:
-        """Map a generation's fields, where it has any. Where that fails, the log says why, and it answers without."""
-        if not live.manifest.item_fields:
-            return
-        version = live.manifest.full_version
-        if (found := self._of_version.get(version)) is None:
-            try:
-                found = await asyncio.to_thread(open_fields, live.manifest)
-            except PagodaError as error:
-                logger.warning("%s answers without fields of items: %s", live.id, error)
-                return
-            self._of_version[version] = found
-        self._of[live] = found
+        """Map a generation's fields, where it has any, unless that was done; see `PerVersion.warm`."""
+        if live.manifest.item_fields:
+            await self._files.warm(live)
 
     async def fill(self, live: LiveGeneration, lookups: Sequence[Lookup]) -> None:
         """Put the fields that were asked for beside the items; where the generation has none, the answer says so."""
-        if (fields := self._of.get(live)) is None:
+        if (fields := self._files.get(live)) is None:
             for lookup in lookups:
                 lookup.degraded.append(FIELDS)
             return
@@ -110,9 +96,4 @@ class ItemValues:
         if (said := self._changed.get(item["item_id"])) is None:
             return {}
         features = orjson.loads(said)
-        return {name: _short(features.get(name)) for name in names}
-
-
-def _short(value: Any) -> Any:
-    """As in a generation's file: text that an item change brought may be any length."""
-    return value[:LONGEST] if isinstance(value, str) else value
+        return {name: features.get(name) for name in names}

@@ -1,8 +1,8 @@
 """One generation's answer: store → tower → channels → merge.
 
-A `Lookup` of each user goes through the stages in this order, and each stage fills in its own part of it:
+A `Lookup` of each user, begun by the generation, goes through the stages in this order, and each fills in its own part:
 
-store_stage       what is known of the user; their lookup begins
+store_stage       what is known of the user
 tower_stage       what the generation's tower makes of that: vectors
 channels          candidates, merged into items (`channels.merge`)
 item_values       what the request asks of the items, where it does
@@ -16,26 +16,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from serving.recall.api import Prediction, RecallInstance
+from serving.recall.api import Prediction
 from serving.recall.channels.merge import merge
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.metrics import ANSWERS, DEGRADED, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch
 from serving.recall.request.parts import Parts
-from serving.recall.request.store_stage import look_up
+from serving.recall.request.store_stage import fill_stored
 from serving.recall.request.tower_stage import fill_vectors
 
 
 async def answer_by(
-    live: LiveGeneration, arm: str, parts: Parts, asked: Sequence[RecallInstance], *, held: bool = True
+    live: LiveGeneration, arm: str, parts: Parts, lookups: Sequence[Lookup], *, held: bool = True
 ) -> list[Prediction]:
     """Answer users by one generation: its feature spec, its tower and tables, its collection.
 
     Args:
-        live: The generation; it has checked the instances.
+        live: The generation.
         arm: What the answers are called in metrics.
         parts: What the users go through.
-        asked: The users.
+        lookups: The users, as the generation has begun them.
         held: False: the tower may well not hold the generation, and is then stood in for as if it did not answer.
 
     Raises:
@@ -45,7 +45,7 @@ async def answer_by(
         IntegrityError: A server answers what it should not.
     """
     watch = Stopwatch(arm)
-    lookups = await look_up(live, parts, asked)
+    await fill_stored(live, parts, lookups)
     watch.lap("store")
     await fill_vectors(live, parts, lookups, held=held)
     watch.lap("tower")

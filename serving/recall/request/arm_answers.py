@@ -94,6 +94,6 @@ class ArmAnswers:
 
 
 async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: ArmGroup, *, held: bool = True) -> list[Prediction]:
-    group.check(live)
+    lookups = group.begin(live)
     with about(arm=arm, generation=live.id):
-        return await answer_by(live, arm, parts, group.asked, held=held)
+        return await answer_by(live, arm, parts, lookups, held=held)

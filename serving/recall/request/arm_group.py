@@ -10,6 +10,7 @@ from pagoda.generations.arms import Arm
 from serving.recall.api import RecallInstance
 from serving.recall.generations.follower import Serving
 from serving.recall.generations.generation import LiveGeneration
+from serving.recall.lookup import Lookup
 from serving.recall.request.cohorts import SLICE
 
 
@@ -44,14 +45,13 @@ class ArmGroup:
             for start, end in pairwise((*ends, len(self.asked)))
         ]
 
-    def check(self, live: LiveGeneration) -> None:
-        """Refuse what a generation cannot answer, before any server is asked.
+    def begin(self, live: LiveGeneration) -> list[Lookup]:
+        """A lookup of each user by a generation, which refuses what it cannot answer before any server is asked.
 
         Raises:
             RequestError: The message names the field.
         """
-        for place, instance in zip(self.places, self.asked, strict=True):
-            live.check(instance, f"instances.{place}")
+        return [live.begin(one, f"instances.{place}") for place, one in zip(self.places, self.asked, strict=True)]
 
 
 def cost_of(one: RecallInstance) -> float:

@@ -5,8 +5,9 @@ It goes straight down, a module a step, and comes back the same way:
 app               the body is read into instances
 service           here: admitted, cut into arm groups, and started with a cohort of requests
 arm_answers       a group is answered by its arm; the stable arm stands in for a canary
+generation        a `Lookup` of each user begins: the request as the generation reads it, its filter a typed `Filter`
 answer            one generation: its stages, one after the other
-store_stage       a `Lookup` of each user, from the online store
+store_stage       what is known of each user, from the online store
 tower_stage       vectors, from the user tower
 channels          candidates, from item search or what else there is; merged into items
 """

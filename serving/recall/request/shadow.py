@@ -53,8 +53,7 @@ class Shadow:
         try:
             async with asyncio.timeout(self._deadline):
                 live = serving.of("canary")
-                group.check(live)
-                predictions = await answer_by(live, SHADOW, self._parts, group.asked)
+                predictions = await answer_by(live, SHADOW, self._parts, group.begin(live))
         except Exception:  # The canary's, whatever it is.
             timing.stop(failed=True)
         timing.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.steps import OF_THE_STORE
+from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
 from serving.recall.request.parts import Parts
@@ -12,6 +13,7 @@ from serving.users.keys import Key
 
 WARM_UP = "warm-up"
 """Stands for the arm in the metrics of warm-up requests."""
+WARM_AGAIN_SECONDS = 10.0
 _WARM_UPS = 3
 
 
@@ -24,15 +26,27 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
         PagodaError: One was not answered, or with no item.
     """
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
-    asked = [RecallInstance(user_id=user, exclude_seen=True)]
+    asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):
-        (prediction,) = await answer_by(live, WARM_UP, parts, asked)
+        (prediction,) = await answer_by(live, WARM_UP, parts, [live.begin(asked, WARM_UP)])
         if missing := [step for step in prediction["degraded"] if step not in OF_THE_STORE]:
             raise UnavailableError(f"generation {live.id}: not warm, {', '.join(missing)} stood in")
         if not prediction["items"]:
             raise UnavailableError(f"generation {live.id}: collection {live.manifest.collection} is empty")
     if parts.fallback is not None:
         await parts.fallback.warm(live, parts.tower)
+    await _get_ready(live, parts)
+
+
+async def warm_again(generations: Generations, parts: Parts) -> None:
+    """Get ready what could not be when a generation was warmed up: a store that did not answer then may do so now."""
+    if generations.ready:
+        for live in generations.require().generations.values():
+            await _get_ready(live, parts)
+
+
+async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
+    """What a generation can serve without, but should not for long."""
     await parts.item_values.warm(live)
     for channel in parts.channels:
         await channel.warm(live)

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def stage(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
-    return OnFake(cluster, api)
-
-
-@pytest.fixture
 def knative(cluster: FakeCluster, api: client.ApiClient) -> OnFake:
     return OnFake(cluster, api, chart("Knative"))
 

@@ -46,12 +46,16 @@ class FakeRecall:
     events: list[dict[str, Any]] = field(default_factory=list)
     missing: bool = False
     known: bool = True
+    lost: bool = False
 
     def answer(self, path: str, arm: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """What the service at a path says."""
         if path == "/v1/events":
-            self.events.append(body)
-            return 200, {"taken": 1}
+            self.events += body["events"]
+            if self.lost:  # The event is taken, and nobody hears of it.
+                self.lost = False
+                return 503, {"error": "try again"}
+            return 200, {"event_ids": [event["event_id"] for event in body["events"]], "taken": 1, "duplicates": 0}
         (instance,) = body["instances"]
         self.asked.append((arm, instance))
         if "colour" in instance["filter"]:
@@ -158,7 +162,8 @@ def test_history_and_recommendations_have_titles_and_what_is_known_is_said(insta
 
 def test_a_click_is_sent_and_what_it_moved_is_seen(installation: Installation) -> None:
     shown = installation.see("5", "--k", "5", "--click", "2")
-    assert installation.recall.events == [{"user_id": 5, "item_id": 2, "event": "click"}]
+    (sent,) = installation.recall.events
+    assert len(sent.pop("event_id")) == 32 and sent == {"user_id": 5, "item_id": 2, "event": "click"}
     before, after = shown.split("before, g3 (stable)")
     assert "Sent: click on Film 2" in before
     rows = [line.split() for line in after.splitlines()[1:6]]
@@ -166,6 +171,13 @@ def test_a_click_is_sent_and_what_it_moved_is_seen(installation: Installation) -
     assert [next(w for w in row if w in ("=", "↑1", "new")) for row in rows] == ["=", "↑1", "↑1", "↑1", "new"]
     with pytest.raises(RequestError, match="--click 6: the answer has 5 items"):
         installation.ask("5", "--k", "5", "--click", "6")
+
+
+def test_a_click_whose_answer_was_lost_is_sent_again_as_the_same(installation: Installation) -> None:
+    installation.recall.lost = True
+    installation.see("5", "--click", "2")
+    first, again = installation.recall.events
+    assert first == again, "the service takes it once"
 
 
 def test_both_arms_stand_side_by_side_the_users_own_first(installation: Installation) -> None:
@@ -223,12 +235,15 @@ def test_what_is_wrong_is_named(
     assert named in str(error.value)
 
 
-def test_what_does_not_answer_or_is_not_there_yet_is_named(installation: Installation) -> None:
+def test_what_does_not_answer_or_is_not_there_yet_is_named(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_PATIENCE_SECONDS", 0.0)
     url, installation.url = installation.url, ""
     with pytest.raises(ConfigError, match=r"set recall\.url"):
         installation.ask("5")
     installation.url = "http://127.0.0.1:9"
-    with pytest.raises(UnavailableError, match=r"recall at http://127\.0\.0\.1:9: "):
+    with pytest.raises(UnavailableError, match=r"recall at http://127\.0\.0\.1:9/v1.*see `pagoda status`"):
         installation.ask("5")
     installation.url, installation.log.arms = url, Arms()
     with pytest.raises(UnavailableError, match="nothing was released yet"):

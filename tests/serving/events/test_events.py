@@ -22,7 +22,7 @@ from serving.users.keys import RECENT_LENGTH, STREAM
 from serving.users.online_store import OnlineStore, StoredUser
 from tests.redis_databases import database
 from tests.serving.callers import HEADERS, tokens
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 from tests.serving.torchserve import free_port
 from tests.serving.worlds import LENGTH, make_spec
 
@@ -208,6 +208,6 @@ async def test_many_clients_at_once_lose_nothing(url: str) -> None:
 
 async def test_the_page_describes_events(client: httpx.AsyncClient) -> None:
     page = (await client.get("/openapi.json")).json()
-    assert page["components"]["schemas"]["Event"]["required"] == ["user_id", "item_id", "event"]
+    assert page["components"]["schemas"]["SentEvent"]["required"] == ["user_id", "item_id", "event"]
     assert {"400", "413", "503"} <= page["paths"][PATH]["post"]["responses"].keys()
     assert "pagoda_events_total" in (await client.get("/metrics")).text

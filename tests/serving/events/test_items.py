@@ -34,8 +34,8 @@ from serving.recall.app import build_items_app
 from serving.recall.server import RecallServer
 from tests.registry.worlds import World
 from tests.serving.callers import HEADERS, tokens
+from tests.serving.recall.setting import Setting
 from tests.serving.recall.test_app import PREDICT
-from tests.serving.recall.test_service import Setting
 
 SPEC = FeatureSpec(
     title="title",

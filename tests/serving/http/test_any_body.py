@@ -14,7 +14,7 @@ from serving.recall.server import RecallServer
 from serving.tower.replies import Replies
 from serving.tower.runtime import TowerRuntime
 from tests.serving.callers import HEADERS, tokens
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 
 FIELDS = ["instances", "inputs", "user_id", "k", "history", "context", "profile", "filter", "exclude_seen", "timestamp"]
 FIELDS += [

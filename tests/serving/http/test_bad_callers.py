@@ -26,7 +26,7 @@ from serving.tower.runtime import TowerRuntime
 from tests.serving.callers import HEADERS as SHOWN
 from tests.serving.callers import tokens
 from tests.serving.fakes import FakeTower
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 
 PREDICT = "/v1/models/recall:predict"
 CANARY_SECONDS = 20.0

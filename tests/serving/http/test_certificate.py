@@ -20,7 +20,7 @@ from serving.process import listen
 from serving.recall.server import RecallServer
 from tests.certificates import write_certificate
 from tests.serving.callers import tokens
-from tests.serving.recall.test_service import Setting
+from tests.serving.recall.setting import Setting
 
 
 @asynccontextmanager

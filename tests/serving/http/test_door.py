@@ -19,8 +19,8 @@ from serving.events.redis_stream import RedisStream
 from serving.events.routes import events_router
 from serving.http.door import Needs
 from serving.recall.server import RecallServer
+from tests.serving.recall.setting import Setting
 from tests.serving.recall.test_any_request import Specs
-from tests.serving.recall.test_service import Setting
 
 PREDICT = "/v1/models/recall:predict"
 REMOVE_ALL = '{"remove": [1, 2, 3]}'

@@ -24,7 +24,7 @@ from serving.recall.server import RecallServer
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.worlds import make_spec
 
-from .test_service import Setting
+from .setting import Setting
 
 PATHS = ("/v1/models/recall:predict", "/v2/models/recall/infer", PATH)
 REQUESTS = 100_000

@@ -14,7 +14,7 @@ from serving.http.body_reading import MAX_BODY_BYTES
 from serving.recall.server import RecallServer
 from tests.serving.callers import HEADERS, tokens
 
-from .test_service import Setting
+from .setting import Setting
 
 PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
 BODY = {"instances": [{"user_id": 5, "k": 2}]}

@@ -27,7 +27,7 @@ from serving.recall.app import build_items_app
 from serving.recall.server import RecallServer
 from tests.serving.worlds import make_spec
 
-from .test_service import Setting
+from .setting import Setting
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -21,7 +21,7 @@ from serving.recall.request.cohorts import SLICE
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
 
-from .test_service import Setting
+from .setting import Setting
 
 HEAVY = [RecallInstance(user_id=user, k=1000) for user in range(100)]
 

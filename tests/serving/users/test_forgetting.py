@@ -20,6 +20,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from pagoda.generations.release_log import ReleaseLog
+from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.rollout.measures.outcomes import ROW, SIZE, OutcomeBatch, user_hash
 from pagoda.rollout.measures.outcomes import STREAM as OUTCOMES
@@ -209,13 +210,14 @@ def test_killed_anywhere_it_is_finished_by_running_it_again(
 
 async def test_recall_remembers_them_no_more_for_when_redis_is_down(url: str, settings: Settings) -> None:
     fallback = Fallback()
-    asked = [RecallInstance(user_id=user) for user in (ANN, BEN)]
-    fallback.remember([Lookup(one, StoredUser({"age": 1}, (), ())) for one in asked], "g1")
+    lookups = [Lookup(RecallInstance(user_id=user), EVERYTHING, StoredUser({"age": 1}, (), ())) for user in (ANN, BEN)]
+    fallback.remember(lookups, "g1")
     forget(settings)
     follows = Forgetting(url, fallback.forget)
     await follows.look()
     await follows.close()
-    assert [one.degraded for one in fallback.recall(asked, "g1")] == [[MISSING], [REMEMBERED]]
+    fallback.recall(lookups, "g1")
+    assert [one.degraded for one in lookups] == [[MISSING], [REMEMBERED]]
 
 
 def test_the_command_line_takes_the_id_from_standard_input_so_that_no_shell_history_has_it(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pagoda.client import Recommendation, RecommendedItem
 from pagoda.data.window import from_us
 from serving.console.asking import UserSeen, moves
-from serving.recall.api import Prediction, RecalledItem
 from serving.users.keys import Key
 
 _LEFT_SHOWN = 5
@@ -22,11 +22,11 @@ _LEFT_SHOWN = 5
 def as_json(seen: UserSeen) -> dict[str, Any]:
     """All of it for scripts, with the title beside each item."""
 
-    def titled(answer: Prediction) -> dict[str, Any]:
+    def titled(answer: Recommendation) -> dict[str, Any]:
         items = [
-            {"item_id": one["item_id"], "title": _title(seen, one), "score": one["score"]} for one in answer["items"]
+            {"item_id": one.item_id, "title": seen.titles.get(one.item_id), "score": one.score} for one in answer.items
         ]
-        return {**answer, "items": items}
+        return {"items": items, **answer.model_dump(mode="json", exclude={"items", "user_id"})}
 
     known = asdict(seen.known) if seen.known else None
     if known:
@@ -54,7 +54,7 @@ def as_tables(seen: UserSeen, rows: int) -> Group:
         heads = [f"before, {_by(own)}", f"after, {_by(seen.then)}"]
         parts.append(Text(f"\nSent: {seen.event} on {clicked}\n"))
         parts.append(_answers(seen, [own, seen.then], heads))
-        parts += [*_gone(seen, own["items"], seen.then["items"]), *_short_of(seen.then)]
+        parts += [*_gone(seen, own.items, seen.then.items), *_short_of(seen.then)]
     if seen.untitled:
         parts.append(Text(f"Without titles: {seen.untitled}", style="yellow"))
     return Group(*parts)
@@ -62,7 +62,7 @@ def as_tables(seen: UserSeen, rows: int) -> Group:
 
 def _about(seen: UserSeen) -> list[Text]:
     own, known = seen.answers[0], seen.known
-    row = "has an ID row" if own["known_user"] else "has no ID row, so is answered as a newcomer"
+    row = "has an ID row" if own.known_user else "has no ID row, so is answered as a newcomer"
     counts = f"; events read: {len(known.events):,}; items had: {known.had:,}" if known and not known.empty else ""
     head = Text.assemble((f"User {seen.user}", "bold"), f": {row}{counts}")
     if known is None:
@@ -93,7 +93,7 @@ def _history(seen: UserSeen, rows: int) -> list[RenderableType]:
     return [Text(), table]
 
 
-def _answers(seen: UserSeen, answers: Sequence[Prediction], heads: Sequence[str]) -> Table:
+def _answers(seen: UserSeen, answers: Sequence[Recommendation], heads: Sequence[str]) -> Table:
     """Answers side by side; of the second one also how far each item rose."""
     table = _table()
     table.add_column("", justify="right", no_wrap=True)
@@ -102,15 +102,15 @@ def _answers(seen: UserSeen, answers: Sequence[Prediction], heads: Sequence[str]
             table.add_column("", no_wrap=True, justify="right")
         table.add_column(Text(head), ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column("score", justify="right", no_wrap=True)
-    moved = [moves(answers[0]["items"], answer["items"]) for answer in answers]
-    for row in range(max((len(answer["items"]) for answer in answers), default=0)):
+    moved = [moves(answers[0].items, answer.items) for answer in answers]
+    for row in range(max((len(answer.items) for answer in answers), default=0)):
         cells: list[str | Text] = [str(row + 1)]
         for place, answer in enumerate(answers):
-            there = row < len(answer["items"])
+            there = row < len(answer.items)
             if place:
                 cells.append(_move(moved[place][row]) if there else "")
-            item = answer["items"][row] if there else None
-            cells += [Text(_name(seen, item["item_id"])), f"{item['score']:.3f}"] if item else ["", ""]
+            item = answer.items[row] if there else None
+            cells += [Text(_name(seen, item.item_id)), f"{item.score:.3f}"] if item else ["", ""]
         table.add_row(*cells)
     return table
 
@@ -123,30 +123,26 @@ def _move(rise: int | None) -> Text:
     return Text(f"↑{rise}", style="green") if rise > 0 else Text(f"↓{-rise}", style="red")
 
 
-def _gone(seen: UserSeen, before: Sequence[RecalledItem], after: Sequence[RecalledItem]) -> list[Text]:
+def _gone(seen: UserSeen, before: Sequence[RecommendedItem], after: Sequence[RecommendedItem]) -> list[Text]:
     """What is no longer there, beside the item that was clicked."""
-    stay = {item["item_id"] for item in after} | {seen.clicked}
-    gone = [_name(seen, item["item_id"]) for item in before if item["item_id"] not in stay]
+    stay = {item.item_id for item in after} | {seen.clicked}
+    gone = [_name(seen, item.item_id) for item in before if item.item_id not in stay]
     more = f" and {len(gone) - _LEFT_SHOWN} more" if len(gone) > _LEFT_SHOWN else ""
     return [Text(f"Gone: {'; '.join(gone[:_LEFT_SHOWN])}{more}", style="dim")] if gone else []
 
 
-def _short_of(answer: Prediction) -> list[Text]:
+def _short_of(answer: Recommendation) -> list[Text]:
     """What is not as it should be with an answer."""
     lines = []
-    if answer["degraded"]:
-        lines.append(Text(f"{_by(answer)}: degraded, {', '.join(answer['degraded'])}", style="yellow"))
-    if not answer["items"]:
+    if answer.degraded:
+        lines.append(Text(f"{_by(answer)}: degraded, {', '.join(answer.degraded)}", style="yellow"))
+    if not answer.items:
         lines.append(Text(f"{_by(answer)}: no item; the filter may leave none, or all were had", style="yellow"))
     return lines
 
 
-def _by(answer: Prediction) -> str:
-    return f"{answer['generation']} ({answer['arm']})"
-
-
-def _title(seen: UserSeen, item: Mapping[str, Any]) -> str | None:
-    return seen.titles.get(item["item_id"])
+def _by(answer: Recommendation) -> str:
+    return f"{answer.generation} ({answer.arm})"
 
 
 def _name(seen: UserSeen, item: Key | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -16,20 +16,24 @@ from pagoda.errors import DataError
 _SHARD = re.compile(r"-\d+-of-\d+(?=$|\.gz$)")
 
 
-class Reader(Protocol):
-    """One file format."""
+class Reader(ABC):
+    """One file format. What reads anything else is a `SourceReader`: an import tells them apart by this class."""
 
     @property
+    @abstractmethod
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the names of such files in a folder, in small letters."""
 
     @property
+    @abstractmethod
     def typed(self) -> bool:
         """Whether the files say the types of their columns."""
 
+    @abstractmethod
     def names(self, path: Path) -> list[str]:
         """Column names of a file."""
 
+    @abstractmethod
     def batches(self, path: Path, columns: list[str], refuse: Refuse = raise_refusal) -> Iterator[pa.RecordBatch]:
         """Stream some columns of a file.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pagoda.data.imports.readers.base import Reader
 from pagoda.data.imports.readers.csv_grammar import CsvGrammar
 from pagoda.data.imports.readers.csv_head import CsvHead, read_head
 from pagoda.data.imports.readers.csv_header import check_columns, check_header
@@ -25,7 +26,7 @@ from pagoda.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class CsvReader:
+class CsvReader(Reader):
     """CSV; every value is read as text, empty ones as null. `.gz`, `.bz2` and `.zst` files are unpacked."""
 
     delimiter: str = ","

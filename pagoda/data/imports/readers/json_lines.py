@@ -12,24 +12,25 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from pagoda.data.imports.readers.base import Reader
 from pagoda.data.imports.readers.json_columns import Keys, TypedColumn
 from pagoda.data.imports.readers.refusals import Read, Refusal, Refuse, cut_out, hand_over, raise_refusal, shown
 from pagoda.data.imports.readers.text_files import LONGEST_ROW_BYTES, check_encoding, chunks, endings
 from pagoda.errors import DataError
 
 _ONE_A_LINE = "JSON lines have one object a line (jq -c . FILE makes them, of an array jq -c '.[]' FILE)"
-Version = tuple[str, int, int]
+_FileStamp = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class JsonLinesReader:
+class JsonLinesReader(Reader):
     """JSON lines; the values of an object inside are columns called `outer.inner`. Compressed files are unpacked."""
 
     encoding: str = "utf-8"
     """As Python calls it."""
     suffixes: tuple[str, ...] = endings(".jsonl", ".ndjson", ".json")
     typed: bool = True
-    _keys: dict[Version, Keys] = field(default_factory=dict, compare=False, repr=False)
+    _keys: dict[_FileStamp, Keys] = field(default_factory=dict, compare=False, repr=False)
     """Of files that were looked through: which columns there are says only the whole file."""
 
     def __post_init__(self) -> None:

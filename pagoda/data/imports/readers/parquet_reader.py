@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.checks.problems import Kind, Problem
+from pagoda.data.imports.readers.base import Reader
 from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.parquet import all_batches, open_parquet, reading
 from pagoda.errors import DataError
@@ -18,7 +19,7 @@ _BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
-class ParquetReader:
+class ParquetReader(Reader):
     """Parquet."""
 
     suffixes: tuple[str, ...] = (".parquet", ".pq")

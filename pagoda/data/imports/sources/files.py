@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -144,9 +143,8 @@ class Readers:
         """What reads a table."""
         if table not in self._known:
             reader = self._reader_of(table)
-            is_format = hasattr(reader, "suffixes")
-            folder = self.spill / table
-            self._known[table] = FileSources(cast(Reader, reader), folder) if is_format else cast(SourceReader, reader)
+            known = FileSources(reader, self.spill / table) if isinstance(reader, Reader) else reader
+            self._known[table] = known
         return self._known[table]
 
     def named(self, table: Table, source: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pagoda.data.imports.readers.base import Reader
 from pagoda.data.imports.readers.refusals import Refuse, raise_refusal
 from pagoda.data.tfrecord.columns import batches_of, column_types
 from pagoda.data.tfrecord.records import read_records
@@ -16,8 +17,8 @@ from pagoda.errors import DataError
 
 
 @dataclass(frozen=True)
-class TfrecordReader:
-    """Implements `pagoda.data.imports.readers.Reader`; every column is one of lists, as TFRecord knows no others.
+class TfrecordReader(Reader):
+    """TFRecord; every column is one of lists, as it knows no others.
 
     A file is read once more than others are: any of its records may have a feature that those before it lack.
     """

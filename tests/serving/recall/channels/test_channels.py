@@ -20,9 +20,8 @@ from serving.recall.channels.popular import Popular, PopularChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
-from serving.users.online_store import StoredUser
 from tests.serving.fakes import FakeIndex, FakeTower, manifest
-from tests.serving.recall.test_service import Setting, ask
+from tests.serving.recall.setting import Setting, begun
 
 LIVE = LiveGeneration(manifest(3))
 LIST = pa.table({"item_id": [7], "clicks": [4], "genres": [["Drama"]], "year": [1990.0]})
@@ -42,8 +41,8 @@ class Stub(Channel):
 
 
 def lookup() -> Lookup:
-    (instance,) = ask()
-    return Lookup(instance, StoredUser({}, (), ()))
+    (one,) = begun(LIVE)
+    return one
 
 
 async def merged(*channels: Channel) -> Lookup:
@@ -97,13 +96,18 @@ async def test_what_is_held_of_a_generation_goes_with_it(monkeypatch: pytest.Mon
     assert not fallback.stand_in(LIVE, [lookup()])
     del live, lives
     gc.collect()
-    assert not channel._of and not fallback._newcomers
+    assert not channel._lists._of and not fallback._newcomers
 
 
-async def test_a_generation_whose_popular_items_cannot_be_read_serves_without(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_generation_whose_popular_items_cannot_be_read_serves_without(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     channel = PopularChannel(frozenset())
     with caplog.at_level(logging.WARNING):
         await channel.warm(LIVE)
-    assert "without its index it has no answer" in caplog.text
+    assert "g3 has no answer without its index: " in caplog.text
     with pytest.raises(UnavailableError, match="popular items"):
         await channel.candidates(LIVE, lookup())
+    monkeypatch.setattr(popular, "load_popular", lambda made, removed: Popular(made.spec, LIST, removed))
+    await channel.warm(LIVE)
+    assert [item["item_id"] for item in await channel.candidates(LIVE, lookup())] == [7], "once they can be"

@@ -24,8 +24,9 @@ from serving.recall.items import item_values
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
 from serving.recall.request.service import Recall
+from serving.recall.request.warm_up import warm_again
 from tests.serving.fakes import manifest
-from tests.serving.recall.test_service import CANARY_SECONDS, Setting, ask
+from tests.serving.recall.setting import CANARY_SECONDS, Setting, ask
 from tests.serving.worlds import make_spec
 
 SPEC = make_spec("string").model_copy(update={"title": "title"})
@@ -106,9 +107,22 @@ def test_of_many_changed_items_those_changed_last_are_kept_without_their_vectors
     log = ItemLog(str(tmp_path))
     for item in (1, 2, 1, 3):
         log.append([ItemChange(item_id=item, features={"title": f"Film {item}", "image": [0.5, 1.0]})])
-    follower = ItemLogFollower(log, kept=2)
+    follower = ItemLogFollower(log, most_bytes=500)
     follower.read()
     assert follower.changed == {1: b'{"title":"Film 1"}', 3: b'{"title":"Film 3"}'}
+
+
+def test_changed_items_take_no_more_memory_however_much_is_said_of_each(tmp_path: Path) -> None:
+    log = ItemLog(str(tmp_path))
+    for item in range(20):
+        log.append([ItemChange(item_id=item, features={"title": "x" * 100_000, "genres": ["y" * 10_000] * (item % 3)})])
+    follower = ItemLogFollower(log, most_bytes=30_000)
+    follower.read()
+    assert sum(map(len, follower.changed.values())) <= 30_000
+    assert list(follower.changed) == [18, 19]
+    log.append([ItemChange(item_id=19, features={"title": "x"}), ItemChange(item_id=7, features={})])
+    follower.read()
+    assert list(follower.changed) == [18, 19, 7], "what a change replaces makes room"
 
 
 async def test_a_generation_without_fields_answers_and_says_so_and_is_not_blamed(telling: Telling) -> None:
@@ -120,6 +134,21 @@ async def test_a_generation_without_fields_answers_and_says_so_and_is_not_blamed
     assert not telling.ledger.timings[-1][0].failed, "or a rollout would compare arms by it"
 
 
+async def test_a_store_that_did_not_answer_at_the_warm_up_is_asked_again_until_it_does(
+    telling: Telling, caplog: pytest.LogCaptureFixture
+) -> None:
+    telling.offer("memory://generations/later", checksum_file(telling.path))
+    await telling.generations.refresh()
+    for _ in range(3):
+        (answer,) = await telling.recall.answer(ask(user_id="ann", fields=["title"]))
+        assert answer["degraded"] == ["fields_missing"]
+        await warm_again(telling.generations, telling.parts)
+    assert caplog.text.count("g3 answers without fields of items: ") == 1, "and the log is not filled with it"
+    fsspec.filesystem("memory").pipe("/generations/later", telling.path.read_bytes())
+    await warm_again(telling.generations, telling.parts)
+    assert (await telling.told("title"))["fields"] == {"title": "Alien"}
+
+
 async def test_a_file_that_is_not_what_the_manifest_says_is_not_read(
     telling: Telling, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,6 +157,9 @@ async def test_a_file_that_is_not_what_the_manifest_says_is_not_read(
     (answer,) = await telling.recall.answer(ask(user_id="ann", fields=["title"]))
     assert answer["degraded"] == ["fields_missing"]
     assert "g3 answers without fields of items: " in caplog.text and "the manifest says xxh3:0" in caplog.text
+    telling.path.unlink()
+    await warm_again(telling.generations, telling.parts)
+    assert len(caplog.records) == 1, "nor is it copied again and again"
 
 
 async def test_a_file_in_a_store_is_copied_and_leaves_no_copy_behind(

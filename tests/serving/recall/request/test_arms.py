@@ -21,7 +21,7 @@ from serving.recall.metrics import ERRORS, FALLBACKS
 from serving.recall.request.service import Recall
 from serving.users.online_store import StoredUser
 from tests.serving.fakes import FakeStore, manifest
-from tests.serving.recall.test_service import CANARY_SECONDS, Setting
+from tests.serving.recall.setting import CANARY_SECONDS, Setting
 from tests.serving.worlds import make_spec
 
 USERS = range(400)

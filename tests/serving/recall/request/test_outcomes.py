@@ -25,7 +25,7 @@ from serving.recall.server import RecallServer
 from tests.redis_databases import database
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.events.test_events import Specs
-from tests.serving.recall.test_service import CANARY_SECONDS, Setting
+from tests.serving.recall.setting import CANARY_SECONDS, Setting
 from tests.serving.torchserve import free_port
 from tests.serving.worlds import make_spec
 

@@ -15,6 +15,7 @@ from pagoda.index.base import FoundItem
 from pagoda.index.build import build_collection
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
+from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.vector_cache import VectorCache
@@ -119,7 +120,7 @@ async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_
     asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
     kept = [KeptVector(9, [1.0]), KeptVector(8, [1.0]), None, None, None]
     stored = [StoredUser({}, (), (), basis=9, vector=vector) for vector in kept]
-    lookups = [Lookup(one, known) for one, known in zip(asked, stored, strict=True)]
+    lookups = [Lookup(one, EVERYTHING, known) for one, known in zip(asked, stored, strict=True)]
     lookups[4].degraded.append("store_missing")
     assert [cache.fresh(one) for one in lookups] == [[1.0] if reuse else None, *[None] * 4]
     for lookup in lookups:
