@@ -54,6 +54,8 @@ class IdLedger:
 
     def report(self, sink: ProblemSink) -> None:
         """Tell `sink` of two strings with one hash, and, unless `distinct`, of IDs that came twice."""
+        if self._sorter.distinct:
+            return
         for batch in self._with_previous():
             same_id = pc.equal(batch["id"][1:], batch["id"][:-1])
             same_key = pc.equal(batch[self._key][1:], batch[self._key][:-1])
