@@ -17,7 +17,6 @@ from pagoda.data.sorting.batches import keys_of, merged, sort_batch
 BUDGET_BYTES = 64 << 20
 FAN_IN = 64
 _SPILL_ROWS = 16_384
-_SPILL = pa.ipc.IpcWriteOptions(compression="lz4")
 
 Reduce = Callable[[pa.RecordBatch], pa.RecordBatch]
 
@@ -78,7 +77,8 @@ class ExternalSorter:
 
     def _as_numbers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         for column, values in self.known.items():
-            numbers = pa.DictionaryArray.from_arrays(pc.index_in(batch[column], values), values)
+            places = pc.index_in(batch[column], values).cast(pa.int16())
+            numbers = pa.DictionaryArray.from_arrays(places, values)
             batch = batch.set_column(batch.schema.get_field_index(column), column, numbers)
         return batch
 
@@ -128,7 +128,7 @@ class ExternalSorter:
 
 def _write(path: Path, file: pa.NativeFile, batches: Iterator[pa.RecordBatch]) -> Path:
     first = next(batches)
-    with file, pa.ipc.new_file(file, first.schema, options=_SPILL) as writer:
+    with file, pa.ipc.new_file(file, first.schema) as writer:
         for batch in chain([first], batches):
             # Evenly, since a merge goes by the batch that ends first: it would have little to do for a short one.
             rows = -(-batch.num_rows // -(-batch.num_rows // _SPILL_ROWS))
