@@ -109,12 +109,11 @@ class _Ties:
     def take(self, times: Int64Array, users: pa.Array, items: pa.Array) -> None:
         self._rows += len(times)
         # Most rows of most logs share their moment with nobody, and cost no more than this.
-        edges = np.flatnonzero(np.diff(times)) + 1
-        starts, ends = np.append(0, edges), np.append(edges, len(times))
-        shared = ends - starts > 1
+        same = times[1:] == times[:-1]
+        shared = np.append(same, True)  # The last moment may go on in the next batch.
+        shared[1:] |= same
         shared[0] |= self._moment == times[0]
-        shared[-1] = True  # It may go on in the next batch.
-        rows = np.flatnonzero(np.repeat(shared, ends - starts))
+        rows = np.flatnonzero(shared)
         picked = pa.array(rows)
         self._add(times[rows], _numbers(users.take(picked)), _numbers(items.take(picked)))
 
