@@ -1,4 +1,4 @@
-"""When a run of Redis has written what it had yet to write; with a real one in tests/workers/test_sink_killed_redis.py."""
+"""When Redis has written what it had yet to write; with a real one in tests/workers/test_sink_killed_redis.py."""
 
 from __future__ import annotations
 
