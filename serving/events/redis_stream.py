@@ -22,6 +22,7 @@ from pagoda.settings import EventSettings
 from serving.error_reasons import reason
 from serving.events.rules import Accepted
 from serving.http.overload import ShedError
+from serving.users.append_only_file import UNWRITTEN_IN, AppendOnlyFile
 from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, STREAM, UNFILED, profile_key, recent_key, seen_key
 from serving.users.tombstones import FORGOTTEN
 
@@ -46,6 +47,7 @@ _OUT_OF_MEMORY = "OOM command not allowed"
 # the record before it, all empty where there is no Kafka; most newcomers, and how many seconds one is remembered; for
 # each event the row, its moment, the entry of recent behaviour and the seen item, the last two empty where the event is
 # none, and the user.
+# Answers how many were new, or why none were taken, and the run of Redis that has yet to write them.
 # The first thing that the script writes is one that a full Redis refuses: then nothing of it is done.
 _TAKE = """
 local function push(key, moment, entry)
@@ -67,11 +69,11 @@ end
 local partition = ARGV[5]
 if partition ~= '' then
   local applied = tonumber(redis.call('HGET', KEYS[2], partition) or -1)
-  if applied >= tonumber(ARGV[6]) then return 0 end
-  if applied < tonumber(ARGV[7]) then return -2 end
+  if applied >= tonumber(ARGV[6]) then return {0, ''} end
+  if applied < tonumber(ARGV[7]) then return {-2, ''} end
 end
 local events = (#KEYS - 4) / 4
-if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return -1 end
+if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return {-1, ''} end
 
 local now = tonumber(redis.call('TIME')[1])
 local forgets = redis.call('EXISTS', KEYS[4]) == 1
@@ -89,7 +91,7 @@ for i = 0, events - 1 do
   end
 end
 local crowded = room < 0
-if crowded and partition == '' then return -3 end
+if crowded and partition == '' then return {-3, ''} end
 
 local taken = 0
 for i = 0, events - 1 do
@@ -115,7 +117,7 @@ for i = 0, events - 1 do
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. now)
 if partition ~= '' then redis.call('HSET', KEYS[2], partition, ARGV[6]) end
-return taken
+return {taken, unwritten_in()}
 """
 
 
@@ -184,20 +186,24 @@ class RedisStream:
             socket_connect_timeout=timeout_seconds,
         )
         self._redis: Redis = Redis.from_pool(pool)
-        self._take = self._redis.register_script(_TAKE)
+        self._take = self._redis.register_script(UNWRITTEN_IN + _TAKE)
+        self._file = AppendOnlyFile(self._redis)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
     async def append(self, accepted: Sequence[Accepted]) -> int:
-        """See `EventStream.append`; it also raises where too many events wait for the sink."""
+        """See `EventStream.append`; it also raises where too many events wait for the sink.
+
+        It returns when a kill of Redis loses them no more, nor that they were taken.
+        """
         try:
             await self._look()
             self._refuse_unfiled()
             self._refuse_where_short()
             async with self._many if len(accepted) > _FEW else nullcontext():
-                taken = int(await self._take(*self._told(accepted)))
+                taken, unwritten = await self._take(*self._told(accepted))
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         if taken == _FULL:
@@ -207,7 +213,15 @@ class RedisStream:
                 f"event stream: {self._room.newcomers:,} users whom nobody loaded are remembered already "
                 f"(events.newcomers); send events of further ones later"
             )
-        return taken
+        if unwritten:
+            await self._written(unwritten)
+        return int(taken)
+
+    async def _written(self, run: bytes) -> None:
+        try:
+            await self._file.written(run)
+        except (UnavailableError, RedisError, OSError) as error:
+            raise self._unavailable(error) from error
 
     async def refuse_unfiled(self) -> None:
         """Refuse where nobody would file events; as far as Redis answers.
@@ -267,7 +281,7 @@ class RedisStream:
         for before, record in zip((after, *(one.offset for one in records)), records, strict=False):
             await self._take(*self._told(record.accepted, partition, record.offset, before), client=pipeline)
         try:
-            taken = await pipeline.execute()
+            taken = [code for code, _ in await pipeline.execute()]
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         return next((place for place, one in enumerate(taken) if one in (_FULL, _OUT_OF_ORDER)), len(taken))
