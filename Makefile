@@ -35,8 +35,8 @@ audit: .venv/tools ## Look for known faults in what is installed; where no datab
 
 env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
 
-demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (KEEP=1 leaves the platform up).
-	$(PY) -m demos.main_job $(if $(KEEP),--keep)
+demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (PROFILE=compact, KEEP=1 leaves it up).
+	$(PY) -m demos.main_job $(if $(KEEP),--keep) $(if $(PROFILE),--profile $(PROFILE))
 
 demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simulated traffic (8 minutes on 2 cores).
 	$(PY) -m demos.rollout

@@ -21,7 +21,7 @@ from pagoda.rollout.child_process import apart
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.settings import Settings
+from pagoda.settings import Settings, require_parts
 
 _PODS = 4
 """Questions to the tower's Service on a cluster, over a connection each, so that more than one pod is asked."""
@@ -38,7 +38,7 @@ def open_driver(settings: Settings, backend: str = "") -> Driver:
         ConfigError: A setting that the driver needs is empty.
     """
     log = open_log(settings)
-    _require(settings, "milvus.uri", "tower.url", "redis.url")
+    require_parts(settings, "the rollout driver", "index", "tower", "store")
     return Driver(
         log, open_backend(settings, log, backend), StreamMetrics(settings.redis.url), partial(_evidence, settings)
     )
@@ -57,8 +57,8 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
         from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.replicas import Bounds
 
-        _require(settings, "rollout.inference_service", "rollout.lease", "rollout.namespace")
         rollout = settings.rollout
+        _require_cluster(settings)
         return KServeBackend(
             Cluster(rollout.namespace),
             rollout.inference_service,
@@ -75,7 +75,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
         shelf,
         GenerationProbe(shelf, timeout),
         index=settings.index,
-        tower_url=settings.tower.url,
+        tower_url=settings.tower.server_url,
         tables=settings.tables_folder,
         memory=settings.home / "rollout" / "applied",
         state=log.state,
@@ -127,7 +127,7 @@ def _measure(settings: Settings, candidate: Manifest, champion: Manifest | None)
     return measure(settings, candidate, champion)
 
 
-def _require(settings: Settings, *keys: str) -> None:
-    missing = [key for key in keys if not getattr(getattr(settings, key.split(".")[0]), key.split(".")[1])]
-    if missing:
-        raise ConfigError(f"the rollout driver needs the settings {', '.join(missing)}; `pagoda up` records its own")
+def _require_cluster(settings: Settings) -> None:
+    keys = ("inference_service", "lease", "namespace")
+    if missing := [f"rollout.{key}" for key in keys if not getattr(settings.rollout, key)]:
+        raise ConfigError(f"the rollout driver needs the settings {', '.join(missing)}")

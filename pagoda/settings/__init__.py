@@ -9,6 +9,7 @@ Its names are imported from here: the handler in every archive and compiled pipe
 from pagoda.settings.addresses import LOCAL_URL, socket_path, tower_address, tower_addresses
 from pagoda.settings.evaluation import EvaluationSettings
 from pagoda.settings.index import CollectionConfig
+from pagoda.settings.requirements import lacking, require_parts
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
     EventSettings,
@@ -49,7 +50,9 @@ __all__ = [
     "StandaloneSettings",
     "TowerSettings",
     "TracingSettings",
+    "lacking",
     "load_settings",
+    "require_parts",
     "socket_path",
     "tower_address",
     "tower_addresses",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.config.training import TrainConfig, parse_config
+from pagoda.data.dataset import Dataset
 from pagoda.data.window import parse_moment, to_us
 from pagoda.erasure.pending import TAG, open_pending
 from pagoda.errors import ConfigError, GateError
@@ -191,7 +192,7 @@ def build_index(update: FullUpdate) -> IndexReport:
         name,
         vectors,
         update.data.spec,
-        queries=_queries(update),
+        queries=probe_queries(update.files(), update.data),
         config=update.settings.index,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
@@ -235,6 +236,7 @@ def offer(update: FullUpdate) -> Manifest:
         item_count=index.rows,
         spec=update.data.spec,
         metric=index.metric,
+        backend=update.settings.index.backend,
     )
     # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
     replay(update.settings, log, own)
@@ -260,17 +262,16 @@ def newest(update: FullUpdate) -> Manifest:
     return tip_of(open_log(update.settings).state(), update.version().version)
 
 
-def _queries(update: FullUpdate) -> NDArray[np.float32]:
-    """Vectors of real users as of the window's end, for the probe."""
+def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]:
+    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe."""
     from pagoda.version_files.open_version import OpenVersion
 
-    files = update.files()
     users = np.asarray(files.users.ids)
     users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
-    moments = np.full(len(users), to_us(update.window.end), np.int64)
+    moments = np.full(len(users), to_us(files.lineage.window.end), np.int64)
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
-    return OpenVersion(update.files(), update.data).user_vectors(users, moments, histories)
+    return OpenVersion(files, data).user_vectors(users, moments, histories)
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -11,13 +11,13 @@ import httpx
 from pagoda.embeddings.tables.layout import TablesLayout
 from pagoda.errors import GateError, UnavailableError
 from pagoda.generations.holding import read_holding
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Manifest, require_backend
 from pagoda.generations.state import ReleaseState
 from pagoda.index.base import Collections
 from pagoda.index.factory import open_collections
 from pagoda.item_changes.log import open_item_log
 from pagoda.registry.publish import Check
-from pagoda.settings import Settings, tower_addresses
+from pagoda.settings import Settings, lacking, tower_addresses
 from pagoda.sockets import client_of
 
 PATIENCE_SECONDS = 120.0
@@ -27,9 +27,10 @@ _CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
 
 
 def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
-    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
-    checks: list[Check] = []
-    if settings.milvus.uri:
+    """The checks that this installation allows: its collection when an index is configured, and its tower's host."""
+    backend = settings.index.backend
+    checks: list[Check] = [lambda manifest: require_backend(manifest, backend, "and what is searched here is")]
+    if not lacking(settings, "index"):
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
         changed = next(open_item_log(settings).records(), None) is not None
         checks.append(collection_ready(open_collections(settings), served, changed=changed))

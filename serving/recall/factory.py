@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from pagoda.errors import ConfigError
 from pagoda.generations.release_log import open_log
 from pagoda.index.factory import open_search
 from pagoda.item_changes.log import open_item_log
-from pagoda.settings import Settings
+from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
@@ -59,7 +58,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         )
         channels = channels_of(servers.index, items.removed)
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
-        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
+        backend = settings.index.backend
+        generations = Generations(open_log(settings), partial(warm_up, parts=parts, backend=backend))
         recall = Recall(
             parts,
             generations,
@@ -81,6 +81,4 @@ def require(settings: Settings) -> None:
     Raises:
         ConfigError: One is not said.
     """
-    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
-    if missing := [name for name, value in wanted.items() if not value]:
-        raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    require_parts(settings, "recall", "store", "tower", "index")

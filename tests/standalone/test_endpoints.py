@@ -9,7 +9,7 @@ import yaml
 from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
 from pagoda.standalone.endpoints import (
-    _changed,
+    changed,
     missing_ports_chosen,
     own,
     ports_of,
@@ -149,7 +149,7 @@ def test_a_dataset_is_the_same_however_it_is_named(tmp_path: Path) -> None:
 
 
 def test_what_others_record_in_the_meantime_stays(tmp_path: Path) -> None:
-    with ThreadPoolExecutor() as threads, _changed(tmp_path) as content:
+    with ThreadPoolExecutor() as threads, changed(tmp_path) as content:
         settled = threads.submit(settle_dataset, load_settings(tmp_path), "s3://b/d")
         wait([settled], timeout=0.05)
         content["redis"] = {"url": "unix:///r"}

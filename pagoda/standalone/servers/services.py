@@ -68,6 +68,7 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
         ports=own,
         environment=milvus.environment(own),
         endpoints={"milvus.uri": _opened(layout, "milvus", milvus.ROOT, place)},
+        only={"index.backend": "milvus"},
         url=f"http://{place}",
         prepare=prepare,
         settle=lambda: milvus.set_password(f"http://{place}", read_secret(layout.secret("milvus"))),
@@ -124,6 +125,7 @@ def torchserve_service(layout: Layout, _: Ports) -> Service:
         # It unpacks models into a temporary folder; in ours, they are removed when the platform stops.
         environment={"TMPDIR": str(layout.sockets)},
         endpoints={"tower.url": url, "tower.management_url": management},
+        only={"tower.runtime": "torchserve"},
         url=url,
     )
 
@@ -203,7 +205,7 @@ PREFERRED_PORTS = {"recall": 8080}
 
 
 def declared(layout: Layout) -> list[Service]:
-    """Every service that the platform runs: those for which no other server is set."""
+    """Every service that the platform runs: those that the chosen backends need, where no other server is set."""
     ports = ports_of(layout.home, PORT_NAMES)
     return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
 

@@ -1,8 +1,9 @@
-"""One machine: the embedded TorchServe and Milvus.
+"""One machine: the servers of the embedded platform.
 
 Most of the work is the follower's: it brings to the tower's host whatever the release log says is live, tables and
 model archive, and takes the rest away. What is left is memory for collections, and to say how far all of it is. All
-generations share one TorchServe and one Milvus, so a generation whose parts are there has all the capacity there is.
+generations share one tower's server and one index, be they processes of their own or recall itself, so a generation
+whose parts are there has all the capacity there is.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pagoda.settings import CollectionConfig
 
 WORKER_BYTES = 300 << 20
 """What TorchServe's worker of another full version takes."""
+IN_PROCESS_BYTES = 50 << 20
+"""What a further full version's tower takes in the recall process, where PyTorch is loaded already."""
 _EVERYTHING = 100
 
 
@@ -55,7 +58,8 @@ class LocalBackend:
             shelf: The collections.
             probe: Says what is missing of a generation.
             index: What collections are built with.
-            tower_url: TorchServe's inference API.
+            tower_url: Of the tower's server; empty: the recall process computes, and what the follower says is all that
+                can be asked.
             tables: The folder that the follower fills.
             memory: File that keeps the number of the record that was applied last.
             state: What the release log says now.
@@ -102,7 +106,8 @@ class LocalBackend:
         """Memory that is still to be taken for a candidate."""
         held = {versions_in(id_)[0] for id_ in said.held}
         collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate, self._index)
-        return collection + (0 if candidate.full_version in held else WORKER_BYTES)
+        tower = WORKER_BYTES if self._tower_url else IN_PROCESS_BYTES
+        return collection + (0 if candidate.full_version in held else tower)
 
     def _idle(self) -> list[str]:
         """Collections that can never serve again: every generation of their full version is retired."""

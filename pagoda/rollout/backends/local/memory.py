@@ -20,7 +20,7 @@ def unloaded_collection(shelf: Shelf, manifest: Manifest, index: CollectionConfi
     """As `missing_collection`; of a collection that is there, it says what loading it takes.
 
     Raises:
-        UnavailableError: Milvus does not answer.
+        UnavailableError: The index does not answer.
     """
     missing = missing_collection(shelf, manifest)
     if not missing or not shelf.exists(manifest.collection):

@@ -39,12 +39,12 @@ class GenerationProbe:
         self._shelf, self._timeout, self._times = shelf, timeout_seconds, times
 
     def __call__(self, manifest: Manifest, address: str) -> list[str]:
-        """What is missing of a generation behind the tower at `address`, one sentence each.
+        """What is missing of a generation behind the tower at `address`, one sentence each; without, of its collection.
 
         Raises:
-            UnavailableError: Milvus does not answer.
+            UnavailableError: The index does not answer.
         """
-        missing = [problem] if (problem := self._tower(manifest, address)) else []
+        missing = [problem] if address and (problem := self._tower(manifest, address)) else []
         return missing + missing_collection(self._shelf, manifest)
 
     def _tower(self, manifest: Manifest, address: str) -> str | None:
@@ -62,7 +62,7 @@ def missing_collection(shelf: Shelf, manifest: Manifest) -> list[str]:
     """What keeps a generation's collection from being searched: one sentence, or none.
 
     Raises:
-        UnavailableError: Milvus does not answer.
+        UnavailableError: The index does not answer.
     """
     if shelf.loaded(manifest.collection):
         return []
