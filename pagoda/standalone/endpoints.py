@@ -58,7 +58,7 @@ def missing_ports_chosen(
 
 
 def own(services: Sequence[Service], home: Path) -> list[Service]:
-    """Those services that the backends need, and that `pagoda.yaml` or the environment do not say are others' servers."""
+    """Those services that the backends need, and that the settings do not say are somebody else's servers."""
     settings, record = load_settings(home), recorded(home)
     return [
         service

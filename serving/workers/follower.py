@@ -28,6 +28,7 @@ from serving.tower.torchserve_models import TowerModels
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.table_guard import Guard
+from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
 RETRY_SECONDS = 30.0
@@ -225,7 +226,9 @@ def main(
 
 
 def _towers_of(settings: Settings) -> TowerHost:
-    """The tower's server on this host, if Pagoda manages its models."""
+    """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
+    if settings.tower.runtime == "in_process":
+        return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
     if not settings.tower.management_url:
         return NoTowers()
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))

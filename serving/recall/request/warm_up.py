@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pagoda.errors import UnavailableError
-from pagoda.generations.manifest import MILVUS, require_backend
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.steps import OF_THE_STORE
 from serving.recall.generations.follower import Generations
@@ -18,7 +17,7 @@ WARM_AGAIN_SECONDS = 10.0
 _WARM_UPS = 3
 
 
-async def warm_up(live: LiveGeneration, parts: Parts, backend: str = MILVUS) -> None:
+async def warm_up(live: LiveGeneration, parts: Parts) -> None:
     """Send real requests through every part of a generation, then get ready what may stand in for one of them.
 
     The online store may be down: what stands in for it stands in for any user. Tower and index must answer.
@@ -26,7 +25,6 @@ async def warm_up(live: LiveGeneration, parts: Parts, backend: str = MILVUS) -> 
     Raises:
         PagodaError: One was not answered, or with no item.
     """
-    require_backend(live.manifest, backend, "and this process searches")
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
     asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):

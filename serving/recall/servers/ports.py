@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.tower import UserVector
@@ -29,6 +30,16 @@ class Tower(Protocol):
     ) -> list[UserVector]:
         """See `TowerClient.vectors`."""
 
+
+class TowerBackend(Tower, Protocol):
+    """The same, as a process has it."""
+
+    async def open(self, manifest: Manifest) -> None:
+        """Get ready for a generation that is about to be warmed up; that may take longer than a request.
+
+        Raises:
+            PagodaError: It cannot be had here, or not yet.
+        """
 
 class Index(Protocol):
     """What finds items."""

@@ -1,4 +1,4 @@
-"""One machine: the servers of the embedded platform.
+"""One machine: the embedded TorchServe and Milvus, or what takes their place in the recall process.
 
 Most of the work is the follower's: it brings to the tower's host whatever the release log says is live, tables and
 model archive, and takes the rest away. What is left is memory for collections, and to say how far all of it is. All
@@ -27,8 +27,8 @@ from pagoda.settings import CollectionConfig
 
 WORKER_BYTES = 300 << 20
 """What TorchServe's worker of another full version takes."""
-IN_PROCESS_BYTES = 50 << 20
-"""What a further full version's tower takes in the recall process, where PyTorch is loaded already."""
+PROGRAM_BYTES = 32 << 20
+"""What another full version takes in a recall process that has PyTorch already."""
 _EVERYTHING = 100
 
 
@@ -58,8 +58,7 @@ class LocalBackend:
             shelf: The collections.
             probe: Says what is missing of a generation.
             index: What collections are built with.
-            tower_url: Of the tower's server; empty: the recall process computes, and what the follower says is all that
-                can be asked.
+            tower_url: The tower's server; empty where the tower runs in the recall process.
             tables: The folder that the follower fills.
             memory: File that keeps the number of the record that was applied last.
             state: What the release log says now.
@@ -106,7 +105,7 @@ class LocalBackend:
         """Memory that is still to be taken for a candidate."""
         held = {versions_in(id_)[0] for id_ in said.held}
         collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate, self._index)
-        tower = WORKER_BYTES if self._tower_url else IN_PROCESS_BYTES
+        tower = WORKER_BYTES if self._tower_url else PROGRAM_BYTES
         return collection + (0 if candidate.full_version in held else tower)
 
     def _idle(self) -> list[str]:

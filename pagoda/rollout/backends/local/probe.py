@@ -41,6 +41,9 @@ class GenerationProbe:
     def __call__(self, manifest: Manifest, address: str) -> list[str]:
         """What is missing of a generation behind the tower at `address`, one sentence each; without, of its collection.
 
+        Without an address nobody is asked: the tower runs in the recall process, where a canary answers nobody, and the
+        stable arm in its place, until it has answered a request of its own.
+
         Raises:
             UnavailableError: The index does not answer.
         """
