@@ -192,7 +192,7 @@ def build_index(update: FullUpdate) -> IndexReport:
         vectors,
         update.data.spec,
         queries=_queries(update),
-        config=update.settings.index,
+        config=update.settings.index.collection,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
