@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
-from pagoda.errors import ConfigError
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.settings import Settings
 
-Backend = Literal["milvus", "in_process"]
 
-
-def open_collections(settings: Settings, backend: Backend = "milvus") -> Collections:
-    """What building, verifying, item changes, retention and mining need; nothing is asked yet.
-
-    Args:
-        settings: Of the installation.
-        backend: Which one. No setting chooses it yet.
-
-    Raises:
-        ConfigError: There is no such backend.
-    """
+def open_collections(settings: Settings) -> Collections:
+    """What building, verifying, item changes, retention and mining need; nothing is asked yet."""
     # Each backend's library is imported where it is used: jobs that need none shall not wait for it.
-    match backend:
+    match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.collections import MilvusCollections
 
@@ -34,21 +22,16 @@ def open_collections(settings: Settings, backend: Backend = "milvus") -> Collect
             from pagoda.index.in_process.collections import FolderCollections
 
             return FolderCollections(collections_folder(settings))
-    raise _unknown(backend)
 
 
-def open_search(settings: Settings, request_id: Callable[[], str | None], backend: Backend = "milvus") -> ItemSearch:
+def open_search(settings: Settings, request_id: Callable[[], str | None]) -> ItemSearch:
     """What the recall service needs; nothing is asked yet.
 
     Args:
         settings: Of the installation.
         request_id: What the request of now is called in traces.
-        backend: As for `open_collections`.
-
-    Raises:
-        ConfigError: There is no such backend.
     """
-    match backend:
+    match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.search import MilvusSearch
 
@@ -57,14 +40,9 @@ def open_search(settings: Settings, request_id: Callable[[], str | None], backen
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 
-            return FolderSearch(collections_folder(settings))
-    raise _unknown(backend)
+            return FolderSearch(collections_folder(settings), settings.index.effort)
 
 
 def collections_folder(settings: Settings) -> Path:
     """Where the in-process backend keeps collections."""
     return settings.home / "collections"
-
-
-def _unknown(backend: str) -> ConfigError:
-    return ConfigError(f"there is no search backend {backend!r}; there are milvus and in_process")

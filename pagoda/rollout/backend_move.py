@@ -21,6 +21,7 @@ from pagoda.registry.publish import plan_move
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import UNDECIDED
 from pagoda.settings import Settings
+from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import fetch, local_path
 from pagoda.updates.full_steps import probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
@@ -79,31 +80,29 @@ def _stable(state: ReleaseState) -> Manifest:
 def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: Progress | None) -> IndexReport:
     record = state.version(stable.full_version)
     dataset = open_dataset(settings, settings.dataset(record.tags.get(DATASET, "")))
-    report = build_collection(
+    return build_collection(
         open_collections(settings),
         stable.collection,
         _vectors(settings, stable),
         stable.spec,
         queries=probe_queries(base_files(settings, stable.full_version), dataset),
-        config=settings.index,
+        config=settings.index.collection,
         progress=progress,
     )
-    if report.checksum != stable.item_vectors.checksum:
-        raise IntegrityError(
-            f"{stable.item_vectors.uri} is damaged: its checksum is {report.checksum}, not "
-            f"{stable.item_vectors.checksum}"
-        )
-    return report
 
 
 def _vectors(settings: Settings, manifest: Manifest) -> Path:
-    """The file of item vectors, or the list of its parts, on this machine."""
-    uri = manifest.item_vectors.uri
+    """The file of item vectors, or the list of its parts, on this machine and whole."""
+    uri, checksum = manifest.item_vectors.uri, manifest.item_vectors.checksum
     if (path := local_path(uri)) is not None:
+        if not path.is_file():
+            raise IntegrityError(f"{uri} is missing")
+        if (found := checksum_file(path, checksum)) != checksum:
+            raise IntegrityError(f"{uri} is damaged: its checksum is {found}, not {checksum}")
         return path
     place, name = uri.rsplit("/", 1)
     folder = scratch_of(settings, manifest.full_version) / "vectors"
-    return fetch(place, {name: manifest.item_vectors.checksum}, folder) / name
+    return fetch(place, {name: checksum}, folder) / name
 
 
 def _release(settings: Settings, log: ReleaseLog, manifest: Manifest) -> None:

@@ -8,7 +8,7 @@ Its names are imported from here: the handler in every archive and compiled pipe
 
 from pagoda.settings.addresses import LOCAL_URL, socket_path, tower_address, tower_addresses
 from pagoda.settings.evaluation import EvaluationSettings
-from pagoda.settings.index import CollectionConfig
+from pagoda.settings.index import CollectionConfig, IndexSettings
 from pagoda.settings.requirements import lacking, require_parts
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
@@ -39,6 +39,7 @@ __all__ = [
     "CollectionConfig",
     "EvaluationSettings",
     "EventSettings",
+    "IndexSettings",
     "ItemSettings",
     "KafkaSettings",
     "MilvusSettings",

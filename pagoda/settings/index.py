@@ -1,4 +1,4 @@
-"""How item vectors are indexed."""
+"""How item vectors are indexed, and where."""
 
 from __future__ import annotations
 
@@ -42,3 +42,16 @@ class CollectionConfig(SettingsSection):
                 if kind != self.kind and getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} is a parameter of {kind}, and kind is {self.kind}")
         return self
+
+
+class IndexSettings(CollectionConfig):
+    """The installation's index: collections, and the backend that keeps them."""
+
+    backend: Literal["milvus", "in_process"] = "milvus"
+    """milvus: a server. in_process: files below home, which each process maps and searches itself (faiss); no server
+    is needed, and all processes that search are on one machine."""
+
+    @property
+    def collection(self) -> CollectionConfig:
+        """How each collection is built and searched, wherever it is."""
+        return CollectionConfig(**self.model_dump(exclude={"backend"}))

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from pagoda.errors import ConfigError, explain
 from pagoda.settings.evaluation import EvaluationSettings
-from pagoda.settings.index import CollectionConfig
+from pagoda.settings.index import IndexSettings
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
     EventSettings,
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     milvus: MilvusSettings = MilvusSettings()
-    index: CollectionConfig = CollectionConfig()
+    index: IndexSettings = IndexSettings()
     redis: RedisSettings = RedisSettings()
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()

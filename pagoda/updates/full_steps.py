@@ -193,7 +193,7 @@ def build_index(update: FullUpdate) -> IndexReport:
         vectors,
         update.data.spec,
         queries=probe_queries(update.files(), update.data),
-        config=update.settings.index,
+        config=update.settings.index.collection,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)

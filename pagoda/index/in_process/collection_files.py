@@ -1,8 +1,9 @@
 """A collection as a folder.
 
     schema.arrow     its columns, and its description; written once
-    rows/00000.arrow what was inserted, a file for each call; never changed
-    indexed          there once an index was asked for
+    rows/00000.arrow what was inserted, a file for each call; gone when the index holds it
+    wanted.json      which index was asked for
+    index/           the index, see `index_folder`; there when it is whole
     loaded           there while it may be searched
     overlay.arrow    rows that were put in place of others, and IDs of deleted ones, which have no vector
 
@@ -13,20 +14,25 @@ changes since the build take: few, for the next full version begins without them
 from __future__ import annotations
 
 import fcntl
+import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.errors import DataError
+from pagoda.errors import ConflictError, DataError, IntegrityError
+from pagoda.index.in_process.index_folder import RECORD, write_index
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
+from pagoda.settings import CollectionConfig
 from pagoda.storage.atomic import build_folder, write_atomic
 
 _DESCRIPTION = b"description"
+Place = tuple[int, int, int]
 _SCHEMA, _ROWS, _OVERLAY = "schema.arrow", "rows", "overlay.arrow"
 
 
@@ -35,8 +41,10 @@ class CollectionFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.indexed, self.loaded = folder / "indexed", folder / "loaded"
-        """Marks, by being there."""
+        self.index = folder / "index"
+        self.loaded = folder / "loaded"
+        """A mark, by being there."""
+        self._wanted = folder / "wanted.json"
 
     def create(self, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
         """Make the folder of an empty collection; see `Collections.create`."""
@@ -65,22 +73,53 @@ class CollectionFiles:
         """What it was created with."""
         return str(self.schema.metadata[_DESCRIPTION].decode())
 
-    def state(self) -> tuple[object, ...]:
-        """Differs whenever what a search finds may differ."""
-        overlay = self.folder / _OVERLAY
-        return (_place(self.folder / _SCHEMA), len(self._row_files()), _place(overlay) if overlay.exists() else None)
+    @property
+    def index_state(self) -> Place | None:
+        """Which index there is."""
+        return _place(self.index / RECORD)
+
+    @property
+    def overlay_state(self) -> Place | None:
+        """Which overlay there is."""
+        return _place(self.folder / _OVERLAY)
+
+    @property
+    def wanted(self) -> CollectionConfig | None:
+        """The index that was asked for."""
+        return CollectionConfig(**json.loads(self._wanted.read_bytes())) if self._wanted.exists() else None
+
+    def ask_for(self, config: CollectionConfig) -> None:
+        """Say which index there shall be."""
+        write_atomic(self._wanted, json.dumps({"kind": config.kind, **config.build}).encode())
+
+    def build_index(self, config: CollectionConfig, progress: Callable[[int], None]) -> None:
+        """Build the index of what was inserted; see `write_index`. One that is there stays.
+
+        Raises:
+            IntegrityError: Neither the index nor the rows are there.
+        """
+        rows = self.folder / _ROWS
+        if self.index_state is None:
+            if not rows.exists():
+                raise IntegrityError(f"{self.index} is gone; build the collection anew")
+            with suppress(ConflictError):  # Another process was first.
+                write_index(self.index, self._inserted(), config, progress)
+        # The index has them now; of one who was killed before this they are left.
+        shutil.rmtree(rows, ignore_errors=True)
 
     def insert(self, batch: pa.RecordBatch) -> None:
         """Add rows, as one file.
 
         Raises:
-            DataError: They are not what the collection holds.
+            DataError: They are not what the collection holds, or it is indexed already.
         """
+        if self.index_state is not None:
+            raise DataError("it is indexed, and no row can be inserted any more; upsert them")
         content = _bytes(_fitting(batch, self.schema))
         write_atomic(self.folder / _ROWS / f"{len(self._row_files()):05}.arrow", content)
 
-    def inserted(self) -> pa.Table:
-        """What was inserted, mapped into memory."""
+    def _inserted(self) -> pa.Table:
+        """What was inserted, mapped."""
         tables = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in self._row_files()]
         return pa.concat_tables([self.schema.empty_table(), *tables])
 
@@ -130,9 +169,12 @@ def _bytes(table: pa.Table) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _place(path: Path) -> tuple[int, int, int]:
-    """Which file a name stands for now: what replaces it has another number or moment."""
-    found = path.stat()
+def _place(path: Path) -> Place | None:
+    """Which file a name stands for now: what replaces it has another number or moment. None: there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

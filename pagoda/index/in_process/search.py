@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.base import FoundItem, Hits
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.filter import Filter
+from pagoda.settings import CollectionConfig
+
+_LOOK_SECONDS = 0.25
+"""How long searches go on in what was there before they look for item changes."""
 
 
 class FolderSearch:
     """`pagoda.index.base.ItemSearch` of one folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing is read yet."""
-        self._collections = FolderCollections(folder)
+    def __init__(self, folder: Path, effort: int = CollectionConfig().effort) -> None:
+        """Nothing is read yet.
+
+        Args:
+            folder: Of the collections.
+            effort: See `CollectionConfig`.
+        """
+        self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS), effort
+        # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
+        cores = len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
 
     async def close(self) -> None:
         """Forget what is in memory."""
+        self._threads.shutdown(wait=False)
         self._collections.close()
 
     async def search(
@@ -35,18 +53,19 @@ class FolderSearch:
         excluded: Sequence[int],
         keys: bool,
     ) -> list[list[FoundItem]]:
-        """See `ItemSearch.search`. In a thread: products of matrices keep the event loop for milliseconds."""
-
-        def compare() -> list[Hits]:
-            queries = np.array(vectors, np.float32)
-            return self._collections.search(
-                collection, queries, k, effort=k, wanted=wanted, excluded=excluded, keys=keys
-            )
-
+        """See `ItemSearch.search`. In a thread: a search would keep the event loop for a millisecond."""
+        search = partial(
+            self._search, collection, vectors, k, effort=self._effort, wanted=wanted, excluded=excluded, keys=keys
+        )
         try:
-            found = await asyncio.to_thread(compare)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, search)
         except (IntegrityError, UnavailableError) as error:
             raise UnavailableError(str(error), part="index") from error
+
+    def _search(
+        self, collection: str, vectors: Sequence[Sequence[float]], k: int, **asked: Any
+    ) -> list[list[FoundItem]]:
+        found = self._collections.search(collection, np.array(vectors, np.float32), k, **asked)
         return [_items(hits) for hits in found]
 
 

@@ -1,70 +1,148 @@
-"""A collection in memory, as it was at one moment, and exact search in it."""
+"""A collection as it is at one moment, and search in it."""
 
 from __future__ import annotations
 
+import operator
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from cachetools import LRUCache, cachedmethod
 from numpy.typing import NDArray
 
 from pagoda.index.base import Hits
-from pagoda.index.in_process.collection_files import CollectionFiles
+from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
+from pagoda.index.in_process.overlay import Overlay
+from pagoda.index.in_process.passing import Passing, Rows, bits_of, without
 from pagoda.item_vectors.exact_search import Block, exact_top_k
-from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR
+from pagoda.item_vectors.fields import ITEM_KEY
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 
+Vectors = NDArray[np.float32]
 _BLOCK = 65_536
 """Items compared at a time."""
 
 
 @dataclass(frozen=True)
+class _Chosen:
+    """What passes a filter."""
+
+    indexed: Passing
+    changed: Rows
+    """Places in the overlay."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.indexed.nbytes + self.changed.nbytes
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one query finds among the items of one table, best first."""
+
+    rows: Rows
+    scores: Vectors
+
+
 class Snapshot:
-    """The items of a collection, by ascending ID."""
+    """Indexed items, with the overlay over them."""
 
-    ids: NDArray[np.int64]
-    """[n]"""
-    vectors: NDArray[np.float32]
-    """[n, dim]"""
-    columns: pa.Table
-    """All others, of n rows."""
+    def __init__(self, items: IndexedItems, overlay: Overlay) -> None:
+        """Nothing is searched yet; it costs what the overlay is long."""
+        self.items, self._overlay = items, overlay
+        self._outdated = items.rows_of(overlay.touched)
+        self._remembered: LRUCache[Filter, _Chosen] = LRUCache(REMEMBERED_BYTES, operator.attrgetter("nbytes"))
+        self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, files: CollectionFiles) -> Snapshot:
-        """Read what was inserted, with the overlay over it."""
-        rows, overlay = files.inserted(), files.overlay()
-        if len(overlay):
-            stays = pc.invert(pc.is_in(rows[ITEM_ID], overlay[ITEM_ID].combine_chunks()))
-            changed = overlay.filter(pc.is_valid(overlay[VECTOR])).cast(rows.schema)
-            rows = pa.concat_tables([rows.filter(stays), changed])
-        rows = rows.take(pc.sort_indices(rows[ITEM_ID])).combine_chunks()
-        dim = rows.schema.field(VECTOR).type.list_size
-        vectors = rows[VECTOR].combine_chunks().flatten().to_numpy().reshape(-1, dim)
-        return cls(rows[ITEM_ID].to_numpy(), vectors, rows.drop_columns([ITEM_ID, VECTOR]))
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.items) - len(self._outdated) + len(self._overlay.ids)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.items.index.vectors.shape[1])
 
     def search(
-        self, queries: NDArray[np.float32], k: int, wanted: Filter, excluded: Sequence[int], *, keys: bool
+        self,
+        queries: Vectors,
+        k: int,
+        effort: int,
+        wanted: Filter,
+        excluded: Sequence[int],
+        *,
+        keys: bool,
     ) -> list[Hits]:
         """See `Collections.search`."""
-        # As many more as must not come back: leaving them out before would copy the vectors of nearly all items.
-        ids, scores = exact_top_k(queries, self._blocks(wanted), k + len(excluded))
-        without = np.array(excluded, np.int64)
-        return [self._hits(*found, k, without, keys=keys) for found in zip(ids, scores, strict=True)]
+        chosen = self._chosen(wanted)
+        found = self._indexed(queries, k, effort, chosen.indexed, self.items.rows_of(excluded))
+        changed = self._changed(queries, k, chosen.changed, excluded)
+        return [self._hits(*both, k, keys=keys) for both in zip(found, changed, strict=True)]
 
-    def _blocks(self, wanted: Filter) -> Iterator[Block]:
-        passes = matching(self.columns, wanted) if wanted else None
-        for start in range(0, len(self.ids), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            ids, vectors = self.ids[rows], self.vectors[rows]
-            yield (ids, vectors) if passes is None else (ids[passes[rows]], vectors[passes[rows]])
+    @cachedmethod(operator.attrgetter("_remembered"), lock=operator.attrgetter("_lock"))
+    def _chosen(self, wanted: Filter) -> _Chosen:
+        size, changed = len(self.items), np.arange(len(self._overlay.ids))
+        if wanted and len(changed):
+            changed = changed[matching(self._overlay.columns, wanted)]
+        bits = self.items.passing(wanted) if wanted else bits_of(np.ones(size, np.bool_))
+        return _Chosen(Passing(without(bits, self._outdated), size), changed)
 
-    def _hits(
-        self, ids: NDArray[np.int64], scores: NDArray[np.float32], k: int, without: NDArray[np.int64], *, keys: bool
-    ) -> Hits:
-        kept = np.flatnonzero(~np.isin(ids, without))[:k]
-        found = ids[kept]
-        names = self.columns[ITEM_KEY].take(np.searchsorted(self.ids, found)).to_pylist() if keys else None
-        return Hits(found, scores[kept], names)
+    def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
+        planned = self.items.index.plan(k, effort, passing.count)
+        if planned is None:
+            return self._exact(queries, k, passing, hidden)
+        # A selector is asked of each row that is met, so where all pass there is none.
+        narrowed = passing.count < len(self.items) or len(hidden)
+        bits = without(passing.bits, hidden) if narrowed else None
+        scores, rows = self.items.index.search(queries, k, planned, bits)
+        found = [_Found(*both) for both in zip(rows, scores, strict=True)]
+        # What passes can be where no way leads to (faiss#3186, #4727).
+        for place in np.flatnonzero((rows < 0).any(axis=1)):
+            found[place] = self._exact(queries[[place]], k, passing, hidden)[0]
+        return found
+
+    def _exact(self, queries: Vectors, k: int, passing: Passing, hidden: Rows) -> list[_Found]:
+        # As many more as must not come back, which are few.
+        rows, scores = exact_top_k(queries, self._blocks(passing), k + len(hidden))
+        stays = ~np.isin(rows, hidden)
+        return [_Found(one[keep][:k], score[keep][:k]) for one, score, keep in zip(rows, scores, stays, strict=True)]
+
+    def _blocks(self, passing: Passing) -> Iterator[Block]:
+        vectors = self.items.index.vectors
+        if passing.count == len(vectors):
+            for start in range(0, len(vectors), _BLOCK):
+                block = vectors[start : start + _BLOCK]
+                yield np.arange(start, start + len(block)), block
+            return
+        numbers = passing.numbers
+        for start in range(0, len(numbers), _BLOCK):
+            rows = numbers[start : start + _BLOCK]
+            yield rows, vectors[rows]
+
+    def _changed(self, queries: Vectors, k: int, places: Rows, excluded: Sequence[int]) -> list[_Found]:
+        if not len(places):
+            return [_Found(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
+        if len(excluded):
+            places = places[~np.isin(self._overlay.ids[places], np.array(excluded, np.int64))]
+        rows, scores = exact_top_k(queries, [(places, self._overlay.vectors[places])], k)
+        return [_Found(*both) for both in zip(rows, scores, strict=True)]
+
+    def _hits(self, found: _Found, changed: _Found, k: int, *, keys: bool) -> Hits:
+        ids, names = self.items.ids[found.rows], _keys(self.items.columns, found.rows) if keys else None
+        if not len(changed.rows):
+            return Hits(ids, found.scores, names)
+        ids = np.concatenate([ids, self._overlay.ids[changed.rows]])
+        scores = np.concatenate([found.scores, changed.scores])
+        best = np.lexsort((ids, -scores))[:k]
+        if names is not None:
+            both = names + _keys(self._overlay.columns, changed.rows)
+            names = [both[place] for place in best]
+        return Hits(ids[best], scores[best], names)
+
+
+def _keys(columns: pa.Table, rows: Rows) -> list[str]:
+    keys: list[str] = columns[ITEM_KEY].take(pa.array(rows)).to_pylist()
+    return keys

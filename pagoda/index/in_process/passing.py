@@ -1,0 +1,56 @@
+"""Which of n rows a search may find, as bits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+Bits = NDArray[np.uint8]
+"""The lowest of a byte first; those behind the last row are 0."""
+_FEW = 8
+
+
+def bits_of(mask: NDArray[np.bool_]) -> Bits:
+    """A mask, bool [n], as bits."""
+    return np.packbits(mask, bitorder="little")
+
+
+def without(bits: Bits, rows: Rows) -> Bits:
+    """The bits but for some rows; what was given stays as it is."""
+    if not len(rows):
+        return bits
+    left = bits.copy()
+    # One after another: several of them may lie in one byte.
+    np.bitwise_and.at(left, rows >> 3, ~(1 << (rows & 7)).astype(np.uint8))
+    return left
+
+
+class Passing:
+    """The rows that pass a filter."""
+
+    def __init__(self, bits: Bits, rows: int) -> None:
+        """Of n `rows`."""
+        self.bits, self.count = bits, int(np.bitwise_count(bits).sum(dtype=np.int64))
+        self._rows = rows
+        # Where few pass, all of them are compared, again and again; else that is rare.
+        self._few = _FEW * self.count <= rows
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, or will."""
+        return self.bits.nbytes + self._few * self.count * 8
+
+    @property
+    def numbers(self) -> Rows:
+        """Of the rows, ascending."""
+        return self._kept if self._few else self._found()
+
+    @cached_property
+    def _kept(self) -> Rows:
+        return self._found()
+
+    def _found(self) -> Rows:
+        return np.flatnonzero(np.unpackbits(self.bits, count=self._rows, bitorder="little"))
