@@ -109,11 +109,3 @@ def test_killed_services_come_back_and_updates_and_item_changes_reach_users(smal
         client.change_items(remove=[items[0]])
     wait_for(lambda: items[0] not in answer(small)[1])
     assert time.monotonic() - begin < 5
-
-
-def test_a_plain_start_goes_on_with_the_profile_of_the_home(small: Home) -> None:
-    before = small.state().stable
-    small.platform.down()
-    small.platform.up(attached=True)
-    assert {status.name for status in small.platform.status()}.isdisjoint({"milvus", "torchserve"})
-    assert wait_for(lambda: answer(small)[0]) == before
