@@ -96,6 +96,17 @@ build/bench/peers/installed: benchmarks/training/requirements.txt .venv/installe
 bench-training: build/bench/peers/installed ## How fast training is, beside torch-rechub and TorchRec, and up to 20 M rows (about 20 minutes on 2 quiet cores).
 	$(PY) -m benchmarks.training
 
+build/bench/index-peers/installed: benchmarks/index/requirements.txt .venv/installed
+	@echo "Installing search libraries into build/bench/index-peers"
+	@while read -r peer; do case $$peer in \#*) ;; *) \
+		$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --upgrade --target build/bench/index-peers "$$peer" \
+		|| echo "$$peer does not install here; it is left out";; esac; done < $<
+	@touch $@
+
+ITEMS ?= 100000
+bench-index: build/bench/index-peers/installed ## Search libraries and our backends at the same recall, with filters (ITEMS=100000: 10 minutes on 2 quiet cores; goes on where it stopped).
+	$(PY) -m benchmarks.index --items $(ITEMS)
+
 SEQUENCES ?= ../shared/data/beauty.txt
 bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
 	$(PY) -m benchmarks.quality $(SEQUENCES)
@@ -113,4 +124,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

@@ -81,7 +81,8 @@ BY_PATH: dict[str, Schema] = {
     "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
     "recall.logs": {"enum": ["text", "json"]},
-    "index": {"type": "object"},
+    # Collections in files are on one machine.
+    "index": {"type": "object", "properties": {"backend": {"const": "milvus"}}},
     **{
         f"events.{key}": {"type": "integer", "minimum": 1}
         for key in ("streamLength", "lateDays", "newcomers", "newcomerDays")

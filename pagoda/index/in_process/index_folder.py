@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, explain
 from pagoda.index.in_process.vector_index import VectorIndex, Vectors, build_index, open_index
 from pagoda.item_vectors.fields import ITEM_ID, VECTOR
 from pagoda.settings import CollectionConfig
@@ -33,7 +34,7 @@ class IndexRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: str
+    kind: Literal["HNSW", "IVF_FLAT", "FLAT"]
     rows: int
     checksums: dict[str, str]
     """By file name."""
@@ -86,7 +87,7 @@ def read_record(folder: Path) -> IndexRecord:
     try:
         return IndexRecord.model_validate_json((folder / RECORD).read_bytes())
     except ValidationError as error:
-        raise IntegrityError(f"{folder / RECORD} is damaged; build the collection anew: {error}") from error
+        raise IntegrityError(f"{explain(error, str(folder / RECORD))}; build the collection anew") from error
 
 
 def open_folder(folder: Path) -> tuple[pa.Table, VectorIndex]:

@@ -35,7 +35,7 @@ class Passing:
         """Of n `rows`."""
         self.bits, self.count = bits, int(np.bitwise_count(bits).sum(dtype=np.int64))
         self._rows = rows
-        # Where few pass, all of them are compared, again and again; else that is rare.
+        # An array of all would be much larger than the bits, and no faster to go by.
         self._few = _FEW * self.count <= rows
 
     @property
@@ -44,13 +44,11 @@ class Passing:
         return self.bits.nbytes + self._few * self.count * 8
 
     @property
-    def numbers(self) -> Rows:
-        """Of the rows, ascending."""
-        return self._kept if self._few else self._found()
+    def all(self) -> bool:
+        """Whether each row does."""
+        return self.count == self._rows
 
     @cached_property
-    def _kept(self) -> Rows:
-        return self._found()
-
-    def _found(self) -> Rows:
-        return np.flatnonzero(np.unpackbits(self.bits, count=self._rows, bitorder="little"))
+    def few(self) -> Rows | None:
+        """The rows themselves, ascending, where they are few."""
+        return np.flatnonzero(np.unpackbits(self.bits, count=self._rows, bitorder="little")) if self._few else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from pagoda.index.base import Hits
 from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
 from pagoda.index.in_process.overlay import Overlay
-from pagoda.index.in_process.passing import Passing, Rows, bits_of, without
-from pagoda.item_vectors.exact_search import Block, exact_top_k
+from pagoda.index.in_process.passing import Bits, Passing, Rows, bits_of, without
+from pagoda.item_vectors.exact_search import exact_top_k
 from pagoda.item_vectors.fields import ITEM_KEY
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 
 Vectors = NDArray[np.float32]
-_BLOCK = 65_536
-"""Items compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -93,34 +91,17 @@ class Snapshot:
     def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
         planned = self.items.index.plan(k, effort, passing.count)
         if planned is None:
-            return self._exact(queries, k, passing, hidden)
-        # A selector is asked of each row that is met, so where all pass there is none.
-        narrowed = passing.count < len(self.items) or len(hidden)
-        bits = without(passing.bits, hidden) if narrowed else None
-        scores, rows = self.items.index.search(queries, k, planned, bits)
-        found = [_Found(*both) for both in zip(rows, scores, strict=True)]
-        # What passes can be where no way leads to (faiss#3186, #4727).
-        for place in np.flatnonzero((rows < 0).any(axis=1)):
-            found[place] = self._exact(queries[[place]], k, passing, hidden)[0]
-        return found
+            return _found(*self._compared(queries, k, passing, hidden))
+        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden))
+        # Some of what passes may be where no way leads to (faiss#3186, #4727).
+        if len(short := np.flatnonzero(rows[:, -1] < 0)):
+            scores[short], rows[short] = self._compared(queries[short], k, passing, hidden)
+        return _found(scores, rows)
 
-    def _exact(self, queries: Vectors, k: int, passing: Passing, hidden: Rows) -> list[_Found]:
-        # As many more as must not come back, which are few.
-        rows, scores = exact_top_k(queries, self._blocks(passing), k + len(hidden))
-        stays = ~np.isin(rows, hidden)
-        return [_Found(one[keep][:k], score[keep][:k]) for one, score, keep in zip(rows, scores, stays, strict=True)]
-
-    def _blocks(self, passing: Passing) -> Iterator[Block]:
-        vectors = self.items.index.vectors
-        if passing.count == len(vectors):
-            for start in range(0, len(vectors), _BLOCK):
-                block = vectors[start : start + _BLOCK]
-                yield np.arange(start, start + len(block)), block
-            return
-        numbers = passing.numbers
-        for start in range(0, len(numbers), _BLOCK):
-            rows = numbers[start : start + _BLOCK]
-            yield rows, vectors[rows]
+    def _compared(self, queries: Vectors, k: int, passing: Passing, hidden: Rows) -> tuple[Vectors, Rows]:
+        if (few := passing.few) is None:
+            return self.items.index.compare(queries, k, _bits(passing, hidden))
+        return self.items.index.compare(queries, k, few[~np.isin(few, hidden)] if len(hidden) else few)
 
     def _changed(self, queries: Vectors, k: int, places: Rows, excluded: Sequence[int]) -> list[_Found]:
         if not len(places):
@@ -141,6 +122,17 @@ class Snapshot:
             both = names + _keys(self._overlay.columns, changed.rows)
             names = [both[place] for place in best]
         return Hits(ids[best], scores[best], names)
+
+
+def _bits(passing: Passing, hidden: Rows) -> Bits | None:
+    """What may be found; None: all, for a selector costs a question a row."""
+    return None if passing.all and not len(hidden) else without(passing.bits, hidden)
+
+
+def _found(scores: Vectors, rows: Rows) -> list[_Found]:
+    """What was found of each query, without the places that are empty."""
+    ends = (rows >= 0).sum(axis=1)
+    return [_Found(one[:end], score[:end]) for one, score, end in zip(rows, scores, ends, strict=True)]
 
 
 def _keys(columns: pa.Table, rows: Rows) -> list[str]:

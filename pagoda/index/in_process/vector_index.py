@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.index.in_process.passing import Bits, Rows
 from pagoda.settings import CollectionConfig
 
 Vectors = NDArray[np.float32]
@@ -49,23 +50,38 @@ class VectorIndex:
         """
         return None
 
-    def search(
-        self, queries: Vectors, k: int, effort: int, passing: NDArray[np.uint8] | None
-    ) -> tuple[Vectors, NDArray[np.int64]]:
+    def search(self, queries: Vectors, k: int, effort: int, passing: Bits | None) -> tuple[Vectors, Rows]:
         """Look for the best k with an effort that was planned.
 
         Args:
             queries: [q, dim].
             k: Wanted.
             effort: Of `plan`.
-            passing: Bits, the lowest of a byte first: what may be found. None: all.
+            passing: What may be found. None: all.
 
         Returns:
-            Inner products and numbers, each [q, k]; -1 where nothing more was found.
+            Inner products and rows, each [q, k]; -1 where nothing more was found.
         """
         selector = None if passing is None else faiss.IDSelectorBitmap(passing)
-        scores, found = self._index.search(queries, k, params=self._parameters(effort, selector))
-        return scores, found
+        scores, rows = self._index.search(queries, k, params=self._parameters(effort, selector))
+        return scores, rows
+
+    def compare(self, queries: Vectors, k: int, passing: Rows | Bits | None) -> tuple[Vectors, Rows]:
+        """Find the best k by comparing all of them.
+
+        Args:
+            queries: [q, dim].
+            k: Wanted.
+            passing: What may be found, as rows or as bits; rows are read alone, so they are better where they are few.
+
+        Returns:
+            As `search`; -1 where there are no more.
+        """
+        selector = None
+        if passing is not None:
+            selector = (faiss.IDSelectorBitmap if passing.dtype == np.uint8 else faiss.IDSelectorArray)(passing)
+        scores, rows = self._flat.search(queries, k, params=faiss.SearchParameters(sel=selector))
+        return scores, rows
 
     def _parameters(self, effort: int, selector: Any) -> Any:
         return faiss.SearchParameters(sel=selector)
@@ -81,8 +97,8 @@ class _Graph(VectorIndex):
     """HNSW."""
 
     def plan(self, k: int, effort: int, passing: int) -> int | None:
-        """Of what the walk holds, the share that passes must be what is looked for."""
-        held = ceil(max(effort, 2 * k) * self._flat.ntotal / max(passing, 1))
+        """Of what the walk holds, those that pass must be as many as are asked for."""
+        held = max(effort, 2 * k, ceil(max(effort, k) * self._flat.ntotal / max(passing, 1)))
         return held if passing > _COMPARED * held else None
 
     def _parameters(self, effort: int, selector: Any) -> Any:

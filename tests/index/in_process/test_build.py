@@ -103,8 +103,20 @@ def test_what_changes_during_a_build_is_seen_after_it(tmp_path: Path) -> None:
         collections.insert(NAME, vectors_batch(SPEC, items_table(1, ROWS), new))
 
 
-@pytest.mark.parametrize("name", ["index.faiss", "vectors.faiss", "items.arrow", "index.json"])
-@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("index.faiss", "flipped"),
+        ("vectors.faiss", "cut"),
+        ("items.arrow", "gone"),
+        ("index.json", "flipped"),
+        *(
+            pytest.param(name, damage, marks=pytest.mark.long)
+            for name in ("index.faiss", "vectors.faiss", "items.arrow", "index.json")
+            for damage in ("flipped", "cut", "gone")
+        ),
+    ],
+)
 def test_a_damaged_file_is_named_and_the_collection_built_anew(tmp_path: Path, name: str, damage: str) -> None:
     items = tmp_path / "v.parquet"
     write_vectors(items, ROWS)

@@ -1,0 +1,91 @@
+"""Pagoda's own backends over a world, as jobs ask them: with filters by a number."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks.index.libraries import Searching
+from benchmarks.index.world import DIM, K, World
+from pagoda.data.spec import FeatureSpec, Numeric
+from pagoda.index.base import Collections
+from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.filter import EVERYTHING, Filter
+from pagoda.item_vectors.filter_parser import FilterParser
+from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.settings import CollectionConfig
+
+NAME = "bench"
+SPEC = FeatureSpec(features=(Numeric(name="draw", tower="item", edges=(0.5,), filterable=True),))
+MILVUS = "PAGODA_BENCH_MILVUS"
+"""Address of a Milvus server."""
+_BATCH = 16_384
+
+
+class Backend(Searching):
+    """A collection of a backend; its effort is what it makes of the setting by itself."""
+
+    filters = True
+    efforts = (128, 256, 512, 1024)
+    collections: Collections
+    wanted: Filter = EVERYTHING
+
+    def build(self, world: World) -> None:
+        """Build the index."""
+        made, rows = self.collections, len(world.vectors)
+        made.drop(NAME)
+        made.create(NAME, DIM, filter_fields(SPEC), keys=False, description="bench")
+        for start in range(0, rows, _BATCH):
+            part = slice(start, start + _BATCH)
+            items = pa.table({"item_id": np.arange(rows)[part], "draw": world.draws[part]})
+            made.insert(NAME, vectors_batch(SPEC, items, world.vectors[part]))
+        made.flush(NAME)
+        made.start_index(NAME, CollectionConfig())
+        made.wait_indexed(NAME, rows, 3600.0)
+        made.load(NAME)
+
+    def keep(self, share: float, world: World) -> None:
+        """From now on answer from this share of the items alone."""
+        self.wanted = FilterParser(SPEC).parse({"draw": {"lt": share}}) if share < 1 else EVERYTHING
+
+    def search(self, query: NDArray[np.float32], effort: Any) -> NDArray[np.int64]:
+        """The numbers of the best K."""
+        return self.collections.search(NAME, query[None], K, effort=effort, wanted=self.wanted)[0].ids
+
+    def close(self) -> None:
+        """The end."""
+        self.collections.drop(NAME)
+        self.collections.close()
+
+
+class Ours(Backend):
+    """In process."""
+
+    def __init__(self, scratch: Path) -> None:
+        """In a folder."""
+        from pagoda.index.in_process.collections import FolderCollections
+
+        super().__init__(scratch)
+        # As recall looks for changes, not at each search.
+        self.collections = FolderCollections(scratch, 0.25)
+
+
+class OverMilvus(Backend):
+    """On the server whose address the environment has."""
+
+    def __init__(self, scratch: Path) -> None:
+        """On the server."""
+        from pagoda.index.milvus.collections import MilvusCollections
+
+        super().__init__(scratch)
+        self.collections = MilvusCollections(os.environ[MILVUS])
+
+    def stored_bytes(self) -> int:
+        """Of vectors and links: what the server has beside them is no part of the collection."""
+        rows = self.collections.count(NAME)
+        return rows * (4 * DIM + 8 * CollectionConfig().m)
