@@ -41,6 +41,7 @@ class TowerBackend(Tower, Protocol):
             PagodaError: It cannot be had here, or not yet.
         """
 
+
 class Index(Protocol):
     """What finds items."""
 
