@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from pagoda.generations.manifest import require_backend
@@ -58,6 +59,9 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
+        if settings.tower.runtime == "in_process":
+            # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
+            servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed)
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
 

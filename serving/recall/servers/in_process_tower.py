@@ -13,19 +13,23 @@ from typing import Any
 import torch
 
 from pagoda.embeddings.tables import TowerTables
-from pagoda.errors import IntegrityError, NotHeldError, PagodaError, UnavailableError
+from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.model.program_file import import_reader
 from pagoda.storage.checksums import checksum_file
 from serving.background import every
 from serving.recall.servers.tower import UserVector
+from serving.recall.servers.turns import Turns
 from serving.tower.archive import archive_name, unpack
-from serving.tower.bodies import Instance, read_instances
+from serving.tower.bodies import Instance, TowerAnswer, TowerRequest, read_instances
 from serving.tower.runtime import TowerRuntime
+from serving.tracing import span
 
 LOOK_SECONDS = 2.0
+_ASKS = 32
 _BATCHES = (1, 32, 1, 32)
 """Computed before anybody is answered: a program's first calls take many times as long as later ones."""
+_Answer = list[UserVector] | PagodaError
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +62,11 @@ class InProcessTower:
         self._known: dict[int, Manifest] = {}
         """Of each full version that was opened, one generation's: to open it again where the host lost it."""
         self._opening = asyncio.Lock()
+        # Computed in the event loop: to hand a user to a thread and back takes as long as to compute the user, and
+        # thirty-two take a millisecond.
+        self._turns: Turns[tuple[int, str], Sequence[dict[str, Any]], list[UserVector]] = Turns(
+            self._compute, most=_ASKS
+        )
 
     async def open(self, manifest: Manifest) -> None:
         """See `TowerBackend.open`.
@@ -78,24 +87,24 @@ class InProcessTower:
     ) -> list[UserVector]:
         """See `TowerClient.vectors`.
 
-        Computed here and now: handing it to a thread takes longer than computing it.
-
         Raises:
             NotHeldError: This host does not hold the generation.
             RequestError: A raw value is wrong.
             UnavailableError: It cannot be computed, because its tables are damaged, say.
         """
-        runtime = self._open.get(full_version)
-        if runtime is None:
-            raise NotHeldError(f"full version {full_version} of the user tower is not open here")
+        with span("tower", generation=generation):
+            return await self._turns.ask((full_version, generation), instances)
+
+    def _compute(self, key: tuple[int, str], asked: Sequence[Sequence[dict[str, Any]]]) -> list[_Answer]:
+        version, generation = key
+        if (runtime := self._open.get(version)) is None:
+            raise NotHeldError(f"full version {version} of the user tower is not open here")
+        requests = [_request(instances, generation) for instances in asked]
         try:
-            answer = runtime.predict(read_instances(instances), generation)
+            answers = iter(runtime.predict_batch([one for one in requests if isinstance(one, TowerRequest)]))
         except (IntegrityError, OSError, RuntimeError) as error:
-            raise UnavailableError(f"user tower {full_version}: {error}", part="user tower") from error
-        return [
-            UserVector(vector, known)
-            for vector, known in zip(answer.vectors.tolist(), answer.known.tolist(), strict=True)
-        ]
+            raise UnavailableError(f"user tower {version}: {error}", part="user tower") from error
+        return [_vectors(next(answers)) if isinstance(one, TowerRequest) else one for one in requests]
 
     async def follow(self) -> None:
         """Let go of what the follower took away, and open again what it brought back, until cancelled."""
@@ -133,3 +142,19 @@ class InProcessTower:
         for users in _BATCHES:
             runtime.predict([Instance(user_id=user)] * users, manifest.id)
         return runtime
+
+
+def _request(instances: Sequence[dict[str, Any]], generation: str) -> TowerRequest | RequestError:
+    try:
+        return TowerRequest(read_instances(instances), generation)
+    except RequestError as error:
+        return error
+
+
+def _vectors(answer: TowerAnswer | PagodaError) -> _Answer:
+    if isinstance(answer, IntegrityError):
+        return UnavailableError(f"user tower: {answer}", part="user tower")
+    if isinstance(answer, PagodaError):
+        return answer
+    vectors, known = answer.vectors.tolist(), answer.known.tolist()
+    return [UserVector(*one) for one in zip(vectors, known, strict=True)]
