@@ -53,7 +53,7 @@ def rebuild(
             f"{manifest.id} serves from {manifest.backend}: {report.rows:,} items, recall@100 against exact search "
             f"{report.recall_at_100:.4f}. Recall takes it in when it is started again."
         )
-    Console().print(told, highlight=False)
+    Console(soft_wrap=True).print(told, highlight=False)
 
 
 @contextmanager
