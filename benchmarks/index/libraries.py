@@ -110,7 +110,7 @@ class Voyager(Searching):
         import voyager
 
         self.index = voyager.Index(voyager.Space.InnerProduct, DIM, M=_LINKS, ef_construction=_CANDIDATES)
-        self.index.add_items(np.asarray(world.vectors), num_threads=_THREADS)
+        self.index.add_items(np.array(world.vectors), num_threads=_THREADS)
         self.index.save(str(self.scratch / "index"))
 
     def search(self, query: NDArray[np.float32], effort: Any) -> NDArray[np.int64]:

@@ -45,7 +45,8 @@ class Passing:
 
     def of(self, rows: Rows) -> Rows:
         """Those of some rows that do."""
-        return rows[(self.bits[rows >> 3] >> (rows & 7)) & 1 == 1]
+        those: Rows = rows[(self.bits[rows >> 3] >> (rows & 7)) & 1 == 1]
+        return those
 
     @property
     def all(self) -> bool:
