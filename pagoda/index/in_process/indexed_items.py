@@ -47,8 +47,9 @@ class IndexedItems:
         wanted = np.asarray(ids, np.int64)
         if not len(self):
             return wanted[:0]
-        rows = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
-        return rows[self.ids[rows] == wanted]
+        places = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
+        rows: Rows = places[self.ids[places] == wanted]
+        return rows
 
     @cachedmethod(operator.attrgetter("_remembered"), lock=operator.attrgetter("_lock"))
     def passing(self, wanted: Filter) -> Bits:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Rows = NDArray[np.int64]
 Bits = NDArray[np.uint8]
 """The lowest of a byte first; those behind the last row are 0."""
-_FEW = 8
+_FEW = 4
 
 
 def bits_of(mask: NDArray[np.bool_]) -> Bits:
@@ -42,6 +42,11 @@ class Passing:
     def nbytes(self) -> int:
         """Memory that it takes, or will."""
         return self.bits.nbytes + self._few * self.count * 8
+
+    def of(self, rows: Rows) -> Rows:
+        """Those of some rows that do."""
+        those: Rows = rows[(self.bits[rows >> 3] >> (rows & 7)) & 1 == 1]
+        return those
 
     @property
     def all(self) -> bool:

@@ -89,14 +89,28 @@ class Snapshot:
         return _Chosen(Passing(without(bits, self._outdated), size), changed)
 
     def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
-        planned = self.items.index.plan(k, effort, passing.count)
-        if planned is None:
+        index, hidden = self.items.index, passing.of(hidden)
+        if (planned := index.plan(k, effort, passing.count)) is None:
             return _found(*self._compared(queries, k, passing, hidden))
+        scores, rows = self._walked(queries, k, planned, passing, hidden)
+        # A walk meets what is hidden and has no room left for others. Half as many as are wanted spoil nothing.
+        if 2 * len(hidden) > k:
+            better = (queries @ index.vectors[hidden].T >= scores[:, -1:]).sum(axis=1)
+            if len(again := np.flatnonzero(2 * better > k)):
+                planned = index.plan(k, effort, passing.count, int(better.max()))
+                scores[again], rows[again] = self._walked(queries[again], k, planned, passing, hidden)
+        return _found(scores, rows)
+
+    def _walked(
+        self, queries: Vectors, k: int, planned: int | None, passing: Passing, hidden: Rows
+    ) -> tuple[Vectors, Rows]:
+        if planned is None:
+            return self._compared(queries, k, passing, hidden)
         scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden))
         # Some of what passes may be where no way leads to (faiss#3186, #4727).
         if len(short := np.flatnonzero(rows[:, -1] < 0)):
             scores[short], rows[short] = self._compared(queries[short], k, passing, hidden)
-        return _found(scores, rows)
+        return scores, rows
 
     def _compared(self, queries: Vectors, k: int, passing: Passing, hidden: Rows) -> tuple[Vectors, Rows]:
         if (few := passing.few) is None:

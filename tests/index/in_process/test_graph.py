@@ -82,11 +82,11 @@ def test_as_many_come_as_there_are_even_where_the_graph_leads_to_few(
 
 
 def test_what_a_user_has_had_leaves_room_for_the_rest(both: list[FolderCollections]) -> None:
-    best = search(both[1], None, k=150, effort=128)[0].ids.tolist()
-    found = search(both[0], None, k=100, effort=128, excluded=best[:50])[0].ids
+    best = search(both[1], None, k=600, effort=128)[0].ids.tolist()
+    found = search(both[0], None, k=100, effort=128, excluded=best[:500])[0].ids
     assert len(found) == 100
-    assert not set(best[:50]) & set(found.tolist())
-    assert np.isin(found, best[50:]).mean() > 0.9
+    assert not set(best[:500]) & set(found.tolist())
+    assert np.isin(found, best[500:]).mean() > 0.95
 
 
 @pytest.fixture(scope="module")
