@@ -32,9 +32,9 @@ def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float =
     Where the tower runs in the recall process, that process shows by itself that a generation answers, before anybody
     is answered by it; what must be there first is what its host's follower brings.
     """
-    backend = settings.index.backend
-    checks: list[Check] = [lambda manifest: require_backend(manifest, backend, "and what is searched here is")]
+    checks: list[Check] = []
     if not lacking(settings, "index"):
+        checks.append(lambda manifest: require_backend(manifest, settings.index.backend, "and this installation's are"))
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
         changed = next(open_item_log(settings).records(), None) is not None
         checks.append(collection_ready(open_collections(settings), served, changed=changed))
