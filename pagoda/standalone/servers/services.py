@@ -23,6 +23,8 @@ Ports = Mapping[str, int]
 _REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
 """What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
 renaming: an append-only file with a renamed command in it would not be read any more."""
+_TOWERS = {"torchserve": "torchserve", "tower": "kserve"}
+"""The tower's servers, by name, and the `tower.runtime` that each runs for."""
 _REDIS_SHARE = 4
 """Of the machine's memory, one part of so many is Redis' at most."""
 
@@ -128,9 +130,25 @@ def torchserve_service(layout: Layout, _: Ports) -> Service:
     )
 
 
+def tower_service(layout: Layout, _: Ports) -> Service:
+    """The user tower on KServe's model server, at the socket where TorchServe would be."""
+    url = f"unix:{layout.sockets / 'tower'}.sock"
+    health = http_health("/v2/health/live", server=url)
+    return Service(
+        name="tower",
+        command=_python("serving.tower.kserve", "--inference", url),
+        healthy=health,
+        ready=health,
+        folder=layout.data("tower"),
+        environment={"OMP_NUM_THREADS": "1"},
+        endpoints={"tower.url": url},
+        url=url,
+    )
+
+
 def follower_service(layout: Layout, _: Ports) -> Service:
     """Brings tables and segments of new generations to the tower's folder."""
-    return _worker("follower", "serving.workers.follower", layout, after=("torchserve",))
+    return _worker("follower", "serving.workers.follower", layout, after=_TOWERS)
 
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
@@ -172,7 +190,7 @@ def rollout_service(layout: Layout, _: Ports) -> Service:
         folder=layout.data("rollout"),
         endpoints={"rollout.backend": "local"},
         settings={"rollout.incremental": "now"},
-        after=("milvus", "redis", "torchserve"),
+        after=("milvus", "redis", *_TOWERS),
     )
 
 
@@ -182,6 +200,7 @@ SERVICES: dict[str, Declaration] = {
     "milvus": milvus_service,
     "redis": redis_service,
     "torchserve": torchserve_service,
+    "tower": tower_service,
     "follower": follower_service,
     "recall": recall_service,
     "sink": sink_service,
@@ -203,9 +222,10 @@ PREFERRED_PORTS = {"recall": 8080}
 
 
 def declared(layout: Layout) -> list[Service]:
-    """Every service that the platform runs: those for which no other server is set."""
-    ports = ports_of(layout.home, PORT_NAMES)
-    return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
+    """Every service that the platform runs: those for which no other server is set, and the tower's that is chosen."""
+    ports, runtime = ports_of(layout.home, PORT_NAMES), load_settings(layout.home).tower.runtime
+    chosen = [declare for name, declare in SERVICES.items() if _TOWERS.get(name, runtime) == runtime]
+    return own([declare(layout, ports) for declare in chosen], layout.home)
 
 
 def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
