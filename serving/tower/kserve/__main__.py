@@ -23,7 +23,7 @@ def main(
     *,
     inference: Annotated[
         str, typer.Option(envvar="PAGODA_TOWER_INFERENCE", help="Where it answers: unix:/path or http(s)://host:port.")
-    ],
+    ] = "",
     certificate: Annotated[
         Path | None, typer.Option(help="Folder with tls.crt and tls.key, for an https address.")
     ] = None,
@@ -43,6 +43,8 @@ def main(
     settings = load_settings()
     logs.start(settings.logs)
     tracing.start("tower", settings.tracing)
+    if not inference:
+        raise ConfigError("inference address: none is given; unix:/path, or http(s)://host:port on a cluster")
     if inference.startswith("https:") != bool(certificate):
         raise ConfigError(f"inference address {inference}: https:// needs a certificate's folder, and no other has one")
     shown = Certificate(certificate) if certificate else None
