@@ -6,7 +6,6 @@ code of an archive runs, for all that is taken of it are the program and the enc
 
 from __future__ import annotations
 
-import gc
 import logging
 import shutil
 import tempfile
@@ -150,11 +149,6 @@ class LoadedVersions:
     def _hold(self, loaded: Mapping[int, LoadedVersion]) -> None:
         self._loaded = dict(sorted(loaded.items(), reverse=True))
         VERSIONS.set(len(loaded))
-        # What is loaded stays; a full collection over its 200,000 objects would stop requests for 60 ms, again and
-        # again. Once a version comes or goes, it is looked through: what has gone is in cycles.
-        gc.unfreeze()
-        gc.collect()
-        gc.freeze()
 
     def _told(self) -> str:
         return f"held are {', '.join(map(str, self.held())) or 'none'}"

@@ -125,7 +125,7 @@ class TestAPod:
         (tmp_path / "store").mkdir()
         return world
 
-    def test_it_is_ready_for_its_own_version_once_a_manifest_names_the_archive(self, pod: World, tmp_path: Path) -> None:
+    def test_it_is_ready_for_its_own_version_once_a_manifest_names_it(self, pod: World, tmp_path: Path) -> None:
         versions = LoadedVersions(tmp_path / "store", pod.tables)
         assert "no model archive" in str(versions.why_not_ready())
         archive = package(pod.folder, 4, tmp_path / "store")

@@ -27,7 +27,10 @@ from tests.serving.worlds import NOW_US, World, add_generation, make_world
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(scope="module", params=[("tower", "served"), ("kserve", "served_by_kserve")], ids=["torchserve", "kserve"])
+SERVERS = {"torchserve": ("tower", "served"), "kserve": ("kserve", "served_by_kserve")}
+
+
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS)
 def both(request: pytest.FixtureRequest) -> tuple[RunningTower, World]:
     """Each server, and the version that it has."""
     running, world = request.param
