@@ -38,7 +38,8 @@ def open_driver(settings: Settings, backend: str = "") -> Driver:
         ConfigError: A setting that the driver needs is empty.
     """
     log = open_log(settings)
-    _require(settings, "milvus.uri", "tower.url", "redis.url")
+    server = () if settings.tower.runtime == "in_process" else ("tower.url",)
+    _require(settings, "milvus.uri", *server, "redis.url")
     return Driver(
         log, open_backend(settings, log, backend), StreamMetrics(settings.redis.url), partial(_evidence, settings)
     )
@@ -75,7 +76,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
         shelf,
         GenerationProbe(shelf, timeout),
         index=settings.index,
-        tower_url=settings.tower.url,
+        tower_url=settings.tower.server_url,
         tables=settings.tables_folder,
         memory=settings.home / "rollout" / "applied",
         state=log.state,

@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         """Where the tower's host keeps ID tables and segments."""
         return Path(self.tower.tables) if self.tower.tables else self.home / "tables"
 
+    @property
+    def towers_folder(self) -> Path:
+        """Where the recall process finds the archives of the towers that it loads itself."""
+        return self.tables_folder / "towers"
+
     @classmethod
     def settings_customise_sources(
         cls,

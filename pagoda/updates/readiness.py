@@ -27,15 +27,19 @@ _CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
 
 
 def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
-    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
+    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host.
+
+    Where the tower runs in the recall process, that process shows by itself that a generation answers, before anybody
+    is answered by it; what must be there first is what its host's follower brings.
+    """
     checks: list[Check] = []
     if settings.milvus.uri:
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
         changed = next(open_item_log(settings).records(), None) is not None
         checks.append(collection_ready(open_collections(settings), served, changed=changed))
-    if settings.tower.url:
-        tower = settings.tower
-        checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
+    if url := settings.tower.server_url:
+        seconds = settings.tower.timeout_seconds
+        checks.append(tower_answers(url, settings.tables_folder, seconds, patience_seconds))
     else:
         checks.append(tables_hold(settings.tables_folder, patience_seconds))
     return checks

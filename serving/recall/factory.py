@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from pagoda.errors import ConfigError
@@ -17,6 +18,7 @@ from serving.recall.channels.factory import channels_of
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
+from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
 from serving.recall.request.admission import Admission
@@ -26,8 +28,8 @@ from serving.recall.request.service import Recall
 from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
+from serving.recall.servers.factory import open_tower
 from serving.recall.servers.ports import Servers
-from serving.recall.servers.tower import TowerClient
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -42,10 +44,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     require(settings)
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
-        tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
+        tower = await stack.enter_async_context(open_tower(settings))
         index = open_search(settings, tracing.trace_id)
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
-        for part in (store, tower, index, outcomes):
+        for part in (store, index, outcomes):
             stack.push_async_callback(part.close)
         own, items, fallback = settings.recall, ItemLogFollower(open_item_log(settings)), Fallback()
         cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
@@ -57,9 +59,17 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
+        if settings.tower.runtime == "in_process":
+            # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
+            servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed)
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
-        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
+
+        async def get_warm(live: LiveGeneration) -> None:
+            await tower.open(live.manifest)
+            await warm_up(live, parts)
+
+        generations = Generations(open_log(settings), get_warm)
         recall = Recall(
             parts,
             generations,
@@ -76,11 +86,12 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
 
 
 def require(settings: Settings) -> None:
-    """Refuse settings that leave out where a server is.
+    """Refuse settings that leave out where a server is. A tower in this process has none.
 
     Raises:
         ConfigError: One is not said.
     """
-    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
+    tower = {} if settings.tower.runtime == "in_process" else {"tower.url": settings.tower.url}
+    wanted = {"redis.url": settings.redis.url, **tower, "milvus.uri": settings.milvus.uri}
     if missing := [name for name, value in wanted.items() if not value]:
         raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")

@@ -29,6 +29,7 @@ from serving.tower.torchserve_models import TowerModels
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.table_guard import Guard
+from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
 RETRY_SECONDS = 30.0
@@ -226,7 +227,9 @@ def main(
 
 
 def _towers_of(settings: Settings) -> TowerHost:
-    """The tower's server on this host, if Pagoda manages its models."""
+    """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
+    if settings.tower.runtime == "in_process":
+        return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
     if settings.tower.runtime == "kserve" and socket_path(settings.tower.url):
         return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives"))
     if not settings.tower.management_url:

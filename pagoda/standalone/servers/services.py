@@ -148,7 +148,7 @@ def tower_service(layout: Layout, _: Ports) -> Service:
 
 def follower_service(layout: Layout, _: Ports) -> Service:
     """Brings tables and segments of new generations to the tower's folder."""
-    return _worker("follower", "serving.workers.follower", layout, after=_TOWERS)
+    return _worker("follower", "serving.workers.follower", layout, after=tuple(_TOWERS))
 
 
 def recall_service(layout: Layout, ports: Ports) -> Service:

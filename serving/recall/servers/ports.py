@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.tower import UserVector
@@ -28,6 +29,17 @@ class Tower(Protocol):
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
     ) -> list[UserVector]:
         """See `TowerClient.vectors`."""
+
+
+class TowerBackend(Tower, Protocol):
+    """The same, as a process has it."""
+
+    async def open(self, manifest: Manifest) -> None:
+        """Get ready for a generation that is about to be warmed up; that may take longer than a request.
+
+        Raises:
+            PagodaError: It cannot be had here, or not yet.
+        """
 
 
 class Index(Protocol):

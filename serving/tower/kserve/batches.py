@@ -1,4 +1,4 @@
-"""Joins what is asked at once: requests that came in while others were computed make the next batch.
+"""Joins what is asked at once: requests that came in while others were computed make the next batch (`Turns`).
 
 Nobody waits for company: where one asks, it is computed at once. It happens in the event loop's thread, for handing a
 request to another one and back costs a third of what the tower itself does, and what the loop could do meanwhile needs
@@ -7,7 +7,6 @@ the same lock of Python.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from serving.tower.bodies import Body
 from serving.tower.kserve.metrics import BATCH_REQUESTS, COMPUTE_SECONDS
 from serving.tower.kserve.versions import LoadedVersions
 from serving.tower.replies import Reply, read, refuse
+from serving.turns import Turns
 
 MOST_WAITING = 1000
 """Longer than for these a request would wait past its deadline anyway."""
@@ -42,10 +42,9 @@ class Batches:
     """Answers requests by the versions that are loaded, several at once."""
 
     def __init__(self, versions: LoadedVersions, size: int) -> None:
-        """Make it inside the running event loop; `size` is how many requests are computed at once at most."""
-        self._versions, self._size = versions, size
-        self._waiting: list[tuple[Asked, asyncio.Future[Reply]]] = []
-        self._loop = asyncio.get_running_loop()
+        """Make it; `size` is how many requests are computed at once at most."""
+        self._versions, self._waiting = versions, 0
+        self._turns: Turns[None, Asked, Reply] = Turns(self._compute, most=size)
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request.
@@ -53,26 +52,20 @@ class Batches:
         Raises:
             UnavailableError: Too many wait already.
         """
-        if len(self._waiting) >= MOST_WAITING:
+        if self._waiting >= MOST_WAITING:
             raise UnavailableError(f"{MOST_WAITING} requests wait already; try again")
-        future = self._loop.create_future()
-        self._waiting.append((asked, future))
-        if len(self._waiting) == 1:
-            self._loop.call_soon(self._compute)
-        return await future
-
-    def _compute(self) -> None:
-        batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-        if self._waiting:
-            self._loop.call_soon(self._compute)
+        self._waiting += 1
         try:
-            replies = self._reply([asked for asked, _ in batch])
+            return await self._turns.ask(None, asked)
+        finally:
+            self._waiting -= 1
+
+    def _compute(self, _: None, batch: Sequence[Asked]) -> list[Reply]:
+        try:
+            return self._reply(batch)
         except Exception as error:
             _log.exception("a batch of %d requests failed", len(batch))
-            replies = [refuse(PagodaError(f"the tower failed ({type(error).__name__}); see its log"))] * len(batch)
-        for (_, future), reply in zip(batch, replies, strict=True):
-            if not future.done():  # Its caller may have been cancelled.
-                future.set_result(reply)
+            return [refuse(PagodaError(f"the tower failed ({type(error).__name__}); see its log"))] * len(batch)
 
     def _reply(self, batch: Sequence[Asked]) -> list[Reply]:
         BATCH_REQUESTS.observe(len(batch))

@@ -17,7 +17,7 @@ from kserve import ModelServer
 
 from pagoda.errors import ConfigError, UnavailableError
 from pagoda.settings import socket_path
-from serving.background import background, every
+from serving.background import Loop, background, every
 from serving.http.certificate import Certificate
 from serving.http.draining import DrainingServer
 from serving.process import listen
@@ -83,7 +83,7 @@ async def serve(
     # 3,000 objects, which are looked through as ever, so that one that has gone is freed.
     gc.freeze()
     gc.set_threshold(_UNCOLLECTED)
-    loops = [partial(every, _LOOK_SECONDS, look), *([certificate.follow] if certificate else [])]
+    loops: list[Loop] = [partial(every, _LOOK_SECONDS, look), *([certificate.follow] if certificate else [])]
     async with background(*loops):
         await DrainingServer(config, leave, _DRAIN_SECONDS).serve(sockets=[listener])
 

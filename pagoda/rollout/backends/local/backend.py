@@ -1,4 +1,4 @@
-"""One machine: the embedded TorchServe and Milvus.
+"""One machine: the embedded TorchServe and Milvus, or what takes their place in the recall process.
 
 Most of the work is the follower's: it brings to the tower's host whatever the release log says is live, tables and
 model archive, and takes the rest away. What is left is memory for collections, and to say how far all of it is. All
@@ -26,6 +26,8 @@ from pagoda.settings import CollectionConfig
 
 WORKER_BYTES = 300 << 20
 """What TorchServe's worker of another full version takes."""
+PROGRAM_BYTES = 32 << 20
+"""What another full version takes in a recall process that has PyTorch already."""
 _EVERYTHING = 100
 
 
@@ -55,7 +57,7 @@ class LocalBackend:
             shelf: The collections.
             probe: Says what is missing of a generation.
             index: What collections are built with.
-            tower_url: TorchServe's inference API.
+            tower_url: The tower's server; empty where the tower runs in the recall process.
             tables: The folder that the follower fills.
             memory: File that keeps the number of the record that was applied last.
             state: What the release log says now.
@@ -102,7 +104,8 @@ class LocalBackend:
         """Memory that is still to be taken for a candidate."""
         held = {versions_in(id_)[0] for id_ in said.held}
         collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate, self._index)
-        return collection + (0 if candidate.full_version in held else WORKER_BYTES)
+        tower = WORKER_BYTES if self._tower_url else PROGRAM_BYTES
+        return collection + (0 if candidate.full_version in held else tower)
 
     def _idle(self) -> list[str]:
         """Collections that can never serve again: every generation of their full version is retired."""

@@ -41,10 +41,13 @@ class GenerationProbe:
     def __call__(self, manifest: Manifest, address: str) -> list[str]:
         """What is missing of a generation behind the tower at `address`, one sentence each.
 
+        Without an address nobody is asked: the tower runs in the recall process, where a canary answers nobody, and the
+        stable arm in its place, until it has answered a request of its own.
+
         Raises:
             UnavailableError: Milvus does not answer.
         """
-        missing = [problem] if (problem := self._tower(manifest, address)) else []
+        missing = [problem] if address and (problem := self._tower(manifest, address)) else []
         return missing + missing_collection(self._shelf, manifest)
 
     def _tower(self, manifest: Manifest, address: str) -> str | None:
