@@ -230,8 +230,9 @@ def _towers_of(settings: Settings) -> TowerHost:
     """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
     if settings.tower.runtime == "in_process":
         return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
-    if settings.tower.runtime == "kserve" and socket_path(settings.tower.url):
-        return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives"))
+    if settings.tower.runtime == "kserve":
+        local = socket_path(settings.tower.url) is not None
+        return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives")) if local else NoTowers()
     if not settings.tower.management_url:
         return NoTowers()
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))

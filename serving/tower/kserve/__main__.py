@@ -11,6 +11,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from pagoda.errors import ConfigError
+from pagoda.model.program_file import import_reader
 from pagoda.settings import load_settings
 from serving import logs, tracing
 from serving.http.certificate import Certificate
@@ -50,6 +51,7 @@ def main(
     shown = Certificate(certificate) if certificate else None
     # Several threads fight over the cores that others need, for a network this small.
     torch.set_num_threads(1)
+    import_reader()
     store = store or settings.home / "archives"
     store.mkdir(parents=True, exist_ok=True)
     if metrics_port:
