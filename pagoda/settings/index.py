@@ -21,6 +21,7 @@ _BUILD: dict[Kind, tuple[str, ...]] = {
 CODED: tuple[Kind, ...] = ("HNSW_SQ8", "IVF_SQ8", "IVF_PQ")
 """Kinds that search by codes in place of the vectors' own numbers."""
 _ONLY_TAKEN = ("SCANN", "DISKANN")
+_SEGMENTS = 16
 
 
 class CollectionConfig(SettingsSection):
@@ -37,11 +38,14 @@ class CollectionConfig(SettingsSection):
     """HNSW: candidates held while building. More: better graph, slower build."""
     nlist: int = Field(default=1024, ge=1, le=65_536)
     """IVF: number of clusters; about 4·sqrt(items)."""
-    segments: int = Field(default=16, ge=1, le=4096, exclude_if=lambda count: count == 16)
+    segments: int = Field(default=_SEGMENTS, ge=1, le=4096, exclude_if=lambda count: count == _SEGMENTS)
     """IVF_PQ: parts that a vector is cut into, of a byte each; it must divide the vectors' length. Milvus calls it `m`,
     which is the graph's here."""
     effort: int = Field(default=128, ge=1)
     """Search effort. HNSW: candidates held (`ef`). IVF: clusters searched (`nprobe`)."""
+    refine: int = Field(default=1, ge=1, le=100, exclude_if=lambda times: times == 1)
+    """Kinds of codes: how many times k are looked for by codes, of which the best k by the vectors themselves come
+    back, with exact scores. 1: what is found by codes comes back, with scores of codes."""
     minimum_recall: float = Field(default=0.98, ge=0, le=1)
     """ANN recall@100 against exact search that a collection must reach."""
 
@@ -67,6 +71,8 @@ class CollectionConfig(SettingsSection):
             if getattr(self, name) != type(self).model_fields[name].default:
                 kinds = " and ".join(kind for kind, names in _BUILD.items() if name in names)
                 raise ValueError(f"{name} is a parameter of {kinds}, and kind is {self.kind}")
+        if self.refine > 1 and self.kind not in CODED:
+            raise ValueError(f"refine is for kinds of codes ({', '.join(CODED)}), and {self.kind} scores exactly")
         return self
 
 
@@ -82,6 +88,8 @@ class IndexSettings(CollectionConfig):
         # Milvus has it from 2.6 on, as HNSW_SQ; `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
         if self.kind == "HNSW_SQ8" and self.backend == "milvus":
             raise ValueError("kind HNSW_SQ8 is built in process alone, and backend is milvus: take IVF_SQ8")
+        if self.refine > 1 and self.backend == "milvus":
+            raise ValueError("refine needs the vectors beside the codes, which backend in_process keeps; it is milvus")
         return self
 
     @property

@@ -48,9 +48,9 @@ class _Found:
 class Snapshot:
     """Indexed items, with the overlay over them."""
 
-    def __init__(self, items: IndexedItems, overlay: Overlay) -> None:
-        """Nothing is searched yet; it costs what the overlay is long."""
-        self.items, self._overlay = items, overlay
+    def __init__(self, items: IndexedItems, overlay: Overlay, refine: int) -> None:
+        """Nothing is searched yet; it costs what the overlay is long. `refine` is as in `CollectionConfig`."""
+        self.items, self._overlay, self._refine = items, overlay, refine
         self._outdated = items.rows_of(overlay.touched)
         self._remembered: LRUCache[Filter, _Chosen] = LRUCache(REMEMBERED_BYTES, operator.attrgetter("nbytes"))
         self._lock = threading.Lock()
@@ -89,10 +89,10 @@ class Snapshot:
         return _Chosen(Passing(without(bits, self._outdated), size), changed)
 
     def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
-        planned = self.items.index.plan(k, effort, passing.count)
+        planned = self.items.index.plan(k * self._refine, effort, passing.count)
         if planned is None:
             return _found(*self._compared(queries, k, passing, hidden))
-        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden))
+        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden), self._refine)
         # Some of what passes may be where no way leads to (faiss#3186, #4727).
         if len(short := np.flatnonzero(rows[:, -1] < 0)):
             scores[short], rows[short] = self._compared(queries[short], k, passing, hidden)
