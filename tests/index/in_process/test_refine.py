@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pagoda.errors import ConfigError, GateError
 from pagoda.index.build import IndexReport, build_collection
+from pagoda.index.in_process import vector_index
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import vectors_batch
@@ -25,6 +27,14 @@ def build(folder: Path, refine: int, **config: object) -> IndexReport:
     chosen = CollectionConfig(**{**CODES, "refine": refine, "minimum_recall": 0.0, **config})
     collections = FolderCollections(folder, refine=refine)
     return build_collection(collections, NAME, folder / "v.parquet", SPEC, queries=QUERIES, config=chosen)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def by_codes() -> Iterator[None]:
+    """All lists are searched by codes, where it would cost no more to compare the vectors."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vector_index._Lists, "plan", lambda *_: 16)
+        yield
 
 
 @pytest.fixture(scope="module")
