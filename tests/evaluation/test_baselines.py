@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from pagoda.data.dataset import Dataset
+from pagoda.data.increments import Arrivals
 from pagoda.data.spec import FeatureSpec
 from pagoda.evaluation.baselines import co_occurrence, user_sample
 from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
@@ -114,3 +116,13 @@ def test_a_sample_of_users_is_the_same_everywhere_and_even(
     np.testing.assert_array_equal(np.concatenate(rows), np.tile(expected, 3))
     assert sample.count() == sample.count(hours(0, 3), events=["click"]) == 3 * len(expected)
     assert sample.count(hours(1, 2)) == len(expected)
+
+
+@pytest.mark.parametrize("most_held", [0, 1_000])
+def test_a_sample_has_what_arrived_as_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_held: int) -> None:
+    monkeypatch.setattr(user_sample, "_MOST_HELD", most_held)
+    write_dataset(tmp_path / "d", [(user, 100, 1, "click") for user in range(10)], 1, FeatureSpec())
+    (imported,) = (tmp_path / "d" / "interactions").rglob("*.parquet")
+    imported.rename(imported.with_name(Arrivals(0, 3_600_000).name))
+    sample = SampledUsers(Dataset.open(tmp_path / "d"), 1.0)
+    assert sample.count() == sample.count(hours(0, 3), events=["click"]) == 10

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.parquet import row_count
 from pagoda.data.window import Window
 
 _MOST_HELD = 2_000_000
@@ -58,10 +59,12 @@ class SampledUsers(Dataset):
     @cached_property
     def _held(self) -> pa.Table | None:
         """All that they did, in time order; None where it is much."""
-        if super().count() * self._share > _MOST_HELD:
+        # By the footers: `Dataset.count` may read rows, which asks for what is held.
+        if sum(row_count(part.path) for part in self._parts(None)) * self._share > _MOST_HELD:
             return None
         names = self._all_columns()
-        return pa.Table.from_batches(self._ours(super()._stream(None, None, names), names)).combine_chunks()
+        rows = list(self._ours(super()._stream(None, None, names), names))
+        return pa.Table.from_batches(rows).combine_chunks() if rows else None
 
     def _ours(self, rows: Iterator[pa.RecordBatch], columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in rows:
