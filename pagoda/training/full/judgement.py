@@ -81,6 +81,7 @@ def judge_held_back(
                 mined=mined,
                 progress=progress,
                 checkpoints=checkpoints,
+                programs=False,
             )
             judged = judge_version(
                 files,
