@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +11,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from demos import showing
+from demos import latency, showing
 from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
@@ -21,11 +19,6 @@ from pagoda.cli.options import ProfileChoice
 from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
-from pagoda.errors import UnavailableError
-from pagoda.load_test.outcomes import Outcomes
-from pagoda.load_test.plan import LoadPlan
-from pagoda.load_test.report import report_of
-from pagoda.load_test.sending import send
 from pagoda.settings import Settings
 from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
@@ -38,9 +31,6 @@ from serving.users.loading import load_store
 
 TEST_DAYS = 30
 """The last days are answered, never learned."""
-WARM_UP_SECONDS, MEASURED_SECONDS, MEASURED_REQUESTS = 5, 20, 500
-"""Latency is measured for so many seconds and over so many answers at least: the 99th percentile of few is chance."""
-PATIENCE_SECONDS = 300
 CONFIG = Path("pipelines/config/movielens-100k.yaml")
 
 
@@ -59,9 +49,11 @@ def run(platform: Platform, folder: Path, console: Console, profile: str = FULL)
         with Client(settings.recall.url, token=token_for(settings, "ask")) as client:
             client.wait_ready()
         users = _users(dataset)
-        with console.status(f"for {WARM_UP_SECONDS + MEASURED_SECONDS} seconds or {MEASURED_REQUESTS} answers"):
-            latency = measure(settings.recall.url, users, token_for(settings, "ask"))
-    return DemoOutcome(dataset, settings, update, stages, latency)
+        with console.status(
+            f"for {latency.WARM_UP_SECONDS + latency.MEASURED_SECONDS} seconds or {latency.MEASURED_REQUESTS} answers"
+        ):
+            measured = latency.measure(settings.recall.url, users, token_for(settings, "ask"))
+    return DemoOutcome(dataset, settings, update, stages, measured)
 
 
 def _import(folder: Path, console: Console) -> Dataset:
@@ -85,28 +77,6 @@ def _update(settings: Settings, dataset: Dataset, stages: Stages) -> FullUpdate:
         run_locally(full_update, settings, arguments, report)
     settle_dataset(settings, str(dataset.path))
     return update
-
-
-def measure(url: str, users: list[int], token: str = "") -> dict[str, float]:
-    """p50 and p99 in milliseconds at one connection, once the service is warm, and the number of requests.
-
-    Raises:
-        UnavailableError: A request failed, or answers took so long that there are too few.
-    """
-    send(LoadPlan(users, rate=0, seconds=WARM_UP_SECONDS, zipf=0), url, connections=1, token=token)
-    plan, start, enough = LoadPlan(users, rate=0, seconds=PATIENCE_SECONDS, zipf=0), time.monotonic(), threading.Event()
-
-    def look(outcomes: Outcomes) -> None:
-        if time.monotonic() - start >= MEASURED_SECONDS and len(outcomes.kinds) >= MEASURED_REQUESTS:
-            enough.set()
-
-    outcomes = send(plan, url, connections=1, token=token, ending=enough, progress=look)
-    report = report_of(plan, outcomes, url, connections=1)
-    if report.answered < max(report.requests, MEASURED_REQUESTS):
-        raise UnavailableError(
-            f"recall at {url}: {report.answered} of {report.requests} requests were answered in {report.seconds:.0f} s"
-        )
-    return {name: round(report.latency_ms[name], 2) for name in ("p50", "p99")} | {"requests": report.answered}
 
 
 def _users(dataset: Dataset) -> list[int]:

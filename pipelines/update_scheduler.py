@@ -21,7 +21,6 @@ from pagoda.updates.exclusive import exclusive
 from pagoda.updates.incremental import open_dataset
 from pagoda.updates.scheduler import Due, ScheduleProgress, Timetable, UpdateKind, walk
 from pagoda.updates.summary import in_words
-from pipelines.full_update import full_update
 from pipelines.local import last_error, run_locally
 
 _PROGRAM = (
@@ -156,6 +155,8 @@ def run_full(
         ConflictError: Another one is at work.
         PagodaError: A step failed.
     """
+    from pipelines.full_update import full_update  # kfp builds it at import, which the scheduler itself can do without.
+
     arguments = {"dataset": dataset, "window_end": window_end, "config": config, "catch_up": catch_up}
     arguments["release"] = str(how)
     with exclusive(settings.home, "full"):

@@ -254,10 +254,12 @@ class Dataset:
         keys = {"user_id": "user_key", "item_id": "item_key"} if self.spec.id_type == "string" else {}
         return [keys.get(name, name) for name in names]
 
+    def _all_columns(self) -> list[str]:
+        keys = ["user_key", "item_key"] if self.spec.id_type == "string" else []
+        return [*schema_of(self.spec, "interactions").names, *keys]
+
     def _known_columns(self, columns: Sequence[str] | None) -> list[str]:
-        known = schema_of(self.spec, "interactions").names
-        if self.spec.id_type == "string":
-            known += ["user_key", "item_key"]
+        known = self._all_columns()
         chosen = list(INTERACTION_COLUMNS if columns is None else columns)
         if unknown := [name for name in chosen if name not in known]:
             raise DataError(f"{self.path}: interactions have no column {unknown}; they have {known}")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pagoda.data.layout import DAY_US, INTERACTION_COLUMNS, TIMESTAMP, day_of, partition_name, schema_of
-from pagoda.data.sorting.external_sort import sort_batch
+from pagoda.data.sorting.batches import sort_batch
 from pagoda.data.spec import FeatureSpec
 
 _log = logging.getLogger(__name__)

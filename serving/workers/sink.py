@@ -28,6 +28,7 @@ from pagoda.errors import ConfigError, ConflictError, UnavailableError
 from pagoda.settings import load_settings
 from serving import logs
 from serving.error_reasons import reason
+from serving.users.append_only_file import wait_written
 from serving.users.keys import FIELD, STREAM, UNFILED
 from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import Compaction
@@ -168,6 +169,8 @@ class Sink:
         return Arrivals(start, start + self._slot)
 
     def _file(self, slot: Arrivals, spec: FeatureSpec) -> int:
+        # A Redis that forgot some of them would not know them when they are sent again, and they would be filed twice.
+        wait_written(self._redis)
         entries = self._entries(slot)
         files, refused = by_day(entries, spec)
         contents = {f"interactions/{partition}/{slot.name}": content for partition, content in files.items()}

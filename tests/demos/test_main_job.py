@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from demos import main_job, showing
+from demos import latency, showing
 from pagoda.errors import UnavailableError
 from pagoda.settings import RecallSettings, Settings
 from tests.load_test.server import prediction, service
@@ -18,26 +18,26 @@ from tests.load_test.server import prediction, service
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds in which a few requests are answered at most."""
-    monkeypatch.setattr(main_job, "WARM_UP_SECONDS", 0.01)
-    monkeypatch.setattr(main_job, "MEASURED_SECONDS", 0.01)
+    monkeypatch.setattr(latency, "WARM_UP_SECONDS", 0.01)
+    monkeypatch.setattr(latency, "MEASURED_SECONDS", 0.01)
 
 
 def test_latency_is_measured_over_the_promised_number_of_answers() -> None:
     with service(lambda _: (200, prediction())) as url:
-        latency = main_job.measure(url, [1, 2, 3])
-    assert latency["requests"] >= main_job.MEASURED_REQUESTS
-    assert 0 < latency["p50"] <= latency["p99"]
+        measured = latency.measure(url, [1, 2, 3])
+    assert measured["requests"] >= latency.MEASURED_REQUESTS
+    assert 0 < measured["p50"] <= measured["p99"]
 
 
 def test_a_failed_request_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     with service(lambda _: (500, {})) as url, pytest.raises(UnavailableError, match=r"0 of \d+ requests were answered"):
-        main_job.measure(url, [1, 2, 3])
+        latency.measure(url, [1, 2, 3])
 
 
 def test_too_few_answers_fail_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main_job, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(latency, "PATIENCE_SECONDS", 0.01)
     with service(lambda _: (200, prediction())) as url, pytest.raises(UnavailableError, match="requests were answered"):
-        main_job.measure(url, [1, 2, 3])
+        latency.measure(url, [1, 2, 3])
 
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:

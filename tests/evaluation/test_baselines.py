@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from pagoda.data.dataset import Dataset
+from pagoda.data.increments import Arrivals
 from pagoda.data.spec import FeatureSpec
-from pagoda.evaluation.baselines import co_occurrence
+from pagoda.evaluation.baselines import co_occurrence, user_sample
 from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
 from pagoda.evaluation.baselines.item_baseline import (
     MOST,
@@ -99,7 +101,11 @@ def test_what_a_user_had_speaks_for_what_goes_with_it_and_popularity_for_who_had
     np.testing.assert_array_equal(scorer.block(slice(0, 3)), expected)
 
 
-def test_a_sample_of_users_is_the_same_everywhere_and_even(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_held", [0, 1_000])
+def test_a_sample_of_users_is_the_same_everywhere_and_even(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_held: int
+) -> None:
+    monkeypatch.setattr(user_sample, "_MOST_HELD", most_held)
     spread = places(np.arange(100_000))
     assert np.histogram(spread, 10, (0, 1))[0].std() < 200
     events = [(user, 100, hour, "click") for hour in range(3) for user in range(100)]
@@ -109,3 +115,14 @@ def test_a_sample_of_users_is_the_same_everywhere_and_even(tmp_path: Path) -> No
     expected = np.flatnonzero(places(np.arange(100)) < 0.3)
     np.testing.assert_array_equal(np.concatenate(rows), np.tile(expected, 3))
     assert sample.count() == sample.count(hours(0, 3), events=["click"]) == 3 * len(expected)
+    assert sample.count(hours(1, 2)) == len(expected)
+
+
+@pytest.mark.parametrize("most_held", [0, 1_000])
+def test_a_sample_has_what_arrived_as_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_held: int) -> None:
+    monkeypatch.setattr(user_sample, "_MOST_HELD", most_held)
+    write_dataset(tmp_path / "d", [(user, 100, 1, "click") for user in range(10)], 1, FeatureSpec())
+    (imported,) = (tmp_path / "d" / "interactions").rglob("*.parquet")
+    imported.rename(imported.with_name(Arrivals(0, 3_600_000).name))
+    sample = SampledUsers(Dataset.open(tmp_path / "d"), 1.0)
+    assert sample.count() == sample.count(hours(0, 3), events=["click"]) == 10

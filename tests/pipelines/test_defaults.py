@@ -10,9 +10,8 @@ import pytest
 from pagoda.errors import PagodaError
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.settings import load_settings
-from pipelines.compile import pipelines_here
-from pipelines.full_update import full_update
 from pipelines.local import run_locally
+from tests.pipelines.built import pipelines
 from tests.training.worlds import CONFIG, make
 from tests.updates.installations import Installation
 
@@ -31,7 +30,7 @@ def test_each_pipeline_runs_with_its_defaults_alone(
         monkeypatch.setenv(f"PAGODA_{name}", value)
     settings, made = load_settings(tmp_path / "home"), {}
     with Installation(settings.home, dataset, CONFIG).followed():
-        for name, pipeline in sorted(pipelines_here().items()):
+        for name, pipeline in pipelines().items():
             made[name] = run_locally(pipeline, settings, {})
             happens_more(tmp_path)
     assert made == {"full-update": "g1", "incremental-update": "g1.2"}
@@ -50,4 +49,4 @@ def happens_more(folder: Path) -> None:
 def test_without_any_dataset_a_run_says_what_to_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAGODA_EVENTS__DATASET", raising=False)
     with pytest.raises(PagodaError, match=r"dataset: none is named, PAGODA_EVENTS__DATASET .* is not set"):
-        run_locally(full_update, load_settings(tmp_path / "home"), {})
+        run_locally(pipelines()["full-update"], load_settings(tmp_path / "home"), {})

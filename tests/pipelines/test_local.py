@@ -12,9 +12,8 @@ from kfp.dsl.graph_component import GraphComponent
 
 from pagoda.errors import PagodaError
 from pagoda.settings import load_settings
-from pipelines.compile import pipelines_here
-from pipelines.full_update import full_update
 from pipelines.local import run_locally, without_retries
+from tests.pipelines.built import pipelines
 from tests.training.worlds import make
 
 
@@ -23,15 +22,17 @@ def test_a_refused_step_is_not_tried_again(tmp_path: Path) -> None:
     arguments = {"dataset": str(tmp_path / "data"), "window_end": "1969-01-01T00:00:00+00:00"}
     told: list[tuple[str, str]] = []
     with pytest.raises(PagodaError, match=r"nothing to learn.* would end at 1969-01-01"):
-        run_locally(full_update, load_settings(tmp_path / "home"), arguments, lambda *step: told.append(step))
+        run_locally(
+            pipelines()["full-update"], load_settings(tmp_path / "home"), arguments, lambda *step: told.append(step)
+        )
     assert told == [("load-window", "running"), ("load-window", "FAILURE")]
 
 
-@pytest.mark.parametrize("pipeline", pipelines_here().values(), ids=list(pipelines_here()))
-def test_no_step_is_tried_again_here_but_on_a_cluster(pipeline: GraphComponent) -> None:
-    assert not any(retries(without_retries(pipeline)).values())
-    # Steps only: what stands for a loop has no retries of its own.
-    assert sum(retries(pipeline).values()) == len(pipeline.pipeline_spec.deployment_spec["executors"])
+def test_no_step_is_tried_again_here_but_on_a_cluster() -> None:
+    for pipeline in pipelines().values():
+        assert not any(retries(without_retries(pipeline)).values())
+        # Steps only: what stands for a loop has no retries of its own.
+        assert sum(retries(pipeline).values()) == len(pipeline.pipeline_spec.deployment_spec["executors"])
 
 
 def retries(pipeline: GraphComponent) -> dict[str, bool]:

@@ -86,7 +86,7 @@ def test_every_step_finds_what_the_steps_before_it_made(cluster: Cluster, tmp_pa
 
 def test_a_step_run_again_elsewhere_makes_nothing_anew(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     first = full_steps.train(cluster.pod("train"), CONFIG_TEXT)
-    monkeypatch.setattr(full_steps, "full_update", None)
+    monkeypatch.setattr("pagoda.training.full.update.full_update", None)
     again = full_steps.train(cluster.pod("train-again"), CONFIG_TEXT)
     assert again != first
     assert checksum_file(again / "version" / "towers.safetensors") == checksum_file(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.checks.distinct_numbers import DistinctNumbers
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, shown
 from pagoda.data.ids import hash_ids
 from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
@@ -24,6 +25,7 @@ class IdLedger:
         """Column of the IDs as they were given: of strings another than that of their hashes."""
         reduce = _first_of_each if distinct else None
         self._sorter = ExternalSorter("id", folder, budget_bytes, reduce)
+        self._numbers = DistinctNumbers(folder, budget_bytes)
         self._files: list[str] = []
 
     def add(self, keys: pa.Array, file: str, first_row: int) -> np.ndarray:
@@ -39,8 +41,7 @@ class IdLedger:
         self._key = "key" if strings else "id"
         ids = hash_ids(present) if strings else present.to_numpy()
         if self._distinct and not strings:  # Nothing can be wrong with them, so no place has to be named.
-            self._sorter.distinct = True
-            self._sorter.add(pa.RecordBatch.from_arrays([present], names=["id"]))
+            self._numbers.add(ids)
         else:
             files = pa.repeat(pa.scalar(len(self._files) - 1, pa.int32()), len(ids))
             columns = {"id": pa.array(ids), "file": files, "row": pa.array(np.flatnonzero(valid) + first_row)}
@@ -54,7 +55,7 @@ class IdLedger:
 
     def report(self, sink: ProblemSink) -> None:
         """Tell `sink` of two strings with one hash, and, unless `distinct`, of IDs that came twice."""
-        for batch in self._with_previous():
+        for batch in _with_previous(self._sorter.rows()):
             same_id = pc.equal(batch["id"][1:], batch["id"][:-1])
             same_key = pc.equal(batch[self._key][1:], batch[self._key][:-1])
             self._tell(sink, Kind.COLLISION, batch, pc.and_not(same_id, same_key))
@@ -63,18 +64,10 @@ class IdLedger:
 
     def distinct_keys(self) -> Iterator[pa.Array]:
         """The distinct IDs as they were given, in order of their int64 form."""
-        for batch in self._with_previous(start=True):
+        rows = self._sorter.rows() if self._key == "key" else self._numbers.batches()
+        for batch in _with_previous(rows, start=True):
             repeated = pc.equal(batch["id"][1:], batch["id"][:-1]).fill_null(False)
             yield batch[self._key][1:].filter(pc.invert(repeated))
-
-    def _with_previous(self, *, start: bool = False) -> Iterator[pa.RecordBatch]:
-        """Sorted batches, each led by the row before it; `start`: the first by a row that equals no ID."""
-        previous: pa.RecordBatch | None = None
-        for batch in self._sorter.rows():
-            if previous is None and start:
-                previous = pa.RecordBatch.from_pylist([{}], batch.schema)
-            yield batch if previous is None else pa.concat_batches([previous, batch])
-            previous = batch.slice(batch.num_rows - 1)
 
     def _tell(self, sink: ProblemSink, kind: Kind, batch: pa.RecordBatch, found: pa.BooleanArray) -> None:
         for position in np.flatnonzero(found.to_numpy(zero_copy_only=False)):
@@ -93,6 +86,18 @@ class IdLedger:
                     shown(batch[self._key][int(position) + 1]),
                 )
             )
+
+
+def _with_previous(batches: Iterator[pa.RecordBatch], *, start: bool = False) -> Iterator[pa.RecordBatch]:
+    """Sorted batches, each led by the row before it; `start`: the first by a row that equals no ID."""
+    previous: pa.RecordBatch | None = None
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        if previous is None and start:
+            previous = pa.RecordBatch.from_pylist([{}], batch.schema)
+        yield batch if previous is None else pa.concat_batches([previous, batch])
+        previous = batch.slice(batch.num_rows - 1)
 
 
 def _unique(batch: pa.RecordBatch, key: str) -> pa.RecordBatch:

@@ -254,8 +254,11 @@ def _whole_numbers(text: pa.Array) -> pa.Array:
     """IDs as int64, null for others. Arrow also reads 007 as 7 and 0x10 as 16: two IDs would become one."""
     with suppress(pa.ArrowInvalid):
         numbers = text.cast(pa.int64())
-        # Writing them again is half the work of looking at each one's letters, which only misfits need.
-        if not pc.any(pc.not_equal(numbers.cast(pa.string()), text)).as_py():
+        # What Arrow reads is digits alone, unless it begins with 0 (zeros, 0x) or - (arrow/util/value_parsing.h). Only
+        # such text is written again, to see whether it comes out as it was: a minus sign and a 0 sort before a 1.
+        doubtful = pc.less(text, "1")
+        again = numbers.filter(doubtful).cast(pa.string())
+        if not pc.any(pc.not_equal(again, text.filter(doubtful))).as_py():
             return numbers
     fits = pc.match_substring_regex(text, f"^({WHOLE_NUMBER})$")
     return pc.if_else(fits, text, pa.scalar(None, pa.string())).cast(pa.int64())

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pagoda.data.sorting.batches import keys_of, merged, sort_batch
+
 BUDGET_BYTES = 64 << 20
 FAN_IN = 64
 _SPILL_ROWS = 16_384
-_SPILL = pa.ipc.IpcWriteOptions(compression="lz4")
 
 Reduce = Callable[[pa.RecordBatch], pa.RecordBatch]
 
@@ -29,7 +31,7 @@ class ExternalSorter:
     budget_bytes: int = BUDGET_BYTES
     """Rows held before they are sorted and spilled."""
     reduce: Reduce | None = None
-    """Applied to each sorted run: may drop rows that a later step would drop anyway."""
+    """Applied to sorted rows: may drop some that a later step would drop anyway."""
     distinct: bool = False
     """Of equal rows one is enough; there is no column beside the one to sort by."""
     known: Mapping[str, pa.Array] = field(default_factory=dict)
@@ -46,7 +48,7 @@ class ExternalSorter:
             return
         rows = self._as_numbers(batch)
         if not self.distinct:
-            # While they are in the processor's cache: sorting what is held then moves along the rows.
+            # While they are in the processor's cache: what is held is then merged piece by piece.
             rows = sort_batch(rows, self.column)
         self._held.append(rows)
         self._held_bytes += rows.nbytes
@@ -61,7 +63,7 @@ class ExternalSorter:
     def _sorted_rows(self) -> Iterator[pa.RecordBatch]:
         self._wait()
         if not self._runs:
-            self._held = [self._sorted(self._held)] if self._held else []
+            self._held = list(self._sorted(self._held)) if self._held else []
             yield from self._held
             return
         if self._held:
@@ -75,7 +77,8 @@ class ExternalSorter:
 
     def _as_numbers(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         for column, values in self.known.items():
-            numbers = pa.DictionaryArray.from_arrays(pc.index_in(batch[column], values), values)
+            places = pc.index_in(batch[column], values).cast(pa.int16())
+            numbers = pa.DictionaryArray.from_arrays(places, values)
             batch = batch.set_column(batch.schema.get_field_index(column), column, numbers)
         return batch
 
@@ -85,13 +88,15 @@ class ExternalSorter:
             batch = batch.set_column(batch.schema.get_field_index(column), column, values)
         return batch
 
-    def _sorted(self, held: list[pa.RecordBatch]) -> pa.RecordBatch:
-        batch = pa.concat_batches(held)
+    def _sorted(self, held: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if self.distinct:
             # Hashing is cheaper than sorting, the more so the fewer are left.
-            batch = pa.RecordBatch.from_arrays([pc.unique(batch.column(0))], schema=batch.schema)
-        batch = sort_batch(batch, self.column)
-        return batch if self.reduce is None or self.distinct else self.reduce(batch)
+            batch = pa.concat_batches(held)
+            few = pa.RecordBatch.from_arrays([pc.unique(batch.column(0))], schema=batch.schema)
+            yield sort_batch(few, self.column)
+            return
+        for batch in merged(held, self.column):
+            yield batch if self.reduce is None else self.reduce(batch)
 
     def _spill_held(self) -> None:
         """Sort and spill what is held, in a thread of its own; one at a time."""
@@ -99,7 +104,7 @@ class ExternalSorter:
         held, self._held, self._held_bytes = self._held, [], 0
         path, file = self._new_run()
         thread = ThreadPoolExecutor(1)
-        self._spilling = thread.submit(lambda: _write(path, file, iter([self._sorted(held)])))
+        self._spilling = thread.submit(lambda: _write(path, file, self._sorted(held)))
         thread.shutdown(wait=False)
 
     def _wait(self) -> None:
@@ -123,40 +128,12 @@ class ExternalSorter:
 
 def _write(path: Path, file: pa.NativeFile, batches: Iterator[pa.RecordBatch]) -> Path:
     first = next(batches)
-    with file, pa.ipc.new_file(file, first.schema, options=_SPILL) as writer:
-        writer.write_table(pa.Table.from_batches([first]), _SPILL_ROWS)
-        for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch]), _SPILL_ROWS)
+    with file, pa.ipc.new_file(file, first.schema) as writer:
+        for batch in chain([first], batches):
+            # Evenly, since a merge goes by the batch that ends first: it would have little to do for a short one.
+            rows = -(-batch.num_rows // -(-batch.num_rows // _SPILL_ROWS))
+            writer.write_table(pa.Table.from_batches([batch]), rows)
     return path
-
-
-def sort_batch(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
-    """The rows in order of an integer or timestamp column, stably; sorted rows are given back as they are."""
-    keys = _keys(batch, column)
-    if (keys[1:] >= keys[:-1]).all():
-        return batch
-    if batch.num_columns == 1:
-        ordered = pa.array(np.sort(keys, kind="stable")).cast(batch.schema.field(0).type)
-        return pa.RecordBatch.from_arrays([ordered], schema=batch.schema)
-    return batch.take(pa.array(_order(keys)))
-
-
-def _order(keys: np.ndarray) -> np.ndarray:
-    """As a stable argsort. NumPy's is by radix for 16 bits alone, and by runs for more, which suits few runs alone."""
-    falls = np.count_nonzero(keys[1:] < keys[:-1])
-    if falls < len(keys) // 16:
-        return np.argsort(keys, kind="stable")
-    above = keys.view(np.uint64) - keys.min().view(np.uint64)
-    order = np.arange(len(keys))
-    for shift in range(0, int(above.max()).bit_length(), 16):
-        digits = (above[order] >> np.uint64(shift)).astype(np.uint16)
-        order = order[np.argsort(digits, kind="stable")]
-    return order
-
-
-def _keys(batch: pa.RecordBatch, column: str) -> np.ndarray:
-    keys: np.ndarray = batch.column(column).cast(pa.int64()).to_numpy()
-    return keys
 
 
 class _Run:
@@ -196,7 +173,7 @@ class _Run:
 
     def _load(self) -> None:
         self.batch = self._reader.get_batch(self._next)
-        self.keys = _keys(self.batch, self._column)
+        self.keys = keys_of(self.batch, self._column)
         self._next += 1
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.data.partitions import timestamps_us
-from pagoda.data.sorting.external_sort import sort_batch
+from pagoda.data.sorting.batches import sort_batch
 
 
 @dataclass(frozen=True)

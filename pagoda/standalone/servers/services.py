@@ -76,7 +76,7 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
 
 
 def redis_service(layout: Layout, _: Ports) -> Service:
-    """The online store. Its append-only file keeps what was written, but for the last second's, over any crash.
+    """The online store. Its append-only file keeps what was written, but for the last two seconds', over any crash.
 
     A socket of this user alone and no port: it has no password that could be guessed or found.
     """

@@ -23,7 +23,7 @@ from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 
 _TENTH = 0.1
-_SMALL = 75_000
+_SMALL = 30_000
 """Positives of a window that is judged whole: with the steps around it, an update's time is not its training then."""
 _SHARE = 0.22
 """Of a larger window's positives: with nine tenths of them trained, and asking, within a fifth of the update."""
@@ -81,6 +81,7 @@ def judge_held_back(
                 mined=mined,
                 progress=progress,
                 checkpoints=checkpoints,
+                programs=False,
             )
             judged = judge_version(
                 files,
@@ -140,7 +141,7 @@ def _rehearsal(dataset: Dataset, window: Window) -> _Rehearsal | None:
     if cut is None or cut <= window.start_us:
         return None
     share = share_of(positives, rows)
-    seen = dataset if share == 1 else SampledUsers(dataset, share)
+    seen = SampledUsers(dataset, share)
     learned = Window(start=window.start, end=from_us(cut))
     if not seen.count(learned, events=events):
         return None

@@ -55,6 +55,7 @@ def full_update(
     progress: Progress | None = None,
     checkpoints: Path | None = None,
     validator: Validator | None = None,
+    programs: bool = True,
 ) -> FullVersionFiles:
     """Train a full version and write its files to `out`, all or nothing.
 
@@ -72,6 +73,7 @@ def full_update(
             arguments; it need not exist, and is removed when training is over. None: training starts anew.
         validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
             `config.validation` declares.
+        programs: Export the towers, by which a version is served; what is only judged needs none, and 4 s less.
 
     Raises:
         ConfigError: The configuration, the features or the window do not fit the parent, or this machine; or there is
@@ -98,7 +100,7 @@ def full_update(
         prepared.stream.complete()
         metrics = _summary(prepared, outcome) | _retired(prepared, parent) | _check(prepared, config)
         with build_folder(out) as aside:
-            write_version(aside / VERSION, prepared, config, lineage, metrics)
+            write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
             write_state(aside / STATE, prepared)
     return FullVersionFiles(out / VERSION, out / STATE)
 

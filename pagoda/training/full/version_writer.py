@@ -25,9 +25,9 @@ from pagoda.version_files.full import FullVersionFiles, Lineage, save_tensors
 
 
 def write_version(
-    folder: Path, prepared: Prepared, config: TrainConfig, lineage: Lineage, metrics: dict[str, Any]
+    folder: Path, prepared: Prepared, config: TrainConfig, lineage: Lineage, metrics: dict[str, Any], *, programs: bool
 ) -> None:
-    """Write what serves into `folder`, which is created."""
+    """Write what serves into `folder`, which is created; without its `programs` it can be asked here only."""
     folder.mkdir()
     learner = prepared.learner
     (folder / full.ENCODER).write_text(prepared.encoder.to_json())
@@ -38,8 +38,9 @@ def write_version(
     learner.items.write(folder / full.ITEMS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
-    programs = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
-    export_towers(learner.towers, prepared.encoder, config.model.dim, *programs)
+    if programs:
+        files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
+        export_towers(learner.towers, prepared.encoder, config.model.dim, *files)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagoda.data.sorting import batches as in_memory
 from pagoda.data.sorting import external_sort
 from pagoda.data.sorting.external_sort import ExternalSorter
 
@@ -37,10 +38,12 @@ def test_sorts_stably_whatever_fits_into_memory(batches: list[list[int]], budget
     assert run(batches, budget_bytes) == expected
 
 
-@given(batches=batches, fan_in=st.integers(2, 3), spill_rows=st.integers(1, 4))
-def test_sorts_stably_in_many_passes(batches: list[list[int]], fan_in: int, spill_rows: int) -> None:
+@given(batches=batches, fan_in=st.integers(2, 3), spill_rows=st.integers(1, 4), budget_bytes=st.sampled_from([1, 200]))
+def test_sorts_stably_in_many_passes(batches: list[list[int]], fan_in: int, spill_rows: int, budget_bytes: int) -> None:
     keys = [key for batch in batches for key in batch]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(external_sort, "FAN_IN", fan_in)
         patch.setattr(external_sort, "_SPILL_ROWS", spill_rows)
-        assert run(batches, 1) == sorted(zip(keys, range(len(keys)), strict=True), key=lambda row: row[0])
+        patch.setattr(in_memory, "_PIECE_ROWS", spill_rows)
+        patch.setattr(in_memory, "_SAMPLED", 1)
+        assert run(batches, budget_bytes) == sorted(zip(keys, range(len(keys)), strict=True), key=lambda row: row[0])

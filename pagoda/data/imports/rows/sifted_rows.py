@@ -31,6 +31,8 @@ class SiftedRows(RowBatch):
 
     def tell(self, kind: Kind, column: str, bad: np.ndarray | pa.Array, message: str, *, of_item: bool = False) -> None:
         """Refuse the rows of `column` where `bad` holds; `of_item`: with the ID of the item that each is of."""
+        if not isinstance(bad, np.ndarray) and not pc.any(bad).as_py():
+            return
         mask = bad if isinstance(bad, np.ndarray) else bad.fill_null(False).to_numpy(zero_copy_only=False)
         items = self.batch["item_id"] if of_item else None
         self.refuse(kind, column, mask, message, self.batch[column], items=items)
