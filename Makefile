@@ -117,7 +117,7 @@ bench-ablation: .venv/installed ## What each technique of training is worth (20 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
 	$(PY) -m benchmarks.imports
 
-images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
+images: ## Build the images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
 	serving/images.sh
 
 clean: ## Remove what the targets made, the environment included.

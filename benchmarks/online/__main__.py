@@ -112,6 +112,7 @@ class OnlineBench:
             "one_connection": self.one_connection,
             "straightforward": self.straightforward,
             "pagoda": self.pagoda,
+            "kserve_tower": self.kserve_tower,
             "sustained": self.sustained,
             "without": self.without,
         }
@@ -161,6 +162,7 @@ class OnlineBench:
         rounds = []
         with ExitStack() as stack:
             urls = {"pagoda": self.installation.settings.recall.url}
+            urls["kserve_tower"] = stack.enter_context(self._kserve_tower()).url
             for stage in REMOVED:
                 urls[f"without {stage}"], _ = stack.enter_context(self._reduced(stage))
             targets = {name: self._target(url, {}, self.seconds / 2) for name, url in urls.items()}
@@ -184,11 +186,17 @@ class OnlineBench:
         self.say("pagoda")
         return {**measure(self._pagoda()), "recall_at_100": self.recall}
 
+    def kserve_tower(self) -> dict[str, Any]:
+        """The platform with its tower on KServe's own model server."""
+        with self._kserve_tower() as target:
+            return self._service("kserve_tower", target)
+
     def sustained(self) -> dict[str, Any]:
         """How much each of them keeps up, in turn."""
-        with self._bare() as bare, self._straightforward() as straightforward:
+        with self._bare() as bare, self._straightforward() as straightforward, self._kserve_tower() as kserve:
             self.say("the highest rates that they keep up, in turn")
-            return highest_rates({"bare": bare, "straightforward": straightforward, "pagoda": self._pagoda()})
+            ours = {"pagoda": self._pagoda(), "kserve_tower": kserve}
+            return highest_rates({"bare": bare, "straightforward": straightforward, **ours})
 
     def without(self) -> dict[str, Any]:
         """Pagoda with each stage removed in turn."""
@@ -230,6 +238,26 @@ class OnlineBench:
     def _pagoda(self) -> MeasuredService:
         used = self._processes("redis", "torchserve", "milvus", "recall")
         return self._target(self.installation.settings.recall.url, used)
+
+    @contextmanager
+    def _kserve_tower(self) -> Iterator[MeasuredService]:
+        """A recall service and a tower of its own; archives, tables, Redis and Milvus are the platform's."""
+        home, port = self.installation.settings.home, choose_ports(["it"], [])["it"]
+        with tempfile.TemporaryDirectory(prefix="pagoda-kserve-") as sockets:
+            tower_url, url = f"unix:{sockets}/tower.sock", f"http://127.0.0.1:{port}"
+            given = ("--inference", tower_url)
+            with (
+                process("serving.tower.kserve", *given, home=home, log=self.folder / "kserve.log") as tower,
+                process(
+                    *("serving.recall", "--port", str(port)),
+                    home=home,
+                    log=self.folder / "kserve-recall.log",
+                    environment={"PAGODA_TOWER__RUNTIME": "kserve", "PAGODA_TOWER__URL": tower_url},
+                ) as recall,
+            ):
+                wait_ready(url)
+                used = {"tower": tower, "recall": recall, **self._processes("redis", "milvus")}
+                yield self._target(url, used)
 
     def _reduced(self, stage: str) -> AbstractContextManager[tuple[str, psutil.Process]]:
         return self._running(f"without {stage}", "benchmarks.online.without", [stage])

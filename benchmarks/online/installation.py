@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import numpy as np
@@ -130,12 +131,14 @@ def wait_ready(url: str) -> None:
 
 
 @contextmanager
-def process(module: str, *arguments: str, home: Path, log: Path) -> Iterator[psutil.Process]:
+def process(
+    module: str, *arguments: str, home: Path, log: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[psutil.Process]:
     """`python -m module` over the installation in `home` until the block ends."""
     with log.open("wb") as output:
         command = [sys.executable, "-m", module, *arguments]
-        environment = {**os.environ, "PAGODA_HOME": str(home)}
-        child = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        given = {**os.environ, "PAGODA_HOME": str(home), **environment}
+        child = subprocess.Popen(command, env=given, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield psutil.Process(child.pid)
     finally:

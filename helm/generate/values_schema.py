@@ -119,6 +119,7 @@ BY_PATH: dict[str, Schema] = {
             "properties": {"hosts": {"type": "array", "items": {"type": "string"}}, "secretName": {"type": "string"}},
         },
     },
+    "tower.runtime": {"enum": ["torchserve", "kserve"]},
     "tower.mode": {"enum": ["Standard", "Knative"]},
     "tower.autoscaling.metric": {"enum": ["cpu", "memory", "concurrency", "rps"]},
     # Knative scales to as few as this; a tower that is gone answers nobody, and its tables take minutes to come back.

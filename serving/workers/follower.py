@@ -21,9 +21,10 @@ from pagoda.generations.holding import Holding
 from pagoda.generations.live import GRACE, live
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
-from pagoda.settings import Settings, load_settings
+from pagoda.settings import Settings, load_settings, socket_path
 from serving import logs
 from serving.tower.archive_trust import read_checksums, write_checksums
+from serving.tower.kserve.models import KServeModels
 from serving.tower.torchserve_models import TowerModels
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
@@ -229,6 +230,9 @@ def _towers_of(settings: Settings) -> TowerHost:
     """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
     if settings.tower.runtime == "in_process":
         return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
+    if settings.tower.runtime == "kserve":
+        local = socket_path(settings.tower.url) is not None
+        return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives")) if local else NoTowers()
     if not settings.tower.management_url:
         return NoTowers()
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))

@@ -62,6 +62,7 @@ KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
             ["common.service.ipFamilyPolicy=PreferDualStack", "mlflow.workers=1"],
             "mlflow.workers=1: a single process of MLflow listens on one address family",
         ),
+        (["tower.runtime=kserve", "tower.workers=4"], "tower.workers=4: KServe's model server is one process"),
         (["recall.drainSeconds=25"], "recall.terminationGracePeriodSeconds=30: must be at least"),
         (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
         (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
@@ -114,6 +115,7 @@ def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], sa
     [
         "recall.replica=3",
         "tower.mode=Raw",
+        "tower.runtime=in_process",
         "recall.replicas=0",
         "objectStorage.url=/data",
         "events.dataset=/data",

@@ -23,6 +23,9 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail (printf "tower.minReplicas=%d is above tower.autoscaling.maxReplicas=%d" (int $v.tower.minReplicas) (int .maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- if and (eq $v.tower.runtime "kserve") (gt (int $v.tower.workers) 1) -}}
+{{- fail (printf "tower.workers=%d: KServe's model server is one process when tower.runtime=kserve; set it to 1 and scale by pods, tower.minReplicas or tower.autoscaling" (int $v.tower.workers)) -}}
+{{- end -}}
 {{- if not $standard -}}
 {{- include "pagoda.checks.knative" . -}}
 {{- end -}}

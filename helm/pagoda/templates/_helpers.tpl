@@ -245,6 +245,9 @@ redis:
   PAGODA_REDIS__URL: {{ printf "%s://%s" (include "pagoda.redis.scheme" .) (include "pagoda.redis.place" .) | quote }}
   {{- end }}
 tower:
+  {{- if ne .Values.tower.runtime "torchserve" }}
+  PAGODA_TOWER__RUNTIME: {{ .Values.tower.runtime | quote }}
+  {{- end }}
   PAGODA_TOWER__URL: {{ include "pagoda.tower.url" . | quote }}
 recall:
   PAGODA_RECALL__URL: {{ printf "%s://%s" (include "pagoda.scheme" (list . "recall")) (include "pagoda.host" (list . "recall")) | quote }}

@@ -23,6 +23,8 @@ Ports = Mapping[str, int]
 _REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
 """What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
 renaming: an append-only file with a renamed command in it would not be read any more."""
+_TOWERS = ("torchserve", "tower")
+"""The tower's servers, of which `tower.runtime` chooses one or none."""
 _REDIS_SHARE = 4
 """Of the machine's memory, one part of so many is Redis' at most."""
 
@@ -130,9 +132,26 @@ def torchserve_service(layout: Layout, _: Ports) -> Service:
     )
 
 
+def tower_service(layout: Layout, _: Ports) -> Service:
+    """The user tower on KServe's model server, at the socket where TorchServe would be."""
+    url = f"unix:{layout.sockets / 'tower'}.sock"
+    health = http_health("/v2/health/live", server=url)
+    return Service(
+        name="tower",
+        command=_python("serving.tower.kserve", "--inference", url),
+        healthy=health,
+        ready=health,
+        folder=layout.data("tower"),
+        environment={"OMP_NUM_THREADS": "1"},
+        endpoints={"tower.url": url},
+        only={"tower.runtime": "kserve"},
+        url=url,
+    )
+
+
 def follower_service(layout: Layout, _: Ports) -> Service:
     """Brings tables and segments of new generations to the tower's folder."""
-    return _worker("follower", "serving.workers.follower", layout, after=("torchserve",))
+    return _worker("follower", "serving.workers.follower", layout, after=_TOWERS)
 
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
@@ -174,7 +193,7 @@ def rollout_service(layout: Layout, _: Ports) -> Service:
         folder=layout.data("rollout"),
         endpoints={"rollout.backend": "local"},
         settings={"rollout.incremental": "now"},
-        after=("milvus", "redis", "torchserve"),
+        after=("milvus", "redis", *_TOWERS),
     )
 
 
@@ -184,6 +203,7 @@ SERVICES: dict[str, Declaration] = {
     "milvus": milvus_service,
     "redis": redis_service,
     "torchserve": torchserve_service,
+    "tower": tower_service,
     "follower": follower_service,
     "recall": recall_service,
     "sink": sink_service,

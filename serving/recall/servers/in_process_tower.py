@@ -19,11 +19,11 @@ from pagoda.model.program_file import import_reader
 from pagoda.storage.checksums import checksum_file
 from serving.background import every
 from serving.recall.servers.tower import UserVector
-from serving.recall.servers.turns import Turns
 from serving.tower.archive import archive_name, unpack
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest, read_instances
 from serving.tower.runtime import TowerRuntime
 from serving.tracing import span
+from serving.turns import Turns
 
 LOOK_SECONDS = 2.0
 _ASKS = 32

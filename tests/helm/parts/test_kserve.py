@@ -151,3 +151,22 @@ def test_should_protect_both_arms_from_a_drain(profile: str) -> None:
     chart = in_profile(profile)
     selector = chart.one("PodDisruptionBudget", "pagoda-tower")["spec"]["selector"]["matchLabels"]
     assert selector.items() <= chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"].items()
+
+
+KSERVE = "tower.runtime=kserve"
+
+
+@pytest.mark.parametrize("profile", ["minimal", "production", "knative"])
+def test_should_serve_from_kserves_model_server_where_it_is_chosen(profile: str) -> None:
+    """All that callers, driver and KServe see of it is as with TorchServe."""
+    theirs, ours = in_profile(profile, "tower.workers=1"), in_profile(profile, "tower.workers=1", KSERVE)
+    assert theirs.one("InferenceService", "pagoda-tower") == ours.one("InferenceService", "pagoda-tower")
+    before, after = (chart.one("ServingRuntime", "pagoda-tower")["spec"] for chart in (theirs, ours))
+    kept = ("supportedModelFormats", "protocolVersions", "volumes", "multiModel")
+    assert {key: before[key] for key in kept} == {key: after[key] for key in kept}
+    assert {one["image"].split(":")[0] for one in after["containers"]} == {"ghcr.io/pagoda/tower-kserve"}
+    was, tower = before["containers"][0], after["containers"][0]
+    assert tower["command"] == ["python", "-m", "serving.tower.kserve"]
+    assert "--store=/mnt/models" in tower["args"]
+    changed = {"image", "command", "args", "env"}
+    assert {key: was[key] for key in was.keys() - changed} == {key: tower[key] for key in tower.keys() - changed}

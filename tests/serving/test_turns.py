@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.recall.servers.turns import Turns
+from serving.turns import Turns
 
 
 class Computer:
