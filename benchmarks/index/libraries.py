@@ -132,7 +132,7 @@ class Vsag(Searching):
         params = {"dtype": "float32", "metric_type": "ip", "dim": DIM, "index_param": graph | exact}
         self.index = pyvsag.Index("hgraph", json.dumps(params))
         count = len(world.vectors)
-        self.index.build(vectors=np.asarray(world.vectors), ids=np.arange(count), num_elements=count, dim=DIM)
+        self.index.build(vectors=np.array(world.vectors), ids=np.arange(count), num_elements=count, dim=DIM)
         self.index.save(str(self.scratch / "index"))
         self.params = {effort: json.dumps({"hgraph": {"ef_search": effort}}) for effort in self.efforts}
 
