@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import DataError, GateError, IntegrityError
+from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport
 from pagoda.index.probe import probe, warm
 from pagoda.item_vectors.fields import filter_fields
@@ -77,6 +77,7 @@ def build_collection(
         progress: Told how far each stage is.
 
     Raises:
+        ConfigError: Such vectors cannot be cut into `index.segments` parts.
         DataError: There are no items, or no queries of their dimension.
         GateError: The recall is too low; nothing remains of the collection.
         IntegrityError: The file is damaged, or rows are missing after the import.
@@ -112,6 +113,12 @@ class _Build:
         if not len(self.queries) or self.queries.shape[1:] != (self.source.dim,):
             raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
         self.queries = probe_queries(self.spec, self.queries)
+        segments = self.config.build.get("segments", 1)
+        if self.dim % segments:
+            raise ConfigError(
+                f"index.segments is {segments}, and collection {self.name!r} holds vectors of {self.dim} numbers: it "
+                "must divide them"
+            )
 
     def keep(self) -> IndexReport | None:
         """The collection that is there and passes the checks. One that does not is dropped."""

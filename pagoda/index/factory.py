@@ -21,7 +21,7 @@ def open_collections(settings: Settings) -> Collections:
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
-            return FolderCollections(collections_folder(settings))
+            return FolderCollections(collections_folder(settings), refine=settings.index.refine)
 
 
 def open_search(settings: Settings, request_id: Callable[[], str | None]) -> ItemSearch:
@@ -40,7 +40,7 @@ def open_search(settings: Settings, request_id: Callable[[], str | None]) -> Ite
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 
-            return FolderSearch(collections_folder(settings), settings.index.effort)
+            return FolderSearch(collections_folder(settings), settings.index.effort, settings.index.refine)
 
 
 def collections_folder(settings: Settings) -> Path:

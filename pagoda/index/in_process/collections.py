@@ -45,14 +45,15 @@ class FolderCollections:
 
     file_import: FileImport | None = None
 
-    def __init__(self, folder: Path, look_seconds: float = 0.0) -> None:
+    def __init__(self, folder: Path, look_seconds: float = 0.0, refine: int = 1) -> None:
         """Nothing is read or written yet.
 
         Args:
             folder: Of the collections.
             look_seconds: How old what is known of the files may be when something is searched.
+            refine: See `CollectionConfig`; of all searches, so that a probe finds what recall does.
         """
-        self.uri = str(folder)
+        self.uri, self._refine = str(folder), refine
         self._folder, self._look_seconds = folder, look_seconds
         self._held: dict[str, _Held] = {}
         self._reading = threading.Lock()
@@ -218,9 +219,9 @@ class FolderCollections:
         if held is None or held.index != index:
             if index is None:
                 raise UnavailableError("it has no index")
-            snapshot = Snapshot(IndexedItems(files.index), Overlay(files.overlay()))
+            snapshot = Snapshot(IndexedItems(files.index), Overlay(files.overlay()), self._refine)
         elif held.overlay != overlay:
-            snapshot = Snapshot(held.snapshot.items, Overlay(files.overlay()))
+            snapshot = Snapshot(held.snapshot.items, Overlay(files.overlay()), self._refine)
         else:
             index, snapshot = held.index, held.snapshot
         self._held[name] = _Held(index, overlay, snapshot, now)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +19,7 @@ from pagoda.errors import IntegrityError, explain
 from pagoda.index.in_process.vector_index import VectorIndex, Vectors, build_index, open_index
 from pagoda.item_vectors.fields import ITEM_ID, VECTOR
 from pagoda.settings import CollectionConfig
+from pagoda.settings.index import Kind
 from pagoda.storage.atomic import build_folder
 from pagoda.storage.checksums import checksum_file
 
@@ -34,7 +34,7 @@ class IndexRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["HNSW", "IVF_FLAT", "FLAT"]
+    kind: Kind
     rows: int
     checksums: dict[str, str]
     """By file name."""
@@ -59,9 +59,10 @@ def write_index(folder: Path, rows: pa.Table, config: CollectionConfig, progress
         with pa.ipc.new_file(aside / _ITEMS, items.schema) as writer:
             # In one piece, so that it is read without being put together.
             writer.write_table(items, max_chunksize=max(1, len(items)))
-        build_index(config, dim, len(rows), _blocks(rows, progress)).write(aside)
+        index = build_index(config, dim, len(rows), _blocks(rows, progress))
+        index.write(aside)
         checksums = {path.name: checksum_file(path) for path in aside.iterdir()}
-        record = IndexRecord(kind=config.kind, rows=len(rows), checksums=checksums)
+        record = IndexRecord(kind=index.kind, rows=len(rows), checksums=checksums)
         (aside / RECORD).write_text(record.model_dump_json())
 
 

@@ -26,14 +26,15 @@ _LOOK_SECONDS = 0.25
 class FolderSearch:
     """`pagoda.index.base.ItemSearch` of one folder."""
 
-    def __init__(self, folder: Path, effort: int = CollectionConfig().effort) -> None:
+    def __init__(self, folder: Path, effort: int = CollectionConfig().effort, refine: int = 1) -> None:
         """Nothing is read yet.
 
         Args:
             folder: Of the collections.
             effort: See `CollectionConfig`.
+            refine: See `CollectionConfig`.
         """
-        self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS), effort
+        self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS, refine), effort
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
         cores = len(os.sched_getaffinity(0))
         self._threads = ThreadPoolExecutor(cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))

@@ -48,9 +48,9 @@ class _Found:
 class Snapshot:
     """Indexed items, with the overlay over them."""
 
-    def __init__(self, items: IndexedItems, overlay: Overlay) -> None:
-        """Nothing is searched yet; it costs what the overlay is long."""
-        self.items, self._overlay = items, overlay
+    def __init__(self, items: IndexedItems, overlay: Overlay, refine: int) -> None:
+        """Nothing is searched yet; it costs what the overlay is long. `refine` is as in `CollectionConfig`."""
+        self.items, self._overlay, self._refine = items, overlay, refine
         self._outdated = items.rows_of(overlay.touched)
         self._remembered: LRUCache[Filter, _Chosen] = LRUCache(REMEMBERED_BYTES, operator.attrgetter("nbytes"))
         self._lock = threading.Lock()
@@ -90,14 +90,14 @@ class Snapshot:
 
     def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
         index, hidden = self.items.index, passing.of(hidden)
-        if (planned := index.plan(k, effort, passing.count)) is None:
+        if (planned := index.plan(k * self._refine, effort, passing.count)) is None:
             return _found(*self._compared(queries, k, passing, hidden))
         scores, rows = self._walked(queries, k, planned, passing, hidden)
         # A walk meets what is hidden and has no room left for others. Half as many as are wanted spoil nothing.
         if 2 * len(hidden) > k:
             better = (queries @ index.vectors[hidden].T >= scores[:, -1:]).sum(axis=1)
             if len(again := np.flatnonzero(2 * better > k)):
-                planned = index.plan(k, effort, passing.count, int(better.max()))
+                planned = index.plan(k * self._refine, effort, passing.count, int(better.max()))
                 scores[again], rows[again] = self._walked(queries[again], k, planned, passing, hidden)
         return _found(scores, rows)
 
@@ -106,7 +106,7 @@ class Snapshot:
     ) -> tuple[Vectors, Rows]:
         if planned is None:
             return self._compared(queries, k, passing, hidden)
-        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden))
+        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden), self._refine)
         # Some of what passes may be where no way leads to (faiss#3186, #4727).
         if len(short := np.flatnonzero(rows[:, -1] < 0)):
             scores[short], rows[short] = self._compared(queries[short], k, passing, hidden)

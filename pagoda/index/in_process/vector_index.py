@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pagoda.index.in_process.passing import Bits, Rows
 from pagoda.settings import CollectionConfig
+from pagoda.settings.index import CODED, Kind
 
 Vectors = NDArray[np.float32]
 _VECTORS, _LEADS = "vectors.faiss", "index.faiss"
@@ -27,15 +28,17 @@ _MOST_LISTS = 4
 _TRAINED_BY = 64
 """Vectors for each list that the lists' centres are found from; faiss warns below 39."""
 _FEWEST = 39
+_CODES = 256
+"""Values of a byte: as many vectors must there be for codes to be learned."""
 
 
 class VectorIndex:
     """Vectors that are all compared, and what the other kinds are made of."""
 
-    def __init__(self, flat: Any, index: Any) -> None:
+    def __init__(self, kind: Kind, flat: Any, index: Any) -> None:
         """Of faiss' objects: the vectors, and what leads to them."""
         # An index refers to its vectors without keeping them.
-        self._flat, self._index = flat, index
+        self.kind, self._flat, self._index = kind, flat, index
         self.vectors: Vectors = np.empty((0, flat.d), np.float32)
         """[n, dim], as they lie in the file."""
         if flat.ntotal:
@@ -52,20 +55,30 @@ class VectorIndex:
         """
         return None
 
-    def search(self, queries: Vectors, k: int, effort: int, passing: Bits | None) -> tuple[Vectors, Rows]:
+    def search(
+        self, queries: Vectors, k: int, effort: int, passing: Bits | None, refine: int = 1
+    ) -> tuple[Vectors, Rows]:
         """Look for the best k with an effort that was planned.
 
         Args:
             queries: [q, dim].
             k: Wanted.
-            effort: Of `plan`.
+            effort: Of `plan`, for k times `refine`.
             passing: What may be found. None: all.
+            refine: How many times k are looked for, before the vectors themselves say which are best.
 
         Returns:
             Inner products and rows, each [q, k]; -1 where nothing more was found.
         """
         selector = None if passing is None else faiss.IDSelectorBitmap(passing)
-        scores, rows = self._index.search(queries, k, params=self._parameters(effort, selector))
+        parameters = self._parameters(effort, selector)
+        if refine == 1:
+            scores, rows = self._index.search(queries, k, params=parameters)
+            return scores, rows
+        # It refers to the two, and is made in microseconds; places that are empty stay the last (IndexRefine.cpp).
+        both = faiss.IndexRefine(self._index, self._flat)
+        twice = faiss.IndexRefineSearchParameters(k_factor=refine, base_index_params=parameters)
+        scores, rows = both.search(queries, k, params=twice)
         return scores, rows
 
     def compare(self, queries: Vectors, k: int, passing: Rows | Bits | None) -> tuple[Vectors, Rows]:
@@ -92,11 +105,12 @@ class VectorIndex:
         """Write its files into a folder."""
         faiss.write_index(self._flat, str(folder / _VECTORS))
         if self._index is not self._flat:
-            faiss.write_index(self._index, str(folder / _LEADS), faiss.IO_FLAG_SKIP_STORAGE)
+            flags = faiss.IO_FLAG_SKIP_STORAGE if self.kind == "HNSW" else 0
+            faiss.write_index(self._index, str(folder / _LEADS), flags)
 
 
 class _Graph(VectorIndex):
-    """HNSW."""
+    """HNSW, of the vectors or of codes."""
 
     def plan(self, k: int, effort: int, passing: int, hidden: int = 0) -> int | None:
         """Of what the walk holds, those that pass must be as many as are asked for."""
@@ -109,7 +123,7 @@ class _Graph(VectorIndex):
 
 
 class _Lists(VectorIndex):
-    """IVF_FLAT."""
+    """Clusters, of vectors or of codes."""
 
     def plan(self, k: int, effort: int, passing: int, hidden: int = 0) -> int | None:
         """More lists where fewer of each pass."""
@@ -121,42 +135,67 @@ class _Lists(VectorIndex):
         return faiss.SearchParametersIVF(nprobe=effort, sel=selector)
 
 
-_KINDS = {"HNSW": _Graph, "IVF_FLAT": _Lists, "FLAT": VectorIndex}
+_KINDS: dict[Kind, type[VectorIndex]] = {
+    "HNSW": _Graph,
+    "HNSW_SQ8": _Graph,
+    "IVF_FLAT": _Lists,
+    "IVF_SQ8": _Lists,
+    "IVF_PQ": _Lists,
+    "FLAT": VectorIndex,
+}
+_IP, _SQ8 = faiss.METRIC_INNER_PRODUCT, faiss.ScalarQuantizer.QT_8bit
 
 
 def build_index(config: CollectionConfig, dim: int, rows: int, blocks: Iterable[Vectors]) -> VectorIndex:
     """Build an index, with as many threads as there are cores.
 
     Args:
-        config: Its kind and what it is built with.
+        config: Its kind and what it is built with. Where there are too few vectors to learn codes from, it is FLAT.
         dim: Length of a vector.
         rows: How many vectors there are.
         blocks: They, each [n, dim].
     """
-    metric = faiss.METRIC_INNER_PRODUCT
-    if config.kind == "HNSW":
-        index = faiss.IndexHNSWFlat(dim, config.m, metric)
-        index.hnsw.efConstruction = config.ef_construction
+    kind = "FLAT" if config.kind in CODED and rows < _CODES else config.kind
+    if kind == "HNSW":
+        index = _graph(faiss.IndexHNSWFlat(dim, config.m, _IP), config)
         flat = faiss.downcast_index(index.storage)
     else:
         flat = index = faiss.IndexFlatIP(dim)
     for block in blocks:
         index.add(block)
-    if config.kind == "IVF_FLAT":
-        index = _lists(flat, min(config.nlist, max(1, rows // _FEWEST)))
-    return _KINDS[config.kind](flat, index)
+    if kind == "HNSW_SQ8":
+        index = _filled(_graph(faiss.IndexHNSWSQ(dim, _SQ8, config.m, _IP), config), flat, _CODES)
+    elif kind in ("IVF_FLAT", "IVF_SQ8", "IVF_PQ"):
+        lists = min(config.nlist, max(1, rows // _FEWEST))
+        index = _filled(_lists(kind, dim, lists, config.segments), flat, max(lists, _CODES) if kind in CODED else lists)
+    return _KINDS[kind](kind, flat, index)
 
 
-def _lists(flat: Any, count: int) -> Any:
-    lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(flat.d), flat.d, count, faiss.METRIC_INNER_PRODUCT)
-    vectors = VectorIndex(flat, flat).vectors
+def _graph(graph: Any, config: CollectionConfig) -> Any:
+    graph.hnsw.efConstruction = config.ef_construction
+    return graph
+
+
+def _lists(kind: Kind, dim: int, count: int, segments: int) -> Any:
+    centres = faiss.IndexFlatIP(dim)
+    match kind:
+        case "IVF_SQ8":
+            return faiss.IndexIVFScalarQuantizer(centres, dim, count, _SQ8, _IP)
+        case "IVF_PQ":
+            return faiss.IndexIVFPQ(centres, dim, count, segments, 8, _IP)
+    return faiss.IndexIVFFlat(centres, dim, count, _IP)
+
+
+def _filled(index: Any, flat: Any, learned: int) -> Any:
+    """The index with the vectors in it, after it has learned so many centres, or values of a code, from them."""
+    vectors = VectorIndex("FLAT", flat, flat).vectors
     # From all over: neighbours in the file are often alike.
-    lists.train(vectors[:: max(1, len(vectors) // (_TRAINED_BY * count))])
-    lists.add(vectors)
-    return lists
+    index.train(vectors[:: max(1, len(vectors) // (_TRAINED_BY * learned))])
+    index.add(vectors)
+    return index
 
 
-def open_index(kind: str, folder: Path) -> VectorIndex:
+def open_index(kind: Kind, folder: Path) -> VectorIndex:
     """Map what `VectorIndex.write` wrote.
 
     Raises:
@@ -164,11 +203,11 @@ def open_index(kind: str, folder: Path) -> VectorIndex:
     """
     flat = _mapped(folder / _VECTORS)
     if kind == "FLAT":
-        return VectorIndex(flat, flat)
+        return VectorIndex(kind, flat, flat)
     index = _mapped(folder / _LEADS)
     if kind == "HNSW":
         index.storage, index.own_fields = flat, False
-    return _KINDS[kind](flat, index)
+    return _KINDS[kind](kind, flat, index)
 
 
 def _mapped(path: Path) -> Any:

@@ -52,7 +52,7 @@ def walked() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["HNSW", "IVF_FLAT"])
+@pytest.fixture(scope="module", params=["HNSW", "IVF_FLAT", "HNSW_SQ8", "IVF_SQ8"])
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[FolderCollections]:
     """The same items behind an approximate index and compared one by one."""
     folder = tmp_path_factory.mktemp("graph")
