@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.index.libraries import Searching
-from benchmarks.index.world import DIM, K, World
+from benchmarks.index.world import DIM, K, IndexedWorld
 from pagoda.data.spec import FeatureSpec, Numeric
 from pagoda.index.base import Collections
 from pagoda.item_vectors.fields import filter_fields
@@ -27,7 +27,7 @@ MILVUS = "PAGODA_BENCH_MILVUS"
 _BATCH = 16_384
 
 
-class Backend(Searching):
+class MeasuredBackend(Searching):
     """A collection of a backend; its effort is what it makes of the setting by itself."""
 
     filters = True
@@ -35,7 +35,7 @@ class Backend(Searching):
     collections: Collections
     wanted: Filter = EVERYTHING
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index."""
         made, rows = self.collections, len(world.vectors)
         made.drop(NAME)
@@ -49,7 +49,7 @@ class Backend(Searching):
         made.wait_indexed(NAME, rows, 3600.0)
         made.load(NAME)
 
-    def keep(self, share: float, world: World) -> None:
+    def keep(self, share: float, world: IndexedWorld) -> None:
         """From now on answer from this share of the items alone."""
         self.wanted = FilterParser(SPEC).parse({"draw": {"lt": share}}) if share < 1 else EVERYTHING
 
@@ -63,7 +63,7 @@ class Backend(Searching):
         self.collections.close()
 
 
-class Ours(Backend):
+class Ours(MeasuredBackend):
     """In process."""
 
     def __init__(self, scratch: Path) -> None:
@@ -75,7 +75,7 @@ class Ours(Backend):
         self.collections = FolderCollections(scratch, 0.25)
 
 
-class OverMilvus(Backend):
+class OverMilvus(MeasuredBackend):
     """On the server whose address the environment has."""
 
     def __init__(self, scratch: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.index.backends import Ours, OverMilvus
 from benchmarks.index.libraries import LIBRARIES, Searching
-from benchmarks.index.world import CHECKED, SHARES, K, World
+from benchmarks.index.world import CHECKED, SHARES, K, IndexedWorld
 
 _WANTED = 0.98
 _SECONDS = 2.0
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Build, find the least effort that is good enough, and measure at it."""
-    name, world, scratch = sys.argv[1], World.open(Path(sys.argv[2])), Path(sys.argv[3])
+    name, world, scratch = sys.argv[1], IndexedWorld.open(Path(sys.argv[2])), Path(sys.argv[3])
     backends: dict[str, Callable[[Path], Searching]] = {"in_process": Ours, "milvus": OverMilvus}
     made = backends[name](scratch) if name in backends else LIBRARIES[name](scratch)
     begin = time.monotonic()
@@ -44,7 +44,7 @@ def _named(row: Row) -> Row:
     return row | {"recall_filtered": None if row["filter_share"] == 1 else recall}
 
 
-def _measured(made: Searching, world: World, place: int) -> Row:
+def _measured(made: Searching, world: IndexedWorld, place: int) -> Row:
     share = SHARES[place]
     made.keep(share, world)
     for effort in made.efforts:
@@ -62,7 +62,7 @@ def _measured(made: Searching, world: World, place: int) -> Row:
     }
 
 
-def _recall(made: Searching, world: World, place: int, effort: int) -> float:
+def _recall(made: Searching, world: IndexedWorld, place: int, effort: int) -> float:
     """As ann-benchmarks counts: an item whose product reaches that of the true last one was found."""
     found = 0
     for query, truth in zip(world.queries[:CHECKED], world.truth[place], strict=True):
@@ -71,7 +71,7 @@ def _recall(made: Searching, world: World, place: int, effort: int) -> float:
     return found / (CHECKED * K)
 
 
-def _rates(made: Searching, world: World, effort: int, threads: int) -> list[float]:
+def _rates(made: Searching, world: IndexedWorld, effort: int, threads: int) -> list[float]:
     """Seconds of each search of several threads at once."""
     took: list[list[float]] = [[] for _ in range(threads)]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.index.world import DIM, K, World
+from benchmarks.index.world import DIM, K, IndexedWorld
 
 _LINKS, _CANDIDATES, _THREADS = 16, 200, 2
 _EFFORTS = (100, 128, 160, 200, 256, 320, 400, 512, 640, 800, 1024, 1536, 2048, 4096, 8192)
@@ -32,7 +32,7 @@ class Searching:
         self.scratch = scratch
         self.index: Any = None
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         raise NotImplementedError
 
@@ -40,7 +40,7 @@ class Searching:
         """Size of what it is written into."""
         return sum(path.stat().st_size for path in self.scratch.rglob("*") if path.is_file())
 
-    def keep(self, share: float, world: World) -> None:
+    def keep(self, share: float, world: IndexedWorld) -> None:
         """From now on answer from this share of the items alone."""
 
     def search(self, query: NDArray[np.float32], effort: Any) -> NDArray[np.int64]:
@@ -56,7 +56,7 @@ class Faiss(Searching):
 
     filters = True
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import faiss
 
@@ -67,7 +67,7 @@ class Faiss(Searching):
         self.index.add(np.asarray(world.vectors))
         faiss.write_index(self.index, str(self.scratch / "index"))
 
-    def keep(self, share: float, world: World) -> None:
+    def keep(self, share: float, world: IndexedWorld) -> None:
         """From now on answer from this share of the items alone."""
         self.bits = np.packbits(world.draws < share, bitorder="little") if share < 1 else None
 
@@ -82,7 +82,7 @@ class Faiss(Searching):
 class Usearch(Searching):
     """HNSW; no filter from Python."""
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         from usearch.index import Index
 
@@ -105,7 +105,7 @@ class Usearch(Searching):
 class Voyager(Searching):
     """HNSW; no filter."""
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import voyager
 
@@ -123,7 +123,7 @@ class Vsag(Searching):
 
     kind = "HGraph, sq8 and fp32"
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import pyvsag
 
@@ -146,7 +146,7 @@ class Svs(Searching):
 
     kind = "Vamana"
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import svs
 
@@ -167,7 +167,7 @@ class Ngt(Searching):
     kind = "ANNG"
     efforts = tuple(0.02 * step for step in range(16))
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import ngtpy
 
@@ -188,7 +188,7 @@ class Scann(Searching):
     kind = "tree-AH"
     efforts = tuple((leaves, again) for leaves in (20, 40, 80, 120, 200, 400) for again in (200, 400, 800))
 
-    def build(self, world: World) -> None:
+    def build(self, world: IndexedWorld) -> None:
         """Build the index, with two threads."""
         import scann
 

@@ -17,7 +17,7 @@ _BLOCK = 65_536
 
 
 @dataclass(frozen=True)
-class World:
+class IndexedWorld:
     """Unit vectors, and the true best items of the first queries under each filter."""
 
     vectors: NDArray[np.float32]
@@ -30,7 +30,7 @@ class World:
     """[shares, CHECKED, K]: inner products, best first."""
 
     @classmethod
-    def open(cls, folder: Path) -> World:
+    def open(cls, folder: Path) -> IndexedWorld:
         """What `make` wrote, mapped."""
         names = ("vectors", "queries", "draws", "truth")
         return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in names))

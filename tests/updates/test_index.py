@@ -15,14 +15,14 @@ from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.search import MilvusSearch
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.registry.publish import publish
-from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
+from pagoda.settings import IndexSettings, MilvusSettings, RegistrySettings, Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.training.worlds import CONFIG, make
 
 pytestmark = pytest.mark.integration
-CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
+CLUSTERS = IndexSettings(kind="IVF_FLAT", nlist=300, effort=300)
 
 
 def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusColle
     full_steps.register(update)
     full_steps.export_vectors(update)
     report = full_steps.build_index(update)
-    assert report.config == CLUSTERS
+    assert report.config == CLUSTERS.collection
     assert '"kind":"IVF_FLAT","nlist":300}' in collections.description(report.name)
     with collections._connection.client("index state", report.name) as client:
         built = client.describe_index(report.name, "vector")
@@ -87,7 +87,7 @@ def test_a_collection_that_may_serve_keeps_its_item_changes_when_the_update_runs
 def test_recall_searches_with_the_effort_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
     path, queries = tmp_path / "item_vectors.parquet", unit_vectors(20, seed=3)
     write_vectors(path, 3000)
-    build_collection(collections, "efforts", path, SPEC, queries=queries, config=CLUSTERS)
+    build_collection(collections, "efforts", path, SPEC, queries=queries, config=CLUSTERS.collection)
 
     async def found(effort: int) -> set[tuple[int, int]]:
         index = MilvusSearch(collections.uri, "", 15.0, effort)
@@ -110,5 +110,5 @@ def test_a_recall_that_is_too_low_names_the_setting(collections: MilvusCollectio
             path,
             SPEC,
             queries=unit_vectors(20, seed=3),
-            config=CLUSTERS.model_copy(update={"effort": 1}),
+            config=CLUSTERS.collection.model_copy(update={"effort": 1}),
         )

@@ -20,7 +20,7 @@ from pagoda.index.base import FileImport, Hits
 from pagoda.index.in_process.collection_files import CollectionFiles, Place
 from pagoda.index.in_process.index_folder import read_record
 from pagoda.index.in_process.indexed_items import IndexedItems
-from pagoda.index.in_process.overlay import Overlay
+from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.snapshot import Snapshot
 from pagoda.item_vectors.fields import FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter
@@ -219,9 +219,9 @@ class FolderCollections:
         if held is None or held.index != index:
             if index is None:
                 raise UnavailableError("it has no index")
-            snapshot = Snapshot(IndexedItems(files.index), Overlay(files.overlay()), self._refine)
+            snapshot = Snapshot(IndexedItems(files.index), ChangedItems(files.overlay()), self._refine)
         elif held.overlay != overlay:
-            snapshot = Snapshot(held.snapshot.items, Overlay(files.overlay()), self._refine)
+            snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine)
         else:
             index, snapshot = held.index, held.snapshot
         self._held[name] = _Held(index, overlay, snapshot, now)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pagoda.index.base import Hits
 from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
-from pagoda.index.in_process.overlay import Overlay
+from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.passing import Bits, Passing, Rows, bits_of, without
 from pagoda.item_vectors.exact_search import exact_top_k
 from pagoda.item_vectors.fields import ITEM_KEY
@@ -48,7 +48,7 @@ class _Found:
 class Snapshot:
     """Indexed items, with the overlay over them."""
 
-    def __init__(self, items: IndexedItems, overlay: Overlay, refine: int) -> None:
+    def __init__(self, items: IndexedItems, overlay: ChangedItems, refine: int) -> None:
         """Nothing is searched yet; it costs what the overlay is long. `refine` is as in `CollectionConfig`."""
         self.items, self._overlay, self._refine = items, overlay, refine
         self._outdated = items.rows_of(overlay.touched)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pagoda.item_vectors.fields import ITEM_ID, VECTOR
 
 
-class Overlay:
+class ChangedItems:
     """Items that stand in place of the indexed ones or beside them, by ascending ID, and IDs of all that changed."""
 
     def __init__(self, table: pa.Table) -> None:
