@@ -10,6 +10,8 @@ from pagoda.settings.section import SettingsSection
 
 _BUILD = {"HNSW": ("m", "ef_construction"), "IVF_FLAT": ("nlist",), "FLAT": ()}
 """Which parameters a kind of index is built with."""
+_MOST_LINKS = 64
+"""Of a graph that is made denser by itself; whoever wants more says so."""
 
 
 class CollectionConfig(SettingsSection):
@@ -34,6 +36,13 @@ class CollectionConfig(SettingsSection):
     def build(self) -> dict[str, int]:
         """The parameters that its kind of index is built with."""
         return {name: getattr(self, name) for name in _BUILD[self.kind]}
+
+    @property
+    def denser(self) -> Self | None:
+        """With twice the links, for vectors between which this graph leads nowhere; None where that is no help."""
+        if self.kind != "HNSW" or 2 * self.m > _MOST_LINKS:
+            return None
+        return self.model_copy(update={"m": 2 * self.m, "ef_construction": 2 * self.ef_construction})
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
