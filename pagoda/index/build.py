@@ -79,7 +79,7 @@ def build_collection(
     Raises:
         ConfigError: Such vectors cannot be cut into `index.segments` parts.
         DataError: There are no items, or no queries of their dimension.
-        GateError: The recall is too low; nothing remains of the collection.
+        GateError: The recall is too low, of a graph with more links, too; nothing remains of the collection.
         IntegrityError: The file is damaged, or rows are missing after the import.
         UnavailableError: The backend does not answer, or not in time; run it again.
     """
@@ -103,9 +103,12 @@ class _Build:
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
         self.dim = stored_dim(self.spec, self.source.dim)
+
+    @property
+    def description(self) -> str:
+        """In the collection itself, so that one made of other vectors or with another index is never taken for it."""
         index = json.dumps({"kind": self.config.kind, **self.config.build}, separators=(",", ":"))
-        # In the collection itself, so that one made of other vectors or with another index is never taken for this one.
-        self.description = f"vectors {self.checksum} index {index}"
+        return f"vectors {self.checksum} index {index}"
 
     def check_input(self) -> None:
         if not self.source.rows:
@@ -124,21 +127,35 @@ class _Build:
         """The collection that is there and passes the checks. One that does not is dropped."""
         if not self.collections.exists(self.name):
             return None
+        wanted, found = self.config, self.collections.description(self.name)
+        while found != self.description and (denser := self.config.denser):
+            self.config = denser
+        if found != self.description:
+            self.config = wanted
         try:
             return self.verify(reused=True)
         except (IntegrityError, GateError) as problem:
             _log.warning("%s; it is dropped and built anew", problem)
+            self.config = wanted
             self.collections.drop(self.name)
             return None
 
     def make(self) -> IndexReport:
-        """Build the collection; one that does not pass the checks is dropped."""
+        """Build the collection; one that does not pass the checks is dropped.
+
+        A graph that finds too little is built again, denser: the links of items that share one vector, as all do that
+        nobody has clicked yet where they have no features, lead to each other and nowhere else.
+        """
         self.fill()
         try:
             return self.verify(reused=False)
-        except (IntegrityError, GateError):
+        except (IntegrityError, GateError) as problem:
             self.collections.drop(self.name)
-            raise
+            if isinstance(problem, IntegrityError) or not (denser := self.config.denser):
+                raise
+            _log.warning("%s; it is built again with %s", problem, denser.build)
+        self.config = denser
+        return self.make()
 
     def fill(self) -> None:
         """Create the collection, import all rows and ask for the index."""

@@ -22,6 +22,8 @@ CODED: tuple[Kind, ...] = ("HNSW_SQ8", "IVF_SQ8", "IVF_PQ")
 """Kinds that search by codes in place of the vectors' own numbers."""
 _ONLY_TAKEN = ("SCANN", "DISKANN")
 _SEGMENTS = 16
+_MOST_LINKS = 64
+"""Of a graph that is made denser by itself; whoever wants more says so."""
 
 
 class CollectionConfig(SettingsSection):
@@ -64,6 +66,13 @@ class CollectionConfig(SettingsSection):
                 f"vector. For less memory take {' or '.join(CODED[1:])}"
             )
         return kind
+
+    @property
+    def denser(self) -> Self | None:
+        """With twice the links, for vectors between which this graph leads nowhere; None where that is no help."""
+        if not self.kind.startswith("HNSW") or 2 * self.m > _MOST_LINKS:
+            return None
+        return self.model_copy(update={"m": 2 * self.m, "ef_construction": 2 * self.ef_construction})
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:

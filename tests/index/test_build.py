@@ -14,6 +14,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, GateError, IntegrityError, UnavailableError
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.milvus.collections import MilvusCollections
+from pagoda.index.probe import Probe, probe
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
@@ -131,6 +132,19 @@ def test_a_gate_that_is_not_met_leaves_nothing(collections: MilvusCollections, v
     with pytest.raises(GateError, match=r"recall@100 over 60 queries is 0\.\d+, required 0\.98"):
         _build(collections, vectors, config=poor)
     assert not collections.exists("built")
+
+
+def test_a_graph_that_finds_too_little_is_built_again_with_more_links(
+    collections: MilvusCollections, vectors: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As happens one time in three where a third of the items share one vector; which time it is, is chance."""
+    found = iter([Probe(0.73, 60, 100)])
+    monkeypatch.setattr("pagoda.index.build.probe", lambda *asked: next(found, None) or probe(*asked))
+    report = _build(collections, vectors)
+    assert (report.config.m, report.config.ef_construction) == (32, 400)
+    assert "0.7300, required 0.98" in caplog.text and "built again with {'m': 32" in caplog.text
+    again = _build(collections, vectors)
+    assert (again.reused, again.config) == (True, report.config)
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,10 @@ class SampledUsers(Dataset):
     """
 
     def __init__(self, dataset: Dataset, share: float) -> None:
-        """Look at `dataset`, which is not changed."""
+        """Look at `dataset`, which is not changed, and may be such a sample itself: of that, no file is read again."""
         vars(self).update(vars(dataset))
-        self._share = share
+        vars(self).pop("_held", None)
+        self._of, self._share = dataset, share
 
     def count(self, window: Window | None = None, *, events: Collection[str] | None = None) -> int:
         """See `Dataset.count`."""
@@ -47,7 +48,7 @@ class SampledUsers(Dataset):
 
     def _stream(self, window: Window | None, events: set[str] | None, columns: list[str]) -> Iterator[pa.RecordBatch]:
         if (rows := self._held) is None:
-            yield from self._ours(super()._stream(window, events, self._with_users(columns)), columns)
+            yield from self._ours(self._of._stream(window, events, self._with_users(columns)), columns)
             return
         if window is not None:
             start, end = np.searchsorted(rows["timestamp"].cast("int64"), [window.start_us, window.end_us])
@@ -63,7 +64,7 @@ class SampledUsers(Dataset):
         if sum(row_count(part.path) for part in self._parts(None)) * self._share > _MOST_HELD:
             return None
         names = self._all_columns()
-        rows = list(self._ours(super()._stream(None, None, names), names))
+        rows = list(self._ours(self._of._stream(None, None, names), names))
         return pa.Table.from_batches(rows).combine_chunks() if rows else None
 
     def _ours(self, rows: Iterator[pa.RecordBatch], columns: list[str]) -> Iterator[pa.RecordBatch]:

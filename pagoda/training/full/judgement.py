@@ -135,13 +135,13 @@ def limits_of(learned: int) -> BaselineLimits:
 
 def _rehearsal(dataset: Dataset, window: Window) -> _Rehearsal | None:
     """What to learn and what to ask; None where one moment holds all positives."""
-    events = dataset.spec.positives
-    positives, rows = dataset.count(window, events=events), dataset.count(window)
-    cut = _moment(dataset, window, int(positives * (1 - _TENTH)))
+    events, whole = dataset.spec.positives, SampledUsers(dataset, 1.0)
+    positives, rows = whole.count(window, events=events), whole.count(window)
+    cut = _moment(whole, window, int(positives * (1 - _TENTH)))
     if cut is None or cut <= window.start_us:
         return None
     share = share_of(positives, rows)
-    seen = SampledUsers(dataset, share)
+    seen = SampledUsers(whole, share)
     learned = Window(start=window.start, end=from_us(cut))
     if not seen.count(learned, events=events):
         return None

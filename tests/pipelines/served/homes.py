@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import psutil
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -110,9 +108,3 @@ def kill(platform: Platform, service: str, part: str = "") -> None:
 def healthy(platform: Platform, service: str) -> bool:
     """Whether a service works again."""
     return any(status.name == service and status.health is Health.HEALTHY for status in platform.status())
-
-
-@retry(stop=stop_after_delay(90), retry=retry_if_result(operator.not_), wait=wait_fixed(0.1))
-def wait_for(condition: Callable[[], object]) -> object:
-    """Wait until `condition` is true; a loaded machine takes its time."""
-    return condition()

@@ -25,8 +25,9 @@ from pagoda.model.table_inputs import histories_at
 from pagoda.settings import Settings
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
+from tests.waiting import wait_for
 
-from .homes import Home, healthy, kill, wait_for
+from .homes import Home, healthy, kill
 
 pytestmark = pytest.mark.integration
 STEPS = (

@@ -11,9 +11,10 @@ import pytest
 from pagoda.client import Client
 from pipelines.local import run_locally
 from tests.pipelines.built import pipelines
+from tests.waiting import wait_for
 
 from .full_updates import CONFIG
-from .homes import Home, wait_for
+from .homes import Home
 
 pytestmark = pytest.mark.integration
 

@@ -23,8 +23,9 @@ from pagoda.registry.publish import publish, write_aliases
 from pagoda.storage.checksums import checksum_file
 from pagoda.updates.readiness import checks_of
 from serving.tower.archive import archive_name
+from tests.waiting import wait_for
 
-from .homes import Home, healthy, kill, wait_for
+from .homes import Home, healthy, kill
 from .traffic import Traffic
 
 pytestmark = pytest.mark.integration

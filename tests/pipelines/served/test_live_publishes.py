@@ -11,8 +11,9 @@ import pytest
 from pagoda.generations.arms import Arms, ArmsChange
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.updates.readiness import checks_of
+from tests.waiting import wait_for
 
-from .homes import Home, wait_for
+from .homes import Home
 from .traffic import Answer, Traffic, mixed, stale
 
 USERS = (1, 2, 3, 4, 5)

@@ -28,6 +28,7 @@ from tests.certificates import write_certificate
 from tests.neighbour import as_nobody
 from tests.serving.torchserve import RunningTower, free_port, torchserve
 from tests.serving.worlds import World, make_world
+from tests.waiting import wait_for
 
 CONNECT = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 APIS = ("inference", "management", "metrics")
@@ -83,11 +84,18 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningTower
     with (store / archive_name(5)).open("ab") as file:
         file.write(b"more")
     assert changed.exists()
-    # The follower comes later than the server.
-    follower = threading.Timer(1.0, write_checksums, (home / "tables", checksums))
+
+    def follow() -> None:
+        """The follower comes later than the server."""
+        wait_for(lambda: "waiting for the follower" in (home / "tower.log").read_text())
+        write_checksums(home / "tables", checksums)
+
+    follower = threading.Thread(target=follow)
+    (home / "tower.log").touch()
     follower.start()
     with torchserve(home, "--store", str(store), url=f"http://127.0.0.1:{free_port()}") as running:
         yield running, traces
+    follower.join()
 
 
 def evil(folder: Path, version: int, store: Path, traces: Path) -> Path:
