@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.index.libraries import Searching
-from benchmarks.index.world import DIM, K, IndexedWorld
+from benchmarks.index.world import DIM, IndexedWorld, K
 from pagoda.data.spec import FeatureSpec, Numeric
 from pagoda.index.base import Collections
 from pagoda.item_vectors.fields import filter_fields

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.index.backends import Ours, OverMilvus
 from benchmarks.index.libraries import LIBRARIES, Searching
-from benchmarks.index.world import CHECKED, SHARES, K, IndexedWorld
+from benchmarks.index.world import CHECKED, SHARES, IndexedWorld, K
 
 _WANTED = 0.98
 _SECONDS = 2.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.index.world import DIM, K, IndexedWorld
+from benchmarks.index.world import DIM, IndexedWorld, K
 
 _LINKS, _CANDIDATES, _THREADS = 16, 200, 2
 _EFFORTS = (100, 128, 160, 200, 256, 320, 400, 512, 640, 800, 1024, 1536, 2048, 4096, 8192)

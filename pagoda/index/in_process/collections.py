@@ -17,10 +17,10 @@ import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
 from pagoda.index.base import FileImport, Hits
+from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.collection_files import CollectionFiles, Place
 from pagoda.index.in_process.index_folder import read_record
 from pagoda.index.in_process.indexed_items import IndexedItems
-from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.snapshot import Snapshot
 from pagoda.item_vectors.fields import FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter

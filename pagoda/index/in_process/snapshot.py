@@ -13,8 +13,8 @@ from cachetools import LRUCache, cachedmethod
 from numpy.typing import NDArray
 
 from pagoda.index.base import Hits
-from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
 from pagoda.index.in_process.changed_items import ChangedItems
+from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
 from pagoda.index.in_process.passing import Bits, Passing, Rows, bits_of, without
 from pagoda.item_vectors.exact_search import exact_top_k
 from pagoda.item_vectors.fields import ITEM_KEY
