@@ -35,7 +35,7 @@ _UNCOLLECTED = 50_000
 """Objects made before the collector looks for cycles; see the recall service."""
 
 
-class TowerServer(ModelServer):  # type: ignore[misc]
+class KServeTowerServer(ModelServer):  # type: ignore[misc]
     """KServe's model server with its registry and endpoints, started our own way, as the recall service is.
 
     `ModelServer.start` (kserve 0.21, `model_server.py`) listens on every address, gives up where no model is ready yet,
@@ -54,7 +54,7 @@ async def serve(
     versions: LoadedVersions, listener: socket.socket, batch_size: int, certificate: Certificate | None = None
 ) -> None:
     """Answer by `versions`, which follow their store meanwhile, until SIGTERM or SIGINT; see `DrainingServer`."""
-    server = TowerServer(versions)
+    server = KServeTowerServer(versions)
     config = uvicorn.Config(
         TowerApp(server.dataplane, Batches(versions, batch_size)),
         loop="none",
