@@ -26,6 +26,8 @@ OneBackend = TypeVar("OneBackend", bound="Collections")
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
 for _name in ("RECALL__STORE_SECONDS", "RECALL__INDEX_SECONDS", "TOWER__TIMEOUT_SECONDS"):
     os.environ.setdefault(f"PAGODA_{_name}", "15")
+# OpenMP's threads wait by spinning, and a process per worker has one each: half of what small trainings take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # First versions are made by many tests, and judged, by a second training, in tests/updates/test_judged.py.
 os.environ.setdefault("PAGODA_EVALUATION__FIRST_VERSION", "false")
 settings.register_profile("pagoda", deadline=None)
