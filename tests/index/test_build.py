@@ -137,7 +137,7 @@ def test_a_gate_that_is_not_met_leaves_nothing(collections: MilvusCollections, v
 def test_a_graph_that_finds_too_little_is_built_again_with_more_links(
     collections: MilvusCollections, vectors: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As happens one time in three where a third of the items share one vector; which time it is, is chance."""
+    """As happened to four graphs of sixteen where a third of the items share one vector; to which ones, is chance."""
     found = iter([Probe(0.73, 60, 100)])
     monkeypatch.setattr("pagoda.index.build.probe", lambda *asked: next(found, None) or probe(*asked))
     report = _build(collections, vectors)

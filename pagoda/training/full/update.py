@@ -73,7 +73,7 @@ def full_update(
             arguments; it need not exist, and is removed when training is over. None: training starts anew.
         validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
             `config.validation` declares.
-        programs: Export the towers, by which a version is served; what is only judged needs none, and 4 s less.
+        programs: Export the towers, by which a version is served; what is only judged needs none.
 
     Raises:
         ConfigError: The configuration, the features or the window do not fit the parent, or this machine; or there is

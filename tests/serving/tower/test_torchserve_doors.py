@@ -90,7 +90,7 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningTower
         wait_for(lambda: "waiting for the follower" in (home / "tower.log").read_text())
         write_checksums(home / "tables", checksums)
 
-    follower = threading.Thread(target=follow)
+    follower = threading.Thread(target=follow, daemon=True)
     (home / "tower.log").touch()
     follower.start()
     with torchserve(home, "--store", str(store), url=f"http://127.0.0.1:{free_port()}") as running:
