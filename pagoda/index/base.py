@@ -25,6 +25,7 @@ METRIC = "IP"
 """Inner product, of every collection; on unit vectors it is the cosine."""
 MOST_FOUND = 16_384
 """The most items that one query may ask for."""
+DEFAULT_INDEX = CollectionConfig()
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,16 @@ class Collections(Protocol):
     def description(self, name: str) -> str:
         """The text that was given when the collection was created."""
 
-    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
         """Create an empty collection without an index.
 
         Args:
@@ -102,6 +112,7 @@ class Collections(Protocol):
             fields: Scalar fields that requests may filter by.
             keys: Whether items have string IDs, stored beside the int64 ones.
             description: Says what is in it; cannot be changed later.
+            config: What `start_index` will ask for, for those who index rows as they come.
         """
 
     def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:

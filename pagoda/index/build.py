@@ -163,7 +163,12 @@ class _Build:
         with self._stage("import"):
             keys = self.spec.id_type == "string"
             self.collections.create(
-                self.name, self.dim, filter_fields(self.spec), keys=keys, description=self.description
+                self.name,
+                self.dim,
+                filter_fields(self.spec),
+                keys=keys,
+                description=self.description,
+                config=self.config,
             )
             # Files hold unit vectors; what rules make of them can only be inserted.
             if (reads := self.collections.file_import) and self.spec.rules is None:

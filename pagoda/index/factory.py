@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from pagoda.index.base import Collections, ItemSearch
+from pagoda.index.elasticsearch import NEVER_RUN
 from pagoda.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def caution(settings: Settings) -> str:
+    """What whoever relies on the search backend of the settings must know; empty: nothing."""
+    return NEVER_RUN if settings.index.backend == "elasticsearch" else ""
 
 
 def open_collections(settings: Settings) -> Collections:
@@ -22,6 +31,11 @@ def open_collections(settings: Settings) -> Collections:
             from pagoda.index.in_process.collections import FolderCollections
 
             return FolderCollections(collections_folder(settings), refine=settings.index.refine)
+        case "elasticsearch":
+            from pagoda.index.elasticsearch.collections import ElasticsearchCollections
+
+            _log.warning("%s", NEVER_RUN)
+            return ElasticsearchCollections(settings.elasticsearch)
 
 
 def open_search(settings: Settings, request_id: Callable[[], str | None]) -> ItemSearch:
@@ -41,6 +55,12 @@ def open_search(settings: Settings, request_id: Callable[[], str | None]) -> Ite
             from pagoda.index.in_process.search import FolderSearch
 
             return FolderSearch(collections_folder(settings), settings.index.effort, settings.index.refine)
+        case "elasticsearch":
+            from pagoda.index.elasticsearch.search import ElasticsearchSearch
+
+            _log.warning("%s", NEVER_RUN)
+            seconds = settings.recall.index_seconds
+            return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
 
 
 def collections_folder(settings: Settings) -> Path:

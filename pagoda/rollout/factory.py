@@ -10,7 +10,7 @@ from functools import partial
 from pagoda.errors import ConfigError
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
-from pagoda.index.factory import open_collections
+from pagoda.index.factory import caution, open_collections
 from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import write_aliases
 from pagoda.rollout.backends.base import Backend
@@ -40,7 +40,11 @@ def open_driver(settings: Settings, backend: str = "") -> Driver:
     log = open_log(settings)
     require_parts(settings, "the rollout driver", "index", "tower", "store")
     return Driver(
-        log, open_backend(settings, log, backend), StreamMetrics(settings.redis.url), partial(_evidence, settings)
+        log,
+        open_backend(settings, log, backend),
+        StreamMetrics(settings.redis.url),
+        partial(_evidence, settings),
+        caution(settings),
     )
 
 

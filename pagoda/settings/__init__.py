@@ -19,7 +19,14 @@ from pagoda.settings.services import (
     TowerSettings,
     TracingSettings,
 )
-from pagoda.settings.stores import AccessSettings, KafkaSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.settings.stores import (
+    AccessSettings,
+    ElasticsearchSettings,
+    KafkaSettings,
+    MilvusSettings,
+    RedisSettings,
+    RegistrySettings,
+)
 from pagoda.settings.tree import (
     ENDPOINTS_FILE,
     HOME_VARIABLE,
@@ -37,6 +44,7 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "AccessSettings",
     "CollectionConfig",
+    "ElasticsearchSettings",
     "EvaluationSettings",
     "EventSettings",
     "IndexSettings",

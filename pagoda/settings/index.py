@@ -20,6 +20,8 @@ _BUILD: dict[Kind, tuple[str, ...]] = {
 """Which parameters a kind of index is built with."""
 CODED: tuple[Kind, ...] = ("HNSW_SQ8", "IVF_SQ8", "IVF_PQ")
 """Kinds that search by codes in place of the vectors' own numbers."""
+_OF_ELASTICSEARCH: tuple[Kind, ...] = ("HNSW", "FLAT")
+"""Its kinds of codes score by the codes, further from the inner product than every backend keeps to."""
 _ONLY_TAKEN = ("SCANN", "DISKANN")
 _SEGMENTS = 16
 _MOST_LINKS = 64
@@ -88,15 +90,18 @@ class CollectionConfig(SettingsSection):
 class IndexSettings(CollectionConfig):
     """The installation's index: collections, and the backend that keeps them."""
 
-    backend: Literal["milvus", "in_process"] = "milvus"
+    backend: Literal["milvus", "in_process", "elasticsearch"] = "milvus"
     """milvus: a server. in_process: files below home, which each process maps and searches itself (faiss); no server
-    is needed, and all processes that search are on one machine."""
+    is needed, and all processes that search are on one machine. elasticsearch: a server, or OpenSearch's; never run."""
 
     @model_validator(mode="after")
     def _built_there(self) -> Self:
         # Milvus has it from 2.6 on, as HNSW_SQ; `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
         if self.kind == "HNSW_SQ8" and self.backend == "milvus":
             raise ValueError("kind HNSW_SQ8 is built in process alone, and backend is milvus: take IVF_SQ8")
+        if self.backend == "elasticsearch" and self.kind not in _OF_ELASTICSEARCH:
+            kinds = " or ".join(_OF_ELASTICSEARCH)
+            raise ValueError(f"kind {self.kind} is not built by backend elasticsearch: take {kinds}")
         if self.refine > 1 and self.backend == "milvus":
             raise ValueError("refine needs the vectors beside the codes, which backend in_process keeps; it is milvus")
         return self

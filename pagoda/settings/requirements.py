@@ -12,10 +12,15 @@ Part = Literal["store", "tower", "index"]
 
 def lacking(settings: Settings, *parts: Part) -> list[str]:
     """The settings that would say where these parts are, and are empty."""
+    index = {
+        "milvus": ("milvus.uri", settings.milvus.uri),
+        "elasticsearch": ("elasticsearch.url", settings.elasticsearch.url),
+        "in_process": ("index", True),
+    }
     needed = {
         "store": ("redis.url", settings.redis.url),
         "tower": ("tower.url", settings.tower.url or settings.tower.runtime == "in_process"),
-        "index": ("milvus.uri", settings.milvus.uri or settings.index.backend == "in_process"),
+        "index": index[settings.index.backend],
     }
     return [key for key, there in (needed[part] for part in parts) if not there]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from pagoda.settings.section import SettingsSection, one_of
+from pagoda.settings.section import HttpUrl, SettingsSection, one_of
 
 _KEY_CHARACTERS = 32
 
@@ -50,6 +50,22 @@ class MilvusSettings(SettingsSection):
     imports: str = ""
     """Folder of Milvus' own object storage (`s3://bucket/imports`), from which it reads item vectors by itself. Empty:
     they are inserted row by row, some thousands a second."""
+
+
+class ElasticsearchSettings(SettingsSection):
+    """Elasticsearch or OpenSearch, where `index.backend` says so."""
+
+    url: HttpUrl = ""
+    """`https://user:password@host:9200`; with an API key, without the user."""
+    api_key: str = Field(default="", repr=False)
+    """Base64 of an Elasticsearch API key, as it is shown when it is made. Empty: none."""
+    dialect: Literal["elasticsearch", "opensearch"] = "elasticsearch"
+    """Which of the two it is: they map and search vectors differently."""
+    shards: int = Field(default=1, ge=1, le=1024)
+    """Of a collection. Each has a graph of its own, and all are searched."""
+    replicas: int = Field(default=1, ge=0)
+    """Further copies of each shard, once a collection is built."""
+    timeout_seconds: float = Field(default=10.0, gt=0)
 
 
 class RedisSettings(SettingsSection):

@@ -27,7 +27,13 @@ from pagoda.settings.services import (
     TowerSettings,
     TracingSettings,
 )
-from pagoda.settings.stores import AccessSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.settings.stores import (
+    AccessSettings,
+    ElasticsearchSettings,
+    MilvusSettings,
+    RedisSettings,
+    RegistrySettings,
+)
 from pagoda.yaml_text import load_yaml
 
 HOME_VARIABLE = "PAGODA_HOME"
@@ -58,6 +64,7 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     milvus: MilvusSettings = MilvusSettings()
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
     index: IndexSettings = IndexSettings()
     redis: RedisSettings = RedisSettings()
     tower: TowerSettings = TowerSettings()

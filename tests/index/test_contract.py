@@ -6,7 +6,9 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,11 @@ from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.masking import masked
-from pagoda.settings import CollectionConfig, IndexSettings, MilvusSettings, Settings
+from pagoda.settings import CollectionConfig, ElasticsearchSettings, IndexSettings, MilvusSettings, Settings
+from tests.index.elasticsearch.fakes.server import running
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
-BACKENDS = ["in_process", pytest.param("milvus", marks=pytest.mark.integration)]
+BACKENDS = ["in_process", "elasticsearch", "opensearch", pytest.param("milvus", marks=pytest.mark.integration)]
 NAME, CHANGING = "contract_items", "contract_changing"
 ROWS, EFFORT = 700, 1000
 KEYED = SPEC.model_copy(update={"id_type": "string"})
@@ -74,8 +77,23 @@ class Opened:
 @pytest.fixture(scope="module", params=BACKENDS)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     folder = tmp_path_factory.mktemp(request.param)
-    uri = request.getfixturevalue("milvus_uri") if request.param == "milvus" else ""
-    settings = Settings(home=folder, milvus=MilvusSettings(uri=uri), index=IndexSettings(backend=request.param))
+    with ExitStack() as stack:
+        yield from _filled(_settings(request, folder, stack), folder)
+
+
+def _settings(request: pytest.FixtureRequest, folder: Path, stack: ExitStack) -> Settings:
+    match request.param:
+        case "in_process":
+            return Settings(home=folder, index=IndexSettings(backend="in_process"))
+        case "milvus":
+            return Settings(home=folder, milvus=MilvusSettings(uri=request.getfixturevalue("milvus_uri")))
+        case dialect:
+            # A fake: it answers as the documentation says, and shows that the adapter is whole, not that a server is.
+            elastic = ElasticsearchSettings(url=stack.enter_context(running()).url, dialect=dialect)
+            return Settings(home=folder, elasticsearch=elastic, index=IndexSettings(backend="elasticsearch"))
+
+
+def _filled(settings: Settings, folder: Path) -> Iterator[Opened]:
     collections = open_collections(settings)
     vectors = write_vectors(folder / "v.parquet", ROWS)
     report = build_collection(collections, NAME, folder / "v.parquet", SPEC, queries=unit_vectors(5))

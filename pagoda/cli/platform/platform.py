@@ -53,6 +53,7 @@ def up(
                 report=lambda now: live.update(_table(now), refresh=True),
             )
         _tell_doors(platform, console)
+        _tell_caution(platform, console)
         if not detach:
             _run(platform, console)
     except KeyboardInterrupt:
@@ -118,6 +119,14 @@ def _tell_doors(platform: Platform, console: Console) -> None:
         console.print(f"{told}; now they cannot.", highlight=False, markup=False)
     for line in reachable(platform.home):
         console.print(line, highlight=False, markup=False)
+
+
+def _tell_caution(platform: Platform, console: Console) -> None:
+    from pagoda.index.factory import caution
+    from pagoda.settings import load_settings
+
+    if told := caution(load_settings(platform.home)):
+        console.print(f"Caution: {told}.", highlight=False, markup=False)
 
 
 def _run(platform: Platform, console: Console) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
-from pagoda.index.base import FileImport, Hits
+from pagoda.index.base import DEFAULT_INDEX, FileImport, Hits
 from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.collection_files import CollectionFiles, Place
 from pagoda.index.in_process.index_folder import read_record
@@ -75,7 +75,16 @@ class FolderCollections:
         with self._there("description", name) as files:
             return files.description
 
-    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
         """See `Collections.create`.
 
         Raises:
