@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from pagoda.index.base import Collections, ItemSearch
@@ -16,6 +17,12 @@ _log = logging.getLogger(__name__)
 def caution(settings: Settings) -> str:
     """What whoever relies on the search backend of the settings must know; empty: nothing."""
     return NEVER_RUN if settings.index.backend == "elasticsearch" else ""
+
+
+@cache
+def _warn() -> None:
+    """Once in each process."""
+    _log.warning("%s", NEVER_RUN)
 
 
 def open_collections(settings: Settings) -> Collections:
@@ -34,7 +41,7 @@ def open_collections(settings: Settings) -> Collections:
         case "elasticsearch":
             from pagoda.index.elasticsearch.collections import ElasticsearchCollections
 
-            _log.warning("%s", NEVER_RUN)
+            _warn()
             return ElasticsearchCollections(settings.elasticsearch)
 
 
@@ -58,7 +65,7 @@ def open_search(settings: Settings, request_id: Callable[[], str | None]) -> Ite
         case "elasticsearch":
             from pagoda.index.elasticsearch.search import ElasticsearchSearch
 
-            _log.warning("%s", NEVER_RUN)
+            _warn()
             seconds = settings.recall.index_seconds
             return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
 

@@ -220,7 +220,7 @@ class ElasticsearchCollections:
         for message, items in messages(lines):
             for attempt in Retrying(
                 retry=retry_if_exception_type(BusyError),
-                wait=wait_exponential(min=0.5, max=10),
+                wait=wait_exponential(0.25, max=10),
                 stop=stop_after_delay(_BUSY_SECONDS),
                 reraise=True,
             ):

@@ -53,7 +53,7 @@ def index_body(
     }
     return {
         "settings": {"index": settings},
-        "mappings": {"dynamic": False, "_meta": meta, "properties": properties},
+        "mappings": {"dynamic": "false", "_meta": meta, "properties": properties},
     }
 
 

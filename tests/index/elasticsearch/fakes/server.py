@@ -95,7 +95,7 @@ class FakeSearchServer:
     def _create(self, name: str, body: Any) -> Any:
         if name in self.indices:
             raise RefusedError("resource_already_exists_exception", f"index [{name}] already exists")
-        self.indices[name] = FakeIndex(body["mappings"], body["settings"]["index"])
+        self.indices[name] = FakeIndex(dict(body["mappings"]), dict(body["settings"]["index"]))
         return {**_ACKNOWLEDGED, "shards_acknowledged": True, "index": name}
 
     def _delete(self, name: str, _: Any) -> Any:
