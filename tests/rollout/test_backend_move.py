@@ -26,6 +26,7 @@ from pagoda.rollout.backend_move import rebuild
 from pagoda.settings import MilvusSettings, Settings
 from pagoda.updates import incremental_steps
 from pagoda.updates.full import FullUpdate
+from tests.index.elasticsearch.installations import installed
 from tests.training.worlds import SPEC, config, hours, make
 from tests.updates.installations import Installation
 
@@ -68,6 +69,11 @@ def test_what_serves_moves_and_goes_on_from_there(home: Installation) -> None:
         incremental_steps.run_all(home.settings, str(home.dataset.path), now)
     newest = home.state().generation(home.state().stable or "")
     assert (newest.id, newest.backend, newest.collection) == ("g1.2", "in_process", moved.collection)
+    with installed(home.settings.home, "elasticsearch") as elsewhere:
+        home.settings = elsewhere.settings.model_copy(update={"events": home.settings.events})
+        moved = rebuild(home.settings).manifest
+        assert (home.state().stable, moved.backend) == (moved.id, "elasticsearch")
+        assert found(home, moved.collection) == ITEMS
 
 
 class KilledError(Exception):
