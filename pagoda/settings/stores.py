@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pagoda.settings.section import HttpUrl, SettingsSection, one_of
 
@@ -66,6 +67,12 @@ class ElasticsearchSettings(SettingsSection):
     replicas: int = Field(default=1, ge=0)
     """Further copies of each shard, once a collection is built."""
     timeout_seconds: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _says_once_who_asks(self) -> Self:
+        if self.api_key and "@" in urlsplit(self.url).netloc:
+            raise ValueError("api_key is given, and a user in url, too: give one of them")
+        return self
 
 
 class RedisSettings(SettingsSection):

@@ -26,7 +26,7 @@ class Installed:
 @contextmanager
 def installed(home: Path, dialect: str, **index: Any) -> Iterator[Installed]:
     """One that lasts as long as the block."""
-    with running(API_KEY) as fake:
+    with running(f"ApiKey {API_KEY}") as fake:
         elastic = ElasticsearchSettings(url=fake.url, api_key=API_KEY, dialect=dialect, shards=2, replicas=1)
         yield Installed(
             Settings(home=home, elasticsearch=elastic, index=IndexSettings(backend="elasticsearch", **index)), fake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from io import StringIO
@@ -99,7 +100,23 @@ def test_who_asks_without_the_key_is_told_so_and_the_key_is_told_to_nobody(built
         ElasticsearchCollections(away).exists(NAME)
 
 
-async def test_a_filter_that_is_refused_is_no_outage(built: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_user_of_the_url_is_who_asks(built: Installed, monkeypatch: pytest.MonkeyPatch) -> None:
+    built.fake._authorization = "Basic dXNlcjpzZWNyZXQ="
+    elastic = {"url": built.fake.url.replace("://", "://user:secret@")}
+    settings = built.settings.model_copy(update={"elasticsearch": ElasticsearchSettings(**elastic)})
+    assert open_collections(settings).names() == [NAME]
+    search = open_search(settings, lambda: None)
+    wanted = FilterParser(SPEC).parse()
+    (found,) = await search.search(NAME, unit_vectors(1).tolist(), 5, wanted=wanted, excluded=(), keys=False)
+    assert len(found) == 5
+    await search.close()
+    monkeypatch.setenv("PAGODA_ELASTICSEARCH", json.dumps(elastic | {"api_key": API_KEY}))
+    with pytest.raises(ConfigError, match="give one of them") as error:
+        load_settings(settings.home)
+    assert API_KEY not in str(error.value) and "secret" not in str(error.value)
+
+
+async def test_a_filter_that_is_refused_is_no_outage(built: Installed) -> None:
     search = open_search(built.settings, lambda: None)
     wanted, vectors = FilterParser(SPEC).parse({"kind": "a"}), unit_vectors(1, dim=4).tolist()
     with pytest.raises(RequestError, match="filter by kind"):

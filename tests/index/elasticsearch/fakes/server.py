@@ -39,8 +39,8 @@ class Exchange:
 class FakeSearchServer:
     """Indices, and every exchange of which a test may want to know."""
 
-    def __init__(self, api_key: str = "") -> None:
-        self.url, self._api_key = "", api_key
+    def __init__(self, authorization: str = "") -> None:
+        self.url, self._authorization = "", authorization
         self.indices: dict[str, FakeIndex] = {}
         self.exchanges: list[Exchange] = []
         self.busy = 0
@@ -53,7 +53,7 @@ class FakeSearchServer:
         lines = "_bulk" in parts.path or "_msearch" in parts.path
         body = [orjson.loads(line) for line in content.splitlines()] if lines else orjson.loads(content or b"null")
         try:
-            if self._api_key and authorization != f"ApiKey {self._api_key}":
+            if self._authorization not in ("", authorization):
                 raise RefusedError("security_exception", "missing authentication credentials", 401)
             if lines and not content.endswith(b"\n"):
                 raise RefusedError("illegal_argument_exception", "the request must be terminated by a newline [\\n]")
@@ -144,9 +144,9 @@ class FakeSearchServer:
 
 
 @contextmanager
-def running(api_key: str = "") -> Iterator[FakeSearchServer]:
-    """A fake at a port of its own, until the block ends."""
-    fake = FakeSearchServer(api_key)
+def running(authorization: str = "") -> Iterator[FakeSearchServer]:
+    """A fake at a port of its own, until the block ends; where a header is named, whoever asks must send it."""
+    fake = FakeSearchServer(authorization)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
