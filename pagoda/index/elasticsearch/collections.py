@@ -24,7 +24,7 @@ from pagoda.index.elasticsearch.documents import (
     put_lines,
     require_possible,
 )
-from pagoda.index.elasticsearch.searching import hits_of, reason, refusal, searches
+from pagoda.index.elasticsearch.multi_search import hits_of, reason, refusal, searches
 from pagoda.item_vectors.fields import FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.settings import CollectionConfig, ElasticsearchSettings

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from pagoda.errors import ConflictError, IntegrityError, PagodaError, UnavailableError
-from pagoda.index.elasticsearch.searching import reason
+from pagoda.index.elasticsearch.multi_search import reason
 from pagoda.sockets import client_of
 
 LINES = "application/x-ndjson"

@@ -15,7 +15,7 @@ from pagoda.index.base import FoundItem
 from pagoda.index.elasticsearch.connection import LINES, authorization
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import mark_of
-from pagoda.index.elasticsearch.searching import items_of, reason, refusal, searches
+from pagoda.index.elasticsearch.multi_search import items_of, reason, refusal, searches
 from pagoda.item_vectors.filter import Filter
 from pagoda.settings import ElasticsearchSettings
 

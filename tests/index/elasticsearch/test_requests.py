@@ -11,7 +11,7 @@ import pytest
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import messages, put_lines
 from pagoda.index.elasticsearch.filter_query import filter_query
-from pagoda.index.elasticsearch.searching import inner_products, searches
+from pagoda.index.elasticsearch.multi_search import inner_products, searches
 from pagoda.item_vectors.fields import MISSING_NUMBER
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
