@@ -22,7 +22,6 @@ from pagoda.item_vectors.texts import texts_of, with_texts
 from pagoda.item_vectors.vector_files import vectors_batch
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
-pytest.importorskip("tantivy")
 NAME, ROWS = "items", 600
 TITLED = SPEC.model_copy(update={"title": "title"})
 OWN = {
