@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 _LISTED = 10_000
-"""Rows that are named one by one to a search for words, in milliseconds; more are looked for among all."""
+"""Rows that are named one by one to a search for words: at 1,000,000 items it takes 16 ms for 1,000 of them and 24 for
+these, in which time others are found among all that the words find."""
 _FURTHER = 4
 """How many times more are looked for, where too few of what was found pass."""
 
