@@ -31,7 +31,7 @@ from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
-from serving.recall.servers.ports import Servers, TextSearch
+from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -56,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
         servers = guarded(
-            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), cast(TextSearch | None, index.match)),
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), cast(Words | None, index.match)),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,

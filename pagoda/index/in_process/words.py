@@ -22,6 +22,8 @@ _CJK = (
 _FIRST_CJK = "\u2e80"
 _ONE = re.compile(f"([{_CJK}])")
 _WORD = rf"[{_CJK}]+|[\p{{L}}\p{{M}}\p{{N}}--[{_CJK}]]+"
+_MOST_WORDS = 32
+"""Of a text that is looked for: each is looked up in all items that have it."""
 _LONGEST_BYTES = 100
 """Of a word; a longer one is none that anybody looks for."""
 
@@ -43,7 +45,7 @@ def spread(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words that are looked for, each once: of a character that is in a pair, the pair alone."""
+    """The first words of what is looked for, each once: of a character that is in a pair, the pair alone."""
     words = list(dict.fromkeys(ANALYZER.analyze(spread(text))))
     paired = {character for word in words if len(word) > 1 and word >= _FIRST_CJK for character in word}
-    return [word for word in words if len(word) > 1 or word not in paired]
+    return [word for word in words if len(word) > 1 or word not in paired][:_MOST_WORDS]

@@ -11,7 +11,7 @@ from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
-from serving.recall.servers.ports import TextSearch
+from serving.recall.servers.ports import Words
 
 _WARM_UP = "warm-up"
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class TextChannel(Channel):
 
     name = "text"
 
-    def __init__(self, match: TextSearch) -> None:
+    def __init__(self, match: Words) -> None:
         """Nothing is asked yet."""
         self._match = match
         self._told: WeakKeyDictionary[LiveGeneration, str] = WeakKeyDictionary()

@@ -8,7 +8,7 @@ from typing import Any
 from pagoda.data.spec import FeatureSpec
 from serving.recall.api import RecalledItem
 from serving.recall.servers.breaker import Breakers
-from serving.recall.servers.ports import Index, Servers, Store, TextSearch, Tower
+from serving.recall.servers.ports import Index, Servers, Store, Tower, Words
 from serving.recall.servers.tower import UserVector
 from serving.tracing import span
 from serving.users.keys import Key
@@ -62,11 +62,11 @@ class GuardedIndex:
 class GuardedText:
     """Search for words, collection by collection."""
 
-    def __init__(self, match: TextSearch, breakers: Breakers, seconds: float) -> None:
+    def __init__(self, match: Words, breakers: Breakers, seconds: float) -> None:
         self._match, self._breakers, self._seconds = match, breakers, seconds
 
     async def __call__(self, collection: str, text: str, k: int, **wanted: Any) -> list[RecalledItem]:
-        """See `TextSearch`."""
+        """See `Words`."""
         with span("text", collection=collection):
             return await self._breakers.of(f"text {collection}").call(
                 lambda: self._match(collection, text, k, **wanted), self._seconds

@@ -51,7 +51,7 @@ class Index(Protocol):
         """See `pagoda.index.base.ItemSearch`, for one vector."""
 
 
-class TextSearch(Protocol):
+class Words(Protocol):
     """What finds items by words."""
 
     async def __call__(
@@ -67,5 +67,5 @@ class Servers:
     store: Store
     tower: Tower
     index: Index
-    match: TextSearch | None = None
+    match: Words | None = None
     """None: the index has no such search."""

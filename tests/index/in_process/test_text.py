@@ -20,6 +20,7 @@ from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, write_item_fields
 from pagoda.item_vectors.texts import texts_of, with_texts
 from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.settings import CollectionConfig
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 NAME, ROWS = "items", 600
@@ -47,7 +48,8 @@ def build(folder: Path) -> IndexReport:
     write_vectors(folder / "v.parquet", ROWS)
     write_item_fields(folder / FIELDS_FILE, TITLED, titled(ROWS))
     texts = ItemFields([folder / FIELDS_FILE])
-    return build_collection(FolderCollections(folder), NAME, folder / "v.parquet", TITLED, queries=QUERIES, texts=texts)
+    vectors, flat = folder / "v.parquet", CollectionConfig(kind="FLAT")
+    return build_collection(FolderCollections(folder), NAME, vectors, TITLED, queries=QUERIES, config=flat, texts=texts)
 
 
 @pytest.fixture(scope="module")
