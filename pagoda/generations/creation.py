@@ -33,6 +33,7 @@ def create_generation(
     spec: FeatureSpec,
     metric: str = "IP",
     backend: str = MILVUS,
+    texts: Sequence[str] = (),
 ) -> Manifest:
     """Record the generation of a full version without incrementals; when it is there already, return that one.
 
@@ -48,6 +49,7 @@ def create_generation(
         spec: The feature declaration that the towers were trained with.
         metric: Of the collection.
         backend: What keeps and searches the collection.
+        texts: Columns of the items whose words it can be searched by.
 
     Raises:
         RequestError: There is no such version.
@@ -68,6 +70,7 @@ def create_generation(
             item_fields=tuple(item_fields),
             collection=collection,
             backend=backend,
+            texts=tuple(texts),
             dim=dim,
             metric=metric,
             item_count=item_count,
@@ -101,7 +104,7 @@ def add_incremental(log: ReleaseLog, version: int) -> Manifest:
     return state.generation(generation_id(state.version(version).full_version, version))
 
 
-def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
+def add_build(log: ReleaseLog, full_version: int, backend: str, texts: Sequence[str] = ()) -> Manifest:
     """Record what is stable once more, with a collection of the same name in another backend.
 
     When such a generation is there already and can serve, return that one.
@@ -110,6 +113,7 @@ def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
         log: The release log.
         full_version: Whose vectors are in the collection.
         backend: Which one keeps it.
+        texts: Columns of the items whose words it can be searched by.
 
     Raises:
         ConflictError: Another full version is stable by now.
@@ -126,7 +130,8 @@ def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
         stable = _stable(state, full_version)
         full, incremental = versions_in(stable.id)
         id_ = generation_id(full, incremental, len(state.builds(full, incremental)) + 1)
-        manifest = stable.model_copy(update={"id": id_, "backend": backend, "created_at": log.now()})
+        new = {"id": id_, "backend": backend, "texts": tuple(texts), "created_at": log.now()}
+        manifest = stable.model_copy(update=new)
         return Draft(kind="generation", body=manifest.model_dump(mode="json"))
 
     while (made := found(log.state())) is None:

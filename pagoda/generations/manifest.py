@@ -59,6 +59,8 @@ class Manifest(_Part):
     """Physical name."""
     backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)
     """What keeps and searches the collection."""
+    texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Columns of the items whose words the collection can be searched by; none: it holds no words."""
     dim: int
     metric: str = "IP"
     """On unit vectors, so the cosine."""

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport
 from pagoda.index.probe import probe, warm
-from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.fields import ITEM_ID, filter_fields
+from pagoda.item_vectors.item_fields import ItemFields
 from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
+from pagoda.item_vectors.texts import TEXT, text_names, with_texts
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import checksum_file
@@ -39,6 +41,8 @@ class IndexReport(BaseModel):
     dim: int
     metric: str = METRIC
     config: CollectionConfig
+    texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Columns of the items whose words it can be searched by."""
     checksum: str
     """Of the vectors file it holds."""
     recall_at_100: float
@@ -60,6 +64,7 @@ def build_collection(
     *,
     queries: np.ndarray,
     config: CollectionConfig | None = None,
+    texts: ItemFields | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
@@ -74,6 +79,7 @@ def build_collection(
         spec: The feature declaration it was written with.
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
+        texts: Where the items' words are, by which it shall be searched, too; None: it is not.
         progress: Told how far each stage is.
 
     Raises:
@@ -84,7 +90,7 @@ def build_collection(
         UnavailableError: The backend does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
-    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
+    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent, texts)
     build.check_input()
     return build.keep() or build.make()
 
@@ -98,17 +104,20 @@ class _Build:
     queries: np.ndarray
     config: CollectionConfig
     progress: Progress
+    texts: ItemFields | None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
         self.dim = stored_dim(self.spec, self.source.dim)
+        self.text_names = () if self.texts is None else text_names(self.spec)
 
     @property
     def description(self) -> str:
         """In the collection itself, so that one made of other vectors or with another index is never taken for it."""
         index = json.dumps({"kind": self.config.kind, **self.config.build}, separators=(",", ":"))
-        return f"vectors {self.checksum} index {index}"
+        texts = f" texts {','.join(self.text_names)}" if self.text_names else ""
+        return f"vectors {self.checksum} index {index}{texts}"
 
     def check_input(self) -> None:
         if not self.source.rows:
@@ -162,16 +171,12 @@ class _Build:
         rows = self.source.rows
         with self._stage("import"):
             keys = self.spec.id_type == "string"
+            fields = [*filter_fields(self.spec), *([TEXT] if self.text_names else [])]
             self.collections.create(
-                self.name,
-                self.dim,
-                filter_fields(self.spec),
-                keys=keys,
-                description=self.description,
-                config=self.config,
+                self.name, self.dim, fields, keys=keys, description=self.description, config=self.config
             )
-            # Files hold unit vectors; what rules make of them can only be inserted.
-            if (reads := self.collections.file_import) and self.spec.rules is None:
+            # Files hold unit vectors; what rules make of them can only be inserted, and so can words.
+            if (reads := self.collections.file_import) and self.spec.rules is None and not self.text_names:
                 self._import(reads)
             else:
                 self._insert()
@@ -191,7 +196,10 @@ class _Build:
             self.progress("import", done, self.source.rows)
 
         for batch in self.source.batches():
-            self.collections.insert(self.name, stored_batch(self.spec, batch), inserted)
+            rows = stored_batch(self.spec, batch)
+            if self.texts and self.text_names:
+                rows = with_texts(rows, self.texts.texts(batch[ITEM_ID].to_numpy(), self.text_names))
+            self.collections.insert(self.name, rows, inserted)
 
     def _import(self, reads: FileImport) -> None:
         rows = self.source.rows
@@ -222,6 +230,7 @@ class _Build:
             rows=self.source.rows,
             dim=self.dim,
             config=self.config,
+            texts=self.text_names,
             checksum=self.checksum,
             recall_at_100=result.recall_at_100,
             queries=result.queries,

@@ -11,12 +11,13 @@ from pathlib import Path
 from pagoda.append_log.records import Draft
 from pagoda.errors import ConflictError, GateError, IntegrityError
 from pagoda.generations.creation import add_build
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport, Progress, build_collection
 from pagoda.index.factory import open_collections
+from pagoda.item_vectors.item_fields import ItemFields
 from pagoda.registry.publish import plan_move
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import UNDECIDED
@@ -57,7 +58,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Moved:
     if stable.backend == settings.index.backend:
         return Moved(stable, None)
     report = _build(settings, log.state(), stable, progress)
-    manifest = add_build(log, stable.full_version, settings.index.backend)
+    manifest = add_build(log, stable.full_version, settings.index.backend, report.texts)
     replay(settings, log, manifest)
     _release(settings, log, manifest)
     return Moved(manifest, report)
@@ -83,17 +84,24 @@ def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: 
     return build_collection(
         open_collections(settings),
         stable.collection,
-        _vectors(settings, stable),
+        _local(settings, stable, stable.item_vectors, "vectors"),
         stable.spec,
         queries=probe_queries(base_files(settings, stable.full_version), dataset),
         config=settings.index.collection,
+        texts=_texts(settings, stable) if settings.index.text else None,
         progress=progress,
     )
 
 
-def _vectors(settings: Settings, manifest: Manifest) -> Path:
-    """The file of item vectors, or the list of its parts, on this machine and whole."""
-    uri, checksum = manifest.item_vectors.uri, manifest.item_vectors.checksum
+def _texts(settings: Settings, manifest: Manifest) -> ItemFields | None:
+    """Where the items' words are; None: an older release did the export."""
+    files = [_local(settings, manifest, file, f"fields-{at:05}") for at, file in enumerate(manifest.item_fields)]
+    return ItemFields(files) if files else None
+
+
+def _local(settings: Settings, manifest: Manifest, file: Artifact, called: str) -> Path:
+    """A file of the generation, on this machine and whole; a copy of what is not here is in a folder `called` so."""
+    uri, checksum = file.uri, file.checksum
     if (path := local_path(uri)) is not None:
         if not path.is_file():
             raise IntegrityError(f"{uri} is missing")
@@ -101,7 +109,7 @@ def _vectors(settings: Settings, manifest: Manifest) -> Path:
             raise IntegrityError(f"{uri} is damaged: its checksum is {found}, not {checksum}")
         return path
     place, name = uri.rsplit("/", 1)
-    folder = scratch_of(settings, manifest.full_version) / "vectors"
+    folder = scratch_of(settings, manifest.full_version) / called
     return fetch(place, {name: checksum}, folder) / name
 
 

@@ -93,6 +93,9 @@ class IndexSettings(CollectionConfig):
     backend: Literal["milvus", "in_process", "elasticsearch"] = "milvus"
     """milvus: a server. in_process: files below home, which each process maps and searches itself (faiss); no server
     is needed, and all processes that search are on one machine. elasticsearch: a server, or OpenSearch's; never run."""
+    text: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
+    """Backend in_process: collections hold the words of items' titles and text features, so that a request may say
+    `text`; for generations that are built from then on."""
 
     @model_validator(mode="after")
     def _built_there(self) -> Self:
@@ -102,11 +105,21 @@ class IndexSettings(CollectionConfig):
         if self.backend == "elasticsearch" and self.kind not in _OF_ELASTICSEARCH:
             kinds = " or ".join(_OF_ELASTICSEARCH)
             raise ValueError(f"kind {self.kind} is not built by backend elasticsearch: take {kinds}")
-        if self.refine > 1 and self.backend == "milvus":
-            raise ValueError("refine needs the vectors beside the codes, which backend in_process keeps; it is milvus")
+        if self.refine > 1 and self.backend != "in_process":
+            raise ValueError(
+                f"refine needs the vectors beside the codes, which backend in_process keeps; it is {self.backend}"
+            )
+        # Milvus matches text from 2.5 on (milvus.io/docs/v2.5.x/keyword-match.md, release_notes.md#v250-beta), and
+        # `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
+        if self.text and self.backend == "milvus":
+            raise ValueError(
+                "text needs backend in_process, and it is milvus, of which 2.3.5, the embedded one, matches no text"
+            )
+        if self.text and self.backend == "elasticsearch":
+            raise ValueError("text needs backend in_process; for elasticsearch it is not built")
         return self
 
     @property
     def collection(self) -> CollectionConfig:
         """How each collection is built and searched, wherever it is."""
-        return CollectionConfig(**self.model_dump(exclude={"backend"}))
+        return CollectionConfig(**self.model_dump(exclude={"backend", "text"}))

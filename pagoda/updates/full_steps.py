@@ -21,7 +21,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
-from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
+from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names, write_item_fields
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
@@ -194,9 +194,18 @@ def build_index(update: FullUpdate) -> IndexReport:
         update.data.spec,
         queries=probe_queries(update.files(), update.data),
         config=update.settings.index.collection,
+        texts=_texts(update) if update.settings.index.text else None,
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
+
+
+def _texts(update: FullUpdate) -> ItemFields | None:
+    """Where the items' words are; None where `_item_fields` has nothing."""
+    steps = [_part(update, FIELDS, shard) for shard in range(update.shards)]
+    if not (field_names(update.data.spec) and all(map(update.outputs.done, steps))):
+        return None
+    return ItemFields([update.outputs.get(step) / FIELDS_FILE for step in steps])
 
 
 def index_report(update: FullUpdate) -> IndexReport:
@@ -237,6 +246,7 @@ def offer(update: FullUpdate) -> Manifest:
         spec=update.data.spec,
         metric=index.metric,
         backend=update.settings.index.backend,
+        texts=index.texts,
     )
     # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
     replay(update.settings, log, own)

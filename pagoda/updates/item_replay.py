@@ -16,6 +16,7 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
 from pagoda.item_vectors.scoring import stored_batch
+from pagoda.item_vectors.texts import texts_of, with_texts
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch, local_path
@@ -57,8 +58,10 @@ class ItemReplay:
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)
             shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
-            rows = vectors_batch(manifest.spec, table, vectors, shares)
-            self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
+            rows = stored_batch(manifest.spec, vectors_batch(manifest.spec, table, vectors, shares))
+            if manifest.texts:
+                rows = with_texts(rows, texts_of(table, manifest.texts))
+            self._collections.upsert(manifest.collection, rows)
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""

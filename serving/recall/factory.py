@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import open_log
@@ -15,6 +16,7 @@ from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
@@ -29,7 +31,7 @@ from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
-from serving.recall.servers.ports import Servers
+from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -54,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
         servers = guarded(
-            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), cast(Words | None, index.match)),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
@@ -63,7 +65,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
             servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
+        text = TextChannel(servers.match) if servers.match else None
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
 
         async def get_warm(live: LiveGeneration) -> None:
             require_backend(live.manifest, settings.index.backend, "and this process searches")

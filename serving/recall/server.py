@@ -44,7 +44,7 @@ _INPUTS = {
     "exclude_seen": "BOOL",
     "timestamp": "INT64",
     "popularity_penalty": "FP32",
-    **dict.fromkeys(("context", "profile", "history", "filter", "fields"), "BYTES"),
+    **dict.fromkeys(("context", "profile", "history", "filter", "fields", "text", "merge"), "BYTES"),
 }
 """The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""
 _OUTPUTS = {

@@ -16,6 +16,7 @@ from pagoda.data.window import to_us
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
 from pagoda.rollout.releasing import release_full
+from pagoda.settings import SETTINGS_FILE
 from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.supervision.processes import processes_of
@@ -26,9 +27,10 @@ from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving.tower.archive import package
 from serving.users.loading import load_store
-from tests.training.worlds import CONFIG, hours, make
+from tests.training.worlds import CONFIG, SPEC, hours, make
+from tests.waiting import wait_for
 
-from .served.homes import Home, healthy, kill, wait_for
+from .served.homes import Home, healthy, kill
 
 pytestmark = pytest.mark.integration
 USER, K = 3, 10
@@ -36,10 +38,13 @@ USER, K = 3, 10
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    """A small world that a compact platform serves."""
+    """A small world that a compact platform serves, with the words of its items."""
     folder = tmp_path_factory.mktemp("compact")
-    dataset, platform = make(folder / "data"), Platform(folder / "home")
+    spec = SPEC.model_copy(update={"title": "name"})
+    dataset, platform = make(folder / "data", spec), Platform(folder / "home")
     try:
+        (folder / "home").mkdir()
+        (folder / "home" / SETTINGS_FILE).write_text("index: {text: true}\n")
         settings = platform.up(profile="compact", attached=True)
         settle_dataset(settings, str(dataset.path))
         update = FullUpdate.resolve(settings, str(dataset.path), hours(0, 50).end.isoformat())
@@ -94,6 +99,22 @@ def in_process(home: Home) -> dict[int, float]:
     return {
         int(item): float(row @ vector) for ids, rows in source.blocks() for item, row in zip(ids, rows, strict=True)
     }
+
+
+def test_what_a_request_says_is_found_beside_what_fits_the_user_also_for_a_newcomer(small: Home) -> None:
+    assert small.state().generation("g1").texts == ("name",)
+    with Client(home=small.settings.home) as client:
+        said = client.recommend(USER, k=K, text="Southern", fields=["name"])
+        assert not said.degraded and said.known_user
+        assert {item.fields["name"].split(",")[0] for item in said.items} == {"The southern one"}
+        newcomer = client.recommend(-5, text="13", merge="sum")
+        assert (newcomer.items[0].item_id, newcomer.known_user) == (113, False)
+        client.change_items(upsert=[{"item_id": 113, "name": "A sundial"}])
+
+        def found() -> list[int | str]:
+            return [item.item_id for item in client.recommend(USER, k=1, text="sundial", merge="sum").items]
+
+        wait_for(lambda: found() == [113])
 
 
 def test_killed_services_come_back_and_updates_and_item_changes_reach_users(small: Home) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from pagoda.append_log.store import FolderStore
 from pagoda.cli.main import app
 from pagoda.errors import ConflictError, GateError, IntegrityError
-from pagoda.index.factory import open_collections
+from pagoda.index.factory import collections_folder, open_collections
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.item_changes.changes import removed
@@ -23,7 +23,7 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.registry.publish import plan_publish, plan_rollback
 from pagoda.rollout import commands
 from pagoda.rollout.backend_move import rebuild
-from pagoda.settings import MilvusSettings, Settings
+from pagoda.settings import IndexSettings, MilvusSettings, Settings
 from pagoda.updates import incremental_steps
 from pagoda.updates.full import FullUpdate
 from tests.index.elasticsearch.installations import installed
@@ -37,7 +37,8 @@ ITEMS = set(range(100, 140)) - {REMOVED}
 @pytest.fixture
 def home(tmp_path: Path) -> Installation:
     """g1 is stable, in Milvus, which nobody asks here; the settings say otherwise by now, and an item was removed."""
-    made = Installation(tmp_path / "home", make(tmp_path / "data"), config(bootstrap_epochs=1))
+    spec = SPEC.model_copy(update={"title": "name"})
+    made = Installation(tmp_path / "home", make(tmp_path / "data", spec), config(bootstrap_epochs=1))
     made.full(hours(0, 38))
     made.settings = Settings(
         home=tmp_path / "home",
@@ -136,6 +137,16 @@ def test_damaged_vectors_are_named_and_nothing_is_built(home: Installation) -> N
     with pytest.raises(IntegrityError, match=r"item_vectors\.parquet is damaged"):
         rebuild(home.settings)
     assert open_collections(home.settings).names() == []
+
+
+def test_a_collection_is_built_with_the_words_of_the_items_where_the_settings_say_so(home: Installation) -> None:
+    index = IndexSettings(backend="in_process", kind="FLAT", text=True)
+    home.settings = home.settings.model_copy(update={"index": index})
+    moved = rebuild(home.settings).manifest
+    assert (home.state().generation("g1").texts, moved.texts) == ((), ("name",))
+    collections = FolderCollections(collections_folder(home.settings))
+    assert collections.match(moved.collection, "northern 4", 1).ids.tolist() == [104]
+    assert REMOVED not in collections.match(moved.collection, "one", 100).ids
 
 
 @pytest.mark.long

@@ -161,7 +161,9 @@ class FolderCollections:
         """See `Collections.load`; an index that was asked for is waited for."""
         self.wait_indexed(name, 0, timeout_seconds)
         self.start_loading(name)
-        self._snapshot("loading", name)
+        snapshot = self._snapshot("loading", name)
+        with self._there("loading", name):
+            _ = snapshot.items.text  # Damage to it is found now, and not by whoever looks for words first.
 
     def loaded(self, name: str) -> bool:
         """See `Collections.loaded`."""
@@ -194,6 +196,21 @@ class FolderCollections:
             where = f"search of collection {name!r} at {self.uri}"
             raise UnavailableError(f"{where}: {vectors.shape}, vectors have {snapshot.dim}")
         return snapshot.search(vectors, k, effort, wanted, excluded, keys=keys)
+
+    def match(
+        self,
+        name: str,
+        text: str,
+        k: int,
+        *,
+        wanted: Filter = EVERYTHING,
+        excluded: Sequence[int] = (),
+        keys: bool = False,
+    ) -> Hits:
+        """Find the k items whose words are nearest to a text; see `pagoda.index.base.TextSearch`."""
+        snapshot = self._snapshot("text search", name)
+        with self._there("text search", name):
+            return snapshot.match(text, k, wanted, excluded, keys=keys)
 
     def drop(self, name: str) -> None:
         """See `Collections.drop`."""

@@ -43,10 +43,14 @@ class Passing:
         """Memory that it takes, or will."""
         return self.bits.nbytes + self._few * self.count * 8
 
+    def holds(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each of some rows does."""
+        found: NDArray[np.bool_] = (self.bits[rows >> 3] >> (rows & 7)) & 1 == 1
+        return found
+
     def of(self, rows: Rows) -> Rows:
         """Those of some rows that do."""
-        those: Rows = rows[(self.bits[rows >> 3] >> (rows & 7)) & 1 == 1]
-        return those
+        return rows[self.holds(rows)]
 
     @property
     def all(self) -> bool:

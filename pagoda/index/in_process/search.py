@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import faiss
 import numpy as np
 
 from pagoda.errors import IntegrityError, UnavailableError
-from pagoda.index.base import FoundItem, Hits
+from pagoda.index.base import FoundItem, Hits, TextSearch
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.filter import Filter
 from pagoda.settings import CollectionConfig
 
+T = TypeVar("T")
 _LOOK_SECONDS = 0.25
 """How long searches go on in what was there before they look for item changes."""
 
@@ -37,6 +38,7 @@ class FolderSearch:
         self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS, refine), effort
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
         cores = len(os.sched_getaffinity(0))
+        self.match: TextSearch | None = self._match
         self._threads = ThreadPoolExecutor(cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
 
     async def close(self) -> None:
@@ -58,10 +60,20 @@ class FolderSearch:
         search = partial(
             self._search, collection, vectors, k, effort=self._effort, wanted=wanted, excluded=excluded, keys=keys
         )
+        return await self._computed(search, "index")
+
+    async def _match(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
+    ) -> list[FoundItem]:
+        """See `TextSearch`."""
+        match = partial(self._collections.match, collection, text, k, wanted=wanted, excluded=excluded, keys=keys)
+        return _items(await self._computed(match, "text"))
+
+    async def _computed(self, search: Callable[[], T], part: str) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, search)
         except (IntegrityError, UnavailableError) as error:
-            raise UnavailableError(str(error), part="index") from error
+            raise UnavailableError(str(error), part=part) from error
 
     def _search(
         self, collection: str, vectors: Sequence[Sequence[float]], k: int, **asked: Any

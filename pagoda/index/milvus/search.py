@@ -15,7 +15,7 @@ from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import RequestError, UnavailableError
-from pagoda.index.base import METRIC, FoundItem
+from pagoda.index.base import METRIC, FoundItem, TextSearch
 from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
@@ -50,6 +50,7 @@ class MilvusSearch:
             effort: See `CollectionConfig`.
             request_id: What the request of now is called in traces; Milvus' own log then calls it so too.
         """
+        self.match: TextSearch | None = None  # See `IndexSettings.text`.
         self._uri, self._timeout, self._effort, self._request_id = uri, timeout_seconds, effort, request_id
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}

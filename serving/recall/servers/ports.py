@@ -51,6 +51,15 @@ class Index(Protocol):
         """See `pagoda.index.base.ItemSearch`, for one vector."""
 
 
+class Words(Protocol):
+    """What finds items by words."""
+
+    async def __call__(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
+    ) -> list[RecalledItem]:
+        """See `pagoda.index.base.TextSearch`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     """The servers that answer a request."""
@@ -58,3 +67,5 @@ class Servers:
     store: Store
     tower: Tower
     index: Index
+    match: Words | None = None
+    """None: the index has no such search."""
