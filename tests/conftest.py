@@ -26,12 +26,28 @@ OneBackend = TypeVar("OneBackend", bound="Collections")
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
 for _name in ("RECALL__STORE_SECONDS", "RECALL__INDEX_SECONDS", "TOWER__TIMEOUT_SECONDS"):
     os.environ.setdefault(f"PAGODA_{_name}", "15")
+# OpenMP's threads wait by spinning, and a process per worker has one each: half of what small trainings take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # First versions are made by many tests, and judged, by a second training, in tests/updates/test_judged.py.
 os.environ.setdefault("PAGODA_EVALUATION__FIRST_VERSION", "false")
 settings.register_profile("pagoda", deadline=None)
 settings.load_profile("pagoda")
 _BEGAN = time.monotonic()
-_ONE_PLATFORM = "tests/pipelines/served/"
+_TOGETHER = (
+    ("tests/pipelines/served/",),
+    (
+        "tests/index/",
+        "tests/item_vectors/test_scoring.py",
+        "tests/pipelines/test_defaults.py",
+        "tests/serving/console/test_ask.py",
+        "tests/serving/events/test_events_answers.py",
+        "tests/serving/recall/test_recall.py",
+        "tests/updates/test_index.py",
+        "tests/updates/test_mining.py",
+        "tests/workers/test_items.py",
+    ),
+)
+"""What shares the one platform of a folder, and what shares one Milvus: idle, each takes 20 s of a processor a run."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,13 +71,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
-    """A file's tests go to one worker, and so does all that shares the one platform of a folder.
+    """A file's tests go to one worker, and so does all that stands together.
 
     pytest-xdist's own groups do nothing with pytest 9.2, where a test's name can no longer be written to.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return _ONE_PLATFORM if nodeid.startswith(_ONE_PLATFORM) else str(super()._split_scope(nodeid))
+        together = (group[0] for group in _TOGETHER if nodeid.startswith(group))
+        return next(together, str(super()._split_scope(nodeid)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TogetherScheduling:

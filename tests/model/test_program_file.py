@@ -49,6 +49,13 @@ def test_what_is_exported_is_read_back(tmp_path: Path, history: HistoryConfig) -
         torch.testing.assert_close(read.module()(*example), expected.module()(*example), rtol=0, atol=0)
 
 
+@pytest.fixture(scope="module")
+def user_program(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """The parts of a whole program."""
+    with zipfile.ZipFile(export(tmp_path_factory.mktemp("program"), DecayPooling())[0]) as archive:
+        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+
 class Trap:
     """Writes a file when it is unpickled."""
 
@@ -135,15 +142,15 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("craft", CRAFTED.values(), ids=CRAFTED)
-def test_a_crafted_program_is_refused_and_runs_nothing(tmp_path: Path, craft: Callable[[Parts, Trap], None]) -> None:
-    path, trap = export(tmp_path, DecayPooling())[0], tmp_path / "ran"
-    with zipfile.ZipFile(path) as archive:
-        parts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    craft(parts, Trap(trap))
+def test_a_crafted_program_is_refused_and_runs_nothing(
+    tmp_path: Path, user_program: Parts, craft: Callable[[Parts, Trap], None]
+) -> None:
+    path, trap, parts = tmp_path / "user.pt2", Trap(tmp_path / "ran"), dict(user_program)
+    craft(parts, trap)
     write(path, parts)
     with pytest.raises(IntegrityError, match=r"user\.pt2: refused"):
         read_program(path).module()
-    assert not trap.exists()
+    assert not trap.path.exists()
 
 
 def test_a_program_of_an_older_format_is_refused_and_runs_nothing(tmp_path: Path) -> None:

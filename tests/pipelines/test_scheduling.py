@@ -27,10 +27,16 @@ CONFIG = config(bootstrap_epochs=1)
 EVERY = timedelta(hours=8)
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """60 hours of clicks."""
+    return make(tmp_path_factory.mktemp("world") / "data")
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    """An installation of 60 hours of clicks whose full updates need no servers."""
-    made = Installation(tmp_path / "home", make(tmp_path / "data"), CONFIG)
+def home(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """An installation whose full updates need no servers."""
+    made = Installation(tmp_path / "home", dataset, CONFIG)
 
     def run_full(settings: Settings, dataset: str, window_end: str, *_: str, **__: str) -> str:
         state, end = made.state(), datetime.fromisoformat(window_end)
@@ -186,4 +192,3 @@ def test_the_verb_updates_and_says_so(home: Installation) -> None:
     first, again = (CliRunner().invoke(app, arguments).output for _ in range(2))
     assert first.startswith("g1.2: ") and "answers after" in first
     assert "nothing to learn" in again
-    assert isinstance(home.dataset, Dataset)

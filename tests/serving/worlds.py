@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +89,8 @@ def make_world(folder: Path, tables: Path, version: int = 3, id_type: str = "int
     encoder = Encoder.fit(spec, users, items)
     folder.mkdir(parents=True)
     (folder / ENCODER).write_text(encoder.to_json())
-    _export(encoder, folder, seed)
+    for name, content in _programs(encoder.to_json(), seed).items():
+        (folder / name).write_bytes(content)
     rng = np.random.default_rng(seed)
     world = World(spec, folder, tables, encoder, version)
     for side, count, name in (("users", USERS, world.user), ("items", ITEMS, world.item)):
@@ -122,7 +125,13 @@ def _rows(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]
     return rng.normal(size=(count, DIM)).astype(np.float32), rng.normal(size=DIM).astype(np.float32)
 
 
-def _export(encoder: Encoder, folder: Path, seed: int) -> None:
+@cache
+def _programs(encoder_json: str, seed: int) -> dict[str, bytes]:
+    """The files of both towers; exporting takes longer than most tests."""
+    encoder = Encoder.from_json(encoder_json)
     torch.manual_seed(seed)
     config = ModelConfig(dim=DIM, feature_dim=4, history=DecayPooling(half_lives_seconds=(60.0, 3600.0)))
-    export_towers(Towers(config, encoder), encoder, DIM, folder / PROGRAM, folder / "item_tower.pt2")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder, PROGRAM), Path(folder, "item_tower.pt2")
+        export_towers(Towers(config, encoder), encoder, DIM, *paths)
+        return {path.name: path.read_bytes() for path in paths}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +26,15 @@ from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish
 from pagoda.settings import Settings
 from pagoda.storage.checksums import checksum_file
-from pagoda.training.full.update import full_update
+from pagoda.training.full.update import full_update, open_version
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving.workers.follower import Follower
 from serving.workers.loop import follow
 from serving.workers.tower_host import NoTowers
+
+_FIRST: dict[str, Path] = {}
+"""Where first versions are, by what they were trained on and how."""
 
 
 class Installation:
@@ -53,7 +58,7 @@ class Installation:
         champion = self.state().champion
         out = self.settings.home / "work" / "full" / window.key
         parent = FullVersionFiles(*self._files(champion)) if champion else None
-        files = full_update(self.dataset, window, parent, self.config, out)
+        files = full_update(self.dataset, window, parent, self.config, out) if parent else self._first(window, out)
         draft = VersionDraft(
             key=full_key(window, champion),
             update="full",
@@ -66,6 +71,15 @@ class Installation:
         if serve:
             publish(self.log, manifest.id, "stable")
         return manifest
+
+    def _first(self, window: Window, out: Path) -> FullVersionFiles:
+        """A first version, of which many installations are made: it is trained once."""
+        key = f"{self.dataset.path} {window.key} {self.config.model_dump_json()}"
+        if key not in _FIRST:
+            _FIRST[key] = Path(tempfile.mkdtemp(dir=self.dataset.path.parent)) / "first"
+            full_update(self.dataset, window, None, self.config, _FIRST[key])
+        shutil.copytree(_FIRST[key], out)
+        return open_version(out)
 
     def _files(self, version: int) -> tuple[Path, Path]:
         record = open_registry(self.settings).get(version)

@@ -84,12 +84,6 @@ def test_answers_are_those_computed_in_process(served: Home, body: str) -> None:
     assert answered[0] != answered[1]
 
 
-def test_running_it_again_changes_nothing(served: Home) -> None:
-    before = served.state()
-    assert served.run().finish() == before.stable
-    assert served.state().head == before.head
-
-
 @pytest.mark.parametrize("step", SAMPLED)
 def test_killed_in_a_step_and_run_again_ends_as_if_never_killed(served: Home, step: str) -> None:
     check_killed(served, step)

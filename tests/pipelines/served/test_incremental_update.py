@@ -48,3 +48,4 @@ def test_a_full_version_catches_up_before_it_is_offered(served: Home) -> None:
     assert [one.arms.stable for one in state.releases][-2:] == [before.stable, generation]
     assert Path(state.versions[manifest.full_version].uri).exists()
     assert run_locally(pipelines()["full-update"], served.settings, arguments) == generation
+    assert served.state().head == state.head  # Run again, it changes nothing.

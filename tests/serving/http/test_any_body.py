@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import httpx
@@ -65,11 +66,17 @@ bodies = st.one_of(
 )
 
 
-async def post(path: str, content: bytes) -> httpx.Response:
-    """Ask a service of its own."""
+@cache
+def service() -> tuple[Setting, httpx.ASGITransport]:
+    """One that all bodies come to."""
     setting = Setting()
+    return setting, httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
+
+
+async def post(path: str, content: bytes) -> httpx.Response:
+    """Ask the service."""
+    setting, transport = service()
     await setting.generations.refresh()
-    transport = httpx.ASGITransport(RecallServer(setting.recall, setting.generations, tokens()).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://recall", headers=HEADERS) as client:
         return await client.post(path, content=content)
 

@@ -62,6 +62,7 @@ class Trial:
             (TwoTowerChannel(GuardedIndex(self.setting.index, self.breakers, 20)),),
         )
         self.recall = Recall(parts, self.setting.generations, self.setting.ledger, canary_seconds=CANARY_SECONDS)
+        self._server = RecallServer(self.recall, self.setting.generations, tokens())
         self.hangup_after: float | None = None
 
     async def ready(self) -> httpx.AsyncClient:
@@ -74,7 +75,7 @@ class Trial:
         hangup = scope[HANGUP] = Hangup()
         if self.hangup_after is not None:
             asyncio.get_running_loop().call_later(self.hangup_after, hangup.note)
-        await RecallServer(self.recall, self.setting.generations, tokens()).app(scope, receive, send)
+        await self._server.app(scope, receive, send)
 
     def failures(self) -> list[Any]:
         """What gates would hold against an arm."""
