@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.settings import Settings
+
+if TYPE_CHECKING:
+    from pagoda.index.in_process.stored_collections import StoredCollections
 
 
 def open_collections(settings: Settings) -> Collections:
@@ -21,6 +25,8 @@ def open_collections(settings: Settings) -> Collections:
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
+            if settings.index.store:
+                return open_copies(settings)
             return FolderCollections(collections_folder(settings), refine=settings.index.refine)
 
 
@@ -41,6 +47,15 @@ def open_search(settings: Settings, request_id: Callable[[], str | None]) -> Ite
             from pagoda.index.in_process.search import FolderSearch
 
             return FolderSearch(collections_folder(settings), settings.index.effort, settings.index.refine)
+
+
+def open_copies(settings: Settings) -> StoredCollections:
+    """The collections of `index.store`, and this host's copies of those that it searches."""
+    from pagoda.index.in_process.collection_store import CollectionStore
+    from pagoda.index.in_process.stored_collections import StoredCollections
+
+    store = CollectionStore(settings.index.store)
+    return StoredCollections(collections_folder(settings), store, refine=settings.index.refine)
 
 
 def collections_folder(settings: Settings) -> Path:

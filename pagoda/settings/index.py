@@ -90,7 +90,10 @@ class IndexSettings(CollectionConfig):
 
     backend: Literal["milvus", "in_process"] = "milvus"
     """milvus: a server. in_process: files below home, which each process maps and searches itself (faiss); no server
-    is needed, and all processes that search are on one machine."""
+    is needed."""
+    store: str = ""
+    """in_process: folder or URL from which each host brings the collections that it searches. Empty: all processes that
+    search are on one machine."""
 
     @model_validator(mode="after")
     def _built_there(self) -> Self:
@@ -104,4 +107,4 @@ class IndexSettings(CollectionConfig):
     @property
     def collection(self) -> CollectionConfig:
         """How each collection is built and searched, wherever it is."""
-        return CollectionConfig(**self.model_dump(exclude={"backend"}))
+        return CollectionConfig(**self.model_dump(exclude={"backend", "store"}))

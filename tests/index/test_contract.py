@@ -25,7 +25,7 @@ from pagoda.masking import masked
 from pagoda.settings import CollectionConfig, IndexSettings, MilvusSettings, Settings
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
-BACKENDS = ["in_process", pytest.param("milvus", marks=pytest.mark.integration)]
+BACKENDS = ["in_process", "stored", pytest.param("milvus", marks=pytest.mark.integration)]
 NAME, CHANGING = "contract_items", "contract_changing"
 ROWS, EFFORT = 700, 1000
 KEYED = SPEC.model_copy(update={"id_type": "string"})
@@ -45,7 +45,7 @@ QUERY = unit_vectors(1)
 
 @dataclass(frozen=True)
 class Opened:
-    """A backend, with the collection NAME of 700 items in it."""
+    """A backend, with the collection NAME of 700 items in it; `stored` is in_process with a store between hosts."""
 
     settings: Settings
     collections: Collections
@@ -75,7 +75,12 @@ class Opened:
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     folder = tmp_path_factory.mktemp(request.param)
     uri = request.getfixturevalue("milvus_uri") if request.param == "milvus" else ""
-    settings = Settings(home=folder, milvus=MilvusSettings(uri=uri), index=IndexSettings(backend=request.param))
+    index = {"stored": IndexSettings(backend="in_process", store=str(folder / "store"))}
+    settings = Settings(
+        home=folder,
+        milvus=MilvusSettings(uri=uri),
+        index=index.get(request.param) or IndexSettings(backend=request.param),
+    )
     collections = open_collections(settings)
     vectors = write_vectors(folder / "v.parquet", ROWS)
     report = build_collection(collections, NAME, folder / "v.parquet", SPEC, queries=unit_vectors(5))
