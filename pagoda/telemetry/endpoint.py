@@ -30,7 +30,7 @@ def serve_metrics(port: int, pages: Mapping[str, Page] | None = None) -> None:
     found = pages or {}
 
     class Handler(MetricsHandler):
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - its name in http.server
             if (page := found.get(self.path)) is None:
                 super().do_GET()
                 return

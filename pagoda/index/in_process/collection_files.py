@@ -128,7 +128,9 @@ class CollectionFiles:
     def overlay(self) -> pa.Table:
         """The overlay: every column but the ID may be null."""
         path = self.folder / _OVERLAY
-        return pa.ipc.open_file(path.read_bytes()).read_all() if path.exists() else overlay_schema(self.schema).empty_table()
+        if not path.exists():
+            return overlay_schema(self.schema).empty_table()
+        return pa.ipc.open_file(path.read_bytes()).read_all()
 
     def change(self, changed: pa.Table) -> None:
         """Put rows of `changed_rows` or `deleted_rows` into the overlay, each ID once."""

@@ -103,10 +103,12 @@ class CollectionStore:
     def append(self, name: str, changed: pa.Table) -> None:
         """Add a change: rows of an overlay."""
         content = arrow_bytes(changed)
-        # From the end that is there: behind a gap nobody would look.
-        for number in count(len(children(f"{self.url}/{name}/{_CHANGES}")) + 1):
+        # From the end that is there: behind a gap nobody would look. What a writer has aside does not count.
+        there = [one for one in children(f"{self.url}/{name}/{_CHANGES}") if one.isdigit()]
+        for number in count(len(there) + 1):
             with suppress(ConflictError):  # Another writer was first.
-                return self._records.put(_change(name, number), content)
+                self._records.put(_change(name, number), content)
+                return
 
     def offer(self, name: str) -> None:
         """Let it be searched."""
