@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
 from pagoda.index.base import FileImport, Hits
+from pagoda.index.in_process import changed_share
 from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.collection_files import CollectionFiles, Place, changed_rows, deleted_rows
 from pagoda.index.in_process.index_folder import read_record
@@ -214,7 +215,9 @@ class FolderCollections:
 
     def _look(self, name: str, files: CollectionFiles, now: float) -> Snapshot:
         # Others may have let go of what nobody here will ask for again.
-        self._held = {other: held for other, held in self._held.items() if self.loaded(other)}
+        for other in [other for other in self._held if not self.loaded(other)]:
+            self._held.pop(other, None)
+            changed_share.forget(other)
         if not files.loaded.exists():
             raise UnavailableError("it is not loaded")
         # Before they are read: what changes meanwhile is read again by the next.
@@ -227,6 +230,8 @@ class FolderCollections:
             snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine)
         else:
             index, snapshot = held.index, held.snapshot
+        if held is None or snapshot is not held.snapshot:
+            changed_share.tell(name, snapshot, held.snapshot if held else None)
         self._held[name] = _Held(index, overlay, snapshot, now)
         return snapshot
 
