@@ -8,40 +8,16 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import ConflictError
-from pagoda.generations.holding import Holding
-from pagoda.generations.live import live
-from pagoda.generations.release_log import ReleaseLog
-from pagoda.rollout.backends.base import BackendStatus, Target
+from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
-from pagoda.rollout.backends.pods.backend import PodsBackend
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase
 from tests.rollout.course import start, until
 from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
 from tests.rollout.kserve.stage import lease
-from tests.rollout.local import Machine
+from tests.rollout.pods import Pods
 from tests.rollout.worlds import Stage
-
-
-class Pods(Machine):
-    """Two recall pods that follow the log, but for what they are late with."""
-
-    def __init__(self, folder: Path, log: ReleaseLog, cluster: Cluster) -> None:
-        super().__init__(folder, log)
-        self.cluster, self.late, self.starting = cluster, [set[str](), set[str]()], False
-        self.refused: dict[str, str] = {}
-
-    def process(self) -> PodsBackend:  # type: ignore[override]
-        return PodsBackend(self.shelf, LeaseMemory(self.cluster, "rollout"), hosts=self.hosts, state=self.log.state)
-
-    def hosts(self) -> list[Holding]:
-        wanted = set(live(self.log.state(), self.log.now()))
-        held = [wanted - late for late in self.late] + [set[str]()] * self.starting
-        return [Holding(head=0, current=None, held=tuple(sorted(one)), refused=self.refused) for one in held]
-
-    def status(self, wanted: Target) -> BackendStatus:
-        return self.process().status(wanted)
 
 
 class OnPods(Stage):
@@ -50,7 +26,7 @@ class OnPods(Stage):
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         super().__init__()
         self.log.append("offered", {"generation": "g2"})
-        self.servers = self.pods = Pods(folder, self.open(), cluster)  # type: ignore[assignment]
+        self.servers = self.pods = Pods(folder, self.open(), LeaseMemory(cluster, "rollout"))  # type: ignore[assignment]
         self.driver = self.drive()
 
     def target(self, **changes: object) -> Target:
