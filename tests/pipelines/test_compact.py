@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,9 +12,14 @@ import numpy as np
 import pytest
 import yaml
 
+from pagoda.access.tokens import token_of
 from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import to_us
+from pagoda.generations.hosts import holdings
+from pagoda.index.factory import collections_folder
+from pagoda.index.in_process.collection_files import CollectionFiles, deleted_rows
+from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
 from pagoda.rollout import commands
@@ -34,6 +40,7 @@ from serving.users.loading import load_store
 from tests.training.worlds import CONFIG, hours, make
 from tests.waiting import wait_for
 
+from .recall_pod import recall_pod
 from .served.homes import Home, healthy, kill
 
 pytestmark = pytest.mark.integration
@@ -147,3 +154,31 @@ def test_a_canary_takes_its_share_and_then_all_users_inside_recall(small: Home) 
         wait_for(ask)
     assert answered == {stable, candidate}
     assert answer(small)[0] == candidate
+
+
+@pytest.mark.long
+def test_a_recall_pod_answers_from_what_its_follower_brings(small: Home, tmp_path: Path) -> None:
+    """The same answers as recall on this machine, from copies; what changes in the store alone, its users alone see."""
+    settings, store = small.settings, CollectionStore(str(tmp_path / "store"))
+    manifest = small.state().generation(answer(small)[0])
+    built = shutil.copytree(collections_folder(settings) / manifest.collection, tmp_path / "built")
+    store.put(manifest.collection, CollectionFiles(built))
+    store.offer(manifest.collection)
+    with (
+        recall_pod(tmp_path / "pod", settings, store.url) as pod,
+        Client(pod.recall, token=token_of(settings.tokens_folder, "ask"), timeout=2.0) as client,
+    ):
+
+        def items() -> list[int | str]:
+            said = client.recommend(USER, k=K, timestamp=to_us(small.dataset.span().end))
+            assert said.generation == manifest.id and not said.degraded
+            return [item.item_id for item in said.items]
+
+        client.wait_ready()
+        assert [manifest.id in one.held for one in holdings(pod.follower)] == [True]
+        assert items() == answer(small)[1]
+        gone, begin = items()[0], time.monotonic()
+        store.append(manifest.collection, deleted_rows(store.schema(manifest.collection), np.array([gone])))
+        wait_for(lambda: gone not in items())
+        assert time.monotonic() - begin < 3
+        assert gone in answer(small)[1]
