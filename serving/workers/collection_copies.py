@@ -12,7 +12,7 @@ LOOK_SECONDS = 1.0
 """How often item changes are looked for; recall sees them a quarter of a second later."""
 
 
-class Collections(Protocol):
+class StoreCopies(Protocol):
     """The calls of `pagoda.index.in_process.stored_collections.StoredCollections` that a follower needs."""
 
     def bring(self, name: str) -> None:
@@ -25,7 +25,7 @@ class Collections(Protocol):
 class CollectionCopies:
     """Copies of the collections that live generations search."""
 
-    def __init__(self, collections: Collections | None, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, collections: StoreCopies | None, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Nothing is asked yet; without collections, nothing ever is: they are on this machine, or a server's."""
         self._collections, self._monotonic = collections, monotonic
         self._wanted: set[str] = set()

@@ -28,7 +28,7 @@ from serving import logs
 from serving.tower.archive_trust import read_checksums, write_checksums
 from serving.tower.kserve.models import KServeModels
 from serving.tower.torchserve_models import TowerModels
-from serving.workers.collection_copies import CollectionCopies, Collections
+from serving.workers.collection_copies import CollectionCopies, StoreCopies
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.table_guard import Guard
@@ -49,7 +49,7 @@ class Follower:
         folder: Path,
         towers: TowerHost,
         *,
-        collections: Collections | None = None,
+        collections: StoreCopies | None = None,
         grace: timedelta = GRACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:

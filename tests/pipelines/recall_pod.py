@@ -1,4 +1,4 @@
-"""A recall pod of the chart's profile `compact`, as two processes: they share a folder that recall does not write to."""
+"""A recall pod of the chart's profile `compact`, as two processes: recall maps what its follower brings."""
 
 from __future__ import annotations
 
