@@ -1,4 +1,4 @@
-# The images, each a target with its own IMAGE: recall, tower, tower-kserve, components. `make images` builds them.
+# The images, each a target with its own IMAGE: recall, recall-compact, tower, tower-kserve, components. `make images` builds them.
 # BASE_IMAGE: any Debian or Ubuntu with Python 3.11, so that a company's own base can be used.
 ARG BASE_IMAGE=docker.io/library/python:3.11.13-slim-bookworm
 
@@ -43,6 +43,17 @@ WORKDIR /tmp
 # The recall service.
 FROM runtime AS recall
 LABEL org.opencontainers.image.title="pagoda/recall"
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen(\"http://127.0.0.1:8080/v2/health/ready\", timeout=3)"]
+ENTRYPOINT ["python", "-m", "serving.recall"]
+CMD ["--host=0.0.0.0", "--port=8080"]
+
+# The recall service with the user tower in it, and the follower beside it.
+FROM runtime AS recall-compact
+LABEL org.opencontainers.image.title="pagoda/recall-compact"
+ENV OMP_NUM_THREADS=1
 USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \

@@ -22,7 +22,12 @@ ROOT = Path(__file__).parent.parent
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 FIRST = ["setuptools", "torch"]
 """What builds, and what has an index of its own: PyPI's torch is CUDA's, several GB."""
-IMAGES = {"recall": "serving/recall", "tower": "serving/tower", "tower-kserve": "serving/tower/kserve"}
+IMAGES = {
+    "recall": "serving/recall",
+    "recall-compact": "serving/recall/compact",
+    "tower": "serving/tower",
+    "tower-kserve": "serving/tower/kserve",
+}
 """Of servers, with the folder that says what they import."""
 SBOM = "cyclonedx-bom==7.5.0"
 Report = list[dict[str, Any]]

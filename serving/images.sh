@@ -16,7 +16,7 @@ case $(basename "${ENGINE:-none}") in
   podman | buildah) build=(build --format docker) ;;
   *) echo "images: install docker, podman or buildah" >&2; exit 1 ;;
 esac
-for image in tower tower-kserve recall components; do
+for image in tower tower-kserve recall recall-compact components; do
   name=$REGISTRY/$image:$TAG
   echo "images: $name"
   # shellcheck disable=SC2086 # several options

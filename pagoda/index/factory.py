@@ -6,10 +6,15 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.index.elasticsearch import NEVER_RUN
 from pagoda.settings import Settings
+
+if TYPE_CHECKING:
+    from pagoda.index.in_process.stored_collections import StoredCollections
+
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +42,8 @@ def open_collections(settings: Settings) -> Collections:
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
+            if settings.index.store:
+                return open_copies(settings)
             return FolderCollections(collections_folder(settings), refine=settings.index.refine)
         case "elasticsearch":
             from pagoda.index.elasticsearch.collections import ElasticsearchCollections
@@ -68,6 +75,15 @@ def open_search(settings: Settings, request_id: Callable[[], str | None]) -> Ite
             _warn()
             seconds = settings.recall.index_seconds
             return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
+
+
+def open_copies(settings: Settings) -> StoredCollections:
+    """The collections of `index.store`, and this host's copies of those that it searches."""
+    from pagoda.index.in_process.collection_store import CollectionStore
+    from pagoda.index.in_process.stored_collections import StoredCollections
+
+    store = CollectionStore(settings.index.store)
+    return StoredCollections(collections_folder(settings), store, refine=settings.index.refine)
 
 
 def collections_folder(settings: Settings) -> Path:

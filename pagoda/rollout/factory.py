@@ -6,8 +6,10 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 
 from pagoda.errors import ConfigError
+from pagoda.generations.hosts import holdings
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.index.factory import caution, open_collections
@@ -22,6 +24,7 @@ from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
 from pagoda.settings import Settings, require_parts
+from pagoda.settings.rollout import ON_CLUSTERS
 
 _PODS = 4
 """Questions to the tower's Service on a cluster, over a connection each, so that more than one pod is asked."""
@@ -32,7 +35,7 @@ def open_driver(settings: Settings, backend: str = "") -> Driver:
 
     Args:
         settings: Of the installation.
-        backend: `local` or `kserve`; empty: as the settings say, else `local`.
+        backend: `local`, `kserve` or `pods`; empty: as the settings say, else `local`.
 
     Raises:
         ConfigError: A setting that the driver needs is empty.
@@ -56,13 +59,22 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     """
     shelf, timeout = open_collections(settings), settings.tower.timeout_seconds
     chosen = backend or settings.rollout.backend or "local"
+    if chosen == "pods":
+        from pagoda.rollout.backends.kserve.cluster import Cluster
+        from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
+        from pagoda.rollout.backends.pods.backend import PodsBackend
+
+        rollout = settings.rollout
+        _require_cluster(settings, "rollout.lease", "rollout.namespace", "tower.hosts")
+        memory, hosts = LeaseMemory(Cluster(rollout.namespace), rollout.lease), partial(holdings, settings.tower.hosts)
+        return PodsBackend(shelf, memory, hosts=hosts, state=log.state)
     if chosen == "kserve":
         from pagoda.rollout.backends.kserve.backend import KServeBackend
         from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.replicas import Bounds
 
         rollout = settings.rollout
-        _require_cluster(settings)
+        _require_cluster(settings, "rollout.inference_service", "rollout.lease", "rollout.namespace")
         return KServeBackend(
             Cluster(rollout.namespace),
             rollout.inference_service,
@@ -74,7 +86,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
             ],
         )
     if chosen != "local":
-        raise ConfigError(f"there is no backend {chosen!r}; there are local and kserve")
+        raise ConfigError(f"there is no backend {chosen!r}; there are local, kserve and pods")
     return LocalBackend(
         shelf,
         GenerationProbe(shelf, timeout),
@@ -92,7 +104,7 @@ def leading(settings: Settings, backend: str = "") -> Iterator[Callable[[], bool
 
     At the end the lead is given up.
     """
-    if (backend or settings.rollout.backend) != "kserve":
+    if (backend or settings.rollout.backend) not in ON_CLUSTERS:
         yield lambda: True
         return
     from pagoda.rollout.backends.kserve.cluster import Cluster
@@ -131,7 +143,6 @@ def _measure(settings: Settings, candidate: Manifest, champion: Manifest | None)
     return measure(settings, candidate, champion)
 
 
-def _require_cluster(settings: Settings) -> None:
-    keys = ("inference_service", "lease", "namespace")
-    if missing := [f"rollout.{key}" for key in keys if not getattr(settings.rollout, key)]:
+def _require_cluster(settings: Settings, *keys: str) -> None:
+    if missing := [key for key in keys if not attrgetter(key)(settings)]:
         raise ConfigError(f"the rollout driver needs the settings {', '.join(missing)}")

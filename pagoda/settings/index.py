@@ -92,7 +92,10 @@ class IndexSettings(CollectionConfig):
 
     backend: Literal["milvus", "in_process", "elasticsearch"] = "milvus"
     """milvus: a server. in_process: files below home, which each process maps and searches itself (faiss); no server
-    is needed, and all processes that search are on one machine. elasticsearch: a server, or OpenSearch's; never run."""
+    is needed. elasticsearch: a server, or OpenSearch's; never run."""
+    store: str = ""
+    """in_process: folder or URL from which each host brings the collections that it searches. Empty: all processes that
+    search are on one machine."""
     text: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
     """Backend in_process: collections hold the words of items' titles and text features, so that a request may say
     `text`; for generations that are built from then on."""
@@ -122,4 +125,4 @@ class IndexSettings(CollectionConfig):
     @property
     def collection(self) -> CollectionConfig:
         """How each collection is built and searched, wherever it is."""
-        return CollectionConfig(**self.model_dump(exclude={"backend", "text"}))
+        return CollectionConfig(**self.model_dump(exclude={"backend", "store", "text"}))

@@ -26,6 +26,9 @@ class TowerSettings(SettingsSection):
     """`unix:/path` of TorchServe's management API; empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
+    hosts: Annotated[str, one_of("http")] = ""
+    """Where the followers of all recall pods say what they hold, where the tower runs in these: an address whose name
+    stands for each of them. Empty: there is one host, this machine."""
     timeout_seconds: float = Field(default=1.0, gt=0)
 
     @property

@@ -28,7 +28,13 @@ from pagoda.settings import CollectionConfig, ElasticsearchSettings, IndexSettin
 from tests.index.elasticsearch.fakes.server import running
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
-BACKENDS = ["in_process", "elasticsearch", "opensearch", pytest.param("milvus", marks=pytest.mark.integration)]
+BACKENDS = [
+    "in_process",
+    "stored",
+    "elasticsearch",
+    "opensearch",
+    pytest.param("milvus", marks=pytest.mark.integration),
+]
 NAME, CHANGING = "contract_items", "contract_changing"
 ROWS, EFFORT = 700, 1000
 KEYED = SPEC.model_copy(update={"id_type": "string"})
@@ -48,7 +54,7 @@ QUERY = unit_vectors(1)
 
 @dataclass(frozen=True)
 class Opened:
-    """A backend, with the collection NAME of 700 items in it."""
+    """A backend, with the collection NAME of 700 items in it; `stored` is in_process with a store between hosts."""
 
     settings: Settings
     collections: Collections
@@ -85,6 +91,8 @@ def _settings(request: pytest.FixtureRequest, folder: Path, stack: ExitStack) ->
     match request.param:
         case "in_process":
             return Settings(home=folder, index=IndexSettings(backend="in_process"))
+        case "stored":
+            return Settings(home=folder, index=IndexSettings(backend="in_process", store=str(folder / "store")))
         case "milvus":
             return Settings(home=folder, milvus=MilvusSettings(uri=request.getfixturevalue("milvus_uri")))
         case dialect:

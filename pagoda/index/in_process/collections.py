@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
 from pagoda.index.base import DEFAULT_INDEX, FileImport, Hits
+from pagoda.index.in_process import changed_share
 from pagoda.index.in_process.changed_items import ChangedItems
-from pagoda.index.in_process.collection_files import CollectionFiles, Place
+from pagoda.index.in_process.collection_files import CollectionFiles, Place, changed_rows, deleted_rows
 from pagoda.index.in_process.index_folder import read_record
 from pagoda.index.in_process.indexed_items import IndexedItems
 from pagoda.index.in_process.snapshot import Snapshot
@@ -105,12 +106,12 @@ class FolderCollections:
     def upsert(self, name: str, batch: pa.RecordBatch) -> None:
         """See `Collections.upsert`; the next search sees them."""
         with self._there("upsert", name) as files:
-            files.upsert(batch)
+            files.change(changed_rows(files.schema, batch))
 
     def delete(self, name: str, ids: np.ndarray) -> None:
         """See `Collections.delete`; the next search sees it."""
         with self._there("deletion", name) as files:
-            files.delete(ids)
+            files.change(deleted_rows(files.schema, ids))
 
     def flush(self, name: str) -> None:
         """What was inserted is durable already."""
@@ -214,10 +215,13 @@ class FolderCollections:
 
     def drop(self, name: str) -> None:
         """See `Collections.drop`."""
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
         self._held.pop(name, None)
         # Away in one step: what is removed half would be neither a collection nor none.
         aside = self._folder / f".{name}.{uuid.uuid4().hex}"
-        if self.exists(name):
+        if self._files(name).exists:
             (self._folder / name).rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -237,7 +241,9 @@ class FolderCollections:
 
     def _look(self, name: str, files: CollectionFiles, now: float) -> Snapshot:
         # Others may have let go of what nobody here will ask for again.
-        self._held = {other: held for other, held in self._held.items() if self.loaded(other)}
+        for other in [other for other in self._held if not self.loaded(other)]:
+            self._held.pop(other, None)
+            changed_share.forget(other)
         if not files.loaded.exists():
             raise UnavailableError("it is not loaded")
         # Before they are read: what changes meanwhile is read again by the next.
@@ -250,18 +256,25 @@ class FolderCollections:
             snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine)
         else:
             index, snapshot = held.index, held.snapshot
+        if held is None or snapshot is not held.snapshot:
+            changed_share.tell(name, snapshot, held.snapshot if held else None)
         self._held[name] = _Held(index, overlay, snapshot, now)
         return snapshot
 
     @contextmanager
     def _there(self, doing: str, name: str) -> Iterator[CollectionFiles]:
         """The files of a collection that exists, and what goes wrong with them in Pagoda's words."""
-        where = f"{doing} of collection {name!r} at {self.uri}"
-        files = self._files(name)
-        if not files.exists:
-            raise IntegrityError(f"{where}: the collection does not exist")
-        try:
+        with self._said(doing, name):
+            files = self._files(name)
+            if not files.exists:
+                raise IntegrityError("the collection does not exist")
             yield files
+
+    @contextmanager
+    def _said(self, doing: str, name: str) -> Iterator[None]:
+        where = f"{doing} of collection {name!r} at {self.uri}"
+        try:
+            yield
         except (DataError, IntegrityError, UnavailableError) as error:
             raise type(error)(f"{where}: {error}") from error
         except (OSError, pa.ArrowException, RuntimeError) as error:  # The last is all that faiss raises.

@@ -73,6 +73,11 @@ class Snapshot:
         return len(self.items) - len(self._outdated) + len(self._overlay.ids)
 
     @property
+    def changed(self) -> int:
+        """How many items changed since the build, deleted ones among them."""
+        return len(self._overlay.touched)
+
+    @property
     def dim(self) -> int:
         """Length of a vector."""
         return int(self.items.index.vectors.shape[1])
@@ -166,7 +171,9 @@ class Snapshot:
             return [_Found(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
         if len(excluded):
             places = places[~np.isin(self._overlay.ids[places], np.array(excluded, np.int64))]
-        rows, scores = exact_top_k(queries, [(places, self._overlay.vectors[places])], k)
+        vectors = self._overlay.vectors
+        # To copy them takes as long as to compare them, and mostly all are wanted.
+        rows, scores = exact_top_k(queries, [(places, vectors if len(places) == len(vectors) else vectors[places])], k)
         return [_Found(*both) for both in zip(rows, scores, strict=True)]
 
     def _hits(self, found: _Found, changed: _Found, k: int, *, keys: bool) -> Hits:

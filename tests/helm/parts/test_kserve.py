@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helm.generate.chart import Resource
+from helm.generate.chart import PROFILES, Resource
 from pagoda.settings import tower_address, tower_addresses
 from tests.helm.charts import Chart, in_profile, with_values
 
@@ -25,6 +25,12 @@ FLAGGED = {
     "dnsPolicy",
     "dnsConfig",
 }
+
+
+@pytest.fixture(params=["defaults", *(name for name in PROFILES if name != "compact")])
+def chart(request: pytest.FixtureRequest) -> Chart:
+    """The chart in each profile that has KServe."""
+    return with_values() if request.param == "defaults" else in_profile(request.param)
 
 
 def _predictor(chart: Chart) -> Resource:

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Manifest
+from pagoda.rollout.backends.shelving import Shelf, missing_collection
 from pagoda.updates.readiness import ask_tower
-
-
-class Shelf(Protocol):
-    """The calls of `pagoda.index.base.Collections` that a rollout needs."""
-
-    def exists(self, name: str) -> bool:
-        """Whether there is a collection."""
-
-    def loaded(self, name: str) -> bool:
-        """Whether all of it is in memory."""
-
-    def start_loading(self, name: str) -> None:
-        """Ask for it in memory."""
-
-    def release(self, name: str) -> None:
-        """Take it out of memory."""
 
 
 class GenerationProbe:
@@ -59,15 +42,3 @@ class GenerationProbe:
             if problem:
                 return problem
         return None
-
-
-def missing_collection(shelf: Shelf, manifest: Manifest) -> list[str]:
-    """What keeps a generation's collection from being searched: one sentence, or none.
-
-    Raises:
-        UnavailableError: The index does not answer.
-    """
-    if shelf.loaded(manifest.collection):
-        return []
-    state = "loaded" if shelf.exists(manifest.collection) else "there"
-    return [f"collection {manifest.collection} is not {state}"]
