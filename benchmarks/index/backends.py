@@ -20,6 +20,7 @@ from pagoda.index.sizes import item_bytes
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.item_vectors.filter_parser import FilterParser
+from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.settings import CollectionConfig
 from pagoda.settings.index import Kind
@@ -95,10 +96,26 @@ class OverMilvus(MeasuredBackend):
         """On the server."""
         from pagoda.index.milvus.collections import MilvusCollections
 
-        super().__init__(scratch, kind, items, 1)
+        super().__init__(scratch, kind, items, REFINE.get(kind, 1))
         self.collections = MilvusCollections(os.environ[MILVUS])
+
+    def build(self, world: IndexedWorld) -> None:
+        """Build the index, and what scores again by the vectors."""
+        super().build(world)
+        ids, vectors = self.scratch / IDS_FILE, self.scratch / VECTORS_FILE
+        np.save(ids, np.arange(len(world.vectors)))
+        np.save(vectors, np.asarray(world.vectors, np.float16))
+        self.originals = Originals(ids, vectors)
+
+    def search(self, query: NDArray[np.float32], effort: Any) -> NDArray[np.int64]:
+        """The numbers of the best K, by codes and then by vectors, as recall does."""
+        if self.refine == 1:
+            return super().search(query, effort)
+        asked = {"effort": effort, "wanted": self.wanted}
+        (found,) = self.collections.search(NAME, query[None], self.refine * K, **asked)
+        return found.ids[self.originals.best(query, found.ids, found.scores, K)[0]]
 
     def stored_bytes(self) -> int:
         """Reckoned: what the server has beside them is no part of the collection."""
-        rows = self.collections.count(NAME)
-        return round(rows * item_bytes("milvus", self.config, DIM).in_memory)
+        each = item_bytes("milvus", self.config, DIM)
+        return round(self.collections.count(NAME) * (each.in_memory + each.mapped))

@@ -11,7 +11,15 @@ from pagoda.data.window import Window
 from pagoda.embeddings.table import DESCRIPTION, FILES, combine
 from pagoda.embeddings.tables.layout import SIDES
 from pagoda.errors import ConflictError, GateError, IntegrityError
-from pagoda.generations.manifest import MILVUS, Artifact, Manifest, SegmentRef, generation_id, versions_in
+from pagoda.generations.manifest import (
+    MILVUS,
+    Artifact,
+    Manifest,
+    OriginalVectors,
+    SegmentRef,
+    generation_id,
+    versions_in,
+)
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import SEGMENT, VersionRecord
@@ -27,6 +35,7 @@ def create_generation(
     tower: Artifact,
     item_vectors: Artifact,
     item_fields: Sequence[Artifact] = (),
+    originals: OriginalVectors | None = None,
     collection: str,
     dim: int,
     item_count: int,
@@ -42,6 +51,7 @@ def create_generation(
         tower: The user tower's model archive.
         item_vectors: The file that the collection was built from.
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
+        originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         item_count: Rows of the collection.
@@ -66,6 +76,7 @@ def create_generation(
             tower=tower,
             item_vectors=item_vectors,
             item_fields=tuple(item_fields),
+            originals=originals,
             collection=collection,
             backend=backend,
             dim=dim,
@@ -101,7 +112,7 @@ def add_incremental(log: ReleaseLog, version: int) -> Manifest:
     return state.generation(generation_id(state.version(version).full_version, version))
 
 
-def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
+def add_build(log: ReleaseLog, full_version: int, backend: str, originals: OriginalVectors | None = None) -> Manifest:
     """Record what is stable once more, with a collection of the same name in another backend.
 
     When such a generation is there already and can serve, return that one.
@@ -110,6 +121,7 @@ def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
         log: The release log.
         full_version: Whose vectors are in the collection.
         backend: Which one keeps it.
+        originals: The vectors beside it, as for `create_generation`.
 
     Raises:
         ConflictError: Another full version is stable by now.
@@ -126,7 +138,8 @@ def add_build(log: ReleaseLog, full_version: int, backend: str) -> Manifest:
         stable = _stable(state, full_version)
         full, incremental = versions_in(stable.id)
         id_ = generation_id(full, incremental, len(state.builds(full, incremental)) + 1)
-        manifest = stable.model_copy(update={"id": id_, "backend": backend, "created_at": log.now()})
+        made = {"id": id_, "backend": backend, "originals": originals, "created_at": log.now()}
+        manifest = stable.model_copy(update=made)
         return Draft(kind="generation", body=manifest.model_dump(mode="json"))
 
     while (made := found(log.state())) is None:

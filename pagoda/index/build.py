@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport
-from pagoda.index.probe import probe, warm
+from pagoda.index.probe import SearchedCollection, probe, warm
 from pagoda.item_vectors.fields import filter_fields
+from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import CollectionConfig
@@ -60,6 +61,7 @@ def build_collection(
     *,
     queries: np.ndarray,
     config: CollectionConfig | None = None,
+    originals: Originals | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
@@ -74,6 +76,7 @@ def build_collection(
         spec: The feature declaration it was written with.
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
+        originals: The same vectors, where recall scores again by them what the collection finds.
         progress: Told how far each stage is.
 
     Raises:
@@ -84,7 +87,9 @@ def build_collection(
         UnavailableError: The backend does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
-    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
+    build = _Build(
+        collections, name, source, spec, queries, config or CollectionConfig(), originals, progress or _silent
+    )
     build.check_input()
     return build.keep() or build.make()
 
@@ -97,6 +102,7 @@ class _Build:
     spec: FeatureSpec
     queries: np.ndarray
     config: CollectionConfig
+    originals: Originals | None
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -202,8 +208,9 @@ class _Build:
             self.collections.load(self.name)
         self._count("count", self.collections.count(self.name))
         effort = self.config.effort
+        searched = SearchedCollection(self.collections, self.name, effort, self.config.refine, self.originals)
         with self._stage("probe"):
-            result = probe(self.collections, self.name, self.source, self.queries, effort)
+            result = probe(searched, self.source, self.queries)
         if result.recall_at_100 < self.config.minimum_recall:
             raise GateError(
                 f"collection {self.name!r}: recall@{result.k} over {result.queries} queries is "
@@ -211,7 +218,7 @@ class _Build:
                 f"raise index.effort ({effort}) or build a denser index"
             )
         with self._stage("warm"):
-            search_ms = warm(self.collections, self.name, self.queries, effort)
+            search_ms = warm(searched, self.queries)
         return IndexReport(
             name=self.name,
             rows=self.source.rows,

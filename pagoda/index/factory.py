@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pagoda.index.base import Collections, ItemSearch
+from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import Settings
 
 
@@ -24,19 +25,32 @@ def open_collections(settings: Settings) -> Collections:
             return FolderCollections(collections_folder(settings), refine=settings.index.refine)
 
 
-def open_search(settings: Settings, request_id: Callable[[], str | None]) -> ItemSearch:
+def open_search(
+    settings: Settings,
+    request_id: Callable[[], str | None],
+    originals: Callable[[str], Originals | None] = no_originals,
+) -> ItemSearch:
     """What the recall service needs; nothing is asked yet.
 
     Args:
         settings: Of the installation.
         request_id: What the request of now is called in traces.
+        originals: Those of a collection, where `index.keeps_originals` and its generation brings some.
     """
     match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.search import MilvusSearch
 
-            milvus, seconds = settings.milvus, settings.recall.index_seconds
-            return MilvusSearch(milvus.uri, milvus.token, seconds, settings.index.effort, request_id)
+            milvus, index, seconds = settings.milvus, settings.index, settings.recall.index_seconds
+            return MilvusSearch(
+                milvus.uri,
+                milvus.token,
+                seconds,
+                index.effort,
+                request_id,
+                refine=index.refine,
+                originals=originals,
+            )
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 

@@ -19,7 +19,6 @@ _KINDS: dict[str, tuple[Kind, ...]] = {
     "in_process": ("FLAT", "HNSW", "HNSW_SQ8", "IVF_FLAT", "IVF_SQ8", "IVF_PQ"),
     "milvus": ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ"),
 }
-_REFINES = ("in_process",)
 REFINE: dict[Kind, int] = {"HNSW_SQ8": 2, "IVF_SQ8": 2, "IVF_PQ": 8}
 """As `make bench-index` measures kinds of codes."""
 _MOST_LISTS, _NUMBERS_A_SEGMENT = 65_536, 4
@@ -89,7 +88,7 @@ class IndexPlan:
         return sorted(every, key=lambda way: -way.rollout_bytes)
 
     def _way(self, backend: str, kind: Kind) -> PlannedIndex:
-        config = self._config(backend, kind)
+        config = self._config(kind)
         each, overlay = item_bytes(backend, config, self.dim), self.changed * changed_bytes(backend, self.dim)
         one = round(self.items * (each.in_memory + overlay))
         return PlannedIndex(
@@ -105,13 +104,13 @@ class IndexPlan:
             measured=self._measured(backend, config),
         )
 
-    def _config(self, backend: str, kind: Kind) -> CollectionConfig:
+    def _config(self, kind: Kind) -> CollectionConfig:
         built: dict[str, Any] = {"kind": kind}
         if kind.startswith("IVF"):
             built["nlist"] = min(_MOST_LISTS, max(1, round(4 * sqrt(self.items))))
         if kind == "IVF_PQ":
             built["segments"] = _segments(self.dim)
-        if kind in CODED and backend in _REFINES:
+        if kind in CODED:
             built["refine"] = REFINE[kind]
         return CollectionConfig(**built)
 

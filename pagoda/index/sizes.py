@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pagoda.settings import CollectionConfig
 
-_LINK, _ID, _NUMBER = 4, 8, 4
+_LINK, _ID, _NUMBER, _HALF = 4, 8, 4, 2
 _FAISS_NODE = 4 + 8
 _HNSWLIB_NODE, _HNSWLIB_COUNT = 8 + 4 + 40, 4
 _MILVUS_ROW = 8 + 8 + 16
@@ -56,12 +56,13 @@ def item_bytes(backend: str, config: CollectionConfig, dim: int) -> ItemBytes:
         vectors = _NUMBER * dim
     codes = dim if config.kind == "HNSW_SQ8" else 0
     links = _links(config.m, here) if config.kind.startswith("HNSW") else 0
-    # In process, the vectors lie beside every kind; on Milvus, only what refines needs them.
+    # In process, the vectors lie beside every kind; elsewhere recall has them, in two bytes a number, where it refines.
+    originals = _ID + _HALF * dim if config.refine > 1 else 0.0
     return ItemBytes(
         vectors=vectors,
         index=listed + codes + links,
         ids=_ID if here else _MILVUS_ROW,
-        mapped=_NUMBER * dim - vectors if here else 0.0,
+        mapped=_NUMBER * dim - vectors if here else originals,
     )
 
 

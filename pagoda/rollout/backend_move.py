@@ -23,11 +23,12 @@ from pagoda.rollout.state.machine import UNDECIDED
 from pagoda.settings import Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import fetch, local_path
-from pagoda.updates.full_steps import probe_queries
+from pagoda.updates.full_steps import keep_originals, original_vectors, probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
 from pagoda.updates.incremental_steps import base_files
 from pagoda.updates.item_replay import replay
 from pagoda.updates.readiness import collection_ready
+from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Moved:
     if stable.backend == settings.index.backend:
         return Moved(stable, None)
     report = _build(settings, log.state(), stable, progress)
-    manifest = add_build(log, stable.full_version, settings.index.backend)
+    originals = original_vectors(_outputs(settings, log.state(), stable)) if settings.index.keeps_originals else None
+    manifest = add_build(log, stable.full_version, settings.index.backend, originals)
     replay(settings, log, manifest)
     _release(settings, log, manifest)
     return Moved(manifest, report)
@@ -80,15 +82,23 @@ def _stable(state: ReleaseState) -> Manifest:
 def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: Progress | None) -> IndexReport:
     record = state.version(stable.full_version)
     dataset = open_dataset(settings, settings.dataset(record.tags.get(DATASET, "")))
+    vectors = _vectors(settings, stable)
     return build_collection(
         open_collections(settings),
         stable.collection,
-        _vectors(settings, stable),
+        vectors,
         stable.spec,
         queries=probe_queries(base_files(settings, stable.full_version), dataset),
         config=settings.index.collection,
+        originals=keep_originals(settings, _outputs(settings, state, stable), vectors, stable.spec),
         progress=progress,
     )
+
+
+def _outputs(settings: Settings, state: ReleaseState, stable: Manifest) -> StepOutputs:
+    """Of the update that made the stable version."""
+    url = f"{settings.artifacts_url}/{state.version(stable.full_version).key.replace(':', '/')}"
+    return open_outputs(url, scratch_of(settings, stable.full_version) / "outputs")
 
 
 def _vectors(settings: Settings, manifest: Manifest) -> Path:

@@ -97,9 +97,12 @@ class IndexSettings(CollectionConfig):
         # Milvus has it from 2.6 on, as HNSW_SQ; `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
         if self.kind == "HNSW_SQ8" and self.backend == "milvus":
             raise ValueError("kind HNSW_SQ8 is built in process alone, and backend is milvus: take IVF_SQ8")
-        if self.refine > 1 and self.backend == "milvus":
-            raise ValueError("refine needs the vectors beside the codes, which backend in_process keeps; it is milvus")
         return self
+
+    @property
+    def keeps_originals(self) -> bool:
+        """Whether a generation brings its vectors beside the collection; in process they are in it."""
+        return self.refine > 1 and self.backend != "in_process"
 
     @property
     def collection(self) -> CollectionConfig:

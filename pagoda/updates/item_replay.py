@@ -15,8 +15,11 @@ from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_ta
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
+from pagoda.item_vectors.changed_originals import ChangedOriginals
+from pagoda.item_vectors.fields import ITEM_ID
+from pagoda.item_vectors.originals import number_type
 from pagoda.item_vectors.scoring import stored_batch
-from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.item_vectors.vector_files import vectors_batch, vectors_of
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch, local_path
 from pagoda.storage.inventory import select
@@ -39,8 +42,13 @@ class ItemReplay:
         """Close the connection."""
         self._collections.close()
 
-    def apply(self, manifest: Manifest, changes: Sequence[ItemChange]) -> None:
+    def apply(self, manifest: Manifest, changes: Sequence[ItemChange], head: int) -> None:
         """Bring changes into a generation's collection; doing it again does no harm.
+
+        Args:
+            manifest: The generation.
+            changes: All after those that were brought in before, by this process or never.
+            head: Number of the item log's last record among them.
 
         Raises:
             UnavailableError: The index or the artifacts' store does not answer.
@@ -58,7 +66,12 @@ class ItemReplay:
             vectors = item_vectors(files, towers, table)
             shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
             rows = vectors_batch(manifest.spec, table, vectors, shares)
-            self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
+            stored = stored_batch(manifest.spec, rows)
+            if manifest.originals:
+                # First: what is found by codes and not among them would have the scores of codes.
+                changed = ChangedOriginals(manifest.originals.vectors.uri)
+                changed.add(head, stored[ITEM_ID].to_numpy(), vectors_of(stored), number_type(manifest.spec))
+            self._collections.upsert(manifest.collection, stored)
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""
@@ -111,7 +124,7 @@ def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:
         while done < changes.head:
             done = changes.head
             changes.take(log_of_items.records(done))
-            items.apply(manifest, changes.after(done))
+            items.apply(manifest, changes.after(done), changes.head)
     finally:
         items.close()
     return changes.head
