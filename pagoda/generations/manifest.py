@@ -41,6 +41,14 @@ class OriginalVectors(_Part):
 
     ids: Artifact
     vectors: Artifact
+    reduction: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
+    """What the collection holds fewer numbers by; None: it holds all."""
+
+    @property
+    def files(self) -> dict[str, Artifact]:
+        """All, by what they are called to people."""
+        maps = {"maps to fewer numbers": self.reduction} if self.reduction else {}
+        return {"original IDs": self.ids, "original vectors": self.vectors, **maps}
 
 
 class Manifest(_Part):

@@ -19,8 +19,8 @@ from pagoda.index.base import METRIC, Collections, FileImport
 from pagoda.index.probe import SearchedCollection, probe, warm
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.originals import Originals
-from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
-from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim, with_vectors
+from pagoda.item_vectors.vector_files import ItemVectors, vectors_of
 from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import checksum_file
 
@@ -108,12 +108,14 @@ class _Build:
 
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
-        self.dim = stored_dim(self.spec, self.source.dim)
+        self.reduction = self.originals.reduction if self.originals else None
+        self.dim = self.reduction.dim if self.reduction else stored_dim(self.spec, self.source.dim)
 
     @property
     def description(self) -> str:
         """In the collection itself, so that one made of other vectors or with another index is never taken for it."""
-        index = json.dumps({"kind": self.config.kind, **self.config.build}, separators=(",", ":"))
+        fewer = {"dim": self.dim} if self.reduction else {}
+        index = json.dumps({"kind": self.config.kind, **self.config.build, **fewer}, separators=(",", ":"))
         return f"vectors {self.checksum} index {index}"
 
     def check_input(self) -> None:
@@ -171,8 +173,9 @@ class _Build:
             self.collections.create(
                 self.name, self.dim, filter_fields(self.spec), keys=keys, description=self.description
             )
-            # Files hold unit vectors; what rules make of them can only be inserted.
-            if (reads := self.collections.file_import) and self.spec.rules is None:
+            # Files hold unit vectors; what rules or fewer numbers make of them can only be inserted.
+            whole = self.spec.rules is None and self.reduction is None
+            if (reads := self.collections.file_import) and whole:
                 self._import(reads)
             else:
                 self._insert()
@@ -192,7 +195,10 @@ class _Build:
             self.progress("import", done, self.source.rows)
 
         for batch in self.source.batches():
-            self.collections.insert(self.name, stored_batch(self.spec, batch), inserted)
+            rows = stored_batch(self.spec, batch)
+            if self.reduction:
+                rows = with_vectors(rows, self.reduction.of_items(vectors_of(rows)))
+            self.collections.insert(self.name, rows, inserted)
 
     def _import(self, reads: FileImport) -> None:
         rows = self.source.rows

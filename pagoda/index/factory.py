@@ -22,7 +22,9 @@ def open_collections(settings: Settings) -> Collections:
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
-            return FolderCollections(collections_folder(settings), refine=settings.index.refine)
+            # Where a collection holds fewer numbers, who searches it scores again by the originals.
+            refine = 1 if settings.index.keeps_originals else settings.index.refine
+            return FolderCollections(collections_folder(settings), refine=refine)
 
 
 def open_search(
@@ -54,7 +56,8 @@ def open_search(
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 
-            return FolderSearch(collections_folder(settings), settings.index.effort, settings.index.refine)
+            index, held = settings.index, originals if settings.index.keeps_originals else None
+            return FolderSearch(collections_folder(settings), index.effort, index.refine, held)
 
 
 def collections_folder(settings: Settings) -> Path:

@@ -44,7 +44,9 @@ class SearchedCollection:
         """The best k for each of float32 [q, dim]."""
         if (originals := self.originals) is None:
             return self.collections.search(self.name, queries, k, effort=self.effort)
-        found = self.collections.search(self.name, queries, min(MOST_FOUND, self.refine * k), effort=self.effort)
+        found = self.collections.search(
+            self.name, originals.asked(queries), min(MOST_FOUND, self.refine * k), effort=self.effort
+        )
         best = (
             (hits, *originals.best(query, hits.ids, hits.scores, k)) for query, hits in zip(queries, found, strict=True)
         )

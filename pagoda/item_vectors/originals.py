@@ -16,6 +16,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.array_files import ArrayWriter, save_array
 from pagoda.embeddings.sorted_ids import SortedIds
 from pagoda.errors import IntegrityError
+from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.scoring import stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
 
@@ -44,12 +45,18 @@ def write_originals(folder: Path, source: ItemVectors, spec: FeatureSpec) -> Non
 class Originals:
     """Vectors by item ID. Files may be unlinked meanwhile; what has changed is replaced whole, by any thread."""
 
-    def __init__(self, ids: Path, vectors: Path) -> None:
+    def __init__(self, ids: Path, vectors: Path, reduction: Reduction | None = None) -> None:
         """Map the files.
 
+        Args:
+            ids: Of `write_originals`.
+            vectors: The same.
+            reduction: What the collection holds fewer numbers by; None: it holds all.
+
         Raises:
-            IntegrityError: They are not those of `write_originals`.
+            IntegrityError: The files are others.
         """
+        self.reduction = reduction
         self._vectors: Vectors = _mapped(vectors)
         mapped: Ids = _mapped(ids)
         if self._vectors.ndim != 2 or mapped.shape != self._vectors.shape[:1]:  # noqa: PLR2004
@@ -61,19 +68,25 @@ class Originals:
         """Let vectors [m, dim] of changed items, by ascending ID, stand before the others."""
         self._changed = ids, vectors
 
+    def asked(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the collection is asked for queries [q, dim]."""
+        return queries if self.reduction is None else self.reduction.of_users(queries)
+
     def best(self, query: NDArray[np.float32], ids: Ids, scores: Scores, k: int) -> tuple[NDArray[np.int64], Scores]:
         """The best k of what was found.
 
         Args:
             query: [dim]
             ids: [m]
-            scores: [m], by codes. Of an item that is not here, added a moment ago, it counts.
+            scores: [m], as the collection said. Of an item that is not here, added a moment ago, it counts.
             k: Wanted.
 
         Returns:
             Places in `ids`, best first, and inner products, each [min(k, m)].
         """
         exact = np.array(scores, np.float32)
+        if self.reduction is not None:
+            exact += query @ self.reduction.mean
         places, there = self._places.find(ids)
         exact[there] = self._vectors[places[there]].astype(np.float32) @ query
         changed, vectors = self._changed

@@ -17,16 +17,18 @@ from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport, Progress, build_collection
 from pagoda.index.factory import open_collections
+from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.registry.publish import plan_move
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import UNDECIDED
 from pagoda.settings import Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import fetch, local_path
-from pagoda.updates.full_steps import keep_originals, original_vectors, probe_queries
+from pagoda.updates.full_steps import probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
 from pagoda.updates.incremental_steps import base_files
 from pagoda.updates.item_replay import replay
+from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.updates.readiness import collection_ready
 from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
@@ -58,7 +60,7 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Moved:
     if stable.backend == settings.index.backend:
         return Moved(stable, None)
     report = _build(settings, log.state(), stable, progress)
-    originals = original_vectors(_outputs(settings, log.state(), stable)) if settings.index.keeps_originals else None
+    originals = original_vectors(settings, _outputs(settings, log.state(), stable))
     manifest = add_build(log, stable.full_version, settings.index.backend, originals)
     replay(settings, log, manifest)
     _release(settings, log, manifest)
@@ -83,14 +85,16 @@ def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: 
     record = state.version(stable.full_version)
     dataset = open_dataset(settings, settings.dataset(record.tags.get(DATASET, "")))
     vectors = _vectors(settings, stable)
+    source, outputs = ItemVectors(vectors, stable.spec), _outputs(settings, state, stable)
+    queries = probe_queries(base_files(settings, stable.full_version), dataset)
     return build_collection(
         open_collections(settings),
         stable.collection,
         vectors,
         stable.spec,
-        queries=probe_queries(base_files(settings, stable.full_version), dataset),
+        queries=queries,
         config=settings.index.collection,
-        originals=keep_originals(settings, _outputs(settings, state, stable), vectors, stable.spec),
+        originals=keep_originals(settings, outputs, source, stable.spec, queries),
         progress=progress,
     )
 

@@ -45,9 +45,12 @@ class CollectionConfig(SettingsSection):
     which is the graph's here."""
     effort: int = Field(default=128, ge=1)
     """Search effort. HNSW: candidates held (`ef`). IVF: clusters searched (`nprobe`)."""
+    dim: int | None = Field(default=None, ge=1, exclude_if=lambda numbers: numbers is None)
+    """Numbers of a vector in the collection, fewer than the vectors have: see `pagoda.item_vectors.reduction`. Needs
+    `refine`, which scores by all of them. None: all."""
     refine: int = Field(default=1, ge=1, le=100, exclude_if=lambda times: times == 1)
-    """Kinds of codes: how many times k are looked for by codes, of which the best k by the vectors themselves come
-    back, with exact scores. 1: what is found by codes comes back, with scores of codes."""
+    """Kinds of codes, and fewer numbers: how many times k are looked for by them, of which the best k by the vectors
+    themselves come back, with exact scores. 1: what is found by codes comes back, with scores of codes."""
     minimum_recall: float = Field(default=0.98, ge=0, le=1)
     """ANN recall@100 against exact search that a collection must reach."""
 
@@ -80,7 +83,10 @@ class CollectionConfig(SettingsSection):
             if getattr(self, name) != type(self).model_fields[name].default:
                 kinds = " and ".join(kind for kind, names in _BUILD.items() if name in names)
                 raise ValueError(f"{name} is a parameter of {kinds}, and kind is {self.kind}")
-        if self.refine > 1 and self.kind not in CODED:
+        if self.dim is not None:
+            if self.refine == 1:
+                raise ValueError(f"dim {self.dim} needs refine above 1: fewer numbers find, and all of them score")
+        elif self.refine > 1 and self.kind not in CODED:
             raise ValueError(f"refine is for kinds of codes ({', '.join(CODED)}), and {self.kind} scores exactly")
         return self
 
@@ -101,8 +107,8 @@ class IndexSettings(CollectionConfig):
 
     @property
     def keeps_originals(self) -> bool:
-        """Whether a generation brings its vectors beside the collection; in process they are in it."""
-        return self.refine > 1 and self.backend != "in_process"
+        """Whether a generation brings its vectors beside the collection; in process they are in it, if whole."""
+        return self.refine > 1 and (self.backend != "in_process" or self.dim is not None)
 
     @property
     def collection(self) -> CollectionConfig:

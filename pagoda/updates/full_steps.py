@@ -11,36 +11,31 @@ from numpy.typing import NDArray
 
 from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import parse_moment, to_us
 from pagoda.erasure.pending import TAG, open_pending
 from pagoda.errors import ConfigError, GateError
 from pagoda.generations.creation import create_generation
 from pagoda.generations.live import live
-from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
+from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
 from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
-from pagoda.item_vectors.originals import IDS_FILE, Originals, write_originals
-from pagoda.item_vectors.originals import VECTORS_FILE as ORIGINALS_FILE
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
-from pagoda.settings import Settings
-from pagoda.storage.atomic import build_folder
 from pagoda.storage.checksums import SHA256, checksum_file
 from pagoda.updates.full import MODEL, FullUpdate
 from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
-from pagoda.updates.step_outputs import StepOutputs
+from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.version_files.full import FullVersionFiles
 
-VECTORS, INDEX, TOWER, FIELDS, ORIGINALS = "vectors", "index", "tower", "fields", "originals"
+VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
 """Folders of the steps."""
 REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
 MINED, MINED_FILE = "mined", "mined.parquet"
@@ -185,7 +180,7 @@ def _part(update: FullUpdate, step: str, shard: int) -> str:
 
 def build_index(update: FullUpdate) -> IndexReport:
     """Build the collection and prove it searchable."""
-    version, vectors = update.version(), all_vectors(update)
+    version, vectors, spec = update.version(), all_vectors(update), update.data.spec
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
     collections = open_collections(update.settings)
     log = open_log(update.settings)
@@ -193,46 +188,18 @@ def build_index(update: FullUpdate) -> IndexReport:
     offered = {state.generations[id_].collection for id_ in live(state, log.now())}
     if name in offered and collections.exists(name):
         return index_report(update)  # It was built, and may serve; item changes have made it differ from the file.
+    queries = probe_queries(update.files(), update.data)
     report = build_collection(
         collections,
         name,
         vectors,
-        update.data.spec,
-        queries=probe_queries(update.files(), update.data),
+        spec,
+        queries=queries,
         config=update.settings.index.collection,
-        originals=keep_originals(update.settings, update.outputs, vectors, update.data.spec),
+        originals=keep_originals(update.settings, update.outputs, ItemVectors(vectors, spec), spec, queries),
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
-
-
-def keep_originals(settings: Settings, outputs: StepOutputs, vectors: Path, spec: FeatureSpec) -> Originals | None:
-    """The vectors beside a collection of codes, written once; None where recall does not score again by them.
-
-    Args:
-        settings: Say whether it does.
-        outputs: Of the update that made the version.
-        vectors: What the collection is built from.
-        spec: What they were written with.
-    """
-    if not settings.index.keeps_originals:
-        return None
-
-    def make(folder: Path) -> None:
-        with build_folder(folder) as aside:
-            write_originals(aside, ItemVectors(vectors, spec), spec)
-
-    folder = outputs.make(ORIGINALS, make)
-    return Originals(folder / IDS_FILE, folder / ORIGINALS_FILE)
-
-
-def original_vectors(outputs: StepOutputs) -> OriginalVectors:
-    """Where the vectors are that `keep_originals` wrote."""
-    ids, vectors = (
-        Artifact(uri=outputs.uri(ORIGINALS, name), checksum=outputs.checksum(ORIGINALS, name))
-        for name in (IDS_FILE, ORIGINALS_FILE)
-    )
-    return OriginalVectors(ids=ids, vectors=vectors)
 
 
 def index_report(update: FullUpdate) -> IndexReport:
@@ -267,7 +234,7 @@ def offer(update: FullUpdate) -> Manifest:
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         item_fields=_item_fields(update),
-        originals=original_vectors(update.outputs) if update.settings.index.keeps_originals else None,
+        originals=original_vectors(update.settings, update.outputs),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,

@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pagoda.data.mirror import open_local_or_mirrored
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Manifest, OriginalVectors
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.versions import DATASET
 from pagoda.index.factory import open_collections
@@ -18,10 +20,11 @@ from pagoda.item_changes.undo import by_id
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.fields import ITEM_ID
 from pagoda.item_vectors.originals import number_type
-from pagoda.item_vectors.scoring import stored_batch
+from pagoda.item_vectors.reduction import Reduction
+from pagoda.item_vectors.scoring import stored_batch, with_vectors
 from pagoda.item_vectors.vector_files import vectors_batch, vectors_of
 from pagoda.settings import Settings
-from pagoda.storage.copies import fetch, local_path
+from pagoda.storage.copies import fetch, local_path, verified
 from pagoda.storage.inventory import select
 from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
 
@@ -71,7 +74,16 @@ class ItemReplay:
                 # First: what is found by codes and not among them would have the scores of codes.
                 changed = ChangedOriginals(manifest.originals.vectors.uri)
                 changed.add(head, stored[ITEM_ID].to_numpy(), vectors_of(stored), number_type(manifest.spec))
+                stored = self._reduced(manifest.originals, stored)
             self._collections.upsert(manifest.collection, stored)
+
+    def _reduced(self, originals: OriginalVectors, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """What the collection holds of them."""
+        if (file := originals.reduction) is None:
+            return rows
+        copy = self._scratch / f"{file.checksum.replace(':', '-')}.npz"
+        reduction = Reduction.read(verified(file.uri, file.checksum, copy))
+        return with_vectors(rows, reduction.of_items(vectors_of(rows)))
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""

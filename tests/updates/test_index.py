@@ -27,7 +27,7 @@ from tests.training.worlds import CONFIG, make
 
 pytestmark = pytest.mark.integration
 CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
-CODES = IndexSettings(kind="IVF_SQ8", nlist=300, effort=300, refine=2)
+CODES = IndexSettings(kind="IVF_SQ8", nlist=300, effort=300, refine=20, dim=6)
 
 
 def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusColle
         index=CODES,
     )
     name = _run(settings, str(make(tmp_path / "data").path))
-    assert '"kind":"IVF_SQ8","nlist":300}' in collections.description(name)
+    assert '"kind":"IVF_SQ8","nlist":300,"dim":6}' in collections.description(name)
     with collections._connection.client("index state", name) as client:
         built = client.describe_index(name, "vector")
     assert (built["index_type"], int(built["nlist"])) == ("IVF_SQ8", 300)
@@ -48,11 +48,13 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusColle
     evidence = measure(settings, manifest, None)
     assert evidence.ann_recall >= 0.98
     assert len(set(evidence.checksums["original vectors"])) == 1
+    rows = collections.count(name)
     changed, items = ChangedOriginals(manifest.originals.vectors.uri), ItemReplay(settings, open_log(settings))
     assert changed.newest() == 0
     items.apply(manifest, [upserted(manifest.spec, {"item_id": 9_999}, "item")], 1)
+    assert collections.count(name) == rows + 1
     ids, vectors = changed.read(1) or pytest.fail("the change of an item has not reached them")
-    assert (ids.tolist(), vectors.shape) == ([9_999], (1, manifest.dim))
+    assert (ids.tolist(), vectors.shape, manifest.dim) == ([9_999], (1, CONFIG.model.dim), 6)
 
 
 def _run(settings: Settings, dataset: str) -> str:

@@ -62,7 +62,12 @@ def rebuild(
 def plan(
     *,
     items: Annotated[float, typer.Option(min=1, help="How many items; 1e9 is a number, too.")],
-    dim: Annotated[int, typer.Option(min=1, help="Length of a vector: model.dim, and one more with rules.")],
+    dim: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Numbers of a vector in the collection: model.dim, one more with rules; or index.dim."
+        ),
+    ],
     memory: Annotated[str, typer.Option(help="What there is for collections: 256GB, 64GiB.")],
     changed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the items that change between two full updates.")

@@ -86,7 +86,7 @@ class MilvusSearch:
             params = search_params(await self._kind(collection), held, self._effort, filtered=bool(wanted))
             results = await self._client.search(
                 collection,
-                list(vectors),
+                list(vectors) if originals is None else originals.asked(np.asarray(vectors, np.float32)).tolist(),
                 filter=expression(wanted, excluded),
                 limit=held,
                 output_fields=[ITEM_KEY] if keys else None,

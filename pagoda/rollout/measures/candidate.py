@@ -29,6 +29,7 @@ from pagoda.item_changes.changes import ItemChanges, int64_ids
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.parts import is_list, read_parts
+from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
@@ -102,7 +103,7 @@ class _Measuring:
 
     def _original_sums(self) -> Mapping[str, tuple[str, str]]:
         files = self._candidate.originals
-        named = {"original IDs": files.ids, "original vectors": files.vectors} if files else {}
+        named = files.files if files else {}
         return {name: (file.checksum, self._file(file)[1]) for name, file in named.items()}
 
     def _table_sums(self) -> Mapping[str, tuple[str, str]]:
@@ -146,7 +147,8 @@ class _Measuring:
         files = self._candidate.originals
         if files is None or not self._settings.index.keeps_originals:
             return None
-        return Originals(self._file(files.ids)[0], self._file(files.vectors)[0])
+        ids, vectors = (self._file(one)[0] for one in (files.ids, files.vectors))
+        return Originals(ids, vectors, Reduction.read(self._file(files.reduction)[0]) if files.reduction else None)
 
     def _recall(self) -> RecallRows | None:
         champion = self._champion
@@ -229,11 +231,8 @@ class _Measuring:
         kept = {str(part.version) for one in (self._candidate, self._champion) if one for part in one.segments}
         for one in (self._candidate, self._champion):
             if one:
-                files = [
-                    one.item_vectors,
-                    one.tower,
-                    *((one.originals.ids, one.originals.vectors) if one.originals else ()),
-                ]
+                kept_files = one.originals.files.values() if one.originals else ()
+                files = (one.item_vectors, one.tower, *kept_files)
                 kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
         for folder in self._scratch.glob("*"):
             if folder.name not in kept:

@@ -14,6 +14,7 @@ from pagoda.errors import PagodaError, UnavailableError
 from pagoda.generations.manifest import Manifest, OriginalVectors
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
+from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.storage.copies import local_path, size, verified
 from serving.background import every
 
@@ -85,12 +86,15 @@ class HeldOriginals:
 
 
 def _opened(files: OriginalVectors) -> _Held:
-    both = (files.ids, files.vectors)
-    if (copied := sum(size(one.uri) for one in both if local_path(one.uri) is None)) > MOST_BYTES:
+    every = files.files.values()
+    if (copied := sum(size(one.uri) for one in every if local_path(one.uri) is None)) > MOST_BYTES:
         raise UnavailableError(f"{files.vectors.uri}: {copied:,} bytes; {MOST_BYTES:,} at most are copied here")
     with TemporaryDirectory(prefix="pagoda-originals-") as folder:
         ids = verified(files.ids.uri, files.ids.checksum, Path(folder, IDS_FILE))
         vectors = verified(files.vectors.uri, files.vectors.checksum, Path(folder, VECTORS_FILE))
-        held = _Held(Originals(ids, vectors), ChangedOriginals(files.vectors.uri))
+        reduction = None
+        if (maps := files.reduction) is not None:
+            reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
+        held = _Held(Originals(ids, vectors, reduction), ChangedOriginals(files.vectors.uri))
     held.look()
     return held
