@@ -40,6 +40,7 @@ class ItemReplay:
         self._log, self._scratch = log, settings.home / "work" / "items"
         self._collections = open_collections(settings)
         self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
+        self._reductions: dict[int, Reduction] = {}
 
     def close(self) -> None:
         """Close the connection."""
@@ -74,20 +75,22 @@ class ItemReplay:
                 # First: what is found by codes and not among them would have the scores of codes.
                 changed = ChangedOriginals(manifest.originals.vectors.uri)
                 changed.add(head, stored[ITEM_ID].to_numpy(), vectors_of(stored), number_type(manifest.spec))
-                stored = self._reduced(manifest.originals, stored)
+                stored = self._reduced(manifest.full_version, manifest.originals, stored)
             self._collections.upsert(manifest.collection, stored)
 
-    def _reduced(self, originals: OriginalVectors, rows: pa.RecordBatch) -> pa.RecordBatch:
+    def _reduced(self, version: int, originals: OriginalVectors, rows: pa.RecordBatch) -> pa.RecordBatch:
         """What the collection holds of them."""
         if (file := originals.reduction) is None:
             return rows
-        copy = self._scratch / f"{file.checksum.replace(':', '-')}.npz"
-        reduction = Reduction.read(verified(file.uri, file.checksum, copy))
+        if (reduction := self._reductions.get(version)) is None:
+            copy = self._scratch / f"{file.checksum.replace(':', '-')}.npz"
+            reduction = self._reductions[version] = Reduction.read(verified(file.uri, file.checksum, copy))
         return with_vectors(rows, reduction.of_items(vectors_of(rows)))
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""
         self._towers = {version: opened for version, opened in self._towers.items() if version in full_versions}
+        self._reductions = {version: maps for version, maps in self._reductions.items() if version in full_versions}
 
     def _open(self, version: int) -> tuple[FullVersionFiles, Towers]:
         if version not in self._towers:
