@@ -104,8 +104,9 @@ build/bench/index-peers/installed: benchmarks/index/requirements.txt .venv/insta
 	@touch $@
 
 ITEMS ?= 100000
-bench-index: build/bench/index-peers/installed ## Search libraries and our backends at the same recall, with filters (ITEMS=100000: 10 minutes on 2 quiet cores; goes on where it stopped).
-	$(PY) -m benchmarks.index --items $(ITEMS)
+KINDS ?= HNSW HNSW_SQ8 IVF_SQ8 IVF_PQ
+bench-index: build/bench/index-peers/installed ## Search libraries and our backends at the same recall, with filters (ITEMS=100000: 15 minutes on 2 quiet cores; goes on where it stopped), with each of KINDS="HNSW IVF_PQ".
+	$(PY) -m benchmarks.index --items $(ITEMS) --kinds $(KINDS)
 
 SEQUENCES ?= ../shared/data/beauty.txt
 bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).

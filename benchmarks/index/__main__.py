@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index.backends import MILVUS
+from benchmarks.index.backends import KINDS, MILVUS
 from benchmarks.index.libraries import LIBRARIES
 from benchmarks.index.world import make
 from pagoda.standalone.platform import Platform
 
 PEERS = Path("build/bench/index-peers")
-NAMES = ("in_process", *LIBRARIES, "milvus")
+BACKENDS = ("in_process", "milvus")
+_NOT_BUILT = {("milvus", "HNSW_SQ8")}
 _HOURS = 2
 _CONSOLE = Console(width=None if sys.stdout.isatty() else 140)
 Row = dict[str, Any]
@@ -39,12 +40,13 @@ def main() -> None:
     """Measure what is not measured yet, write the document and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--only", nargs="*", default=NAMES, choices=NAMES)
+    parser.add_argument("--only", nargs="*", default=(*LIBRARIES, *BACKENDS), choices=(*LIBRARIES, *BACKENDS))
+    parser.add_argument("--kinds", nargs="*", default=("HNSW",), choices=KINDS, help="Of Pagoda's own backends.")
     parser.add_argument("--out", type=Path, default=Path("build/bench/index.json"))
     arguments = parser.parse_args()
     folder = arguments.out.parent / f"index-{arguments.items}"
     make(folder, arguments.items)
-    for name in arguments.only:
+    for name in _names(arguments.only, arguments.kinds):
         result = folder / f"{name}.json"
         if not result.exists():
             _CONSOLE.print(f"[dim]{name}[/]")
@@ -54,6 +56,14 @@ def main() -> None:
     rows = [row for file in files for row in json.loads(file.read_text())]
     arguments.out.write_text(json.dumps(rows, indent=1))
     _CONSOLE.print(_table(row for row in rows if row["items"] == arguments.items))
+
+
+def _names(only: Sequence[str], kinds: Sequence[str]) -> Iterator[str]:
+    """What is measured: libraries, and each backend with each kind that it builds."""
+    for name in only:
+        if name not in BACKENDS:
+            yield name
+        yield from (f"{name}-{kind}" for kind in kinds if name in BACKENDS and (name, kind) not in _NOT_BUILT)
 
 
 def _measure(name: str, world: Path, result: Path) -> None:
@@ -81,7 +91,7 @@ def _measure(name: str, world: Path, result: Path) -> None:
 @contextmanager
 def _server(name: str, home: Path) -> Iterator[str]:
     """A Milvus server where one is wanted."""
-    if name != "milvus":
+    if not name.startswith("milvus"):
         yield ""
         return
     platform = Platform(home.resolve())
@@ -100,7 +110,7 @@ def _table(rows: Iterable[Row]) -> Table:
         recall = row["recall_at_100"] if row["recall_filtered"] is None else row["recall_filtered"]
         table.add_row(
             row["backend"],
-            row["kind"],
+            f"{row['kind']}, refine {row['refine']}" if "refine" in row else row["kind"],
             f"{row['filter_share']:.0%}",
             f"{recall:.3f}",
             f"{row['p50_ms']:.2f}",

@@ -1,4 +1,7 @@
-"""One library or backend over one world: `python -m benchmarks.index.job NAME WORLD SCRATCH`; its rows are printed."""
+"""One library or backend over one world: `python -m benchmarks.index.job NAME WORLD SCRATCH`; its rows are printed.
+
+NAME is that of a library, or that of a backend and a kind: `in_process-IVF_PQ`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from benchmarks.index.backends import Ours, OverMilvus
 from benchmarks.index.libraries import LIBRARIES, Searching
 from benchmarks.index.world import CHECKED, SHARES, IndexedWorld, K
+from pagoda.settings.index import Kind
 
 _WANTED = 0.98
 _SECONDS = 2.0
@@ -26,12 +29,18 @@ Row = dict[str, Any]
 def main() -> None:
     """Build, find the least effort that is good enough, and measure at it."""
     name, world, scratch = sys.argv[1], IndexedWorld.open(Path(sys.argv[2])), Path(sys.argv[3])
-    backends: dict[str, Callable[[Path], Searching]] = {"in_process": Ours, "milvus": OverMilvus}
-    made = backends[name](scratch) if name in backends else LIBRARIES[name](scratch)
+    backends: dict[str, type[Ours | OverMilvus]] = {"in_process": Ours, "milvus": OverMilvus}
+    backend, _, kind = name.partition("-")
+    items = len(world.vectors)
+    if backend in backends:
+        made: Searching = backends[backend](scratch, cast("Kind", kind), items)
+    else:
+        backend, made = name, LIBRARIES[name](scratch)
     begin = time.monotonic()
     made.build(world)
     built = time.monotonic() - begin
-    common = {"backend": name, "kind": made.kind, "items": len(world.vectors), "dim": world.vectors.shape[1]}
+    common = {"backend": backend, "kind": made.kind, "items": items, "dim": world.vectors.shape[1]}
+    common |= {"refine": made.refine} if made.refine > 1 else {}
     common |= {"build_seconds": round(built, 1), "bytes_per_item": round(made.stored_bytes() / len(world.vectors))}
     rows = [_measured(made, world, place) for place in range(len(SHARES)) if SHARES[place] == 1 or made.filters]
     plain = rows[0]["recall"]

@@ -23,6 +23,8 @@ class Searching:
     """What is built of a world and then asked."""
 
     kind = "HNSW"
+    refine = 1
+    """How many times what is wanted it looks for, before vectors say which are best."""
     filters = False
     """Whether it takes a filter."""
     efforts: tuple[Any, ...] = _EFFORTS

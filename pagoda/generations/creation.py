@@ -11,7 +11,15 @@ from pagoda.data.window import Window
 from pagoda.embeddings.table import DESCRIPTION, FILES, combine
 from pagoda.embeddings.tables.layout import SIDES
 from pagoda.errors import ConflictError, GateError, IntegrityError
-from pagoda.generations.manifest import MILVUS, Artifact, Manifest, SegmentRef, generation_id, versions_in
+from pagoda.generations.manifest import (
+    MILVUS,
+    Artifact,
+    Manifest,
+    OriginalVectors,
+    SegmentRef,
+    generation_id,
+    versions_in,
+)
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import SEGMENT, VersionRecord
@@ -27,6 +35,7 @@ def create_generation(
     tower: Artifact,
     item_vectors: Artifact,
     item_fields: Sequence[Artifact] = (),
+    originals: OriginalVectors | None = None,
     collection: str,
     dim: int,
     item_count: int,
@@ -43,6 +52,7 @@ def create_generation(
         tower: The user tower's model archive.
         item_vectors: The file that the collection was built from.
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
+        originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         item_count: Rows of the collection.
@@ -68,6 +78,7 @@ def create_generation(
             tower=tower,
             item_vectors=item_vectors,
             item_fields=tuple(item_fields),
+            originals=originals,
             collection=collection,
             backend=backend,
             texts=tuple(texts),
@@ -104,7 +115,14 @@ def add_incremental(log: ReleaseLog, version: int) -> Manifest:
     return state.generation(generation_id(state.version(version).full_version, version))
 
 
-def add_build(log: ReleaseLog, full_version: int, backend: str, texts: Sequence[str] = ()) -> Manifest:
+def add_build(
+    log: ReleaseLog,
+    full_version: int,
+    backend: str,
+    *,
+    texts: Sequence[str] = (),
+    originals: OriginalVectors | None = None,
+) -> Manifest:
     """Record what is stable once more, with a collection of the same name in another backend.
 
     When such a generation is there already and can serve, return that one.
@@ -114,6 +132,7 @@ def add_build(log: ReleaseLog, full_version: int, backend: str, texts: Sequence[
         full_version: Whose vectors are in the collection.
         backend: Which one keeps it.
         texts: Columns of the items whose words it can be searched by.
+        originals: The vectors beside it, as for `create_generation`.
 
     Raises:
         ConflictError: Another full version is stable by now.
@@ -130,7 +149,7 @@ def add_build(log: ReleaseLog, full_version: int, backend: str, texts: Sequence[
         stable = _stable(state, full_version)
         full, incremental = versions_in(stable.id)
         id_ = generation_id(full, incremental, len(state.builds(full, incremental)) + 1)
-        new = {"id": id_, "backend": backend, "texts": tuple(texts), "created_at": log.now()}
+        new = {"id": id_, "backend": backend, "texts": tuple(texts), "originals": originals, "created_at": log.now()}
         manifest = stable.model_copy(update=new)
         return Draft(kind="generation", body=manifest.model_dump(mode="json"))
 

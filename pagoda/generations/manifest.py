@@ -36,6 +36,21 @@ class SegmentRef(_Part):
     rows: int
 
 
+class OriginalVectors(_Part):
+    """Item vectors as `pagoda.item_vectors.originals` has them, for who scores again what a collection finds."""
+
+    ids: Artifact
+    vectors: Artifact
+    reduction: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
+    """What the collection holds fewer numbers by; None: it holds all."""
+
+    @property
+    def files(self) -> dict[str, Artifact]:
+        """All, by what they are called to people."""
+        maps = {"maps to fewer numbers": self.reduction} if self.reduction else {}
+        return {"original IDs": self.ids, "original vectors": self.vectors, **maps}
+
+
 class Manifest(_Part):
     """What one generation is made of. Nothing in it is edited later.
 
@@ -55,6 +70,8 @@ class Manifest(_Part):
     item_vectors: Artifact
     item_fields: tuple[Artifact, ...] = Field(default=(), exclude_if=lambda files: not files)
     """Files with what answers may say of items, in order of their IDs; see `pagoda.item_vectors.item_fields`."""
+    originals: OriginalVectors | None = Field(default=None, exclude_if=lambda files: files is None)
+    """None: what the collection finds is not scored again, or it has the vectors itself."""
     collection: str
     """Physical name."""
     backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.index.elasticsearch import NEVER_RUN
+from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_collections(settings: Settings) -> Collections:
 
             if settings.index.store:
                 return open_copies(settings)
-            return FolderCollections(collections_folder(settings), refine=settings.index.refine)
+            return FolderCollections(collections_folder(settings), refine=_refine(settings))
         case "elasticsearch":
             from pagoda.index.elasticsearch.collections import ElasticsearchCollections
 
@@ -52,23 +53,37 @@ def open_collections(settings: Settings) -> Collections:
             return ElasticsearchCollections(settings.elasticsearch)
 
 
-def open_search(settings: Settings, request_id: Callable[[], str | None]) -> ItemSearch:
+def open_search(
+    settings: Settings,
+    request_id: Callable[[], str | None],
+    originals: Callable[[str], Originals | None] = no_originals,
+) -> ItemSearch:
     """What the recall service needs; nothing is asked yet.
 
     Args:
         settings: Of the installation.
         request_id: What the request of now is called in traces.
+        originals: Those of a collection, where `index.keeps_originals` and its generation brings some.
     """
     match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.search import MilvusSearch
 
-            milvus, seconds = settings.milvus, settings.recall.index_seconds
-            return MilvusSearch(milvus.uri, milvus.token, seconds, settings.index.effort, request_id)
+            milvus, index, seconds = settings.milvus, settings.index, settings.recall.index_seconds
+            return MilvusSearch(
+                milvus.uri,
+                milvus.token,
+                seconds,
+                index.effort,
+                request_id,
+                refine=index.refine,
+                originals=originals,
+            )
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 
-            return FolderSearch(collections_folder(settings), settings.index.effort, settings.index.refine)
+            index, held = settings.index, originals if settings.index.keeps_originals else None
+            return FolderSearch(collections_folder(settings), index.effort, index.refine, held)
         case "elasticsearch":
             from pagoda.index.elasticsearch.search import ElasticsearchSearch
 
@@ -83,7 +98,12 @@ def open_copies(settings: Settings) -> StoredCollections:
     from pagoda.index.in_process.stored_collections import StoredCollections
 
     store = CollectionStore(settings.index.store)
-    return StoredCollections(collections_folder(settings), store, refine=settings.index.refine)
+    return StoredCollections(collections_folder(settings), store, refine=_refine(settings))
+
+
+def _refine(settings: Settings) -> int:
+    """In process: where a collection holds fewer numbers, who searches it scores again by the originals."""
+    return 1 if settings.index.keeps_originals else settings.index.refine
 
 
 def collections_folder(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport, Progress, build_collection
 from pagoda.index.factory import open_collections
 from pagoda.item_vectors.item_fields import ItemFields
+from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.registry.publish import plan_move
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import UNDECIDED
@@ -28,7 +29,9 @@ from pagoda.updates.full_steps import probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
 from pagoda.updates.incremental_steps import base_files
 from pagoda.updates.item_replay import replay
+from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.updates.readiness import collection_ready
+from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ def rebuild(settings: Settings, progress: Progress | None = None) -> Moved:
     if stable.backend == settings.index.backend:
         return Moved(stable, None)
     report = _build(settings, log.state(), stable, progress)
-    manifest = add_build(log, stable.full_version, settings.index.backend, report.texts)
+    originals = original_vectors(settings, _outputs(settings, log.state(), stable))
+    backend = settings.index.backend
+    manifest = add_build(log, stable.full_version, backend, texts=report.texts, originals=originals)
     replay(settings, log, manifest)
     _release(settings, log, manifest)
     return Moved(manifest, report)
@@ -81,16 +86,26 @@ def _stable(state: ReleaseState) -> Manifest:
 def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: Progress | None) -> IndexReport:
     record = state.version(stable.full_version)
     dataset = open_dataset(settings, settings.dataset(record.tags.get(DATASET, "")))
+    vectors = _local(settings, stable, stable.item_vectors, "vectors")
+    source, outputs = ItemVectors(vectors, stable.spec), _outputs(settings, state, stable)
+    queries = probe_queries(base_files(settings, stable.full_version), dataset)
     return build_collection(
         open_collections(settings),
         stable.collection,
-        _local(settings, stable, stable.item_vectors, "vectors"),
+        vectors,
         stable.spec,
-        queries=probe_queries(base_files(settings, stable.full_version), dataset),
+        queries=queries,
         config=settings.index.collection,
         texts=_texts(settings, stable) if settings.index.text else None,
+        originals=keep_originals(settings, outputs, source, stable.spec, queries),
         progress=progress,
     )
+
+
+def _outputs(settings: Settings, state: ReleaseState, stable: Manifest) -> StepOutputs:
+    """Of the update that made the stable version."""
+    url = f"{settings.artifacts_url}/{state.version(stable.full_version).key.replace(':', '/')}"
+    return open_outputs(url, scratch_of(settings, stable.full_version) / "outputs")
 
 
 def _texts(settings: Settings, manifest: Manifest) -> ItemFields | None:

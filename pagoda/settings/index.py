@@ -47,9 +47,12 @@ class CollectionConfig(SettingsSection):
     which is the graph's here."""
     effort: int = Field(default=128, ge=1)
     """Search effort. HNSW: candidates held (`ef`). IVF: clusters searched (`nprobe`)."""
+    dim: int | None = Field(default=None, ge=1, exclude_if=lambda numbers: numbers is None)
+    """Numbers of a vector in the collection, fewer than the vectors have: see `pagoda.item_vectors.reduction`. Needs
+    `refine`, which scores by all of them. None: all."""
     refine: int = Field(default=1, ge=1, le=100, exclude_if=lambda times: times == 1)
-    """Kinds of codes: how many times k are looked for by codes, of which the best k by the vectors themselves come
-    back, with exact scores. 1: what is found by codes comes back, with scores of codes."""
+    """Kinds of codes, and fewer numbers: how many times k are looked for by them, of which the best k by the vectors
+    themselves come back, with exact scores. 1: what is found by codes comes back, with scores of codes."""
     minimum_recall: float = Field(default=0.98, ge=0, le=1)
     """ANN recall@100 against exact search that a collection must reach."""
 
@@ -82,7 +85,10 @@ class CollectionConfig(SettingsSection):
             if getattr(self, name) != type(self).model_fields[name].default:
                 kinds = " and ".join(kind for kind, names in _BUILD.items() if name in names)
                 raise ValueError(f"{name} is a parameter of {kinds}, and kind is {self.kind}")
-        if self.refine > 1 and self.kind not in CODED:
+        if self.dim is not None:
+            if self.refine == 1:
+                raise ValueError(f"dim {self.dim} needs refine above 1: fewer numbers find, and all of them score")
+        elif self.refine > 1 and self.kind not in CODED:
             raise ValueError(f"refine is for kinds of codes ({', '.join(CODED)}), and {self.kind} scores exactly")
         return self
 
@@ -108,10 +114,8 @@ class IndexSettings(CollectionConfig):
         if self.backend == "elasticsearch" and self.kind not in _OF_ELASTICSEARCH:
             kinds = " or ".join(_OF_ELASTICSEARCH)
             raise ValueError(f"kind {self.kind} is not built by backend elasticsearch: take {kinds}")
-        if self.refine > 1 and self.backend != "in_process":
-            raise ValueError(
-                f"refine needs the vectors beside the codes, which backend in_process keeps; it is {self.backend}"
-            )
+        if self.refine > 1 and self.backend == "elasticsearch":
+            raise ValueError("refine scores again what codes found, and no kind of backend elasticsearch has codes")
         # Milvus matches text from 2.5 on (milvus.io/docs/v2.5.x/keyword-match.md, release_notes.md#v250-beta), and
         # `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
         if self.text and self.backend == "milvus":
@@ -121,6 +125,11 @@ class IndexSettings(CollectionConfig):
         if self.text and self.backend == "elasticsearch":
             raise ValueError("text needs backend in_process; for elasticsearch it is not built")
         return self
+
+    @property
+    def keeps_originals(self) -> bool:
+        """Whether a generation brings its vectors beside the collection; in process they are in it, if whole."""
+        return self.refine > 1 and (self.backend != "in_process" or self.dim is not None)
 
     @property
     def collection(self) -> CollectionConfig:

@@ -23,7 +23,7 @@ from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names, write_item_fields
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
-from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
 from pagoda.storage.checksums import SHA256, checksum_file
@@ -32,6 +32,7 @@ from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
+from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.version_files.full import FullVersionFiles
 
 VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
@@ -179,7 +180,7 @@ def _part(update: FullUpdate, step: str, shard: int) -> str:
 
 def build_index(update: FullUpdate) -> IndexReport:
     """Build the collection and prove it searchable."""
-    version, vectors = update.version(), all_vectors(update)
+    version, vectors, spec = update.version(), all_vectors(update), update.data.spec
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
     collections = open_collections(update.settings)
     log = open_log(update.settings)
@@ -187,14 +188,16 @@ def build_index(update: FullUpdate) -> IndexReport:
     offered = {state.generations[id_].collection for id_ in live(state, log.now())}
     if name in offered and collections.exists(name):
         return index_report(update)  # It was built, and may serve; item changes have made it differ from the file.
+    queries = probe_queries(update.files(), update.data)
     report = build_collection(
         collections,
         name,
         vectors,
-        update.data.spec,
-        queries=probe_queries(update.files(), update.data),
+        spec,
+        queries=queries,
         config=update.settings.index.collection,
         texts=_texts(update) if update.settings.index.text else None,
+        originals=keep_originals(update.settings, update.outputs, ItemVectors(vectors, spec), spec, queries),
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
@@ -240,6 +243,7 @@ def offer(update: FullUpdate) -> Manifest:
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         item_fields=_item_fields(update),
+        originals=original_vectors(update.settings, update.outputs),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,

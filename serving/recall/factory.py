@@ -31,6 +31,7 @@ from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
+from serving.recall.servers.held_originals import HeldOriginals
 from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
@@ -47,7 +48,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
         tower = await stack.enter_async_context(open_tower(settings))
-        index = open_search(settings, tracing.trace_id)
+        originals = HeldOriginals()
+        index = open_search(settings, tracing.trace_id, originals.of)
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, index, outcomes):
             stack.push_async_callback(part.close)
@@ -71,6 +73,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         async def get_warm(live: LiveGeneration) -> None:
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
+            if settings.index.keeps_originals:
+                await originals.open(live.manifest)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)
@@ -85,6 +89,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
+        loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 

@@ -107,7 +107,7 @@ class ItemWorker:
     def _bring(self, manifest: Manifest) -> None:
         changes = self._changes.after(self._applied.get(manifest.collection, 0))
         begin = self._monotonic()
-        self._items.apply(manifest, changes)
+        self._items.apply(manifest, changes, self._changes.head)
         self._applied[manifest.collection] = self._changes.head
         self._refused.pop(manifest.collection, None)
         seconds = self._monotonic() - begin

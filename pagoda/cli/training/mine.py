@@ -53,11 +53,10 @@ def _search(version: str, home: Path | None) -> CollectionSearch:
 
     settings = load_settings(home)
     generations = open_log(settings).state().generations.values()
-    names = [
-        each.collection
-        for each in generations
-        if (str(each.full_version), each.backend) == (version, settings.index.backend)
-    ]
+    ours = [each for each in generations if (str(each.full_version), each.backend) == (version, settings.index.backend)]
+    if ours and (kept := ours[-1].originals) and kept.reduction:
+        raise ConfigError(f"--collection: that of version {version} holds fewer numbers (index.dim); mine without it")
+    names = [each.collection for each in ours]
     if not names:
         raise ConfigError(
             f"--collection: version {version} has no generation with a collection in {settings.index.backend} to ask"

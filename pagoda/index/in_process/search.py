@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from pagoda.errors import IntegrityError, UnavailableError
-from pagoda.index.base import FoundItem, Hits, TextSearch
+from pagoda.index.base import MOST_FOUND, FoundItem, Hits, TextSearch
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.filter import Filter
+from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import CollectionConfig
 
 T = TypeVar("T")
@@ -27,15 +29,23 @@ _LOOK_SECONDS = 0.25
 class FolderSearch:
     """`pagoda.index.base.ItemSearch` of one folder."""
 
-    def __init__(self, folder: Path, effort: int = CollectionConfig().effort, refine: int = 1) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        effort: int = CollectionConfig().effort,
+        refine: int = 1,
+        originals: Callable[[str], Originals | None] | None = None,
+    ) -> None:
         """Nothing is read yet.
 
         Args:
             folder: Of the collections.
             effort: See `CollectionConfig`.
             refine: See `CollectionConfig`.
+            originals: Those of a collection that holds fewer numbers; None: all hold the vectors themselves.
         """
-        self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS, refine), effort
+        self._collections = FolderCollections(folder, _LOOK_SECONDS, 1 if originals else refine)
+        self._effort, self._refine, self._originals = effort, refine, originals or no_originals
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
         cores = len(os.sched_getaffinity(0))
         self.match: TextSearch | None = self._match
@@ -78,8 +88,18 @@ class FolderSearch:
     def _search(
         self, collection: str, vectors: Sequence[Sequence[float]], k: int, **asked: Any
     ) -> list[list[FoundItem]]:
-        found = self._collections.search(collection, np.array(vectors, np.float32), k, **asked)
-        return [_items(hits) for hits in found]
+        queries = np.array(vectors, np.float32)
+        if (originals := self._originals(collection)) is None:
+            return [_items(hits) for hits in self._collections.search(collection, queries, k, **asked)]
+        held = min(MOST_FOUND, self._refine * k)
+        found = self._collections.search(collection, originals.asked(queries), held, **asked)
+        return [_items(_best(*one, k, originals)) for one in zip(queries, found, strict=True)]
+
+
+def _best(query: NDArray[np.float32], hits: Hits, k: int, originals: Originals) -> Hits:
+    places, scores = originals.best(query, hits.ids, hits.scores, k)
+    keys = None if hits.keys is None else [hits.keys[place] for place in places]
+    return Hits(hits.ids[places], scores, keys)
 
 
 def _items(hits: Hits) -> list[FoundItem]:

@@ -87,7 +87,7 @@ def test_few_items_are_compared_and_what_cannot_be_cut_is_refused(tmp_path: Path
     ("index", "complaint"),
     [
         ({"kind": "HNSW", "backend": "in_process"}, "refine is for kinds of codes .* and HNSW scores exactly"),
-        ({"kind": "IVF_PQ", "backend": "milvus"}, "refine needs the vectors beside the codes"),
+        ({"kind": "FLAT", "backend": "milvus"}, "refine is for kinds of codes .* and FLAT scores exactly"),
     ],
 )
 def test_refine_is_refused_where_it_would_do_nothing(index: dict[str, str], complaint: str) -> None:
