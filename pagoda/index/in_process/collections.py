@@ -186,6 +186,11 @@ class FolderCollections:
             raise UnavailableError(f"{where}: {vectors.shape}, vectors have {snapshot.dim}")
         return snapshot.search(vectors, k, effort, wanted, excluded, keys=keys)
 
+    def known(self, name: str) -> bool:
+        """Whether a search of it reads no file now."""
+        held = self._held.get(name)
+        return held is not None and time.monotonic() - held.looked < self._look_seconds
+
     def drop(self, name: str) -> None:
         """See `Collections.drop`."""
         self._held.pop(name, None)

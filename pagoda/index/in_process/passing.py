@@ -45,6 +45,8 @@ class Passing:
 
     def of(self, rows: Rows) -> Rows:
         """Those of some rows that do."""
+        if not len(rows):
+            return rows
         those: Rows = rows[(self.bits[rows >> 3] >> (rows & 7)) & 1 == 1]
         return those
 

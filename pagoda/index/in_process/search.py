@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import faiss
 import numpy as np
+from cachetools import LRUCache
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.base import FoundItem, Hits
@@ -21,6 +24,26 @@ from pagoda.settings import CollectionConfig
 
 _LOOK_SECONDS = 0.25
 """How long searches go on in what was there before they look for item changes."""
+_QUICK_SECONDS = 0.002
+"""What one vector may take to be searched at once, where it is asked: others wait so long, and what it saves is the way
+to a thread and back, 0.1 ms of an answer."""
+_REMEMBERED = 10_000
+"""Kinds of search whose time is remembered; some filter by what nobody else asks for."""
+
+
+_Vectors = Sequence[Sequence[float]]
+_Part = tuple[list[list[FoundItem]], float]
+"""What is found of some vectors, and the seconds that each of them took."""
+
+
+class _Kind(NamedTuple):
+    """What decides how long a search takes."""
+
+    collection: str
+    k: int
+    wanted: Filter
+    excluding: bool
+    keys: bool
 
 
 class FolderSearch:
@@ -36,8 +59,11 @@ class FolderSearch:
         """
         self._collections, self._effort = FolderCollections(folder, _LOOK_SECONDS, refine), effort
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
-        cores = len(os.sched_getaffinity(0))
-        self._threads = ThreadPoolExecutor(cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
+        self._cores = len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self._cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
+        faiss.omp_set_num_threads(1)  # Here, too.
+        self._took: LRUCache[_Kind, float] = LRUCache(_REMEMBERED)
+        """Seconds a vector took the last time."""
 
     async def close(self) -> None:
         """Forget what is in memory."""
@@ -47,27 +73,51 @@ class FolderSearch:
     async def search(
         self,
         collection: str,
-        vectors: Sequence[Sequence[float]],
+        vectors: _Vectors,
         k: int,
         *,
         wanted: Filter,
         excluded: Sequence[int],
         keys: bool,
     ) -> list[list[FoundItem]]:
-        """See `ItemSearch.search`. In a thread: a search would keep the event loop for a millisecond."""
-        search = partial(
-            self._search, collection, vectors, k, effort=self._effort, wanted=wanted, excluded=excluded, keys=keys
-        )
+        """See `ItemSearch.search`.
+
+        One vector is searched at once, if that is quick: an idle service has nobody else to answer meanwhile. Several
+        are shared among as many threads as there are cores.
+        """
+        kind, search = _Kind(collection, k, wanted, bool(excluded), keys), partial(self._search, excluded=excluded)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, search)
+            if len(vectors) == 1 and self._quick(kind):
+                parts = [search(kind, vectors)]
+            else:
+                parts = await self._in_threads(partial(search, kind), vectors)
         except (IntegrityError, UnavailableError) as error:
             raise UnavailableError(str(error), part="index") from error
+        self._took[kind] = max(seconds for _, seconds in parts)
+        return [items for part, _ in parts for items in part]
 
-    def _search(
-        self, collection: str, vectors: Sequence[Sequence[float]], k: int, **asked: Any
-    ) -> list[list[FoundItem]]:
-        found = self._collections.search(collection, np.array(vectors, np.float32), k, **asked)
-        return [_items(hits) for hits in found]
+    async def _in_threads(self, search: Callable[[_Vectors], _Part], vectors: _Vectors) -> list[_Part]:
+        loop, size = asyncio.get_running_loop(), math.ceil(len(vectors) / self._cores)
+        shares = [vectors[start : start + size] for start in range(0, len(vectors), size)]
+        return await asyncio.gather(*(loop.run_in_executor(self._threads, search, share) for share in shares))
+
+    def _quick(self, kind: _Kind) -> bool:
+        return self._took.get(kind, math.inf) < _QUICK_SECONDS and self._collections.known(kind.collection)
+
+    def _search(self, kind: _Kind, vectors: _Vectors, *, excluded: Sequence[int]) -> _Part:
+        """What is found, and the seconds that a vector took."""
+        start = time.perf_counter()
+        found = self._collections.search(
+            kind.collection,
+            np.array(vectors, np.float32),
+            kind.k,
+            effort=self._effort,
+            wanted=kind.wanted,
+            excluded=excluded,
+            keys=kind.keys,
+        )
+        items = [_items(hits) for hits in found]
+        return items, (time.perf_counter() - start) / len(vectors)
 
 
 def _items(hits: Hits) -> list[FoundItem]:
