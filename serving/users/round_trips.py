@@ -48,7 +48,11 @@ class RoundTrips:
                     return await self._exchange(self._idle.pop(), commands)
                 except NotConnectedError:
                     continue  # It was closed since it was last used: Redis was started again, say.
-            return await self._exchange(self._made_by.make_connection(), commands)
+            return await self._exchange(self._new(), commands)
+
+    def _new(self) -> AbstractConnection:
+        connection: AbstractConnection = self._made_by.make_connection()  # type: ignore[no-untyped-call]
+        return connection
 
     async def _exchange(self, connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
         try:
