@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_company: ContextVar[bool] = ContextVar("_company", default=True)
+_there: ContextVar[bool] = ContextVar("_there", default=True)
 
 
 @contextmanager
-def unaccompanied() -> Iterator[None]:
-    """For the block, there is nobody."""
-    token = _company.set(False)
+def company(*, there: bool) -> Iterator[None]:
+    """Say for the block whether there may be any."""
+    token = _there.set(there)
     try:
         yield
     finally:
-        _company.reset(token)
+        _there.reset(token)
 
 
 def accompanied() -> bool:
-    """Whether there may be somebody."""
-    return _company.get()
+    """Whether there may be any."""
+    return _there.get()

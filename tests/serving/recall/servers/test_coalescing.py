@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from serving.recall.servers.coalescing import Coalescer
-from serving.recall.servers.company import unaccompanied
+from serving.recall.servers.company import company
 
 
 class Server:
@@ -96,7 +96,7 @@ async def test_who_has_no_company_waits_for_nobody() -> None:
     server = Server()
     server.gate.set()
     joined = Coalescer(server.send, at_once=1, most=10)
-    with unaccompanied():
+    with company(there=False):
         alone = joined.ask("a", 0)
         with pytest.raises(StopIteration):  # Not one turn of the loop.
             alone.send(None)
