@@ -18,10 +18,14 @@ class Recorded:
     """Stands for collections in memory: searches take as long as it is told, and it knows which thread they ran in."""
 
     def __init__(self) -> None:
-        self.seconds, self.threads, self.is_known = 0.0, [], True  # type: tuple[float, list[str], bool]
+        self.seconds, self.is_known = 0.0, True
+        self.threads: list[str] = []
 
     def known(self, _: str) -> bool:
         return self.is_known
+
+    def close(self) -> None:
+        pass
 
     def search(self, _: str, vectors: np.ndarray, *__: object, **___: object) -> list[Hits]:
         self.threads.append("here" if threading.current_thread() is threading.main_thread() else "thread")
