@@ -129,6 +129,9 @@ def _rows_of(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
     """The same of one generation."""
     id_rows, known = generation.users.lookup(users)
-    history_rows = np.zeros((*items.shape, generation.users.dim), np.float32)
-    history_rows[mask] = generation.items.lookup(items[mask])[0]
+    if mask.all():
+        history_rows = generation.items.lookup(items.ravel())[0].reshape(*items.shape, generation.users.dim)
+    else:
+        history_rows = np.zeros((*items.shape, generation.users.dim), np.float32)
+        history_rows[mask] = generation.items.lookup(items[mask])[0]
     return id_rows, known, history_rows

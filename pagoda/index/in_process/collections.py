@@ -213,6 +213,11 @@ class FolderCollections:
         with self._there("text search", name):
             return snapshot.match(text, k, wanted, excluded, keys=keys)
 
+    def known(self, name: str) -> bool:
+        """Whether a search of it reads no file now."""
+        held = self._held.get(name)
+        return held is not None and time.monotonic() - held.looked < self._look_seconds
+
     def drop(self, name: str) -> None:
         """See `Collections.drop`."""
         self._remove(name)

@@ -70,7 +70,7 @@ class IndexedItems:
     def rows_of(self, ids: NDArray[np.int64] | Sequence[int]) -> Rows:
         """The rows of those of some items that there are."""
         wanted = np.asarray(ids, np.int64)
-        if not len(self):
+        if not (len(wanted) and len(self)):
             return wanted[:0]
         places = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
         rows: Rows = places[self.ids[places] == wanted]

@@ -50,7 +50,7 @@ class Passing:
 
     def of(self, rows: Rows) -> Rows:
         """Those of some rows that do."""
-        return rows[self.holds(rows)]
+        return rows[self.holds(rows)] if len(rows) else rows
 
     @property
     def all(self) -> bool:

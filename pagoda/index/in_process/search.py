@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NamedTuple
 
 import faiss
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from pagoda.errors import IntegrityError, UnavailableError
@@ -21,9 +24,30 @@ from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import CollectionConfig
 
-T = TypeVar("T")
 _LOOK_SECONDS = 0.25
 """How long searches go on in what was there before they look for item changes."""
+_QUICK_SECONDS = 0.001
+"""What one vector may take to be searched at once, where it is asked: others wait so long, and what it saves is the way
+to a thread and back, 0.1 ms of an answer."""
+_WAITS = 20
+"""How many times its processor time a search may take by the clock."""
+_REMEMBERED = 10_000
+"""Kinds of search whose time is remembered; some filter by what nobody else asks for."""
+
+
+_Vectors = Sequence[Sequence[float]]
+_Part = tuple[list[list[FoundItem]], float]
+"""What is found of some vectors, and the seconds that each of them took."""
+
+
+class _Kind(NamedTuple):
+    """What decides how long a search takes."""
+
+    collection: str
+    k: int
+    wanted: Filter
+    excluding: bool
+    keys: bool
 
 
 class FolderSearch:
@@ -47,9 +71,12 @@ class FolderSearch:
         self._collections = FolderCollections(folder, _LOOK_SECONDS, 1 if originals else refine)
         self._effort, self._refine, self._originals = effort, refine, originals or no_originals
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
-        cores = len(os.sched_getaffinity(0))
+        self._cores = len(os.sched_getaffinity(0))
+        self._threads = ThreadPoolExecutor(self._cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
+        faiss.omp_set_num_threads(1)  # Here, too.
+        self._took: LRUCache[_Kind, float] = LRUCache(_REMEMBERED)
+        """Seconds a vector took the last time."""
         self.match: TextSearch | None = self._match
-        self._threads = ThreadPoolExecutor(cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
 
     async def close(self) -> None:
         """Forget what is in memory."""
@@ -59,41 +86,68 @@ class FolderSearch:
     async def search(
         self,
         collection: str,
-        vectors: Sequence[Sequence[float]],
+        vectors: _Vectors,
         k: int,
         *,
         wanted: Filter,
         excluded: Sequence[int],
         keys: bool,
     ) -> list[list[FoundItem]]:
-        """See `ItemSearch.search`. In a thread: a search would keep the event loop for a millisecond."""
-        search = partial(
-            self._search, collection, vectors, k, effort=self._effort, wanted=wanted, excluded=excluded, keys=keys
-        )
-        return await self._computed(search, "index")
+        """See `ItemSearch.search`.
+
+        One vector is searched at once, if that is quick: an idle service has nobody else to answer meanwhile. Several
+        are shared among as many threads as there are cores.
+        """
+        kind, search = _Kind(collection, k, wanted, bool(excluded), keys), partial(self._search, excluded=excluded)
+        try:
+            if len(vectors) == 1 and self._quick(kind):
+                parts = [search(kind, vectors)]
+            else:
+                parts = await self._in_threads(partial(search, kind), vectors)
+        except (IntegrityError, UnavailableError) as error:
+            raise UnavailableError(str(error), part="index") from error
+        self._took[kind] = max(seconds for _, seconds in parts)
+        return [items for part, _ in parts for items in part]
 
     async def _match(
         self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
     ) -> list[FoundItem]:
-        """See `TextSearch`."""
+        """See `TextSearch`. In a thread: it would keep the event loop for milliseconds."""
         match = partial(self._collections.match, collection, text, k, wanted=wanted, excluded=excluded, keys=keys)
-        return _items(await self._computed(match, "text"))
-
-    async def _computed(self, search: Callable[[], T], part: str) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, search)
+            return _items(await asyncio.get_running_loop().run_in_executor(self._threads, match))
         except (IntegrityError, UnavailableError) as error:
-            raise UnavailableError(str(error), part=part) from error
+            raise UnavailableError(str(error), part="text") from error
 
-    def _search(
-        self, collection: str, vectors: Sequence[Sequence[float]], k: int, **asked: Any
-    ) -> list[list[FoundItem]]:
-        queries = np.array(vectors, np.float32)
-        if (originals := self._originals(collection)) is None:
-            return [_items(hits) for hits in self._collections.search(collection, queries, k, **asked)]
-        held = min(MOST_FOUND, self._refine * k)
-        found = self._collections.search(collection, originals.asked(queries), held, **asked)
-        return [_items(_best(*one, k, originals)) for one in zip(queries, found, strict=True)]
+    async def _in_threads(self, search: Callable[[_Vectors], _Part], vectors: _Vectors) -> list[_Part]:
+        loop, size = asyncio.get_running_loop(), math.ceil(len(vectors) / self._cores)
+        shares = [vectors[start : start + size] for start in range(0, len(vectors), size)]
+        return await asyncio.gather(*(loop.run_in_executor(self._threads, search, share) for share in shares))
+
+    def _quick(self, kind: _Kind) -> bool:
+        return self._took.get(kind, math.inf) < _QUICK_SECONDS and self._collections.known(kind.collection)
+
+    def _search(self, kind: _Kind, vectors: _Vectors, *, excluded: Sequence[int]) -> _Part:
+        """What is found, and the seconds that a vector took."""
+        start, began = time.thread_time(), time.perf_counter()
+        items = [_items(hits) for hits in self._found(kind, np.array(vectors, np.float32), excluded)]
+        # By the processor, since others' work is no reason to wait in a thread; a disk that is waited for is one.
+        took = max(time.thread_time() - start, (time.perf_counter() - began) / _WAITS)
+        return items, took / len(vectors)
+
+    def _found(self, kind: _Kind, queries: NDArray[np.float32], excluded: Sequence[int]) -> list[Hits]:
+        search = partial(
+            self._collections.search,
+            kind.collection,
+            effort=self._effort,
+            wanted=kind.wanted,
+            excluded=excluded,
+            keys=kind.keys,
+        )
+        if (originals := self._originals(kind.collection)) is None:
+            return search(vectors=queries, k=kind.k)
+        found = search(vectors=originals.asked(queries), k=min(MOST_FOUND, self._refine * kind.k))
+        return [_best(*one, kind.k, originals) for one in zip(queries, found, strict=True)]
 
 
 def _best(query: NDArray[np.float32], hits: Hits, k: int, originals: Originals) -> Hits:

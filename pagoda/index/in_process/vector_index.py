@@ -6,6 +6,7 @@ The vectors lie in a file of their own beside what leads to them, so that each c
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class VectorIndex:
         """Of faiss' objects: the vectors, and what leads to them."""
         # An index refers to its vectors without keeping them.
         self.kind, self._flat, self._index = kind, flat, index
+        # Made in the time in which a walk goes through four items; without a selector they are always the same.
+        self._of_all = lru_cache(lambda effort: self._parameters(effort, None))
         self.vectors: Vectors = np.empty((0, flat.d), np.float32)
         """[n, dim], as they lie in the file."""
         if flat.ntotal:
@@ -70,8 +73,10 @@ class VectorIndex:
         Returns:
             Inner products and rows, each [q, k]; -1 where nothing more was found.
         """
-        selector = None if passing is None else faiss.IDSelectorBitmap(passing)
-        parameters = self._parameters(effort, selector)
+        if passing is None:
+            parameters = self._of_all(effort)
+        else:
+            parameters = self._parameters(effort, faiss.IDSelectorBitmap(passing))
         if refine == 1:
             scores, rows = self._index.search(queries, k, params=parameters)
             return scores, rows
