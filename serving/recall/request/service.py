@@ -89,8 +89,7 @@ class Recall:
 
     async def _in_cohort(self, serving: Serving, group: ArmGroup, caller: Caller) -> list[Prediction]:
         async with self._cohorts.joined(caller, group.cost) as alone:
-            if alone:
-                await asyncio.sleep(0)  # Where nothing has to be waited for, others would never have a turn.
+            await asyncio.sleep(0)  # Where nothing has to be waited for, others would never have a turn.
             with company(there=not alone or len(group.asked) > 1):
                 return await self._arms.answer(serving, group)
 
