@@ -10,35 +10,17 @@ import orjson
 import pytest
 
 from pagoda.errors import RequestError, UnavailableError
-from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem, RecallInstance, parse_v2
 from serving.recall.channels.text import TextChannel
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
 from serving.recall.request.parts import Parts
-from tests.serving.fakes import FakeIndex, manifest
+from tests.serving.fakes import FakeIndex, FakeText, manifest
 from tests.serving.recall.setting import Setting, ask, begun
 from tests.serving.worlds import make_spec
 
 TITLED = make_spec().model_copy(update={"title": "title"})
 LIVE = LiveGeneration(manifest(3, TITLED).model_copy(update={"texts": ("title",), "backend": "in_process"}))
-
-
-class FakeText:
-    """Finds what it is told, or fails."""
-
-    def __init__(self, *found: tuple[int, float]) -> None:
-        self.found, self.error, self.asked = found, None, list[Any]()
-
-    error: Exception | None
-
-    async def __call__(
-        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
-    ) -> list[RecalledItem]:
-        self.asked.append((collection, text, k, wanted, excluded, keys))
-        if self.error:
-            raise self.error
-        return [{"item_id": item, "score": score} for item, score in self.found]
 
 
 class ScoredIndex(FakeIndex):
