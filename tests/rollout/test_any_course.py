@@ -20,8 +20,8 @@ from pagoda.rollout.policy import ShadowStep
 from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase
 
+from .backends.pods import Pods
 from .local import Machine
-from .pods import Pods
 from .worlds import Stage, add_full, add_incremental, evidence, quick
 
 PLACES = ("before apply", "after apply", "status", "before put", "after put", "measure")

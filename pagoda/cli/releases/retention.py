@@ -46,7 +46,7 @@ def retention(
     from pagoda.registry.factory import open_registry
     from pagoda.registry.retention import RetentionPolicy, carry_out_retention, plan_retention, sizes
     from pagoda.settings import lacking, load_settings
-    from pagoda.updates.version_copies import forget_pruned
+    from pagoda.updates.incremental import forget_pruned
 
     settings = load_settings(home)
     log, registry = open_log(settings), open_registry(settings)

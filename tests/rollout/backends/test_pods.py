@@ -16,8 +16,9 @@ from pagoda.rollout.state.machine import Phase
 from tests.rollout.course import start, until
 from tests.rollout.kserve.fakes.apiserver import FakeCluster, served
 from tests.rollout.kserve.stage import lease
-from tests.rollout.pods import Pods
 from tests.rollout.worlds import Stage
+
+from .pods import Pods
 
 
 class OnPods(Stage):

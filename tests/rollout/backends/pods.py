@@ -10,8 +10,7 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.rollout.backends.base import BackendStatus, Target
 from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
 from pagoda.rollout.backends.pods.backend import PodsBackend
-
-from .local import Machine
+from tests.rollout.local import Machine
 
 
 class Pods(Machine):
