@@ -1,4 +1,4 @@
-# The three images, each a target with its own IMAGE: recall, tower, components. `make images` builds them.
+# The images, each a target with its own IMAGE: recall, recall-compact, tower, tower-kserve, components. `make images` builds them.
 # BASE_IMAGE: any Debian or Ubuntu with Python 3.11, so that a company's own base can be used.
 ARG BASE_IMAGE=docker.io/library/python:3.11.13-slim-bookworm
 
@@ -50,6 +50,17 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
 ENTRYPOINT ["python", "-m", "serving.recall"]
 CMD ["--host=0.0.0.0", "--port=8080"]
 
+# The recall service with the user tower in it, and the follower beside it.
+FROM runtime AS recall-compact
+LABEL org.opencontainers.image.title="pagoda/recall-compact"
+ENV OMP_NUM_THREADS=1
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen(\"http://127.0.0.1:8080/v2/health/ready\", timeout=3)"]
+ENTRYPOINT ["python", "-m", "serving.recall"]
+CMD ["--host=0.0.0.0", "--port=8080"]
+
 # The user tower: TorchServe on loopback but for its inference API, and the follower beside it.
 FROM runtime AS tower
 LABEL org.opencontainers.image.title="pagoda/tower"
@@ -59,6 +70,18 @@ USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "serving.tower.ready"]
 ENTRYPOINT ["python", "-m", "serving.tower"]
+CMD ["--inference=http://0.0.0.0:8080", "--store=/mnt/models"]
+
+# The user tower on KServe's own model server, and the follower beside it: no Java, no TorchServe.
+FROM runtime AS tower-kserve
+LABEL org.opencontainers.image.title="pagoda/tower-kserve"
+# KServe puts the model archive here; without one the server starts all the same, and is not ready.
+RUN mkdir -p /mnt/models
+ENV OMP_NUM_THREADS=1
+USER 10001:10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "serving.tower.ready"]
+ENTRYPOINT ["python", "-m", "serving.tower.kserve"]
 CMD ["--inference=http://0.0.0.0:8080", "--store=/mnt/models"]
 
 # The steps of the pipelines, the rollout driver, the workers, and MLflow, which needs a client of PostgreSQL.

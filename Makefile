@@ -35,8 +35,8 @@ audit: .venv/tools ## Look for known faults in what is installed; where no datab
 
 env: .venv/installed ## Install everything into .venv (done by the other targets when needed).
 
-demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (KEEP=1 leaves the platform up).
-	$(PY) -m demos.main_job $(if $(KEEP),--keep)
+demo: .venv/installed ## The main job on real data: MovieLens-100K to served recall (PROFILE=compact, KEEP=1 leaves it up).
+	$(PY) -m demos.main_job $(if $(KEEP),--keep) $(if $(PROFILE),--profile $(PROFILE))
 
 demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simulated traffic (8 minutes on 2 cores).
 	$(PY) -m demos.rollout
@@ -96,6 +96,18 @@ build/bench/peers/installed: benchmarks/training/requirements.txt .venv/installe
 bench-training: build/bench/peers/installed ## How fast training is, beside torch-rechub and TorchRec, and up to 20 M rows (about 20 minutes on 2 quiet cores).
 	$(PY) -m benchmarks.training
 
+build/bench/index-peers/installed: benchmarks/index/requirements.txt .venv/installed
+	@echo "Installing search libraries into build/bench/index-peers"
+	@while read -r peer; do case $$peer in \#*) ;; *) \
+		$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --upgrade --target build/bench/index-peers "$$peer" \
+		|| echo "$$peer does not install here; it is left out";; esac; done < $<
+	@touch $@
+
+ITEMS ?= 100000
+KINDS ?= HNSW HNSW_SQ8 IVF_SQ8 IVF_PQ
+bench-index: build/bench/index-peers/installed ## Search libraries and our backends at the same recall, with filters (ITEMS=100000: 15 minutes on 2 quiet cores; goes on where it stopped), with each of KINDS="HNSW IVF_PQ".
+	$(PY) -m benchmarks.index --items $(ITEMS) --kinds $(KINDS)
+
 SEQUENCES ?= ../shared/data/beauty.txt
 bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
 	$(PY) -m benchmarks.quality $(SEQUENCES)
@@ -106,11 +118,11 @@ bench-ablation: .venv/installed ## What each technique of training is worth (20 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
 	$(PY) -m benchmarks.imports
 
-images: ## Build the three images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
+images: ## Build the images with docker, podman or buildah (BASE_IMAGE, REGISTRY, TAG; RELEASE=1 for those that are shipped).
 	serving/images.sh
 
 clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean

@@ -15,12 +15,14 @@ from demos import latency, showing
 from demos.outcome import DemoOutcome
 from demos.stages import Stages
 from pagoda.access.tokens import token_for
+from pagoda.cli.options import ProfileChoice
 from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.movielens import import_movielens
 from pagoda.settings import Settings
 from pagoda.standalone.endpoints import settle_dataset
 from pagoda.standalone.platform import Platform
+from pagoda.standalone.profiles import FULL
 from pagoda.updates.full import FullUpdate
 from pipelines.full_update import full_update
 from pipelines.local import run_locally
@@ -32,13 +34,13 @@ TEST_DAYS = 30
 CONFIG = Path("pipelines/config/movielens-100k.yaml")
 
 
-def run(platform: Platform, folder: Path, console: Console) -> DemoOutcome:
+def run(platform: Platform, folder: Path, console: Console, profile: str = FULL) -> DemoOutcome:
     """All stages, each of which leaves something that the next one needs."""
     stages = Stages(console)
     with stages.stage("import MovieLens-100K"):
         dataset = _import(folder / "data", console)
     with stages.stage("start the embedded platform"):
-        settings = platform.up(attached=True, report=showing.starting(console))
+        settings = platform.up(profile=profile, attached=True, report=showing.starting(console))
     with stages.stage("full update: a Kubeflow pipeline, run by kfp.local"):
         update = _update(settings, dataset, stages)
     with stages.stage("fill the online store"):
@@ -88,6 +90,9 @@ def _users(dataset: Dataset) -> list[int]:
 
 def main(
     folder: Annotated[Path, typer.Option(help="Made anew at each run.")] = Path("build/demo"),
+    profile: Annotated[
+        ProfileChoice, typer.Option(help="compact: search and tower in recall, no Milvus, no TorchServe.")
+    ] = ProfileChoice.FULL,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the platform up until Ctrl-C.")] = False,
 ) -> None:
     """Run the main job on MovieLens-100K and show what came out."""
@@ -97,7 +102,7 @@ def main(
     platform.down()
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        outcome = run(platform, folder.resolve(), console)
+        outcome = run(platform, folder.resolve(), console, profile.value)
         outcome.write(folder / "report.json")
         showing.outcome(outcome, console)
         showing.ask(outcome.settings, console)

@@ -16,6 +16,7 @@ from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.index.build import IndexReport
 from pagoda.settings import Settings
+from pagoda.standalone.profiles import profile_of
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.full_evaluation import evaluate
@@ -49,6 +50,11 @@ class DemoOutcome:
         return full_steps.index_report(self.update)
 
     @property
+    def profile(self) -> str:
+        """What the platform runs."""
+        return profile_of(self.settings)
+
+    @property
     def generation(self) -> Manifest:
         """What serves."""
         state = open_log(self.settings).state()
@@ -64,6 +70,7 @@ class DemoOutcome:
             "recall@50_over_popularity": self.evaluation.lift["recall@50"].model_dump(),
             "ann_recall_at_100": self.index.recall_at_100,
             "generation": self.generation.model_dump(mode="json"),
+            "profile": self.profile,
             "recall_latency_ms": self.latency,
             "seconds": self.stages.seconds,
             "versions": {name: version(name) for name in PARTS},

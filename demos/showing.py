@@ -15,6 +15,7 @@ from pagoda.cli.platform.ask import tables
 from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.masking import masked
 from pagoda.settings import Settings
+from pagoda.standalone.profiles import COMPACT
 from pagoda.standalone.status import Health, ServiceStatus
 from serving.console.asking import look
 
@@ -90,8 +91,10 @@ def _manifest(found: DemoOutcome) -> Panel:
 def _figures(found: DemoOutcome) -> str:
     latency = found.latency
     lift = found.evaluation.lift["recall@50"]
+    told = ["Profile compact: search and tower in the recall process, without Milvus and TorchServe"]
     return "\n".join(
         [
+            *(told if found.profile == COMPACT else ()),
             f"Recall@50 over popularity's: {lift.value:.2f} × (95 % interval {lift.low:.2f} to {lift.high:.2f})",
             f"ANN recall@100 against exact search: {found.index.recall_at_100:.4f}",
             f"Recall end to end, one connection, {latency['requests']} requests: "

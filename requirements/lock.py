@@ -22,6 +22,13 @@ ROOT = Path(__file__).parent.parent
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 FIRST = ["setuptools", "torch"]
 """What builds, and what has an index of its own: PyPI's torch is CUDA's, several GB."""
+IMAGES = {
+    "recall": "serving/recall",
+    "recall-compact": "serving/recall/compact",
+    "tower": "serving/tower",
+    "tower-kserve": "serving/tower/kserve",
+}
+"""Of servers, with the folder that says what they import."""
 SBOM = "cyclonedx-bom==7.5.0"
 Report = list[dict[str, Any]]
 
@@ -34,7 +41,7 @@ def main() -> None:
     sets = {
         "environment": _declared(project, "dev"),
         "components": [*_declared(project, "pipelines"), "psycopg2-binary"],
-        **{name: _lines(ROOT / "serving" / name / "requirements.txt") for name in ("recall", "tower")},
+        **{name: _lines(ROOT / folder / "requirements.txt") for name, folder in IMAGES.items()},
     }
     for name, wanted in sets.items():
         names = _closure(everything, wanted)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the three images. ENGINE: docker, podman or buildah (the first found). REGISTRY, TAG: their names.
+# Builds the images. ENGINE: docker, podman or buildah (the first found). REGISTRY, TAG: their names.
 # BASE_IMAGE: any Debian or Ubuntu with Python 3.11; RELEASE=1 demands it by digest. ENGINE_OPTIONS: more options of the engine's build.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,7 +16,7 @@ case $(basename "${ENGINE:-none}") in
   podman | buildah) build=(build --format docker) ;;
   *) echo "images: install docker, podman or buildah" >&2; exit 1 ;;
 esac
-for image in tower recall components; do
+for image in tower tower-kserve recall recall-compact components; do
   name=$REGISTRY/$image:$TAG
   echo "images: $name"
   # shellcheck disable=SC2086 # several options

@@ -1,7 +1,7 @@
 """The online path against its parts and its peers: `python -m benchmarks.online`.
 
-1 M items × 64, top-100, all on one machine in one run: in process, behind a bare app, the straightforward path, and
-Pagoda, also with each stage removed; and each server alone.
+1 M items × 64, top-100, all on one machine in one run: in process, behind a bare app, and the compact platform, all by
+one tower and one index; the straightforward path, and Pagoda, also with each stage removed; and each server alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,20 +26,22 @@ import httpx
 import numpy as np
 import psutil
 import uvloop
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
-from benchmarks.online.limit import Limit, effort_for, exact, prepare, recall_at_100, run_threads
+from benchmarks.online.limit import Limit, exact, prepare, recall_at_100, run_threads
 from benchmarks.online.measure import MeasuredService, cpu, highest_rates, measure, rest
 from benchmarks.online.parts import many_at_once, one_at_a_time, repeated
 from benchmarks.online.without import REMOVED
-from benchmarks.online.world import HISTORY, NOW_US, make_world
+from benchmarks.online.world import HISTORY, NOW_US, BenchWorld, make_world
 from pagoda.access.tokens import bearer, token_of
 from pagoda.index.milvus.parameters import search_params
 from pagoda.settings import CollectionConfig, tower_address
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
+from pagoda.standalone.profiles import COMPACT, FULL
 from serving.tower.archive import archives
 
 PROBES = 200
@@ -58,7 +61,7 @@ def main() -> None:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the result rather than in /tmp, which may be memory.
     folder = Path(tempfile.mkdtemp(dir=arguments.out.parent, prefix="online-")).resolve()
-    platform = Platform(folder / "home")
+    platforms = {profile: Platform(folder / profile) for profile in (FULL, COMPACT)}
     start = time.monotonic()
 
     def say(text: str) -> None:
@@ -67,10 +70,11 @@ def main() -> None:
     try:
         say(f"making {arguments.items:,} items")
         world = make_world(folder / "world", arguments.items, arguments.users)
-        bench = OnlineBench(install(platform, world, say), folder, arguments.seconds, say)
+        bench = OnlineBench(platforms, world, folder, arguments.seconds, say)
         measured = {name: measure_() for name, measure_ in bench.all(arguments.only).items()}
     finally:
-        platform.down()
+        for platform in platforms.values():
+            platform.down()
         shutil.rmtree(folder, ignore_errors=True)
     if arguments.only:
         console.print_json(json.dumps(measured))
@@ -83,25 +87,46 @@ def main() -> None:
 
 @dataclass
 class OnlineBench:
-    """All measurements on one installation."""
+    """All measurements, on one machine: each platform is started when it is first asked."""
 
-    installation: Installation
+    platforms: Mapping[str, Platform]
+    world: BenchWorld
     folder: Path
     seconds: float
     say: Callable[[str], None]
 
     def __post_init__(self) -> None:
         random = np.random.default_rng(4)
-        self.probes = [int(user) for user in random.choice(self.installation.world.users, PROBES, replace=False)]
-        self.say("making the FAISS index of the limit")
-        prepare(self.installation, self.folder / "limit")
-        limit = Limit.load(self.folder / "limit", 128)
-        self.truth = exact(self.installation, np.concatenate([limit.vector(user) for user in self.probes]))
-        self.recall = self._recall(self.installation.settings.recall.url)
-        self.effort, reached = effort_for(limit, self.probes, self.truth, self.recall)
-        share = rest(psutil.Process(self.installation.pid("milvus")))
+        self.probes = [int(user) for user in random.choice(self.world.users, PROBES, replace=False)]
+
+    @cached_property
+    def full(self) -> Installation:
+        """The full platform, at rest."""
+        installed = install(self.platforms[FULL], self.world, FULL, self.say)
+        share = rest(psutil.Process(installed.pid("milvus")))
         self.say(f"Milvus by itself takes {share:.0%} of a core")
-        self.say(f"recall@100: Pagoda {self.recall:.4f}, FAISS {reached:.4f} with efSearch {self.effort}")
+        return installed
+
+    @cached_property
+    def compact(self) -> Installation:
+        """The compact platform."""
+        return install(self.platforms[COMPACT], self.world, COMPACT, self.say)
+
+    @cached_property
+    def limit_files(self) -> Path:
+        """What `Limit` reads."""
+        prepare(self.compact, self.folder / "limit")
+        return self.folder / "limit"
+
+    @cached_property
+    def near(self) -> Limit:
+        """The tower and the search of the compact platform, in this process."""
+        return Limit.load(self.limit_files)
+
+    @cached_property
+    def truth(self) -> NDArray[np.int64]:
+        """The true items of the probes, [n, 100]."""
+        return exact(self.world, np.concatenate([self.near.vector(user) for user in self.probes]))
 
     def all(self, only: list[str] | None) -> dict[str, Callable[[], dict[str, Any]]]:
         """What there is to measure, by name."""
@@ -111,7 +136,9 @@ class OnlineBench:
             "parts": self.parts,
             "one_connection": self.one_connection,
             "straightforward": self.straightforward,
+            "compact": self.compact_platform,
             "pagoda": self.pagoda,
+            "kserve_tower": self.kserve_tower,
             "sustained": self.sustained,
             "without": self.without,
         }
@@ -120,8 +147,8 @@ class OnlineBench:
     def limit(self) -> dict[str, Any]:
         """In process, by threads instead of connections."""
         self.say("limit: in process")
-        limit = Limit.load(self.folder / "limit", self.effort)
-        draw = np.random.default_rng(1).integers(0, len(self.installation.world.users), 50_000).tolist()
+        limit, users = self.near, len(self.world.users)
+        draw = np.random.default_rng(1).integers(0, users, 50_000).tolist()
         found: dict[str, Any] = {"p50": {}, "p95": {}, "p99": {}}
         best = 0.0
         for threads in sorted({1, len(os.sched_getaffinity(0))}):
@@ -147,12 +174,13 @@ class OnlineBench:
     def parts(self) -> dict[str, Any]:
         """Each server alone."""
         self.say("parts: Redis, TorchServe, Milvus, each alone")
-        busy = asyncio.run(many_at_once(self.installation, self.seconds))
-        quiet = uvloop.run(repeated(self.installation, self.seconds))
+        busy = asyncio.run(many_at_once(self.full, self.seconds))
+        quiet = uvloop.run(repeated(self.full, self.seconds))
         return {name: busy[name] | quiet[name] for name in busy}
 
     def one_connection(self) -> dict[str, Any]:
-        """Pagoda, its parts, and Pagoda without each of them, in turn and round after round.
+        """Pagoda, its parts, Pagoda without each of them, and the compact platform and its bare app, in turn and round
+        after round.
 
         So a slow minute of the machine meets all of them, and not the one that was measured just then. Pagoda's own
         share is the median of the rounds' own.
@@ -160,13 +188,19 @@ class OnlineBench:
         self.say(f"one connection: Pagoda, its parts, and Pagoda without each, {ROUNDS} rounds in turn")
         rounds = []
         with ExitStack() as stack:
-            urls = {"pagoda": self.installation.settings.recall.url}
+            targets = {
+                "bare": stack.enter_context(self._bare()),
+                "compact": self._platform(self.compact),
+                "pagoda": self._platform(self.full),
+                "kserve_tower": stack.enter_context(self._kserve_tower()),
+            }
             for stage in REMOVED:
-                urls[f"without {stage}"], _ = stack.enter_context(self._reduced(stage))
-            targets = {name: self._target(url, {}, self.seconds / 2) for name, url in urls.items()}
+                url, _ = stack.enter_context(self._reduced(stage))
+                targets[f"without {stage}"] = self._target(self.full, url, {})
+            targets = {name: replace(target, seconds=self.seconds / 2) for name, target in targets.items()}
             for number in range(ROUNDS):
                 found = {name: target.one_at_a_time(number) for name, target in targets.items()}
-                parts = uvloop.run(one_at_a_time(self.installation, self.seconds))
+                parts = uvloop.run(one_at_a_time(self.full, self.seconds))
                 own = found["pagoda"]["p50"] - sum(part["p50"] for part in parts.values())
                 rounds.append(found | parts | {"own": {"p50": own}})
         return {
@@ -181,14 +215,27 @@ class OnlineBench:
 
     def pagoda(self) -> dict[str, Any]:
         """The platform as it is."""
-        self.say("pagoda")
-        return {**measure(self._pagoda()), "recall_at_100": self.recall}
+        return self._service("pagoda", self._platform(self.full, "redis", "torchserve", "milvus", "recall"))
+
+    def compact_platform(self) -> dict[str, Any]:
+        """The platform with tower and search in the recall process."""
+        return self._service("compact", self._platform(self.compact, "redis", "recall"))
+
+    def kserve_tower(self) -> dict[str, Any]:
+        """The platform with its tower on KServe's own model server."""
+        with self._kserve_tower() as target:
+            return self._service("kserve_tower", target)
 
     def sustained(self) -> dict[str, Any]:
         """How much each of them keeps up, in turn."""
-        with self._bare() as bare, self._straightforward() as straightforward:
+        with self._bare() as bare, self._straightforward() as straightforward, self._kserve_tower() as kserve:
             self.say("the highest rates that they keep up, in turn")
-            return highest_rates({"bare": bare, "straightforward": straightforward, "pagoda": self._pagoda()})
+            ours = {
+                "compact": self._platform(self.compact, "redis", "recall"),
+                "pagoda": self._platform(self.full, "redis", "torchserve", "milvus", "recall"),
+                "kserve_tower": kserve,
+            }
+            return highest_rates({"bare": bare, "straightforward": straightforward, **ours})
 
     def without(self) -> dict[str, Any]:
         """Pagoda with each stage removed in turn."""
@@ -196,18 +243,18 @@ class OnlineBench:
         for stage in REMOVED:
             with self._reduced(stage) as (url, child):
                 self.say(f"pagoda without {stage}")
-                found[stage] = measure(self._target(url, {**used, "app": child}))
+                found[stage] = measure(self._target(self.full, url, {**used, "app": child}))
         return found
 
     @contextmanager
     def _bare(self) -> Iterator[MeasuredService]:
-        arguments = [str(self.folder / "limit"), str(self.effort)]
-        with self._running("bare", "benchmarks.online.bare", arguments) as (url, app):
-            yield self._target(url, {"app": app})
+        home, arguments = self.compact.settings.home, [str(self.limit_files)]
+        with self._running("bare", "benchmarks.online.bare", arguments, home) as (url, app):
+            yield self._target(self.compact, url, {"app": app})
 
     @contextmanager
     def _straightforward(self) -> Iterator[MeasuredService]:
-        settings, manifest = self.installation.settings, self.installation.manifest
+        settings, manifest = self.full.settings, self.full.manifest
         home, ports = self.folder / "straightforward", choose_ports(["inference", "metrics"], [])
         shutil.rmtree(home, ignore_errors=True)
         (home / "archives").mkdir(parents=True)
@@ -224,40 +271,62 @@ class OnlineBench:
             effort = search_params("HNSW", 100, CollectionConfig().effort)["ef"]
             arguments = [*where, manifest.collection, manifest.id, str(effort), str(HISTORY)]
             used = {"torchserve": torchserve, **self._processes("redis", "milvus")}
-            with self._running("straightforward", "benchmarks.online.straightforward", arguments) as (url, app):
-                yield self._target(url, {**used, "app": app})
+            with self._running("straightforward", "benchmarks.online.straightforward", arguments, home) as (url, app):
+                yield self._target(self.full, url, {**used, "app": app})
 
-    def _pagoda(self) -> MeasuredService:
-        used = self._processes("redis", "torchserve", "milvus", "recall")
-        return self._target(self.installation.settings.recall.url, used)
+    def _platform(self, installed: Installation, *services: str) -> MeasuredService:
+        used = {service: psutil.Process(installed.pid(service)) for service in services}
+        return self._target(installed, installed.settings.recall.url, used)
+
+    @contextmanager
+    def _kserve_tower(self) -> Iterator[MeasuredService]:
+        """A recall service and a tower of its own; archives, tables, Redis and Milvus are the platform's."""
+        home, port = self.full.settings.home, choose_ports(["it"], [])["it"]
+        with tempfile.TemporaryDirectory(prefix="pagoda-kserve-") as sockets:
+            tower_url, url = f"unix:{sockets}/tower.sock", f"http://127.0.0.1:{port}"
+            given = ("--inference", tower_url)
+            with (
+                process("serving.tower.kserve", *given, home=home, log=self.folder / "kserve.log") as tower,
+                process(
+                    *("serving.recall", "--port", str(port)),
+                    home=home,
+                    log=self.folder / "kserve-recall.log",
+                    environment={"PAGODA_TOWER__RUNTIME": "kserve", "PAGODA_TOWER__URL": tower_url},
+                ) as recall,
+            ):
+                wait_ready(url)
+                used = {"tower": tower, "recall": recall, **self._processes("redis", "milvus")}
+                yield self._target(self.full, url, used)
 
     def _reduced(self, stage: str) -> AbstractContextManager[tuple[str, psutil.Process]]:
-        return self._running(f"without {stage}", "benchmarks.online.without", [stage])
+        home = self.full.settings.home
+        return self._running(f"without {stage}", "benchmarks.online.without", [stage], home)
 
     def _service(self, name: str, target: MeasuredService) -> dict[str, Any]:
         self.say(name)
-        return {**measure(target), "recall_at_100": self._recall(target.url)}
+        return {**measure(target), "recall_at_100": self._recall(target)}
 
     @contextmanager
-    def _running(self, name: str, module: str, arguments: list[str]) -> Iterator[tuple[str, psutil.Process]]:
+    def _running(
+        self, name: str, module: str, arguments: list[str], home: Path
+    ) -> Iterator[tuple[str, psutil.Process]]:
         port = choose_ports(["it"], [])["it"]
-        home, log = self.installation.settings.home, self.folder / f"{name}.log"
+        log = self.folder / f"{name}.log"
         with process(module, *arguments, str(port), home=home, log=log) as child:
             url = f"http://127.0.0.1:{port}"
             wait_ready(url)
             yield url, child
 
-    def _target(self, url: str, processes: dict[str, psutil.Process], seconds: float | None = None) -> MeasuredService:
-        users, token = len(self.installation.world.users), token_of(self.installation.settings.tokens_folder, "ask")
-        return MeasuredService(url, users, processes, seconds or self.seconds, token)
+    def _target(self, installed: Installation, url: str, processes: dict[str, psutil.Process]) -> MeasuredService:
+        token = token_of(installed.settings.tokens_folder, "ask")
+        return MeasuredService(url, len(self.world.users), processes, self.seconds, token)
 
     def _processes(self, *services: str) -> dict[str, psutil.Process]:
-        return {service: psutil.Process(self.installation.pid(service)) for service in services}
+        return {service: psutil.Process(self.full.pid(service)) for service in services}
 
-    def _recall(self, url: str) -> float:
+    def _recall(self, target: MeasuredService) -> float:
         found = []
-        token = token_of(self.installation.settings.tokens_folder, "ask")
-        with httpx.Client(base_url=url, headers=bearer(token), timeout=30) as client:
+        with httpx.Client(base_url=target.url, headers=bearer(target.token), timeout=30) as client:
             for user in self.probes:
                 body = {"instances": [{"user_id": user, "k": 100, "timestamp": NOW_US}]}
                 answer = client.post("/v1/models/recall:predict", json=body).raise_for_status()

@@ -13,8 +13,8 @@ from fastapi import FastAPI, Request, Response
 from benchmarks.online.limit import Limit
 
 app = FastAPI()
-folder, effort, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-limit = Limit.load(folder, effort)
+folder, port = Path(sys.argv[1]), int(sys.argv[2])
+limit = Limit.load(folder)
 
 
 @app.get("/v2/health/ready")

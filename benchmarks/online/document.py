@@ -17,14 +17,16 @@ _STAGES = {
     "between": "between them",
     "around": "HTTP, parsing, rendering, the load",
 }
-_SYSTEMS = ("limit", "bare", "straightforward", "pagoda")
+_SYSTEMS = ("limit", "bare", "compact", "straightforward", "pagoda", "kserve_tower")
+_IN_TURN = ("bare", "compact", "pagoda", "kserve_tower")
+"""Those whose latency at one connection was measured in turn."""
 
 
 def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     """The document: what was measured, and what follows from it.
 
     Args:
-        measured: `items`, the four systems, `parts`, `without` by stage; `sustained` by system; and `one_connection`,
+        measured: `items`, the six systems, `parts`, `without` by stage; `sustained` by system; and `one_connection`,
             whose latencies were measured in turn and so count where one is taken from another.
 
     Returns:
@@ -39,11 +41,14 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
     pagoda, parts, without = measured["pagoda"], measured["parts"], measured.pop("without")
     for name in PARTS:
         parts[name] = in_turn[name] | parts[name]
-    for quantile in ("p50", "p95", "p99"):
-        pagoda[quantile]["1"] = in_turn["pagoda"][quantile]
+    for name in _IN_TURN:
+        for quantile in ("p50", "p95", "p99"):
+            measured[name][quantile]["1"] = in_turn[name][quantile]
     sum_of_parts = sum(parts[name]["p50"] for name in PARTS)
     p50, best = pagoda["p50"]["1"], pagoda["max_rps_at_p99_50ms"]
     straightforward = measured["straightforward"]["max_rps_at_p99_50ms"]
+    bare, compact = measured["bare"], measured["compact"]
+    bare_best = bare["max_rps_at_p99_50ms"]
     # The load has the same processors.
     busiest, sustained = pagoda["cpu_ms_by_process"], pagoda["cpu_ms_at_max_rps"]
     others = {name: milliseconds for name, milliseconds in busiest.items() if name not in PARTS}
@@ -60,6 +65,8 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
             "sustained_to_straightforward": round(best / straightforward, 3) if straightforward else None,
             "straightforward_to_ceiling": round(straightforward / ceiling, 3),
             "p50_to_sum_of_parts": round(p50 / sum_of_parts, 3),
+            "compact_p50_to_bare": round(compact["p50"]["1"] / bare["p50"]["1"], 3),
+            "compact_rps_to_bare": round(compact["max_rps_at_p99_50ms"] / bare_best, 3) if bare_best else None,
         },
         "stages_ms": _stages(in_turn["pagoda"])
         | {
@@ -117,6 +124,8 @@ def as_tables(document: dict[str, Any]) -> Group:
         f"ceiling {document['ceiling_rps_joined']:,.0f}/s by the CPU of a request at the sustained rate, calls joined; "
         f"sustained {ratios['sustained_to_ceiling_joined']} of it",
         f"{ratios['sustained_to_straightforward']} × the straightforward path",
+        f"compact: one connection's p50 {ratios['compact_p50_to_bare']} × the bare app's, "
+        f"sustained {ratios['compact_rps_to_bare']} of its rate",
     ]
     return Group(
         f"{document['items']:,} items × 64, top-100",

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import numpy as np
@@ -31,6 +32,7 @@ from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
 from pagoda.settings import CollectionConfig, Settings
 from pagoda.standalone.platform import Platform
+from pagoda.standalone.profiles import COMPACT, FULL
 from pagoda.storage.checksums import SHA256, checksum_file
 from pagoda.version_files.open_version import OpenVersion
 from serving.tower.archive import package
@@ -39,6 +41,8 @@ from serving.tower.runtime import TowerRuntime
 from serving.users.loading import load_store
 
 _PROBES = 400
+_SERVERS = {FULL: ("milvus", "redis", "torchserve"), COMPACT: ("redis",)}
+"""What runs beside recall, by profile."""
 _READY_SECONDS = 120
 
 
@@ -71,9 +75,10 @@ class Installation:
         return found
 
 
-def install(platform: Platform, world: BenchWorld, progress: Callable[[str], None]) -> Installation:
-    """Bring the world into the platform and wait until it answers."""
-    settings = platform.up(["milvus", "redis", "torchserve"], attached=True)
+def install(platform: Platform, world: BenchWorld, profile: str, progress: Callable[[str], None]) -> Installation:
+    """Bring the world into a platform of a profile and wait until it answers."""
+    progress(f"starting the platform {profile}")
+    settings = platform.up(_SERVERS[profile], profile=profile, attached=True)
     log = open_log(settings)
     registry = FolderRegistry(settings.home / "versions", log)
     progress("registering the version")
@@ -92,6 +97,7 @@ def install(platform: Platform, world: BenchWorld, progress: Callable[[str], Non
         dim=DIM,
         item_count=index.rows,
         spec=SPEC,
+        backend=settings.index.backend,
     )
     publish(log, manifest.id, "stable")
     progress(f"filling the online store with {len(world.users):,} users")
@@ -130,12 +136,14 @@ def wait_ready(url: str) -> None:
 
 
 @contextmanager
-def process(module: str, *arguments: str, home: Path, log: Path) -> Iterator[psutil.Process]:
+def process(
+    module: str, *arguments: str, home: Path, log: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[psutil.Process]:
     """`python -m module` over the installation in `home` until the block ends."""
     with log.open("wb") as output:
         command = [sys.executable, "-m", module, *arguments]
-        environment = {**os.environ, "PAGODA_HOME": str(home)}
-        child = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        given = {**os.environ, "PAGODA_HOME": str(home), **environment}
+        child = subprocess.Popen(command, env=given, stdout=output, stderr=subprocess.STDOUT)
     try:
         yield psutil.Process(child.pid)
     finally:

@@ -1,4 +1,7 @@
-"""What no service can beat: the user tower's forward pass and a FAISS search, in one process, on arrays made before."""
+"""What no service can beat: the user tower's forward pass and a search, in one process, on arrays made before.
+
+The search is that of the compact platform: the same files, by the same effort.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,14 @@ from numpy.typing import NDArray
 
 from benchmarks.online.installation import Installation
 from benchmarks.online.measure import time_calls
-from benchmarks.online.world import DIM, NOW_US, SPEC
+from benchmarks.online.world import DIM, NOW_US, SPEC, BenchWorld
+from pagoda.index.factory import collections_folder
+from pagoda.index.in_process.collection_files import CollectionFiles
+from pagoda.index.in_process.index_folder import open_folder
+from pagoda.index.in_process.vector_index import VectorIndex
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.user_inputs import Array, UserInputs, UserKeys
+from pagoda.settings import CollectionConfig
 from serving.recall.api import RecallInstance
 from serving.recall.generations.generation import LiveGeneration
 from serving.tower.bodies import Instance
@@ -26,10 +34,8 @@ from serving.tower.inputs import InputReader
 from serving.tower.program import load_program
 from serving.users.online_store import OnlineStore
 
-INPUTS, INDEX, PROGRAM = "inputs.npz", "hnsw.faiss", "user_tower.pt2"
-_LINKS = 32
+INPUTS, INDEX, PROGRAM = "inputs.npz", "index", "user_tower.pt2"
 _K = 100
-_EFFORTS = (64, 96, 128, 160, 200, 256, 320, 400, 512)
 
 
 @dataclass
@@ -38,18 +44,20 @@ class Limit:
 
     program: Any
     arrays: dict[str, NDArray[Any]]
-    index: Any
+    index: VectorIndex
+    effort: int | None
+    """None: all are compared, which costs no more where there are few."""
 
     @classmethod
-    def load(cls, folder: Path, effort: int) -> Limit:
+    def load(cls, folder: Path) -> Limit:
         """From what `prepare` wrote."""
         torch.set_num_threads(1)
         faiss.omp_set_num_threads(1)
         with np.load(folder / INPUTS) as file:
             arrays = dict(file)
-        index = faiss.read_index(str(folder / INDEX))
-        index.hnsw.efSearch = effort
-        return cls(load_program(folder / PROGRAM), arrays, index)
+        columns, index = open_folder(folder / INDEX)
+        effort = index.plan(_K, CollectionConfig().effort, len(columns))
+        return cls(load_program(folder / PROGRAM), arrays, index, effort)
 
     def vector(self, user: int) -> NDArray[np.float32]:
         """The user's vector, [1, dim]."""
@@ -61,12 +69,16 @@ class Limit:
 
     def answer(self, user: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scores and IDs of the user's 100 items."""
-        scores, ids = self.index.search(self.vector(user), _K)
-        return scores[0], ids[0]
+        vector = self.vector(user)
+        if self.effort is None:
+            scores, rows = self.index.compare(vector, _K, None)
+        else:
+            scores, rows = self.index.search(vector, _K, self.effort, None)
+        return scores[0], rows[0]  # IDs are 0 to n, so a row is an ID.
 
 
 def prepare(installation: Installation, folder: Path) -> None:
-    """Write inputs of all users, the program, and a FAISS HNSW index of the item vectors."""
+    """Write inputs of all users and the program beside the index of a compact platform."""
     folder.mkdir(exist_ok=True)
     (folder / PROGRAM).write_bytes((installation.world.files.folder / PROGRAM).read_bytes())
     files, keys = installation.world.files, asyncio.run(_keys(installation))
@@ -74,11 +86,8 @@ def prepare(installation: Installation, folder: Path) -> None:
     arrays = keys.tensors().with_rows(keys.id_rows(files.users), past)._asdict()
     arrays |= {f"feature:{name}": values for name, values in arrays.pop("features").items()}
     np.savez(folder / INPUTS, **arrays)
-    index = faiss.IndexHNSWFlat(DIM, _LINKS, faiss.METRIC_INNER_PRODUCT)
-    # IDs are 0 to n, so a place in the index is an ID.
-    for _, vectors in ItemVectors(installation.world.vectors, SPEC).blocks():
-        index.add(np.ascontiguousarray(vectors))
-    faiss.write_index(index, str(folder / INDEX))
+    collection = collections_folder(installation.settings) / installation.index.name
+    (folder / INDEX).symlink_to(CollectionFiles(collection).index)
 
 
 async def _keys(installation: Installation) -> UserKeys[Array]:
@@ -94,10 +103,10 @@ async def _keys(installation: Installation) -> UserKeys[Array]:
     return reader.read([Instance.model_validate(one) for one in told], NOW_US)
 
 
-def exact(installation: Installation, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+def exact(world: BenchWorld, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """The true 100 items of each user vector, [n, 100]."""
     flat = faiss.IndexFlatIP(DIM)
-    for _, block in ItemVectors(installation.world.vectors, SPEC).blocks():
+    for _, block in ItemVectors(world.vectors, SPEC).blocks():
         flat.add(np.ascontiguousarray(block))
     ids: NDArray[np.int64] = flat.search(vectors, _K)[1]
     return ids
@@ -109,20 +118,9 @@ def recall_at_100(found: Sequence[Sequence[int]], truth: NDArray[np.int64]) -> f
     return float(np.mean(shares))
 
 
-def effort_for(limit: Limit, users: Sequence[int], truth: NDArray[np.int64], wanted: float) -> tuple[int, float]:
-    """The least search effort whose recall reaches `wanted`, and its recall."""
-    reached = 0.0
-    for effort in _EFFORTS:
-        limit.index.hnsw.efSearch = effort
-        reached = recall_at_100([limit.answer(user)[1].tolist() for user in users], truth)
-        if reached >= wanted:
-            break
-    return effort, reached
-
-
 def run_threads(limit: Limit, threads: int, draw: list[int], seconds: float) -> tuple[list[float], float]:
     """Seconds of every call, and calls a second, with several threads at once."""
-    limit.index.search(limit.vector(draw[0]), _K)
+    limit.answer(draw[0])
     outcomes: list[Any] = []
     running = [
         threading.Thread(target=lambda part=part: outcomes.append(time_calls(limit.answer, part, seconds)))

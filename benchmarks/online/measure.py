@@ -70,7 +70,7 @@ class _Timed(Outcomes):
     def read(self, status: int, content: bytes) -> tuple[str, bool]:
         """See `Outcomes.read`."""
         if status == OK:
-            self.timings.append(orjson.loads(content)["predictions"][0]["timing_ms"])
+            self.timings.append(orjson.loads(content)["predictions"][0].get("timing_ms", {}))
         return super().read(status, content)
 
 

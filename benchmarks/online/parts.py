@@ -15,7 +15,6 @@ import numpy as np
 import orjson
 import psutil
 from pymilvus import AsyncMilvusClient
-from redis.asyncio import Redis
 
 from benchmarks.online.installation import Installation
 from benchmarks.online.measure import cpu
@@ -27,8 +26,10 @@ from serving.recall.generations.generation import LiveGeneration
 from serving.recall.servers.tower import connector_of
 from serving.users.keys import profile_key, recent_key
 from serving.users.online_store import OnlineStore
+from serving.users.round_trips import RoundTrips
 
 _BUSY = 32
+_SECONDS = 10.0
 _WARM_SECONDS = 0.5
 _BODIES = 500
 Call = Callable[[int, int], Awaitable[object]]
@@ -109,16 +110,13 @@ def _milliseconds(seconds: list[float], quantile: float) -> float:
 
 
 async def _redis(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:
-    redis, users = Redis.from_url(installation.settings.redis.url), len(installation.world.users)
+    redis, users = RoundTrips(installation.settings.redis.url, _SECONDS), len(installation.world.users)
 
     async def call(worker: int, turn: int) -> object:
         user = (worker * 7919 + turn * 31) % users
-        pipeline = redis.pipeline(transaction=False)
-        pipeline.get(profile_key(user))
-        pipeline.lrange(recent_key(user), -HISTORY, -1)
-        return await pipeline.execute()
+        return await redis.make([("GET", profile_key(user)), ("LRANGE", recent_key(user), -HISTORY, -1)])
 
-    return call, redis.aclose
+    return call, redis.close
 
 
 async def _torchserve(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:

@@ -47,6 +47,8 @@ class NoTower(TowerClient):
 class NoIndex:
     """Everybody gets the same items."""
 
+    match = None
+
     async def search(self, _: str, vectors: Sequence[Any], k: int, **__: Any) -> list[list[RecalledItem]]:
         return [[{"item_id": item, "score": 0.5} for item in range(k)]] * len(vectors)
 

@@ -59,7 +59,7 @@ class BenchWorld:
 def make_world(folder: Path, items: int, users: int, seed: int = 0) -> BenchWorld:
     """Write a dataset, a full version and its item vectors below `folder`."""
     random = np.random.default_rng(seed)
-    rows = _Rows(random)
+    rows = TopicRows(random)
     item_topics, user_topics = random.integers(0, TOPICS, items), random.integers(0, TOPICS, users)
     _write_dataset(folder / "data", random, item_topics, user_topics)
     dataset = Dataset.open(folder / "data")
@@ -72,7 +72,7 @@ def make_world(folder: Path, items: int, users: int, seed: int = 0) -> BenchWorl
     return BenchWorld(dataset, files, vectors, np.arange(users))
 
 
-class _Rows:
+class TopicRows:
     """ID rows around topics, in as many directions as learned ones have: far fewer than the dimension."""
 
     def __init__(self, random: np.random.Generator) -> None:
@@ -124,7 +124,7 @@ def _write(path: Path, columns: dict[str, NDArray[np.generic]], schema: pa.Schem
 
 
 def _write_version(
-    files: FullVersionFiles, dataset: Dataset, rows: _Rows, of: tuple[NDArray[np.int64], NDArray[np.int64]]
+    files: FullVersionFiles, dataset: Dataset, rows: TopicRows, of: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> None:
     """The files of a full version whose towers are as initialised."""
     folder = files.folder

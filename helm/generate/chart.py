@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "pagoda"
 MANIFESTS = ROOT / "manifests"
 RELEASE = NAMESPACE = "pagoda"
-PROFILES = ("minimal", "production", "knative")
+PROFILES = ("minimal", "production", "knative", "compact")
 
 Resource = dict[str, Any]
 

@@ -81,7 +81,11 @@ BY_PATH: dict[str, Schema] = {
     "tracing.endpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "tracing.share": {"type": "number", "minimum": 0, "maximum": 1},
     "recall.logs": {"enum": ["text", "json"]},
-    "index": {"type": "object"},
+    # Where collections are, the chart knows.
+    "index": {
+        "type": "object",
+        "properties": {"backend": {"enum": ["milvus", "in_process"]}, "store": {"const": ""}},
+    },
     **{
         f"events.{key}": {"type": "integer", "minimum": 1}
         for key in ("streamLength", "lateDays", "newcomers", "newcomerDays")
@@ -118,6 +122,7 @@ BY_PATH: dict[str, Schema] = {
             "properties": {"hosts": {"type": "array", "items": {"type": "string"}}, "secretName": {"type": "string"}},
         },
     },
+    "tower.runtime": {"enum": ["torchserve", "kserve", "in_process"]},
     "tower.mode": {"enum": ["Standard", "Knative"]},
     "tower.autoscaling.metric": {"enum": ["cpu", "memory", "concurrency", "rps"]},
     # Knative scales to as few as this; a tower that is gone answers nobody, and its tables take minutes to come back.

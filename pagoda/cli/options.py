@@ -18,6 +18,13 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
+class ProfileChoice(StrEnum):
+    """What the platform of one machine runs: the names of `pagoda.standalone.profiles.PROFILES`."""
+
+    FULL = "full"
+    COMPACT = "compact"
+
+
 HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from pagoda.access.roles import Role
 from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation
@@ -55,6 +55,10 @@ class Options(TypedDict, total=False):
     """`item_id` and `timestamp` of recent behaviour, in place of the stored one."""
     timestamp: datetime | int
     """The moment that the answer is for; now where it is absent."""
+    text: str
+    """What is looked for in the items' titles and text features, beside what fits the user."""
+    merge: Literal["rrf", "sum"]
+    """How both become one list: by places, or by scores."""
     popularity_penalty: float
     arm: str
     """For testers: `stable` or `canary`."""

@@ -25,6 +25,8 @@ class Overlay:
 
     def lookup(self, ids: Ids) -> tuple[Rows, NDArray[np.bool_]]:
         """Return the rows float32 [n, dim] of `ids` int64 [n] and which of them are known, bool [n]."""
+        if not self.segments:
+            return self.base.lookup(ids)
         rows = np.empty((len(ids), self.dim), np.float32)
         places, wanted = np.arange(len(ids)), ids
         # Not oldest first with overwriting: that would fault in base pages of users whose rows lie in a segment.

@@ -10,8 +10,16 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.embeddings.table import DESCRIPTION, FILES, combine
 from pagoda.embeddings.tables.layout import SIDES
-from pagoda.errors import GateError, IntegrityError
-from pagoda.generations.manifest import Artifact, Manifest, SegmentRef, generation_id
+from pagoda.errors import ConflictError, GateError, IntegrityError
+from pagoda.generations.manifest import (
+    MILVUS,
+    Artifact,
+    Manifest,
+    OriginalVectors,
+    SegmentRef,
+    generation_id,
+    versions_in,
+)
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import SEGMENT, VersionRecord
@@ -27,11 +35,14 @@ def create_generation(
     tower: Artifact,
     item_vectors: Artifact,
     item_fields: Sequence[Artifact] = (),
+    originals: OriginalVectors | None = None,
     collection: str,
     dim: int,
     item_count: int,
     spec: FeatureSpec,
     metric: str = "IP",
+    backend: str = MILVUS,
+    texts: Sequence[str] = (),
 ) -> Manifest:
     """Record the generation of a full version without incrementals; when it is there already, return that one.
 
@@ -41,11 +52,14 @@ def create_generation(
         tower: The user tower's model archive.
         item_vectors: The file that the collection was built from.
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
+        originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         item_count: Rows of the collection.
         spec: The feature declaration that the towers were trained with.
         metric: Of the collection.
+        backend: What keeps and searches the collection.
+        texts: Columns of the items whose words it can be searched by.
 
     Raises:
         RequestError: There is no such version.
@@ -64,7 +78,10 @@ def create_generation(
             tower=tower,
             item_vectors=item_vectors,
             item_fields=tuple(item_fields),
+            originals=originals,
             collection=collection,
+            backend=backend,
+            texts=tuple(texts),
             dim=dim,
             metric=metric,
             item_count=item_count,
@@ -98,6 +115,56 @@ def add_incremental(log: ReleaseLog, version: int) -> Manifest:
     return state.generation(generation_id(state.version(version).full_version, version))
 
 
+def add_build(
+    log: ReleaseLog,
+    full_version: int,
+    backend: str,
+    *,
+    texts: Sequence[str] = (),
+    originals: OriginalVectors | None = None,
+) -> Manifest:
+    """Record what is stable once more, with a collection of the same name in another backend.
+
+    When such a generation is there already and can serve, return that one.
+
+    Args:
+        log: The release log.
+        full_version: Whose vectors are in the collection.
+        backend: Which one keeps it.
+        texts: Columns of the items whose words it can be searched by.
+        originals: The vectors beside it, as for `create_generation`.
+
+    Raises:
+        ConflictError: Another full version is stable by now.
+    """
+
+    def found(state: ReleaseState) -> Manifest | None:
+        builds = state.builds(*versions_in(_stable(state, full_version).id))
+        usable = (one for one in builds if one.backend == backend and one.id not in state.retired)
+        return next(usable, None)
+
+    def decide(state: ReleaseState) -> Draft | None:
+        if found(state) is not None:
+            return None
+        stable = _stable(state, full_version)
+        full, incremental = versions_in(stable.id)
+        id_ = generation_id(full, incremental, len(state.builds(full, incremental)) + 1)
+        new = {"id": id_, "backend": backend, "texts": tuple(texts), "originals": originals, "created_at": log.now()}
+        manifest = stable.model_copy(update=new)
+        return Draft(kind="generation", body=manifest.model_dump(mode="json"))
+
+    while (made := found(log.state())) is None:
+        log.commit(decide)
+    return made
+
+
+def _stable(state: ReleaseState, full_version: int) -> Manifest:
+    stable = state.generations[state.stable] if state.stable else None
+    if stable is None or stable.full_version != full_version:
+        raise ConflictError(f"{state.stable} is stable by now, and no longer full version {full_version}; run it again")
+    return stable
+
+
 def _added(state: ReleaseState, record: VersionRecord, log: ReleaseLog) -> Mapping[str, Any]:
     """What the incremental adds to the nearest generation below it that can still serve."""
     segments: list[SegmentRef] = []
@@ -105,12 +172,11 @@ def _added(state: ReleaseState, record: VersionRecord, log: ReleaseLog) -> Mappi
     while link is not None:
         segments.append(_segment(link))
         # Only what is added to the one below: manifests with whole chains would make the log grow with their square.
-        below = generation_id(record.full_version, link.parent)
-        if below in state.generations and below not in state.retired:
-            window = Window(start=state.generations[below].window.start, end=record.window.end)
+        if below := _below(state, record.full_version, link.parent):
+            window = Window(start=below.window.start, end=record.window.end)
             return {
                 "id": generation_id(record.full_version, record.version),
-                "onto": below,
+                "onto": below.id,
                 "incremental_version": record.version,
                 "segments": [segment.model_dump() for segment in segments],
                 "window": window.model_dump(mode="json"),
@@ -121,6 +187,13 @@ def _added(state: ReleaseState, record: VersionRecord, log: ReleaseLog) -> Mappi
         f"incremental version {record.version}: no generation of its base, full version {record.full_version}, "
         "can serve any more, or there is none yet"
     )
+
+
+def _below(state: ReleaseState, full_version: int, incremental_version: int | None) -> Manifest | None:
+    """The generation of these versions that can serve: of several, one in the backend of what serves, or the newest."""
+    builds = [one for one in state.builds(full_version, incremental_version) if one.id not in state.retired]
+    serving = state.generations[state.stable].backend if state.stable else MILVUS
+    return next((one for one in reversed(builds) if one.backend == serving), builds[-1] if builds else None)
 
 
 def _segment(record: VersionRecord) -> SegmentRef:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
+from pagoda.errors import GateError
+
+MILVUS = "milvus"
+"""The backend that a manifest means where it names none."""
+_ID = re.compile(r"g(?P<full>\d+)(\.(?P<incremental>\d+))?(b(?P<build>\d+))?")
 
 
 class _Part(BaseModel):
@@ -29,14 +36,29 @@ class SegmentRef(_Part):
     rows: int
 
 
+class OriginalVectors(_Part):
+    """Item vectors as `pagoda.item_vectors.originals` has them, for who scores again what a collection finds."""
+
+    ids: Artifact
+    vectors: Artifact
+    reduction: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
+    """What the collection holds fewer numbers by; None: it holds all."""
+
+    @property
+    def files(self) -> dict[str, Artifact]:
+        """All, by what they are called to people."""
+        maps = {"maps to fewer numbers": self.reduction} if self.reduction else {}
+        return {"original IDs": self.ids, "original vectors": self.vectors, **maps}
+
+
 class Manifest(_Part):
     """What one generation is made of. Nothing in it is edited later.
 
     `item_count` and the checksums describe the build; later item changes are a log of their own.
     """
 
-    id: str = Field(pattern=r"^g\d+(\.\d+)?$")
-    """`g3`, or `g3.5` with incremental version 5 on full version 3."""
+    id: str = Field(pattern=r"^g\d+(\.\d+)?(b\d+)?$")
+    """`g3`, or `g3.5` with incremental version 5 on full version 3; `g3.5b2` where a second collection was built."""
     full_version: int
     incremental_version: int | None = None
     base: Artifact
@@ -48,8 +70,14 @@ class Manifest(_Part):
     item_vectors: Artifact
     item_fields: tuple[Artifact, ...] = Field(default=(), exclude_if=lambda files: not files)
     """Files with what answers may say of items, in order of their IDs; see `pagoda.item_vectors.item_fields`."""
+    originals: OriginalVectors | None = Field(default=None, exclude_if=lambda files: files is None)
+    """None: what the collection finds is not scored again, or it has the vectors itself."""
     collection: str
-    """Physical name of the Milvus collection."""
+    """Physical name."""
+    backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)
+    """What keeps and searches the collection."""
+    texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Columns of the items whose words the collection can be searched by; none: it holds no words."""
     dim: int
     metric: str = "IP"
     """On unit vectors, so the cosine."""
@@ -60,23 +88,45 @@ class Manifest(_Part):
     created_at: AwareDatetime
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, int, int]:
         """Later generations compare greater."""
         return order_of(self.id)
 
 
-def generation_id(full_version: int, incremental_version: int | None = None) -> str:
-    """`g3` for full version 3, `g3.5` for incremental version 5 on it."""
-    return f"g{full_version}" if incremental_version is None else f"g{full_version}.{incremental_version}"
+def generation_id(full_version: int, incremental_version: int | None = None, build: int = 1) -> str:
+    """`g3` for full version 3, `g3.5` for incremental version 5 on it, `g3.5b2` with a second collection for both."""
+    id_ = f"g{full_version}" if incremental_version is None else f"g{full_version}.{incremental_version}"
+    return id_ if build == 1 else f"{id_}b{build}"
 
 
 def versions_in(id_: str) -> tuple[int, int | None]:
     """The full and the incremental version that a generation is named after."""
-    full, _, incremental = id_.removeprefix("g").partition(".")
-    return int(full), int(incremental) if incremental else None
+    full, incremental, _ = order_of(id_)
+    return full, incremental or None
 
 
-def order_of(id_: str) -> tuple[int, int]:
-    """Later generations compare greater."""
-    full, incremental = versions_in(id_)
-    return full, incremental or 0
+def order_of(id_: str) -> tuple[int, int, int]:
+    """Full version, incremental version (0: none) and build of its collection: later generations compare greater."""
+    found = _ID.fullmatch(id_)
+    if found is None:
+        raise ValueError(f"{id_!r} is no generation's name")
+    return int(found["full"]), int(found["incremental"] or 0), int(found["build"] or 1)
+
+
+def require_backend(manifest: Manifest, backend: str, compared: str) -> None:
+    """Refuse a generation whose collection is in another search backend than `backend`.
+
+    Args:
+        manifest: Of the generation.
+        backend: Where it has to be.
+        compared: What is there, for the message: `that of g3, which is stable`.
+
+    Raises:
+        GateError: It is in another one.
+    """
+    if manifest.backend != backend:
+        raise GateError(
+            f"generation {manifest.id}: its collection is in the search backend {manifest.backend!r}, {compared} in "
+            f"{backend!r}; no rollout, publish or rollback leads from one to the other: `pagoda index rebuild` builds "
+            "what serves in the backend that index.backend names, and releases it"
+        )

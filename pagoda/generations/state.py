@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count, takewhile
 from typing import TypeVar
 
 from pagoda.append_log.records import Record
 from pagoda.errors import RequestError
 from pagoda.generations.arms import ARMS, Arm, Arms, ArmsChange
 from pagoda.generations.fold import ReleaseFold
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Manifest, generation_id
 from pagoda.generations.parsed import Parsed, generations_of, versions_of
 from pagoda.generations.versions import WARNING, VersionRecord
 
@@ -128,6 +129,11 @@ class ReleaseState:
             return self.generations[id_]
         except KeyError:
             raise RequestError(f"generation {id_} is unknown; there are {_listing(self.generations)}") from None
+
+    def builds(self, full_version: int, incremental_version: int | None = None) -> list[Manifest]:
+        """The generations of these versions, which differ in their collections; the one that was built last is last."""
+        ids = (generation_id(full_version, incremental_version, build) for build in count(1))
+        return [self.generations[id_] for id_ in takewhile(self.generations.__contains__, ids)]
 
     def arm_of(self, full_version: int) -> Arm | None:
         """The arm that a generation of this full version answers, None when none does."""

@@ -25,6 +25,7 @@ METRIC = "IP"
 """Inner product, of every collection; on unit vectors it is the cosine."""
 MOST_FOUND = 16_384
 """The most items that one query may ask for."""
+DEFAULT_INDEX = CollectionConfig()
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,26 @@ class Collections(Protocol):
     def description(self, name: str) -> str:
         """The text that was given when the collection was created."""
 
-    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
         """Create an empty collection without an index.
 
         Args:
             name: Physical name: letters, digits and underscores.
             dim: Length of a vector.
-            fields: Scalar fields that requests may filter by.
+            fields: Scalar fields that requests may filter by. With `pagoda.item_vectors.texts.TEXT` among them, the
+                rows hold items' words, which are searched; a backend without `ItemSearch.match` is not asked for that.
             keys: Whether items have string IDs, stored beside the int64 ones.
             description: Says what is in it; cannot be changed later.
+            config: What `start_index` will ask for, for those who index rows as they come.
         """
 
     def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:
@@ -181,8 +193,35 @@ class Collections(Protocol):
         """Remove the collection, loaded or not; nothing happens when there is none."""
 
 
+class TextSearch(Protocol):
+    """How a backend finds items by words, in collections that hold them (`pagoda.item_vectors.texts.TEXT`)."""
+
+    async def __call__(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
+    ) -> list[FoundItem]:
+        """Find the k items whose words are nearest to a text, best first; fewer if fewer have one of its words.
+
+        Args:
+            collection: Physical name of a loaded collection.
+            text: In any language.
+            k: 1 to 1,000.
+            wanted: What the items must satisfy.
+            excluded: Item IDs (int64) that must not come back.
+            keys: Give the items' string IDs instead of their int64 ones.
+
+        Returns:
+            Items, and scores that can be compared with each other alone: the more, the better.
+
+        Raises:
+            UnavailableError: The backend does not answer in time, or cannot search the collection's words now.
+        """
+
+
 class ItemSearch(Protocol):
     """Search in the collections of one backend, for the recall service. Safe to share between requests."""
+
+    match: TextSearch | None
+    """Finds items by words; None: the backend has no such search."""
 
     async def search(
         self,

@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import DataError, GateError, IntegrityError
+from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport
-from pagoda.index.probe import probe, warm
-from pagoda.item_vectors.fields import filter_fields
-from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim
-from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.index.probe import SearchedCollection, probe, warm
+from pagoda.item_vectors.fields import ITEM_ID, filter_fields
+from pagoda.item_vectors.item_fields import ItemFields
+from pagoda.item_vectors.originals import Originals
+from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim, with_vectors
+from pagoda.item_vectors.texts import TEXT, text_names, with_texts
+from pagoda.item_vectors.vector_files import ItemVectors, vectors_of
 from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import checksum_file
 
@@ -39,6 +42,8 @@ class IndexReport(BaseModel):
     dim: int
     metric: str = METRIC
     config: CollectionConfig
+    texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
+    """Columns of the items whose words it can be searched by."""
     checksum: str
     """Of the vectors file it holds."""
     recall_at_100: float
@@ -60,6 +65,8 @@ def build_collection(
     *,
     queries: np.ndarray,
     config: CollectionConfig | None = None,
+    texts: ItemFields | None = None,
+    originals: Originals | None = None,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
@@ -74,16 +81,20 @@ def build_collection(
         spec: The feature declaration it was written with.
         queries: float32 [q, dim]: real user vectors, for the probe and for warming.
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
+        texts: Where the items' words are, by which it shall be searched, too; None: it is not.
+        originals: The same vectors, where recall scores again by them what the collection finds.
         progress: Told how far each stage is.
 
     Raises:
+        ConfigError: Such vectors cannot be cut into `index.segments` parts.
         DataError: There are no items, or no queries of their dimension.
         GateError: The recall is too low, of a graph with more links, too; nothing remains of the collection.
         IntegrityError: The file is damaged, or rows are missing after the import.
         UnavailableError: The backend does not answer, or not in time; run it again.
     """
     source = ItemVectors(vectors, spec)
-    build = _Build(collections, name, source, spec, queries, config or CollectionConfig(), progress or _silent)
+    config, told = config or CollectionConfig(), progress or _silent
+    build = _Build(collections, name, source, spec, queries, config, originals, told, texts)
     build.check_input()
     return build.keep() or build.make()
 
@@ -96,18 +107,24 @@ class _Build:
     spec: FeatureSpec
     queries: np.ndarray
     config: CollectionConfig
+    originals: Originals | None
     progress: Progress
+    texts: ItemFields | None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.checksum = checksum_file(self.source.path)
-        self.dim = stored_dim(self.spec, self.source.dim)
+        self.reduction = self.originals.reduction if self.originals else None
+        self.dim = self.reduction.dim if self.reduction else stored_dim(self.spec, self.source.dim)
+        self.text_names = () if self.texts is None else text_names(self.spec)
 
     @property
     def description(self) -> str:
         """In the collection itself, so that one made of other vectors or with another index is never taken for it."""
-        index = json.dumps({"kind": self.config.kind, **self.config.build}, separators=(",", ":"))
-        return f"vectors {self.checksum} index {index}"
+        fewer = {"dim": self.dim} if self.reduction else {}
+        index = json.dumps({"kind": self.config.kind, **self.config.build, **fewer}, separators=(",", ":"))
+        texts = f" texts {','.join(self.text_names)}" if self.text_names else ""
+        return f"vectors {self.checksum} index {index}{texts}"
 
     def check_input(self) -> None:
         if not self.source.rows:
@@ -115,6 +132,12 @@ class _Build:
         if not len(self.queries) or self.queries.shape[1:] != (self.source.dim,):
             raise DataError(f"queries are {self.queries.shape}, expected at least one of dimension {self.source.dim}")
         self.queries = probe_queries(self.spec, self.queries)
+        segments = self.config.build.get("segments", 1)
+        if self.dim % segments:
+            raise ConfigError(
+                f"index.segments is {segments}, and collection {self.name!r} holds vectors of {self.dim} numbers: it "
+                "must divide them"
+            )
 
     def keep(self) -> IndexReport | None:
         """The collection that is there and passes the checks. One that does not is dropped."""
@@ -155,11 +178,13 @@ class _Build:
         rows = self.source.rows
         with self._stage("import"):
             keys = self.spec.id_type == "string"
+            fields = [*filter_fields(self.spec), *([TEXT] if self.text_names else [])]
             self.collections.create(
-                self.name, self.dim, filter_fields(self.spec), keys=keys, description=self.description
+                self.name, self.dim, fields, keys=keys, description=self.description, config=self.config
             )
-            # Files hold unit vectors; what rules make of them can only be inserted.
-            if (reads := self.collections.file_import) and self.spec.rules is None:
+            # Files hold unit vectors; what rules or fewer numbers make of them can only be inserted, and so can words.
+            whole = self.spec.rules is None and self.reduction is None and not self.text_names
+            if (reads := self.collections.file_import) and whole:
                 self._import(reads)
             else:
                 self._insert()
@@ -179,7 +204,12 @@ class _Build:
             self.progress("import", done, self.source.rows)
 
         for batch in self.source.batches():
-            self.collections.insert(self.name, stored_batch(self.spec, batch), inserted)
+            rows = stored_batch(self.spec, batch)
+            if self.reduction:
+                rows = with_vectors(rows, self.reduction.of_items(vectors_of(rows)))
+            if self.texts and self.text_names:
+                rows = with_texts(rows, self.texts.texts(batch[ITEM_ID].to_numpy(), self.text_names))
+            self.collections.insert(self.name, rows, inserted)
 
     def _import(self, reads: FileImport) -> None:
         rows = self.source.rows
@@ -195,8 +225,9 @@ class _Build:
             self.collections.load(self.name)
         self._count("count", self.collections.count(self.name))
         effort = self.config.effort
+        searched = SearchedCollection(self.collections, self.name, effort, self.config.refine, self.originals)
         with self._stage("probe"):
-            result = probe(self.collections, self.name, self.source, self.queries, effort)
+            result = probe(searched, self.source, self.queries)
         if result.recall_at_100 < self.config.minimum_recall:
             raise GateError(
                 f"collection {self.name!r}: recall@{result.k} over {result.queries} queries is "
@@ -204,12 +235,13 @@ class _Build:
                 f"raise index.effort ({effort}) or build a denser index"
             )
         with self._stage("warm"):
-            search_ms = warm(self.collections, self.name, self.queries, effort)
+            search_ms = warm(searched, self.queries)
         return IndexReport(
             name=self.name,
             rows=self.source.rows,
             dim=self.dim,
             config=self.config,
+            texts=self.text_names,
             checksum=self.checksum,
             recall_at_100=result.recall_at_100,
             queries=result.queries,

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from pagoda.errors import ConfigError
 from pagoda.index.base import Collections, ItemSearch
+from pagoda.index.elasticsearch import NEVER_RUN
+from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import Settings
 
-Backend = Literal["milvus", "in_process"]
+if TYPE_CHECKING:
+    from pagoda.index.in_process.stored_collections import StoredCollections
 
 
-def open_collections(settings: Settings, backend: Backend = "milvus") -> Collections:
-    """What building, verifying, item changes, retention and mining need; nothing is asked yet.
+_log = logging.getLogger(__name__)
 
-    Args:
-        settings: Of the installation.
-        backend: Which one. No setting chooses it yet.
 
-    Raises:
-        ConfigError: There is no such backend.
-    """
+def caution(settings: Settings) -> str:
+    """What whoever relies on the search backend of the settings must know; empty: nothing."""
+    return NEVER_RUN if settings.index.backend == "elasticsearch" else ""
+
+
+@cache
+def _warn() -> None:
+    """Once in each process."""
+    _log.warning("%s", NEVER_RUN)
+
+
+def open_collections(settings: Settings) -> Collections:
+    """What building, verifying, item changes, retention and mining need; nothing is asked yet."""
     # Each backend's library is imported where it is used: jobs that need none shall not wait for it.
-    match backend:
+    match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.collections import MilvusCollections
 
@@ -33,38 +43,69 @@ def open_collections(settings: Settings, backend: Backend = "milvus") -> Collect
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
-            return FolderCollections(collections_folder(settings))
-    raise _unknown(backend)
+            if settings.index.store:
+                return open_copies(settings)
+            return FolderCollections(collections_folder(settings), refine=_refine(settings))
+        case "elasticsearch":
+            from pagoda.index.elasticsearch.collections import ElasticsearchCollections
+
+            _warn()
+            return ElasticsearchCollections(settings.elasticsearch)
 
 
-def open_search(settings: Settings, request_id: Callable[[], str | None], backend: Backend = "milvus") -> ItemSearch:
+def open_search(
+    settings: Settings,
+    request_id: Callable[[], str | None],
+    originals: Callable[[str], Originals | None] = no_originals,
+) -> ItemSearch:
     """What the recall service needs; nothing is asked yet.
 
     Args:
         settings: Of the installation.
         request_id: What the request of now is called in traces.
-        backend: As for `open_collections`.
-
-    Raises:
-        ConfigError: There is no such backend.
+        originals: Those of a collection, where `index.keeps_originals` and its generation brings some.
     """
-    match backend:
+    match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.search import MilvusSearch
 
-            milvus, seconds = settings.milvus, settings.recall.index_seconds
-            return MilvusSearch(milvus.uri, milvus.token, seconds, settings.index.effort, request_id)
+            milvus, index, seconds = settings.milvus, settings.index, settings.recall.index_seconds
+            return MilvusSearch(
+                milvus.uri,
+                milvus.token,
+                seconds,
+                index.effort,
+                request_id,
+                refine=index.refine,
+                originals=originals,
+            )
         case "in_process":
             from pagoda.index.in_process.search import FolderSearch
 
-            return FolderSearch(collections_folder(settings))
-    raise _unknown(backend)
+            index, held = settings.index, originals if settings.index.keeps_originals else None
+            return FolderSearch(collections_folder(settings), index.effort, index.refine, held)
+        case "elasticsearch":
+            from pagoda.index.elasticsearch.search import ElasticsearchSearch
+
+            _warn()
+            seconds = settings.recall.index_seconds
+            return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
+
+
+def open_copies(settings: Settings) -> StoredCollections:
+    """The collections of `index.store`, and this host's copies of those that it searches."""
+    from pagoda.index.in_process.collection_store import CollectionStore
+    from pagoda.index.in_process.stored_collections import StoredCollections
+
+    store = CollectionStore(settings.index.store)
+    return StoredCollections(collections_folder(settings), store, refine=_refine(settings))
+
+
+def _refine(settings: Settings) -> int:
+    """In process: where a collection holds fewer numbers, who searches it scores again by the originals."""
+    return 1 if settings.index.keeps_originals else settings.index.refine
 
 
 def collections_folder(settings: Settings) -> Path:
     """Where the in-process backend keeps collections."""
     return settings.home / "collections"
-
-
-def _unknown(backend: str) -> ConfigError:
-    return ConfigError(f"there is no search backend {backend!r}; there are milvus and in_process")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pagoda.index.base import Collections
+from pagoda.index.base import MOST_FOUND, Collections, Hits
 from pagoda.item_vectors.exact_search import ExactSearch
+from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.vector_files import ItemVectors
 
 PROBE_K = 100
@@ -28,22 +29,44 @@ class Probe:
     k: int
 
 
-def probe(collections: Collections, name: str, source: ItemVectors, queries: np.ndarray, effort: int) -> Probe:
+@dataclass(frozen=True)
+class SearchedCollection:
+    """A loaded collection, searched as recall searches it."""
+
+    collections: Collections
+    name: str
+    effort: int
+    refine: int = 1
+    originals: Originals | None = None
+    """What scores again what is found by codes; None: nothing does, or the backend itself."""
+
+    def search(self, queries: np.ndarray, k: int) -> list[Hits]:
+        """The best k for each of float32 [q, dim]."""
+        if (originals := self.originals) is None:
+            return self.collections.search(self.name, queries, k, effort=self.effort)
+        found = self.collections.search(
+            self.name, originals.asked(queries), min(MOST_FOUND, self.refine * k), effort=self.effort
+        )
+        best = (
+            (hits, *originals.best(query, hits.ids, hits.scores, k)) for query, hits in zip(queries, found, strict=True)
+        )
+        return [Hits(hits.ids[places], scores) for hits, places, scores in best]
+
+
+def probe(searched: SearchedCollection, source: ItemVectors, queries: np.ndarray) -> Probe:
     """Compare the collection with exact search over `source`, in one pass over the file.
 
     A found item counts when its true score, computed from the file, reaches that of the exact k-th: items that tie for
     the last place are as good as each other (as ann-benchmarks counts), a vector stored under a wrong ID is not.
 
     Args:
-        collections: Of the backend.
-        name: A loaded collection.
+        searched: The collection.
         source: What it was built from.
         queries: float32 [q, dim]: real user vectors; at most 200, evenly spread, are used.
-        effort: As the service will search.
     """
     sample = queries[np.unique(np.linspace(0, len(queries) - 1, PROBE_QUERIES).astype(int))]
     k = min(PROBE_K, source.rows)
-    rows, ids = _found(collections, name, sample, k, effort)
+    rows, ids = _found(searched, sample, k)
     scores = np.full(len(ids), -np.inf, dtype=np.float32)
     exact = ExactSearch(sample, k)
     for block_ids, vectors in source.stored():
@@ -55,23 +78,21 @@ def probe(collections: Collections, name: str, source: ItemVectors, queries: np.
     return Probe(float(reached.sum() / (len(sample) * k)), len(sample), k)
 
 
-def warm(collections: Collections, name: str, queries: np.ndarray, effort: int) -> float:
+def warm(searched: SearchedCollection, queries: np.ndarray) -> float:
     """Ask some queries one at a time, as the service will; returns the later half's median in milliseconds."""
     took = []
     for query in queries[:_WARM_QUERIES]:
         begin = time.perf_counter()
-        collections.search(name, query[None], PROBE_K, effort=effort)
+        searched.search(query[None], PROBE_K)
         took.append(time.perf_counter() - begin)
     return float(np.median(took[len(took) // 2 :]) * 1e3)
 
 
-def _found(
-    collections: Collections, name: str, queries: np.ndarray, k: int, effort: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _found(searched: SearchedCollection, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """What the collection finds, as pairs without repetition: row of the query and item ID, both int64 [n]."""
     answers: list[np.ndarray] = []
     for start in range(0, len(queries), _QUERIES_A_SEARCH):
         part = queries[start : start + _QUERIES_A_SEARCH]
-        answers += [np.unique(hits.ids) for hits in collections.search(name, part, k, effort=effort)]
+        answers += [np.unique(hits.ids) for hits in searched.search(part, k)]
     rows = np.repeat(np.arange(len(answers)), [len(answer) for answer in answers])
     return rows, np.concatenate(answers)

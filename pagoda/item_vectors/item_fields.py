@@ -6,7 +6,7 @@ follows what is asked, and all processes of a machine share it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pagoda.data.layout import column_type, features_of
 from pagoda.data.spec import Dense, FeatureSpec
 from pagoda.errors import IntegrityError
 from pagoda.item_vectors.fields import ITEM_ID
+from pagoda.item_vectors.texts import texts_of
 
 FIELDS_FILE = "item_fields.arrow"
 LONGEST = 1000
@@ -74,17 +75,30 @@ class ItemFields:
     def read(self, ids: NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:
         """Values by name, for each of `ids` [n]: text up to `LONGEST`, None for a missing one and for unknown items."""
         found: list[dict[str, Any]] = [dict.fromkeys(names) for _ in ids]
+        for places, rows in self._rows(ids, names):
+            values = [_short(rows.column(name)).to_pylist() for name in names]
+            for place, row in zip(places.tolist(), zip(*values, strict=True), strict=True):
+                found[place] = dict(zip(names, row, strict=True))
+        return found
+
+    def texts(self, ids: NDArray[np.int64], names: Sequence[str]) -> pa.Array:
+        """What `texts_of` gives for each of `ids` [n]; empty for unknown items."""
+        found, order, texts = 0, np.full(len(ids), -1), [pa.array([], pa.string())]
+        for places, rows in self._rows(ids, names):
+            order[places] = found + np.arange(len(places))
+            found += len(places)
+            texts.append(texts_of(rows, names))
+        return pa.concat_arrays(texts).take(pa.array(order, mask=order < 0)).fill_null("")
+
+    def _rows(self, ids: NDArray[np.int64], names: Sequence[str]) -> Iterator[tuple[NDArray[np.int64], pa.RecordBatch]]:
+        """The rows of those of `ids` that there are, part by part, and their places among these."""
         parts = np.searchsorted(self._firsts, ids, side="right") - 1
         for number in np.unique(parts[parts >= 0]):
             own, batch = self._parts[number]
             places = np.flatnonzero(parts == number)
             rows = np.searchsorted(own, ids[places])
             there = own[np.minimum(rows, len(own) - 1)] == ids[places]
-            taken = pa.array(rows[there])
-            values = [_short(batch.column(name).take(taken)).to_pylist() for name in names]
-            for place, row in zip(places[there].tolist(), zip(*values, strict=True), strict=True):
-                found[place] = dict(zip(names, row, strict=True))
-        return found
+            yield places[there], batch.select(names).take(pa.array(rows[there]))
 
 
 def _short(values: pa.Array) -> pa.Array:

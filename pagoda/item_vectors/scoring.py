@@ -41,10 +41,14 @@ def stored_batch(spec: FeatureSpec, batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch
     column = batch[VECTOR]
     unit = column.flatten().to_numpy().reshape(len(column), -1)
-    stored = stored_vectors(unit, batch)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(stored.reshape(-1)), stored.shape[1])
-    columns = {name: batch[name] for name in batch.schema.names if name not in (WEIGHT, SHARE)}
-    return pa.RecordBatch.from_pydict({**columns, VECTOR: vectors})
+    return with_vectors(batch, stored_vectors(unit, batch)).drop_columns([WEIGHT, SHARE])
+
+
+def with_vectors(batch: pa.RecordBatch, vectors: NDArray[np.float32]) -> pa.RecordBatch:
+    """The same rows with other vectors, [n, dim]."""
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return batch.set_column(batch.schema.get_field_index(VECTOR), VECTOR, column)
 
 
 def rule_columns(

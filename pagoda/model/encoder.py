@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,7 @@ class Encoder:
         self.spec = spec
         words = vocabularies or {}
         self._codecs = {f.name: _codec(f, Vocabulary(list(words.get(f.name, ())))) for f in spec.features}
+        self._names = {tower: tuple(f.name for f in spec.of(tower)) for tower in get_args(Tower)}
 
     @classmethod
     def fit(cls, spec: FeatureSpec, users: pa.Table, items: pa.Table, previous: Encoder | None = None) -> Encoder:
@@ -123,12 +124,12 @@ class Encoder:
             RequestError: A value has the wrong type or length.
         """
         encoded: Encoded = {}
-        for feature in self.spec.of(tower):
-            codec = self._codecs[feature.name]
+        for name in self._names[tower]:
+            codec = self._codecs[name]
             if isinstance(codec, TimeCodec):
-                encoded[feature.name] = codec.moments(timestamps_us, len(rows))
+                encoded[name] = codec.moments(timestamps_us, len(rows))
             else:
-                encoded[feature.name] = codec.values([row.get(feature.name) for row in rows])
+                encoded[name] = codec.values([row.get(name) for row in rows])
         return encoded
 
     def to_json(self) -> str:

@@ -46,6 +46,11 @@ _NODES = (
 )
 
 
+def import_reader() -> None:
+    """Import now what `read_program` imports when it is first called."""
+    from torch.export.pt2_archive import _package  # noqa: F401
+
+
 def read_program(path: Path) -> ExportedProgram:
     """Read a program that `torch.export.save` wrote.
 

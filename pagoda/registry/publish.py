@@ -9,7 +9,7 @@ from pagoda.append_log.records import Draft, Record
 from pagoda.errors import ConflictError, GateError
 from pagoda.generations.arms import Arm, Arms
 from pagoda.generations.live import GRACE, live
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Manifest, require_backend
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.registry.base import CHAMPION, Registry
@@ -50,10 +50,11 @@ def plan_publish(state: ReleaseState, id_: str, arm: Arm | None = None, reason: 
 
     Raises:
         RequestError: There is no such generation.
-        GateError: It is retired, or older than what the arm has.
+        GateError: It is retired, older than what the arm has, or searched by another backend.
         ConflictError: No arm serves its full version any more, or there is no canary.
     """
     manifest = _usable(state, id_)
+    _check_backend(state, manifest)
     arm = arm or state.arm_of(manifest.full_version)
     if arm is None:
         raise ConflictError(f"generation {id_}: no arm serves full version {manifest.full_version}; name the arm")
@@ -73,12 +74,32 @@ def plan_rollback(state: ReleaseState, to: str | None = None) -> Plan:
 
     Raises:
         RequestError: There is no such generation.
-        GateError: It is retired, or nothing was stable before.
+        GateError: It is retired, or nothing was stable before, or it is searched by another backend.
     """
     id_ = to or state.previous
     if id_ is None:
         raise GateError("there is nothing to roll back to: no earlier stable generation is kept")
-    return Plan(_usable(state, id_), state.arms, Arms(stable=id_), "rollback")
+    manifest = _usable(state, id_)
+    _check_backend(state, manifest)
+    return Plan(manifest, state.arms, Arms(stable=id_), "rollback")
+
+
+def plan_move(state: ReleaseState, id_: str) -> Plan:
+    """What it would change that generation `id_` answers, the stable one but for the backend of its collection.
+
+    Raises:
+        RequestError: There is no such generation.
+        GateError: It is retired, or an incremental was published meanwhile.
+        ConflictError: There is a canary, or another full version is stable.
+    """
+    manifest, stable = _usable(state, id_), state.generation(state.stable or "")
+    if state.arms.canary or stable.full_version != manifest.full_version:
+        raise ConflictError(
+            f"the arms are {state.arms}; {id_} can take the place of full version "
+            f"{manifest.full_version} alone, while nothing is rolled out"
+        )
+    _check_newer(manifest, stable, "stable")
+    return Plan(manifest, state.arms, Arms(stable=id_), "index rebuild")
 
 
 def publish(
@@ -151,6 +172,11 @@ def _usable(state: ReleaseState, id_: str) -> Manifest:
     if id_ in state.retired:
         raise GateError(f"generation {id_} is retired: its collection and tables may be gone")
     return manifest
+
+
+def _check_backend(state: ReleaseState, manifest: Manifest) -> None:
+    if state.stable:
+        require_backend(manifest, state.generations[state.stable].backend, f"that of {state.stable}, which is stable,")
 
 
 def _check_newer(new: Manifest, now: Manifest, arm: Arm) -> None:

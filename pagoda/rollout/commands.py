@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pagoda.append_log.records import Draft
 from pagoda.errors import ConflictError, GateError, RequestError
+from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.registry.publish import Check, publish
@@ -27,7 +28,8 @@ def start(log: ReleaseLog, candidate: str, *, policy: RolloutPolicy | None = Non
 
     Raises:
         RequestError: There is no such generation.
-        GateError: It is retired, is stable already, or is an incremental older than the stable one.
+        GateError: It is retired, is stable already, is an incremental older than the stable one, or is searched by
+            another backend than that.
         ConflictError: Another rollout has not finished.
     """
 
@@ -121,6 +123,8 @@ def _check_candidate(state: ReleaseState, candidate: str) -> None:
         raise GateError(f"generation {candidate} is retired: its collection and tables may be gone")
     if candidate == state.stable:
         raise GateError(f"generation {candidate} is stable already")
+    if state.stable:
+        require_backend(manifest, state.generations[state.stable].backend, f"that of {state.stable}, which is stable,")
     if rows_only(state, candidate) and state.stable and manifest.order < state.generations[state.stable].order:
         raise GateError(f"generation {candidate} is older than {state.stable}; `pagoda rollback --to` goes back")
 

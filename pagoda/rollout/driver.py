@@ -55,9 +55,12 @@ class Look:
 class Driver:
     """Drives the rollouts of one log. Any number of them may run; it keeps no state that matters."""
 
-    def __init__(self, log: ReleaseLog, backend: Backend, metrics: Metrics, offline: Offline) -> None:
-        """Nothing is read or written yet."""
+    def __init__(
+        self, log: ReleaseLog, backend: Backend, metrics: Metrics, offline: Offline, caution: str = ""
+    ) -> None:
+        """Nothing is read or written yet. A `caution` stands in what is measured of every candidate; it holds none."""
         self._log, self._backend, self._metrics, self._offline = log, backend, metrics, offline
+        self._cautions = [GateResult(gate="preflight", verdict=Verdict.PASSED, detail=caution)] if caution else []
         self._judged: _Judged | None = None
 
     def reconcile(self) -> Look:
@@ -175,7 +178,7 @@ class Driver:
         try:
             if blocked := self._backend.preflight(Target(state.head, champion, candidate)):
                 return [GateResult(gate="preflight", verdict=Verdict.HELD, detail=problem) for problem in blocked]
-            results = judge_offline(rollout.policy.offline, self._offline(candidate, champion))
+            results = [*self._cautions, *judge_offline(rollout.policy.offline, self._offline(candidate, champion))]
         except (IntegrityError, GateError) as error:
             results = [GateResult(gate="parts", verdict=Verdict.FAILED, detail=str(error))]
         except PagodaError as error:  # A dataset that was moved, say, is nothing that the candidate lacks.

@@ -6,11 +6,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import attrgetter
 
 from pagoda.errors import ConfigError
+from pagoda.generations.hosts import holdings
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
-from pagoda.index.factory import open_collections
+from pagoda.index.factory import caution, open_collections
 from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import write_aliases
 from pagoda.rollout.backends.base import Backend
@@ -21,7 +23,8 @@ from pagoda.rollout.child_process import apart
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.settings import Settings
+from pagoda.settings import Settings, require_parts
+from pagoda.settings.rollout import ON_CLUSTERS
 
 _PODS = 4
 """Questions to the tower's Service on a cluster, over a connection each, so that more than one pod is asked."""
@@ -32,15 +35,19 @@ def open_driver(settings: Settings, backend: str = "") -> Driver:
 
     Args:
         settings: Of the installation.
-        backend: `local` or `kserve`; empty: as the settings say, else `local`.
+        backend: `local`, `kserve` or `pods`; empty: as the settings say, else `local`.
 
     Raises:
         ConfigError: A setting that the driver needs is empty.
     """
     log = open_log(settings)
-    _require(settings, "milvus.uri", "tower.url", "redis.url")
+    require_parts(settings, "the rollout driver", "index", "tower", "store")
     return Driver(
-        log, open_backend(settings, log, backend), StreamMetrics(settings.redis.url), partial(_evidence, settings)
+        log,
+        open_backend(settings, log, backend),
+        StreamMetrics(settings.redis.url),
+        partial(_evidence, settings),
+        caution(settings),
     )
 
 
@@ -52,13 +59,22 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     """
     shelf, timeout = open_collections(settings), settings.tower.timeout_seconds
     chosen = backend or settings.rollout.backend or "local"
+    if chosen == "pods":
+        from pagoda.rollout.backends.kserve.cluster import Cluster
+        from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
+        from pagoda.rollout.backends.pods.backend import PodsBackend
+
+        rollout = settings.rollout
+        _require_cluster(settings, "rollout.lease", "rollout.namespace", "tower.hosts")
+        memory, hosts = LeaseMemory(Cluster(rollout.namespace), rollout.lease), partial(holdings, settings.tower.hosts)
+        return PodsBackend(shelf, memory, hosts=hosts, state=log.state)
     if chosen == "kserve":
         from pagoda.rollout.backends.kserve.backend import KServeBackend
         from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.replicas import Bounds
 
-        _require(settings, "rollout.inference_service", "rollout.lease", "rollout.namespace")
         rollout = settings.rollout
+        _require_cluster(settings, "rollout.inference_service", "rollout.lease", "rollout.namespace")
         return KServeBackend(
             Cluster(rollout.namespace),
             rollout.inference_service,
@@ -70,12 +86,12 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
             ],
         )
     if chosen != "local":
-        raise ConfigError(f"there is no backend {chosen!r}; there are local and kserve")
+        raise ConfigError(f"there is no backend {chosen!r}; there are local, kserve and pods")
     return LocalBackend(
         shelf,
         GenerationProbe(shelf, timeout),
         index=settings.index,
-        tower_url=settings.tower.url,
+        tower_url=settings.tower.server_url,
         tables=settings.tables_folder,
         memory=settings.home / "rollout" / "applied",
         state=log.state,
@@ -88,7 +104,7 @@ def leading(settings: Settings, backend: str = "") -> Iterator[Callable[[], bool
 
     At the end the lead is given up.
     """
-    if (backend or settings.rollout.backend) != "kserve":
+    if (backend or settings.rollout.backend) not in ON_CLUSTERS:
         yield lambda: True
         return
     from pagoda.rollout.backends.kserve.cluster import Cluster
@@ -127,7 +143,6 @@ def _measure(settings: Settings, candidate: Manifest, champion: Manifest | None)
     return measure(settings, candidate, champion)
 
 
-def _require(settings: Settings, *keys: str) -> None:
-    missing = [key for key in keys if not getattr(getattr(settings, key.split(".")[0]), key.split(".")[1])]
-    if missing:
-        raise ConfigError(f"the rollout driver needs the settings {', '.join(missing)}; `pagoda up` records its own")
+def _require_cluster(settings: Settings, *keys: str) -> None:
+    if missing := [key for key in keys if not attrgetter(key)(settings)]:
+        raise ConfigError(f"the rollout driver needs the settings {', '.join(missing)}")

@@ -21,6 +21,7 @@ from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import BEFORE_ARM, Rollout
 from pagoda.rollout.target import target_of
 from pagoda.settings import Settings
+from pagoda.settings.rollout import ON_CLUSTERS
 from pagoda.updates import full_steps, incremental_steps
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate, Nothing
@@ -88,8 +89,8 @@ def _tower_runs(state: ReleaseState) -> Check:
 def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.AUTO) -> Manifest:
     """Make the generation of a full update whose other steps are done, and release it or begin its rollout.
 
-    The first generation of all is released at once, since there is nothing to compare it with; on KServe the driver
-    does that, because it brings the tower. Run again, it does nothing twice.
+    The first generation of all is released at once, since there is nothing to compare it with; on a cluster the
+    driver does that, which knows when the tower's pods hold it. Run again, it does nothing twice.
 
     Args:
         update: The full update.
@@ -113,7 +114,7 @@ def release_full(update: FullUpdate, catch_up: str = "", how: Release = Release.
         return state.generations[rollout.candidate]
     if state.champion != own.full_version:
         newest = full_steps.caught_up(update, catch_up)
-        first = state.stable is None and settings.rollout.backend != "kserve"
+        first = state.stable is None and settings.rollout.backend not in ON_CLUSTERS
         if first or not _by_rollout(settings, how):
             warning = state.warning_of(newest.id) if state.stable is None else ""
             reason = f"publish. {warning}" if warning else "publish"

@@ -8,7 +8,8 @@ Its names are imported from here: the handler in every archive and compiled pipe
 
 from pagoda.settings.addresses import LOCAL_URL, socket_path, tower_address, tower_addresses
 from pagoda.settings.evaluation import EvaluationSettings
-from pagoda.settings.index import CollectionConfig
+from pagoda.settings.index import CollectionConfig, IndexSettings
+from pagoda.settings.requirements import lacking, require_parts
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
     EventSettings,
@@ -18,7 +19,14 @@ from pagoda.settings.services import (
     TowerSettings,
     TracingSettings,
 )
-from pagoda.settings.stores import AccessSettings, KafkaSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.settings.stores import (
+    AccessSettings,
+    ElasticsearchSettings,
+    KafkaSettings,
+    MilvusSettings,
+    RedisSettings,
+    RegistrySettings,
+)
 from pagoda.settings.tree import (
     ENDPOINTS_FILE,
     HOME_VARIABLE,
@@ -36,8 +44,10 @@ __all__ = [
     "SIGNING_KEY_FILE",
     "AccessSettings",
     "CollectionConfig",
+    "ElasticsearchSettings",
     "EvaluationSettings",
     "EventSettings",
+    "IndexSettings",
     "ItemSettings",
     "KafkaSettings",
     "MilvusSettings",
@@ -49,7 +59,9 @@ __all__ = [
     "StandaloneSettings",
     "TowerSettings",
     "TracingSettings",
+    "lacking",
     "load_settings",
+    "require_parts",
     "socket_path",
     "tower_address",
     "tower_addresses",

@@ -12,8 +12,11 @@ from pagoda.settings.stores import KafkaSettings
 
 
 class TowerSettings(SettingsSection):
-    """The user tower's server."""
+    """What computes users' vectors."""
 
+    runtime: Literal["torchserve", "kserve", "in_process"] = "torchserve"
+    """A server: TorchServe, or KServe's own model server. Or `in_process`, the recall process itself: `url` and
+    `management_url` are then not looked at, and the follower on recall's host brings it the towers."""
     url: Annotated[str, one_of("http", "https", "unix")] = ""
     """Base URL of the inference API, or `unix:/path` of its socket on this machine, which file permissions guard.
     `{full_version}` in it stands for the full version that is asked for: on KServe each has a predictor of its own.
@@ -23,7 +26,15 @@ class TowerSettings(SettingsSection):
     """`unix:/path` of TorchServe's management API; empty where a platform manages the models."""
     tables: str = ""
     """Folder of ID tables and segments on the tower's host. Empty: `tables/` below home."""
+    hosts: Annotated[str, one_of("http")] = ""
+    """Where the followers of all recall pods say what they hold, where the tower runs in these: an address whose name
+    stands for each of them. Empty: there is one host, this machine."""
     timeout_seconds: float = Field(default=1.0, gt=0)
+
+    @property
+    def server_url(self) -> str:
+        """`url`; empty where there is no server to ask, since the tower runs in the recall process."""
+        return "" if self.runtime == "in_process" else self.url
 
 
 class RecallSettings(SettingsSection):

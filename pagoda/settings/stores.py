@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from pagoda.settings.section import SettingsSection, one_of
+from pagoda.settings.section import HttpUrl, SettingsSection, one_of
 
 _KEY_CHARACTERS = 32
 
@@ -50,6 +51,28 @@ class MilvusSettings(SettingsSection):
     imports: str = ""
     """Folder of Milvus' own object storage (`s3://bucket/imports`), from which it reads item vectors by itself. Empty:
     they are inserted row by row, some thousands a second."""
+
+
+class ElasticsearchSettings(SettingsSection):
+    """Elasticsearch or OpenSearch, where `index.backend` says so."""
+
+    url: HttpUrl = ""
+    """`https://user:password@host:9200`; with an API key, without the user."""
+    api_key: str = Field(default="", repr=False)
+    """Base64 of an Elasticsearch API key, as it is shown when it is made. Empty: none."""
+    dialect: Literal["elasticsearch", "opensearch"] = "elasticsearch"
+    """Which of the two it is: they map and search vectors differently."""
+    shards: int = Field(default=1, ge=1, le=1024)
+    """Of a collection. Each has a graph of its own, and all are searched."""
+    replicas: int = Field(default=1, ge=0)
+    """Further copies of each shard, once a collection is built."""
+    timeout_seconds: float = Field(default=10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _says_once_who_asks(self) -> Self:
+        if self.api_key and "@" in urlsplit(self.url).netloc:
+            raise ValueError("api_key is given, and a user in url, too: give one of them")
+        return self
 
 
 class RedisSettings(SettingsSection):

@@ -17,7 +17,7 @@ from pydantic_settings import (
 
 from pagoda.errors import ConfigError, explain
 from pagoda.settings.evaluation import EvaluationSettings
-from pagoda.settings.index import CollectionConfig
+from pagoda.settings.index import IndexSettings
 from pagoda.settings.rollout import RolloutSettings
 from pagoda.settings.services import (
     EventSettings,
@@ -27,7 +27,13 @@ from pagoda.settings.services import (
     TowerSettings,
     TracingSettings,
 )
-from pagoda.settings.stores import AccessSettings, MilvusSettings, RedisSettings, RegistrySettings
+from pagoda.settings.stores import (
+    AccessSettings,
+    ElasticsearchSettings,
+    MilvusSettings,
+    RedisSettings,
+    RegistrySettings,
+)
 from pagoda.yaml_text import load_yaml
 
 HOME_VARIABLE = "PAGODA_HOME"
@@ -58,7 +64,8 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     registry: RegistrySettings = RegistrySettings()
     milvus: MilvusSettings = MilvusSettings()
-    index: CollectionConfig = CollectionConfig()
+    elasticsearch: ElasticsearchSettings = ElasticsearchSettings()
+    index: IndexSettings = IndexSettings()
     redis: RedisSettings = RedisSettings()
     tower: TowerSettings = TowerSettings()
     recall: RecallSettings = RecallSettings()
@@ -116,6 +123,11 @@ class Settings(BaseSettings):
     def tables_folder(self) -> Path:
         """Where the tower's host keeps ID tables and segments."""
         return Path(self.tower.tables) if self.tower.tables else self.home / "tables"
+
+    @property
+    def towers_folder(self) -> Path:
+        """Where the recall process finds the archives of the towers that it loads itself."""
+        return self.tables_folder / "towers"
 
     @classmethod
     def settings_customise_sources(

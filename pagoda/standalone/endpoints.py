@@ -52,18 +52,19 @@ def missing_ports_chosen(
     missing = [name for name, port in ports.items() if not port]
     with ports_chosen(missing, ports.values(), preferred) as chosen:
         if missing:
-            with _changed(home) as content:
+            with changed(home) as content:
                 content["standalone"] = {"ports": ports | chosen}
         yield
 
 
 def own(services: Sequence[Service], home: Path) -> list[Service]:
-    """Those services whose addresses are not set to somebody else's server, in `pagoda.yaml` or the environment."""
+    """Those services that the backends need, and that the settings do not say are somebody else's servers."""
     settings, record = load_settings(home), recorded(home)
     return [
         service
         for service in services
-        if all(_of(settings, key) in ("", _in(record, key), url) for key, url in service.endpoints.items())
+        if all(of(settings, key) == value for key, value in service.only.items())
+        and all(of(settings, key) in ("", _in(record, key), url) for key, url in service.endpoints.items())
     ]
 
 
@@ -72,7 +73,7 @@ def record_endpoints(home: Path, services: Sequence[Service]) -> None:
 
     What is recorded of others stays.
     """
-    with _changed(home) as content:
+    with changed(home) as content:
         for service in services:
             for key, value in {**service.endpoints, **service.settings}.items():
                 section, name = key.split(".")
@@ -88,7 +89,7 @@ def settle_dataset(settings: Settings, dataset: str) -> str:
     if place == filed:
         return ""
     if not settings.events.dataset and not Path(filed).exists():
-        with _changed(settings.home) as content:
+        with changed(settings.home) as content:
             # Another update may have been first.
             filed = content.setdefault("events", {}).setdefault("dataset", place)
     if place == filed:
@@ -114,7 +115,7 @@ def _check(ports: Mapping[str, int], names: Sequence[str]) -> None:
 
 
 @contextmanager
-def _changed(home: Path) -> Iterator[dict[str, Any]]:
+def changed(home: Path) -> Iterator[dict[str, Any]]:
     """What is recorded, to be changed in the block: by one process at a time, or one would undo another's change."""
     lock = home / "locks" / "endpoints.lock"
     make_folder(lock.parent)
@@ -125,7 +126,8 @@ def _changed(home: Path) -> Iterator[dict[str, Any]]:
         write_atomic(home / ENDPOINTS_FILE, yaml.safe_dump(content, sort_keys=True).encode())
 
 
-def _of(settings: Settings, key: str) -> str:
+def of(settings: Settings, key: str) -> str:
+    """The value of `section.name`, as text."""
     section, name = key.split(".")
     return str(getattr(getattr(settings, section), name))
 

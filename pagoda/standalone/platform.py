@@ -18,6 +18,7 @@ from pagoda.settings import Settings, load_settings
 from pagoda.standalone.endpoints import missing_ports_chosen, record_endpoints
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import require_free
+from pagoda.standalone.profiles import profile_chosen, require_served_backend
 from pagoda.standalone.servers.service import Service
 from pagoda.standalone.servers.services import PORT_NAMES, PREFERRED_PORTS, SECRETS, SERVICES, declared
 from pagoda.standalone.signing_key import ensure_signing_key
@@ -52,12 +53,18 @@ class Platform:
         return self.layout.home
 
     def up(
-        self, services: Collection[str] | None = None, *, attached: bool = False, report: Report | None = None
+        self,
+        services: Collection[str] | None = None,
+        *,
+        profile: str | None = None,
+        attached: bool = False,
+        report: Report | None = None,
     ) -> Settings:
         """Start the platform and wait until the services are healthy.
 
         Args:
             services: Names; default all but those for which another server is set. `start` adds some later.
+            profile: `full` or `compact`; None: the one that the home has had, at first `full`.
             attached: Whether everything ends when this process does, however it ends.
             report: Told the services' states, several times a second.
 
@@ -65,9 +72,10 @@ class Platform:
             The settings, which now say where the services answer.
 
         Raises:
-            ConflictError: The platform is up already, or another `up` is at work.
+            ConflictError: The platform is up already, another `up` is at work, or recall would search in another
+                backend than the collection of what serves is in.
             UnavailableError: A port is taken or a service does not come up. Everything was stopped again.
-            ConfigError: There is no such service or port.
+            ConfigError: There is no such service, port or profile.
         """
         os.umask(OTHERS)
         self.layout.prepare()
@@ -79,6 +87,9 @@ class Platform:
             self._lock.release()
             raise
         try:
+            with profile_chosen(self.home, profile) as settings:
+                if services is None or "recall" in services:
+                    require_served_backend(settings)
             self._start(services, report or _silent, attached=attached)
         except BaseException:
             self.down()
@@ -102,6 +113,15 @@ class Platform:
         """Stop some services of the running platform and wait until they have ended."""
         for service in _chosen(declared(self.layout), services):
             self._supervisor.stop_service(service.name)
+
+    def require_down(self, what: str) -> None:
+        """Refuse to go on while the platform is up, or half of it.
+
+        Raises:
+            ConflictError: Some of its processes run; the message says `what` needs it down.
+        """
+        if processes_of(self.home):
+            raise ConflictError(f"{what}: the platform in {self.home} is up; `pagoda down` first")
 
     def status(self) -> list[ServiceStatus]:
         """Every service that this platform runs, or would run, as it is now."""
@@ -251,7 +271,7 @@ def _chosen(declared: Sequence[Service], names: Collection[str] | None) -> list[
         if name not in SERVICES:
             raise ConfigError(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
         if name not in known:
-            raise ConfigError(f"service {name!r} is not run here: the settings name another server")
+            raise ConfigError(f"service {name!r} is not run here: the settings name another server or backend")
     return [service for service in declared if names is None or service.name in names]
 
 

@@ -12,6 +12,7 @@ import fsspec
 
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
 from pagoda.storage.atomic import build_folder
+from pagoda.storage.checksums import checksum_file
 from pagoda.storage.inventory import Inventory, verify
 from pagoda.storage.stores import is_of_a_store
 
@@ -56,6 +57,26 @@ def download(uri: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _store_of(uri) as (files, place):
         files.get_file(place, str(path))
+
+
+def verified(uri: str, checksum: str, copy: Path) -> Path:
+    """A file where it is on this machine, or a copy of an object store's, with that checksum.
+
+    Raises:
+        IntegrityError: It is another.
+        UnavailableError: It is not there or cannot be read now: its volume or its bucket may come back.
+    """
+    try:
+        if (path := local_path(uri)) is None:
+            download(uri, path := copy)
+        found = checksum_file(path, checksum)
+    except OSError as error:
+        raise UnavailableError(f"{uri}: cannot be read ({error.strerror})") from error
+    except IntegrityError as error:
+        raise UnavailableError(str(error)) from error
+    if found != checksum:
+        raise IntegrityError(f"{uri}: is {found}, and the manifest says {checksum}")
+    return path
 
 
 def upload(path: Path, uri: str) -> None:

@@ -12,6 +12,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.window import Window, parse_moment
 from pagoda.errors import ConfigError, ConflictError, DataError, GateError
+from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionRecord, full_key
@@ -49,7 +50,8 @@ class FullUpdate:
 
         Raises:
             DataError: There is nothing after the champion's window, or before `window_end` at all.
-            GateError: The version that this makes is there already, and was let go.
+            GateError: The version that this makes is there already, and was let go; or what serves is in another search
+                backend than the settings'.
             ConfigError: `window_end` is no moment with a zone, or there is no shard.
         """
         if shards < 1:
@@ -65,6 +67,7 @@ class FullUpdate:
                     f"at {end.isoformat()}"
                 )
             return cls(settings, dataset, Window(start=span.start, end=end), None, shards)
+        require_backend(state.generation(state.stable or ""), settings.index.backend, "and this update would build")
         champion = state.versions[state.champion]
         if champion.window.end == end:
             return cls(settings, dataset, champion.window, champion.parent, shards)

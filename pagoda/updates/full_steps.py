@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.config.training import TrainConfig, parse_config
+from pagoda.data.dataset import Dataset
 from pagoda.data.window import parse_moment, to_us
 from pagoda.erasure.pending import TAG, open_pending
 from pagoda.errors import ConfigError, GateError
@@ -20,9 +21,9 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
-from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
+from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names, write_item_fields
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
-from pagoda.item_vectors.vector_files import ItemVectorsWriter
+from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
 from pagoda.storage.checksums import SHA256, checksum_file
@@ -31,6 +32,7 @@ from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
+from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.version_files.full import FullVersionFiles
 
 VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
@@ -178,7 +180,7 @@ def _part(update: FullUpdate, step: str, shard: int) -> str:
 
 def build_index(update: FullUpdate) -> IndexReport:
     """Build the collection and prove it searchable."""
-    version, vectors = update.version(), all_vectors(update)
+    version, vectors, spec = update.version(), all_vectors(update), update.data.spec
     name = f"{update.settings.registry.model}_v{version.version}_{checksum_file(vectors)[-8:]}"
     collections = open_collections(update.settings)
     log = open_log(update.settings)
@@ -186,16 +188,27 @@ def build_index(update: FullUpdate) -> IndexReport:
     offered = {state.generations[id_].collection for id_ in live(state, log.now())}
     if name in offered and collections.exists(name):
         return index_report(update)  # It was built, and may serve; item changes have made it differ from the file.
+    queries = probe_queries(update.files(), update.data)
     report = build_collection(
         collections,
         name,
         vectors,
-        update.data.spec,
-        queries=_queries(update),
-        config=update.settings.index,
+        spec,
+        queries=queries,
+        config=update.settings.index.collection,
+        texts=_texts(update) if update.settings.index.text else None,
+        originals=keep_originals(update.settings, update.outputs, ItemVectors(vectors, spec), spec, queries),
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
+
+
+def _texts(update: FullUpdate) -> ItemFields | None:
+    """Where the items' words are; None where `_item_fields` has nothing."""
+    steps = [_part(update, FIELDS, shard) for shard in range(update.shards)]
+    if not (field_names(update.data.spec) and all(map(update.outputs.done, steps))):
+        return None
+    return ItemFields([update.outputs.get(step) / FIELDS_FILE for step in steps])
 
 
 def index_report(update: FullUpdate) -> IndexReport:
@@ -230,11 +243,14 @@ def offer(update: FullUpdate) -> Manifest:
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
         item_fields=_item_fields(update),
+        originals=original_vectors(update.settings, update.outputs),
         collection=index.name,
         dim=index.dim,
         item_count=index.rows,
         spec=update.data.spec,
         metric=index.metric,
+        backend=update.settings.index.backend,
+        texts=index.texts,
     )
     # From here on the generation is live, and the item-change worker keeps its collection; this is what was before.
     replay(update.settings, log, own)
@@ -260,17 +276,16 @@ def newest(update: FullUpdate) -> Manifest:
     return tip_of(open_log(update.settings).state(), update.version().version)
 
 
-def _queries(update: FullUpdate) -> NDArray[np.float32]:
-    """Vectors of real users as of the window's end, for the probe."""
+def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]:
+    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe."""
     from pagoda.version_files.open_version import OpenVersion
 
-    files = update.files()
     users = np.asarray(files.users.ids)
     users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
-    moments = np.full(len(users), to_us(update.window.end), np.int64)
+    moments = np.full(len(users), to_us(files.lineage.window.end), np.int64)
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
-    return OpenVersion(update.files(), update.data).user_vectors(users, moments, histories)
+    return OpenVersion(files, data).user_vectors(users, moments, histories)
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -132,3 +133,11 @@ def live_bases(state: ReleaseState) -> Iterator[int]:
 def scratch_of(settings: Settings, version: int) -> Path:
     """Where this machine keeps a version's files between updates."""
     return settings.home / "work" / "versions" / str(version)
+
+
+def forget_pruned(settings: Settings, state: ReleaseState) -> None:
+    """Remove this machine's copies of versions that retention has deleted, also in a run before this one."""
+    for version, record in state.versions.items():
+        if record.pruned:
+            shutil.rmtree(scratch_of(settings, version), ignore_errors=True)
+            shutil.rmtree(settings.home / "work" / record.key.replace(":", "/"), ignore_errors=True)

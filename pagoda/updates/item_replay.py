@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pagoda.data.mirror import open_local_or_mirrored
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import Manifest, OriginalVectors
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.versions import DATASET
 from pagoda.index.factory import open_collections
@@ -15,10 +17,15 @@ from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_ta
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
-from pagoda.item_vectors.scoring import stored_batch
-from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.item_vectors.changed_originals import ChangedOriginals
+from pagoda.item_vectors.fields import ITEM_ID
+from pagoda.item_vectors.originals import number_type
+from pagoda.item_vectors.reduction import Reduction
+from pagoda.item_vectors.scoring import stored_batch, with_vectors
+from pagoda.item_vectors.texts import texts_of, with_texts
+from pagoda.item_vectors.vector_files import vectors_batch, vectors_of
 from pagoda.settings import Settings
-from pagoda.storage.copies import fetch, local_path
+from pagoda.storage.copies import fetch, local_path, verified
 from pagoda.storage.inventory import select
 from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
 
@@ -34,13 +41,19 @@ class ItemReplay:
         self._log, self._scratch = log, settings.home / "work" / "items"
         self._collections = open_collections(settings)
         self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
+        self._reductions: dict[int, Reduction] = {}
 
     def close(self) -> None:
         """Close the connection."""
         self._collections.close()
 
-    def apply(self, manifest: Manifest, changes: Sequence[ItemChange]) -> None:
+    def apply(self, manifest: Manifest, changes: Sequence[ItemChange], head: int) -> None:
         """Bring changes into a generation's collection; doing it again does no harm.
+
+        Args:
+            manifest: The generation.
+            changes: All after those that were brought in before, by this process or never.
+            head: Number of the item log's last record among them.
 
         Raises:
             UnavailableError: The index or the artifacts' store does not answer.
@@ -57,12 +70,29 @@ class ItemReplay:
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)
             shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
-            rows = vectors_batch(manifest.spec, table, vectors, shares)
-            self._collections.upsert(manifest.collection, stored_batch(manifest.spec, rows))
+            stored = stored_batch(manifest.spec, vectors_batch(manifest.spec, table, vectors, shares))
+            if manifest.originals:
+                # First: what is found by codes and not among them would have the scores of codes.
+                changed = ChangedOriginals(manifest.originals.vectors.uri)
+                changed.add(head, stored[ITEM_ID].to_numpy(), vectors_of(stored), number_type(manifest.spec))
+                stored = self._reduced(manifest.full_version, manifest.originals, stored)
+            if manifest.texts:
+                stored = with_texts(stored, texts_of(table, manifest.texts))
+            self._collections.upsert(manifest.collection, stored)
+
+    def _reduced(self, version: int, originals: OriginalVectors, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """What the collection holds of them."""
+        if (file := originals.reduction) is None:
+            return rows
+        if (reduction := self._reductions.get(version)) is None:
+            copy = self._scratch / f"{file.checksum.replace(':', '-')}.npz"
+            reduction = self._reductions[version] = Reduction.read(verified(file.uri, file.checksum, copy))
+        return with_vectors(rows, reduction.of_items(vectors_of(rows)))
 
     def keep(self, full_versions: set[int]) -> None:
         """Forget the towers of all others."""
         self._towers = {version: opened for version, opened in self._towers.items() if version in full_versions}
+        self._reductions = {version: maps for version, maps in self._reductions.items() if version in full_versions}
 
     def _open(self, version: int) -> tuple[FullVersionFiles, Towers]:
         if version not in self._towers:
@@ -111,7 +141,7 @@ def replay(settings: Settings, log: ReleaseLog, manifest: Manifest) -> int:
         while done < changes.head:
             done = changes.head
             changes.take(log_of_items.records(done))
-            items.apply(manifest, changes.after(done))
+            items.apply(manifest, changes.after(done), changes.head)
     finally:
         items.close()
     return changes.head

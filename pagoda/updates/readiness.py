@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from pagoda.embeddings.tables.layout import TablesLayout
 from pagoda.errors import GateError, UnavailableError
-from pagoda.generations.holding import read_holding
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.holding import Holding, read_holding
+from pagoda.generations.hosts import holders, holdings
+from pagoda.generations.manifest import Manifest, require_backend
 from pagoda.generations.state import ReleaseState
 from pagoda.index.base import Collections
 from pagoda.index.factory import open_collections
 from pagoda.item_changes.log import open_item_log
 from pagoda.registry.publish import Check
-from pagoda.settings import Settings, tower_addresses
+from pagoda.settings import Settings, lacking, tower_addresses
 from pagoda.sockets import client_of
 
 PATIENCE_SECONDS = 120.0
 """How long hosts may take to bring a generation; a full version's tower has to start its workers."""
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _HOSTS_POLL_SECONDS = 0.05, 0.5
 _CONFLICT, _NOT_FOUND, _BUSY = 409, 404, 503
 
 
 def checks_of(settings: Settings, state: ReleaseState, patience_seconds: float = PATIENCE_SECONDS) -> list[Check]:
-    """The checks that this installation allows: its collection when Milvus is configured, and its tower's host."""
+    """The checks that this installation allows: its collection when an index is configured, and its tower's host.
+
+    Where the tower runs in the recall process, that process shows by itself that a generation answers, before anybody
+    is answered by it; what must be there first is what its host's follower brings.
+    """
     checks: list[Check] = []
-    if settings.milvus.uri:
+    if not lacking(settings, "index"):
+        checks.append(lambda manifest: require_backend(manifest, settings.index.backend, "and this installation's are"))
         served = {state.generations[id_].collection for release in state.releases for id_ in release.arms.serving}
         changed = next(open_item_log(settings).records(), None) is not None
         checks.append(collection_ready(open_collections(settings), served, changed=changed))
-    if settings.tower.url:
-        tower = settings.tower
-        checks.append(tower_answers(tower.url, settings.tables_folder, tower.timeout_seconds, patience_seconds))
+    if url := settings.tower.server_url:
+        seconds = settings.tower.timeout_seconds
+        checks.append(tower_answers(url, settings.tables_folder, seconds, patience_seconds))
+    elif settings.tower.hosts:
+        checks.append(hosts_hold(partial(holdings, settings.tower.hosts), patience_seconds))
     else:
         checks.append(tables_hold(settings.tables_folder, patience_seconds))
     return checks
@@ -118,6 +127,30 @@ def tables_hold(folder: Path, patience_seconds: float) -> Check:
         _await(manifest, problem, folder, patience_seconds)
 
     return check
+
+
+def hosts_hold(hosts: Callable[[], Sequence[Holding]], patience_seconds: float) -> Check:
+    """Every host that holds a generation holds this one, within `patience_seconds`; where none does yet, every host."""
+
+    def check(manifest: Manifest) -> None:
+        deadline = time.monotonic() + patience_seconds
+        while lack := _lack(manifest.id, hosts()):
+            if time.monotonic() > deadline:
+                raise GateError(f"generation {manifest.id} is not held after {patience_seconds:.0f} s: {lack}")
+            time.sleep(_HOSTS_POLL_SECONDS)
+
+    return check
+
+
+def _lack(generation: str, said: Sequence[Holding]) -> str | None:
+    for holding in said:
+        if generation in holding.refused:
+            raise GateError(f"generation {generation} is refused by a tower's host: {holding.refused[generation]}")
+    counted = [holding for holding in said if holding.held] or said
+    having = len(holders(counted, generation))
+    if counted and having == len(counted):
+        return None
+    return f"{having} of {len(counted)} hosts hold it; do recall's pods run?"
 
 
 def _await(manifest: Manifest, problem: Callable[[], str | None], folder: Path, patience_seconds: float) -> None:

@@ -33,6 +33,8 @@ class Question:
     user: Key
     k: int
     filter: Mapping[str, Any]
+    text: str
+    """Empty: none."""
     arms: tuple[Arm | None, ...]
     """The user's own first; None: whichever it is, for no rollout is on."""
     specs: Mapping[Arm, FeatureSpec]
@@ -43,6 +45,8 @@ class Question:
         asked: Options = {"k": self.k, "exclude_seen": True, "filter": self.filter}
         if title := self.specs[arm or "stable"].title:
             asked["fields"] = [title]
+        if self.text:
+            asked["text"] = self.text
         if arm:
             asked["arm"] = arm
         return asked
@@ -68,7 +72,9 @@ class UserSeen:
     """The answer after it, by the user's own arm."""
 
 
-def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], click: int = 0) -> UserSeen:
+def look(
+    settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], text: str = "", click: int = 0
+) -> UserSeen:
     """Ask for a user's items.
 
     Args:
@@ -76,6 +82,7 @@ def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], cl
         user: ID, as a person types it.
         k: Items at most.
         wanted: The filter, as requests have it.
+        text: What is looked for in titles and texts, beside what fits the user; empty: nothing.
         click: Number of the item, from 1, for which an event is sent before asking again; 0: none.
 
     Raises:
@@ -83,7 +90,7 @@ def look(settings: Settings, user: str, *, k: int, wanted: Mapping[str, Any], cl
         UnavailableError: Nothing was released yet, or a server does not answer.
         ConfigError: The settings do not say where recall is, or it does not take their tokens.
     """
-    question, spec = _question(open_log(settings).state(), user, k, wanted)
+    question, spec = _question(open_log(settings).state(), user, k, wanted, text)
     known = known_user(settings.redis.url, question.user, spec) if settings.redis.url else None
     with _client(settings) as client:
         answers = [_ask(client, question, arm) for arm in question.arms]
@@ -111,7 +118,9 @@ def moves(before: Sequence[RecommendedItem], after: Sequence[RecommendedItem]) -
     return [places[item.item_id] - place if item.item_id in places else None for place, item in enumerate(after)]
 
 
-def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]) -> tuple[Question, FeatureSpec]:
+def _question(
+    state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any], text: str
+) -> tuple[Question, FeatureSpec]:
     split = split_of(state)
     if split is None:
         raise UnavailableError("nothing was released yet, so nobody is answered; `pagoda update full` makes the first")
@@ -122,7 +131,7 @@ def _question(state: ReleaseState, typed: str, k: int, wanted: Mapping[str, Any]
     own = split.choose(user).arm
     specs = {arm: state.generation(id_).spec for arm, id_ in generations.items()}
     arms: tuple[Arm | None, ...] = (own, *(arm for arm in generations if arm != own)) if split.canary else (None,)
-    return Question(user, k, wanted, arms, specs), specs[own]
+    return Question(user, k, wanted, text, arms, specs), specs[own]
 
 
 def _ask(client: Client, question: Question, arm: Arm | None) -> Recommendation:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, with_config
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
 from pagoda.data.window import to_us
@@ -50,13 +50,13 @@ def _moment(value: Any) -> int:
 
 Id = Annotated[
     int | str,
-    BeforeValidator(_id),
+    PlainValidator(_id),
     WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string"}]}),
 ]
 """An ID as the caller knows it."""
 Moment = Annotated[
     int,
-    BeforeValidator(_moment),
+    PlainValidator(_moment),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
 ]
 """A moment, in microseconds since the epoch inside, ISO 8601 with a zone or microseconds outside."""

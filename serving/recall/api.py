@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +17,8 @@ MODEL = "recall"
 MAX_K = 1000
 MAX_INSTANCES = 100
 MAX_HISTORY = 1000
+MAX_TEXT = 1000
+"""Characters."""
 _LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
 """From then on, reading a body and writing an answer take milliseconds."""
 _MAX_FIELDS = 64
@@ -53,6 +55,11 @@ class RecallInstance(BaseModel):
     """Leave out what the user has had."""
     fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS), AfterValidator(_distinct)] = ()
     """What the answer says of each item beside its ID: its title, or item features, by their names."""
+    text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
+    """What is looked for in the items' titles and text features, beside what the user's vector is nearest to."""
+    merge: Literal["rrf", "sum"] | None = None
+    """How items found by `text` and by the vector become one list. rrf, the default: by their places in the two,
+    Σ 1/(60 + place). sum: by their scores in the two, each from 0 for the last one to 1 for the first."""
     popularity_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
 
@@ -66,7 +73,8 @@ class RecallBody(BaseModel):
 
 
 class RecalledItem(TypedDict):
-    """One item of an answer; the score is the cosine, or what the dataset's rules make of it."""
+    """One item of an answer; the score is the cosine, or what the dataset's rules make of it, or, of a request with
+    `text`, what `merge` does."""
 
     item_id: int | str
     score: float

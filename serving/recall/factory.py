@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
+from typing import cast
 
-from pagoda.errors import ConfigError
+from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import open_log
 from pagoda.index.factory import open_search
 from pagoda.item_changes.log import open_item_log
-from pagoda.settings import Settings
+from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
+from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
 from serving.recall.request.admission import Admission
@@ -26,8 +30,9 @@ from serving.recall.request.service import Recall
 from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_up
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
-from serving.recall.servers.ports import Servers
-from serving.recall.servers.tower import TowerClient
+from serving.recall.servers.factory import open_tower
+from serving.recall.servers.held_originals import HeldOriginals
+from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
@@ -42,24 +47,37 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     require(settings)
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
-        tower = TowerClient(settings.tower.url, settings.tower.timeout_seconds)
-        index = open_search(settings, tracing.trace_id)
+        tower = await stack.enter_async_context(open_tower(settings))
+        originals = HeldOriginals()
+        index = open_search(settings, tracing.trace_id, originals.of)
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
-        for part in (store, tower, index, outcomes):
+        for part in (store, index, outcomes):
             stack.push_async_callback(part.close)
         own, items, fallback = settings.recall, ItemLogFollower(open_item_log(settings)), Fallback()
         cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
         servers = guarded(
-            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index)),
+            Servers(JoinedStore(store), JoinedTower(tower), JoinedIndex(index), cast(Words | None, index.match)),
             store_seconds=own.store_seconds,
             tower_seconds=settings.tower.timeout_seconds,
             index_seconds=own.index_seconds,
         )
+        if settings.tower.runtime == "in_process":
+            # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
+            servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed))
-        generations = Generations(open_log(settings), partial(warm_up, parts=parts))
+        text = TextChannel(servers.match) if servers.match else None
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
+
+        async def get_warm(live: LiveGeneration) -> None:
+            require_backend(live.manifest, settings.index.backend, "and this process searches")
+            await tower.open(live.manifest)
+            if settings.index.keeps_originals:
+                await originals.open(live.manifest)
+            await warm_up(live, parts)
+
+        generations = Generations(open_log(settings), get_warm)
         recall = Recall(
             parts,
             generations,
@@ -71,16 +89,15 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
+        loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
 
 
 def require(settings: Settings) -> None:
-    """Refuse settings that leave out where a server is.
+    """Refuse settings that leave out where a server is. A tower in this process has none.
 
     Raises:
         ConfigError: One is not said.
     """
-    wanted = {"redis.url": settings.redis.url, "tower.url": settings.tower.url, "milvus.uri": settings.milvus.uri}
-    if missing := [name for name, value in wanted.items() if not value]:
-        raise ConfigError(f"recall: set {', '.join(missing)} (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    require_parts(settings, "recall", "store", "tower", "index")

@@ -8,6 +8,8 @@ from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.users.online_store import StoredUser
 
+_MERGED = 100
+"""An item that is a little further down in each of two lists stands before those that are up in one alone."""
 Vector = list[float]
 """`dim` numbers of unit length."""
 
@@ -36,3 +38,9 @@ class Lookup:
     """What channels gave, by their names."""
     items: list[RecalledItem] = field(default_factory=list)
     """What they are merged into: the answer, by falling score."""
+
+    @property
+    def depth(self) -> int:
+        """How many candidates a channel is to give: k, and enough to be merged with another's."""
+        one = self.instance
+        return one.k if one.text is None else max(one.k, _MERGED)

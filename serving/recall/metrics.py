@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from functools import lru_cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -55,6 +56,10 @@ def forget(generations: Collection[str]) -> None:
             metric.remove_by_labels({"generation": id_})
 
 
+# Their series are few and stay, so they need not be looked up each time.
+_stage = lru_cache(STAGES.labels)
+
+
 class Stopwatch:
     """Times the stages of one request."""
 
@@ -75,5 +80,5 @@ class Stopwatch:
         return self.milliseconds
 
     def _record(self, stage: str, seconds: float) -> None:
-        STAGES.labels(self._arm, stage).observe(seconds)
+        _stage(self._arm, stage).observe(seconds)
         self.milliseconds[stage] = round(seconds * 1000, 3)

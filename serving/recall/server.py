@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import signal
 import socket
@@ -10,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
@@ -25,6 +23,7 @@ from pagoda.settings import Settings
 from serving.background import background, every
 from serving.http.certificate import Certificate
 from serving.http.connections import BoundedProtocol, Connections, Limits, raise_file_limit
+from serving.http.draining import DrainingServer
 from serving.http.listeners import ByListener, port_of
 from serving.process import listen
 from serving.recall.api import MODEL
@@ -39,14 +38,13 @@ _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
 """Objects made before the collector looks for cycles. A cohort's answers are thousands, in no cycle; Python's own 700
 would have it look several times for each."""
-_CLOSE = (b"connection", b"close")
 _INPUTS = {
     "user_id": "INT64",
     "k": "INT32",
     "exclude_seen": "BOOL",
     "timestamp": "INT64",
     "popularity_penalty": "FP32",
-    **dict.fromkeys(("context", "profile", "history", "filter", "fields"), "BYTES"),
+    **dict.fromkeys(("context", "profile", "history", "filter", "fields", "text", "merge"), "BYTES"),
 }
 """The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""
 _OUTPUTS = {
@@ -147,30 +145,10 @@ class RecallServer(ModelServer):  # type: ignore[misc]
         gc.freeze()
         gc.set_threshold(_UNCOLLECTED)
         async with background(connections.follow, *([certificate.follow] if certificate else [])):
-            await _Server(config, self._model, drain_seconds).serve(sockets=[listener, *others])
+            await DrainingServer(config, self._leave, drain_seconds).serve(sockets=[listener, *others])
 
-
-class _Server(uvicorn.Server):
-    """Goes on for a while after it was told to stop; told again, it stops at once."""
-
-    def __init__(self, config: uvicorn.Config, model: RecallModel, drain_seconds: float) -> None:
-        super().__init__(config)
-        self._model, self._seconds = model, drain_seconds
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called with the signal."""
-        if self._model.leaving:
-            super().handle_exit(sig, frame)
-            return
+    def _leave(self) -> None:
         self._model.leaving = True
-        self._loop.call_soon_threadsafe(self._drain, sig)
-
-    def _drain(self, sig: int) -> None:
-        # Both: uvicorn makes the one anew from the other every second.
-        self.config.encoded_headers.append(_CLOSE)
-        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
-        self._loop.call_later(self._seconds, super().handle_exit, sig, None)
 
 
 class Intakes(Protocol):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import zipfile
 from importlib.resources import files
 from pathlib import Path
 
 import orjson
-from model_archiver.model_archiver_config import ModelArchiverConfig
-from model_archiver.model_packaging_utils import ModelExportUtils
 
 from pagoda.errors import IntegrityError
 from pagoda.storage.atomic import write_atomic
+from pagoda.storage.checksums import SHA256, checksum_file
 
 MODEL = "pagoda"
 """Name of the model on the server; its versions are the full versions."""
@@ -20,6 +21,7 @@ PROGRAM, ENCODER, HANDLER = "user_tower.pt2", "encoder.json", "handler.py"
 _NAME = re.compile(rf"{MODEL}-(\d+)\.mar")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MODE = 0o644 << 16
+_log = logging.getLogger(__name__)
 
 
 def archive_name(version: int) -> str:
@@ -42,6 +44,38 @@ def archive_version(archive: Path) -> int:
 def archives(store: Path) -> list[Path]:
     """The archives in a folder, oldest version first."""
     return sorted((path for path in store.glob("*.mar") if _NAME.fullmatch(path.name)), key=archive_version)
+
+
+def place(archive: Path, version: int, store: Path) -> None:
+    """Copy a verified archive into the folder `store`, whole or not at all; what else lies in its place is replaced.
+
+    Raises:
+        IntegrityError: It is another version's.
+    """
+    if archive_version(archive) != version:
+        raise IntegrityError(f"{archive} is the archive of version {archive_version(archive)}, not {version}")
+    target = store / archive.name
+    if target.exists():
+        if target.samefile(archive) or checksum_file(target, SHA256) == checksum_file(archive, SHA256):
+            return
+        # The archive given is what its manifest says; whatever lies in its place was changed here.
+        _log.error("%s was changed; it is replaced by %s", target, archive)
+    # Flushed before it has its name: half an archive would be refused as another one, for good.
+    write_atomic(target, archive.read_bytes())
+
+
+def unpack(content: bytes, folder: Path) -> None:
+    """Write the program and the encoder of an archive into `folder`: its handler is code, and not needed there.
+
+    Raises:
+        IntegrityError: It is no archive, or lacks one of them.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for name in (PROGRAM, ENCODER):
+                (folder / name).write_bytes(archive.read(name))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise IntegrityError(f"not the archive of a user tower: {error}") from error
 
 
 def package(folder: Path, version: int, store: Path) -> Path:
@@ -75,8 +109,11 @@ def _contents(folder: Path, version: int) -> dict[str, bytes]:
 
 
 def _manifest(version: int) -> bytes:
-    # Only the manifest is the archiver's: its packing goes through one folder in /tmp that all processes share,
-    # and stamps the time into every entry.
+    # Here, since who only unpacks has no archiver. And only the manifest is its: its packing goes through one folder in
+    # /tmp that all processes share, and stamps the time into every entry.
+    from model_archiver.model_archiver_config import ModelArchiverConfig
+    from model_archiver.model_packaging_utils import ModelExportUtils
+
     config = ModelArchiverConfig(MODEL, HANDLER, f"{version}.0", serialized_file=PROGRAM, extra_files=ENCODER)
     manifest = orjson.loads(ModelExportUtils.generate_manifest_json(config))
     del manifest["createdOn"]
@@ -84,8 +121,6 @@ def _manifest(version: int) -> bytes:
 
 
 def _zipped(contents: dict[str, bytes]) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in sorted(contents.items()):

@@ -44,8 +44,7 @@ def trusted(store: Path, tables: Path) -> list[Path]:
     checksums = read_checksums(tables)
     found = []
     for archive in archives(store):
-        problem = _problem(archive, checksums)
-        if problem:
+        if problem := distrust(archive, checksums):
             _log.error("%s is not loaded: %s", archive, problem)
         else:
             found.append(archive)
@@ -62,7 +61,8 @@ def await_checksums(store: Path, tables: Path) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _problem(archive: Path, checksums: Mapping[int, str]) -> str | None:
+def distrust(archive: Path, checksums: Mapping[int, str]) -> str | None:
+    """Why an archive may not be loaded; None where it may."""
     expected = checksums.get(archive_version(archive))
     if expected is None:
         return "no manifest that the follower has read names it"

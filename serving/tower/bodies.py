@@ -94,6 +94,15 @@ def parse(raw: bytes | bytearray) -> Body:
     return Body(TowerRequest(instances, generation), "v1")
 
 
+def read_instances(instances: Sequence[dict[str, Any]]) -> list[Instance]:
+    """Users as a body would have them.
+
+    Raises:
+        RequestError: One is malformed; the message names the field.
+    """
+    return _check(_INSTANCES, instances, ("instances",))
+
+
 def _parse_v2(content: dict[str, Any]) -> Body:
     try:
         body = V2Body.model_validate(content)

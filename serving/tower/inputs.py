@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from serving.http.fields import PastItem
 from serving.tower.bodies import Instance
 
 _SECOND_US = 1_000_000
+_timestamp = itemgetter("timestamp")
 
 
 class InputReader:
@@ -45,13 +47,13 @@ class InputReader:
     def _histories(self, instances: Sequence[Instance], moments_us: NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """Items, mask and ages [n, length], as `UserKeys` has them."""
         shape = (len(instances), self._length)
-        items, mask, times = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.int64)
-        for row, (instance, moment_us) in enumerate(zip(instances, moments_us.tolist(), strict=True)):
-            if kept := _last(instance.history, moment_us, self._length):
-                ids = [past["item_id"] for past in kept]
-                items[row, -len(kept) :] = read_ids(self._spec, ids, "history.item_id")
-                times[row, -len(kept) :] = [past["timestamp"] for past in kept]
-                mask[row, -len(kept) :] = True
+        items, times = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        both = zip(instances, moments_us.tolist(), strict=True)
+        kept = [_last(instance.history, moment_us, self._length) for instance, moment_us in both]
+        mask = np.arange(self._length) >= self._length - np.array([len(past) for past in kept])[:, None]
+        # Row after row, as the mask's places are counted.
+        items[mask] = read_ids(self._spec, [one["item_id"] for past in kept for one in past], "history.item_id")
+        times[mask] = [one["timestamp"] for past in kept for one in past]
         age = np.where(mask, (moments_us[:, None] - times) / _SECOND_US, 0).astype(np.float32)
         return items, mask, age
 
@@ -59,5 +61,5 @@ class InputReader:
 def _last(history: Sequence[PastItem], moment_us: int, length: int) -> list[PastItem]:
     """The last `length` events strictly before a moment, oldest first: what training would have seen then."""
     earlier = [past for past in history if past["timestamp"] < moment_us]
-    earlier.sort(key=lambda past: past["timestamp"])
+    earlier.sort(key=_timestamp)
     return earlier[-length:] if length else []

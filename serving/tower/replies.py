@@ -23,26 +23,30 @@ class Replies:
 
     def to(self, raw: Sequence[bytes | bytearray]) -> list[Reply]:
         """One reply a body, in order. A body that is wrong gets its own 4xx and spoils no other's answer."""
-        bodies = [_read(one) for one in raw]
+        return self.answer([read(one) for one in raw])
+
+    def answer(self, bodies: Sequence[Body | PagodaError]) -> list[Reply]:
+        """As `to`, of bodies that were read."""
         good = [body for body in bodies if isinstance(body, Body)]
         answers = iter(self._runtime.predict_batch([body.request for body in good]))
-        return [
-            self._refuse(body) if isinstance(body, PagodaError) else self._reply(body, next(answers)) for body in bodies
-        ]
+        return [refuse(body) if isinstance(body, PagodaError) else self._reply(body, next(answers)) for body in bodies]
 
     def _reply(self, body: Body, answer: TowerAnswer | PagodaError) -> Reply:
         if isinstance(answer, PagodaError):
-            return self._refuse(answer)
+            return refuse(answer)
         return _OK, render(body, answer, self._version)
 
-    def _refuse(self, error: PagodaError) -> Reply:
-        status, body = render_error(error)
-        if status >= 500:  # noqa: PLR2004
-            logger.error("%s", error)
-        return status, body
+
+def refuse(error: PagodaError) -> Reply:
+    """The reply to a request that gets no answer; what is our own failure is logged."""
+    status, body = render_error(error)
+    if status >= 500:  # noqa: PLR2004
+        logger.error("%s", error)
+    return status, body
 
 
-def _read(raw: bytes | bytearray) -> Body | PagodaError:
+def read(raw: bytes | bytearray) -> Body | PagodaError:
+    """A body, or what is wrong with it."""
     try:
         return parse(raw)
     except PagodaError as error:

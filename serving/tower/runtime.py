@@ -98,6 +98,8 @@ class TowerRuntime:
             # Made in here too: on tensors from outside, each view costs more.
             inputs = keys.tensors().with_rows(torch.from_numpy(id_rows), torch.from_numpy(history_rows))
             vectors = self._program(*inputs).numpy()
+        if len(asked) == 1:
+            return [TowerAnswer(vectors, known, asked[0].generation.generation)]
         ends = np.cumsum([len(one.keys) for one in asked])[:-1]
         parts = zip(asked, np.split(vectors, ends), np.split(known, ends), strict=True)
         return [TowerAnswer(part, found, one.generation.generation) for one, part, found in parts]
@@ -106,15 +108,30 @@ class TowerRuntime:
         self, asked: Sequence[_Asked], keys: UserKeys[Array]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
         """Rows of users [n, dim], which are known [n], and rows of histories [n, length, dim], by generation."""
-        owner = np.repeat([one.generation.generation for one in asked], [len(one.keys) for one in asked])
         generations = {one.generation.generation: one.generation for one in asked}
+        if len(generations) == 1:  # As nearly always.
+            return _rows_of(asked[0].generation, keys.users, keys.history_items, keys.history_mask)
+        owner = np.repeat([one.generation.generation for one in asked], [len(one.keys) for one in asked])
         dim = asked[0].generation.users.dim
         id_rows = np.empty((len(owner), dim), np.float32)
         known = np.empty(len(owner), np.bool_)
-        history_rows = np.zeros((*keys.history_items.shape, dim), np.float32)
+        history_rows = np.empty((*keys.history_items.shape, dim), np.float32)
         for name, generation in generations.items():
-            rows = np.flatnonzero(owner == name)
-            id_rows[rows], known[rows] = generation.users.lookup(keys.users[rows])
-            inside = keys.history_mask & (owner == name)[:, None]
-            history_rows[inside] = generation.items.lookup(keys.history_items[inside])[0]
+            own = np.flatnonzero(owner == name)
+            id_rows[own], known[own], history_rows[own] = _rows_of(
+                generation, keys.users[own], keys.history_items[own], keys.history_mask[own]
+            )
         return id_rows, known, history_rows
+
+
+def _rows_of(
+    generation: OpenGeneration, users: Array, items: Array, mask: Array
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """The same of one generation."""
+    id_rows, known = generation.users.lookup(users)
+    if mask.all():
+        history_rows = generation.items.lookup(items.ravel())[0].reshape(*items.shape, generation.users.dim)
+    else:
+        history_rows = np.zeros((*items.shape, generation.users.dim), np.float32)
+        history_rows[mask] = generation.items.lookup(items[mask])[0]
+    return id_rows, known, history_rows

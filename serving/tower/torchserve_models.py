@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from pagoda.errors import ConfigError, IntegrityError, UnavailableError
+from pagoda.errors import ConfigError, UnavailableError
 from pagoda.settings import socket_path
 from pagoda.sockets import client_of
-from pagoda.storage.atomic import write_atomic
-from pagoda.storage.checksums import SHA256, checksum_file
-from serving.tower.archive import MODEL, archive_name, archive_version
+from serving.tower.archive import MODEL, archive_name, place
 from serving.tower.batching import DEFAULT_BATCHING, Batching
 
-_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 150.0
 _OK, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 403, 404, 409
@@ -62,7 +58,7 @@ class TowerModels:
             IntegrityError: The archive is another version's.
             UnavailableError: TorchServe does not answer, or the workers do not come up.
         """
-        self._place(full_version, archive)
+        place(archive, full_version, self._store)
         if self._describe(full_version) is None:
             self._register(full_version)
         elif self._ready(full_version) < self._batching.workers:
@@ -95,18 +91,6 @@ class TowerModels:
     def archive(self, full_version: int) -> Path:
         """Where the archive of `full_version` is, or would be, in the store."""
         return self._store / archive_name(full_version)
-
-    def _place(self, version: int, archive: Path) -> None:
-        if archive_version(archive) != version:
-            raise IntegrityError(f"{archive} is the archive of version {archive_version(archive)}, not {version}")
-        target = self._store / archive.name
-        if target.exists():
-            if target.samefile(archive) or checksum_file(target, SHA256) == checksum_file(archive, SHA256):
-                return
-            # The archive given is what its manifest says; whatever lies in its place was changed here.
-            _log.error("%s was changed; it is replaced by %s", target, archive)
-        # Flushed before it has its name: half an archive would be refused as another one, for good.
-        write_atomic(target, archive.read_bytes())
 
     def _register(self, version: int) -> None:
         query = {"url": archive_name(version), "model_name": MODEL, "synchronous": "true", **self._batching.query()}

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import orjson
 import xxhash
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pagoda.data.spec import FeatureSpec
@@ -26,6 +25,7 @@ from pagoda.errors import IntegrityError, UnavailableError
 from serving.error_reasons import reason
 from serving.http.fields import PastItem
 from serving.users.keys import Key, profile_key, recent_key, seen_key, vector_key
+from serving.users.round_trips import Command, RoundTrips
 
 _BASIS_BYTES = 8
 
@@ -72,13 +72,12 @@ class OnlineStore:
     """Reads users. Safe to share between requests."""
 
     def __init__(self, url: str, timeout_seconds: float = 1.0) -> None:
-        """Make a pool of connections to `redis://host:port/db`; none is opened yet."""
-        self._url = url
-        self._redis: Redis = Redis.from_url(url, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds)
+        """Of `redis://host:port/db`; no connection is opened yet."""
+        self._url, self._redis = url, RoundTrips(url, timeout_seconds)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._redis.aclose()
+        await self._redis.close()
 
     async def read(
         self, users: Sequence[tuple[Key, bool]], spec: FeatureSpec, generation: str = ""
@@ -96,19 +95,16 @@ class OnlineStore:
         """
         length = spec.history.length if spec.history else 0
         # No transaction: a write between two of these makes another basis, and a kept vector is held against that.
-        pipeline = self._redis.pipeline(transaction=False)
+        commands: list[Command] = []
         for user, with_seen in users:
-            pipeline.get(profile_key(user))
+            commands.append(("GET", profile_key(user)))
             if length:
-                pipeline.lrange(recent_key(user), -length, -1)
+                commands.append(("LRANGE", recent_key(user), -length, -1))
             if with_seen:
-                pipeline.zrange(seen_key(user), 0, -1)
+                commands.append(("ZRANGE", seen_key(user), 0, -1))
             if generation:
-                pipeline.get(vector_key(generation, user))
-        try:
-            found = iter(await pipeline.execute())
-        except (RedisError, OSError) as error:
-            raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
+                commands.append(("GET", vector_key(generation, user)))
+        found = iter(await self._ask(commands))
         item = bytes.decode if spec.id_type == "string" else int
         return [
             _user(
@@ -129,11 +125,11 @@ class OnlineStore:
         Raises:
             UnavailableError: Redis does not answer in time.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        for user, kept in vectors:
-            pipeline.set(vector_key(generation, user), kept.encode(), ex=seconds)
+        await self._ask([("SET", vector_key(generation, user), kept.encode(), "EX", seconds) for user, kept in vectors])
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
         try:
-            await pipeline.execute()
+            return await self._redis.make(commands)
         except (RedisError, OSError) as error:
             raise UnavailableError(f"online store at {self._url}: {reason(error)}", part="online store") from error
 

@@ -18,16 +18,21 @@ import typer
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, UnavailableError
 from pagoda.generations.holding import Holding
+from pagoda.generations.hosts import HOLDING_PATH
 from pagoda.generations.live import GRACE, live
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
-from pagoda.settings import Settings, load_settings
+from pagoda.index.factory import open_copies
+from pagoda.settings import Settings, load_settings, socket_path
 from serving import logs
 from serving.tower.archive_trust import read_checksums, write_checksums
+from serving.tower.kserve.models import KServeModels
 from serving.tower.torchserve_models import TowerModels
+from serving.workers.collection_copies import CollectionCopies, StoreCopies
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.table_guard import Guard
+from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
 RETRY_SECONDS = 30.0
@@ -44,6 +49,7 @@ class Follower:
         folder: Path,
         towers: TowerHost,
         *,
+        collections: StoreCopies | None = None,
         grace: timedelta = GRACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,11 +59,13 @@ class Follower:
             log: The release log.
             folder: The host's tables folder.
             towers: Which full versions the tower's server holds.
+            collections: Where they come from a store, that store's, and this host's copies.
             grace: How long a generation stays after it served.
             monotonic: Clock of the retries.
         """
         self._log, self._folder, self._towers = log, folder, towers
         self._grace, self._monotonic = grace, monotonic
+        self._collections = CollectionCopies(collections, monotonic)
         self._tables = TablesWriter(folder)
         self._tables.sweep()
         self._retry_at: dict[str, float] = {}
@@ -80,6 +88,7 @@ class Follower:
             self._done = None
         if self._said and self._done == (state.head, wanted):
             self._towers.repair()
+            self._collections.follow()
             return self._said
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
         failures: list[PagodaError] = []
@@ -94,7 +103,9 @@ class Follower:
         try:
             if state.stable:  # An empty log is more likely a lost one than the end of everything.
                 self._retire(set(wanted))
+                self._collections.keep({state.generations[id_].collection for id_ in self._held()})
             self._towers.repair()
+            self._collections.follow()
         except (UnavailableError, IntegrityError) as error:
             failures.append(error)
         holding = self._say(state.head)
@@ -103,6 +114,11 @@ class Follower:
             raise failures[0]
         self._done = None if holding.refused else (state.head, wanted)
         return holding
+
+    @property
+    def said(self) -> Holding:
+        """What the host holds, as of the last look."""
+        return self._said or Holding(head=0, current=None, held=())
 
     def close(self) -> None:
         """Let background work finish."""
@@ -120,6 +136,7 @@ class Follower:
             return
         begin = self._monotonic()
         try:
+            self._collections.ensure(manifest.collection)
             if manifest.id in held:
                 self._towers.ensure(manifest.full_version, manifest.tower)
                 return
@@ -213,19 +230,26 @@ def main(
     settings = load_settings(home)
     logs.start(settings.logs)
     log = open_log(settings)
-    follower = Follower(log, settings.tables_folder, _towers_of(settings), grace=timedelta(seconds=grace))
+    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.store else None
+    follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=timedelta(seconds=grace))
     try:
         if once:
             stable = log.state().stable
             raise typer.Exit(stable is not None and stable not in follower.step().held)
         _log.info("following %s into %s", settings.log_url, settings.tables_folder)
-        follow_until_told(follower, poll, "follower", metrics_port)
+        said = {HOLDING_PATH: lambda: follower.said.model_dump_json().encode()}
+        follow_until_told(follower, poll, "follower", metrics_port, said)
     finally:
         follower.close()
 
 
 def _towers_of(settings: Settings) -> TowerHost:
-    """The tower's server on this host, if Pagoda manages its models."""
+    """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
+    if settings.tower.runtime == "in_process":
+        return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
+    if settings.tower.runtime == "kserve":
+        local = socket_path(settings.tower.url) is not None
+        return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives")) if local else NoTowers()
     if not settings.tower.management_url:
         return NoTowers()
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))

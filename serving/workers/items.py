@@ -18,14 +18,14 @@ from pagoda.append_log.store import open_store
 from pagoda.data.increments import changes_name, changes_of
 from pagoda.data.layout import FEATURES_FILE, schema_of
 from pagoda.data.spec import parse_spec
-from pagoda.errors import ConfigError, ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
+from pagoda.errors import ConflictError, DataError, IntegrityError, PagodaError, UnavailableError
 from pagoda.generations.live import GRACE, live
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import MILVUS, Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.item_changes.changes import ItemChanges, fitting
 from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
-from pagoda.settings import load_settings
+from pagoda.settings import load_settings, require_parts
 from pagoda.storage.copies import children, delete
 from pagoda.updates.item_replay import ItemReplay
 from serving import logs
@@ -49,6 +49,7 @@ class ItemWorker:
         items: ItemReplay,
         dataset: str,
         *,
+        backend: str = MILVUS,
         find: Callable[[], str] | None = None,
         grace: timedelta = GRACE,
         dataset_seconds: float = DATASET_SECONDS,
@@ -56,7 +57,7 @@ class ItemWorker:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._item_log, self._items, self._dataset = log, item_log, items, dataset
-        self._find = find  # Says, while there is no dataset, which one it is by now.
+        self._backend, self._find = backend, find  # Says, while there is no dataset, which one it is by now.
         self._compaction, self._compact_at = compaction, 0.0
         self._grace, self._dataset_seconds, self._monotonic = grace, dataset_seconds, monotonic
         self._changes = ItemChanges()
@@ -68,7 +69,7 @@ class ItemWorker:
         """Bring in what is new; returns the number of the last record.
 
         Raises:
-            UnavailableError: A log, Milvus or a store does not answer; all else was done.
+            UnavailableError: A log, the index or a store does not answer; all else was done.
         """
         self._changes.take(self._item_log.records(self._changes.head))
         ITEMS_HEAD.set(self._changes.head)
@@ -95,7 +96,9 @@ class ItemWorker:
     def _live(self) -> list[Manifest]:
         """One manifest of each live collection."""
         state = self._log.state()
-        manifests = [state.generations[id_] for id_ in live(state, self._log.now(), self._grace)]
+        wanted = (state.generations[id_] for id_ in live(state, self._log.now(), self._grace))
+        # Until its grace is over, what served before a rebuild is live, too; nobody searches in its backend any more.
+        manifests = [manifest for manifest in wanted if manifest.backend == self._backend]
         by_collection = {manifest.collection: manifest for manifest in reversed(manifests)}
         self._applied = {name: number for name, number in self._applied.items() if name in by_collection}
         self._items.keep({manifest.full_version for manifest in manifests})
@@ -104,7 +107,7 @@ class ItemWorker:
     def _bring(self, manifest: Manifest) -> None:
         changes = self._changes.after(self._applied.get(manifest.collection, 0))
         begin = self._monotonic()
-        self._items.apply(manifest, changes)
+        self._items.apply(manifest, changes, self._changes.head)
         self._applied[manifest.collection] = self._changes.head
         self._refused.pop(manifest.collection, None)
         seconds = self._monotonic() - begin
@@ -152,15 +155,16 @@ def main(
     """Bring item changes into every live collection and into the dataset."""
     settings = load_settings(home)
     logs.start(settings.logs)
-    if not settings.milvus.uri:
-        raise ConfigError(f"items: set milvus.uri (`pagoda up` does, in {settings.home}/endpoints.yaml)")
+    require_parts(settings, "items", "index")
     log = open_log(settings)
     items = ItemReplay(settings, log)
     try:
         compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
         item_log, dataset = open_item_log(settings), settings.events_dataset
         find = lambda: load_settings(settings.home).events_dataset  # noqa: E731
-        worker = ItemWorker(log, item_log, items, dataset, find=find, compaction=compaction)
+        worker = ItemWorker(
+            log, item_log, items, dataset, backend=settings.index.backend, find=find, compaction=compaction
+        )
         follow_until_told(worker, poll, "items", metrics_port)
     finally:
         items.close()

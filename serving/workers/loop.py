@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from tenacity.stop import stop_when_event_set
 
 from pagoda.errors import PagodaError
 from pagoda.settings import HOME_VARIABLE
-from pagoda.telemetry.endpoint import serve_metrics
+from pagoda.telemetry.endpoint import Page, serve_metrics
 from serving.error_reasons import reason
 from serving.workers.metrics import Counted, Worker
 
@@ -47,13 +48,22 @@ def follow(worker: Worker, stop: threading.Event, poll_seconds: float) -> None:
         stop.wait(poll_seconds)
 
 
-def follow_until_told(worker: Worker, poll_seconds: float, name: str, metrics_port: int) -> None:
+def follow_until_told(
+    worker: Worker, poll_seconds: float, name: str, metrics_port: int, pages: Mapping[str, Page] | None = None
+) -> None:
     """`follow` until SIGTERM or SIGINT, and tell Prometheus of it under the worker's name.
+
+    Args:
+        worker: What follows.
+        poll_seconds: Between its steps.
+        name: The worker's.
+        metrics_port: Where Prometheus is answered; 0: nowhere.
+        pages: What else is answered there, by path.
 
     Raises:
         UnavailableError: The port of the metrics is taken.
     """
-    serve_metrics(metrics_port)
+    serve_metrics(metrics_port, pages)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -1,4 +1,4 @@
-"""Which full versions the tower's server on this host holds, as the follower sees it."""
+"""Which full versions the tower's server, or recall's process, on this host holds, as the follower sees it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOK_SECONDS = 10.0
 
 
 class Models(Protocol):
-    """The calls of `serving.tower.torchserve_models.TowerModels`."""
+    """The calls of `serving.tower.torchserve_models.TowerModels`, which `serving.workers.tower_archives` has, too."""
 
     def ensure(self, full_version: int, archive: Path) -> None:
         """Have a full version served, from its archive on this host."""

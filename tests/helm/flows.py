@@ -77,16 +77,17 @@ def _places(chart: Chart) -> Iterator[tuple[str, Place]]:
         if not name.startswith("ServingRuntime/"):
             labels = template["metadata"]["labels"]
             yield labels["app.kubernetes.io/component"], Place(tuple(labels.items()))
-    tower = chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"]
-    yield "tower", Place(tuple(tower.items()))
+    for tower in chart.of("InferenceService"):
+        yield "tower", Place(tuple(tower["metadata"]["labels"].items()))
     labels = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
     yield "pipelines", Place(tuple(labels.items()), chart.for_steps("ConfigMap")["metadata"]["namespace"])
-    labels = {"app.kubernetes.io/name": "milvus", "app.kubernetes.io/instance": "pagoda"}
-    yield "milvus", Place(tuple(labels.items()))
+    if chart.of("InferenceService"):
+        labels = {"app.kubernetes.io/name": "milvus", "app.kubernetes.io/instance": "pagoda"}
+        yield "milvus", Place(tuple(labels.items()))
 
 
 # Ports by the names that pods give them.
-_NAMED = {"http": {8080, 5000}, "redis": {6379}, "metrics": {9090}, "items": {8090}}
+_NAMED = {"http": {8080, 5000}, "redis": {6379}, "metrics": {9090}, "items": {8090}, "hosts": {9102}}
 
 
 def _rule_matches(rule: Rule, side: str, peer: Place, port: int) -> bool:

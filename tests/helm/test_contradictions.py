@@ -10,6 +10,7 @@ from pagoda.errors import ConfigError
 
 from .charts import with_values
 
+COMPACT = "tower.runtime=in_process"
 KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
 
 
@@ -62,6 +63,15 @@ KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
             ["common.service.ipFamilyPolicy=PreferDualStack", "mlflow.workers=1"],
             "mlflow.workers=1: a single process of MLflow listens on one address family",
         ),
+        (["tower.runtime=kserve", "tower.workers=4"], "tower.workers=4: KServe's model server is one process"),
+        (["index.backend=in_process"], "index.backend=in_process: search runs where the tower does"),
+        ([COMPACT, "index.backend=milvus"], "index.backend=milvus: search runs where the tower does"),
+        ([COMPACT, "rollout.enabled=false"], "rollout.enabled=false: with tower.runtime=in_process the driver"),
+        *(
+            ([COMPACT, one], f"{one.split('=')[0]}: there is no server of the tower when tower.runtime=in_process")
+            for one in ("tls.tower=a", "tower.autoscaling.enabled=true", "tower.url=http://tower")
+        ),
+        ([COMPACT, "milvus.existingSecret=a"], "milvus.existingSecret: there is no Milvus"),
         (["recall.drainSeconds=25"], "recall.terminationGracePeriodSeconds=30: must be at least"),
         (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
         (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
@@ -114,6 +124,8 @@ def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], sa
     [
         "recall.replica=3",
         "tower.mode=Raw",
+        "tower.runtime=onnx",
+        "index.store=s3://elsewhere/collections",
         "recall.replicas=0",
         "objectStorage.url=/data",
         "events.dataset=/data",

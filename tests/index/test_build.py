@@ -19,6 +19,7 @@ from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.settings import CollectionConfig
+from pagoda.settings.index import CODED
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 pytestmark = pytest.mark.integration
@@ -147,11 +148,17 @@ def test_a_graph_that_finds_too_little_is_built_again_with_more_links(
 
 
 @pytest.mark.parametrize(
-    "index", [{"kind": "IVF_FLAT", "nlist": 32}, pytest.param({"kind": "FLAT"}, marks=pytest.mark.long)]
+    "index",
+    [
+        {"kind": "IVF_FLAT", "nlist": 32},
+        pytest.param({"kind": "FLAT"}, marks=pytest.mark.long),
+        pytest.param({"kind": "IVF_SQ8", "nlist": 32}, marks=pytest.mark.long),
+        pytest.param({"kind": "IVF_PQ", "nlist": 32, "segments": 16}, marks=pytest.mark.long),
+    ],
 )
 def test_other_kinds_of_index(collections: MilvusCollections, vectors: Path, index: dict[str, Any]) -> None:
-    report = _build(collections, vectors, config=CollectionConfig(effort=32, **index))
-    assert report.recall_at_100 == 1.0
+    report = _build(collections, vectors, config=CollectionConfig(effort=32, minimum_recall=0.9, **index))
+    assert report.recall_at_100 == 1.0 or index["kind"] in CODED
     wanted = FilterParser(SPEC).parse({"kind": "kind 1"})
     hits = collections.search("built", QUERIES[:1], 20, effort=32, wanted=wanted)[0]
     assert len(hits.ids) == 20

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,26 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pagoda.errors import ConfigError, DataError, IntegrityError, UnavailableError
+from pagoda.errors import DataError, IntegrityError, UnavailableError
 from pagoda.index.base import Collections, FoundItem, Hits
 from pagoda.index.build import build_collection
 from pagoda.index.factory import open_collections, open_search
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter_parser import FilterParser
+from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.masking import masked
-from pagoda.settings import CollectionConfig, MilvusSettings, Settings
+from pagoda.settings import CollectionConfig, ElasticsearchSettings, IndexSettings, MilvusSettings, Settings
+from tests.index.elasticsearch.fakes.server import running
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
-BACKENDS = ["in_process", pytest.param("milvus", marks=pytest.mark.integration)]
+BACKENDS = [
+    "in_process",
+    "stored",
+    "elasticsearch",
+    "opensearch",
+    pytest.param("milvus", marks=pytest.mark.integration),
+]
 NAME, CHANGING = "contract_items", "contract_changing"
 ROWS, EFFORT = 700, 1000
 KEYED = SPEC.model_copy(update={"id_type": "string"})
@@ -45,9 +54,8 @@ QUERY = unit_vectors(1)
 
 @dataclass(frozen=True)
 class Opened:
-    """A backend, with the collection NAME of 700 items in it."""
+    """A backend, with the collection NAME of 700 items in it; `stored` is in_process with a store between hosts."""
 
-    backend: Any
     settings: Settings
     collections: Collections
     vectors: np.ndarray
@@ -61,7 +69,7 @@ class Opened:
         """What the recall service finds for two users."""
 
         async def ask() -> list[list[FoundItem]]:
-            search = open_search(self.settings, lambda: None, self.backend)
+            search = open_search(self.settings, lambda: None)
             parsed = FilterParser(SPEC).parse(wanted)
             try:
                 vectors = unit_vectors(2, seed=4).tolist()
@@ -75,14 +83,31 @@ class Opened:
 @pytest.fixture(scope="module", params=BACKENDS)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     folder = tmp_path_factory.mktemp(request.param)
-    uri = request.getfixturevalue("milvus_uri") if request.param == "milvus" else ""
-    settings = Settings(home=folder, milvus=MilvusSettings(uri=uri))
-    collections = open_collections(settings, request.param)
+    with ExitStack() as stack:
+        yield from _filled(_settings(request, folder, stack), folder)
+
+
+def _settings(request: pytest.FixtureRequest, folder: Path, stack: ExitStack) -> Settings:
+    match request.param:
+        case "in_process":
+            return Settings(home=folder, index=IndexSettings(backend="in_process"))
+        case "stored":
+            return Settings(home=folder, index=IndexSettings(backend="in_process", store=str(folder / "store")))
+        case "milvus":
+            return Settings(home=folder, milvus=MilvusSettings(uri=request.getfixturevalue("milvus_uri")))
+        case dialect:
+            # A fake: it answers as the documentation says, and shows that the adapter is whole, not that a server is.
+            elastic = ElasticsearchSettings(url=stack.enter_context(running()).url, dialect=dialect)
+            return Settings(home=folder, elasticsearch=elastic, index=IndexSettings(backend="elasticsearch"))
+
+
+def _filled(settings: Settings, folder: Path) -> Iterator[Opened]:
+    collections = open_collections(settings)
     vectors = write_vectors(folder / "v.parquet", ROWS)
     report = build_collection(collections, NAME, folder / "v.parquet", SPEC, queries=unit_vectors(5))
     assert (report.rows, report.reused, report.recall_at_100) == (ROWS, False, pytest.approx(1.0, abs=0.02))
     assert build_collection(collections, NAME, folder / "v.parquet", SPEC, queries=unit_vectors(5)).reused
-    yield Opened(request.param, settings, collections, vectors)
+    yield Opened(settings, collections, vectors)
     for name in (NAME, CHANGING):
         collections.drop(name)
     collections.close()
@@ -110,6 +135,15 @@ def test_a_filter_means_the_same_to_every_backend(opened: Opened, wanted: Any, h
     expected = {row["item_id"] for row in items_table(ROWS).to_pylist() if holds(row)}
     assert expected
     assert set(opened.search(wanted=wanted).ids.tolist()) == expected
+
+
+@pytest.mark.parametrize("wanted", [None, {"release_year": {"lt": 1985}}, {"release_year": [1951]}, {"kind": "none"}])
+def test_answers_are_those_of_exact_search_where_effort_is_no_matter(opened: Opened, wanted: Any) -> None:
+    items = pa.table(vectors_batch(SPEC, items_table(ROWS), opened.vectors))
+    passing = matching(items, FilterParser(SPEC).parse(wanted))
+    scores = np.where(passing, opened.vectors @ QUERY[0], -np.inf)
+    best = np.argsort(-scores)[: min(100, passing.sum())]
+    assert opened.search(k=100, wanted=wanted).ids.tolist() == best.tolist()
 
 
 def test_excluded_items_do_not_come_back(opened: Opened) -> None:
@@ -227,9 +261,3 @@ def _soon(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def test_an_unknown_backend_is_refused(tmp_path: Path) -> None:
-    backend: Any = "redis"
-    with pytest.raises(ConfigError, match="no search backend 'redis'; there are milvus and in_process"):
-        open_collections(Settings(home=tmp_path), backend)

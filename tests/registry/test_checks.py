@@ -18,11 +18,12 @@ from pagoda.errors import GateError, UnavailableError
 from pagoda.generations.holding import Holding
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.state import ReleaseState
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.registry.folder_registry import FolderRegistry
-from pagoda.settings import CollectionConfig
-from pagoda.updates.readiness import collection_ready, tables_hold, tower_answers
+from pagoda.settings import CollectionConfig, Settings, TowerSettings
+from pagoda.updates.readiness import checks_of, collection_ready, hosts_hold, tables_hold, tower_answers
 
 from .worlds import World
 
@@ -136,9 +137,27 @@ def test_the_followers_refusal_is_the_reason(manifest: Manifest, tmp_path: Path)
         tables_hold(tmp_path, 60.0)(manifest)
 
 
-def test_tables_that_hold_it_are_enough_without_a_tower(manifest: Manifest, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tower", [TowerSettings(), TowerSettings(runtime="in_process", url="http://127.0.0.1:9")], ids=["none", "in recall"]
+)
+def test_tables_that_hold_it_are_enough_without_a_towers_server(
+    manifest: Manifest, tmp_path: Path, tower: TowerSettings
+) -> None:
+    (check,) = checks_of(Settings(home=tmp_path, tower=tower), ReleaseState(), 0.0)
     with pytest.raises(GateError, match=r"g1\.json is missing"):
-        tables_hold(tmp_path, 0.0)(manifest)
-    (tmp_path / "generations").mkdir()
-    (tmp_path / "generations/g1.json").write_text("{}")
-    tables_hold(tmp_path, 0.0)(manifest)
+        check(manifest)
+    (tmp_path / "tables/generations").mkdir(parents=True)
+    (tmp_path / "tables/generations/g1.json").write_text("{}")
+    check(manifest)
+
+
+def test_every_recall_pod_that_serves_must_hold_it(manifest: Manifest) -> None:
+    pods = [Holding(head=3, current=None, held=held) for held in (("g0", "g1"), ("g0",), ())]
+    with pytest.raises(GateError, match="g1 is not held after 0 s: 1 of 2 hosts hold it"):
+        hosts_hold(lambda: pods, 0.0)(manifest)
+    hosts_hold(lambda: [pods[0], pods[2]], 0.0)(manifest)
+    with pytest.raises(GateError, match="0 of 0 hosts"):
+        hosts_hold(list, 0.0)(manifest)
+    refusing = Holding(head=3, current=None, held=("g0",), refused={"g1": "rows.npy is damaged"})
+    with pytest.raises(GateError, match=r"g1 is refused by a tower's host: rows\.npy is damaged"):
+        hosts_hold(lambda: [pods[0], refusing], 60.0)(manifest)

@@ -13,7 +13,7 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import BackendStatus, Target
 from pagoda.rollout.backends.local.backend import LocalBackend
-from pagoda.rollout.backends.local.probe import missing_collection
+from pagoda.rollout.backends.shelving import missing_collection
 from pagoda.settings import CollectionConfig
 
 

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,10 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pagoda.errors import ConflictError, GateError
 from pagoda.rollout import commands
+from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory, Memory
 from pagoda.rollout.policy import ShadowStep
 from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase
 
+from .backends.pods import Pods
 from .local import Machine
 from .worlds import Stage, add_full, add_incremental, evidence, quick
 
@@ -223,6 +226,28 @@ class LocalCourse(Course):
         self.folder.cleanup()
 
 
+class Lease:
+    """A Lease's annotations."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+
+    def read(self) -> Memory:
+        return self.memory
+
+    def write(self, memory: Memory) -> None:
+        self.memory = memory
+
+
+class PodsCourse(LocalCourse):
+    """The same on recall's pods, with tower and search in them."""
+
+    def make_stage(self) -> Stage:
+        stage = super().make_stage()
+        stage.servers = Pods(Path(self.folder.name), stage.open(), cast(LeaseMemory, Lease()))
+        return stage
+
+
 def run(examples: int, steps: int, course: type[Course] = Course) -> None:
     chosen = settings(
         max_examples=examples,
@@ -240,7 +265,11 @@ def test_any_course_on_one_machine_ends_in_one_whole_stable_generation() -> None
     run(examples=8, steps=20, course=LocalCourse)
 
 
+def test_any_course_on_recalls_pods_ends_in_one_whole_stable_generation() -> None:
+    run(examples=4, steps=20, course=PodsCourse)
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("course", [Course, LocalCourse])
+@pytest.mark.parametrize("course", [Course, LocalCourse, PodsCourse])
 def test_many_courses_end_in_one_whole_stable_generation(course: type[Course]) -> None:
     run(examples=120, steps=50, course=course)

@@ -123,7 +123,7 @@ def test_status_shows_arms_traffic_gates_and_what_comes_next(home: Home) -> None
     seen = home.read("status")
     assert seen["arms"] == {"stable": "g1", "canary": "g2"} and seen["traffic"] == {"stable": 99, "canary": 1}
     assert seen["rollout"]["steps"] == [1, 10, 50] and "step 2, 10 %" in seen["next"]
-    assert "needs the settings milvus.uri" in seen["trouble"][0]
+    assert "the rollout driver: set milvus.uri" in seen["trouble"][0]
     shown = home.run("status").output
     assert "canary, step 1 of 3" in shown and "99 %" in shown and "step 2, 10 % of the users" in shown
     home.happen(ev.Promoted(reason="all gates passed"))

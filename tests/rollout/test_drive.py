@@ -17,7 +17,7 @@ from .worlds import add_full
 
 NOWHERE = {
     "PAGODA_MILVUS__URI": "http://127.0.0.1:1",
-    "PAGODA_TOWER__URL": "http://127.0.0.1:1",
+    "PAGODA_TOWER__RUNTIME": "in_process",
     "PAGODA_REDIS__URL": "redis://127.0.0.1:1/0",
 }
 

@@ -103,6 +103,14 @@ def test_a_dataset_that_is_not_there_is_no_pass_and_no_end_of_the_driver(stage: 
     assert rollout(stage).phase is Phase.ROLLED_BACK
 
 
+def test_a_caution_stands_in_the_record_of_each_candidate_and_holds_none(stage: Stage) -> None:
+    stage.driver = Driver(stage.log, stage.servers, stage.metrics, lambda *_: stage.evidence, "never run")
+    start(stage)
+    until(stage, Phase.CANARY)
+    said = [result for record in stage.log.records() for result in record.body.get("gates", ())]
+    assert {"gate": "preflight", "verdict": "pass", "detail": "never run"}.items() <= said[0].items()
+
+
 def test_the_latency_limit_is_fixed_when_a_step_begins(stage: Stage) -> None:
     start(stage)
     until(stage, Phase.CANARY)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from pagoda.storage.checksums import SHA256, checksum_file
-from serving.tower.archive import package
+from serving.tower.archive import archive_name, package
 from serving.tower.archive_trust import write_checksums
 from serving.tower.runtime import TowerRuntime
 
-from .torchserve import RunningTower, torchserve
+from .torchserve import RunningTower, kserve_tower, torchserve
 from .worlds import World, add_generation, make_world
 
 
@@ -34,7 +34,10 @@ def runtime(world: World) -> TowerRuntime:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Full version 3 with generations g3 and g3.5, in the tables and the store of `tower`."""
-    home = tmp_path_factory.mktemp("tower")
+    return _served(tmp_path_factory.mktemp("tower"))
+
+
+def _served(home: Path) -> World:
     made = make_world(home / "three", home / "tables")
     add_generation(made, 5, [1, 2])
     archive = package(made.folder, 3, home / "archives")
@@ -47,4 +50,18 @@ def tower(served: World) -> Iterator[RunningTower]:
     """A TorchServe that found version 3 in its store when it started. Tests add versions of their own."""
     with torchserve(served.tables.parent) as running, running.models() as models:
         models.ensure(3, models.archive(3))
+        yield running
+
+
+@pytest.fixture(scope="session")
+def served_by_kserve(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The same in those of `kserve`."""
+    return _served(tmp_path_factory.mktemp("kserve"))
+
+
+@pytest.fixture(scope="session")
+def kserve(served_by_kserve: World) -> Iterator[RunningTower]:
+    """The tower on KServe's model server, as `tower` is on TorchServe."""
+    with kserve_tower(served_by_kserve.tables.parent) as running, running.brought() as models:
+        models.ensure(3, running.store / archive_name(3))
         yield running

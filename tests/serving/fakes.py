@@ -148,3 +148,20 @@ class FakeIndex:
         self.asked.append((collection, wanted, excluded))
         self.vectors.append(list(vector))
         return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in range(min(k, self.items))]
+
+
+class FakeText:
+    """Searches words: finds what it is told, or fails."""
+
+    def __init__(self, *found: tuple[int, float]) -> None:
+        self.found, self.error, self.asked = found, None, list[Any]()
+
+    error: Exception | None
+
+    async def __call__(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
+    ) -> list[RecalledItem]:
+        self.asked.append((collection, text, k, wanted, excluded, keys))
+        if self.error:
+            raise self.error
+        return [{"item_id": item, "score": score} for item, score in self.found]

@@ -73,12 +73,13 @@ class Installation:
         """The release log."""
         return ReleaseLog(str(self.home / "log"))
 
-    def environment(self, tower_url: str) -> dict[str, str]:
-        """The settings as a process takes them."""
+    def environment(self, tower_url: str = "") -> dict[str, str]:
+        """The settings as a process takes them; without a tower's server, recall computes by itself."""
         return {
             "PAGODA_HOME": str(self.home),
             "PAGODA_MILVUS__URI": self.milvus_uri,
             "PAGODA_REDIS__URL": self.redis_url,
+            "PAGODA_TOWER__RUNTIME": "torchserve" if tower_url else "in_process",
             "PAGODA_TOWER__URL": tower_url,
             "PAGODA_TOWER__TABLES": str(self.world.tables),
             # A busy machine must not make an answer a degraded one.

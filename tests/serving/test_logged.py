@@ -26,6 +26,7 @@ from serving.events.redis_stream import RedisStream
 from serving.events.routes import PATH, events_router
 from serving.http.client_complaints import Complaints
 from serving.recall import app
+from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
 from serving.users.keys import STREAM, profile_key, recent_key, seen_key, vector_key
@@ -96,7 +97,7 @@ async def test_what_the_store_holds_is_damaged(
     monkeypatch.setattr(app, "_complaints", Complaints(app.logger))  # One of a kind is told a second.
     BAD[damage](redis.Redis.from_url(url))
     store, setting = OnlineStore(url, 5), Setting()
-    parts = replace(setting.parts, store=store)
+    parts = replace(setting.parts, store=store, vector_cache=VectorCache(store, seconds=60, reuse=True))
     setting.recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
     await setting.generations.refresh()
     try:

@@ -1,4 +1,4 @@
-"""A real TorchServe for tests, on free ports and with a private folder."""
+"""The user tower on real servers for tests, TorchServe and KServe's, on free ports and with a private folder."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from pathlib import Path
 import httpx
 
 from pagoda.sockets import client_of
+from serving.tower.kserve.models import KServeModels
 from serving.tower.torchserve_models import TowerModels
 from serving.tower.torchserve_process import run_folder, socket_url
+from serving.workers.tower_host import Models
 
 START_SECONDS = 90
 
 
 @dataclass(frozen=True)
 class RunningTower:
-    """Where a TorchServe listens."""
+    """Where a server listens, and the archives and tables that it has."""
 
     process: subprocess.Popen[bytes]
     url: str
@@ -44,8 +46,17 @@ class RunningTower:
         return self.home / "archives"
 
     def models(self) -> TowerModels:
-        """The management seam."""
+        """TorchServe's management seam."""
         return TowerModels(socket_url(self.home, "management"), self.store)
+
+    @contextmanager
+    def brought(self) -> Iterator[Models]:
+        """What a follower brings versions by."""
+        if (run_folder(self.home) / "management.sock").exists():
+            with self.models() as models:
+                yield models
+        else:
+            yield KServeModels(self.url, self.store)
 
 
 def free_port() -> int:
@@ -59,10 +70,25 @@ def free_port() -> int:
 def torchserve(home: Path, *arguments: str, url: str = "") -> Iterator[RunningTower]:
     """Run `python -m serving.tower` with archives and tables below `home`, until the block ends."""
     arguments += ("--inference", url) if url else ()
-    url = url or socket_url(home, "inference")
+    with _running("serving.tower", home, arguments, url or socket_url(home, "inference")) as running:
+        yield running
+
+
+@contextmanager
+def kserve_tower(home: Path, *arguments: str, url: str = "") -> Iterator[RunningTower]:
+    """Run `python -m serving.tower.kserve` likewise."""
+    if not url:
+        run_folder(home).mkdir(mode=0o700)
+        url = socket_url(home, "inference")
+    with _running("serving.tower.kserve", home, (*arguments, "--inference", url), url) as running:
+        yield running
+
+
+@contextmanager
+def _running(module: str, home: Path, arguments: tuple[str, ...], url: str) -> Iterator[RunningTower]:
     log = home / "tower.log"
     environment = {**os.environ, "PAGODA_HOME": str(home)}
-    command = [sys.executable, "-m", "serving.tower", *arguments]
+    command = [sys.executable, "-m", module, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -83,4 +109,4 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
                     return
         except httpx.TransportError:
             time.sleep(0.1)
-    raise RuntimeError(f"TorchServe did not start:\n{log.read_text()}")
+    raise RuntimeError(f"the tower did not start:\n{log.read_text()}")

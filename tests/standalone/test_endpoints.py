@@ -9,7 +9,7 @@ import yaml
 from pagoda.errors import ConfigError
 from pagoda.settings import load_settings
 from pagoda.standalone.endpoints import (
-    _changed,
+    changed,
     missing_ports_chosen,
     own,
     ports_of,
@@ -19,12 +19,11 @@ from pagoda.standalone.endpoints import (
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import choose_ports
 from pagoda.standalone.servers.service import Service
-from pagoda.standalone.servers.services import PORT_NAMES, SERVICES
+from pagoda.standalone.servers.services import PORT_NAMES, declared
 
 
 def _services(home: Path) -> list[Service]:
-    ports = ports_of(home, PORT_NAMES)
-    return [declare(Layout(home), ports) for declare in SERVICES.values()]
+    return declared(Layout(home))
 
 
 def test_ports_are_chosen_once_and_a_set_one_wins(tmp_path: Path) -> None:
@@ -149,7 +148,7 @@ def test_a_dataset_is_the_same_however_it_is_named(tmp_path: Path) -> None:
 
 
 def test_what_others_record_in_the_meantime_stays(tmp_path: Path) -> None:
-    with ThreadPoolExecutor() as threads, _changed(tmp_path) as content:
+    with ThreadPoolExecutor() as threads, changed(tmp_path) as content:
         settled = threads.submit(settle_dataset, load_settings(tmp_path), "s3://b/d")
         wait([settled], timeout=0.05)
         content["redis"] = {"url": "unix:///r"}
@@ -163,3 +162,14 @@ def test_a_dataset_at_home_stays_the_one_of_the_events(tmp_path: Path) -> None:
     assert settle_dataset(load_settings(tmp_path), str(tmp_path / "dataset")) == ""
     assert "set events.dataset" in settle_dataset(load_settings(tmp_path), str(tmp_path / "other"))
     assert not (tmp_path / "endpoints.yaml").exists()
+
+
+def test_the_tower_runs_on_the_server_that_is_chosen(tmp_path: Path) -> None:
+    record_endpoints(tmp_path, _services(tmp_path))
+    before = load_settings(tmp_path).tower.url
+    (tmp_path / "pagoda.yaml").write_text("tower: {runtime: kserve}")
+    services = {service.name: service for service in _services(tmp_path)}
+    assert "tower" in services and "torchserve" not in services
+    assert "tower" in services["follower"].after
+    record_endpoints(tmp_path, list(services.values()))
+    assert load_settings(tmp_path).tower.url == before, "callers find it where TorchServe was"

@@ -20,6 +20,7 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionDraft, full_key
+from pagoda.item_vectors.item_fields import FIELDS_FILE, write_item_fields
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.registry.factory import open_registry
 from pagoda.registry.publish import publish
@@ -89,6 +90,8 @@ class Installation:
         items = self.dataset.items()
         with ItemVectorsWriter(vectors, self.dataset.spec, files.config.model.dim) as writer:
             writer.write(items, OpenVersion(files, self.dataset).item_vectors())
+        fields = vectors.with_name(FIELDS_FILE)
+        write_item_fields(fields, self.dataset.spec, items)
         archive = vectors.with_name("tower.mar")
         archive.write_bytes(b"archive")
         return create_generation(
@@ -96,6 +99,7 @@ class Installation:
             version,
             tower=Artifact(uri=archive.as_uri(), checksum=checksum_file(archive)),
             item_vectors=Artifact(uri=vectors.as_uri(), checksum=checksum_file(vectors)),
+            item_fields=[Artifact(uri=fields.as_uri(), checksum=checksum_file(fields))],
             collection=f"recall_v{version}",
             dim=files.config.model.dim,
             item_count=items.num_rows,

@@ -13,16 +13,21 @@ from pagoda.generations.release_log import open_log
 from pagoda.index.build import build_collection
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.search import MilvusSearch
+from pagoda.item_changes.changes import upserted
+from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.registry.publish import publish
-from pagoda.settings import CollectionConfig, MilvusSettings, RegistrySettings, Settings
+from pagoda.rollout.measures.candidate import measure
+from pagoda.settings import CollectionConfig, IndexSettings, MilvusSettings, RegistrySettings, Settings
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
+from pagoda.updates.item_replay import ItemReplay
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.training.worlds import CONFIG, make
 
 pytestmark = pytest.mark.integration
 CLUSTERS = CollectionConfig(kind="IVF_FLAT", nlist=300, effort=300)
+CODES = IndexSettings(kind="IVF_SQ8", nlist=300, effort=300, refine=20, dim=6)
 
 
 def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusCollections, tmp_path: Path) -> None:
@@ -30,18 +35,26 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusColle
         home=tmp_path / "home",
         milvus=MilvusSettings(uri=collections.uri),
         registry=RegistrySettings(model="configured"),
-        index=CLUSTERS,
+        index=CODES,
     )
-    update = FullUpdate.resolve(settings, str(make(tmp_path / "data").path), "")
-    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
-    full_steps.register(update)
-    full_steps.export_vectors(update)
-    report = full_steps.build_index(update)
-    assert report.config == CLUSTERS
-    assert '"kind":"IVF_FLAT","nlist":300}' in collections.description(report.name)
-    with collections._connection.client("index state", report.name) as client:
-        built = client.describe_index(report.name, "vector")
-    assert (built["index_type"], int(built["nlist"])) == ("IVF_FLAT", 300)
+    name = _run(settings, str(make(tmp_path / "data").path))
+    assert '"kind":"IVF_SQ8","nlist":300,"dim":6}' in collections.description(name)
+    with collections._connection.client("index state", name) as client:
+        built = client.describe_index(name, "vector")
+    assert (built["index_type"], int(built["nlist"])) == ("IVF_SQ8", 300)
+
+    manifest = open_log(settings).state().generation("g1")
+    assert manifest.originals, "what is found by codes is scored again by them"
+    evidence = measure(settings, manifest, None)
+    assert evidence.ann_recall >= 0.98
+    assert len(set(evidence.checksums["original vectors"])) == 1
+    rows = collections.count(name)
+    changed, items = ChangedOriginals(manifest.originals.vectors.uri), ItemReplay(settings, open_log(settings))
+    assert changed.newest() == 0
+    items.apply(manifest, [upserted(manifest.spec, {"item_id": 9_999}, "item")], 1)
+    assert collections.count(name) == rows + 1
+    ids, vectors = changed.read(1) or pytest.fail("the change of an item has not reached them")
+    assert (ids.tolist(), vectors.shape, manifest.dim) == ([9_999], (1, CONFIG.model.dim), 6)
 
 
 def _run(settings: Settings, dataset: str) -> str:

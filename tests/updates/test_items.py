@@ -22,7 +22,7 @@ class Collection:
         self.items: set[int | str] = set()
         self._log = log
 
-    def apply(self, _: Any, changes: Sequence[ItemChange]) -> None:
+    def apply(self, _: Any, changes: Sequence[ItemChange], _head: int) -> None:
         """As `ItemReplay.apply`, with the worker in between."""
         if not list(self._log.records(1)):
             self._log.append([ItemChange(item_id=1, features=None)])

@@ -262,7 +262,7 @@ def test_a_lost_collection_keeps_nothing_from_the_others(
 
 def test_a_change_that_one_collection_cannot_hold_keeps_nothing_from_the_others(tmp_path: Path) -> None:
     class Taken(list[str]):
-        def apply(self, manifest: Manifest, _: Sequence[ItemChange]) -> None:
+        def apply(self, manifest: Manifest, _: Sequence[ItemChange], _head: int) -> None:
             if manifest.id == "g3":
                 raise DataError("item 1: a collection takes no such value")
             self.append(manifest.id)

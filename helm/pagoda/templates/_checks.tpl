@@ -23,9 +23,13 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail (printf "tower.minReplicas=%d is above tower.autoscaling.maxReplicas=%d" (int $v.tower.minReplicas) (int .maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
+{{- if and (eq $v.tower.runtime "kserve") (gt (int $v.tower.workers) 1) -}}
+{{- fail (printf "tower.workers=%d: KServe's model server is one process when tower.runtime=kserve; set it to 1 and scale by pods, tower.minReplicas or tower.autoscaling" (int $v.tower.workers)) -}}
+{{- end -}}
 {{- if not $standard -}}
 {{- include "pagoda.checks.knative" . -}}
 {{- end -}}
+{{- include "pagoda.checks.compact" . -}}
 
 {{- with $v.recall.autoscaling -}}
 {{- if .enabled -}}
@@ -117,6 +121,33 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- end -}}
 {{- if not (get ($schedule.parameters | default dict) "dataset" | default $v.events.dataset) -}}
 {{- fail (printf "%s.parameters.dataset: name the dataset when %s.enabled=true, or events.dataset" $key $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What there is not where tower and search run in recall's pods. */}}
+{{- define "pagoda.checks.compact" -}}
+{{- $v := .Values -}}
+{{- $compact := include "pagoda.compact" . -}}
+{{- $wanted := empty $compact | ternary "milvus" "in_process" -}}
+{{- $backend := $v.index.backend | default $wanted -}}
+{{- if ne $backend $wanted -}}
+{{- fail (printf "index.backend=%s: search runs where the tower does, in recall's pods with tower.runtime=in_process, else on Milvus; set tower.runtime alone" $backend) -}}
+{{- end -}}
+{{- if $compact -}}
+{{- if not $v.rollout.enabled -}}
+{{- fail "rollout.enabled=false: with tower.runtime=in_process the driver is who sees that each recall pod holds a generation before it serves; enable it" -}}
+{{- end -}}
+{{- $unused := dict "tower.mode" (ne $v.tower.mode "Standard") "tower.url" $v.tower.url "tls.tower" $v.tls.tower "tower.autoscaling.enabled" $v.tower.autoscaling.enabled "tower.podDisruptionBudget.enabled" $v.tower.podDisruptionBudget.enabled "networkPolicy.towerCallers" $v.networkPolicy.towerCallers -}}
+{{- range $key, $set := $unused -}}
+{{- if $set -}}
+{{- fail (printf "%s: there is no server of the tower when tower.runtime=in_process; recall's pods are scaled, asked and protected as recall.* says" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $set := dict "milvus.mode" (ne $v.milvus.mode "standalone") "milvus.existingSecret" $v.milvus.existingSecret "milvus.imports" $v.milvus.imports -}}
+{{- if $set -}}
+{{- fail (printf "%s: there is no Milvus when tower.runtime=in_process" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -47,6 +47,11 @@ never a label or a host, so there is no end at 63.
 {{- .Values.milvus.namespace | default .Release.Namespace -}}
 {{- end -}}
 
+{{/* Whether tower and search run in recall's pods: "true", or nothing. */}}
+{{- define "pagoda.compact" -}}
+{{- if eq .Values.tower.runtime "in_process" -}}true{{- end -}}
+{{- end -}}
+
 {{/* The operator calls the service of a Milvus resource NAME-milvus. */}}
 {{- define "pagoda.milvus.uri" -}}
 {{- if eq .Values.milvus.mode "external" -}}
@@ -176,7 +181,13 @@ storage:
   MLFLOW_S3_ENDPOINT_URL: {{ . | quote }}
   {{- end }}
 milvus:
+  {{- if include "pagoda.compact" . }}
+  {{- /* Who asks Milvus elsewhere. */}}
+  PAGODA_INDEX__BACKEND: in_process
+  PAGODA_INDEX__STORE: {{ printf "%s/collections" $root | quote }}
+  {{- else }}
   PAGODA_MILVUS__URI: {{ include "pagoda.milvus.uri" . | quote }}
+  {{- end }}
 imports:
   {{- with .Values.milvus.imports }}
   PAGODA_MILVUS__IMPORTS: {{ . | quote }}
@@ -231,7 +242,7 @@ undo:
   PAGODA_ITEMS__UNDO_DAYS: {{ .Values.items.undoDays | quote }}
 rollout:
   {{- if .Values.rollout.enabled }}
-  PAGODA_ROLLOUT__BACKEND: kserve
+  PAGODA_ROLLOUT__BACKEND: {{ empty (include "pagoda.compact" .) | ternary "kserve" "pods" }}
   {{- end }}
 policies:
   {{- with .Values.rollout.policies.full }}
@@ -245,7 +256,14 @@ redis:
   PAGODA_REDIS__URL: {{ printf "%s://%s" (include "pagoda.redis.scheme" .) (include "pagoda.redis.place" .) | quote }}
   {{- end }}
 tower:
+  {{- if ne .Values.tower.runtime "torchserve" }}
+  PAGODA_TOWER__RUNTIME: {{ .Values.tower.runtime | quote }}
+  {{- end }}
+  {{- if include "pagoda.compact" . }}
+  PAGODA_TOWER__HOSTS: {{ printf "http://%s:9102" (include "pagoda.host" (list . "hosts")) | quote }}
+  {{- else }}
   PAGODA_TOWER__URL: {{ include "pagoda.tower.url" . | quote }}
+  {{- end }}
 recall:
   PAGODA_RECALL__URL: {{ printf "%s://%s" (include "pagoda.scheme" (list . "recall")) (include "pagoda.host" (list . "recall")) | quote }}
 {{- end -}}
@@ -267,7 +285,7 @@ recall:
 - name: HOME
   value: /tmp
 - name: PAGODA_HOME
-  value: /tmp/pagoda
+  value: {{ has "host" $groups | ternary "/host" "/tmp/pagoda" }}
 {{- range $user := list "recall" "sink" "rollout" }}
 {{- if and (has (printf "redis:%s" $user) $groups) (eq $root.Values.redis.mode "embedded") }}
 - name: REDIS_PASSWORD

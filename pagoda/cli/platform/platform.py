@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, ProfileChoice
 
 if TYPE_CHECKING:
     from pagoda.standalone.platform import Platform
@@ -26,10 +26,19 @@ _MEBIBYTE = 1 << 20
 def up(
     services: Annotated[list[str] | None, typer.Argument(help="Services to start. Default: all.")] = None,
     *,
+    profile: Annotated[
+        ProfileChoice | None,
+        typer.Option(
+            help="compact: search and tower in recall, no Milvus, no TorchServe. Default: as before, or full."
+        ),
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all are healthy; they go on.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Start MLflow, Milvus, Redis, TorchServe, recall, the workers and the rollout driver on this machine."""
+    """Start MLflow, Milvus, Redis, TorchServe, recall, the workers and the rollout driver on this machine.
+
+    With --profile compact, neither Milvus nor TorchServe; the home keeps its profile.
+    """
     from serving.process import end_as_by_ctrl_c
 
     platform = _platform(home)
@@ -38,9 +47,13 @@ def up(
     try:
         with Live(console=console, auto_refresh=False, transient=False) as live:
             platform.up(
-                services or None, attached=not detach, report=lambda now: live.update(_table(now), refresh=True)
+                services or None,
+                profile=profile.value if profile else None,
+                attached=not detach,
+                report=lambda now: live.update(_table(now), refresh=True),
             )
         _tell_doors(platform, console)
+        _tell_caution(platform, console)
         if not detach:
             _run(platform, console)
     except KeyboardInterrupt:
@@ -106,6 +119,14 @@ def _tell_doors(platform: Platform, console: Console) -> None:
         console.print(f"{told}; now they cannot.", highlight=False, markup=False)
     for line in reachable(platform.home):
         console.print(line, highlight=False, markup=False)
+
+
+def _tell_caution(platform: Platform, console: Console) -> None:
+    from pagoda.index.factory import caution
+    from pagoda.settings import load_settings
+
+    if told := caution(load_settings(platform.home)):
+        console.print(f"Caution: {told}.", highlight=False, markup=False)
 
 
 def _run(platform: Platform, console: Console) -> None:

@@ -45,13 +45,13 @@ def retention(
     from pagoda.index.factory import open_collections
     from pagoda.registry.factory import open_registry
     from pagoda.registry.retention import RetentionPolicy, carry_out_retention, plan_retention, sizes
-    from pagoda.settings import load_settings
-    from pagoda.updates.version_copies import forget_pruned
+    from pagoda.settings import lacking, load_settings
+    from pagoda.updates.incremental import forget_pruned
 
     settings = load_settings(home)
     log, registry = open_log(settings), open_registry(settings)
     policy = RetentionPolicy(full_versions=full_versions)
-    collections = open_collections(settings) if settings.milvus.uri else None
+    collections = None if lacking(settings, "index") else open_collections(settings)
     removals = plan_retention(log.state(), log.now(), policy, collections.names() if collections else ())
     size = sizes(registry, removals.versions, lambda record: _step_outputs(settings, record))
     dataset = settings.dataset(data) if interactions else ""
@@ -93,7 +93,7 @@ def _step_outputs(settings: Settings, record: VersionRecord) -> str:
 
 
 def _nothing_to_drop(name: str) -> None:
-    """Without Milvus there is no collection, so this is never called."""
+    """Without an index there is no collection, so this is never called."""
 
 
 def _show(removals: Removals, size: int, *, deleted: bool) -> None:

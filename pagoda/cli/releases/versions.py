@@ -85,12 +85,12 @@ def _say_worth(records: list[VersionRecord]) -> None:
 def _standing(state: ReleaseState, record: VersionRecord) -> tuple[str | None, str]:
     """The generation that a version made, and what became of it."""
     from pagoda.generations.arms import ARMS
-    from pagoda.generations.manifest import generation_id
 
     increment = record.version if record.update == "incremental" else None
-    id_ = generation_id(record.full_version, increment)
-    if id_ not in state.generations:
+    ids = [build.id for build in state.builds(record.full_version, increment)]
+    if not ids:
         return None, "pruned" if record.pruned else ""
+    id_ = next((id_ for id_ in ids if id_ in state.arms.serving), ids[-1])
     if arms := [arm for arm in ARMS if state.arms.of(arm) == id_]:
         return id_, ", ".join(arms)
     if state.champion == record.version:

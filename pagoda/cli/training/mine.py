@@ -22,8 +22,10 @@ def mine(
     data: DataOption,
     out: Annotated[Path, typer.Option(help="New Parquet file: user_id, item_id, rank.")],
     ranks: Annotated[str, typer.Option(metavar="FIRST-LAST", help="Which ranks to write.")] = "101-500",
-    milvus: Annotated[
-        bool, typer.Option("--milvus", help="Ask the version's collection, as serving does, instead of every item.")
+    collection: Annotated[
+        bool,
+        # Its name of when there was one backend.
+        typer.Option("--collection", "--milvus", help="Ask the version's collection, as serving does, not every item."),
     ] = False,
     home: HomeOption = None,
 ) -> None:
@@ -36,7 +38,7 @@ def mine(
     first, dash, last = ranks.partition("-")
     if not (dash and first.isdecimal() and last.isdecimal()):
         raise ConfigError(f"--ranks {ranks!r}: expected FIRST-LAST, like 101-500")
-    search = _search(version, home) if milvus else None
+    search = _search(version, home) if collection else None
     files = version_files(version, home)
     rows = mine_negatives(Dataset.open(data), files, out, search=search, ranks=(int(first), int(last)))
     typer.echo(f"{out}: {rows:,} negatives")
@@ -51,7 +53,12 @@ def _search(version: str, home: Path | None) -> CollectionSearch:
 
     settings = load_settings(home)
     generations = open_log(settings).state().generations.values()
-    names = [each.collection for each in generations if str(each.full_version) == version]
+    ours = [each for each in generations if (str(each.full_version), each.backend) == (version, settings.index.backend)]
+    if ours and (kept := ours[-1].originals) and kept.reduction:
+        raise ConfigError(f"--collection: that of version {version} holds fewer numbers (index.dim); mine without it")
+    names = [each.collection for each in ours]
     if not names:
-        raise ConfigError(f"--milvus: version {version} has no generation, so there is no collection to ask")
+        raise ConfigError(
+            f"--collection: version {version} has no generation with a collection in {settings.index.backend} to ask"
+        )
     return CollectionSearch(open_collections(settings), names[-1])

@@ -29,10 +29,11 @@ IN_REQUESTS = frozenset(
         "popularity_penalty",
     }
 )
-"""Fields of who asks."""
+"""Fields of who asks. Not `text` and `merge`, which came later: many a dataset has a feature that is called so, and it
+is never beside them, for a request says features in `profile`, `context` and `filter`."""
 IN_ANSWERS = frozenset({"item_id", "score", "fields"})
 """Fields of an item in an answer."""
-IN_COLLECTIONS = frozenset({"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share"})
+IN_COLLECTIONS = frozenset({"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share", "pagoda_text"})
 """Columns of a collection, and of the files that it is made of."""
 IN_FILES = frozenset({"date"})
 """Interactions lie in folders `date=…`, which whoever reads them as one table gets as a column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,15 @@ class OpenGeneration:
     """The full version's folder, with `encoder.json`."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A generation that is open, with its record, and the stamp of that: one that was put anew is of other files."""
+
+    path: str
+    stamp: _Stamp
+    tables: OpenGeneration
+
+
 class TowerTables:
     """The generations of one full version that this host holds, opened when asked for, and let go of when idle."""
 
@@ -57,9 +67,9 @@ class TowerTables:
             monotonic: A clock.
         """
         self._layout, self._full_version = TablesLayout(folder), full_version
+        self._records = str(self._layout.generations)
         self._idle_seconds, self._monotonic = idle_seconds, monotonic
-        # With the stamp of the record: one that was put anew, after damage, is of other files.
-        self._open: dict[str, tuple[_Stamp, OpenGeneration]] = {}
+        self._open: dict[str, _Open] = {}
         self._asked: dict[str, float] = {}
         self._next_look = 0.0
         # Parts are shared by the generations that need them, and unmapped with the last of these.
@@ -76,17 +86,19 @@ class TowerTables:
             NotHeldError: It has no record here, or belongs to another full version.
             IntegrityError: Its files are damaged.
         """
-        path, now = self._layout.generation(generation), self._monotonic()
+        now = self._monotonic()
         self._let_go(now)
+        # A path takes longer to put together than to ask for; that of one that is open has been found safe.
         held = self._open.get(generation)
-        if held and held[0] == _stamp(path):
+        if held and held.stamp == _stamp(held.path):
             self._asked[generation] = now
-            return held[1]
+            return held.tables
+        path = self._layout.generation(generation)
         with self._lock:
             self._open.pop(generation, None)
             stamp = _stamp(path)
             opened = self._open_generation(read_record(path), path)
-            self._open[generation], self._asked[generation] = (stamp, opened), now
+            self._open[generation], self._asked[generation] = _Open(str(path), stamp, opened), now
         return opened
 
     def current(self) -> str:
@@ -115,7 +127,7 @@ class TowerTables:
     def _let_go(self, now: float) -> None:
         """Drop generations whose record is gone, whenever the records' folder has changed, and sometimes idle ones."""
         try:
-            changed = self._layout.generations.stat().st_mtime_ns
+            changed = os.stat(self._records).st_mtime_ns  # noqa: PTH116 - a path of pathlib is slower than the call.
         except FileNotFoundError:
             return
         if changed == self._seen and now < self._next_look:
@@ -162,10 +174,10 @@ def _shared(
     return part
 
 
-def _stamp(path: Path) -> _Stamp:
+def _stamp(path: Path | str) -> _Stamp:
     """Which file lies at `path`; None where none does."""
     try:
-        state = path.stat()
+        state = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
     return state.st_ino, state.st_ctime_ns

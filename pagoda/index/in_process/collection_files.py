@@ -1,10 +1,12 @@
 """A collection as a folder.
 
     schema.arrow     its columns, and its description; written once
-    rows/00000.arrow what was inserted, a file for each call; never changed
-    indexed          there once an index was asked for
+    rows/00000.arrow what was inserted, a file for each call; gone when the index holds it
+    wanted.json      which index was asked for
+    index/           the index, see `index_folder`; there when it is whole
     loaded           there while it may be searched
     overlay.arrow    rows that were put in place of others, and IDs of deleted ones, which have no vector
+    taken            of a copy: how many changes of its store the overlay holds, see `collection_store`
 
 The overlay is replaced whole, so that a reader sees a change or does not see it. That makes a change cost what all
 changes since the build take: few, for the next full version begins without them.
@@ -13,21 +15,27 @@ changes since the build take: few, for the next full version begins without them
 from __future__ import annotations
 
 import fcntl
+import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.errors import DataError
+from pagoda.errors import ConflictError, DataError, IntegrityError
+from pagoda.index.in_process.index_folder import RECORD, write_index
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
+from pagoda.settings import CollectionConfig
 from pagoda.storage.atomic import build_folder, write_atomic
 
 _DESCRIPTION = b"description"
-_SCHEMA, _ROWS, _OVERLAY = "schema.arrow", "rows", "overlay.arrow"
+Place = tuple[int, int, int]
+SCHEMA = "schema.arrow"
+_ROWS, _OVERLAY = "rows", "overlay.arrow"
 
 
 class CollectionFiles:
@@ -35,8 +43,10 @@ class CollectionFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.indexed, self.loaded = folder / "indexed", folder / "loaded"
-        """Marks, by being there."""
+        self.index = folder / "index"
+        self.loaded = folder / "loaded"
+        """A mark, by being there."""
+        self._wanted, self._taken = folder / "wanted.json", folder / "taken"
 
     def create(self, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
         """Make the folder of an empty collection; see `Collections.create`."""
@@ -48,72 +58,129 @@ class CollectionFiles:
         schema = pa.schema(columns, {_DESCRIPTION: description.encode()})
         with build_folder(self.folder) as aside:
             (aside / _ROWS).mkdir()
-            (aside / _SCHEMA).write_bytes(schema.serialize())
+            (aside / SCHEMA).write_bytes(schema.serialize())
 
     @property
     def exists(self) -> bool:
         """Whether there is a collection."""
-        return (self.folder / _SCHEMA).is_file()
+        return (self.folder / SCHEMA).is_file()
 
     @property
     def schema(self) -> pa.Schema:
         """Its columns."""
-        return pa.ipc.read_schema(pa.py_buffer((self.folder / _SCHEMA).read_bytes()))
+        return pa.ipc.read_schema(pa.py_buffer((self.folder / SCHEMA).read_bytes()))
 
     @property
     def description(self) -> str:
         """What it was created with."""
         return str(self.schema.metadata[_DESCRIPTION].decode())
 
-    def state(self) -> tuple[object, ...]:
-        """Differs whenever what a search finds may differ."""
-        overlay = self.folder / _OVERLAY
-        return (_place(self.folder / _SCHEMA), len(self._row_files()), _place(overlay) if overlay.exists() else None)
+    @property
+    def index_state(self) -> Place | None:
+        """Which index there is."""
+        return _place(self.index / RECORD)
+
+    @property
+    def overlay_state(self) -> Place | None:
+        """Which overlay there is."""
+        return _place(self.folder / _OVERLAY)
+
+    @property
+    def wanted(self) -> CollectionConfig | None:
+        """The index that was asked for."""
+        return CollectionConfig(**json.loads(self._wanted.read_bytes())) if self._wanted.exists() else None
+
+    def ask_for(self, config: CollectionConfig) -> None:
+        """Say which index there shall be."""
+        write_atomic(self._wanted, json.dumps({"kind": config.kind, **config.build}).encode())
+
+    def build_index(self, config: CollectionConfig, progress: Callable[[int], None]) -> None:
+        """Build the index of what was inserted; see `write_index`. One that is there stays.
+
+        Raises:
+            IntegrityError: Neither the index nor the rows are there.
+        """
+        rows = self.folder / _ROWS
+        if self.index_state is None:
+            if not rows.exists():
+                raise IntegrityError(f"{self.index} is gone; build the collection anew")
+            with suppress(ConflictError):  # Another process was first.
+                write_index(self.index, self._inserted(), config, progress)
+        # The index has them now; of one who was killed before this they are left.
+        shutil.rmtree(rows, ignore_errors=True)
 
     def insert(self, batch: pa.RecordBatch) -> None:
         """Add rows, as one file.
 
         Raises:
-            DataError: They are not what the collection holds.
+            DataError: They are not what the collection holds, or it is indexed already.
         """
-        content = _bytes(_fitting(batch, self.schema))
+        if self.index_state is not None:
+            raise DataError("it is indexed, and no row can be inserted any more; upsert them")
+        content = arrow_bytes(_fitting(batch, self.schema))
         write_atomic(self.folder / _ROWS / f"{len(self._row_files()):05}.arrow", content)
 
-    def inserted(self) -> pa.Table:
-        """What was inserted, mapped into memory."""
+    def _inserted(self) -> pa.Table:
+        """What was inserted, mapped."""
         tables = [pa.ipc.open_file(pa.memory_map(str(path))).read_all() for path in self._row_files()]
         return pa.concat_tables([self.schema.empty_table(), *tables])
 
     def overlay(self) -> pa.Table:
         """The overlay: every column but the ID may be null."""
         path = self.folder / _OVERLAY
-        return pa.ipc.open_file(path.read_bytes()).read_all() if path.exists() else self._overlay_schema().empty_table()
+        if not path.exists():
+            return overlay_schema(self.schema).empty_table()
+        return pa.ipc.open_file(path.read_bytes()).read_all()
 
-    def upsert(self, batch: pa.RecordBatch) -> None:
-        """Put rows into the overlay.
-
-        Raises:
-            DataError: They are not what the collection holds.
-        """
-        self._change(_fitting(batch, self.schema))
-
-    def delete(self, ids: np.ndarray) -> None:
-        """Put deleted IDs, int64 [n], into the overlay."""
-        nothing = {field.name: pa.nulls(len(ids), field.type) for field in self.schema}
-        self._change(pa.table({**nothing, ITEM_ID: pa.array(ids, pa.int64())}))
-
-    def _change(self, changed: pa.Table) -> None:
-        changed = changed.cast(self._overlay_schema())
+    def change(self, changed: pa.Table) -> None:
+        """Put rows of `changed_rows` or `deleted_rows` into the overlay, each ID once."""
         with _locked(self.folder):
             before = self.overlay()
             stays = pc.invert(pc.is_in(before[ITEM_ID], changed[ITEM_ID].combine_chunks()))
-            write_atomic(self.folder / _OVERLAY, _bytes(pa.concat_tables([before.filter(stays), changed])))
+            write_atomic(self.folder / _OVERLAY, arrow_bytes(pa.concat_tables([before.filter(stays), changed])))
 
-    def _overlay_schema(self) -> pa.Schema:
-        return pa.schema([field.with_nullable(field.name != ITEM_ID) for field in self.schema])
+    @property
+    def taken(self) -> int | None:
+        """How many changes of its store the overlay holds; None: this is no copy."""
+        try:
+            return int(self._taken.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def take(self, changes: Sequence[pa.Table], taken: int) -> None:
+        """Put changes into the overlay, of which the last says what becomes of an item, and remember how many it holds.
+
+        Who is killed in between takes them again, which does no harm.
+        """
+        if changes:
+            rows = pa.concat_tables(changes)
+            ids = rows[ITEM_ID].to_numpy()
+            _, last = np.unique(ids[::-1], return_index=True)
+            self.change(rows.take(pa.array(len(ids) - 1 - last)))
+        write_atomic(self._taken, b"%d" % taken)
 
     def _row_files(self) -> list[Path]:
         return sorted((self.folder / _ROWS).glob("[0-9]*.arrow"))
+
+
+def overlay_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns of an overlay, all but the ID of which may be null."""
+    return pa.schema([field.with_nullable(field.name != ITEM_ID) for field in schema])
+
+
+def changed_rows(schema: pa.Schema, batch: pa.RecordBatch) -> pa.Table:
+    """Rows as an overlay holds them.
+
+    Raises:
+        DataError: They are not what the collection holds.
+    """
+    return _fitting(batch, schema).cast(overlay_schema(schema))
+
+
+def deleted_rows(schema: pa.Schema, ids: np.ndarray) -> pa.Table:
+    """Deleted IDs, int64 [n], as an overlay holds them."""
+    nothing = {field.name: pa.nulls(len(ids), field.type) for field in schema}
+    return pa.table({**nothing, ITEM_ID: pa.array(ids, pa.int64())}).cast(overlay_schema(schema))
 
 
 def _fitting(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
@@ -123,16 +190,20 @@ def _fitting(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
         raise DataError(f"rows of [{batch.schema}] do not fit a collection of [{schema.remove_metadata()}]") from error
 
 
-def _bytes(table: pa.Table) -> bytes:
+def arrow_bytes(table: pa.Table) -> bytes:
+    """A table as a file of Arrow's."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
 
-def _place(path: Path) -> tuple[int, int, int]:
-    """Which file a name stands for now: what replaces it has another number or moment."""
-    found = path.stat()
+def _place(path: Path) -> Place | None:
+    """Which file a name stands for now: what replaces it has another number or moment. None: there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

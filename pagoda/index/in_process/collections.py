@@ -1,21 +1,27 @@
-"""Collections in a folder, searched exactly by whoever opens it."""
+"""Collections in a folder, searched by whoever opens it."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
-from pagoda.index.base import FileImport, Hits
-from pagoda.index.in_process.collection_files import CollectionFiles
+from pagoda.index.base import DEFAULT_INDEX, FileImport, Hits
+from pagoda.index.in_process import changed_share
+from pagoda.index.in_process.changed_items import ChangedItems
+from pagoda.index.in_process.collection_files import CollectionFiles, Place, changed_rows, deleted_rows
+from pagoda.index.in_process.index_folder import read_record
+from pagoda.index.in_process.indexed_items import IndexedItems
 from pagoda.index.in_process.snapshot import Snapshot
 from pagoda.item_vectors.fields import FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter
@@ -24,19 +30,33 @@ from pagoda.settings import CollectionConfig
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-class FolderCollections:
-    """`pagoda.index.base.Collections` of one folder, which any number of processes may share.
+@dataclass(frozen=True)
+class _Held:
+    """What is in memory of a collection, and of which files it was made."""
 
-    Every vector is compared, whatever kind of index is asked for.
-    """
+    index: Place
+    overlay: Place | None
+    snapshot: Snapshot
+    looked: float
+    """When that was compared with what is there."""
+
+
+class FolderCollections:
+    """`pagoda.index.base.Collections` of one folder, which any number of processes may share."""
 
     file_import: FileImport | None = None
 
-    def __init__(self, folder: Path) -> None:
-        """Nothing is read or written yet."""
-        self.uri = str(folder)
-        self._folder = folder
-        self._held: dict[str, tuple[tuple[object, ...], Snapshot]] = {}
+    def __init__(self, folder: Path, look_seconds: float = 0.0, refine: int = 1) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: Of the collections.
+            look_seconds: How old what is known of the files may be when something is searched.
+            refine: See `CollectionConfig`; of all searches, so that a probe finds what recall does.
+        """
+        self.uri, self._refine = str(folder), refine
+        self._folder, self._look_seconds = folder, look_seconds
+        self._held: dict[str, _Held] = {}
         self._reading = threading.Lock()
 
     def close(self) -> None:
@@ -56,7 +76,16 @@ class FolderCollections:
         with self._there("description", name) as files:
             return files.description
 
-    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
         """See `Collections.create`.
 
         Raises:
@@ -77,12 +106,12 @@ class FolderCollections:
     def upsert(self, name: str, batch: pa.RecordBatch) -> None:
         """See `Collections.upsert`; the next search sees them."""
         with self._there("upsert", name) as files:
-            files.upsert(batch)
+            files.change(changed_rows(files.schema, batch))
 
     def delete(self, name: str, ids: np.ndarray) -> None:
         """See `Collections.delete`; the next search sees it."""
         with self._there("deletion", name) as files:
-            files.delete(ids)
+            files.change(deleted_rows(files.schema, ids))
 
     def flush(self, name: str) -> None:
         """What was inserted is durable already."""
@@ -90,36 +119,52 @@ class FolderCollections:
             return
 
     def start_index(self, name: str, config: CollectionConfig) -> None:
-        """See `Collections.start_index`; there is nothing to build."""
+        """See `Collections.start_index`; who waits for it builds it."""
         with self._there("indexing", name) as files:
-            files.indexed.write_text(config.kind)
+            files.ask_for(config)
 
     def indexed_rows(self, name: str) -> int | None:
         """See `Collections.indexed_rows`."""
         with self._there("index state", name) as files:
-            return len(files.inserted()) if files.indexed.exists() else None
+            if files.index_state is not None:
+                return read_record(files.index).rows
+            return None if files.wanted is None else 0
 
     def wait_indexed(
         self, name: str, rows: int, timeout_seconds: float, progress: Callable[[int], None] | None = None
     ) -> None:
-        """See `Collections.wait_indexed`; what is not there now will not come."""
+        """See `Collections.wait_indexed`; what is not inserted now will not come."""
+        deadline = time.monotonic() + timeout_seconds
+
+        def built(count: int) -> None:
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{count} rows are in after {timeout_seconds:.0f} s")
+            if progress:
+                progress(count)
+
+        with self._there("indexing", name) as files:
+            if (config := files.wanted) is not None:
+                files.build_index(config, built)
         done = self.indexed_rows(name) or 0
-        if progress:
-            progress(done)
         if done < rows:
             raise UnavailableError(f"index of collection {name!r} at {self.uri} holds {done} rows, expected {rows}")
+        if progress:
+            progress(done)
 
     def start_loading(self, name: str) -> None:
         """See `Collections.start_loading`; whoever searches it first reads it."""
         with self._there("loading", name) as files:
-            if not files.indexed.exists():
-                raise UnavailableError(f"collection {name!r} at {self.uri} has no index yet")
+            if files.index_state is None:
+                raise UnavailableError("it has no index yet")
             files.loaded.touch()
 
     def load(self, name: str, timeout_seconds: float = 600.0) -> None:
-        """See `Collections.load`."""
+        """See `Collections.load`; an index that was asked for is waited for."""
+        self.wait_indexed(name, 0, timeout_seconds)
         self.start_loading(name)
-        self._snapshot("loading", name)
+        snapshot = self._snapshot("loading", name)
+        with self._there("loading", name):
+            _ = snapshot.items.text  # Damage to it is found now, and not by whoever looks for words first.
 
     def loaded(self, name: str) -> bool:
         """See `Collections.loaded`."""
@@ -133,7 +178,7 @@ class FolderCollections:
 
     def count(self, name: str) -> int:
         """See `Collections.count`."""
-        return len(self._snapshot("count", name).ids)
+        return len(self._snapshot("count", name))
 
     def search(
         self,
@@ -148,44 +193,96 @@ class FolderCollections:
     ) -> list[Hits]:
         """See `Collections.search`."""
         snapshot = self._snapshot("search", name)
-        if vectors.shape[1:] != snapshot.vectors.shape[1:]:
-            dim = snapshot.vectors.shape[1]
-            raise UnavailableError(f"search of collection {name!r} at {self.uri}: {vectors.shape}, vectors have {dim}")
-        return snapshot.search(vectors, k, wanted, excluded, keys=keys)
+        if vectors.shape[1:] != (snapshot.dim,):
+            where = f"search of collection {name!r} at {self.uri}"
+            raise UnavailableError(f"{where}: {vectors.shape}, vectors have {snapshot.dim}")
+        return snapshot.search(vectors, k, effort, wanted, excluded, keys=keys)
+
+    def match(
+        self,
+        name: str,
+        text: str,
+        k: int,
+        *,
+        wanted: Filter = EVERYTHING,
+        excluded: Sequence[int] = (),
+        keys: bool = False,
+    ) -> Hits:
+        """Find the k items whose words are nearest to a text; see `pagoda.index.base.TextSearch`."""
+        snapshot = self._snapshot("text search", name)
+        with self._there("text search", name):
+            return snapshot.match(text, k, wanted, excluded, keys=keys)
+
+    def known(self, name: str) -> bool:
+        """Whether a search of it reads no file now."""
+        held = self._held.get(name)
+        return held is not None and time.monotonic() - held.looked < self._look_seconds
 
     def drop(self, name: str) -> None:
         """See `Collections.drop`."""
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
         self._held.pop(name, None)
         # Away in one step: what is removed half would be neither a collection nor none.
         aside = self._folder / f".{name}.{uuid.uuid4().hex}"
-        if self.exists(name):
+        if self._files(name).exists:
             (self._folder / name).rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
     def _snapshot(self, doing: str, name: str) -> Snapshot:
-        with self._there(doing, name) as files, self._reading:
-            if not files.loaded.exists():
-                raise UnavailableError(f"{doing} of collection {name!r} at {self.uri}: it is not loaded")
-            # Before it is read: what changes meanwhile is read again by the next.
-            state = files.state()
-            if name not in self._held or self._held[name][0] != state:
-                # Others may have let go of what nobody here will ask for again.
-                self._held = {other: held for other, held in self._held.items() if self.loaded(other)}
-                self._held[name] = state, Snapshot.of(files)
-            return self._held[name][1]
+        held, now = self._held.get(name), time.monotonic()
+        if held is not None and self._look_seconds:
+            # While another thread looks, what was held is as good as it was a moment ago.
+            if now - held.looked < self._look_seconds or not self._reading.acquire(blocking=False):
+                return held.snapshot
+        else:
+            self._reading.acquire()
+        try:
+            with self._there(doing, name) as files:
+                return self._look(name, files, now)
+        finally:
+            self._reading.release()
+
+    def _look(self, name: str, files: CollectionFiles, now: float) -> Snapshot:
+        # Others may have let go of what nobody here will ask for again.
+        for other in [other for other in self._held if not self.loaded(other)]:
+            self._held.pop(other, None)
+            changed_share.forget(other)
+        if not files.loaded.exists():
+            raise UnavailableError("it is not loaded")
+        # Before they are read: what changes meanwhile is read again by the next.
+        index, overlay, held = files.index_state, files.overlay_state, self._held.get(name)
+        if held is None or held.index != index:
+            if index is None:
+                raise UnavailableError("it has no index")
+            snapshot = Snapshot(IndexedItems(files.index), ChangedItems(files.overlay()), self._refine)
+        elif held.overlay != overlay:
+            snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine)
+        else:
+            index, snapshot = held.index, held.snapshot
+        if held is None or snapshot is not held.snapshot:
+            changed_share.tell(name, snapshot, held.snapshot if held else None)
+        self._held[name] = _Held(index, overlay, snapshot, now)
+        return snapshot
 
     @contextmanager
     def _there(self, doing: str, name: str) -> Iterator[CollectionFiles]:
         """The files of a collection that exists, and what goes wrong with them in Pagoda's words."""
-        where = f"{doing} of collection {name!r} at {self.uri}"
-        files = self._files(name)
-        if not files.exists:
-            raise IntegrityError(f"{where}: the collection does not exist")
-        try:
+        with self._said(doing, name):
+            files = self._files(name)
+            if not files.exists:
+                raise IntegrityError("the collection does not exist")
             yield files
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
-        except (OSError, pa.ArrowException) as error:
+
+    @contextmanager
+    def _said(self, doing: str, name: str) -> Iterator[None]:
+        where = f"{doing} of collection {name!r} at {self.uri}"
+        try:
+            yield
+        except (DataError, IntegrityError, UnavailableError) as error:
+            raise type(error)(f"{where}: {error}") from error
+        except (OSError, pa.ArrowException, RuntimeError) as error:  # The last is all that faiss raises.
             raise UnavailableError(f"{where}: {error}") from error
 
     def _files(self, name: str) -> CollectionFiles:

@@ -1,70 +1,219 @@
-"""A collection in memory, as it was at one moment, and exact search in it."""
+"""A collection as it is at one moment, and search in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from cachetools import LRUCache, cachedmethod
 from numpy.typing import NDArray
 
+from pagoda.errors import UnavailableError
 from pagoda.index.base import Hits
-from pagoda.index.in_process.collection_files import CollectionFiles
-from pagoda.item_vectors.exact_search import Block, exact_top_k
-from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR
+from pagoda.index.in_process.changed_items import ChangedItems
+from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
+from pagoda.index.in_process.passing import Bits, Passing, Rows, bits_of, without
+from pagoda.item_vectors.exact_search import exact_top_k
+from pagoda.item_vectors.fields import ITEM_KEY
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
+from pagoda.item_vectors.texts import TEXT
 
-_BLOCK = 65_536
-"""Items compared at a time."""
+if TYPE_CHECKING:
+    from pagoda.index.in_process.text_index import TextIndex
+
+Vectors = NDArray[np.float32]
+_LISTED = 10_000
+"""Rows that are named one by one to a search for words: at 1,000,000 items it takes 16 ms for 1,000 of them and 24 for
+these, in which time others are found among all that the words find."""
+_FURTHER = 4
+"""How many times more are looked for, where too few of what was found pass."""
 
 
 @dataclass(frozen=True)
+class _Chosen:
+    """What passes a filter."""
+
+    indexed: Passing
+    changed: Rows
+    """Places in the overlay."""
+
+    @property
+    def nbytes(self) -> int:
+        return self.indexed.nbytes + self.changed.nbytes
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one query finds among the items of one table, best first."""
+
+    rows: Rows
+    scores: Vectors
+
+
 class Snapshot:
-    """The items of a collection, by ascending ID."""
+    """Indexed items, with the overlay over them."""
 
-    ids: NDArray[np.int64]
-    """[n]"""
-    vectors: NDArray[np.float32]
-    """[n, dim]"""
-    columns: pa.Table
-    """All others, of n rows."""
+    def __init__(self, items: IndexedItems, overlay: ChangedItems, refine: int) -> None:
+        """Nothing is searched yet; it costs what the overlay is long. `refine` is as in `CollectionConfig`."""
+        self.items, self._overlay, self._refine = items, overlay, refine
+        self._outdated = items.rows_of(overlay.touched)
+        self._remembered: LRUCache[Filter, _Chosen] = LRUCache(REMEMBERED_BYTES, operator.attrgetter("nbytes"))
+        self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, files: CollectionFiles) -> Snapshot:
-        """Read what was inserted, with the overlay over it."""
-        rows, overlay = files.inserted(), files.overlay()
-        if len(overlay):
-            stays = pc.invert(pc.is_in(rows[ITEM_ID], overlay[ITEM_ID].combine_chunks()))
-            changed = overlay.filter(pc.is_valid(overlay[VECTOR])).cast(rows.schema)
-            rows = pa.concat_tables([rows.filter(stays), changed])
-        rows = rows.take(pc.sort_indices(rows[ITEM_ID])).combine_chunks()
-        dim = rows.schema.field(VECTOR).type.list_size
-        vectors = rows[VECTOR].combine_chunks().flatten().to_numpy().reshape(-1, dim)
-        return cls(rows[ITEM_ID].to_numpy(), vectors, rows.drop_columns([ITEM_ID, VECTOR]))
+    def __len__(self) -> int:
+        """How many items there are."""
+        return len(self.items) - len(self._outdated) + len(self._overlay.ids)
+
+    @property
+    def changed(self) -> int:
+        """How many items changed since the build, deleted ones among them."""
+        return len(self._overlay.touched)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return int(self.items.index.vectors.shape[1])
 
     def search(
-        self, queries: NDArray[np.float32], k: int, wanted: Filter, excluded: Sequence[int], *, keys: bool
+        self,
+        queries: Vectors,
+        k: int,
+        effort: int,
+        wanted: Filter,
+        excluded: Sequence[int],
+        *,
+        keys: bool,
     ) -> list[Hits]:
         """See `Collections.search`."""
-        # As many more as must not come back: leaving them out before would copy the vectors of nearly all items.
-        ids, scores = exact_top_k(queries, self._blocks(wanted), k + len(excluded))
-        without = np.array(excluded, np.int64)
-        return [self._hits(*found, k, without, keys=keys) for found in zip(ids, scores, strict=True)]
+        chosen = self._chosen(wanted)
+        found = self._indexed(queries, k, effort, chosen.indexed, self.items.rows_of(excluded))
+        changed = self._changed(queries, k, chosen.changed, excluded)
+        return [self._hits(*both, k, keys=keys) for both in zip(found, changed, strict=True)]
 
-    def _blocks(self, wanted: Filter) -> Iterator[Block]:
-        passes = matching(self.columns, wanted) if wanted else None
-        for start in range(0, len(self.ids), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            ids, vectors = self.ids[rows], self.vectors[rows]
-            yield (ids, vectors) if passes is None else (ids[passes[rows]], vectors[passes[rows]])
+    def match(self, text: str, k: int, wanted: Filter, excluded: Sequence[int], *, keys: bool) -> Hits:
+        """Find the k items whose words are nearest to a text, with scores of BM25; see `TextSearch`.
 
-    def _hits(
-        self, ids: NDArray[np.int64], scores: NDArray[np.float32], k: int, without: NDArray[np.int64], *, keys: bool
-    ) -> Hits:
-        kept = np.flatnonzero(~np.isin(ids, without))[:k]
-        found = ids[kept]
-        names = self.columns[ITEM_KEY].take(np.searchsorted(self.ids, found)).to_pylist() if keys else None
-        return Hits(found, scores[kept], names)
+        Raises:
+            UnavailableError: The collection was built without words.
+            IntegrityError: Their index is damaged.
+        """
+        if (index := self.items.text) is None:
+            raise UnavailableError("it was built without words; index.text says that others are built with them")
+        chosen, weights = self._chosen(wanted), index.weights(text)
+        found = _best(index, weights, k, chosen.indexed, self.items.rows_of(excluded))
+        return self._hits(found, self._changed_words(weights, k, chosen.changed, excluded), k, keys=keys)
+
+    def _changed_words(self, weights: Mapping[str, float], k: int, places: Rows, excluded: Sequence[int]) -> _Found:
+        if (index := self._overlay_text) is None:
+            return _Found(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        if len(excluded):
+            places = places[~np.isin(self._overlay.ids[places], np.array(excluded, np.int64))]
+        return _best(
+            index, weights, k, Passing(bits_of(np.isin(np.arange(len(index)), places)), len(index)), places[:0]
+        )
+
+    @cached_property
+    def _overlay_text(self) -> TextIndex | None:
+        """The words of the changed items, once somebody looks for words; None: there are none."""
+        if not len(self._overlay.ids):
+            return None
+        from pagoda.index.in_process.text_index import text_in_memory
+
+        return text_in_memory(self._overlay.columns[TEXT.name].combine_chunks())
+
+    @cachedmethod(operator.attrgetter("_remembered"), lock=operator.attrgetter("_lock"))
+    def _chosen(self, wanted: Filter) -> _Chosen:
+        size, changed = len(self.items), np.arange(len(self._overlay.ids))
+        if wanted and len(changed):
+            changed = changed[matching(self._overlay.columns, wanted)]
+        bits = self.items.passing(wanted) if wanted else bits_of(np.ones(size, np.bool_))
+        return _Chosen(Passing(without(bits, self._outdated), size), changed)
+
+    def _indexed(self, queries: Vectors, k: int, effort: int, passing: Passing, hidden: Rows) -> list[_Found]:
+        index, hidden = self.items.index, passing.of(hidden)
+        if (planned := index.plan(k * self._refine, effort, passing.count)) is None:
+            return _found(*self._compared(queries, k, passing, hidden))
+        scores, rows = self._walked(queries, k, planned, passing, hidden)
+        # A walk meets what is hidden and has no room left for others. Half as many as are wanted spoil nothing.
+        if 2 * len(hidden) > k:
+            better = (queries @ index.vectors[hidden].T >= scores[:, -1:]).sum(axis=1)
+            if len(again := np.flatnonzero(2 * better > k)):
+                planned = index.plan(k * self._refine, effort, passing.count, int(better.max()))
+                scores[again], rows[again] = self._walked(queries[again], k, planned, passing, hidden)
+        return _found(scores, rows)
+
+    def _walked(
+        self, queries: Vectors, k: int, planned: int | None, passing: Passing, hidden: Rows
+    ) -> tuple[Vectors, Rows]:
+        if planned is None:
+            return self._compared(queries, k, passing, hidden)
+        scores, rows = self.items.index.search(queries, k, planned, _bits(passing, hidden), self._refine)
+        # Some of what passes may be where no way leads to (faiss#3186, #4727).
+        if len(short := np.flatnonzero(rows[:, -1] < 0)):
+            scores[short], rows[short] = self._compared(queries[short], k, passing, hidden)
+        return scores, rows
+
+    def _compared(self, queries: Vectors, k: int, passing: Passing, hidden: Rows) -> tuple[Vectors, Rows]:
+        if (few := passing.few) is None:
+            return self.items.index.compare(queries, k, _bits(passing, hidden))
+        return self.items.index.compare(queries, k, few[~np.isin(few, hidden)] if len(hidden) else few)
+
+    def _changed(self, queries: Vectors, k: int, places: Rows, excluded: Sequence[int]) -> list[_Found]:
+        if not len(places):
+            return [_Found(np.zeros(0, np.int64), np.zeros(0, np.float32))] * len(queries)
+        if len(excluded):
+            places = places[~np.isin(self._overlay.ids[places], np.array(excluded, np.int64))]
+        vectors = self._overlay.vectors
+        # To copy them takes as long as to compare them, and mostly all are wanted.
+        rows, scores = exact_top_k(queries, [(places, vectors if len(places) == len(vectors) else vectors[places])], k)
+        return [_Found(*both) for both in zip(rows, scores, strict=True)]
+
+    def _hits(self, found: _Found, changed: _Found, k: int, *, keys: bool) -> Hits:
+        ids, names = self.items.ids[found.rows], _keys(self.items.columns, found.rows) if keys else None
+        if not len(changed.rows):
+            return Hits(ids, found.scores, names)
+        ids = np.concatenate([ids, self._overlay.ids[changed.rows]])
+        scores = np.concatenate([found.scores, changed.scores])
+        best = np.lexsort((ids, -scores))[:k]
+        if names is not None:
+            both = names + _keys(self._overlay.columns, changed.rows)
+            names = [both[place] for place in best]
+        return Hits(ids[best], scores[best], names)
+
+
+def _best(index: TextIndex, weights: Mapping[str, float], k: int, passing: Passing, hidden: Rows) -> _Found:
+    """The best k of what passes and is not hidden."""
+    if (few := passing.few) is not None and len(few) <= _LISTED:
+        scores, rows = index.search(weights, k, few[~np.isin(few, hidden)])
+        return _Found(rows, scores)
+    looked = ceil(k * len(index) / passing.count) + len(hidden)
+    while True:
+        scores, rows = index.search(weights, min(looked, len(index)))
+        stay = passing.holds(rows) & ~np.isin(rows, hidden)
+        if np.count_nonzero(stay) >= k or len(rows) < looked:
+            return _Found(rows[stay][:k], scores[stay][:k])
+        looked *= _FURTHER
+
+
+def _bits(passing: Passing, hidden: Rows) -> Bits | None:
+    """What may be found; None: all, for a selector costs a question a row."""
+    return None if passing.all and not len(hidden) else without(passing.bits, hidden)
+
+
+def _found(scores: Vectors, rows: Rows) -> list[_Found]:
+    """What was found of each query, without the places that are empty."""
+    ends = (rows >= 0).sum(axis=1)
+    return [_Found(one[:end], score[:end]) for one, score, end in zip(rows, scores, ends, strict=True)]
+
+
+def _keys(columns: pa.Table, rows: Rows) -> list[str]:
+    keys: list[str] = columns[ITEM_KEY].take(pa.array(rows)).to_pylist()
+    return keys

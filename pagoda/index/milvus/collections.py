@@ -10,7 +10,7 @@ import pyarrow as pa
 from pymilvus.client.types import LoadState
 
 from pagoda.errors import UnavailableError
-from pagoda.index.base import METRIC, Hits
+from pagoda.index.base import DEFAULT_INDEX, METRIC, Hits
 from pagoda.index.milvus.arrow_rows import collection_schema, to_hits, to_rows
 from pagoda.index.milvus.bulk_import import import_files, staged
 from pagoda.index.milvus.connection import MilvusConnection
@@ -64,7 +64,16 @@ class MilvusCollections:
         with self._connection.client("description", name) as client:
             return str(client.describe_collection(name, timeout=self._timeout)["description"])
 
-    def create(self, name: str, dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> None:
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
         """See `Collections.create`."""
         schema = collection_schema(dim, fields, keys=keys, description=description)
         with self._connection.client("creation", name) as client:

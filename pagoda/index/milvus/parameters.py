@@ -8,12 +8,13 @@ from pagoda.settings import CollectionConfig
 
 _FILTERED = 4
 """How much more effort a filtered search gets."""
-_NAMES = {"m": "M", "ef_construction": "efConstruction"}
+_NAMES = {"m": "M", "ef_construction": "efConstruction", "segments": "m"}
+_CODES = {"IVF_PQ": {"nbits": 8}}
 
 
 def build_params(config: CollectionConfig) -> dict[str, Any]:
     """Parameters that an index is built with."""
-    return {_NAMES.get(name, name): value for name, value in config.build.items()}
+    return {_NAMES.get(name, name): value for name, value in config.build.items()} | _CODES.get(config.kind, {})
 
 
 def search_params(kind: str, k: int, effort: int, *, filtered: bool = False) -> dict[str, Any]:

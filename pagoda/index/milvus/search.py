@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import grpc
+import numpy as np
 from pymilvus import AsyncMilvusClient, MilvusException
 from pymilvus.client.call_context import CallContext
 from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import RequestError, UnavailableError
-from pagoda.index.base import METRIC, FoundItem
+from pagoda.index.base import METRIC, MOST_FOUND, FoundItem, TextSearch
 from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
 from pagoda.item_vectors.filter import Filter
+from pagoda.item_vectors.originals import Originals, no_originals
 
 logger = logging.getLogger(__name__)
 _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
@@ -40,6 +43,9 @@ class MilvusSearch:
         timeout_seconds: float,
         effort: int,
         request_id: Callable[[], str | None] = _untraced,
+        *,
+        refine: int = 1,
+        originals: Callable[[str], Originals | None] = no_originals,
     ) -> None:
         """Make a client, which connects at the first search.
 
@@ -49,7 +55,11 @@ class MilvusSearch:
             timeout_seconds: For one search.
             effort: See `CollectionConfig`.
             request_id: What the request of now is called in traces; Milvus' own log then calls it so too.
+            refine: See `CollectionConfig`.
+            originals: Those of a collection; None: what its codes say comes back.
         """
+        self.match: TextSearch | None = None  # See `IndexSettings.text`.
+        self._refine, self._originals = refine, originals
         self._uri, self._timeout, self._effort, self._request_id = uri, timeout_seconds, effort, request_id
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
         self._kinds: dict[str, str] = {}
@@ -70,14 +80,16 @@ class MilvusSearch:
         keys: bool,
     ) -> list[list[FoundItem]]:
         """See `ItemSearch.search`."""
+        originals = self._originals(collection)
+        held = k if originals is None else min(MOST_FOUND, self._refine * k)
         try:
             await self._ask_plainly()
-            params = search_params(await self._kind(collection), k, self._effort, filtered=bool(wanted))
+            params = search_params(await self._kind(collection), held, self._effort, filtered=bool(wanted))
             results = await self._client.search(
                 collection,
-                list(vectors),
+                list(vectors) if originals is None else originals.asked(np.asarray(vectors, np.float32)).tolist(),
                 filter=expression(wanted, excluded),
-                limit=k,
+                limit=held,
                 output_fields=[ITEM_KEY] if keys else None,
                 search_params={"metric_type": METRIC, "params": params},
                 anns_field=VECTOR,
@@ -91,7 +103,10 @@ class MilvusSearch:
             raise UnavailableError(
                 f"search of collection {collection!r} at {self._uri}: {error}", part="index"
             ) from error
-        return _items(results, keys)
+        if originals is None:
+            return _items(results, keys)
+        # A page that is not in memory is waited for, and nobody else may have to.
+        return await asyncio.to_thread(_refined, results, keys, vectors, k, originals)
 
     def _unreadable(self, collection: str, wanted: Filter) -> RequestError:
         """Milvus answers, and will answer the same again: so it is said to the caller, and is no outage."""
@@ -127,12 +142,30 @@ async def _search(handler: Any, request: Any, timeout: float, context: CallConte
     return response.results
 
 
+def _refined(
+    found: SearchResultData, keys: bool, vectors: Sequence[Sequence[float]], k: int, originals: Originals
+) -> list[list[FoundItem]]:
+    """The best k for each vector of what was found by codes."""
+    ids, scores = np.array(found.ids.int_id.data, np.int64), np.array(found.scores, np.float32)
+    named = _named(found, keys)
+    answers: list[list[FoundItem]] = []
+    for vector, (start, end) in zip(vectors, pairwise(accumulate(found.topks, initial=0)), strict=True):
+        query = np.asarray(vector, np.float32)
+        places, exact = originals.best(query, ids[start:end], scores[start:end], k)
+        best = zip((start + places).tolist(), exact.tolist(), strict=True)
+        answers.append([{"item_id": named[place], "score": score} for place, score in best])
+    return answers
+
+
 def _items(found: SearchResultData, keys: bool) -> list[list[FoundItem]]:
     """What was found for each vector; Milvus gives all of it end to end."""
-    ids = (
-        [key for field in found.fields_data for key in field.scalars.string_data.data]
-        if keys
-        else found.ids.int_id.data
-    )
-    items: list[FoundItem] = [{"item_id": id_, "score": score} for id_, score in zip(ids, found.scores, strict=True)]
+    named = zip(_named(found, keys), found.scores, strict=True)
+    items: list[FoundItem] = [{"item_id": id_, "score": score} for id_, score in named]
     return [items[start:end] for start, end in pairwise(accumulate(found.topks, initial=0))]
+
+
+def _named(found: SearchResultData, keys: bool) -> Sequence[int | str]:
+    """What was found, as callers know it."""
+    if not keys:
+        return cast("Sequence[int]", found.ids.int_id.data)
+    return [key for field in found.fields_data for key in field.scalars.string_data.data]

@@ -64,6 +64,8 @@ def draft_of(state: ReleaseState, event: Event, at: datetime) -> Draft:
             raise ConflictError(f"{before.candidate} was the first generation; there is nothing to go back to")
         if _returns(before) and before.previous in state.retired:
             raise ConflictError(f"{before.previous} is retired: the grace of {before.candidate}'s promotion is over")
+        if _returns(before) and _moved(state, before):
+            raise ConflictError(f"the collection of {before.previous} is in the search backend of before the rebuild")
         event = event.model_copy(update={"candidate": before.candidate})
     after = transition(before, event, at, state.head + 1)
     body: dict[str, Any] = {"rollout": after.id, **event.model_dump(mode="json", exclude={"kind"})}
@@ -82,6 +84,12 @@ def _arms(before: Rollout, event: Event, now: Arms) -> Arms:
         case ev.RolledBack():
             return Arms(stable=before.previous if _returns(before) else now.stable)
     return now
+
+
+def _moved(state: ReleaseState, rollout: Rollout) -> bool:
+    """Whether what is stable was built in another search backend since it was promoted."""
+    backends = {state.generations[id_].backend for id_ in (rollout.previous, rollout.candidate) if id_}
+    return len(backends) > 1
 
 
 def _returns(rollout: Rollout) -> bool:

@@ -31,6 +31,8 @@ class Service:
     """Beside the platform's own."""
     endpoints: Mapping[str, str] = field(default_factory=dict)
     """Settings that say where it answers, `milvus.uri` for example. It is not run where another server is set."""
+    only: Mapping[str, str] = field(default_factory=dict)
+    """Settings of backends; it is run only where they have these values."""
     settings: Mapping[str, str | int | list[str]] = field(default_factory=dict)
     """Other settings that follow from running it, unless `pagoda.yaml` or the environment says otherwise."""
     url: str = ""

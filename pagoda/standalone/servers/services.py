@@ -23,6 +23,8 @@ Ports = Mapping[str, int]
 _REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+info")
 """What anybody may who reaches Redis: nothing that writes files elsewhere, loads code, or empties it. By ACL and not by
 renaming: an append-only file with a renamed command in it would not be read any more."""
+_TOWERS = ("torchserve", "tower")
+"""The tower's servers, of which `tower.runtime` chooses one or none."""
 _REDIS_SHARE = 4
 """Of the machine's memory, one part of so many is Redis' at most."""
 
@@ -68,6 +70,7 @@ def milvus_service(layout: Layout, ports: Ports) -> Service:
         ports=own,
         environment=milvus.environment(own),
         endpoints={"milvus.uri": _opened(layout, "milvus", milvus.ROOT, place)},
+        only={"index.backend": "milvus"},
         url=f"http://{place}",
         prepare=prepare,
         settle=lambda: milvus.set_password(f"http://{place}", read_secret(layout.secret("milvus"))),
@@ -124,13 +127,31 @@ def torchserve_service(layout: Layout, _: Ports) -> Service:
         # It unpacks models into a temporary folder; in ours, they are removed when the platform stops.
         environment={"TMPDIR": str(layout.sockets)},
         endpoints={"tower.url": url, "tower.management_url": management},
+        only={"tower.runtime": "torchserve"},
+        url=url,
+    )
+
+
+def tower_service(layout: Layout, _: Ports) -> Service:
+    """The user tower on KServe's model server, at the socket where TorchServe would be."""
+    url = f"unix:{layout.sockets / 'tower'}.sock"
+    health = http_health("/v2/health/live", server=url)
+    return Service(
+        name="tower",
+        command=_python("serving.tower.kserve", "--inference", url),
+        healthy=health,
+        ready=health,
+        folder=layout.data("tower"),
+        environment={"OMP_NUM_THREADS": "1"},
+        endpoints={"tower.url": url},
+        only={"tower.runtime": "kserve"},
         url=url,
     )
 
 
 def follower_service(layout: Layout, _: Ports) -> Service:
     """Brings tables and segments of new generations to the tower's folder."""
-    return _worker("follower", "serving.workers.follower", layout, after=("torchserve",))
+    return _worker("follower", "serving.workers.follower", layout, after=_TOWERS)
 
 
 def recall_service(layout: Layout, ports: Ports) -> Service:
@@ -172,7 +193,7 @@ def rollout_service(layout: Layout, _: Ports) -> Service:
         folder=layout.data("rollout"),
         endpoints={"rollout.backend": "local"},
         settings={"rollout.incremental": "now"},
-        after=("milvus", "redis", "torchserve"),
+        after=("milvus", "redis", *_TOWERS),
     )
 
 
@@ -182,6 +203,7 @@ SERVICES: dict[str, Declaration] = {
     "milvus": milvus_service,
     "redis": redis_service,
     "torchserve": torchserve_service,
+    "tower": tower_service,
     "follower": follower_service,
     "recall": recall_service,
     "sink": sink_service,
@@ -203,7 +225,7 @@ PREFERRED_PORTS = {"recall": 8080}
 
 
 def declared(layout: Layout) -> list[Service]:
-    """Every service that the platform runs: those for which no other server is set."""
+    """Every service that the platform runs: those that the chosen backends need, where no other server is set."""
     ports = ports_of(layout.home, PORT_NAMES)
     return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
 

@@ -30,7 +30,7 @@ class Channel(Protocol):
         del live  # Most channels need nothing.
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
-        """Up to `lookup.instance.k` items with scores, by falling score.
+        """Up to `lookup.depth` items with scores, by falling score.
 
         Args:
             live: The generation that answers.

@@ -126,4 +126,4 @@ class PopularChannel(Channel):
         if (popular := self._lists.get(live)) is None:
             raise UnavailableError(f"generation {live.id}: its popular items could not be read", part="popular items")
         one = lookup.instance
-        return popular.items(lookup.wanted, live.seen(one, lookup.stored), one.k)
+        return popular.items(lookup.wanted, live.seen(one, lookup.stored), lookup.depth)

@@ -24,7 +24,7 @@ class TwoTowerChannel(Channel):
         found = await self._index.search(
             live.manifest.collection,
             live.query(one, vector),
-            one.k,
+            lookup.depth,
             wanted=lookup.wanted,
             excluded=live.seen(one, lookup.stored),
             keys=live.spec.id_type == "string",

@@ -5,6 +5,7 @@ store_missing     the user's ID alone: neither profile nor behaviour
 tower_cached      the vector that the generation's tower computed last, some minutes ago at most
 tower_oov         the vector of a user of whom nothing is known
 index_popular     the generation's most popular items that satisfy the filter
+text_missing      nothing: what the vector finds alone, for the items' words cannot be searched
 fields_missing    nothing: the generation was made without fields of items, or they cannot be read
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
 POPULAR = "index_popular"
+TEXT = "text_missing"
 FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
 NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR})

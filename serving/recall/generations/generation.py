@@ -7,10 +7,11 @@ from typing import Any
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.manifest import MILVUS, Manifest
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
+from pagoda.item_vectors.texts import text_names
 from serving.http.features import read_ids, refuse_unknown, user_features
 from serving.http.fields import shown
 from serving.recall.api import RecalledItem, RecallInstance
@@ -45,6 +46,7 @@ class LiveGeneration:
             self._refuse_fields(instance.fields)
             wanted = self._filters.parse(instance.filter)
             self._refuse_penalty(instance)
+            self._refuse_text(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
         return Lookup(instance, wanted)
@@ -82,6 +84,28 @@ class LiveGeneration:
         rules = self.spec.rules
         if instance.popularity_penalty is not None and (rules is None or not rules.popularity):
             raise RequestError("popularity_penalty: this generation's dataset does not declare rules.popularity")
+
+    def _refuse_text(self, instance: RecallInstance) -> None:
+        if instance.text is None:
+            if instance.merge is not None:
+                raise RequestError("merge: says how what `text` finds is merged, and there is no text")
+        elif not self.manifest.texts:
+            raise RequestError(f"text: {self._without_words()}; ask without text")
+
+    def _without_words(self) -> str:
+        """Why this generation cannot be searched by words, and what helps."""
+        if not text_names(self.spec):
+            return "this generation's dataset declares neither a title nor text features of items"
+        if self.manifest.backend == MILVUS:
+            # See `IndexSettings.text`.
+            return (
+                "this generation's collection is in Milvus, of which 2.3.5 matches no text (2.5 does); `pagoda index "
+                "rebuild --profile compact` with index.text: true brings it to where words are searched"
+            )
+        return (
+            "this generation's collection was built without words; with index.text: true in pagoda.yaml the next full "
+            "update builds one with them"
+        )
 
     def _refuse_fields(self, asked: Sequence[str]) -> None:
         if unknown := [name for name in asked if name not in self._fields]:

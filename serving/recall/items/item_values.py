@@ -15,10 +15,9 @@ from typing import Any
 import orjson
 
 from pagoda.errors import IntegrityError, UnavailableError
-from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.item_fields import ItemFields
-from pagoda.storage.checksums import checksum_file
-from pagoda.storage.copies import download, local_path, size
+from pagoda.storage.copies import local_path, size, verified
 from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.fallback.steps import FIELDS
@@ -45,21 +44,8 @@ def open_fields(manifest: Manifest) -> ItemFields:
     if (copied := sum(size(one.uri) for one in manifest.item_fields if local_path(one.uri) is None)) > MOST_BYTES:
         raise UnavailableError(f"fields of {manifest.id}: {copied:,} bytes; {MOST_BYTES:,} at most are copied here")
     with TemporaryDirectory(prefix="pagoda-item-fields-") as folder:
-        return ItemFields([_verified(one, Path(folder, str(at))) for at, one in enumerate(manifest.item_fields)])
-
-
-def _verified(file: Artifact, copy: Path) -> Path:
-    try:
-        if (path := local_path(file.uri)) is None:
-            download(file.uri, path := copy)
-        found = checksum_file(path, file.checksum)
-    except OSError as error:
-        raise UnavailableError(f"{file.uri}: cannot be read ({error.strerror})") from error
-    except IntegrityError as error:  # It is missing. The volume or the bucket may come back, and nothing is read of it.
-        raise UnavailableError(str(error)) from error
-    if found != file.checksum:
-        raise IntegrityError(f"{file.uri}: is {found}, and the manifest says {file.checksum}")
-    return path
+        copies = ((one, Path(folder, str(at))) for at, one in enumerate(manifest.item_fields))
+        return ItemFields([verified(one.uri, one.checksum, copy) for one, copy in copies])
 
 
 class ItemValues:

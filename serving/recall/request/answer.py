@@ -49,7 +49,10 @@ async def answer_by(
     watch.lap("store")
     await fill_vectors(live, parts, lookups, held=held)
     watch.lap("tower")
-    await asyncio.gather(*(merge(parts.channels, live, lookup) for lookup in lookups))
+    if len(lookups) == 1:
+        await merge(parts.channels, live, lookups[0], parts.text)  # Without a task.
+    else:
+        await asyncio.gather(*(merge(parts.channels, live, lookup, parts.text) for lookup in lookups))
     watch.lap("index")
     if telling := [one for one in lookups if one.instance.fields]:
         await parts.item_values.fill(live, telling)

@@ -57,8 +57,10 @@ class ArmGroup:
 def cost_of(one: RecallInstance) -> float:
     """What a user costs, in users who want a hundred items: a search looks at so many more items the more it is to
     find, and at four times as many under a filter (`pagoda.index.milvus.parameters.search_params`); a hundred values of
-    its items take a tenth of such a user (0.14 of 1.4 ms of processor time), counted twice for those that are long."""
-    return max(1.0, one.k / 100) * (4.0 if one.filter else 1.0) + one.k * len(one.fields) / 500
+    its items take a tenth of such a user (0.14 of 1.4 ms of processor time), counted twice for those that are long.
+    A search for words is one more."""
+    searches = 1.0 if one.text is None else 2.0
+    return searches * max(1.0, one.k / 100) * (4.0 if one.filter else 1.0) + one.k * len(one.fields) / 500
 
 
 def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[ArmGroup]:

@@ -55,8 +55,11 @@ class Cohorts:
         self._waiting: dict[str, deque[_Waiting]] = {}
 
     @asynccontextmanager
-    async def joined(self, caller: Caller, cost: float = 1.0) -> AsyncIterator[None]:
+    async def joined(self, caller: Caller, cost: float = 1.0) -> AsyncIterator[bool]:
         """Wait for a start, and be a member of its cohort until the block ends.
+
+        Yields:
+            Whether nobody else starts with it, and no other cohort is under way.
 
         Raises:
             RequestError: The caller has left before it.
@@ -69,7 +72,7 @@ class Cohorts:
         else:
             cohort = await self._wait(_Waiting(caller, cost, asyncio.get_running_loop().create_future()))
         try:
-            yield
+            yield cohort.members == 1 and self._running == 1
         finally:
             self._leave(cohort, client, cost)
 

@@ -25,6 +25,8 @@ class Parts:
     """Keeps the vectors that the tower computes; None: nothing does."""
     item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
     """Says more of items than their IDs, where a request asks that."""
+    text: Channel | None = None
+    """Asked beside the channels, where a request has text; None: the index searches no words."""
 
     @property
     def strict(self) -> Parts:

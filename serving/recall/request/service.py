@@ -29,6 +29,7 @@ from serving.recall.request.arm_group import ArmGroup, cost_of, groups_of
 from serving.recall.request.cohorts import Cohorts
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
+from serving.recall.servers.company import company
 from serving.users.keys import Key
 
 _GROUPS_AT_ONCE = 8
@@ -87,8 +88,10 @@ class Recall:
             return await self._by_groups(serving, groups, caller)
 
     async def _in_cohort(self, serving: Serving, group: ArmGroup, caller: Caller) -> list[Prediction]:
-        async with self._cohorts.joined(caller, group.cost):
-            return await self._arms.answer(serving, group)
+        async with self._cohorts.joined(caller, group.cost) as alone:
+            await asyncio.sleep(0)  # Where nothing has to be waited for, others would never have a turn.
+            with company(there=not alone or len(group.asked) > 1):
+                return await self._arms.answer(serving, group)
 
     async def _by_groups(self, serving: Serving, groups: Sequence[ArmGroup], caller: Caller) -> list[Prediction]:
         await asyncio.sleep(_HANGUP_SECONDS)

@@ -12,6 +12,7 @@ from serving.recall.request.arm_group import ArmGroup
 from serving.recall.request.arm_timing import ArmTiming
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
+from serving.recall.servers.company import company
 
 SHADOW = "shadow"
 """Stands for the arm in the metrics of copies."""
@@ -51,9 +52,11 @@ class Shadow:
     async def _send(self, serving: Serving, group: ArmGroup) -> None:
         timing, predictions = ArmTiming(serving, group, self._deadline, shadow=True), None
         try:
-            async with asyncio.timeout(self._deadline):
-                live = serving.of("canary")
-                predictions = await answer_by(live, SHADOW, self._parts, group.begin(live))
+            # Whoever was asked alone is not so when copies are under way.
+            with company(there=True):
+                async with asyncio.timeout(self._deadline):
+                    live = serving.of("canary")
+                    predictions = await answer_by(live, SHADOW, self._parts, group.begin(live))
         except Exception:  # The canary's, whatever it is.
             timing.stop(failed=True)
         timing.stop()

@@ -19,7 +19,9 @@ async def fill_stored(live: LiveGeneration, parts: Parts, lookups: Sequence[Look
     """
     try:
         users = [(one.instance.user_id, one.instance.exclude_seen) for one in lookups]
-        stored = await parts.store.read(users, live.spec, live.id)
+        # Vectors are kept for a generation, and where nobody keeps them, there are none to read.
+        keeper = live.id if parts.vector_cache else ""
+        stored = await parts.store.read(users, live.spec, keeper)
     except UnavailableError:
         if parts.fallback is None:
             raise

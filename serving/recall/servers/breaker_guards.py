@@ -8,7 +8,7 @@ from typing import Any
 from pagoda.data.spec import FeatureSpec
 from serving.recall.api import RecalledItem
 from serving.recall.servers.breaker import Breakers
-from serving.recall.servers.ports import Index, Servers, Store, Tower
+from serving.recall.servers.ports import Index, Servers, Store, Tower, Words
 from serving.recall.servers.tower import UserVector
 from serving.tracing import span
 from serving.users.keys import Key
@@ -59,6 +59,20 @@ class GuardedIndex:
             )
 
 
+class GuardedText:
+    """Search for words, collection by collection."""
+
+    def __init__(self, match: Words, breakers: Breakers, seconds: float) -> None:
+        self._match, self._breakers, self._seconds = match, breakers, seconds
+
+    async def __call__(self, collection: str, text: str, k: int, **wanted: Any) -> list[RecalledItem]:
+        """See `Words`."""
+        with span("text", collection=collection):
+            return await self._breakers.of(f"text {collection}").call(
+                lambda: self._match(collection, text, k, **wanted), self._seconds
+            )
+
+
 def guarded(servers: Servers, *, store_seconds: float, tower_seconds: float, index_seconds: float) -> Servers:
     """The same servers, guarded."""
     breakers = Breakers()
@@ -66,4 +80,5 @@ def guarded(servers: Servers, *, store_seconds: float, tower_seconds: float, ind
         GuardedStore(servers.store, breakers, store_seconds),
         GuardedTower(servers.tower, breakers, tower_seconds),
         GuardedIndex(servers.index, breakers, index_seconds),
+        servers.match and GuardedText(servers.match, breakers, index_seconds),
     )

@@ -13,6 +13,8 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from serving.recall.servers.company import accompanied
+
 Key = TypeVar("Key", bound=Hashable)
 Ask = TypeVar("Ask")
 Answer = TypeVar("Answer")
@@ -60,6 +62,9 @@ class Coalescer(Generic[Key, Ask, Answer]):
 
     async def ask(self, key: Key, ask: Ask) -> Answer:
         """The answer to one ask. What `send` raises, all asks of its call raise."""
+        if not accompanied():
+            (alone,) = await self._send(key, [ask])
+            return alone
         line = self._lines.setdefault(key, _Line())
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         line.waiting.append(_Waiting(ask, answer, copy_context()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.tower import UserVector
@@ -30,6 +31,17 @@ class Tower(Protocol):
         """See `TowerClient.vectors`."""
 
 
+class TowerBackend(Tower, Protocol):
+    """The same, as a process has it."""
+
+    async def open(self, manifest: Manifest) -> None:
+        """Get ready for a generation that is about to be warmed up; that may take longer than a request.
+
+        Raises:
+            PagodaError: It cannot be had here, or not yet.
+        """
+
+
 class Index(Protocol):
     """What finds items."""
 
@@ -39,6 +51,15 @@ class Index(Protocol):
         """See `pagoda.index.base.ItemSearch`, for one vector."""
 
 
+class Words(Protocol):
+    """What finds items by words."""
+
+    async def __call__(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
+    ) -> list[RecalledItem]:
+        """See `pagoda.index.base.TextSearch`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Servers:
     """The servers that answer a request."""
@@ -46,3 +67,5 @@ class Servers:
     store: Store
     tower: Tower
     index: Index
+    match: Words | None = None
+    """None: the index has no such search."""

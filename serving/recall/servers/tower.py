@@ -11,6 +11,7 @@ import aiohttp
 import orjson
 
 from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
+from pagoda.generations.manifest import Manifest
 from pagoda.settings import socket_path, tower_addresses
 from serving import tracing
 
@@ -51,6 +52,9 @@ class TowerClient:
             headers=_JSON,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
+
+    async def open(self, manifest: Manifest) -> None:
+        """Nothing to do here: whoever brings models to its server opens them there."""
 
     async def close(self) -> None:
         """Close the connections."""

@@ -14,6 +14,7 @@ from pagoda.data.imports.readers import CsvReader
 from pagoda.data.spec import Categorical, Dense, FeatureSpec, MultiValued, Rules
 from pagoda.errors import ConfigError
 from pagoda.item_vectors.fields import vectors_schema
+from pagoda.item_vectors.texts import TEXT
 from serving.events.bodies import SentEvent
 from serving.http.fields import PastItem
 from serving.recall.api import RecalledItem, RecallInstance
@@ -23,9 +24,9 @@ from tests.data.folders import interaction, moment, write_dataset
 def test_the_names_are_those_of_models_and_schemas() -> None:
     collection = vectors_schema(FeatureSpec(id_type="string", rules=Rules(popularity=True)), 2)
     assert set(SentEvent.model_fields) == names.IN_EVENTS
-    assert set(RecallInstance.model_fields) == names.IN_REQUESTS
+    assert set(RecallInstance.model_fields) == names.IN_REQUESTS | {"text", "merge"}
     assert set(RecalledItem.__annotations__) == names.IN_ANSWERS
-    assert set(collection.names) == names.IN_COLLECTIONS
+    assert {*collection.names, TEXT.name} == names.IN_COLLECTIONS
     assert set(PastItem.__annotations__) <= names.RESERVED_NAMES
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from helm.generate.chart import Resource
+from helm.generate.chart import PROFILES, Resource
 from pagoda.settings import tower_address, tower_addresses
 from tests.helm.charts import Chart, in_profile, with_values
 
@@ -25,6 +25,12 @@ FLAGGED = {
     "dnsPolicy",
     "dnsConfig",
 }
+
+
+@pytest.fixture(params=["defaults", *(name for name in PROFILES if name != "compact")])
+def chart(request: pytest.FixtureRequest) -> Chart:
+    """The chart in each profile that has KServe."""
+    return with_values() if request.param == "defaults" else in_profile(request.param)
 
 
 def _predictor(chart: Chart) -> Resource:
@@ -151,3 +157,22 @@ def test_should_protect_both_arms_from_a_drain(profile: str) -> None:
     chart = in_profile(profile)
     selector = chart.one("PodDisruptionBudget", "pagoda-tower")["spec"]["selector"]["matchLabels"]
     assert selector.items() <= chart.one("InferenceService", "pagoda-tower")["metadata"]["labels"].items()
+
+
+KSERVE = "tower.runtime=kserve"
+
+
+@pytest.mark.parametrize("profile", ["minimal", "production", "knative"])
+def test_should_serve_from_kserves_model_server_where_it_is_chosen(profile: str) -> None:
+    """All that callers, driver and KServe see of it is as with TorchServe."""
+    theirs, ours = in_profile(profile, "tower.workers=1"), in_profile(profile, "tower.workers=1", KSERVE)
+    assert theirs.one("InferenceService", "pagoda-tower") == ours.one("InferenceService", "pagoda-tower")
+    before, after = (chart.one("ServingRuntime", "pagoda-tower")["spec"] for chart in (theirs, ours))
+    kept = ("supportedModelFormats", "protocolVersions", "volumes", "multiModel")
+    assert {key: before[key] for key in kept} == {key: after[key] for key in kept}
+    assert {one["image"].split(":")[0] for one in after["containers"]} == {"ghcr.io/pagoda/tower-kserve"}
+    was, tower = before["containers"][0], after["containers"][0]
+    assert tower["command"] == ["python", "-m", "serving.tower.kserve"]
+    assert "--store=/mnt/models" in tower["args"]
+    changed = {"image", "command", "args", "env"}
+    assert {key: was[key] for key in was.keys() - changed} == {key: tower[key] for key in tower.keys() - changed}

@@ -122,6 +122,18 @@ def test_should_scrape_the_follower_and_never_torchserve(production: Chart) -> N
     assert "--metrics" not in str(tower["args"])
 
 
+def test_should_scrape_kserves_model_server_beside_the_follower() -> None:
+    chart = in_profile("production", "tower.runtime=kserve", "tower.workers=1")
+    ports = {
+        endpoint["relabelings"][0]["regex"]: endpoint["relabelings"][1]["replacement"].split(":")[1]
+        for endpoint in chart.one("PodMonitor", "pagoda-tower")["spec"]["podMetricsEndpoints"]
+    }
+    for container in chart.one("ServingRuntime", "pagoda-tower")["spec"]["containers"]:
+        assert f"--metrics-port={ports[container['name']]}" in container["args"]
+    policy = chart.one("NetworkPolicy", "pagoda-tower")["spec"]["ingress"]
+    assert set(ports.values()) == {str(one["port"]) for rule in policy for one in rule["ports"]} - {"8080"}
+
+
 def test_should_alert_before_recall_refuses_events() -> None:
     rules = {rule["alert"]: rule for rule in _rules(in_profile("production", "events.streamLength=500"))}
     assert rules["PagodaEventsWaiting"]["expr"].endswith("> 400")

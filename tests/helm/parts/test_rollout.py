@@ -75,7 +75,7 @@ def test_should_hand_the_index_to_the_steps_that_build_it_and_to_who_searches(mo
         (container,) = chart.one("Deployment", reader)["spec"]["template"]["spec"]["containers"]
         assert "PAGODA_INDEX" in {variable["name"] for variable in container["env"]}
     monkeypatch.setenv("PAGODA_INDEX", chart.for_steps("ConfigMap")["data"]["PAGODA_INDEX"])
-    assert Settings().index == CollectionConfig(kind="IVF_FLAT", nlist=4096, minimum_recall=0.95)
+    assert Settings().index.collection == CollectionConfig(kind="IVF_FLAT", nlist=4096, minimum_recall=0.95)
 
 
 def test_should_hand_to_the_steps_how_versions_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:

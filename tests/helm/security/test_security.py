@@ -78,7 +78,8 @@ def test_should_give_a_kubernetes_token_to_the_rollout_driver_alone(chart: Chart
         if "containers" in template["spec"] and template["spec"].get("automountServiceAccountToken") is not False
     }
     assert with_token - {"ServingRuntime/pagoda-tower"} == {"Deployment/pagoda-rollout"}
-    assert chart.one("InferenceService", "pagoda-tower")["spec"]["predictor"]["automountServiceAccountToken"] is False
+    for service in chart.of("InferenceService"):
+        assert service["spec"]["predictor"]["automountServiceAccountToken"] is False
     assert all(account["automountServiceAccountToken"] is False for account in chart.of("ServiceAccount"))
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from prometheus_client import REGISTRY
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConflictError, DataError
+from pagoda.index.in_process import changed_share
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.settings import CollectionConfig
@@ -73,6 +75,20 @@ def test_another_collection_of_the_same_name_is_not_taken_for_the_old_one(folder
     other.start_index(NAME, CollectionConfig())
     other.load(NAME)
     assert collections.count(NAME) == 2
+
+
+def test_much_that_changed_is_told_once_and_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(changed_share, "MANY", 4)
+    collections = FolderCollections(folder)
+    for items, share in (((20, 21), 0.2), ((20, 22, 23), 0.4), ((1,), 0.5)):
+        collections.upsert(NAME, rows(*items))
+        collections.count(NAME)
+        assert REGISTRY.get_sample_value("pagoda_index_changed_share", {"collection": NAME}) == share
+    assert [record.message.split(";")[0] for record in caplog.records if "changed since" in record.message] == [
+        f"collection {NAME}: 4 of 10 items changed since it was built, and each search compares them one by one"
+    ]
 
 
 def test_a_name_is_no_path(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pagoda.errors import ConfigError
 from pagoda.index.milvus.parameters import build_params
-from pagoda.settings import load_settings
+from pagoda.settings import CollectionConfig, load_settings
 
 
 @pytest.mark.parametrize("source", ["file", "variables", "variable"])
@@ -26,13 +26,27 @@ def test_what_is_set_is_built_and_the_rest_has_its_default(
     assert (index.kind, index.effort, build_params(index)) == ("HNSW", 256, {"M": 32, "efConstruction": 200})
 
 
+def test_segments_are_what_milvus_calls_m() -> None:
+    product = CollectionConfig(kind="IVF_PQ", nlist=64, segments=8)
+    assert build_params(product) == {"nlist": 64, "m": 8, "nbits": 8}
+    assert build_params(CollectionConfig(kind="IVF_SQ8", nlist=64)) == {"nlist": 64}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "complaint"),
     [
-        ("PAGODA_INDEX__KIND", "TREE", r"index\.kind: Input should be 'HNSW', 'IVF_FLAT' or 'FLAT' \(got 'TREE'\)"),
+        ("PAGODA_INDEX__KIND", "TREE", r"index\.kind: Input should be 'HNSW', .* or 'FLAT' \(got 'TREE'\)"),
         ("PAGODA_INDEX__M", "1", r"index\.m: .* greater than or equal to 2 \(got '1'\)"),
         ("PAGODA_INDEX__MINIMUM_RECALL", "98", r"index\.minimum_recall: .* less than or equal to 1 \(got '98'\)"),
-        ("PAGODA_INDEX__NLIST", "64", "index: .*nlist is a parameter of IVF_FLAT, and kind is HNSW"),
+        (
+            "PAGODA_INDEX__NLIST",
+            "64",
+            "index: .*nlist is a parameter of IVF_FLAT and IVF_SQ8 and IVF_PQ, and kind is H",
+        ),
+        ("PAGODA_INDEX__SEGMENTS", "8", "index: .*segments is a parameter of IVF_PQ, and kind is HNSW"),
+        ("PAGODA_INDEX__KIND", "SCANN", r"index\.kind: .*SCANN .*Milvus 2\.3\.5 .*compares every vector"),
+        ("PAGODA_INDEX__KIND", "DISKANN", r"index\.kind: .*DISKANN .*take IVF_SQ8 or IVF_PQ"),
+        ("PAGODA_INDEX__KIND", "HNSW_SQ8", r"index: .*HNSW_SQ8 is built in process alone, and backend is milvus"),
         ("PAGODA_INDEX__EFORT", "64", r"index\.efort: Extra inputs are not permitted"),
         ("PAGODA_INDEX", "HNSW", 'field "index"'),
     ],

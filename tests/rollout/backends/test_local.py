@@ -9,6 +9,8 @@ import pytest
 from pagoda.errors import ConflictError
 from pagoda.rollout.backends.base import Target
 from pagoda.rollout.backends.local.backend import LocalBackend
+from pagoda.rollout.backends.local.memory import collection_bytes
+from pagoda.settings import CollectionConfig
 from tests.rollout.local import Machine
 from tests.rollout.worlds import Stage, add_incremental
 
@@ -83,3 +85,12 @@ def test_an_older_record_is_refused_by_every_driver_of_the_machine(stage: OneMac
     with pytest.raises(ConflictError, match="applied already"):
         another.process().apply(late)
     another.process().apply(target(stage))
+
+
+def test_memory_is_that_of_codes_where_codes_are_searched(stage: OneMachine) -> None:
+    manifest = stage.log.state().generations["g1"].model_copy(update={"item_count": 1_000_000, "dim": 64})
+    taken = {
+        kind: collection_bytes(manifest, CollectionConfig(kind=kind)) >> 20
+        for kind in ("FLAT", "HNSW", "HNSW_SQ8", "IVF_SQ8", "IVF_PQ")
+    }
+    assert taken == {"FLAT": 327, "HNSW": 485, "HNSW_SQ8": 247, "IVF_SQ8": 89, "IVF_PQ": 29}

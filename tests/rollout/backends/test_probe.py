@@ -56,6 +56,7 @@ def test_every_pod_that_is_asked_must_hold_it(pods: Pods, tmp_path: Path) -> Non
     stage = Stage()
     machine, candidate = Machine(tmp_path, stage.log), stage.log.state().generation("g2")
     probe = GenerationProbe(machine.shelf, 5.0, times=4)
+    assert probe(candidate, "") == []  # The tower runs in recall: nobody to ask.
     assert probe(candidate, pods.address) == [] and pods.connections == 4
     pods.statuses = [200, 200, 409]
     assert "answers 409" in probe(candidate, pods.address)[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.gates.offline import judge_offline
 from pagoda.rollout.measures.candidate import measure
 from pagoda.rollout.policy import OfflineGates
-from pagoda.settings import EventSettings
+from pagoda.settings import EventSettings, IndexSettings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import local_path, upload
 from tests.training.worlds import config, hours, make
@@ -33,8 +31,10 @@ class Measured(Installation):
 
     def __init__(self, home: Path, dataset: Dataset) -> None:
         super().__init__(home, dataset, CONFIG)
-        self.settings = self.settings.model_copy(update={"events": EventSettings(dataset=str(dataset.path))})
-        self.collections = open_collections(self.settings, "in_process")
+        # What is measured is the same of any index; a server would only take longer.
+        index, events = IndexSettings(backend="in_process"), EventSettings(dataset=str(dataset.path))
+        self.settings = self.settings.model_copy(update={"events": events, "index": index})
+        self.collections = open_collections(self.settings)
         self.champion = self._with_collection(self.full(hours(0, 38)))
         self.candidate = self._with_collection(self.full(hours(38, 42), serve=False))
 
@@ -62,14 +62,9 @@ class Measured(Installation):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     folder = tmp_path_factory.mktemp("evidence")
-    with pytest.MonkeyPatch.context() as patch:
-        # What is measured is the same of any index; a server would only take longer.
-        patch.setattr(
-            "pagoda.rollout.measures.candidate.open_collections", partial(open_collections, backend="in_process")
-        )
-        yield Measured(folder / "home", make(folder / "data"))
+    return Measured(folder / "home", make(folder / "data"))
 
 
 def test_a_download_that_broke_off_is_begun_anew(made: Measured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[In
 
 
 def test_history_and_recommendations_have_titles_and_what_is_known_is_said(installation: Installation) -> None:
-    shown = installation.see("5", "--k", "3", "--filter", '{"genres": ["Comedy"]}')
+    shown = installation.see("5", "--k", "3", "--filter", '{"genres": ["Comedy"]}', "--text", "alien")
     assert "User 5: has an ID row; events read: 1; items had: 12" in shown
     assert "Profile: age 60, gender M" in shown
     assert "1998-04-22 23:10  Alien [red] [31m (1979)" in shown, "a title is no markup and steers no terminal"
@@ -155,7 +155,14 @@ def test_history_and_recommendations_have_titles_and_what_is_known_is_said(insta
     assert installation.recall.asked == [
         (
             "",
-            {"user_id": 5, "k": 3, "exclude_seen": True, "filter": {"genres": ["Comedy"]}, "fields": ["title"]},
+            {
+                "user_id": 5,
+                "k": 3,
+                "exclude_seen": True,
+                "filter": {"genres": ["Comedy"]},
+                "fields": ["title"],
+                "text": "alien",
+            },
         )
     ]
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ from serving.events.routes import events_router
 from serving.events.stable_spec import StableSpec
 from serving.http.connections import Limits
 from serving.recall.app import build_items_app
+from serving.recall.channels.text import TextChannel
+from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
+from tests.serving.fakes import FakeText
 from tests.serving.worlds import make_spec
 
 from .setting import Setting
@@ -37,12 +41,16 @@ COMMANDS = [(page.name, line) for page in PAGES for line in re.findall(r"^\$ (cu
 async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> None:
     """A service over stand-ins, but for the door, the stream and the item log."""
     setting = Setting(make_spec(id_type).model_copy(update={"title": "title"}))
+    words = {"texts": ("title",), "backend": "in_process"}
+    setting.log.manifests = [one.model_copy(update=words) for one in setting.log.manifests]
     setting.log.try_out(30)
+    parts = replace(setting.parts, text=TextChannel(FakeText((1, 2.0))))
+    recall = Recall(parts, setting.generations, setting.ledger, canary_seconds=5)
     await setting.follow()
     specs, tokens, hosts = StableSpec(setting.generations.releases), Tokens(home / "tokens"), ["127.0.0.1"]
     events = events_router(EventIntake(RedisStream(redis_url, length=1000), specs))
     items = items_router(ItemIntake(ItemLog(str(home / "items")), specs))
-    server = RecallServer(setting.recall, setting.generations, tokens, [events], hosts)
+    server = RecallServer(recall, setting.generations, tokens, [events], hosts)
     with socket.create_server(("127.0.0.1", 0)) as own, socket.socket(fileno=descriptor) as listener:
         print(own.getsockname()[1], flush=True)  # noqa: T201
         others = {own: build_items_app([items], tokens, hosts)}

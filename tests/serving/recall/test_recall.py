@@ -1,4 +1,4 @@
-"""The recall service end to end: real TorchServe, Milvus and Redis, compared with the same computed in this process."""
+"""The recall service end to end: a real tower, Milvus and Redis, compared with the same computed in this process."""
 
 from __future__ import annotations
 
@@ -16,55 +16,81 @@ import pyarrow as pa
 import pytest
 
 from pagoda.data.history.histories import Histories
-from pagoda.data.window import Window, from_us, to_us
+from pagoda.data.window import Window, from_us
 from pagoda.embeddings.tables import TablesWriter
-from pagoda.generations.arms import Arm
-from pagoda.generations.release_log import ReleaseLog
+from pagoda.generations.holding import Holding
 from pagoda.index.milvus.collections import MilvusCollections
+from pagoda.rollout.backends.local.backend import LocalBackend
+from pagoda.rollout.backends.local.probe import GenerationProbe
+from pagoda.rollout.commands import start
+from pagoda.rollout.driver import Driver
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.policy import INCREMENTAL, Step
-from pagoda.rollout.state import events as ev
-from pagoda.rollout.state.log_reading import draft_of, split_of
+from pagoda.rollout.policy import OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.state.log_reading import rollout_of, split_of
+from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.state.split import ARM_HEADER
+from pagoda.settings import CollectionConfig
 from pagoda.version_files.open_version import OpenVersion
-from serving.tower.archive import archive_name
+from serving.tower.archive import archive_name, place
 from tests.redis_databases import database
+from tests.rollout.worlds import evidence
 from tests.serving.callers import HEADERS
 from tests.serving.installation import Installation, add_incremental_version, install, recall_service
 from tests.serving.torchserve import RunningTower
 from tests.serving.worlds import ITEMS, LENGTH, NOW_US, World, ids_of
 
 pytestmark = pytest.mark.integration
+QUICK = RolloutPolicy(
+    steps=(Step(percent=50, minimum_seconds=0, minimum_requests=1),),
+    online=OnlineGates(errors=None, latency=None, short_answers=None, fallbacks=None, clicks=None),
+)
 PREDICT, INFER = "/v1/models/recall:predict", "/v2/models/recall/infer"
 
 
-@pytest.fixture(scope="module", params=["int64", "string"])
+@pytest.fixture(scope="module", params=["torchserve", "in_process"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Where the tower runs."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
 def installation(
     request: pytest.FixtureRequest,
+    runtime: str,
     tmp_path_factory: pytest.TempPathFactory,
-    tower: RunningTower,
     milvus_uri: str,
     redis_url: str,
 ) -> Iterator[Installation]:
     """A released generation, with either type of IDs."""
     folder, url = tmp_path_factory.mktemp("installation"), database(redis_url, 8)
-    version = {"int64": 11, "string": 12}[request.param]
-    made = install(folder, tower.tables, milvus_uri, url, version=version, id_type=request.param)
-    with tower.models() as models:
-        models.ensure(version, made.home / "archives" / archive_name(version))
+    if runtime == "torchserve":
+        tower: RunningTower = request.getfixturevalue("tower")
+        made = install(folder, tower.tables, milvus_uri, url, version=12, id_type="string")
+        with tower.models() as models:
+            models.ensure(12, made.home / "archives" / archive_name(12))
+            yield made
+            models.retire(12)
+    else:
+        made = install(folder, folder / "tables", milvus_uri, url, version=11, id_type="int64")
+        place(made.home / "archives" / archive_name(11), 11, made.world.tables / "towers")
         yield made
-        models.retire(version)
     collections = MilvusCollections(milvus_uri)
     collections.drop(made.manifest.collection)
     collections.close()
 
 
 @pytest.fixture(scope="module")
-def recall(installation: Installation, tower: RunningTower) -> Iterator[httpx.Client]:
+def tower_url(request: pytest.FixtureRequest, runtime: str) -> str:
+    """Of its server, where it has one."""
+    return str(request.getfixturevalue("tower").url) if runtime == "torchserve" else ""
+
+
+@pytest.fixture(scope="module")
+def recall(installation: Installation, tower_url: str) -> Iterator[httpx.Client]:
     """The service, ready."""
     log = installation.home / "recall.log"
     with (
-        recall_service(installation.environment(tower.url), log) as url,
+        recall_service(installation.environment(tower_url), log) as url,
         httpx.Client(base_url=url, headers=HEADERS) as client,
     ):
         yield client
@@ -205,15 +231,23 @@ def test_a_warm_request_is_quick(installation: Installation, recall: httpx.Clien
     assert np.median(seconds) < 0.05
 
 
-def test_an_incremental_is_rolled_out_without_a_mixture(installation: Installation, recall: httpx.Client) -> None:
+def test_an_incremental_is_rolled_out_without_a_mixture(
+    installation: Installation, recall: httpx.Client, tower_url: str
+) -> None:
     world, log, stable = installation.world, installation.log, installation.manifest
     users = [world.user(number) for number in range(40)]
     manifest = add_incremental_version(installation, users[:20])
-    policy = INCREMENTAL.model_copy(update={"steps": (Step(percent=50),)})
-    started = log.now()
-    advance(log, ev.Started(candidate=manifest.id, previous=stable.id, policy=policy, by="test"))
-    advance(log, ev.Verified())
-    advance(log, ev.Stepped(step=0))
+    # What its follower says, which is the test itself.
+    Holding(head=0, current=stable.id, held=(stable.id, manifest.id)).write(world.tables)
+    driver = driver_of(installation, tower_url)
+    start(log, manifest.id, policy=QUICK, by="test")
+
+    def driven_to(phase: Phase) -> bool:
+        driver.reconcile()
+        rollout = rollout_of(log.state())
+        return rollout is not None and rollout.phase is phase
+
+    follow(lambda: driven_to(Phase.CANARY))
     split = split_of(log.state())
     assert split and split.canary == manifest.id
     before = ask(recall, users, {ARM_HEADER: "stable"})
@@ -221,24 +255,26 @@ def test_an_incremental_is_rolled_out_without_a_mixture(installation: Installati
     for user, one in zip(users, ask(recall, users), strict=True):
         choice = split.choose(user)
         assert (one["arm"], one["generation"]) == (choice.arm, choice.generation)
-    metrics = StreamMetrics(installation.redis_url)
-
-    def shown(arm: Arm) -> float:
-        return metrics.measure(split.rollout, started, from_us(to_us(log.now()) + 20_000_000), None)[arm].clicks.n
-
-    follow(lambda: shown("canary") and shown("stable"))
-    advance(log, ev.Promoted())
+    follow(lambda: driven_to(Phase.PROMOTED))
     TablesWriter(world.tables).set_current(manifest.id)
     follow(lambda: {one["generation"] for one in ask(recall, users)} == {manifest.id})
     changed = [one["items"] != other["items"] for one, other in zip(before, ask(recall, users), strict=True)]
     assert changed == [True] * 20 + [False] * 20
 
 
-def advance(log: ReleaseLog, event: ev.Event) -> None:
-    """Make something happen to a rollout."""
-    state = log.state()
-    draft = draft_of(state, event, log.now())
-    log.append(draft.kind, draft.body, state.head)
+def driver_of(installation: Installation, tower_url: str) -> Driver:
+    """What carries rollouts out on one machine. Offline gates are others' matter."""
+    home, shelf = installation.home, MilvusCollections(installation.milvus_uri)
+    backend = LocalBackend(
+        shelf,
+        GenerationProbe(shelf, timeout_seconds=30),
+        index=CollectionConfig(),
+        tower_url=tower_url,
+        tables=installation.world.tables,
+        memory=home / "applied",
+        state=installation.log.state,
+    )
+    return Driver(installation.log, backend, StreamMetrics(installation.redis_url), lambda *_: evidence())
 
 
 def ask(recall: httpx.Client, users: list[int | str], headers: dict[str, str] | None = None) -> list[dict[str, Any]]:

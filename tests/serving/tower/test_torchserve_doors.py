@@ -19,7 +19,7 @@ import ts
 
 from pagoda.errors import ConfigError
 from pagoda.storage.checksums import SHA256, checksum_file
-from serving.tower.archive import HANDLER, archive_name, package
+from serving.tower.archive import HANDLER, archive_name, package, place
 from serving.tower.archive_trust import write_checksums
 from serving.tower.ready import missing
 from serving.tower.torchserve_models import TowerModels
@@ -138,7 +138,7 @@ def test_a_pod_is_ready_once_its_generation_answers(pod: tuple[RunningTower, Pat
 def test_what_was_put_in_an_archives_place_is_replaced(served: World, tmp_path: Path) -> None:
     archive, store = package(served.folder, 3, tmp_path / "good"), tmp_path / "store"
     evil(served.folder, 3, store, tmp_path / "ran")
-    TowerModels("unix:/nowhere", store)._place(3, archive)
+    place(archive, 3, store)
     assert checksum_file(store / archive_name(3)) == checksum_file(archive)
 
 

@@ -77,6 +77,14 @@ app.kubernetes.io/component: pipelines
       protocol: UDP
     - port: 53
       protocol: TCP
+{{- else if and (eq . "tower") (include "pagoda.compact" $root) }}
+# What recall's pods hold, of which the tower is a part.
+- to:
+    {{- include "pagoda.peers" (list $root "recall") | nindent 4 }}
+  ports:
+    - port: 9102
+      protocol: TCP
+{{- else if and (eq . "milvus") (include "pagoda.compact" $root) }}
 {{- else if eq . "tower" }}
 # The user tower, both arms; in Knative mode by way of the gateway and the activator.
 - to:

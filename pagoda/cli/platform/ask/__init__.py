@@ -24,6 +24,7 @@ def ask(
     wanted: Annotated[
         str, typer.Option("--filter", help='What items must satisfy, `{"genres": ["Comedy"]}` say.')
     ] = "",
+    text: Annotated[str, typer.Option(help="What is looked for in titles and texts, beside what fits the user.")] = "",
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
 ) -> None:
@@ -36,7 +37,7 @@ def ask(
 
     settings = load_settings(home)
     given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
-    seen = look(settings, given, k=k, wanted=_filter(wanted), click=click)
+    seen = look(settings, given, k=k, wanted=_filter(wanted), text=text, click=click)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(tables.as_json(seen), indent=2, ensure_ascii=False))
     else:

@@ -27,6 +27,7 @@ class BackendChoice(StrEnum):
 
     LOCAL = "local"
     KSERVE = "kserve"
+    PODS = "pods"
 
 
 @app.command()

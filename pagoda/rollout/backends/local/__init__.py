@@ -1,1 +1,1 @@
-"""One machine: the embedded TorchServe and Milvus."""
+"""One machine: the servers of the embedded platform."""

@@ -1,8 +1,9 @@
-"""One machine: the embedded TorchServe and Milvus.
+"""One machine: the embedded TorchServe and Milvus, or what takes their place in the recall process.
 
 Most of the work is the follower's: it brings to the tower's host whatever the release log says is live, tables and
 model archive, and takes the rest away. What is left is memory for collections, and to say how far all of it is. All
-generations share one TorchServe and one Milvus, so a generation whose parts are there has all the capacity there is.
+generations share one tower's server and one index, be they processes of their own or recall itself, so a generation
+whose parts are there has all the capacity there is.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import psutil
 
 from pagoda.errors import ConflictError
 from pagoda.generations.holding import Holding, read_holding
-from pagoda.generations.manifest import Manifest, generation_id, versions_in
+from pagoda.generations.manifest import Manifest, versions_in
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.backends.local.memory import collection_bytes
-from pagoda.rollout.backends.local.probe import GenerationProbe, Shelf
+from pagoda.rollout.backends.local.probe import GenerationProbe
+from pagoda.rollout.backends.shelving import Shelf, Shelving
 from pagoda.settings import CollectionConfig
 
 WORKER_BYTES = 300 << 20
 """What TorchServe's worker of another full version takes."""
+PROGRAM_BYTES = 32 << 20
+"""What another full version takes in a recall process that has PyTorch already."""
 _EVERYTHING = 100
 
 
@@ -55,15 +59,15 @@ class LocalBackend:
             shelf: The collections.
             probe: Says what is missing of a generation.
             index: What collections are built with.
-            tower_url: TorchServe's inference API.
+            tower_url: The tower's server; empty where the tower runs in the recall process.
             tables: The folder that the follower fills.
             memory: File that keeps the number of the record that was applied last.
             state: What the release log says now.
             free_bytes: Memory that is left on this machine.
         """
         self._shelf, self._probe, self._tower_url, self._tables = shelf, probe, tower_url, tables
-        self._index, self._memory, self._state, self._free_bytes = index, memory, state, free_bytes
-        self._let_go: set[str] = set()
+        self._index, self._memory, self._free_bytes = index, memory, free_bytes
+        self._shelving = Shelving(shelf, state)
 
     def preflight(self, target: Target) -> list[str]:
         """See `Backend.preflight`."""
@@ -81,13 +85,7 @@ class LocalBackend:
     def apply(self, target: Target) -> None:
         """See `Backend.apply`."""
         with self._as_the_latest(target.record):
-            for manifest in target.generations:
-                if not self._shelf.loaded(manifest.collection) and self._shelf.exists(manifest.collection):
-                    self._shelf.start_loading(manifest.collection)
-            for name in self._idle():
-                if self._shelf.loaded(name):
-                    self._shelf.release(name)
-                self._let_go.add(name)
+            self._shelving.follow(target)
 
     def status(self, target: Target) -> BackendStatus:
         """See `Backend.status`."""
@@ -102,15 +100,8 @@ class LocalBackend:
         """Memory that is still to be taken for a candidate."""
         held = {versions_in(id_)[0] for id_ in said.held}
         collection = 0 if self._shelf.loaded(candidate.collection) else collection_bytes(candidate, self._index)
-        return collection + (0 if candidate.full_version in held else WORKER_BYTES)
-
-    def _idle(self) -> list[str]:
-        """Collections that can never serve again: every generation of their full version is retired."""
-        state = self._state()
-        alive = {versions_in(id_)[0] for id_ in state.generations if id_ not in state.retired}
-        gone = {versions_in(id_)[0] for id_ in state.retired} - alive
-        names = [state.generations[generation_id(version)].collection for version in sorted(gone)]
-        return [name for name in names if name not in self._let_go]
+        tower = WORKER_BYTES if self._tower_url else PROGRAM_BYTES
+        return collection + (0 if candidate.full_version in held else tower)
 
     @contextmanager
     def _as_the_latest(self, record: int) -> Iterator[None]:

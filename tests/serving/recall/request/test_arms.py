@@ -270,8 +270,8 @@ async def test_a_shadow_gets_copies_and_answers_nobody() -> None:
         (prediction,) = await setting.recall.answer(instances([user]))
         assert (prediction["arm"], prediction["generation"]) == ("stable", "g3")
         assert_whole(prediction)
-    while setting.recall._arms._shadow._under_way:
-        await asyncio.sleep(0)
+        while setting.recall._arms._shadow._under_way:
+            await asyncio.sleep(0)
     shadow = [timing.group.asked[0].user_id for timing, _ in setting.ledger.timings if timing.shadow]
     assert sorted(shadow) == [user for user in USERS[:100] if split_of(setting).shadow_of(user)]
     assert 20 < len(shadow) < 60

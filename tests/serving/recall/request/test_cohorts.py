@@ -17,6 +17,7 @@ class Requests:
     def __init__(self, at_once: int) -> None:
         self.cohorts = Cohorts(at_once)
         self.started: list[str] = []
+        self.alone: list[str] = []
         self.ends: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -41,8 +42,9 @@ class Requests:
             await asyncio.sleep(0)
 
     async def _one(self, name: str) -> None:
-        async with self.cohorts.joined(Caller()):
+        async with self.cohorts.joined(Caller()) as alone:
             self.started.append(name)
+            self.alone += [name] * alone
             await self.ends[name].wait()
 
 
@@ -58,6 +60,7 @@ async def test_what_comes_meanwhile_starts_together_when_the_cohort_is_over() ->
     assert "e" not in requests.started
     await requests.end("d")
     assert requests.started[-1] == "e"
+    assert requests.alone == ["a", "e"]
     await requests.end("e")
     await requests.come("f")
     assert requests.started[-1] == "f"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from serving.recall.servers.coalescing import Coalescer
+from serving.recall.servers.company import company
 
 
 class Server:
@@ -89,3 +90,14 @@ async def test_no_more_calls_at_once_than_allowed(at_once: int) -> None:
     joined = Coalescer(send, at_once=at_once, most=4)
     assert await asyncio.gather(*(joined.ask("a", number) for number in range(100))) == list(range(100))
     assert most == at_once
+
+
+async def test_who_has_no_company_waits_for_nobody() -> None:
+    server = Server()
+    server.gate.set()
+    joined = Coalescer(server.send, at_once=1, most=10)
+    with company(there=False):
+        alone = joined.ask("a", 0)
+        with pytest.raises(StopIteration):  # Not one turn of the loop.
+            alone.send(None)
+    assert server.calls == [("a", [0])]

@@ -1,4 +1,4 @@
-"""The user tower on a real TorchServe: batching, forms, statuses, two versions at once."""
+"""The user tower on real servers, TorchServe and KServe's: batching, forms, statuses, two versions at once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,45 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from pagoda.embeddings.tables import TablesWriter
 from pagoda.sockets import client_of
-from serving.tower.archive import package
+from pagoda.storage.checksums import SHA256, checksum_file
+from serving.tower.archive import archive_name, package
+from serving.tower.archive_trust import read_checksums, write_checksums
 from serving.tower.bodies import Instance
 from serving.tower.runtime import TowerRuntime
 from serving.tower.torchserve_process import socket_url
+from serving.workers.tower_host import Models
 from tests.serving.torchserve import RunningTower
 from tests.serving.worlds import NOW_US, World, add_generation, make_world
 
 pytestmark = pytest.mark.integration
 
 
+SERVERS = {"torchserve": ("tower", "served"), "kserve": ("kserve", "served_by_kserve")}
+
+
+@pytest.fixture(scope="module", params=SERVERS.values(), ids=SERVERS)
+def both(request: pytest.FixtureRequest) -> tuple[RunningTower, World]:
+    """Each server, and the version that it has."""
+    running, world = request.param
+    return request.getfixturevalue(running), request.getfixturevalue(world)
+
+
 @pytest.fixture(scope="module")
-def fourth(tower: RunningTower, tmp_path_factory: pytest.TempPathFactory) -> World:
+def server(both: tuple[RunningTower, World]) -> RunningTower:
+    """The server."""
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def held(both: tuple[RunningTower, World]) -> World:
+    """What it has."""
+    return both[1]
+
+
+@pytest.fixture(scope="module")
+def fourth(server: RunningTower, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Full version 4, in the tables but not yet served."""
-    return make_world(tmp_path_factory.mktemp("four") / "version", tower.tables, version=4, seed=9)
+    return make_world(tmp_path_factory.mktemp("four") / "version", server.tables, version=4, seed=9)
 
 
 JSON = {"Content-Type": "application/json"}
@@ -59,12 +84,12 @@ def in_process(world: World, rows: list[dict[str, Any]], generation: str) -> np.
 
 
 @pytest.mark.parametrize("generation", ["g3", "g3.5"])
-def test_all_forms_agree_with_the_tower_in_process(tower: RunningTower, served: World, generation: str) -> None:
+def test_all_forms_agree_with_the_tower_in_process(server: RunningTower, held: World, generation: str) -> None:
     rows = instances(3)
-    vectors = in_process(served, rows, generation)
-    v1 = ask(tower, {"instances": rows, "generation": generation}).json()
+    vectors = in_process(held, rows, generation)
+    v1 = ask(server, {"instances": rows, "generation": generation}).json()
     np.testing.assert_allclose([row["vector"] for row in v1["predictions"]], vectors, atol=1e-6)
-    plain = ask(tower, {**rows[1], "generation": generation}).json()
+    plain = ask(server, {**rows[1], "generation": generation}).json()
     np.testing.assert_allclose(plain["vector"], vectors[1], atol=1e-6)
     assert plain["generation"] == v1["generation"] == generation
     columns = [
@@ -73,28 +98,28 @@ def test_all_forms_agree_with_the_tower_in_process(tower: RunningTower, served: 
         {"name": "profile", "datatype": "BYTES", "shape": [3], "data": [dumps(row["profile"]) for row in rows]},
         {"name": "history", "datatype": "BYTES", "shape": [3], "data": [dumps(row["history"]) for row in rows]},
     ]
-    v2 = ask(tower, {"inputs": columns, "parameters": {"generation": generation}}).json()
+    v2 = ask(server, {"inputs": columns, "parameters": {"generation": generation}}).json()
     np.testing.assert_allclose(v2["outputs"][0]["data"], vectors.reshape(-1), atol=1e-6)
     assert v2["parameters"] == {"generation": generation}
 
 
-def test_what_recall_joins_is_not_too_large(tower: RunningTower, served: World) -> None:
+def test_what_recall_joins_is_not_too_large(server: RunningTower, held: World) -> None:
     """32 requests of up to 1 MiB are one body; TorchServe's own limit is 6.5 MB."""
     rows = instances(2)
     body = dumps({"instances": rows, "generation": "g3"}).encode()
-    with tower.client as client:
+    with server.client as client:
         answer = client.post("/predictions/pagoda/3.0", content=body + b" " * (32 << 20), headers=JSON)
     assert (answer.status_code, len(answer.json()["predictions"])) == (200, 2)
 
 
-def test_requests_of_one_batch_get_their_own_answers(tower: RunningTower, served: World) -> None:
+def test_requests_of_one_batch_get_their_own_answers(server: RunningTower, held: World) -> None:
     rows = instances(40)
-    stable, newer = (in_process(served, rows, generation) for generation in ("g3", "g3.5"))
+    stable, newer = (in_process(held, rows, generation) for generation in ("g3", "g3.5"))
 
     def one(number: int) -> httpx.Response:
         generation = ("g3", "g3.5", "g9")[number % 3]
         user = "wrong" if number % 7 == 6 else number
-        return ask(tower, {**rows[number], "user_id": user, "generation": generation})
+        return ask(server, {**rows[number], "user_id": user, "generation": generation})
 
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(one, range(40)))
@@ -111,31 +136,39 @@ def test_requests_of_one_batch_get_their_own_answers(tower: RunningTower, served
             np.testing.assert_allclose(answer.json()["vector"], wanted, atol=1e-6)
 
 
-def test_a_second_version_comes_and_goes_beside_the_first(tower: RunningTower, fourth: World, tmp_path: Path) -> None:
+def test_a_second_version_comes_and_goes_beside_the_first(server: RunningTower, fourth: World, tmp_path: Path) -> None:
     archive = package(fourth.folder, 4, tmp_path)
-    with tower.models() as models:
+    checksums = {**read_checksums(server.tables), 4: checksum_file(archive, SHA256)}
+    write_checksums(server.tables, checksums)  # As the follower does before it brings one.
+    with server.brought() as models:
         models.ensure(4, archive)
         models.ensure(4, archive)
         assert set(models.held()) >= {3, 4}
         body = {"instances": instances(2), "generation": "g4"}
-        answer = ask(tower, body, version=4).json()
+        answer = ask(server, body, version=4).json()
         vectors = in_process(fourth, instances(2), "g4")
         np.testing.assert_allclose([row["vector"] for row in answer["predictions"]], vectors, atol=1e-6)
-        assert ask(tower, body, version=3).status_code == 409
+        assert ask(server, body, version=3).status_code == 409
         models.retire(4)
         models.retire(4)
-        assert 4 not in models.held()
-        assert not models.archive(4).exists()
-    assert ask(tower, body, version=4).status_code == 404
+        gone(models, 4)
+        assert not (server.store / archive_name(4)).exists()
+    assert ask(server, body, version=4).status_code == 404
 
 
-def test_a_generation_published_meanwhile_is_served(tower: RunningTower, served: World) -> None:
+@retry(stop=stop_after_delay(5), retry=retry_if_exception_type(AssertionError), wait=wait_fixed(0.05), reraise=True)
+def gone(models: Models, version: int) -> None:
+    """A version is let go of; KServe's server sees by itself that its archive has left."""
+    assert version not in models.held()
+
+
+def test_a_generation_published_meanwhile_is_served(server: RunningTower, held: World) -> None:
     body = {"user_id": 7, "timestamp": NOW_US, "generation": "g3.8"}
-    assert ask(tower, body).status_code == 409
-    assert add_generation(served, 8, [7]) == "g3.8"
-    assert ask(tower, body).json()["generation"] == "g3.8"
-    TablesWriter(served.tables).retire("g3.8")
-    assert ask(tower, body).status_code == 409
+    assert ask(server, body).status_code == 409
+    assert add_generation(held, 8, [7]) == "g3.8"
+    assert ask(server, body).json()["generation"] == "g3.8"
+    TablesWriter(held.tables).retire("g3.8")
+    assert ask(server, body).status_code == 409
 
 
 def test_a_killed_worker_is_replaced(tower: RunningTower, served: World) -> None:

@@ -1,0 +1,115 @@
+"""Collections in a store, and copies of those that this host searches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pagoda.index.in_process.collection_files import CollectionFiles, changed_rows, deleted_rows
+from pagoda.index.in_process.collection_store import CollectionStore
+from pagoda.index.in_process.collections import FolderCollections
+
+
+class StoredCollections(FolderCollections):
+    """`pagoda.index.base.Collections` of a store, which any number of hosts may share.
+
+    A collection is built in this host's folder, and goes into the store when it may be searched. What searches here, a
+    probe or a measurement, brings a copy first; who changes items does not.
+    """
+
+    def __init__(self, folder: Path, store: CollectionStore, refine: int = 1) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: Of this host's copies.
+            store: Where they are from.
+            refine: See `CollectionConfig`.
+        """
+        super().__init__(folder, refine=refine)
+        self.uri, self._store = store.url, store
+
+    def names(self) -> list[str]:
+        """Names of all collections: in the store, and of those that are being built here."""
+        return sorted({*self._store.names(), *(name for name in super().names() if not self._copied(name))})
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a collection `name`."""
+        return self._store.exists(name) or (super().exists(name) and not self._copied(name))
+
+    def upsert(self, name: str, batch: pa.RecordBatch) -> None:
+        """See `Collections.upsert`; hosts see it when they look, each second."""
+        self._change("upsert", name, lambda schema: changed_rows(schema, batch))
+
+    def delete(self, name: str, ids: np.ndarray) -> None:
+        """See `Collections.delete`; hosts see it when they look, each second."""
+        self._change("deletion", name, lambda schema: deleted_rows(schema, ids))
+
+    def _change(self, doing: str, name: str, rows: Callable[[pa.Schema], pa.Table]) -> None:
+        with self._said(doing, name):
+            files = self._files(name)
+            if files.exists and files.taken is None and not self._store.exists(name):
+                files.change(rows(files.schema))
+            else:
+                self._store.append(name, rows(self._store.schema(name)))
+
+    def start_loading(self, name: str) -> None:
+        """See `Collections.start_loading`: hosts may search it."""
+        if not self._store.exists(name):
+            super().start_loading(name)
+            self._store.put(name, self._files(name))
+        self._store.offer(name)
+
+    def loaded(self, name: str) -> bool:
+        """See `Collections.loaded`."""
+        return self._store.offered(name)
+
+    def release(self, name: str) -> None:
+        """See `Collections.release`."""
+        with self._said("release", name):
+            self._store.schema(name)
+            self._store.withdraw(name)
+
+    def drop(self, name: str) -> None:
+        """See `Collections.drop`."""
+        self._store.drop(name)
+        self._remove(name)
+
+    def bring(self, name: str) -> None:
+        """Have this host's copy, as the store has it now.
+
+        Raises:
+            IntegrityError: It is not there, or damaged.
+            UnavailableError: The store does not answer, or the disk is full.
+        """
+        with self._there("copy", name):
+            return
+
+    def keep(self, names: Collection[str]) -> None:
+        """Remove the copies of all others."""
+        for name in super().names():
+            if name not in names and self._copied(name):
+                self._remove(name)
+
+    @contextmanager
+    def _there(self, doing: str, name: str) -> Iterator[CollectionFiles]:
+        with self._said(doing, name):
+            self._look_into_store(name)
+        with super()._there(doing, name) as files:
+            yield files
+
+    def _look_into_store(self, name: str) -> None:
+        files = self._files(name)
+        if self._store.exists(name):
+            if not self._copied(name):
+                self._remove(name)  # Another host was first.
+                self._store.bring(name, files.folder)
+            self._store.follow(name, files)
+        elif self._copied(name):
+            self._remove(name)
+
+    def _copied(self, name: str) -> bool:
+        return self._files(name).taken is not None

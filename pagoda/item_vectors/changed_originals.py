@@ -1,0 +1,95 @@
+"""Vectors of items that were changed since their generation was exported, beside its original ones.
+
+`changed-<number>.npz` holds those that the first `number` records of the item log changed: the highest number stands
+for all. Files are put if absent, and never changed, so any number of item workers may write. Each adds what it has
+brought in to the newest file; since a file is there before its records count as brought in, no change is missed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.append_log.store import open_store
+from pagoda.errors import ConflictError, IntegrityError, UnavailableError
+from pagoda.item_vectors.originals import Ids, Vectors
+from pagoda.storage.copies import children, delete
+
+_NAME = re.compile(r"changed-(\d{12})\.npz")
+_KEPT = 2
+"""Files that stay: somebody may be reading the last but one."""
+
+
+class ChangedOriginals:
+    """The files of one generation's changed vectors."""
+
+    def __init__(self, vectors: str) -> None:
+        """Of the generation whose original vectors are at this URL: in a folder beside theirs."""
+        # What a step of an update made never changes, so they are no part of its folder; they go with the update's.
+        self._url = vectors.rsplit("/", 1)[0] + ".changed"
+
+    def newest(self) -> int:
+        """The number of the newest file, 0 where there is none.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        return max(self._numbers(), default=0)
+
+    def read(self, number: int) -> tuple[Ids, Vectors] | None:
+        """IDs, ascending, and vectors of a file; None: it is gone, for there is a newer one.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            IntegrityError: It is damaged.
+        """
+        found = open_store(self._url).read([_name(number)])
+        if not found:
+            return None
+        try:
+            with np.load(io.BytesIO(found[0]), allow_pickle=False) as file:
+                return file["ids"], file["vectors"]
+        except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+            raise IntegrityError(f"{self._url}/{_name(number)}: damaged ({error})") from error
+
+    def add(self, number: int, ids: Ids, vectors: NDArray[np.float32], kind: type[np.float16 | np.float32]) -> None:
+        """Put changed vectors beside those before them.
+
+        Args:
+            number: Of the last record of the item log that they follow from.
+            ids: [m]
+            vectors: [m, dim]
+            kind: What numbers are kept as.
+
+        Raises:
+            UnavailableError: The store does not answer, or another worker was at it; do it again.
+        """
+        newest = self.newest()
+        if newest >= number:
+            return  # Another worker was faster.
+        changed = vectors.astype(kind)
+        if newest:
+            if (before := self.read(newest)) is None:
+                raise UnavailableError(f"{self._url}/{_name(newest)}: gone meanwhile, another worker was faster")
+            stays = ~np.isin(before[0], ids)
+            ids = np.concatenate([before[0][stays], ids])
+            changed = np.concatenate([before[1][stays], changed])
+        order = np.argsort(ids, kind="stable")
+        content = io.BytesIO()
+        np.savez(content, ids=ids[order], vectors=changed[order])
+        with suppress(ConflictError):  # Both say the same.
+            open_store(self._url).put(_name(number), content.getvalue())
+        for old in sorted(self._numbers())[:-_KEPT]:
+            delete(f"{self._url}/{_name(old)}")
+
+    def _numbers(self) -> list[int]:
+        return [int(found[1]) for name in children(self._url) if (found := _NAME.fullmatch(name))]
+
+
+def _name(number: int) -> str:
+    return f"changed-{number:012d}.npz"

@@ -1,0 +1,113 @@
+"""Original vectors: what a collection of codes stands for, so that what it finds can be scored again exactly.
+
+`ids.npy` (int64 [n], ascending) and `vectors.npy` (float16 [n, dim]) are a part of the generation, and mapped. Vectors
+of items that were changed since stand before them; see `changed_originals`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.embeddings.array_files import ArrayWriter, save_array
+from pagoda.embeddings.sorted_ids import SortedIds
+from pagoda.errors import IntegrityError
+from pagoda.item_vectors.reduction import Reduction
+from pagoda.item_vectors.scoring import stored_dim
+from pagoda.item_vectors.vector_files import ItemVectors
+
+IDS_FILE, VECTORS_FILE = "ids.npy", "vectors.npy"
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+Scores = NDArray[np.float32]
+
+
+def number_type(spec: FeatureSpec) -> type[np.float16] | type[np.float32]:
+    """What numbers are kept as. Two bytes change a cosine by less than 0.0005; weights may be beyond their range."""
+    return np.float32 if spec.rules is not None and spec.rules.weight is not None else np.float16
+
+
+def write_originals(folder: Path, source: ItemVectors, spec: FeatureSpec) -> None:
+    """Write the two files into a folder, from what a collection is built from; memory follows a batch, and the IDs."""
+    ids: list[Ids] = []
+    shape = (source.rows, stored_dim(spec, source.dim))
+    with ArrayWriter(folder / VECTORS_FILE, number_type(spec), shape) as writer:
+        for block_ids, vectors in source.stored():
+            ids.append(block_ids)
+            writer.write(vectors)
+    save_array(folder / IDS_FILE, np.concatenate([np.empty(0, np.int64), *ids]), np.int64)
+
+
+class Originals:
+    """Vectors by item ID. Files may be unlinked meanwhile; what has changed is replaced whole, by any thread."""
+
+    def __init__(self, ids: Path, vectors: Path, reduction: Reduction | None = None) -> None:
+        """Map the files.
+
+        Args:
+            ids: Of `write_originals`.
+            vectors: The same.
+            reduction: What the collection holds fewer numbers by; None: it holds all.
+
+        Raises:
+            IntegrityError: The files are others.
+        """
+        self.reduction = reduction
+        self._vectors: Vectors = _mapped(vectors)
+        mapped: Ids = _mapped(ids)
+        if self._vectors.ndim != 2 or mapped.shape != self._vectors.shape[:1]:  # noqa: PLR2004
+            raise IntegrityError(f"{vectors}: {self._vectors.shape} does not fit the IDs, {mapped.shape}")
+        self._places = SortedIds(mapped)
+        self._changed: tuple[Ids, Vectors] = np.empty(0, np.int64), self._vectors[:0]
+
+    def change(self, ids: Ids, vectors: Vectors) -> None:
+        """Let vectors [m, dim] of changed items, by ascending ID, stand before the others."""
+        self._changed = ids, vectors
+
+    def asked(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the collection is asked for queries [q, dim]."""
+        return queries if self.reduction is None else self.reduction.of_users(queries)
+
+    def best(self, query: NDArray[np.float32], ids: Ids, scores: Scores, k: int) -> tuple[NDArray[np.int64], Scores]:
+        """The best k of what was found.
+
+        Args:
+            query: [dim]
+            ids: [m]
+            scores: [m], as the collection said. Of an item that is not here, added a moment ago, it counts.
+            k: Wanted.
+
+        Returns:
+            Places in `ids`, best first, and inner products, each [min(k, m)].
+        """
+        exact = np.array(scores, np.float32)
+        if self.reduction is not None:
+            exact += query @ self.reduction.mean
+        places, there = self._places.find(ids)
+        exact[there] = self._vectors[places[there]].astype(np.float32) @ query
+        changed, vectors = self._changed
+        if len(changed):
+            rows = np.minimum(np.searchsorted(changed, ids), len(changed) - 1)
+            there = changed[rows] == ids
+            exact[there] = vectors[rows[there]].astype(np.float32) @ query
+        order = np.lexsort((ids, -exact))[:k]
+        return order, exact[order]
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise IntegrityError(f"{path}: not readable as original vectors ({error})") from error
+    # A plain array over the same mapping: numpy's memmap subclass costs microseconds a call.
+    plain: NDArray[Any] = mapped.view(np.ndarray)
+    return plain
+
+
+def no_originals(_collection: str) -> Originals | None:
+    """None, whatever the collection."""
+    return None

@@ -1,0 +1,1 @@
+"""A cluster on which recall's pods have the tower and the search in them."""

@@ -1,0 +1,100 @@
+"""Original vectors of the generations that serve: mapped, and followed as items change."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cachetools import LRUCache
+
+from pagoda.errors import PagodaError, UnavailableError
+from pagoda.generations.manifest import Manifest, OriginalVectors
+from pagoda.item_vectors.changed_originals import ChangedOriginals
+from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
+from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
+from pagoda.storage.copies import local_path, size, verified
+from serving.background import every
+
+MOST_BYTES = 1 << 30
+"""Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
+_COLLECTIONS = 3
+"""Stable, canary, and what served before: a rollback reads nothing again."""
+_POLL_SECONDS = 0.5
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Held:
+    originals: Originals
+    changed: ChangedOriginals
+    number: int = 0
+    """Of the newest file of changes that is in memory."""
+
+    def look(self) -> None:
+        """Take in what has changed.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            IntegrityError: The file is damaged.
+        """
+        if (newest := self.changed.newest()) > self.number and (found := self.changed.read(newest)):
+            self.originals.change(*found)
+            self.number = newest
+
+
+class HeldOriginals:
+    """Original vectors by collection."""
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._held: LRUCache[str, _Held] = LRUCache(_COLLECTIONS)
+
+    def of(self, collection: str) -> Originals | None:
+        """Those of a collection; None: its generation was made without."""
+        held = self._held.get(collection)
+        return held.originals if held else None
+
+    async def open(self, manifest: Manifest) -> None:
+        """Map a generation's, with all changes so far, before it answers anybody.
+
+        Raises:
+            UnavailableError: They cannot be read now, or a copy of them would be too large.
+            IntegrityError: They are damaged.
+        """
+        if manifest.originals is None:
+            logger.warning(
+                "%s was made without original vectors and answers with the scores of codes; the next full update "
+                "has them",
+                manifest.id,
+            )
+        elif manifest.collection not in self._held:
+            self._held[manifest.collection] = await asyncio.to_thread(_opened, manifest.originals)
+
+    async def follow(self) -> None:
+        """Follow item changes until cancelled."""
+        await every(_POLL_SECONDS, self._look)
+
+    async def _look(self) -> None:
+        for collection, held in list(self._held.items()):
+            try:
+                await asyncio.to_thread(held.look)
+            except PagodaError as error:
+                logger.warning("changes of %s: %s", collection, error)
+
+
+def _opened(files: OriginalVectors) -> _Held:
+    every = files.files.values()
+    if (copied := sum(size(one.uri) for one in every if local_path(one.uri) is None)) > MOST_BYTES:
+        raise UnavailableError(f"{files.vectors.uri}: {copied:,} bytes; {MOST_BYTES:,} at most are copied here")
+    with TemporaryDirectory(prefix="pagoda-originals-") as folder:
+        ids = verified(files.ids.uri, files.ids.checksum, Path(folder, IDS_FILE))
+        vectors = verified(files.vectors.uri, files.vectors.checksum, Path(folder, VECTORS_FILE))
+        reduction = None
+        if (maps := files.reduction) is not None:
+            reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
+        held = _Held(Originals(ids, vectors, reduction), ChangedOriginals(files.vectors.uri))
+    held.look()
+    return held

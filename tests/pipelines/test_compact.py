@@ -1,0 +1,203 @@
+"""The main job on the compact profile: no Milvus and no TorchServe, and the same answers, updates and recoveries."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pagoda.access.tokens import token_of
+from pagoda.client import Client
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import to_us
+from pagoda.generations.hosts import holdings
+from pagoda.index.factory import collections_folder
+from pagoda.index.in_process.collection_files import CollectionFiles, deleted_rows
+from pagoda.index.in_process.collection_store import CollectionStore
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.model.table_inputs import histories_at
+from pagoda.rollout import commands
+from pagoda.rollout.policy import OfflineGates, OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.releasing import release_full
+from pagoda.rollout.state.log_reading import rollout_of
+from pagoda.settings import SETTINGS_FILE, Settings
+from pagoda.standalone.endpoints import settle_dataset
+from pagoda.standalone.platform import Platform
+from pagoda.standalone.supervision.processes import processes_of
+from pagoda.storage.copies import local_path
+from pagoda.updates import full_steps
+from pagoda.updates.full import FullUpdate
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+from serving.tower.archive import package
+from serving.users.loading import load_store
+from tests.training.worlds import CONFIG, SPEC, hours, make
+from tests.waiting import wait_for
+
+from .recall_pod import recall_pod
+from .served.homes import Home, healthy, kill
+
+pytestmark = pytest.mark.integration
+USER, K = 3, 10
+POLICY = RolloutPolicy(
+    steps=(Step(percent=50, minimum_seconds=1, maximum_seconds=60, minimum_requests=20),),
+    grace_seconds=0,
+    drain_seconds=0,
+    # Two short trainings of one small world: which of them is better is chance.
+    offline=OfflineGates(recall_tolerance=0.99, minimum_rows=2),
+    online=OnlineGates(latency=None, short_answers=None, fallbacks=None, clicks=None),
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A small world that a compact platform serves, with the words of its items."""
+    folder = tmp_path_factory.mktemp("compact")
+    spec = SPEC.model_copy(update={"title": "name"})
+    dataset, platform = make(folder / "data", spec), Platform(folder / "home")
+    try:
+        (folder / "home").mkdir()
+        (folder / "home" / SETTINGS_FILE).write_text("index: {text: true}\n")
+        settings = platform.up(profile="compact", attached=True)
+        settle_dataset(settings, str(dataset.path))
+        assert release_full(trained(settings, dataset, hours(0, 50).end)).id == "g1"
+        load_store(dataset, dataset.span().end, settings.redis.url)
+        with Client(home=settings.home) as client:
+            client.wait_ready()
+        yield Home(platform, settings, dataset, hours(0, 50).end)
+    finally:
+        platform.kill()
+
+
+def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
+    """A full update whose parts are all made."""
+    update = FullUpdate.resolve(settings, str(dataset.path), end.isoformat())
+    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    full_steps.register(update)
+    full_steps.export_vectors(update)
+    full_steps.build_index(update)
+    full_steps.package_tower(update, package)
+    return update
+
+
+def answer(home: Home) -> tuple[str, list[int | str], list[float]]:
+    """What a user is recommended now: by which generation, items, scores."""
+    with Client(home=home.settings.home) as client:
+        said = client.recommend(USER, k=K, timestamp=to_us(home.dataset.span().end))
+    assert not said.degraded
+    return said.generation, [item.item_id for item in said.items], [item.score for item in said.items]
+
+
+def test_answers_are_those_computed_without_any_service(small: Home) -> None:
+    assert {
+        mark
+        for process in processes_of(small.platform.home)
+        for mark in process.cmdline()
+        if "torchserve" in mark or "milvus" in mark
+    } == set()
+    generation, items, scores = answer(small)
+    assert generation == "g1"
+    assert small.state().generation("g1").backend == "in_process"
+    expected = in_process(small)
+    np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], atol=1e-4)
+    np.testing.assert_allclose([expected[int(item)] for item in items], scores, atol=1e-4)
+
+
+def in_process(home: Home) -> dict[int, float]:
+    """The score of every item, from the registered version and the exported vectors."""
+    state, end = home.state(), home.dataset.span().end
+    folder = local_path(state.versions[1].uri)
+    assert folder is not None
+    users, moments = np.array([USER]), np.array([to_us(end)])
+    read = histories_at(home.dataset, end, None, None)
+    assert read is not None
+    version = OpenVersion(FullVersionFiles(folder, folder), home.dataset)
+    (vector,) = version.user_vectors(users, moments, read.read(users, moments), None)
+    source = ItemVectors(local_path(state.generation("g1").item_vectors.uri) or Path(), home.dataset.spec)
+    return {
+        int(item): float(row @ vector) for ids, rows in source.blocks() for item, row in zip(ids, rows, strict=True)
+    }
+
+
+def test_what_a_request_says_is_found_beside_what_fits_the_user_also_for_a_newcomer(small: Home) -> None:
+    assert small.state().generation("g1").texts == ("name",)
+    with Client(home=small.settings.home) as client:
+        said = client.recommend(USER, k=K, text="Southern", fields=["name"])
+        assert not said.degraded and said.known_user
+        assert {item.fields["name"].split(",")[0] for item in said.items} == {"The southern one"}
+        newcomer = client.recommend(-5, text="13", merge="sum")
+        assert (newcomer.items[0].item_id, newcomer.known_user) == (113, False)
+        client.change_items(upsert=[{"item_id": 113, "name": "A sundial"}])
+
+        def found() -> list[int | str]:
+            return [item.item_id for item in client.recommend(USER, k=1, text="sundial", merge="sum").items]
+
+        wait_for(lambda: found() == [113])
+
+
+def test_killed_services_come_back_and_updates_and_item_changes_reach_users(small: Home) -> None:
+    for service in ("recall", "follower", "items"):
+        kill(small.platform, service)
+    wait_for(lambda: all(healthy(small.platform, service) for service in ("recall", "follower", "items")))
+    assert answer(small)[0] == "g1"
+    small.now += timedelta(hours=2)
+    newest = small.learn().manifest.id
+    wait_for(lambda: answer(small)[0] == newest)
+    (_, items, _), begin = answer(small), time.monotonic()
+    with Client(home=small.settings.home) as client:
+        client.change_items(remove=[items[0]])
+    wait_for(lambda: items[0] not in answer(small)[1])
+    assert time.monotonic() - begin < 5
+
+
+def test_a_canary_takes_its_share_and_then_all_users_inside_recall(small: Home) -> None:
+    """As on the full platform, by the same driver: its own process, which `pagoda up` runs."""
+    stable, candidate = answer(small)[0], full_steps.offer(trained(small.settings, small.dataset, small.now)).id
+    commands.start(small.log, candidate, policy=POLICY, by="test")
+    users, answered = [int(user) for user in small.dataset.users()["user_id"].to_pylist()], set[str]()
+    with Client(home=small.settings.home) as client:
+
+        def ask() -> bool:
+            said = [client.recommend(user, k=K) for user in users[:40]]
+            answered.update(one.generation for one in said)
+            assert not any(one.degraded for one in said)
+            rollout = rollout_of(small.state())
+            return rollout is not None and not rollout.active
+
+        wait_for(ask)
+    assert answered == {stable, candidate}
+    assert answer(small)[0] == candidate
+
+
+@pytest.mark.long
+def test_a_recall_pod_answers_from_what_its_follower_brings(small: Home, tmp_path: Path) -> None:
+    """The same answers as recall on this machine, from copies; what changes in the store alone, its users alone see."""
+    settings, store = small.settings, CollectionStore(str(tmp_path / "store"))
+    manifest = small.state().generation(answer(small)[0])
+    built = shutil.copytree(collections_folder(settings) / manifest.collection, tmp_path / "built")
+    store.put(manifest.collection, CollectionFiles(built))
+    store.offer(manifest.collection)
+    with (
+        recall_pod(tmp_path / "pod", settings, store.url) as pod,
+        Client(pod.recall, token=token_of(settings.tokens_folder, "ask"), timeout=2.0) as client,
+    ):
+
+        def items() -> list[int | str]:
+            said = client.recommend(USER, k=K, timestamp=to_us(small.dataset.span().end))
+            assert said.generation == manifest.id and not said.degraded
+            return [item.item_id for item in said.items]
+
+        client.wait_ready()
+        assert [manifest.id in one.held for one in holdings(pod.follower)] == [True]
+        assert items() == answer(small)[1]
+        gone, begin = items()[0], time.monotonic()
+        store.append(manifest.collection, deleted_rows(store.schema(manifest.collection), np.array([gone])))
+        wait_for(lambda: gone not in items())
+        assert time.monotonic() - begin < 3
+        assert gone in answer(small)[1]

@@ -1,0 +1,73 @@
+"""Recall has a generation's original vectors before it answers by it, and changes of items soon after they are made."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pagoda.errors import IntegrityError
+from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
+from pagoda.item_vectors.changed_originals import ChangedOriginals
+from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, write_originals
+from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.storage.checksums import checksum_file
+from serving.recall.servers import held_originals as subject
+from serving.recall.servers.held_originals import HeldOriginals
+from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
+from tests.serving.fakes import manifest
+
+QUERY = unit_vectors(1, seed=3)[0]
+
+
+@pytest.fixture
+def refined(tmp_path: Path) -> Manifest:
+    write_vectors(tmp_path / "v.parquet", 50)
+    (folder := tmp_path / "originals").mkdir()
+    write_originals(folder, ItemVectors(tmp_path / "v.parquet", SPEC), SPEC)
+    ids, vectors = (
+        Artifact(uri=f"file://{folder / name}", checksum=checksum_file(folder / name))
+        for name in (IDS_FILE, VECTORS_FILE)
+    )
+    return manifest(1).model_copy(update={"originals": OriginalVectors(ids=ids, vectors=vectors)})
+
+
+def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refined.originals
+    monkeypatch.setattr(subject, "_POLL_SECONDS", 0.02)
+    held, changed = HeldOriginals(), ChangedOriginals(refined.originals.vectors.uri)
+    changed.add(1, np.array([60]), QUERY[None], np.float16)
+
+    def score(item: int) -> float:
+        originals = held.of(refined.collection)
+        assert originals
+        return float(originals.best(QUERY, np.array([item]), np.zeros(1, np.float32), 1)[1][0])
+
+    async def follow() -> None:
+        assert held.of(refined.collection) is None
+        await held.open(refined)
+        assert score(60) == pytest.approx(1, abs=1e-3), "what had changed before it was opened"
+        following = asyncio.create_task(held.follow())
+        changed.add(2, np.array([61]), -QUERY[None], np.float16)
+        while score(61) > -0.99:
+            await asyncio.sleep(0.01)
+        following.cancel()
+
+    asyncio.run(asyncio.wait_for(follow(), 10))
+
+
+def test_damaged_ones_keep_their_generation_from_serving(refined: Manifest) -> None:
+    assert refined.originals
+    path = Path(refined.originals.vectors.uri.removeprefix("file://"))
+    path.write_bytes(path.read_bytes()[:-2] + b"xx")
+    with pytest.raises(IntegrityError, match=VECTORS_FILE):
+        asyncio.run(HeldOriginals().open(refined))
+
+
+def test_a_generation_of_before_serves_without(caplog: pytest.LogCaptureFixture) -> None:
+    held, before = HeldOriginals(), manifest(1)
+    asyncio.run(held.open(before))
+    assert held.of(before.collection) is None
+    assert "answers with the scores of codes" in caplog.text
