@@ -34,6 +34,7 @@ from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.sending import send
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
+from pagoda.standalone.profiles import FULL
 
 CORES = 0.2
 _BEFORE_SECONDS, _PAUSE_SECONDS = 3.0, 1.0
@@ -67,7 +68,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     platform = Platform(folder / "home")
     try:
         console.print("setting up", style="dim")
-        installation = install(platform, make_world(folder / "world", arguments.items, arguments.users), lambda _: None)
+        installation = install(
+            platform, make_world(folder / "world", arguments.items, arguments.users), FULL, lambda _: None
+        )
         installation = replace(installation, settings=platform.start(["sink"]))
         with dummy(folder) as port:
             bench = FairnessBench(installation, port, arguments)

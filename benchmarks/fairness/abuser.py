@@ -33,7 +33,7 @@ class Abuser:
 
     def __init__(self, port: int, tokens: Path) -> None:
         self._port = port
-        self._tokens = {path: token_of(tokens, role) for path, role in ((_PREDICT, "ask"), (_EVENTS, "events"))}
+        self._tokens = {_PREDICT: token_of(tokens, "ask"), _EVENTS: token_of(tokens, "events")}
 
     async def endless_headers(self) -> None:
         """One header without an end, again and again."""

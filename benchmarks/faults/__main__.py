@@ -36,6 +36,7 @@ from pagoda.load_test.plan import LoadPlan
 from pagoda.load_test.sending import send
 from pagoda.standalone.platform import Platform
 from pagoda.standalone.ports import choose_ports
+from pagoda.standalone.profiles import FULL
 
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 5.0
 _MOST_SECONDS = 150.0
@@ -70,7 +71,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     small = disk if mount(disk, _DISK_MEGABYTES) else None
     try:
         console.print("setting up", style="dim")
-        installation = install(platform, make_world(folder / "world", arguments.items, arguments.users), lambda _: None)
+        installation = install(
+            platform, make_world(folder / "world", arguments.items, arguments.users), FULL, lambda _: None
+        )
         installation = replace(installation, settings=platform.start(["mlflow"]))
         with recall_through_proxies(installation, folder) as (url, proxies):
             faults = faults_of(installation, proxies, small)

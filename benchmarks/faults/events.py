@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -62,7 +63,7 @@ class EventSender:
 
 def lost(acknowledged: list[Click], redis_url: str, dataset: Path) -> int:
     """How many acknowledged events are neither in the stream nor in the dataset's files, or are there twice."""
-    entries = Redis.from_url(redis_url).xrange(STREAM)
+    entries: Any = Redis.from_url(redis_url).xrange(STREAM)
     rows = [orjson.loads(fields[FIELD]) for _, fields in entries]
     found = [(row["user_id"], row["item_id"], row["timestamp"]) for row in rows]
     wanted = set(acknowledged)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -55,7 +56,7 @@ def faults_of(installation: Installation, proxies: dict[str, DelayProxy], small_
         "mlflow": lambda: _answers(f"{installation.settings.registry.uri}/health"),
     }
     found = [
-        Fault(f"kill {name}", lambda name=name: _kill(installation.pid(name)), health[name])
+        Fault(f"kill {name}", partial(_kill_service, installation, name), health[name])
         for name in ("redis", "torchserve", "milvus", "mlflow")
     ]
     found.insert(1, Fault("kill torchserve worker", lambda: _kill_worker(installation), health["torchserve"]))
@@ -66,13 +67,21 @@ def faults_of(installation: Installation, proxies: dict[str, DelayProxy], small_
         found.append(
             Fault(
                 f"delay {name} by {DELAY_SECONDS:g} s",
-                lambda proxy=proxy: setattr(proxy, "delay", DELAY_SECONDS),
+                partial(_delay, proxy, DELAY_SECONDS),
                 health[name],
-                lambda proxy=proxy: setattr(proxy, "delay", 0.0),
+                partial(_delay, proxy, 0.0),
                 _HELD_SECONDS,
             )
         )
     return found
+
+
+def _kill_service(installation: Installation, name: str) -> None:
+    _kill(installation.pid(name))
+
+
+def _delay(proxy: DelayProxy, seconds: float) -> None:
+    proxy.delay = seconds
 
 
 def _kill(pid: int) -> None:

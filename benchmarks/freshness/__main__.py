@@ -140,7 +140,7 @@ def updates(settings: Settings) -> Iterator[None]:
 
 def follow(settings: Settings, count: int) -> list[Click]:
     """Send the clicks and look, again and again, how far each has come."""
-    rng, clicks, due = np.random.default_rng(0), [], time.monotonic()
+    rng, clicks, due = np.random.default_rng(0), list[Click](), time.monotonic()
     users = rng.choice(np.arange(900, 944), count, replace=False)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     start, patience = datetime.now(UTC), time.monotonic() + _PATIENCE_SECONDS

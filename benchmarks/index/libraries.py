@@ -62,7 +62,8 @@ class Faiss(Searching):
         """Build the index, with two threads."""
         import faiss
 
-        self.faiss, self.bits = faiss, None
+        self.faiss = faiss
+        self.bits: NDArray[np.uint8] | None = None
         faiss.omp_set_num_threads(_THREADS)
         self.index = faiss.IndexHNSWFlat(DIM, _LINKS, faiss.METRIC_INNER_PRODUCT)
         self.index.hnsw.efConstruction = _CANDIDATES

@@ -129,7 +129,7 @@ def _write_version(
     """The files of a full version whose towers are as initialised."""
     folder = files.folder
     folder.mkdir()
-    config = TrainConfig(model=ModelConfig(dim=DIM))
+    config = TrainConfig.model_validate({"model": ModelConfig(dim=DIM)})
     encoder = Encoder.fit(SPEC, dataset.users(), dataset.items())
     torch.manual_seed(0)
     towers = Towers(config.model, encoder)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import Progress
@@ -92,7 +92,7 @@ class TowerWorker:
     def __init__(self, tables: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.publish.worker", str(tables)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._questions, self._answers = self._process.stdin, self._process.stdout
+        self._questions, self._answers = cast(IO[str], self._process.stdin), cast(IO[str], self._process.stdout)
 
     def __enter__(self) -> TowerWorker:
         return self

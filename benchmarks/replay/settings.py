@@ -55,8 +55,8 @@ DRIFTS = tuple(Drift)
 _USERS, _ITEMS, _DAYS, _FIRST_DAYS = 1_000, 2_000, 21, 14
 _ROWS_A_USER_AND_DAY = 71
 
-WORLD_REPLAY = ReplayConfig(first=timedelta(days=_FIRST_DAYS), every=timedelta(minutes=30))
-MOVIELENS_REPLAY = ReplayConfig(first=timedelta(days=185), every=timedelta(hours=2))
+WORLD_REPLAY = ReplayConfig.model_validate({"first": timedelta(days=_FIRST_DAYS), "every": timedelta(minutes=30)})
+MOVIELENS_REPLAY = ReplayConfig.model_validate({"first": timedelta(days=185), "every": timedelta(hours=2)})
 
 
 def world(drift: Drift, seed: int) -> WorldConfig:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pagoda.data.layout import DAY_US, schema_of
+from pagoda.data.layout import DAY_US, Table, schema_of
 from pagoda.data.partitions import InteractionWriter
 from pagoda.data.spec import FeatureSpec, write_spec
 from pagoda.data.window import to_us
@@ -37,7 +37,8 @@ def write_dataset(folder: Path, rows: int) -> None:
                 "timestamp": pa.array(times_us).cast(pa.timestamp("us", "UTC")),
             }
             writer.write(pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}).cast(schema))
-    for name, count in (("users", USERS), ("items", ITEMS)):
+    sizes: dict[Table, int] = {"users": USERS, "items": ITEMS}
+    for name, count in sizes.items():
         schema = schema_of(SPEC, name)
         (folder / name).mkdir()
         pq.write_table(pa.table({schema.names[0]: np.arange(count)}).cast(schema), folder / name / "part-0.parquet")

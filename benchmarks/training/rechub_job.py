@@ -29,7 +29,7 @@ def main() -> None:
         columns, columns, batch_size=BATCH, num_workers=0
     )
     features = [SparseFeature(name, count, DIM) for name, count in (("user_id", USERS), ("item_id", ITEMS))]
-    towers = {"dims": []}  # no layers: rows alone, as in the others
+    towers: dict[str, list[int]] = {"dims": []}  # no layers: rows alone, as in the others
     model = DSSM(features[:1], features[1:], towers, towers, temperature=TEMPERATURE)
     trainer = MatchTrainer(model, mode=2, in_batch_neg=True, in_batch_neg_ratio=arguments.negatives, n_epoch=1)
     start = time.perf_counter()
