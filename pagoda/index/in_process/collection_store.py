@@ -59,8 +59,8 @@ class CollectionStore:
     def put(self, name: str, files: CollectionFiles) -> None:
         """Put a collection there that is indexed, and make what was put from a copy of it."""
         self.drop(name)  # What a killed one left.
-        for path in sorted(files.index.iterdir()):
-            copy(str(path), f"{self.url}/{name}/index/{path.name}")
+        for file in (*sorted(read_record(files.index).files), RECORD):
+            copy(str(files.index / file), f"{self.url}/{name}/index/{file}")
         if changed := len(overlay := files.overlay()):
             self.append(name, overlay)
         copy(str(files.folder / SCHEMA), f"{self.url}/{name}/{SCHEMA}")
@@ -77,7 +77,7 @@ class CollectionStore:
         with build_folder(folder) as aside:
             download(f"{place}/{SCHEMA}", aside / SCHEMA)
             download(f"{place}/index/{RECORD}", aside / "index" / RECORD)
-            checksums = read_record(aside / "index").checksums
+            checksums = read_record(aside / "index").files
             for file in checksums:
                 download(f"{place}/index/{file}", aside / "index" / file)
             verify(aside / "index", checksums)

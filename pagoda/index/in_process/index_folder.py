@@ -47,6 +47,11 @@ class IndexRecord(BaseModel):
     text: dict[str, str] = Field(default={}, exclude_if=lambda files: not files)
     """The same below `text/`; empty: it holds no words."""
 
+    @property
+    def files(self) -> dict[str, str]:
+        """All files but this one, by their place in the folder, and their checksums."""
+        return {**self.checksums, **{f"{_TEXT}/{name}": checksum for name, checksum in self.text.items()}}
+
 
 def write_index(folder: Path, rows: pa.Table, config: CollectionConfig, progress: Callable[[int], None]) -> None:
     """Build the folder.
