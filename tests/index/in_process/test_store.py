@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.append_log.store import FolderStore
+from pagoda.errors import ConflictError, IntegrityError, UnavailableError
 from pagoda.index.build import build_collection
 from pagoda.index.factory import open_copies, open_search
 from pagoda.index.in_process.stored_collections import StoredCollections
@@ -80,6 +81,21 @@ def test_hosts_agree_whoever_changes_what(host: Host) -> None:
     change(hosts[0], 7)
     assert [best(one, NEW[7]) for one in hosts] == [7] * 3
     assert open_copies(host("late")).count(NAME) == ROWS + 19
+
+
+def test_no_change_is_left_behind_a_gap(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    # S3 answers 409 while another writer creates the name, who may yet fail.
+    worker, put, refused = open_copies(host("worker")), FolderStore.put, iter([True])
+
+    def once_refused(self: FolderStore, name: str, content: bytes) -> None:
+        if next(refused, False):
+            raise ConflictError(f"{name} is being created")
+        put(self, name, content)
+
+    monkeypatch.setattr(FolderStore, "put", once_refused)
+    change(worker, 700)
+    assert next(refused, None) is None
+    assert best(open_copies(host("pod")), NEW[0]) == 700
 
 
 def test_what_is_let_go_of_or_dropped_goes_everywhere(host: Host) -> None:
