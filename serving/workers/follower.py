@@ -103,7 +103,9 @@ class Follower:
         try:
             if state.stable:  # An empty log is more likely a lost one than the end of everything.
                 self._retire(set(wanted))
-                self._collections.keep({state.generations[id_].collection for id_ in self._held()})
+                # Those on their way, too, or each try would bring them anew; what a lost log named is searched by none.
+                needed = self._held().union(wanted).intersection(state.generations)
+                self._collections.keep({state.generations[id_].collection for id_ in needed})
             self._towers.repair()
             self._collections.follow()
         except (UnavailableError, IntegrityError) as error:
