@@ -111,7 +111,23 @@ def test_what_is_let_go_of_or_dropped_goes_everywhere(host: Host) -> None:
     assert (other.names(), other.exists(NAME)) == ([], False)
     with pytest.raises(IntegrityError, match="does not exist"):
         other.bring(NAME)
-    assert not (host("other").home / "collections" / NAME).exists()
+    with pytest.raises(IntegrityError, match="does not exist"):
+        best(other, QUERIES[0])
+
+
+async def test_a_store_that_was_emptied_takes_nothing_from_who_serves(host: Host, tmp_path: Path) -> None:
+    pod = host("pod")
+    copies, search = open_copies(pod), open_search(pod, lambda: None)
+    copies.bring(NAME)
+    (tmp_path / "store" / NAME).rename(tmp_path / "away")
+    with pytest.raises(IntegrityError, match=r"items.*does not exist in the store"):
+        copies.bring(NAME)
+    asked = QUERIES[:1].tolist()
+    assert await search.search(NAME, asked, 1, wanted=EVERYTHING, excluded=(), keys=False)
+    await search.close()
+    # Who builds it anew on this host has no use for the copy.
+    assert not build_collection(copies, NAME, tmp_path / "v.parquet", SPEC, queries=QUERIES).reused
+    assert open_copies(host("other")).count(NAME) == ROWS
 
 
 def test_a_copy_is_whole_or_none(host: Host, tmp_path: Path) -> None:
@@ -146,8 +162,9 @@ def test_a_follower_keeps_the_copies_that_are_wanted(host: Host) -> None:
     pod.bring(NAME)
     pod.keep({NAME})
     assert pod.count(NAME) == ROWS
+    (killed := host("pod").home / "collections" / f".{NAME}.{'0' * 32}").mkdir()
     pod.keep(set())
-    assert not (host("pod").home / "collections" / NAME).exists()
+    assert list(killed.parent.iterdir()) == []
     assert pod.exists(NAME)
 
 
