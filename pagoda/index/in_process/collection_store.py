@@ -37,6 +37,8 @@ class CollectionStore:
         """Nothing is asked yet."""
         self.url = url.rstrip("/")
         self._records = open_store(self.url)
+        self._ends: dict[str, int] = {}
+        """The number of the last change that was put from here, by collection."""
 
     def names(self) -> list[str]:
         """Names of all that are whole, sorted."""
@@ -104,15 +106,22 @@ class CollectionStore:
     def append(self, name: str, changed: pa.Table) -> None:
         """Add a change: rows of an overlay."""
         content = arrow_bytes(changed)
-        # From the end that is there: behind a gap nobody would look. What a writer has aside does not count.
-        there = [one for one in children(f"{self.url}/{name}/{_CHANGES}") if one.isdigit()]
-        number = len(there) + 1
+        number = self._end(name) + 1
         while not self._put(_change(name, number), content):
             # Another writer was first; or is, says a bucket (409), and may yet fail: a gap would end what hosts follow.
             if self._records.read([_change(name, number)]):
                 number += 1
             else:
                 time.sleep(_PAUSE_SECONDS)
+        self._ends[name] = number
+
+    def _end(self, name: str) -> int:
+        """How many changes there are, or nearly: behind a gap nobody would look."""
+        # A bucket lists a thousand names at a time; of a day's changes that would take longer than they may.
+        if (end := self._ends.get(name, 0)) and self._records.read([_change(name, end)]):
+            return end
+        # What a writer has aside does not count.
+        return sum(one.isdigit() for one in children(f"{self.url}/{name}/{_CHANGES}"))
 
     def _put(self, change: str, content: bytes) -> bool:
         try:

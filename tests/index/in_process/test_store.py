@@ -13,10 +13,12 @@ from pagoda.append_log.store import FolderStore
 from pagoda.errors import ConflictError, IntegrityError, UnavailableError
 from pagoda.index.build import build_collection
 from pagoda.index.factory import open_copies, open_search
+from pagoda.index.in_process import collection_store
 from pagoda.index.in_process.stored_collections import StoredCollections
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.settings import IndexSettings, Settings
+from pagoda.storage.copies import children
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 NAME, ROWS = "items", 300
@@ -96,6 +98,24 @@ def test_no_change_is_left_behind_a_gap(host: Host, monkeypatch: pytest.MonkeyPa
     change(worker, 700)
     assert next(refused, None) is None
     assert best(open_copies(host("pod")), NEW[0]) == 700
+
+
+def test_changes_go_on_where_they_ended_without_being_listed_each_time(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, pod, listed = open_copies(host("worker")), open_copies(host("pod")), list[str]()
+    monkeypatch.setattr(collection_store, "children", lambda uri: listed.append(uri) or children(uri))
+    change(worker, 700)
+    change(open_copies(host("another")), 701)
+    listed.clear()
+    change(worker, 702, 703)
+    assert (listed, pod.count(NAME)) == ([], ROWS + 4)
+    # One that was dropped and built anew begins again.
+    builder = open_copies(host("builder"))
+    builder.drop(NAME)
+    build_collection(builder, NAME, tmp_path / "v.parquet", SPEC, queries=QUERIES)
+    change(worker, 704)
+    assert open_copies(host("late")).count(NAME) == ROWS + 1
 
 
 def test_what_is_let_go_of_or_dropped_goes_everywhere(host: Host) -> None:
