@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -163,6 +164,18 @@ def test_a_copy_is_whole_or_none(host: Host, tmp_path: Path) -> None:
     path.write_bytes(content)
     pod.bring(NAME)
     assert pod.count(NAME) == ROWS
+
+
+@pytest.mark.parametrize("name", ["../../../written", "/tmp/written", "..", "text/written"])
+def test_a_record_in_a_store_names_no_file_elsewhere(host: Host, tmp_path: Path, name: str) -> None:
+    index = tmp_path / "store" / NAME / "index"
+    record = json.loads((index / "index.json").read_bytes())
+    (tmp_path / "store" / "written").write_bytes(b"of another")
+    record["checksums"][name] = record["checksums"]["vectors.faiss"]
+    (index / "index.json").write_text(json.dumps(record))
+    with pytest.raises(IntegrityError, match=r"index\.json"):
+        open_copies(host("pod")).bring(NAME)
+    assert not list((tmp_path / "pod").rglob("written"))
 
 
 def test_what_a_killed_upload_left_is_none_and_built_anew(host: Host, tmp_path: Path) -> None:
