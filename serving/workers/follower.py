@@ -232,7 +232,8 @@ def main(
     settings = load_settings(home)
     logs.start(settings.logs)
     log = open_log(settings)
-    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.store else None
+    own = settings.index.backend == "in_process" and settings.index.store
+    towers, copies = _towers_of(settings), open_copies(settings) if own else None
     follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=timedelta(seconds=grace))
     try:
         if once:
