@@ -133,7 +133,7 @@ def build_folder(path: Path) -> Iterator[Path]:
 
 
 def sweep_asides(folder: Path, name: str = "") -> None:
-    """Remove the folders that killed builds of `name`, or of anything, left in `folder`; where one goes on, it stays."""
+    """Remove the folders that killed builds of `name`, or of anything, left in `folder`; those that go on stay."""
     for leftover in folder.glob(f".{glob.escape(name)}.*" if name else ".*.*"):
         if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
             shutil.rmtree(leftover, ignore_errors=True)

@@ -166,7 +166,7 @@ def test_a_copy_is_whole_or_none(host: Host, tmp_path: Path) -> None:
     assert pod.count(NAME) == ROWS
 
 
-@pytest.mark.parametrize("name", ["../../../written", "/tmp/written", "..", "text/written"])
+@pytest.mark.parametrize("name", ["../../../written", "/written", "..", "text/written"])
 def test_a_record_in_a_store_names_no_file_elsewhere(host: Host, tmp_path: Path, name: str) -> None:
     index = tmp_path / "store" / NAME / "index"
     record = json.loads((index / "index.json").read_bytes())

@@ -139,7 +139,8 @@ async def test_damaged_words_leave_the_vectors_and_jobs_find_the_damage(tmp_path
 
 
 def test_words_go_through_a_store_and_nothing_is_written_where_they_lie(tmp_path: Path) -> None:
-    hosts = [StoredCollections(tmp_path / name, CollectionStore(str(tmp_path / "store"))) for name in ("builder", "pod")]
+    store = CollectionStore(str(tmp_path / "store"))
+    hosts = [StoredCollections(tmp_path / name, store) for name in ("builder", "pod")]
     build(tmp_path, hosts[0])
     hosts[1].bring(NAME)
     before = sorted(path.name for path in (tmp_path / "pod" / NAME / "index/text").iterdir())
