@@ -55,6 +55,10 @@ class NotHeldError(PagodaError):
     """A server was asked for a generation that it does not hold."""
 
 
+class NotHereYetError(NotHeldError):
+    """What follows the release log has not brought a generation to this host yet."""
+
+
 def explain(error: ValidationError, where: str) -> str:
     """One line for each thing pydantic found wrong: where, which key, what was given."""
     lines = []

@@ -109,10 +109,7 @@ def build_folder(path: Path) -> Iterator[Path]:
     """
     made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
-            shutil.rmtree(leftover, ignore_errors=True)
-            os.close(lock)
+    sweep_asides(path.parent, path.name)
     aside, lock = _make_aside(path)
     try:
         yield aside
@@ -133,6 +130,14 @@ def build_folder(path: Path) -> Iterator[Path]:
         if lock is not None:
             os.close(lock)
     fsync_folder(path.parent)
+
+
+def sweep_asides(folder: Path, name: str = "") -> None:
+    """Remove the folders that killed builds of `name`, or of anything, left in `folder`; those that go on stay."""
+    for leftover in folder.glob(f".{glob.escape(name)}.*" if name else ".*.*"):
+        if (lock := _locked(leftover, fcntl.LOCK_NB)) is not None:  # Else somebody is building there.
+            shutil.rmtree(leftover, ignore_errors=True)
+            os.close(lock)
 
 
 def is_being_built(path: Path) -> bool:

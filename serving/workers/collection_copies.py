@@ -29,6 +29,8 @@ class CollectionCopies:
         """Nothing is asked yet; without collections, nothing ever is: they are on this machine, or a server's."""
         self._collections, self._monotonic = collections, monotonic
         self._wanted: set[str] = set()
+        self._kept: set[str] | None = None
+        """None: what a killed follower had here has not been looked at yet."""
         self._next_look = 0.0
 
     def ensure(self, name: str) -> None:
@@ -44,8 +46,9 @@ class CollectionCopies:
 
     def keep(self, names: set[str]) -> None:
         """Remove all others."""
-        if self._collections and not self._wanted <= names:
+        if self._collections and names != self._kept:
             self._collections.keep(names)
+            self._kept = names
         self._wanted &= names
 
     def follow(self) -> None:

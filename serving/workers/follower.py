@@ -103,7 +103,9 @@ class Follower:
         try:
             if state.stable:  # An empty log is more likely a lost one than the end of everything.
                 self._retire(set(wanted))
-                self._collections.keep({state.generations[id_].collection for id_ in self._held()})
+                # Those on their way, too, or each try would bring them anew; what a lost log named is searched by none.
+                needed = self._held().union(wanted).intersection(state.generations)
+                self._collections.keep({state.generations[id_].collection for id_ in needed})
             self._towers.repair()
             self._collections.follow()
         except (UnavailableError, IntegrityError) as error:
@@ -230,7 +232,8 @@ def main(
     settings = load_settings(home)
     logs.start(settings.logs)
     log = open_log(settings)
-    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.store else None
+    own = settings.index.backend == "in_process" and settings.index.store
+    towers, copies = _towers_of(settings), open_copies(settings) if own else None
     follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=timedelta(seconds=grace))
     try:
         if once:

@@ -19,7 +19,8 @@ IMAGES = ("tower", "tower-kserve", "recall", "recall-compact", "components")
 SERVERS = {
     "serving/recall": "serving.recall.__main__",
     "serving/recall/compact": "serving.recall.__main__,serving.recall.servers.in_process_tower,"
-    "serving.workers.follower,pagoda.index.in_process.stored_collections,pagoda.index.in_process.search",
+    "serving.workers.follower,pagoda.index.in_process.stored_collections,pagoda.index.in_process.search,"
+    "pagoda.index.in_process.text_index",
     "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.follower",
     "serving/tower/kserve": "serving.tower.kserve.__main__,serving.tower.ready,serving.workers.follower",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.registry.publish import publish
 from serving.workers.collection_copies import LOOK_SECONDS
 from serving.workers.follower import Follower
@@ -79,3 +79,27 @@ def test_copies_follow_what_changes_and_go_with_their_generations(pod: Pod) -> N
     pod.clock.forward(hours=2)
     pod.follower.step()
     assert set(pod.copies.here) == {second.collection}
+
+
+def test_a_copy_is_brought_once_while_the_rest_of_its_generation_cannot_be(pod: Pod) -> None:
+    (first,) = pod.world.serve_chain(pod.registry, pod.log, 0)
+    publish(pod.log, first.id, "stable")
+    pod.follower.step()
+    (second,) = pod.world.serve_chain(pod.registry, pod.log, 0, day_number=1)
+    pod.log.append("offered", {"generation": second.id})
+    pod.models.down = True
+    for _ in range(3):
+        with pytest.raises(UnavailableError):
+            pod.follower.step()
+        pod.clock.forward(seconds=LOOK_SECONDS / 10)
+    assert pod.copies.here[second.collection] == 1
+    pod.models.down = False
+    assert second.id in pod.follower.step().held
+
+
+def test_what_a_killed_follower_had_here_goes_too(pod: Pod) -> None:
+    (first,) = pod.world.serve_chain(pod.registry, pod.log, 0)
+    publish(pod.log, first.id, "stable")
+    pod.copies.here["recall_v0"] = 1
+    pod.follower.step()
+    assert set(pod.copies.here) == {first.collection}

@@ -17,12 +17,14 @@ from pagoda.generations.creation import add_incremental
 from pagoda.generations.holding import Holding, read_holding
 from pagoda.generations.manifest import SegmentRef
 from pagoda.generations.release_log import ReleaseLog
+from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.storage.checksums import checksum_file
 from serving.tower.archive_trust import read_checksums
 from serving.workers.follower import RETRY_SECONDS
 from serving.workers.table_guard import LOOK_SECONDS
 from tests.embeddings.test_tables_killed import run_killed_at
+from tests.registry.worlds import World
 
 from .conftest import Host
 
@@ -75,6 +77,23 @@ def test_a_log_that_has_vanished_takes_nothing_away(host: Host, tmp_path: Path) 
     host.start()
     assert host.follower.step().held == ("g1", "g1.2")
     assert host.models.versions == [1]
+
+
+def test_another_log_takes_over_though_it_does_not_know_what_is_held(host: Host, tmp_path: Path) -> None:
+    for day in range(2):
+        host.world.serve_chain(host.registry, host.log, 0, day_number=day)
+    publish(host.log, "g2", "stable")
+    host.follower.step()
+    host.clock.forward(hours=2)
+    assert host.follower.step().held == ("g2",)
+    host.log = ReleaseLog(str(tmp_path / "other"), clock=host.clock)
+    registry = FolderRegistry(tmp_path / "versions of others", host.log)
+    (first,) = World(tmp_path / "others").serve_chain(registry, host.log, 0)
+    publish(host.log, "g1", "stable")
+    Path(first.tower.uri).rename(tmp_path / "away")
+    host.start()
+    holding = host.follower.step()
+    assert (holding.held, set(holding.refused)) == (("g2",), {"g1"})
 
 
 def test_the_towers_server_is_told_which_archives_are_what_a_manifest_says(host: Host) -> None:

@@ -10,9 +10,9 @@ Who searches it has a copy: brought once, file by file as its checksums say, and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from pagoda.storage.inventory import verify
 
 _OFFERED, _CHANGES = "offered", "changes"
 _AT_ONCE = 32
+_PAUSE_SECONDS = 0.05
 
 
 class CollectionStore:
@@ -36,6 +37,8 @@ class CollectionStore:
         """Nothing is asked yet."""
         self.url = url.rstrip("/")
         self._records = open_store(self.url)
+        self._ends: dict[str, int] = {}
+        """The number of the last change that was put from here, by collection."""
 
     def names(self) -> list[str]:
         """Names of all that are whole, sorted."""
@@ -59,8 +62,8 @@ class CollectionStore:
     def put(self, name: str, files: CollectionFiles) -> None:
         """Put a collection there that is indexed, and make what was put from a copy of it."""
         self.drop(name)  # What a killed one left.
-        for path in sorted(files.index.iterdir()):
-            copy(str(path), f"{self.url}/{name}/index/{path.name}")
+        for file in (*sorted(read_record(files.index).files), RECORD):
+            copy(str(files.index / file), f"{self.url}/{name}/index/{file}")
         if changed := len(overlay := files.overlay()):
             self.append(name, overlay)
         copy(str(files.folder / SCHEMA), f"{self.url}/{name}/{SCHEMA}")
@@ -77,7 +80,7 @@ class CollectionStore:
         with build_folder(folder) as aside:
             download(f"{place}/{SCHEMA}", aside / SCHEMA)
             download(f"{place}/index/{RECORD}", aside / "index" / RECORD)
-            checksums = read_record(aside / "index").checksums
+            checksums = read_record(aside / "index").files
             for file in checksums:
                 download(f"{place}/index/{file}", aside / "index" / file)
             verify(aside / "index", checksums)
@@ -103,12 +106,29 @@ class CollectionStore:
     def append(self, name: str, changed: pa.Table) -> None:
         """Add a change: rows of an overlay."""
         content = arrow_bytes(changed)
-        # From the end that is there: behind a gap nobody would look. What a writer has aside does not count.
-        there = [one for one in children(f"{self.url}/{name}/{_CHANGES}") if one.isdigit()]
-        for number in count(len(there) + 1):
-            with suppress(ConflictError):  # Another writer was first.
-                self._records.put(_change(name, number), content)
-                return
+        number = self._end(name) + 1
+        while not self._put(_change(name, number), content):
+            # Another writer was first; or is, says a bucket (409), and may yet fail: a gap would end what hosts follow.
+            if self._records.read([_change(name, number)]):
+                number += 1
+            else:
+                time.sleep(_PAUSE_SECONDS)
+        self._ends[name] = number
+
+    def _end(self, name: str) -> int:
+        """How many changes there are, or nearly: behind a gap nobody would look."""
+        # A bucket lists a thousand names at a time; of a day's changes that would take longer than they may.
+        if (end := self._ends.get(name, 0)) and self._records.read([_change(name, end)]):
+            return end
+        # What a writer has aside does not count.
+        return sum(one.isdigit() for one in children(f"{self.url}/{name}/{_CHANGES}"))
+
+    def _put(self, change: str, content: bytes) -> bool:
+        try:
+            self._records.put(change, content)
+        except ConflictError:
+            return False
+        return True
 
     def offer(self, name: str) -> None:
         """Let it be searched."""

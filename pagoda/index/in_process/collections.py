@@ -246,7 +246,7 @@ class FolderCollections:
 
     def _look(self, name: str, files: CollectionFiles, now: float) -> Snapshot:
         # Others may have let go of what nobody here will ask for again.
-        for other in [other for other in self._held if not self.loaded(other)]:
+        for other in [other for other in list(self._held) if not self.loaded(other)]:
             self._held.pop(other, None)
             changed_share.forget(other)
         if not files.loaded.exists():

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pagoda.errors import IntegrityError, explain
 from pagoda.index.in_process.vector_index import VectorIndex, Vectors, build_index, open_index
@@ -35,6 +35,10 @@ _BLOCK = 32_768
 """Rows that are added at a time: enough for all cores, and progress each second or two."""
 
 
+_Name = Annotated[str, StringConstraints(pattern=r"^\.?\w[\w.-]*$")]
+"""Of a file in a folder: who brings what a record of a store names writes nowhere else."""
+
+
 class IndexRecord(BaseModel):
     """What the folder holds."""
 
@@ -42,10 +46,15 @@ class IndexRecord(BaseModel):
 
     kind: Kind
     rows: int
-    checksums: dict[str, str]
+    checksums: dict[_Name, str]
     """By file name."""
-    text: dict[str, str] = Field(default={}, exclude_if=lambda files: not files)
+    text: dict[_Name, str] = Field(default={}, exclude_if=lambda files: not files)
     """The same below `text/`; empty: it holds no words."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """All files but this one, by their place in the folder, and their checksums."""
+        return {**self.checksums, **{f"{_TEXT}/{name}": checksum for name, checksum in self.text.items()}}
 
 
 def write_index(folder: Path, rows: pa.Table, config: CollectionConfig, progress: Callable[[int], None]) -> None:

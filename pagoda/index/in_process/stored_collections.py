@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from pagoda.errors import IntegrityError
+from pagoda.index.base import DEFAULT_INDEX
 from pagoda.index.in_process.collection_files import CollectionFiles, changed_rows, deleted_rows
 from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.index.in_process.collections import FolderCollections
+from pagoda.item_vectors.fields import FilterField
+from pagoda.settings import CollectionConfig
+from pagoda.storage.atomic import sweep_asides
 
 
 class StoredCollections(FolderCollections):
@@ -39,6 +44,21 @@ class StoredCollections(FolderCollections):
     def exists(self, name: str) -> bool:
         """Whether there is a collection `name`."""
         return self._store.exists(name) or (super().exists(name) and not self._copied(name))
+
+    def create(
+        self,
+        name: str,
+        dim: int,
+        fields: Sequence[FilterField],
+        *,
+        keys: bool,
+        description: str,
+        config: CollectionConfig = DEFAULT_INDEX,
+    ) -> None:
+        """See `Collections.create`; a copy of what the store has no more makes room."""
+        if self._copied(name) and not self._store.exists(name):
+            self._remove(name)
+        super().create(name, dim, fields, keys=keys, description=description, config=config)
 
     def upsert(self, name: str, batch: pa.RecordBatch) -> None:
         """See `Collections.upsert`; hosts see it when they look, each second."""
@@ -79,7 +99,7 @@ class StoredCollections(FolderCollections):
         self._remove(name)
 
     def bring(self, name: str) -> None:
-        """Have this host's copy, as the store has it now.
+        """Have this host's copy, as the store has it now. One that the store has lost stays: it may serve.
 
         Raises:
             IntegrityError: It is not there, or damaged.
@@ -89,7 +109,8 @@ class StoredCollections(FolderCollections):
             return
 
     def keep(self, names: Collection[str]) -> None:
-        """Remove the copies of all others."""
+        """Remove the copies of all others, and what was killed while it brought or removed one."""
+        sweep_asides(self._folder)
         for name in super().names():
             if name not in names and self._copied(name):
                 self._remove(name)
@@ -109,7 +130,7 @@ class StoredCollections(FolderCollections):
                 self._store.bring(name, files.folder)
             self._store.follow(name, files)
         elif self._copied(name):
-            self._remove(name)
+            raise IntegrityError("it does not exist in the store; what is here is a copy that nothing changes any more")
 
     def _copied(self, name: str) -> bool:
         return self._files(name).taken is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -49,10 +50,14 @@ def read_text(folder: Path) -> TextIndex:
     Raises:
         IntegrityError: It is none that this release's tantivy reads.
     """
-    try:
-        return TextIndex(tantivy.Index.open(str(folder)))
-    except (ValueError, OSError) as error:
-        raise IntegrityError(f"{folder} is none that this release's tantivy reads: {error}") from error
+    # Who opens an index takes a lock, a file beside the others; recall may not write where its follower does.
+    with TemporaryDirectory(prefix="pagoda-words-") as links:
+        for path in files_of(folder):
+            Path(links, path.name).symlink_to(path.absolute())
+        try:
+            return TextIndex(tantivy.Index.open(links))  # All of it is mapped by now.
+        except (ValueError, OSError) as error:
+            raise IntegrityError(f"{folder} is none that this release's tantivy reads: {error}") from error
 
 
 def text_in_memory(texts: pa.Array) -> TextIndex:

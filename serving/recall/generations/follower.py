@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from pagoda.errors import PagodaError, UnavailableError
+from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
 from pagoda.generations.arms import Arm
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
@@ -32,7 +32,8 @@ class Serving:
     canary: LiveGeneration | None = None
     """None: there is none, or it is not warm."""
     refused: bool = False
-    """Whether the canary's last warm-up failed, so that its users' requests count as failed by it."""
+    """Whether the canary's last warm-up failed, so that its users' requests count as failed by it. One that is not here
+    yet has not failed: what follows the log brings it to each host at its own time, and to those that are added."""
 
     def choose(self, user: int | str, header: str | None) -> tuple[Arm, bool]:
         """The arm of a user, and whether gates look at the request.
@@ -42,7 +43,7 @@ class Serving:
         """
         choice = self.split.choose(user, header)
         if choice.arm == "canary" and self.canary is None and not self.refused:
-            return "stable", False  # It is being warmed, for a second at most; that is nobody's merit or fault.
+            return "stable", False  # It is being warmed, or on its way here; that is nobody's merit or fault.
         return choice.arm, choice.counted
 
     def of(self, arm: Arm) -> LiveGeneration:
@@ -156,6 +157,9 @@ class Generations:
     async def _try(self, live: LiveGeneration) -> None:
         try:
             await self._warm(live)
+        except NotHereYetError as error:
+            self._refused.discard(live.id)
+            self._complain(str(error))
         except Exception as error:  # Whatever it is, it is the generation's own.
             self._refused.add(live.id)
             self._complain(str(error) or repr(error))

@@ -13,7 +13,14 @@ from typing import Any
 import torch
 
 from pagoda.embeddings.tables import TowerTables
-from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestError, UnavailableError
+from pagoda.errors import (
+    IntegrityError,
+    NotHeldError,
+    NotHereYetError,
+    PagodaError,
+    RequestError,
+    UnavailableError,
+)
 from pagoda.generations.manifest import Manifest
 from pagoda.model.program_file import import_reader
 from pagoda.storage.checksums import checksum_file
@@ -61,7 +68,7 @@ class InProcessTower:
         self._towers, self._tables = towers, tables
         self._open: dict[int, TowerRuntime] = {}
         self._known: dict[int, Manifest] = {}
-        """Of each full version that was opened, one generation's: to open it again where the host lost it."""
+        """Of full versions that were opened, the latest generation's: to open it again where the host lost it."""
         self._opening = asyncio.Lock()
         # Computed in the event loop: to hand a user to a thread and back takes as long as to compute the user, and
         # thirty-two take a millisecond.
@@ -73,15 +80,19 @@ class InProcessTower:
         """See `TowerBackend.open`.
 
         Raises:
-            NotHeldError: The follower has not brought all of it yet.
+            NotHereYetError: The follower has not brought all of it yet.
             IntegrityError: What lies here is not what the manifest says.
         """
         version = manifest.full_version
         async with self._opening:
             if version not in self._open:
                 self._open[version] = await asyncio.to_thread(self._load, manifest)
-                self._known[version] = manifest
                 _log.info("full version %d of the user tower is open", version)
+            else:
+                await asyncio.to_thread(self._require, manifest)
+            # Older ones that were let go of served long ago.
+            self._known = {one: known for one, known in self._known.items() if one > version or one in self._open}
+            self._known[version] = manifest
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
@@ -130,17 +141,25 @@ class InProcessTower:
                 except PagodaError as error:  # The follower may be about to finish; the next look tries again.
                     _log.warning("full version %d of the user tower is not open: %s", version, error)
 
+    def _require(self, manifest: Manifest) -> TowerTables:
+        """The tables of its full version, which hold the generation: the follower brings them last."""
+        tables = TowerTables(self._tables, manifest.full_version)
+        try:
+            tables.generation(manifest.id)
+        except NotHeldError as error:
+            raise NotHereYetError(str(error)) from error
+        return tables
+
     def _load(self, manifest: Manifest) -> TowerRuntime:
         version, expected = manifest.full_version, manifest.tower.checksum
-        archive, tables = self._towers / archive_name(version), TowerTables(self._tables, version)
-        tables.generation(manifest.id)  # Or all else would be done for nothing.
+        archive, tables = self._towers / archive_name(version), self._require(manifest)
         with tempfile.TemporaryDirectory() as name:
             folder, own = Path(name), Path(name) / archive.name
             try:
                 # What is checked is what is loaded, whoever writes to the folder meanwhile.
                 shutil.copyfile(archive, own)
             except FileNotFoundError:
-                raise NotHeldError(f"the follower has not brought {archive} yet") from None
+                raise NotHereYetError(f"the follower has not brought {archive} yet") from None
             if (found := checksum_file(own, expected)) != expected:
                 raise IntegrityError(f"{archive}: its checksum is {found}, the manifest says {expected}")
             unpack(own.read_bytes(), folder)

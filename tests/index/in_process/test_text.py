@@ -13,8 +13,10 @@ import pytest
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.base import Hits
 from pagoda.index.build import IndexReport, build_collection
+from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
+from pagoda.index.in_process.stored_collections import StoredCollections
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, write_item_fields
@@ -44,12 +46,12 @@ def titled(count: int, first: int = 0) -> pa.Table:
     return items_table(count, first).append_column("title", titles)
 
 
-def build(folder: Path) -> IndexReport:
+def build(folder: Path, collections: FolderCollections | None = None) -> IndexReport:
     write_vectors(folder / "v.parquet", ROWS)
     write_item_fields(folder / FIELDS_FILE, TITLED, titled(ROWS))
     texts = ItemFields([folder / FIELDS_FILE])
-    vectors, flat = folder / "v.parquet", CollectionConfig(kind="FLAT")
-    return build_collection(FolderCollections(folder), NAME, vectors, TITLED, queries=QUERIES, config=flat, texts=texts)
+    vectors, flat, into = folder / "v.parquet", CollectionConfig(kind="FLAT"), collections or FolderCollections(folder)
+    return build_collection(into, NAME, vectors, TITLED, queries=QUERIES, config=flat, texts=texts)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +136,17 @@ async def test_damaged_words_leave_the_vectors_and_jobs_find_the_damage(tmp_path
     with pytest.raises(IntegrityError, match=NAME):
         FolderCollections(tmp_path).load(NAME)
     assert not build(tmp_path).reused
+
+
+def test_words_go_through_a_store_and_nothing_is_written_where_they_lie(tmp_path: Path) -> None:
+    store = CollectionStore(str(tmp_path / "store"))
+    hosts = [StoredCollections(tmp_path / name, store) for name in ("builder", "pod")]
+    build(tmp_path, hosts[0])
+    hosts[1].bring(NAME)
+    before = sorted(path.name for path in (tmp_path / "pod" / NAME / "index/text").iterdir())
+    assert found(FolderCollections(tmp_path / "pod"), "no77", 1).ids.tolist() == [77]
+    # Recall may read what its follower brings, and no more: a lock that it cannot take would keep it from the words.
+    assert sorted(path.name for path in (tmp_path / "pod" / NAME / "index/text").iterdir()) == before
 
 
 def test_a_collection_without_words_says_so_and_is_as_it_was(tmp_path: Path) -> None:

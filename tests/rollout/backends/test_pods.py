@@ -66,6 +66,10 @@ def test_a_candidate_has_the_capacity_of_the_serving_pods_that_hold_it(stage: On
     assert pods.status(look).of("g2").missing == ("no recall pod holds g2 yet",)
     pods.refused = {"g2": "its archive is damaged"}
     assert pods.status(look).of("g2").missing == ("recall pods refuse g2: its archive is damaged",)
+    pods.late[1].clear()
+    assert pods.status(look).of("g2").missing == ("recall pods refuse g2: its archive is damaged",), "one is enough"
+    pods.late[0].clear()
+    assert pods.status(look).of("g2").capacity == 100
     pods.shelf.memory.discard("recall_v2")
     assert pods.status(look).of("g2").missing == ("collection recall_v2 is not loaded",)
 

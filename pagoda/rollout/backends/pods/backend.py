@@ -86,9 +86,12 @@ class PodsBackend:
     def _ready(self, manifest: Manifest, said: Sequence[Holding], counted: Sequence[Holding]) -> Readiness:
         if missing := missing_collection(self._shelf, manifest):
             return Readiness(missing=tuple(missing))
-        if having := holders(counted, manifest.id):
+        having = holders(counted, manifest.id)
+        without = [one for one in (counted if having else said) if manifest.id not in one.held]
+        refused = {one.refused[manifest.id] for one in without if manifest.id in one.refused}
+        # Of one that refuses it, nobody would ever hear that it keeps the rest from it.
+        if having and not refused:
             return Readiness(_EVERYTHING * len(having) // len(counted))
-        refused = {one.refused[manifest.id] for one in said if manifest.id in one.refused}
         return Readiness(missing=(_lack(manifest.id, refused),))
 
 

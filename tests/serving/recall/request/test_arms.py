@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
+from pagoda.errors import IntegrityError, NotHeldError, NotHereYetError, RequestError, UnavailableError
 from pagoda.generations.arms import Arms
 from pagoda.rollout.state.split import Split
 from serving.http.deadlines import deadline, left
 from serving.recall.api import Prediction, RecallInstance
 from serving.recall.fallback.fallback import Fallback
+from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import ERRORS, FALLBACKS
 from serving.recall.request.service import Recall
 from serving.users.online_store import StoredUser
@@ -227,6 +228,28 @@ async def test_while_a_canary_is_warmed_the_stable_arm_answers_and_nobody_is_cou
     await setting.follow()
     (prediction,) = await setting.recall.answer(instances([5]), "canary")
     assert prediction["generation"] == "g4"
+
+
+async def test_where_a_canary_was_not_brought_yet_it_has_not_failed_and_nobody_is_counted() -> None:
+    class Host(Setting):
+        here = False
+
+        async def warm(self, generation: LiveGeneration) -> None:
+            if generation.id == "g4" and not self.here:
+                raise NotHereYetError("the follower has not brought it yet")
+            await super().warm(generation)
+
+    host = Host()
+    host.log.try_out(50)
+    await host.follow()
+    assert {one["generation"] for one in await host.recall.answer(instances(list(USERS[:50])))} == {"g3"}
+    assert {(timing.group.arm, timing.group.counted, timing.failed) for timing, _ in host.ledger.timings} == {
+        ("stable", True, False),
+        ("stable", False, False),
+    }
+    host.here = True
+    await host.follow()
+    assert (await host.recall.answer(instances([5]), "canary"))[0]["generation"] == "g4"
 
 
 async def test_a_canary_that_cannot_be_warmed_fails_its_users_requests_at_once() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pagoda.embeddings.tables import TablesWriter
-from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
+from pagoda.errors import IntegrityError, NotHeldError, NotHereYetError, RequestError, UnavailableError
 from pagoda.generations.manifest import Artifact
 from pagoda.storage.checksums import SHA256, checksum_file
 from serving.recall.servers.in_process_tower import InProcessTower
@@ -81,6 +81,18 @@ async def test_what_is_not_held_is_said_and_what_is_wrong_is_named(host: Host) -
         await host.tower.vectors(3, "g3", [{"user_id": 1, "profile": {"age": "old"}}])
     with pytest.raises(RequestError, match=r"instances\.0\.history\.0\.item_id: must fit 64 bits"):
         await host.tower.vectors(3, "g3", [{"user_id": 1, "history": ({"item_id": 1 << 70, "timestamp": 5},)}])
+
+
+async def test_what_the_follower_has_not_brought_is_on_its_way(host: Host) -> None:
+    host.follower.keep(set())
+    with pytest.raises(NotHereYetError, match="has not brought"):
+        await host.open()
+    host.follower.ensure(3, host.manifest.tower)
+    for opened in (False, True):
+        with pytest.raises(NotHereYetError, match=r"g3\.9"):
+            await host.tower.open(host.manifest.model_copy(update={"id": "g3.9"}))
+        if not opened:
+            await host.open()
 
 
 async def test_nothing_is_opened_but_what_the_manifest_says(host: Host) -> None:
