@@ -74,7 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
             if settings.index.keeps_originals:
-                await originals.open(live.manifest)
+                await originals.open(live)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)
