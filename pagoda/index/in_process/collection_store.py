@@ -10,9 +10,9 @@ Who searches it has a copy: brought once, file by file as its checksums say, and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +27,7 @@ from pagoda.storage.inventory import verify
 
 _OFFERED, _CHANGES = "offered", "changes"
 _AT_ONCE = 32
+_PAUSE_SECONDS = 0.05
 
 
 class CollectionStore:
@@ -105,10 +106,20 @@ class CollectionStore:
         content = arrow_bytes(changed)
         # From the end that is there: behind a gap nobody would look. What a writer has aside does not count.
         there = [one for one in children(f"{self.url}/{name}/{_CHANGES}") if one.isdigit()]
-        for number in count(len(there) + 1):
-            with suppress(ConflictError):  # Another writer was first.
-                self._records.put(_change(name, number), content)
-                return
+        number = len(there) + 1
+        while not self._put(_change(name, number), content):
+            # Another writer was first; or is, says a bucket (409), and may yet fail: a gap would end what hosts follow.
+            if self._records.read([_change(name, number)]):
+                number += 1
+            else:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _put(self, change: str, content: bytes) -> bool:
+        try:
+            self._records.put(change, content)
+        except ConflictError:
+            return False
+        return True
 
     def offer(self, name: str) -> None:
         """Let it be searched."""
