@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ import uvloop
 from benchmarks.online.world import DIM, HISTORY, NOW_US
 from pagoda.settings import load_settings
 from serving.events.factory import taking
-from serving.recall import server
+from serving.recall import factory, server
 from serving.recall.api import RecalledItem
+from serving.recall.servers import factory as tower_factory
 from serving.recall.servers.tower import TowerClient, UserVector
 from serving.users.keys import Key
 from serving.users.online_store import OnlineStore, StoredUser
@@ -56,18 +58,25 @@ class NoIndex:
         """There is nothing to close."""
 
 
-REMOVED = {
-    "store": ("OnlineStore", NoStore),
-    "tower": ("TowerClient", NoTower),
-    "index": ("open_search", lambda *_: NoIndex()),
+REMOVED: dict[str, tuple[ModuleType, str, Any]] = {
+    "store": (factory, "OnlineStore", NoStore),
+    "tower": (tower_factory, "TowerClient", NoTower),
+    "index": (factory, "open_search", lambda *_: NoIndex()),
 }
+"""By stage where its part is made, by which name, and what is made in its place."""
+
+
+def remove(stage: str) -> None:
+    """From now on this process is without a stage."""
+    module, name, stand_in = REMOVED[stage]
+    getattr(module, name)  # What is not there is not what makes the part.
+    setattr(module, name, stand_in)
 
 
 def main() -> None:
     """Serve without the stage that is named."""
     stage, port = sys.argv[1], int(sys.argv[2])
-    name, stand_in = REMOVED[stage]
-    setattr(server, name, stand_in)
+    remove(stage)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve(load_settings(), "127.0.0.1", port, taking))
 

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from cachetools import LRUCache
-
-from pagoda.errors import PagodaError, UnavailableError
+from pagoda.errors import GateError, PagodaError, UnavailableError
 from pagoda.generations.manifest import Manifest, OriginalVectors
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.storage.copies import local_path, size, verified
 from serving.background import every
+from serving.recall.generations.generation import LiveGeneration
 
 MOST_BYTES = 1 << 30
 """Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
-_COLLECTIONS = 3
-"""Stable, canary, and what served before: a rollback reads nothing again."""
+_LATEST = 3
+"""Collections that stay although no generation of theirs is in an arm: one that comes back reads nothing again."""
 _POLL_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Held:
     originals: Originals
     changed: ChangedOriginals
@@ -50,28 +51,35 @@ class HeldOriginals:
 
     def __init__(self) -> None:
         """Hold nothing yet."""
-        self._held: LRUCache[str, _Held] = LRUCache(_COLLECTIONS)
+        self._of: WeakKeyDictionary[LiveGeneration, _Held] = WeakKeyDictionary()
+        """As long as a generation is there, so that nothing takes them from one that serves."""
+        self._latest: deque[_Held] = deque(maxlen=_LATEST)
+        self._held: WeakValueDictionary[str, _Held] = WeakValueDictionary()
 
     def of(self, collection: str) -> Originals | None:
         """Those of a collection; None: its generation was made without."""
         held = self._held.get(collection)
         return held.originals if held else None
 
-    async def open(self, manifest: Manifest) -> None:
+    async def open(self, live: LiveGeneration) -> None:
         """Map a generation's, with all changes so far, before it answers anybody.
 
         Raises:
             UnavailableError: They cannot be read now, or a copy of them would be too large.
             IntegrityError: They are damaged.
         """
+        manifest = live.manifest
         if manifest.originals is None:
             logger.warning(
                 "%s was made without original vectors and answers with the scores of codes; the next full update "
                 "has them",
                 manifest.id,
             )
-        elif manifest.collection not in self._held:
-            self._held[manifest.collection] = await asyncio.to_thread(_opened, manifest.originals)
+            return
+        if (held := self._held.get(manifest.collection)) is None:
+            held = await asyncio.to_thread(_opened, manifest.originals)
+            self._latest.append(held)
+        self._of[live] = self._held[manifest.collection] = held
 
     async def follow(self) -> None:
         """Follow item changes until cancelled."""
@@ -83,6 +91,19 @@ class HeldOriginals:
                 await asyncio.to_thread(held.look)
             except PagodaError as error:
                 logger.warning("changes of %s: %s", collection, error)
+
+
+def require_whole(manifest: Manifest) -> None:
+    """Refuse a generation whose collection holds fewer numbers than vectors have, where nothing is scored again.
+
+    Raises:
+        GateError: It does.
+    """
+    if manifest.originals and manifest.originals.reduction:
+        raise GateError(
+            f"generation {manifest.id}: its collection holds {manifest.dim} numbers of a vector, and index.dim is not "
+            "set: set it, and index.refine, until a full update has built and released one that holds all"
+        )
 
 
 def _opened(files: OriginalVectors) -> _Held:

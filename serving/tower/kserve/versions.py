@@ -49,6 +49,7 @@ class LoadedVersions:
         self._store, self._tables = store, tables
         self._loaded: Mapping[int, LoadedVersion] = {}
         self._refused: dict[int, tuple[_Stamp, str | None]] = {}
+        self._told_of: dict[int, str] = {}
 
     def step(self) -> None:
         """Load what has come, and let go of what has left. Meanwhile the others answer."""
@@ -62,6 +63,10 @@ class LoadedVersions:
                 self._look_at(version, archive, checksums)
             except FileNotFoundError:  # It left just now.
                 continue
+            except (
+                OSError
+            ) as error:  # A full disk, say, that is none of the others' trouble; the next look tries again.
+                self._say_once(version, f"{archive} is not loaded: {error}")
 
     def held(self) -> list[int]:
         """The full versions that answer."""
@@ -126,12 +131,18 @@ class LoadedVersions:
             return
         try:
             one = self._load(version, archive, stamp, checksums)
-        except IntegrityError as error:
+        except OSError:
+            raise
+        except Exception as error:
             self._refused[version] = seen
+            if not isinstance(error, IntegrityError):  # Torch's, for a program that it cannot run.
+                _log.exception("%s is not loaded", archive)
+                return
             # Before the follower has read any manifest, that is how every start begins.
             _log.log(logging.ERROR if version in checksums else logging.INFO, "%s is not loaded: %s", archive, error)
             return
         self._refused.pop(version, None)
+        self._told_of.pop(version, None)
         self._hold({**self._loaded, version: one})
         _log.info("full version %d is held", version)
 
@@ -145,6 +156,11 @@ class LoadedVersions:
             unpack(copy.read_bytes(), Path(folder))
             tables = TowerTables(self._tables, version)
             return LoadedVersion(Replies(TowerRuntime.load(Path(folder), tables), f"{version}.0"), tables, stamp)
+
+    def _say_once(self, version: int, problem: str) -> None:
+        if self._told_of.get(version) != problem:
+            _log.warning("%s", problem)
+        self._told_of[version] = problem
 
     def _hold(self, loaded: Mapping[int, LoadedVersion]) -> None:
         self._loaded = dict(sorted(loaded.items(), reverse=True))

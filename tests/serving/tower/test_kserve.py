@@ -10,13 +10,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pagoda.embeddings.tables import TablesWriter
+from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConfigError
 from pagoda.storage.checksums import SHA256, checksum_file
 from serving.tower.archive import package
 from serving.tower.archive_trust import write_checksums
 from serving.tower.kserve.server import listener_at
 from serving.tower.kserve.versions import LoadedVersions
+from serving.tower.runtime import TowerRuntime
 from serving.tower.torchserve_process import socket_url
 from tests.certificates import write_certificate
 from tests.neighbour import as_nobody
@@ -157,3 +158,28 @@ class TestAPod:
         wrong.unlink()
         versions.step()
         assert versions.held() == [4]
+
+    @pytest.mark.parametrize("trouble", [RuntimeError("a program of another torch"), OSError(28, "no space left")])
+    def test_one_that_cannot_be_loaded_keeps_no_other_from_it(
+        self,
+        trouble: Exception,
+        pod: World,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        archives = {version: package(pod.folder, version, tmp_path / "store") for version in (3, 4)}
+        write_checksums(pod.tables, {version: checksum_file(one, SHA256) for version, one in archives.items()})
+        load = TowerRuntime.load
+
+        def fail(folder: Path, tables: TowerTables) -> TowerRuntime:
+            if tables._full_version == 3:
+                raise trouble
+            return load(folder, tables)
+
+        monkeypatch.setattr(TowerRuntime, "load", fail)
+        versions = LoadedVersions(tmp_path / "store", pod.tables)
+        versions.step()
+        versions.step()
+        assert versions.held() == [4]
+        assert len([one for one in caplog.records if str(archives[3]) in one.message]) == 1, "said once"

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import GateError, IntegrityError
 from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, write_originals
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.storage.checksums import checksum_file
+from serving.recall.generations.generation import LiveGeneration
 from serving.recall.servers import held_originals as subject
-from serving.recall.servers.held_originals import HeldOriginals
+from serving.recall.servers.held_originals import HeldOriginals, require_whole
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.serving.fakes import manifest
 
@@ -47,7 +48,7 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
 
     async def follow() -> None:
         assert held.of(refined.collection) is None
-        await held.open(refined)
+        await held.open(LiveGeneration(refined))
         assert score(60) == pytest.approx(1, abs=1e-3), "what had changed before it was opened"
         following = asyncio.create_task(held.follow())
         changed.add(2, np.array([61]), -QUERY[None], np.float16)
@@ -58,16 +59,44 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
     asyncio.run(asyncio.wait_for(follow(), 10))
 
 
+def test_no_number_of_candidates_takes_them_from_what_serves(
+    refined: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "_POLL_SECONDS", 0.0)
+    held, stable = HeldOriginals(), LiveGeneration(refined)
+
+    async def try_many() -> None:
+        await held.open(stable)
+        following = asyncio.create_task(held.follow())
+        for number in range(2, 8):
+            await held.open(LiveGeneration(refined.model_copy(update={"collection": f"items_{number}"})))
+            await asyncio.sleep(0.01)
+        following.cancel()
+
+    asyncio.run(try_many())
+    assert held.of(stable.manifest.collection), "nobody asked for it meanwhile"
+    assert held.of("items_2") is None
+    assert held.of("items_7"), "a rollback to what served just now reads nothing again"
+
+
 def test_damaged_ones_keep_their_generation_from_serving(refined: Manifest) -> None:
     assert refined.originals
     path = Path(refined.originals.vectors.uri.removeprefix("file://"))
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
     with pytest.raises(IntegrityError, match=VECTORS_FILE):
-        asyncio.run(HeldOriginals().open(refined))
+        asyncio.run(HeldOriginals().open(LiveGeneration(refined)))
 
 
 def test_a_generation_of_before_serves_without(caplog: pytest.LogCaptureFixture) -> None:
     held, before = HeldOriginals(), manifest(1)
-    asyncio.run(held.open(before))
+    asyncio.run(held.open(LiveGeneration(before)))
     assert held.of(before.collection) is None
     assert "answers with the scores of codes" in caplog.text
+
+
+def test_fewer_numbers_do_not_serve_without_them_and_the_settings_that_help_are_named(refined: Manifest) -> None:
+    assert refined.originals
+    require_whole(refined)
+    fewer = refined.originals.model_copy(update={"reduction": refined.originals.ids})
+    with pytest.raises(GateError, match=r"holds 2 numbers.*index\.dim.*index\.refine"):
+        require_whole(refined.model_copy(update={"originals": fewer}))
