@@ -93,7 +93,7 @@ def open_search(
 
 
 def open_copies(settings: Settings, folder: Path | None = None) -> StoredCollections:
-    """The collections of `index.store`, and this host's copies of those that it searches, in `folder` or where all are."""
+    """The collections of `index.store`, and this host's copies of those that it searches; in home without `folder`."""
     from pagoda.index.in_process.collection_store import CollectionStore
     from pagoda.index.in_process.stored_collections import StoredCollections
 
