@@ -43,7 +43,7 @@ def open_collections(settings: Settings) -> Collections:
         case "in_process":
             from pagoda.index.in_process.collections import FolderCollections
 
-            if settings.index.store:
+            if settings.index.copied:
                 return open_copies(settings)
             return FolderCollections(collections_folder(settings), refine=_refine(settings))
         case "elasticsearch":
@@ -92,13 +92,13 @@ def open_search(
             return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
 
 
-def open_copies(settings: Settings) -> StoredCollections:
-    """The collections of `index.store`, and this host's copies of those that it searches."""
+def open_copies(settings: Settings, folder: Path | None = None) -> StoredCollections:
+    """The collections of `index.store`, and this host's copies of those that it searches; in home without `folder`."""
     from pagoda.index.in_process.collection_store import CollectionStore
     from pagoda.index.in_process.stored_collections import StoredCollections
 
     store = CollectionStore(settings.index.store)
-    return StoredCollections(collections_folder(settings), store, refine=_refine(settings))
+    return StoredCollections(folder or collections_folder(settings), store, refine=_refine(settings))
 
 
 def _refine(settings: Settings) -> int:

@@ -127,6 +127,11 @@ class IndexSettings(CollectionConfig):
         return self
 
     @property
+    def copied(self) -> bool:
+        """Whether each host brings the collections that it searches from `store`."""
+        return self.backend == "in_process" and bool(self.store)
+
+    @property
     def keeps_originals(self) -> bool:
         """Whether a generation brings its vectors beside the collection; in process they are in it, if whole."""
         return self.refine > 1 and (self.backend != "in_process" or self.dim is not None)

@@ -232,8 +232,7 @@ def main(
     settings = load_settings(home)
     logs.start(settings.logs)
     log = open_log(settings)
-    own = settings.index.backend == "in_process" and settings.index.store
-    towers, copies = _towers_of(settings), open_copies(settings) if own else None
+    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.copied else None
     follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=timedelta(seconds=grace))
     try:
         if once:

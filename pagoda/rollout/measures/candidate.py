@@ -23,7 +23,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport
-from pagoda.index.factory import open_collections
+from pagoda.index.factory import open_collections, open_copies
 from pagoda.index.probe import SearchedCollection, probe
 from pagoda.item_changes.changes import ItemChanges, int64_ids
 from pagoda.item_changes.log import open_item_log
@@ -48,6 +48,7 @@ _K, _SHARE = 50, 12
 """Recall is that among the first 50, and in small catalogues among the first twelfth, or everything would be found."""
 _ROWS = 5_000
 """Most positives asked: the interval of a relative loss is then within some per cent, after seconds."""
+_COPIES = "collections"
 _PROBES = 200
 _PARTS = (ENCODER, CONFIG, LINEAGE, TOWERS, USERS, ITEMS)
 
@@ -71,7 +72,9 @@ class _Measuring:
         self._settings, self._candidate, self._champion = settings, candidate, champion
         self._state: ReleaseState = open_log(settings).state()
         self._scratch = settings.home / "work" / "evidence"
-        self._collections = open_collections(settings)
+        # In a folder of their own, or each candidate's would stay: a follower lets go of copies, and none is here.
+        self._copies = open_copies(settings, self._scratch / _COPIES) if settings.index.copied else None
+        self._collections = self._copies or open_collections(settings)
         self._changes = ItemChanges()
         self._changes.take(open_item_log(settings).records())
 
@@ -235,8 +238,10 @@ class _Measuring:
                 files = (one.item_vectors, one.tower, *kept_files)
                 kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
         for folder in self._scratch.glob("*"):
-            if folder.name not in kept:
+            if folder.name not in {*kept, _COPIES}:
                 shutil.rmtree(folder, ignore_errors=True)
+        if self._copies:
+            self._copies.keep({one.collection for one in (self._candidate, self._champion) if one})
 
 
 class _Catalogue(DotScorer):

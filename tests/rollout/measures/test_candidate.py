@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.index.build import build_collection
 from pagoda.index.factory import open_collections
+from pagoda.index.in_process.collection_files import CollectionFiles
+from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.gates.offline import judge_offline
@@ -92,6 +95,27 @@ def test_a_whole_candidate_passes(made: Measured) -> None:
     verdicts = made.verdicts(made.candidate)
     assert verdicts.pop("recall") is not Verdict.FAILED
     assert set(verdicts.values()) == {Verdict.PASSED}
+
+
+def test_a_store_s_collections_are_measured_by_copies_that_go_with_their_candidate(made: Measured) -> None:
+    index = IndexSettings(backend="in_process", store=str(made.settings.home / "store"))
+    driver = made.settings.model_copy(update={"index": index})
+    for name in {one.collection for one in (made.champion, made.candidate)}:
+        CollectionStore(index.store).put(name, copy_of(made, name))
+        CollectionStore(index.store).offer(name)
+    before = sorted(path.name for path in (driver.home / "collections").iterdir())
+    for candidate, champion in ((made.candidate, made.champion), (made.champion, None)):
+        assert measure(driver, candidate, champion).items == candidate.item_count
+        copies = driver.home / "work" / "evidence" / "collections"
+        assert candidate.collection in {path.name for path in copies.iterdir()}
+    assert [path.name for path in copies.iterdir()] == [made.champion.collection]
+    assert sorted(path.name for path in (driver.home / "collections").iterdir()) == before
+
+
+def copy_of(made: Measured, name: str) -> CollectionFiles:
+    folder = made.settings.home / "copies" / name
+    shutil.copytree(made.settings.home / "collections" / name, folder)
+    return CollectionFiles(folder)
 
 
 def test_vectors_of_other_items_show_in_recall_alone(made: Measured, tmp_path: Path) -> None:
