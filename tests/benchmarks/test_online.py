@@ -33,9 +33,7 @@ def stages() -> dict[str, Any]:
     return {stage: getattr(module, name) for stage, (module, name, _) in without.REMOVED.items()}
 
 
-def test_a_removed_stage_is_not_asked(
-    stages: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_removed_stage_is_not_asked(stages: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for stage, (module, name, _) in without.REMOVED.items():
         monkeypatch.setattr(module, name, stages[stage])  # Put back when the test is over.
         without.remove(stage)
@@ -65,7 +63,7 @@ def measured() -> dict[str, Any]:
     """Made-up rows, as `OnlineBench.all` gives them."""
     quantiles = {"p50": 8.0, "p95": 9.0, "p99": 10.0}
     timings = {f"stage_{name}": 1.0 for name in ("store", "tower", "index")} | {"stage_total": 4.0}
-    in_turn = {name: quantiles | timings for name in IN_TURN}
+    in_turn = dict.fromkeys(IN_TURN, quantiles | timings)
     in_turn |= {name: {"p50": 2.0, "p99": 3.0} for name in PARTS} | {"own": {"p50": 2.0}}
     in_turn["compact"] = in_turn["compact"] | {"p50": 3.0}
     in_turn["bare"] = quantiles | {"p50": 2.0}
@@ -74,9 +72,7 @@ def measured() -> dict[str, Any]:
         "items": 1000,
         "limit": _service(("limit",), ("1", "2")) | {"max_rps_at_p99_50ms": 1500.0},
         **{name: _service(processes) for name, processes in SYSTEMS.items()},
-        "parts": {
-            name: {"cpu_ms_per_request": 0.4, "rps_32_at_once": 2000.0, "p50_repeated": 1.0} for name in PARTS
-        },
+        "parts": {name: {"cpu_ms_per_request": 0.4, "rps_32_at_once": 2000.0, "p50_repeated": 1.0} for name in PARTS},
         "one_connection": in_turn,
         "sustained": {
             name: {"max_rps_at_p99_50ms": rate, "cpu_ms_at_max_rps": {"recall": 0.7, "load": 0.2}}
