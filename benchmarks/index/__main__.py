@@ -25,8 +25,9 @@ from rich.table import Table
 
 from benchmarks.index.backends import KINDS, MILVUS
 from benchmarks.index.libraries import LIBRARIES
-from benchmarks.index.world import make
+from benchmarks.index.world import FEWEST, make
 from pagoda.standalone.platform import Platform
+from pagoda.storage.atomic import write_atomic
 
 PEERS = Path("build/bench/index-peers")
 BACKENDS = ("in_process", "milvus")
@@ -44,6 +45,8 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="*", default=("HNSW",), choices=KINDS, help="Of Pagoda's own backends.")
     parser.add_argument("--out", type=Path, default=Path("build/bench/index.json"))
     arguments = parser.parse_args()
+    if arguments.items < FEWEST:
+        parser.error(f"--items {arguments.items}: {FEWEST} at least, so that the narrowest filter keeps 100")
     folder = arguments.out.parent / f"index-{arguments.items}"
     make(folder, arguments.items)
     for name in _names(arguments.only, arguments.kinds):
@@ -78,6 +81,9 @@ def _measure(name: str, world: Path, result: Path) -> None:
             done = subprocess.run(
                 command, env=environment, capture_output=True, text=True, check=False, timeout=_HOURS * 3600
             )
+    except subprocess.TimeoutExpired:
+        _CONSOLE.print(f"{name} fails: it takes more than {_HOURS} hours", markup=False)
+        return
     finally:
         shutil.rmtree(scratch)
     if done.returncode:
@@ -85,7 +91,7 @@ def _measure(name: str, world: Path, result: Path) -> None:
             f"{name} fails: {(done.stderr.strip().splitlines() or [str(done.returncode)])[-1]}", markup=False
         )
         return
-    result.write_text(done.stdout.strip().splitlines()[-1])
+    write_atomic(result, done.stdout.strip().splitlines()[-1].encode())
 
 
 @contextmanager

@@ -13,7 +13,10 @@ from pagoda.item_vectors.exact_search import exact_top_k
 DIM, K, QUERIES, CHECKED = 64, 100, 1000, 200
 SHARES = (1.0, 0.5, 0.1, 0.01)
 """How much each filter keeps; items are kept whatever their topic."""
+FEWEST = 20_000
+"""Items of a world."""
 _BLOCK = 65_536
+_MADE = "made"
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class IndexedWorld:
 
 def make(folder: Path, items: int) -> None:
     """Write a world of some size; one that is there stays."""
-    if (folder / "truth.npy").exists():
+    if (folder / _MADE).exists():
         return
     # PyTorch comes with it, whose threads are no part of what is measured.
     from benchmarks.online.world import TOPICS, TopicRows
@@ -51,6 +54,7 @@ def make(folder: Path, items: int) -> None:
     truth = [_best(queries[:CHECKED], vectors[draws < share]) for share in SHARES]
     for name, array in {"vectors": vectors, "queries": queries, "draws": draws, "truth": np.stack(truth)}.items():
         np.save(folder / f"{name}.npy", array)
+    (folder / _MADE).touch()  # A killed one leaves half an array.
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
