@@ -52,3 +52,8 @@ def test_the_plan_tells_what_was_measured_and_what_was_not() -> None:
     assert graph["measured"]["recall_at_100"] >= 0.98
     assert graph["measured"]["items"] == 100_000
     assert {row.dim for row in read_evidence()} == {64}
+
+
+def test_no_plan_is_made_of_items_without_end() -> None:
+    told = CliRunner().invoke(app, ["index", "plan", "--items", "inf", "--dim", "64", "--memory", "4GB"])
+    assert (told.exit_code, "--items" in told.output) == (2, True)

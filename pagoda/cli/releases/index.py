@@ -61,7 +61,7 @@ def rebuild(
 @app.command()
 def plan(
     *,
-    items: Annotated[float, typer.Option(min=1, help="How many items; 1e9 is a number, too.")],
+    items: Annotated[float, typer.Option(min=1, max=1e15, help="How many items; 1e9 is a number, too.")],
     dim: Annotated[
         int,
         typer.Option(
