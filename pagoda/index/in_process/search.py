@@ -74,13 +74,16 @@ class FolderSearch:
         self._cores = len(os.sched_getaffinity(0))
         self._threads = ThreadPoolExecutor(self._cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
         faiss.omp_set_num_threads(1)  # Here, too.
+        # Words take longer, some of them much: whoever asks for none is not to wait behind them for a thread.
+        self._word_threads = ThreadPoolExecutor(self._cores, "words")
         self._took: LRUCache[_Kind, float] = LRUCache(_REMEMBERED)
         """Seconds a vector took the last time."""
         self.match: TextSearch | None = self._match
 
     async def close(self) -> None:
         """Forget what is in memory."""
-        self._threads.shutdown(wait=False)
+        for threads in (self._threads, self._word_threads):
+            threads.shutdown(wait=False)
         self._collections.close()
 
     async def search(
@@ -115,7 +118,7 @@ class FolderSearch:
         """See `TextSearch`. In a thread: it would keep the event loop for milliseconds."""
         match = partial(self._collections.match, collection, text, k, wanted=wanted, excluded=excluded, keys=keys)
         try:
-            return _items(await asyncio.get_running_loop().run_in_executor(self._threads, match))
+            return _items(await asyncio.get_running_loop().run_in_executor(self._word_threads, match))
         except (IntegrityError, UnavailableError) as error:
             raise UnavailableError(str(error), part="text") from error
 

@@ -33,6 +33,8 @@ Vectors = NDArray[np.float32]
 _LISTED = 10_000
 """Rows that are named one by one to a search for words: at 1,000,000 items it takes 16 ms for 1,000 of them and 24 for
 these, in which time others are found among all that the words find."""
+_NAMED = 5
+"""How many that the words find are gone through in the time in which one row is named."""
 _FURTHER = 4
 """How many times more are looked for, where too few of what was found pass."""
 
@@ -191,16 +193,15 @@ class Snapshot:
 
 def _best(index: TextIndex, weights: Mapping[str, float], k: int, passing: Passing, hidden: Rows) -> _Found:
     """The best k of what passes and is not hidden."""
-    if (few := passing.few) is not None and len(few) <= _LISTED:
-        scores, rows = index.search(weights, k, few[~np.isin(few, hidden)])
-        return _Found(rows, scores)
-    looked = ceil(k * len(index) / passing.count) + len(hidden)
-    while True:
+    few, looked = passing.few, ceil(k * len(index) / max(passing.count, 1)) + len(hidden)
+    while few is None or len(few) > max(_LISTED, looked // _NAMED):
         scores, rows = index.search(weights, min(looked, len(index)))
         stay = passing.holds(rows) & ~np.isin(rows, hidden)
         if np.count_nonzero(stay) >= k or len(rows) < looked:
             return _Found(rows[stay][:k], scores[stay][:k])
         looked *= _FURTHER
+    scores, rows = index.search(weights, k, few[~np.isin(few, hidden)])
+    return _Found(rows, scores)
 
 
 def _bits(passing: Passing, hidden: Rows) -> Bits | None:

@@ -15,6 +15,7 @@ from pagoda.index.base import Hits
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
+from pagoda.index.in_process.text_index import TextIndex
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, write_item_fields
@@ -145,3 +146,21 @@ def test_a_collection_without_words_says_so_and_is_as_it_was(tmp_path: Path) -> 
         found(collections, "rivers")
     assert b"text" not in (tmp_path / NAME / "index/index.json").read_bytes()
     assert not (tmp_path / NAME / "index/text").exists()
+
+
+def test_a_filter_of_what_hardly_has_the_words_does_not_have_all_that_has_them_looked_through(
+    built: FolderCollections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def search(index: TextIndex, weights: dict[str, float], k: int, among: Any = None) -> Any:
+        asked.append(k)
+        return real(index, weights, k, among)
+
+    real = TextIndex.search
+    monkeypatch.setattr(TextIndex, "search", search)
+    monkeypatch.setattr("pagoda.index.in_process.snapshot._LISTED", 5)
+    monkeypatch.setattr("pagoda.index.in_process.snapshot._NAMED", 1)
+    rivers = tuple(item for item in range(ROWS) if item % 2 == 0)
+    assert found(built, "rivers no11", 3, {"kind": "kind 1"}, rivers).ids.tolist() == [11]
+    assert max(asked) < ROWS / 2
