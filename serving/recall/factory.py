@@ -31,7 +31,7 @@ from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
-from serving.recall.servers.held_originals import HeldOriginals
+from serving.recall.servers.held_originals import HeldOriginals, require_whole
 from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
@@ -75,6 +75,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             await tower.open(live.manifest)
             if settings.index.keeps_originals:
                 await originals.open(live)
+            else:
+                require_whole(live.manifest)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)

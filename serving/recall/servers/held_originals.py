@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from pagoda.errors import PagodaError, UnavailableError
-from pagoda.generations.manifest import OriginalVectors
+from pagoda.errors import GateError, PagodaError, UnavailableError
+from pagoda.generations.manifest import Manifest, OriginalVectors
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
@@ -91,6 +91,19 @@ class HeldOriginals:
                 await asyncio.to_thread(held.look)
             except PagodaError as error:
                 logger.warning("changes of %s: %s", collection, error)
+
+
+def require_whole(manifest: Manifest) -> None:
+    """Refuse a generation whose collection holds fewer numbers than vectors have, where nothing is scored again.
+
+    Raises:
+        GateError: It does.
+    """
+    if manifest.originals and manifest.originals.reduction:
+        raise GateError(
+            f"generation {manifest.id}: its collection holds {manifest.dim} numbers of a vector, and index.dim is not "
+            "set: set it, and index.refine, until a full update has built and released one that holds all"
+        )
 
 
 def _opened(files: OriginalVectors) -> _Held:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import GateError, IntegrityError
 from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
 from pagoda.item_vectors.changed_originals import ChangedOriginals
 from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, write_originals
@@ -16,7 +16,7 @@ from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.storage.checksums import checksum_file
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.servers import held_originals as subject
-from serving.recall.servers.held_originals import HeldOriginals
+from serving.recall.servers.held_originals import HeldOriginals, require_whole
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.serving.fakes import manifest
 
@@ -59,7 +59,9 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
     asyncio.run(asyncio.wait_for(follow(), 10))
 
 
-def test_no_number_of_candidates_takes_them_from_what_serves(refined: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_number_of_candidates_takes_them_from_what_serves(
+    refined: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(subject, "_POLL_SECONDS", 0.0)
     held, stable = HeldOriginals(), LiveGeneration(refined)
 
@@ -90,3 +92,11 @@ def test_a_generation_of_before_serves_without(caplog: pytest.LogCaptureFixture)
     asyncio.run(held.open(LiveGeneration(before)))
     assert held.of(before.collection) is None
     assert "answers with the scores of codes" in caplog.text
+
+
+def test_fewer_numbers_do_not_serve_without_them_and_the_settings_that_help_are_named(refined: Manifest) -> None:
+    assert refined.originals
+    require_whole(refined)
+    fewer = refined.originals.model_copy(update={"reduction": refined.originals.ids})
+    with pytest.raises(GateError, match=r"holds 2 numbers.*index\.dim.*index\.refine"):
+        require_whole(refined.model_copy(update={"originals": fewer}))
