@@ -18,6 +18,13 @@ from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.lookup import Lookup
 from serving.users.online_store import StoredUser
 
+# See `IndexSettings.text`.
+_WITHOUT_WORDS = {
+    MILVUS: "Milvus, of which 2.3.5 matches no text (2.5 does)",
+    "elasticsearch": "Elasticsearch, of which words are not asked here",
+}
+"""Backends that search no words, by name."""
+
 
 class LiveGeneration:
     """One manifest, made ready for requests."""
@@ -96,11 +103,10 @@ class LiveGeneration:
         """Why this generation cannot be searched by words, and what helps."""
         if not text_names(self.spec):
             return "this generation's dataset declares neither a title nor text features of items"
-        if self.manifest.backend == MILVUS:
-            # See `IndexSettings.text`.
+        if (where := _WITHOUT_WORDS.get(self.manifest.backend)) is not None:
             return (
-                "this generation's collection is in Milvus, of which 2.3.5 matches no text (2.5 does); `pagoda index "
-                "rebuild --profile compact` with index.text: true brings it to where words are searched"
+                f"this generation's collection is in {where}; `pagoda index rebuild --profile compact` with index.text: "
+                "true brings it to where words are searched"
             )
         return (
             "this generation's collection was built without words; with index.text: true in pagoda.yaml the next full "

@@ -111,6 +111,11 @@ async def test_a_generation_whose_words_cannot_be_opened_serves_and_the_log_says
             {"text": "a"},
             "built without words; with index.text: true .* the next full update",
         ),
+        (
+            LiveGeneration(manifest(3, TITLED).model_copy(update={"backend": "elasticsearch"})),
+            {"text": "a"},
+            "in Elasticsearch.* `pagoda index rebuild",
+        ),
         (LiveGeneration(manifest(3)), {"text": "a"}, "neither a title nor text features"),
         (LIVE, {"merge": "sum"}, "merge: .* there is no text"),
     ],
