@@ -105,8 +105,8 @@ class LiveGeneration:
             return "this generation's dataset declares neither a title nor text features of items"
         if (where := _WITHOUT_WORDS.get(self.manifest.backend)) is not None:
             return (
-                f"this generation's collection is in {where}; `pagoda index rebuild --profile compact` with index.text: "
-                "true brings it to where words are searched"
+                f"this generation's collection is in {where}; `pagoda index rebuild --profile compact` with "
+                "index.text: true brings it to where words are searched"
             )
         return (
             "this generation's collection was built without words; with index.text: true in pagoda.yaml the next full "
