@@ -74,7 +74,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
             if settings.index.keeps_originals:
-                await originals.open(live)
+                await originals.open(live.manifest, live)
             else:
                 require_whole(live.manifest)
             await warm_up(live, parts)

@@ -258,7 +258,7 @@ class FolderCollections:
                 raise UnavailableError("it has no index")
             snapshot = Snapshot(IndexedItems(files.index), ChangedItems(files.overlay()), self._refine)
         elif held.overlay != overlay:
-            snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine)
+            snapshot = Snapshot(held.snapshot.items, ChangedItems(files.overlay()), self._refine, held.snapshot)
         else:
             index, snapshot = held.index, held.snapshot
         if held is None or snapshot is not held.snapshot:

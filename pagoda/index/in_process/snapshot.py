@@ -7,8 +7,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,26 +15,16 @@ from numpy.typing import NDArray
 
 from pagoda.errors import UnavailableError
 from pagoda.index.base import Hits
-from pagoda.index.in_process.changed_items import ChangedItems
+from pagoda.index.in_process.changed_items import ChangedItems, ChangedWords
 from pagoda.index.in_process.indexed_items import REMEMBERED_BYTES, IndexedItems
-from pagoda.index.in_process.passing import Bits, Passing, Rows, bits_of, without
+from pagoda.index.in_process.passing import Bits, Passing, Rows, best_words, bits_of, without
 from pagoda.item_vectors.exact_search import exact_top_k
 from pagoda.item_vectors.fields import ITEM_KEY
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.texts import TEXT
 
-if TYPE_CHECKING:
-    from pagoda.index.in_process.text_index import TextIndex
-
 Vectors = NDArray[np.float32]
-_LISTED = 10_000
-"""Rows that are named one by one to a search for words: at 1,000,000 items it takes 16 ms for 1,000 of them and 24 for
-these, in which time others are found among all that the words find."""
-_NAMED = 5
-"""How many that the words find are gone through in the time in which one row is named."""
-_FURTHER = 4
-"""How many times more are looked for, where too few of what was found pass."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +51,26 @@ class _Found:
 class Snapshot:
     """Indexed items, with the overlay over them."""
 
-    def __init__(self, items: IndexedItems, overlay: ChangedItems, refine: int) -> None:
-        """Nothing is searched yet; it costs what the overlay is long. `refine` is as in `CollectionConfig`."""
+    def __init__(self, items: IndexedItems, overlay: ChangedItems, refine: int, before: Snapshot | None = None) -> None:
+        """Nothing is searched yet; it costs what the overlay is long.
+
+        Args:
+            items: As they were built.
+            overlay: What has changed since.
+            refine: As in `CollectionConfig`.
+            before: Of the same items with fewer changes.
+        """
+        self._words_before = before._read_words if before else None
         self.items, self._overlay, self._refine = items, overlay, refine
         self._outdated = items.rows_of(overlay.touched)
         self._remembered: LRUCache[Filter, _Chosen] = LRUCache(REMEMBERED_BYTES, operator.attrgetter("nbytes"))
         self._lock = threading.Lock()
+
+    @property
+    def _read_words(self) -> ChangedWords | None:
+        """What has been read of changed items' words: its own, or those that it would begin with."""
+        own: ChangedWords | None = self.__dict__.get("_words")
+        return own or self._words_before
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -110,26 +112,23 @@ class Snapshot:
         if (index := self.items.text) is None:
             raise UnavailableError("it was built without words; index.text says that others are built with them")
         chosen, weights = self._chosen(wanted), index.weights(text)
-        found = _best(index, weights, k, chosen.indexed, self.items.rows_of(excluded))
-        return self._hits(found, self._changed_words(weights, k, chosen.changed, excluded), k, keys=keys)
+        scores, rows = best_words(index, weights, k, chosen.indexed, self.items.rows_of(excluded))
+        return self._hits(_Found(rows, scores), self._changed_words(weights, k, chosen.changed, excluded), k, keys=keys)
 
     def _changed_words(self, weights: Mapping[str, float], k: int, places: Rows, excluded: Sequence[int]) -> _Found:
-        if (index := self._overlay_text) is None:
+        if not len(places):
             return _Found(np.zeros(0, np.int64), np.zeros(0, np.float32))
         if len(excluded):
             places = places[~np.isin(self._overlay.ids[places], np.array(excluded, np.int64))]
-        return _best(
-            index, weights, k, Passing(bits_of(np.isin(np.arange(len(index)), places)), len(index)), places[:0]
-        )
+        scores, places = self._words.search(weights, k, places)
+        return _Found(places, scores)
 
     @cached_property
-    def _overlay_text(self) -> TextIndex | None:
-        """The words of the changed items, once somebody looks for words; None: there are none."""
-        if not len(self._overlay.ids):
-            return None
-        from pagoda.index.in_process.text_index import text_in_memory
-
-        return text_in_memory(self._overlay.columns[TEXT.name].combine_chunks())
+    def _words(self) -> ChangedWords:
+        """Of the changed items, once somebody looks for words."""
+        found = ChangedWords(self._overlay.ids, self._overlay.columns[TEXT.name].combine_chunks(), self._words_before)
+        self._words_before = None
+        return found
 
     @cachedmethod(operator.attrgetter("_remembered"), lock=operator.attrgetter("_lock"))
     def _chosen(self, wanted: Filter) -> _Chosen:
@@ -189,19 +188,6 @@ class Snapshot:
             both = names + _keys(self._overlay.columns, changed.rows)
             names = [both[place] for place in best]
         return Hits(ids[best], scores[best], names)
-
-
-def _best(index: TextIndex, weights: Mapping[str, float], k: int, passing: Passing, hidden: Rows) -> _Found:
-    """The best k of what passes and is not hidden."""
-    few, looked = passing.few, ceil(k * len(index) / max(passing.count, 1)) + len(hidden)
-    while few is None or len(few) > max(_LISTED, looked // _NAMED):
-        scores, rows = index.search(weights, min(looked, len(index)))
-        stay = passing.holds(rows) & ~np.isin(rows, hidden)
-        if np.count_nonzero(stay) >= k or len(rows) < looked:
-            return _Found(rows[stay][:k], scores[stay][:k])
-        looked *= _FURTHER
-    scores, rows = index.search(weights, k, few[~np.isin(few, hidden)])
-    return _Found(rows, scores)
 
 
 def _bits(passing: Passing, hidden: Rows) -> Bits | None:

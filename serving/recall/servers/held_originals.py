@@ -17,7 +17,6 @@ from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.storage.copies import local_path, size, verified
 from serving.background import every
-from serving.recall.generations.generation import LiveGeneration
 
 MOST_BYTES = 1 << 30
 """Of a copy, two of which there may be during a rollout; the chart's volume for them has room for that."""
@@ -51,8 +50,8 @@ class HeldOriginals:
 
     def __init__(self) -> None:
         """Hold nothing yet."""
-        self._of: WeakKeyDictionary[LiveGeneration, _Held] = WeakKeyDictionary()
-        """As long as a generation is there, so that nothing takes them from one that serves."""
+        self._of: WeakKeyDictionary[object, _Held] = WeakKeyDictionary()
+        """As long as whoever answers by them is there, so that nothing takes them from one that serves."""
         self._latest: deque[_Held] = deque(maxlen=_LATEST)
         self._held: WeakValueDictionary[str, _Held] = WeakValueDictionary()
 
@@ -61,14 +60,17 @@ class HeldOriginals:
         held = self._held.get(collection)
         return held.originals if held else None
 
-    async def open(self, live: LiveGeneration) -> None:
+    async def open(self, manifest: Manifest, live: object) -> None:
         """Map a generation's, with all changes so far, before it answers anybody.
+
+        Args:
+            manifest: Of the generation.
+            live: What answers by it; they are held as long as that is there.
 
         Raises:
             UnavailableError: They cannot be read now, or a copy of them would be too large.
             IntegrityError: They are damaged.
         """
-        manifest = live.manifest
         if manifest.originals is None:
             logger.warning(
                 "%s was made without original vectors and answers with the scores of codes; the next full update "

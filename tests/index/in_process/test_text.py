@@ -17,7 +17,7 @@ from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
 from pagoda.index.in_process.stored_collections import StoredCollections
-from pagoda.index.in_process.text_index import TextIndex
+from pagoda.index.in_process.text_index import TextIndex, text_in_memory
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, write_item_fields
@@ -172,8 +172,39 @@ def test_a_filter_of_what_hardly_has_the_words_does_not_have_all_that_has_them_l
 
     real = TextIndex.search
     monkeypatch.setattr(TextIndex, "search", search)
-    monkeypatch.setattr("pagoda.index.in_process.snapshot._LISTED", 5)
-    monkeypatch.setattr("pagoda.index.in_process.snapshot._NAMED", 1)
+    monkeypatch.setattr("pagoda.index.in_process.passing._LISTED", 5)
+    monkeypatch.setattr("pagoda.index.in_process.passing._NAMED", 1)
     rivers = tuple(item for item in range(ROWS) if item % 2 == 0)
     assert found(built, "rivers no11", 3, {"kind": "kind 1"}, rivers).ids.tolist() == [11]
     assert max(asked) < ROWS / 2
+
+
+def test_a_change_of_a_few_has_the_words_of_no_other_changed_item_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(texts: pa.Array) -> TextIndex:
+        counts.append(len(texts))
+        return text_in_memory(texts)
+
+    def change(first: int, count: int, said: str) -> None:
+        table = titled(count, first).drop_columns("title").append_column("title", pa.array([said] * count))
+        jobs.upsert(NAME, with_texts(vectors_batch(SPEC, table, unit_vectors(count)), texts_of(table, ["title"])))
+
+    counts: list[int] = []
+    monkeypatch.setattr("pagoda.index.in_process.text_index.text_in_memory", read)
+    build(tmp_path)
+    jobs, reader = FolderCollections(tmp_path), FolderCollections(tmp_path)
+    change(100, 200, "old lakes")
+    assert len(found(reader, "lakes").ids) == 200
+    for item in range(100, 140):
+        change(item, 1, "new lakes")
+        if item % 3:
+            assert set(found(reader, "new lakes", item - 99).ids.tolist()) == set(range(100, item + 1))
+    jobs.delete(NAME, np.array([120, 250]))
+    change(700, 1, "new lakes")
+    assert set(found(reader, "new").ids.tolist()) == {*range(100, 140), 700} - {120}
+    assert set(found(reader, "old").ids.tolist()) == set(range(140, 300)) - {250}
+    assert found(reader, "old", wanted={"kind": "none"}).ids.tolist() == []
+    fresh = FolderCollections(tmp_path)
+    assert set(found(fresh, "lakes").ids.tolist()) == set(found(reader, "lakes").ids.tolist())
+    assert sum(counts[:-1]) < 200 + 40 * 8, "all of them each time would be thousands"

@@ -48,7 +48,7 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
 
     async def follow() -> None:
         assert held.of(refined.collection) is None
-        await held.open(LiveGeneration(refined))
+        await held.open(refined, LiveGeneration(refined))
         assert score(60) == pytest.approx(1, abs=1e-3), "what had changed before it was opened"
         following = asyncio.create_task(held.follow())
         changed.add(2, np.array([61]), -QUERY[None], np.float16)
@@ -66,10 +66,11 @@ def test_no_number_of_candidates_takes_them_from_what_serves(
     held, stable = HeldOriginals(), LiveGeneration(refined)
 
     async def try_many() -> None:
-        await held.open(stable)
+        await held.open(refined, stable)
         following = asyncio.create_task(held.follow())
         for number in range(2, 8):
-            await held.open(LiveGeneration(refined.model_copy(update={"collection": f"items_{number}"})))
+            other = refined.model_copy(update={"collection": f"items_{number}"})
+            await held.open(other, LiveGeneration(other))
             await asyncio.sleep(0.01)
         following.cancel()
 
@@ -84,12 +85,12 @@ def test_damaged_ones_keep_their_generation_from_serving(refined: Manifest) -> N
     path = Path(refined.originals.vectors.uri.removeprefix("file://"))
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
     with pytest.raises(IntegrityError, match=VECTORS_FILE):
-        asyncio.run(HeldOriginals().open(LiveGeneration(refined)))
+        asyncio.run(HeldOriginals().open(refined, LiveGeneration(refined)))
 
 
 def test_a_generation_of_before_serves_without(caplog: pytest.LogCaptureFixture) -> None:
     held, before = HeldOriginals(), manifest(1)
-    asyncio.run(held.open(LiveGeneration(before)))
+    asyncio.run(held.open(before, LiveGeneration(before)))
     assert held.of(before.collection) is None
     assert "answers with the scores of codes" in caplog.text
 
