@@ -82,8 +82,8 @@ def prepare(installation: Installation, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / PROGRAM).write_bytes((installation.world.files.folder / PROGRAM).read_bytes())
     files, keys = installation.world.files, asyncio.run(_keys(installation))
-    past = keys.history_rows(files.items) * keys.history_mask[..., None]
-    arrays = keys.tensors().with_rows(keys.id_rows(files.users), torch.from_numpy(past))._asdict()
+    past = keys.history_rows(files.items) * torch.from_numpy(keys.history_mask)[..., None]
+    arrays = keys.tensors().with_rows(keys.id_rows(files.users), past)._asdict()
     arrays |= {f"feature:{name}": values for name, values in arrays.pop("features").items()}
     np.savez(folder / INPUTS, **arrays)
     collection = collections_folder(installation.settings) / installation.index.name
