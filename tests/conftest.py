@@ -47,7 +47,7 @@ _TOGETHER = (
         "tests/workers/test_items.py",
     ),
 )
-"""What shares the one platform of a folder, and what shares one Milvus: idle, each takes 20 s of a processor a run."""
+"""What shares the one platform of a folder, and what shares one Milvus: each took some 20 s of a processor a run."""
 
 
 @pytest.fixture(autouse=True)
