@@ -152,7 +152,7 @@ async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: st
     ("change", "named"),
     [
         ({"user_id": "ann"}, "user_id: must be an integer"),
-        ({"item_id": None}, "item_id: must be an integer or a string"),
+        ({"item_id": None}, "item_id: must be an integer of 64 bits or a string"),
         ({"event": "clik"}, "event: must be one of"),
         ({"timestamp": "yesterday"}, "timestamp: must be ISO 8601"),
         ({"timestamp": 4_000_000_000_000_000}, "timestamp: lies in the future"),

@@ -97,7 +97,7 @@ async def test_changes_enter_the_log_in_one_record(client: httpx.AsyncClient, lo
         ({"upsert": [{"item_id": 1, "genres": ["x" * 2000]}]}, "upsert.0: item 1, column 'genres'"),
         ({"upsert": [{"item_id": 1, "title": 5}]}, "upsert.0.title: must be a string"),
         ({"remove": ["x"]}, "remove.0.item_id: must be an integer"),
-        ({"remove": [True]}, "remove.0: must be an integer or a string"),
+        ({"remove": [True]}, "remove.0: must be an integer of 64 bits or a string"),
         ({"delete": [1]}, "delete: unknown field"),
     ],
 )

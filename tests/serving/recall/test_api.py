@@ -59,7 +59,10 @@ def test_what_is_not_said_has_a_default() -> None:
         (b"{}", "instances: is required"),
         (b'{"instances": []}', "instances: "),
         (b'{"instances": [{}]}', "instances.0.user_id: is required"),
-        (b'{"instances": [{"user_id": null}]}', "instances.0.user_id: must be an integer or a string (got None)"),
+        (
+            b'{"instances": [{"user_id": null}]}',
+            "instances.0.user_id: must be an integer of 64 bits or a string",
+        ),
         (b'{"instances": [{"user_id": 1, "k": 0}]}', "instances.0.k: "),
         (b'{"instances": [{"user_id": 1, "k": 1001}]}', "instances.0.k: "),
         (b'{"instances": [{"user_id": 1, "k": "5"}]}', "instances.0.k: "),

@@ -79,7 +79,7 @@ async def test_what_is_not_held_is_said_and_what_is_wrong_is_named(host: Host) -
         await host.tower.vectors(3, "g3.9", ASKED)
     with pytest.raises(RequestError, match="feature 'age'"):
         await host.tower.vectors(3, "g3", [{"user_id": 1, "profile": {"age": "old"}}])
-    with pytest.raises(RequestError, match=r"instances\.0\.history\.0\.item_id: must fit 64 bits"):
+    with pytest.raises(RequestError, match=r"instances\.0\.history\.0\.item_id: must be an integer of 64 bits"):
         await host.tower.vectors(3, "g3", [{"user_id": 1, "history": ({"item_id": 1 << 70, "timestamp": 5},)}])
 
 
