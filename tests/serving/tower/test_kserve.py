@@ -17,10 +17,11 @@ from starlette.requests import Request
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConfigError, NotHeldError, UnavailableError
 from pagoda.storage.checksums import SHA256, checksum_file
+from serving.http.body_reading import TooLargeError
 from serving.tower.archive import package
 from serving.tower.archive_trust import write_checksums
 from serving.tower.kserve.batches import Asked, Batches
-from serving.tower.kserve.held_bodies import HeldBodies
+from serving.tower.kserve.held_bodies import MOST_BODY_BYTES, HeldBodies
 from serving.tower.kserve.server import listener_at
 from serving.tower.kserve.versions import LoadedVersions
 from serving.tower.runtime import TowerRuntime
@@ -139,6 +140,9 @@ async def test_bodies_are_held_up_to_a_limit_until_they_are_answered() -> None:
                 pass
     async with bodies.read(request(b"0123456789")) as third:
         assert len(third) == 10
+    with pytest.raises(TooLargeError):
+        async with HeldBodies().read(request(bytes(MOST_BODY_BYTES + 1))):
+            pass
 
 
 async def test_a_request_that_breaks_the_tower_breaks_no_other(caplog: pytest.LogCaptureFixture) -> None:
