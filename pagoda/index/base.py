@@ -25,6 +25,8 @@ METRIC = "IP"
 """Inner product, of every collection; on unit vectors it is the cosine."""
 MOST_FOUND = 16_384
 """The most items that one query may ask for."""
+MOST_WORDS = 32
+"""Of a text that is looked for: each is looked up in all items that have it."""
 DEFAULT_INDEX = CollectionConfig()
 
 

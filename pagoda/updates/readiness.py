@@ -143,10 +143,11 @@ def hosts_hold(hosts: Callable[[], Sequence[Holding]], patience_seconds: float) 
 
 
 def _lack(generation: str, said: Sequence[Holding]) -> str | None:
-    for holding in said:
+    # One that holds nothing yet answers nobody: what is wrong with it alone stops no release.
+    counted = [holding for holding in said if holding.held] or said
+    for holding in counted:
         if generation in holding.refused:
             raise GateError(f"generation {generation} is refused by a tower's host: {holding.refused[generation]}")
-    counted = [holding for holding in said if holding.held] or said
     having = len(holders(counted, generation))
     if counted and having == len(counted):
         return None

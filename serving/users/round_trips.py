@@ -29,9 +29,11 @@ class RoundTrips:
         # A limit of a connection's own is a task for each write, and a timer for each reply.
         self._made_by, self._seconds = ConnectionPool.from_url(url, socket_timeout=None), seconds
         self._idle: list[AbstractConnection] = []
+        self._closed = False
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that is in use is closed when its round trip ends."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().disconnect()
 
@@ -61,5 +63,8 @@ class RoundTrips:
         except BaseException:  # Given up by its caller, too: a reply that nobody read would be the next one's.
             await connection.disconnect(nowait=True)
             raise
-        self._idle.append(connection)
+        if self._closed:
+            await connection.disconnect()
+        else:
+            self._idle.append(connection)
         return replies

@@ -161,3 +161,7 @@ def test_every_recall_pod_that_serves_must_hold_it(manifest: Manifest) -> None:
     refusing = Holding(head=3, current=None, held=("g0",), refused={"g1": "rows.npy is damaged"})
     with pytest.raises(GateError, match=r"g1 is refused by a tower's host: rows\.npy is damaged"):
         hosts_hold(lambda: [pods[0], refusing], 60.0)(manifest)
+    begins = refusing.model_copy(update={"held": ()})
+    hosts_hold(lambda: [pods[0], begins], 0.0)(manifest)
+    with pytest.raises(GateError, match="is refused"):
+        hosts_hold(lambda: [begins], 0.0)(manifest)

@@ -32,12 +32,24 @@ async def test_who_asks_in_one_turn_is_answered_together_by_key_and_by_the_most(
     assert await computer.turns.ask("a", 6) == 12
 
 
-async def test_ones_error_is_ones_own_and_everybodys_where_all_broke() -> None:
+async def test_what_is_joined_is_counted_by_its_size() -> None:
+    calls: list[list[int]] = []
+
+    def compute(_: str, asks: Sequence[int]) -> list[int]:
+        calls.append(list(asks))
+        return list(asks)
+
+    turns: Turns[str, int, int] = Turns(compute, most=4, size=lambda ask: ask)
+    assert await asyncio.gather(*(turns.ask("a", ask) for ask in (2, 2, 1, 9, 3, 1))) == [2, 2, 1, 9, 3, 1]
+    assert calls == [[2, 2], [1], [9], [3, 1]]
+
+
+async def test_ones_error_is_ones_own_and_so_is_what_one_broke() -> None:
     computer = Computer()
     found = await asyncio.gather(*(computer.turns.ask("a", ask) for ask in (-1, 1, -2)), return_exceptions=True)
     assert [str(one) for one in found] == ["-1", "2", "-2"]
     found = await asyncio.gather(*(computer.turns.ask("a", ask) for ask in (0, 1)), return_exceptions=True)
-    assert [str(one) for one in found] == ["broken", "broken"]
+    assert [str(one) for one in found] == ["broken", "2"]
 
 
 @pytest.mark.parametrize("leaves", [0, 1])

@@ -19,6 +19,10 @@ MOST_CANDIDATES = 10_000
 https://www.elastic.co/docs/reference/elasticsearch/rest-apis/retrievers/knn-retriever"""
 _FILTERED = 4
 """How much more effort a filtered search gets, as on Milvus."""
+LIMITS = ("maxClauseCount", "index.max_terms_count")
+"""Said by the reasons of those refusals that a filter of fewer values would not get: of Lucene's TooManyClauses and
+TooManyNestedClauses (IndexSearcher.java, which both servers search by), and of `terms` (TermsQueryBuilder.java of both,
+`doToQuery`). What else they refuse is wrong in the mapping, in the settings or here, whatever the filter is."""
 _OK = 200
 
 

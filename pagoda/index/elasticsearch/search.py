@@ -15,7 +15,7 @@ from pagoda.index.base import FoundItem, TextSearch
 from pagoda.index.elasticsearch.connection import LINES, authorization
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import mark_of
-from pagoda.index.elasticsearch.multi_search import items_of, reason, refusal, searches
+from pagoda.index.elasticsearch.multi_search import LIMITS, items_of, reason, refusal, searches
 from pagoda.item_vectors.filter import Filter
 from pagoda.settings import ElasticsearchSettings
 
@@ -79,7 +79,7 @@ class ElasticsearchSearch:
 
     def _refused(self, collection: str, wanted: Filter, status: int, why: str) -> PagodaError:
         where = f"search of collection {collection!r} at {self._uri}"
-        if status != HTTPStatus.BAD_REQUEST or not wanted:
+        if not wanted or not any(limit in why for limit in LIMITS):
             return UnavailableError(f"{where}: {status}, {why}", part="index")
         # It answers, and will answer the same again: so it is said to the caller, and is no outage.
         names = ", ".join(sorted({condition.field for condition in wanted}))

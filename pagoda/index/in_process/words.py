@@ -14,6 +14,8 @@ import unicodedata
 
 import tantivy
 
+from pagoda.index.base import MOST_WORDS
+
 _CJK = (
     "\u2e80-\u2fdf\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3"
     "\uf900-\ufaff\U00020000-\U0003ffff"
@@ -22,8 +24,6 @@ _CJK = (
 _FIRST_CJK = "\u2e80"
 _ONE = re.compile(f"([{_CJK}])")
 _WORD = rf"[{_CJK}]+|[\p{{L}}\p{{M}}\p{{N}}--[{_CJK}]]+"
-_MOST_WORDS = 32
-"""Of a text that is looked for: each is looked up in all items that have it."""
 _LONGEST_BYTES = 100
 """Of a word; a longer one is none that anybody looks for."""
 
@@ -48,4 +48,4 @@ def words_of(text: str) -> list[str]:
     """The first words of what is looked for, each once: of a character that is in a pair, the pair alone."""
     words = list(dict.fromkeys(ANALYZER.analyze(spread(text))))
     paired = {character for word in words if len(word) > 1 and word >= _FIRST_CJK for character in word}
-    return [word for word in words if len(word) > 1 or word not in paired][:_MOST_WORDS]
+    return [word for word in words if len(word) > 1 or word not in paired][:MOST_WORDS]

@@ -42,6 +42,8 @@ async def merge(channels: Sequence[Channel], live: LiveGeneration, lookup: Looku
     if text and text.name in lookup.candidates:
         weigh = _by_score if lookup.instance.merge == "sum" else _by_place
         lookup.items = _sums([weigh(lookup.items), weigh(lookup.candidates[text.name])])
+    else:  # Said here, so that answers say it in one order, whichever of the two failed first.
+        lookup.degraded.append(TEXT)
     lookup.items = lookup.items[: lookup.instance.k]
 
 
@@ -61,13 +63,10 @@ async def _first(channels: Sequence[Channel], live: LiveGeneration, lookup: Look
 
 
 async def _beside(text: Channel | None, live: LiveGeneration, lookup: Lookup) -> None:
-    """Fill in what the text finds; where that cannot be known, the answer says so."""
-    try:
-        if text is None:
-            raise UnavailableError("this index searches no words")
-        lookup.candidates[text.name] = await text.candidates(live, lookup)
-    except UnavailableError:
-        lookup.degraded.append(TEXT)
+    """Fill in what the text finds, where that can be known."""
+    if text is not None:  # Else this index searches no words.
+        with suppress(UnavailableError):
+            lookup.candidates[text.name] = await text.candidates(live, lookup)
 
 
 def _by_place(items: Sequence[RecalledItem]) -> dict[Key, float]:

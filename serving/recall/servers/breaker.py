@@ -36,8 +36,13 @@ class Breaker:
         self._probing = False
         self._tell()
 
-    async def call(self, make: Callable[[], Awaitable[Answer]], seconds: float) -> Answer:
+    async def call(self, make: Callable[[], Awaitable[Answer]], seconds: float, *, slow_is_down: bool = True) -> Answer:
         """Await what `make` makes, if the server may be asked, for at most `seconds` and what the request has left.
+
+        Args:
+            make: The call.
+            seconds: It may take.
+            slow_is_down: Whether one that takes longer speaks against the server; else it does against the question.
 
         Raises:
             UnavailableError: It was not asked, did not answer in time, or says so.
@@ -51,7 +56,7 @@ class Breaker:
                 answer = await make()
         except (UnavailableError, TimeoutError) as error:
             # A caller in a hurry does not say that the server is slow.
-            if isinstance(error, UnavailableError) or allowed >= seconds:
+            if isinstance(error, UnavailableError) or (slow_is_down and allowed >= seconds):
                 self._failed()
             if isinstance(error, TimeoutError):
                 raise UnavailableError(f"{self._name}: no answer within {allowed:.3g} s", part=self._part) from error

@@ -34,7 +34,7 @@ from serving.tracing import span
 from serving.turns import Turns
 
 LOOK_SECONDS = 2.0
-_ASKS = 32
+_USERS = 32
 _BATCHES = (1, 32, 1, 32)
 """Computed before anybody is answered: a program's first calls take many times as long as later ones."""
 _Answer = list[UserVector] | PagodaError
@@ -73,7 +73,7 @@ class InProcessTower:
         # Computed in the event loop: to hand a user to a thread and back takes as long as to compute the user, and
         # thirty-two take a millisecond.
         self._turns: Turns[tuple[int, str], Sequence[dict[str, Any]], list[UserVector]] = Turns(
-            self._compute, most=_ASKS
+            self._compute, most=_USERS, size=len
         )
 
     async def open(self, manifest: Manifest) -> None:

@@ -27,14 +27,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagoda.errors import RequestError, UnavailableError
 from serving import tracing
+from serving.http.body_reading import TooLargeError
 from serving.tower.archive import MODEL
 from serving.tower.kserve.batches import Asked, Batches
+from serving.tower.kserve.held_bodies import HeldBodies
 from serving.tower.kserve.metrics import REQUESTS
 from serving.tower.kserve.versions import LoadedVersions
 from serving.tower.replies import Reply, refuse
 
-MOST_BODY_BYTES = 64 << 20
-"""Recall joins up to 32 requests of up to 1 MiB into one."""
 _ADDRESS = re.compile(
     rf"/predictions/{MODEL}(?:/(?P<torchserve>\d{{1,9}})\.0)?|/v1/models/{MODEL}:predict"
     rf"|/v2/models/{MODEL}(?:/versions/(?P<version>\d{{1,9}}))?/infer"
@@ -82,7 +82,7 @@ class TowerApp:
 
     def __init__(self, plane: TowerPlane, batches: Batches) -> None:
         """Answer by `batches`, and what KServe asks by `plane`."""
-        self._batches, self._others = batches, _reading(plane)
+        self._batches, self._bodies, self._others = batches, HeldBodies(), _reading(plane)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Called by the server."""
@@ -100,26 +100,15 @@ class TowerApp:
         version = address["torchserve"] or address["version"]
         parent = dict(scope["headers"]).get(_PARENT) if tracing.on() else None
         try:
-            raw = await _body(Request(scope, receive))
-            if raw is None:
-                return _TOO_LARGE, refuse(RequestError(f"body: longer than {MOST_BODY_BYTES} bytes"))[1]
-            asked = Asked(raw, int(version) if version else None, parent.decode("latin-1") if parent else None)
-            return await self._batches.answer(asked)
+            async with self._bodies.read(Request(scope, receive)) as raw:
+                asked = Asked(raw, int(version) if version else None, parent.decode("latin-1") if parent else None)
+                return await self._batches.answer(asked)
+        except TooLargeError as error:
+            return _TOO_LARGE, refuse(error)[1]
         except ClientDisconnect:
             return refuse(RequestError("body: ends before its end, since the caller has left"))
         except UnavailableError as error:
             return _UNAVAILABLE, refuse(error)[1]
-
-
-async def _body(request: Request) -> bytes | None:
-    """A request's body; None where it is too long."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MOST_BODY_BYTES:
-            return None
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _reading(plane: DataPlane) -> ASGIApp:

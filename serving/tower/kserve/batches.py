@@ -57,17 +57,13 @@ class Batches:
         self._waiting += 1
         try:
             return await self._turns.ask(None, asked)
+        except Exception as error:
+            _log.exception("a request failed")
+            return refuse(PagodaError(f"the tower failed ({type(error).__name__}); see its log"))
         finally:
             self._waiting -= 1
 
     def _compute(self, _: None, batch: Sequence[Asked]) -> list[Reply]:
-        try:
-            return self._reply(batch)
-        except Exception as error:
-            _log.exception("a batch of %d requests failed", len(batch))
-            return [refuse(PagodaError(f"the tower failed ({type(error).__name__}); see its log"))] * len(batch)
-
-    def _reply(self, batch: Sequence[Asked]) -> list[Reply]:
         BATCH_REQUESTS.observe(len(batch))
         with COMPUTE_SECONDS.time(), ExitStack() as stack:
             if tracing.on():

@@ -24,6 +24,7 @@ from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import vectors_batch
 from pagoda.settings import CollectionConfig, ElasticsearchSettings, IndexSettings, Settings, lacking, load_settings
 from pagoda.standalone.platform import Platform
+from tests.index.elasticsearch.fakes.indices import RefusedError
 from tests.index.elasticsearch.installations import API_KEY, Installed, installed
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
@@ -116,14 +117,28 @@ async def test_a_user_of_the_url_is_who_asks(built: Installed, monkeypatch: pyte
     assert API_KEY not in str(error.value) and "secret" not in str(error.value)
 
 
-async def test_a_filter_that_is_refused_is_no_outage(built: Installed) -> None:
-    search = open_search(built.settings, lambda: None)
-    wanted, vectors = FilterParser(SPEC).parse({"kind": "a"}), unit_vectors(1, dim=4).tolist()
+async def test_a_filter_of_too_many_values_is_no_outage_and_whatever_else_is_refused_is_one(
+    built: Installed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, parse = open_search(built.settings, lambda: None), FilterParser(SPEC).parse
+
+    async def ask(wanted: Any = None, dim: int = 16) -> None:
+        vectors = unit_vectors(1, dim=dim).tolist()
+        await search.search(NAME, vectors, 5, wanted=parse(wanted), excluded=(), keys=False)
+
+    for wanted in (None, {"kind": "a"}):
+        with pytest.raises(UnavailableError, match=NAME) as error:
+            await ask(wanted, dim=4)
+        assert error.value.part == "index"
+
+    def refuse(_: object) -> None:
+        raise RefusedError("query_shard_exception", "failed to create query: maxClauseCount is set to 1024")
+
+    monkeypatch.setattr(built.fake.indices[NAME], "search", refuse)
     with pytest.raises(RequestError, match="filter by kind"):
-        await search.search(NAME, vectors, 5, wanted=wanted, excluded=(), keys=False)
-    with pytest.raises(UnavailableError, match=NAME) as error:
-        await search.search(NAME, vectors, 5, wanted=FilterParser(SPEC).parse(), excluded=(), keys=False)
-    assert error.value.part == "index"
+        await ask({"kind": "a"})
+    with pytest.raises(UnavailableError):
+        await ask()
     await search.close()
 
 

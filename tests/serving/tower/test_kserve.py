@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 import pytest
+from starlette.requests import Request
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
-from pagoda.errors import ConfigError
+from pagoda.errors import ConfigError, NotHeldError, UnavailableError
 from pagoda.storage.checksums import SHA256, checksum_file
+from serving.http.body_reading import TooLargeError
 from serving.tower.archive import package
 from serving.tower.archive_trust import write_checksums
+from serving.tower.kserve.batches import Asked, Batches
+from serving.tower.kserve.held_bodies import MOST_BODY_BYTES, HeldBodies
 from serving.tower.kserve.server import listener_at
 from serving.tower.kserve.versions import LoadedVersions
 from serving.tower.runtime import TowerRuntime
@@ -112,6 +119,45 @@ def test_with_a_certificate_it_speaks_tls_and_what_is_under_way_when_it_stops_is
         assert client.get("/v2/health/ready").status_code == 503
         assert running.process.wait(10) == 0
     assert set(statuses) == {200}
+
+
+async def test_bodies_are_held_up_to_a_limit_until_they_are_answered() -> None:
+    def request(*parts: bytes) -> Request:
+        messages = iter([{"type": "http.request", "body": part, "more_body": True} for part in parts])
+
+        async def receive() -> dict[str, Any]:
+            return next(messages, {"type": "http.request", "body": b"", "more_body": False})
+
+        return Request({"type": "http"}, receive)
+
+    bodies = HeldBodies(10)
+    async with bodies.read(request(b"abc", b"def")) as first:
+        assert first == b"abcdef"
+        async with bodies.read(request(b"1234")) as second:
+            assert second == b"1234"
+        with pytest.raises(UnavailableError, match="wait already"):
+            async with bodies.read(request(b"12", b"345")):
+                pass
+    async with bodies.read(request(b"0123456789")) as third:
+        assert len(third) == 10
+    with pytest.raises(TooLargeError):
+        async with HeldBodies().read(request(bytes(MOST_BODY_BYTES + 1))):
+            pass
+
+
+async def test_a_request_that_breaks_the_tower_breaks_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    class Versions:
+        def of_generation(self, generation: str | None) -> int:
+            if generation == "bad":
+                raise ZeroDivisionError
+            raise NotHeldError("not held")
+
+    def asked(generation: str) -> Asked:
+        return Asked(orjson.dumps({**ONE, "generation": generation}))
+
+    batches = Batches(Versions(), 16)  # type: ignore[arg-type]
+    found = await asyncio.gather(*(batches.answer(asked(one)) for one in ("good", "bad", "good")))
+    assert [status for status, _ in found] == [409, 500, 409]
 
 
 class TestAPod:

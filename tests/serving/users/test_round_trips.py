@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from serving.users.round_trips import RoundTrips
@@ -34,3 +35,17 @@ async def test_whatever_became_of_one_the_next_gets_its_own_replies(redis_url: s
         await hasty.make([("BLPOP", "nothing", 0)])
     for one in (trips, hasty):
         await one.close()
+
+
+async def test_what_is_under_way_when_it_is_closed_ends_and_leaves_no_connection(redis_url: str) -> None:
+    url = database(redis_url, 9)
+    trips, made = RoundTrips(url, 60.0), list[AbstractConnection]()
+    make = trips._made_by.make_connection
+    trips._made_by.make_connection = lambda: made.append(make()) or made[-1]  # type: ignore[method-assign,func-returns-value]
+    waiting = asyncio.create_task(trips.make([("BLPOP", "queue", 0)]))
+    while not (made and made[0].is_connected):
+        await asyncio.sleep(0.001)
+    await trips.close()
+    redis.Redis.from_url(url).rpush("queue", "x")
+    assert await waiting == [[b"queue", b"x"]]
+    assert not made[0].is_connected

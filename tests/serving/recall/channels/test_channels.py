@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from dataclasses import replace
@@ -22,8 +23,11 @@ from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from tests.serving.fakes import FakeIndex, FakeTower, manifest
 from tests.serving.recall.setting import Setting, begun
+from tests.serving.worlds import make_spec
 
 LIVE = LiveGeneration(manifest(3))
+_SPEC = make_spec().model_copy(update={"title": "title"})
+TITLED = LiveGeneration(manifest(3, _SPEC).model_copy(update={"texts": ("title",), "backend": "in_process"}))
 LIST = pa.table({"item_id": [7], "clicks": [4], "genres": [["Drama"]], "year": [1990.0]})
 
 
@@ -32,9 +36,13 @@ class Stub(Channel):
 
     def __init__(self, name: str, error: Exception | None = None, stands_in: str = "") -> None:
         self.name, self.stands_in, self.error, self.asked = name, stands_in, error, 0
+        self.turns = 0
+        """Of the loop, before it answers."""
 
     async def candidates(self, *_: Any) -> list[RecalledItem]:
         self.asked += 1
+        for _turn in range(self.turns):
+            await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
         return [{"item_id": self.name, "score": 1.0}]
@@ -61,6 +69,16 @@ async def test_the_first_channel_that_answers_is_the_answer_and_no_further_one_i
 async def test_a_channel_that_stands_in_marks_the_answer() -> None:
     one = await merged(Stub("own", UnavailableError("gone")), Stub("other", stands_in="index_popular"))
     assert (one.candidates.keys(), one.degraded) == ({"other"}, ["index_popular"])
+
+
+@pytest.mark.parametrize("later", ["text", "other"])
+async def test_what_stood_in_is_said_in_one_order_whichever_failed_first(later: str) -> None:
+    (one,) = begun(TITLED, text="a word")
+    gone = Stub("own", UnavailableError("gone")), Stub("other", stands_in="index_popular")
+    text = Stub("text", UnavailableError("gone"))
+    {"text": text, "other": gone[1]}[later].turns = 5
+    await merge(gone, TITLED, one, text)
+    assert one.degraded == ["index_popular", "text_missing"]
 
 
 async def test_where_no_channel_answers_the_first_says_why() -> None:

@@ -19,6 +19,7 @@ from serving.recall.api import Prediction, RecallInstance
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.metrics import ERRORS, FALLBACKS
+from serving.recall.request.arm_group import cost_of
 from serving.recall.request.service import Recall
 from serving.users.online_store import StoredUser
 from tests.serving.fakes import FakeStore, manifest
@@ -349,3 +350,13 @@ async def test_no_answer_is_a_mixture_while_a_rollout_comes_and_goes() -> None:
 
     await asyncio.gather(steer(), *(ask(n) for n in range(3)))
     assert seen >= {"stable g3", "canary g4"}
+
+
+def test_a_text_costs_as_its_words_do_up_to_those_that_count() -> None:
+    costs = [
+        cost_of(RecallInstance(user_id=1, text=text)) for text in ("dune", "many words " * 5, "red " * 32, "x" * 999)
+    ]
+    assert costs == sorted(costs) and 2 < costs[0] < 2.2 and costs[2:] == [4, 4]
+    plain, worded = (cost_of(RecallInstance(user_id=1, k=1000, text=text)) for text in (None, "red dress"))
+    assert worded - plain < 2, "how many are wanted hardly matters to words"
+    assert cost_of(RecallInstance(user_id=1, text="dune", filter={"genres": "Drama"})) > 8

@@ -9,12 +9,16 @@ import pytest
 from prometheus_client import REGISTRY
 
 from pagoda.errors import RequestError, UnavailableError
+from pagoda.item_vectors.filter import EVERYTHING
 from serving.http.deadlines import deadline, left
+from serving.recall.api import RecalledItem
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.steps import MISSING, OOV, POPULAR
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
 from serving.recall.servers.breaker import FAILURES, FORGOTTEN_SECONDS, OPEN, PAUSE_SECONDS, Breaker, Breakers
+from serving.recall.servers.breaker_guards import guarded
+from serving.recall.servers.ports import Servers
 from tests.serving.fakes import manifest
 from tests.serving.recall.failing import GONE, Failing
 from tests.serving.recall.setting import Setting, begun
@@ -71,6 +75,33 @@ async def test_slow_is_down_but_a_refusal_or_a_caller_in_a_hurry_is_not() -> Non
         with pytest.raises(UnavailableError, match=r"0\.001"):
             await breaker.call(slow, 0.001)
     assert breaker.state == 2
+
+
+async def test_words_that_take_too_long_are_their_callers_and_damage_is_everybodys() -> None:
+    setting, damaged, asked = Setting(), False, 0
+
+    async def match(*_: object, **__: object) -> list[RecalledItem]:
+        nonlocal asked
+        asked += 1
+        if damaged:
+            raise GONE
+        await asyncio.sleep(5)
+        return []
+
+    servers = Servers(setting.store, setting.tower, setting.index, match)
+    guard = guarded(servers, store_seconds=5, tower_seconds=5, index_seconds=0.001).match
+    assert guard is not None
+
+    async def ask_often() -> None:
+        for _ in range(2 * FAILURES):
+            with pytest.raises(UnavailableError):
+                await guard("words", "a word", 1, wanted=EVERYTHING, excluded=(), keys=False)
+
+    await ask_often()
+    assert asked == 2 * FAILURES
+    damaged, asked = True, 0
+    await ask_often()
+    assert asked == FAILURES
 
 
 async def test_a_probe_that_decides_nothing_leaves_the_breaker_open() -> None:
