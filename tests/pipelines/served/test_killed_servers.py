@@ -114,6 +114,7 @@ def publish_disturbed(home: Home, folder: Path, step: int, act: Callable[[], Non
     allowed = {before.stable, made and f"g{made.base}.{made.version}"}
     assert state.stable in allowed
     assert wait_for(lambda: answers(home)) in allowed
+    wait_for(lambda: healthy(home.platform, SERVICE["registry"]))  # Which answers nobody, and the next run needs.
     publish_all(home, draft)
     state = home.state()
     made = state.by_key(draft.key)
