@@ -138,11 +138,13 @@ class Follower:
             self._deliveries.done(_TOWERS, self._tend_towers)
         except (UnavailableError, IntegrityError) as error:
             failures.append(error)
+        followed = False
         try:
-            if not self._collections.follow():
-                self._done = None
+            followed = self._collections.follow()
         except (UnavailableError, IntegrityError) as error:  # A tower's trouble is not to keep item changes away.
             failures.append(error)
+        if not followed:  # Some may be no copies any more, whatever kept the look at others from its end.
+            self._done = None
         return failures
 
     def _tend_towers(self) -> None:
