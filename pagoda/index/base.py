@@ -30,6 +30,11 @@ MOST_WORDS = 32
 DEFAULT_INDEX = CollectionConfig()
 
 
+def made_of(vectors: str) -> str:
+    """How the description of a collection begins that was built from the vectors of a checksum."""
+    return f"vectors {vectors} "
+
+
 @dataclass(frozen=True)
 class Hits:
     """What one query found, best first; fewer than k when fewer items pass the filter."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
-from pagoda.index.base import METRIC, Collections, FileImport
+from pagoda.index.base import METRIC, Collections, FileImport, made_of
 from pagoda.index.probe import SearchedCollection, probe, warm
 from pagoda.item_vectors.fields import ITEM_ID, filter_fields
 from pagoda.item_vectors.item_fields import ItemFields
@@ -124,7 +124,7 @@ class _Build:
         fewer = {"dim": self.dim} if self.reduction else {}
         index = json.dumps({"kind": self.config.kind, **self.config.build, **fewer}, separators=(",", ":"))
         texts = f" texts {','.join(self.text_names)}" if self.text_names else ""
-        return f"vectors {self.checksum} index {index}{texts}"
+        return f"{made_of(self.checksum)}index {index}{texts}"
 
     def check_input(self) -> None:
         if not self.source.rows:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from pagoda.generations.hosts import HOLDING_PATH
 from pagoda.generations.live import GRACE, live
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
+from pagoda.generations.state import ReleaseState
 from pagoda.index.factory import open_copies
 from pagoda.settings import Settings, load_settings, socket_path
 from serving import logs
@@ -29,6 +31,7 @@ from serving.tower.archive_trust import read_checksums, write_checksums
 from serving.tower.kserve.models import KServeModels
 from serving.tower.torchserve_models import TowerModels
 from serving.workers.collection_copies import CollectionCopies, StoreCopies
+from serving.workers.deliveries import Deliveries
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import BRING_SECONDS, HELD, LOG_HEAD, REFUSED, STABLE_HELD
 from serving.workers.table_guard import Guard
@@ -37,6 +40,7 @@ from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
 RETRY_SECONDS = 30.0
 """How long a refused generation is left alone: a damaged artifact may be replaced, but not within a poll."""
+_TOWERS = "towers"
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +56,7 @@ class Follower:
         collections: StoreCopies | None = None,
         grace: timedelta = GRACE,
         monotonic: Callable[[], float] = time.monotonic,
+        thread: Executor | None = None,
     ) -> None:
         """Start following; what a killed follower left half done is removed.
 
@@ -62,6 +67,8 @@ class Follower:
             collections: Where they come from a store, that store's, and this host's copies.
             grace: How long a generation stays after it served.
             monotonic: Clock of the retries.
+            thread: A single one, where what takes long is done while steps go on: a collection, a full version's
+                tables, a tower. None: steps do it, and end when it is done.
         """
         self._log, self._folder, self._towers = log, folder, towers
         self._grace, self._monotonic = grace, monotonic
@@ -72,6 +79,10 @@ class Follower:
         self._refused: dict[str, str] = {}
         self._said: Holding | None = None
         self._done: tuple[int, tuple[str, ...]] | None = None
+        self._begun: dict[str, float] = {}
+        """When generations that are on their way were first seen."""
+        self._kept_towers: set[int] | None = None
+        self._deliveries = Deliveries(thread)
         self._background = ThreadPoolExecutor(1, "compaction")
         self._guard = Guard(folder, self._tables, monotonic)
 
@@ -86,36 +97,60 @@ class Follower:
         wanted = live(state, self._log.now(), self._grace)
         if self._guard.watch([state.generations[id_] for id_ in wanted]):
             self._done = None
-        if self._said and self._done == (state.head, wanted):
-            self._towers.repair()
-            self._collections.follow()
-            return self._said
+        aligned = self._said and self._done == (state.head, wanted)
+        failures = self._tend() if aligned else self._align(state, wanted)
+        if failures:
+            raise failures[0]
+        return self.said
+
+    def _align(self, state: ReleaseState, wanted: tuple[str, ...]) -> list[PagodaError]:
+        """Bring and take away what differs from the log; returns what went wrong. All else was done."""
+        manifests = [state.generations[id_] for id_ in wanted]
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
+        self._begun = {id_: at for id_, at in self._begun.items() if id_ in wanted}
+        self._deliveries.keep({_TOWERS, *map(_parts, manifests)})
         failures: list[PagodaError] = []
-        self._name_archives([state.generations[id_] for id_ in wanted])
+        self._name_archives(manifests)
         held = self._held()
-        for id_ in wanted:
+        for manifest in manifests:
             try:
-                self._bring(state.generations[id_], held)
+                self._bring(manifest, held)
             except UnavailableError as error:
                 failures.append(error)
         self._switch(state.stable)
+        if state.stable:  # An empty log is more likely a lost one than the end of everything.
+            self._retire(set(wanted))
+            # Those on their way, too, or each try would bring them anew; what a lost log named is searched by none.
+            needed = [state.generations[id_] for id_ in self._held().union(wanted).intersection(state.generations)]
+            self._kept_towers = {manifest.full_version for manifest in needed} | self._held_versions()
+            self._collections.keep({manifest.collection for manifest in needed})
+        # Before copies are looked at: one that turns out to be none any more is brought in the next step.
+        self._done = None if self._refused or failures or self._deliveries.names - {_TOWERS} else (state.head, wanted)
+        failures += self._tend()
+        self._say(state.head)
+        _tell(self.said, state.stable)
+        return failures
+
+    def _tend(self) -> list[PagodaError]:
+        """See to what is here, and go on whatever it is that goes wrong."""
+        failures: list[PagodaError] = []
         try:
-            if state.stable:  # An empty log is more likely a lost one than the end of everything.
-                self._retire(set(wanted))
-                # Those on their way, too, or each try would bring them anew; what a lost log named is searched by none.
-                needed = self._held().union(wanted).intersection(state.generations)
-                self._collections.keep({state.generations[id_].collection for id_ in needed})
-            self._towers.repair()
-            self._collections.follow()
+            self._deliveries.done(_TOWERS, self._tend_towers)
         except (UnavailableError, IntegrityError) as error:
             failures.append(error)
-        holding = self._say(state.head)
-        _tell(holding, state.stable)
-        if failures:
-            raise failures[0]
-        self._done = None if holding.refused else (state.head, wanted)
-        return holding
+        followed = False
+        try:
+            followed = self._collections.follow()
+        except (UnavailableError, IntegrityError) as error:  # A tower's trouble is not to keep item changes away.
+            failures.append(error)
+        if not followed:  # Some may be no copies any more, whatever kept the look at others from its end.
+            self._done = None
+        return failures
+
+    def _tend_towers(self) -> None:
+        if self._kept_towers is not None:
+            self._towers.keep(self._kept_towers)
+        self._towers.repair()
 
     @property
     def said(self) -> Holding:
@@ -124,6 +159,7 @@ class Follower:
 
     def close(self) -> None:
         """Let background work finish."""
+        self._deliveries.close()
         self._background.shutdown()
         self._guard.close()
 
@@ -136,30 +172,49 @@ class Follower:
     def _bring(self, manifest: Manifest, held: set[str]) -> None:
         if self._retry_at.get(manifest.id, 0.0) > self._monotonic():
             return
-        begin = self._monotonic()
+        begin = self._begun.setdefault(manifest.id, self._monotonic())
         try:
-            self._collections.ensure(manifest.collection)
-            if manifest.id in held:
-                self._towers.ensure(manifest.full_version, manifest.tower)
+            if not self._has_parts(manifest):
                 return
-            self._install(manifest)
+            if manifest.id not in held:
+                self._install(manifest)
         except (IntegrityError, ConflictError, NotHeldError) as error:
             self._refuse(manifest.id, error)
             return
         self._refused.pop(manifest.id, None)
+        self._begun.pop(manifest.id, None)
+        if manifest.id in held:
+            return
         self._background.submit(self._compact, manifest.id)
         seconds = self._monotonic() - begin
         BRING_SECONDS.observe(seconds)
         _log.info("generation %s is held, after %.2f s", manifest.id, seconds)
 
-    def _install(self, manifest: Manifest) -> None:
-        """Bring all parts of a generation, and last the record that lets it serve."""
+    def _has_parts(self, manifest: Manifest) -> bool:
+        """Whether all is here that takes long, and that generations of one full version share; else it is on its way.
+
+        Raises what kept it away.
+        """
+        parts = _parts(manifest)
+        if parts not in self._deliveries.names and (
+            self._collections.has(manifest)
+            and self._tables.has_full(manifest.full_version)
+            and self._towers.holds(manifest.full_version)
+        ):
+            return True
+        return self._deliveries.done(parts, partial(self._deliver, manifest))
+
+    def _deliver(self, manifest: Manifest) -> None:
+        self._collections.ensure(manifest)
         self._tables.install_full(manifest.full_version, manifest.base.uri, manifest.base.checksum)
+        self._towers.ensure(manifest.full_version, manifest.tower)
+
+    def _install(self, manifest: Manifest) -> None:
+        """Bring what is a generation's own, and last the record that lets it serve."""
         chain = [segment.checksum for segment in manifest.segments]
         sources = {segment.checksum: segment.uri for segment in manifest.segments}
         for checksum in reversed(self._tables.missing(chain)):
             self._tables.install_segment(sources[checksum], checksum)
-        self._towers.ensure(manifest.full_version, manifest.tower)
         self._tables.put_generation(manifest.id, manifest.full_version, chain)
 
     def _refuse(self, id_: str, error: PagodaError) -> None:
@@ -167,6 +222,7 @@ class Follower:
             _log.error("generation %s is refused, serving goes on without it: %s", id_, error)
         self._refused[id_] = str(error)
         self._retry_at[id_] = self._monotonic() + RETRY_SECONDS
+        self._begun.pop(id_, None)
 
     def _switch(self, stable: str | None) -> None:
         """Make the stable generation the one that answers requests which name none."""
@@ -183,12 +239,13 @@ class Follower:
 
     def _retire(self, wanted: set[str]) -> None:
         keep = {*wanted, self._current()}
-        records = self._tables.records()
-        for record in records:
+        for record in self._tables.records():
             if record.generation not in keep:
                 self._tables.retire(record.generation)
                 _log.info("generation %s is retired", record.generation)
-        self._towers.keep({record.full_version for record in records if record.generation in keep})
+
+    def _held_versions(self) -> set[int]:
+        return {record.full_version for record in self._tables.records()}
 
     def _held(self) -> set[str]:
         return {record.generation for record in self._tables.records()}
@@ -199,14 +256,18 @@ class Follower:
         except (NotHeldError, IntegrityError):  # What is damaged is written anew.
             return None
 
-    def _say(self, head: int) -> Holding:
+    def _say(self, head: int) -> None:
         holding = Holding(
             head=head, current=self._current(), held=tuple(sorted(self._held())), refused=dict(self._refused)
         )
         if holding != self._said:
             holding.write(self._folder)
             self._said = holding
-        return holding
+
+
+def _parts(manifest: Manifest) -> str:
+    """What the parts are called together that generations share."""
+    return f"full version {manifest.full_version} with collection {manifest.collection} in {manifest.backend}"
 
 
 def _tell(holding: Holding, stable: str | None) -> None:
@@ -233,7 +294,10 @@ def main(
     logs.start(settings.logs)
     log = open_log(settings)
     towers, copies = _towers_of(settings), open_copies(settings) if settings.index.copied else None
-    follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=timedelta(seconds=grace))
+    # A single look is to end when all is here.
+    thread = None if once else ThreadPoolExecutor(1, "delivery")
+    lasting = timedelta(seconds=grace)
+    follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=lasting, thread=thread)
     try:
         if once:
             stable = log.state().stable

@@ -40,6 +40,9 @@ class TowerHost(Protocol):
             UnavailableError: The server does not answer, or not in time.
         """
 
+    def holds(self, full_version: int) -> bool:
+        """Whether `ensure` would have nothing to do, as far as is known; asks nobody."""
+
     def keep(self, full_versions: set[int]) -> None:
         """Stop serving all others."""
 
@@ -57,6 +60,10 @@ class NoTowers:
 
     def ensure(self, full_version: int, archive: Artifact) -> None:
         """See `TowerHost.ensure`."""
+
+    def holds(self, full_version: int) -> bool:  # noqa: ARG002
+        """See `TowerHost.holds`."""
+        return True
 
     def keep(self, full_versions: set[int]) -> None:
         """See `TowerHost.keep`."""
@@ -76,11 +83,15 @@ class LocalTowers:
 
     def ensure(self, full_version: int, archive: Artifact) -> None:
         """See `TowerHost.ensure`."""
-        self._wanted[full_version] = archive
         held = self._look() if self._held is None else self._held
         if full_version not in held:
             self._bring(full_version, archive)
             held.add(full_version)
+        self._wanted[full_version] = archive  # Last: what could not be brought, whoever asked asks for again.
+
+    def holds(self, full_version: int) -> bool:
+        """See `TowerHost.holds`."""
+        return full_version in self._wanted and full_version in (self._held or ())
 
     def keep(self, full_versions: set[int]) -> None:
         """See `TowerHost.keep`."""

@@ -197,7 +197,8 @@ def test_a_recall_pod_answers_from_what_its_follower_brings(small: Home, tmp_pat
         assert [manifest.id in one.held for one in holdings(pod.follower)] == [True]
         assert items() == answer(small)[1]
         gone, begin = items()[0], time.monotonic()
-        store.append(manifest.collection, deleted_rows(store.schema(manifest.collection), np.array([gone])))
+        schema = store.schema(manifest.collection)
+        store.append(manifest.collection, schema, deleted_rows(schema, np.array([gone])))
         wait_for(lambda: gone not in items())
         assert time.monotonic() - begin < 3
         assert gone in answer(small)[1]

@@ -16,7 +16,7 @@ from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import ConflictError
 from pagoda.generations.creation import add_incremental, create_generation
-from pagoda.generations.manifest import Artifact, Manifest
+from pagoda.generations.manifest import MILVUS, Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.versions import VersionDraft, VersionRecord, full_key, incremental_key
 from pagoda.registry.base import Registry
@@ -59,6 +59,9 @@ class Memory:
 
 class World:
     """Makes drafts below a folder, and registers them."""
+
+    backend = MILVUS
+    """Of the collections of its generations."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,6 +123,7 @@ class World:
             tower=tower or self.archive(version),
             item_vectors=vectors,
             collection=f"recall_v{version}",
+            backend=self.backend,
             dim=DIM,
             item_count=3,
             spec=FeatureSpec(),

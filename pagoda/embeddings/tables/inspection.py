@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pagoda.embeddings.segment import Segment
@@ -66,10 +67,11 @@ class Inspection:
 
 def _stamps(folder: Path) -> _Stamps:
     found = set()
-    for path in folder.rglob("*"):
-        try:
-            state = path.stat()
-        except OSError:
-            continue
-        found.add((str(path), state.st_ino, state.st_size, state.st_ctime_ns))
+    with suppress(FileNotFoundError):  # It was retired just now.
+        for path in folder.rglob("*"):
+            try:
+                state = path.stat()
+            except OSError:
+                continue
+            found.add((str(path), state.st_ino, state.st_size, state.st_ctime_ns))
     return frozenset(found)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pagoda.embeddings.compaction import merge, plan
@@ -33,7 +33,8 @@ _GONE = ".gone."
 
 
 class TablesWriter:
-    """Brings tables to a host, publishes generations there and takes them away. Writers exclude one another."""
+    """Brings tables to a host, publishes generations there and takes them away. Writers exclude one another, but for
+    `install_full`, beside which all goes on."""
 
     def __init__(self, folder: Path) -> None:
         self._layout = TablesLayout(folder)
@@ -52,15 +53,19 @@ class TablesWriter:
             IntegrityError: The source is damaged or something else; nothing remains of it.
             UnavailableError: It cannot be read.
         """
-        with self._locked():
-            if self._layout.full(version).exists():
-                return
-            with build_folder(self._layout.full(version)) as aside:
-                fetch(source, FULL_FILES, aside)
-                for side in SIDES:
-                    IdTable.open(aside / side, verify=True)
-                if checksum and (actual := tables_checksum(aside)) != checksum:
-                    raise IntegrityError(f"{source}: its tables are {actual}, expected {checksum}")
+        # Nobody waits for as long as that takes: of two who do it at once, one was first, with the same.
+        if self.has_full(version):
+            return
+        with suppress(ConflictError), build_folder(self._layout.full(version)) as aside:
+            fetch(source, FULL_FILES, aside)
+            for side in SIDES:
+                IdTable.open(aside / side, verify=True)
+            if checksum and (actual := tables_checksum(aside)) != checksum:
+                raise IntegrityError(f"{source}: its tables are {actual}, expected {checksum}")
+
+    def has_full(self, version: int) -> bool:
+        """Whether a full version's tables are here."""
+        return self._layout.full(version).exists()
 
     def install_segment(self, source: str, checksum: str) -> SegmentDescription:
         """Copy and verify a segment; nothing happens if it is here.

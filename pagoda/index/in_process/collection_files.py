@@ -1,6 +1,6 @@
 """A collection as a folder.
 
-    schema.arrow     its columns, and its description; written once
+    schema.arrow     its columns, and its description; in a store, and of a copy, which build of the store it is, too
     rows/00000.arrow what was inserted, a file for each call; gone when the index holds it
     wanted.json      which index was asked for
     index/           the index, see `index_folder`; there when it is whole
@@ -32,7 +32,7 @@ from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
 from pagoda.settings import CollectionConfig
 from pagoda.storage.atomic import build_folder, write_atomic
 
-_DESCRIPTION = b"description"
+_DESCRIPTION, _BUILD = b"description", b"build"
 Place = tuple[int, int, int]
 SCHEMA = "schema.arrow"
 _ROWS, _OVERLAY = "rows", "overlay.arrow"
@@ -73,7 +73,14 @@ class CollectionFiles:
     @property
     def description(self) -> str:
         """What it was created with."""
-        return str(self.schema.metadata[_DESCRIPTION].decode())
+        return description_in(self.schema)
+
+    def name_build(self, build: str) -> bytes:
+        """Say which build of a store this is; returns what is now the file of the columns."""
+        schema = self.schema
+        content = bytes(schema.with_metadata({**schema.metadata, _BUILD: build.encode()}).serialize())
+        write_atomic(self.folder / SCHEMA, content)
+        return content
 
     @property
     def index_state(self) -> Place | None:
@@ -153,14 +160,35 @@ class CollectionFiles:
         Who is killed in between takes them again, which does no harm.
         """
         if changes:
-            rows = pa.concat_tables(changes)
-            ids = rows[ITEM_ID].to_numpy()
-            _, last = np.unique(ids[::-1], return_index=True)
-            self.change(rows.take(pa.array(len(ids) - 1 - last)))
+            self.change(last_of_each(changes))
         write_atomic(self._taken, b"%d" % taken)
+
+    def begin(self, changes: Sequence[pa.Table], taken: int) -> None:
+        """The same where nobody else writes yet and there is no overlay: of a folder that is being built."""
+        if changes:
+            write_atomic(self.folder / _OVERLAY, arrow_bytes(last_of_each(changes)))
+        self.take([], taken)
 
     def _row_files(self) -> list[Path]:
         return sorted((self.folder / _ROWS).glob("[0-9]*.arrow"))
+
+
+def description_in(schema: pa.Schema) -> str:
+    """What a collection of these columns was created with."""
+    return str(schema.metadata[_DESCRIPTION].decode())
+
+
+def build_in(schema: pa.Schema) -> str:
+    """Which build of a store a collection of these columns is."""
+    return str(schema.metadata[_BUILD].decode())
+
+
+def last_of_each(changes: Sequence[pa.Table]) -> pa.Table:
+    """Changes put together, of which the last says what becomes of an item."""
+    rows = pa.concat_tables(changes)
+    ids = rows[ITEM_ID].to_numpy()
+    _, last = np.unique(ids[::-1], return_index=True)
+    return rows.take(pa.array(len(ids) - 1 - last))
 
 
 def overlay_schema(schema: pa.Schema) -> pa.Schema:

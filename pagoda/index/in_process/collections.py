@@ -223,12 +223,15 @@ class FolderCollections:
         self._remove(name)
 
     def _remove(self, name: str) -> None:
+        shutil.rmtree(self._move_away(name), ignore_errors=True)
+
+    def _move_away(self, name: str) -> Path:
+        """In one step: what is removed half would be neither a collection nor none."""
         self._held.pop(name, None)
-        # Away in one step: what is removed half would be neither a collection nor none.
         aside = self._folder / f".{name}.{uuid.uuid4().hex}"
         if self._files(name).exists:
             (self._folder / name).rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+        return aside
 
     def _snapshot(self, doing: str, name: str) -> Snapshot:
         held, now = self._held.get(name), time.monotonic()

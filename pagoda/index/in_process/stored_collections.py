@@ -10,8 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.errors import IntegrityError
-from pagoda.index.base import DEFAULT_INDEX
-from pagoda.index.in_process.collection_files import CollectionFiles, changed_rows, deleted_rows
+from pagoda.index.base import DEFAULT_INDEX, made_of
+from pagoda.index.in_process.collection_files import (
+    CollectionFiles,
+    build_in,
+    changed_rows,
+    deleted_rows,
+    description_in,
+)
 from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.fields import FilterField
@@ -38,12 +44,12 @@ class StoredCollections(FolderCollections):
         self.uri, self._store = store.url, store
 
     def names(self) -> list[str]:
-        """Names of all collections: in the store, and of those that are being built here."""
+        """Names of all collections: in the store, also of what is there in part, and of those that are built here."""
         return sorted({*self._store.names(), *(name for name in super().names() if not self._copied(name))})
 
     def exists(self, name: str) -> bool:
         """Whether there is a collection `name`."""
-        return self._store.exists(name) or (super().exists(name) and not self._copied(name))
+        return self._store.find(name) is not None or (super().exists(name) and not self._copied(name))
 
     def create(
         self,
@@ -56,7 +62,7 @@ class StoredCollections(FolderCollections):
         config: CollectionConfig = DEFAULT_INDEX,
     ) -> None:
         """See `Collections.create`; a copy of what the store has no more makes room."""
-        if self._copied(name) and not self._store.exists(name):
+        if self._copied(name) and self._store.find(name) is None:
             self._remove(name)
         super().create(name, dim, fields, keys=keys, description=description, config=config)
 
@@ -71,14 +77,16 @@ class StoredCollections(FolderCollections):
     def _change(self, doing: str, name: str, rows: Callable[[pa.Schema], pa.Table]) -> None:
         with self._said(doing, name):
             files = self._files(name)
-            if files.exists and files.taken is None and not self._store.exists(name):
+            if (stored := self._store.find(name)) is not None:
+                self._store.append(name, stored, rows(stored))
+            elif files.exists and files.taken is None:
                 files.change(rows(files.schema))
             else:
-                self._store.append(name, rows(self._store.schema(name)))
+                raise IntegrityError("the collection does not exist")
 
     def start_loading(self, name: str) -> None:
         """See `Collections.start_loading`: hosts may search it."""
-        if not self._store.exists(name):
+        if self._store.find(name) is None:
             super().start_loading(name)
             self._store.put(name, self._files(name))
         self._store.offer(name)
@@ -90,7 +98,6 @@ class StoredCollections(FolderCollections):
     def release(self, name: str) -> None:
         """See `Collections.release`."""
         with self._said("release", name):
-            self._store.schema(name)
             self._store.withdraw(name)
 
     def drop(self, name: str) -> None:
@@ -98,15 +105,42 @@ class StoredCollections(FolderCollections):
         self._store.drop(name)
         self._remove(name)
 
-    def bring(self, name: str) -> None:
-        """Have this host's copy, as the store has it now. One that the store has lost stays: it may serve.
+    def bring(self, name: str, vectors: str) -> None:
+        """Have this host's copy, as the store has it now. One that the store has no more stays: it may serve.
+
+        Args:
+            name: Of the collection.
+            vectors: Checksum of those that it was built from. What was built of others under its name takes no place.
 
         Raises:
-            IntegrityError: It is not there, or damaged.
+            IntegrityError: It is not there, or damaged, or of other vectors.
             UnavailableError: The store does not answer, or the disk is full.
         """
+        with self._said("copy", name):
+            stored = self._store.find(name)
+            if stored is not None and not description_in(stored).startswith(made_of(vectors)):
+                raise IntegrityError(
+                    f"it was built anew and holds [{description_in(stored)}], expected vectors {vectors}; a copy that "
+                    "is here stays as it is"
+                )
         with self._there("copy", name):
             return
+
+    def follow(self, name: str) -> bool:
+        """Bring item changes into this host's copy. False: it is none of what the store has now, to be brought.
+
+        Raises:
+            IntegrityError: The store has it no more.
+            UnavailableError: The store does not answer, or the disk is full.
+        """
+        with self._said("copy", name):
+            stored, files = self._store.find(name), self._files(name)
+            if stored is None:
+                raise _gone()
+            if not self._is_copy_of(stored, files):
+                return False
+            self._store.follow(name, files)
+        return True
 
     def keep(self, names: Collection[str]) -> None:
         """Remove the copies of all others, and what was killed while it brought or removed one."""
@@ -123,14 +157,24 @@ class StoredCollections(FolderCollections):
             yield files
 
     def _look_into_store(self, name: str) -> None:
-        files = self._files(name)
-        if self._store.exists(name):
-            if not self._copied(name):
-                self._remove(name)  # Another host was first.
-                self._store.bring(name, files.folder)
+        stored, files = self._store.find(name), self._files(name)
+        if stored is None:
+            if self._copied(name):
+                raise _gone()
+        elif self._is_copy_of(stored, files):
             self._store.follow(name, files)
-        elif self._copied(name):
-            raise IntegrityError("it does not exist in the store; what is here is a copy that nothing changes any more")
+        else:  # There is none here yet, or another host built it: first, or anew.
+            self._store.bring(name, stored, files.folder, lambda: self._move_away(name))
+            sweep_asides(self._folder, name)
+
+    def _is_copy_of(self, stored: pa.Schema, files: CollectionFiles) -> bool:
+        return files.taken is not None and build_in(files.schema) == build_in(stored)
 
     def _copied(self, name: str) -> bool:
         return self._files(name).taken is not None
+
+
+def _gone() -> IntegrityError:
+    return IntegrityError(
+        "it does not exist in the store; what is here, if anything, is a copy that nothing changes any more"
+    )

@@ -142,8 +142,7 @@ async def test_damaged_words_leave_the_vectors_and_jobs_find_the_damage(tmp_path
 def test_words_go_through_a_store_and_nothing_is_written_where_they_lie(tmp_path: Path) -> None:
     store = CollectionStore(str(tmp_path / "store"))
     hosts = [StoredCollections(tmp_path / name, store) for name in ("builder", "pod")]
-    build(tmp_path, hosts[0])
-    hosts[1].bring(NAME)
+    hosts[1].bring(NAME, build(tmp_path, hosts[0]).checksum)
     before = sorted(path.name for path in (tmp_path / "pod" / NAME / "index/text").iterdir())
     assert found(FolderCollections(tmp_path / "pod"), "no77", 1).ids.tolist() == [77]
     # Recall may read what its follower brings, and no more: a lock that it cannot take would keep it from the words.
