@@ -13,6 +13,7 @@ from kfp.dsl import PipelineTask
 from kfp.dsl.pipeline_channel import PipelineParameterChannel
 
 SETTINGS, STORAGE_SECRET, MILVUS_SECRET = "pagoda-pipelines", "pagoda-object-storage", "pagoda-milvus-token"
+ELASTICSEARCH_SECRET = "pagoda-elasticsearch"  # noqa: S105 - the secret's name
 SIGNING_SECRET = "pagoda-signing-key"  # noqa: S105 - the secret's name
 MLFLOW_SECRET = "pagoda-mlflow-login"  # noqa: S105 - its name
 """Names of the ConfigMap and the secrets; whoever uploads a pipeline puts the installation's own in their place."""
@@ -21,6 +22,9 @@ SETTINGS_KEYS = (
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
     "MLFLOW_S3_ENDPOINT_URL",
+    "PAGODA_ELASTICSEARCH__DIALECT",
+    "PAGODA_ELASTICSEARCH__REPLICAS",
+    "PAGODA_ELASTICSEARCH__SHARDS",
     "PAGODA_EVALUATION__FIRST_VERSION",
     "PAGODA_EVALUATION__REPEATS",
     "PAGODA_EVENTS__DATASET",
@@ -97,6 +101,9 @@ def _with_environment(task: PipelineTask) -> PipelineTask:
     keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     kubernetes.use_secret_as_env(task, STORAGE_SECRET, {key: key for key in keys}, optional=True)
     kubernetes.use_secret_as_env(task, MILVUS_SECRET, {"token": "PAGODA_MILVUS__TOKEN"}, optional=True)
+    search = {key: f"PAGODA_ELASTICSEARCH__{key.upper()}" for key in ("url", "api_key")}
+    # Optional is each key of a secret, not the secret alone (kubeflow/pipelines, backend/src/v2/driver/k8s.go@008dcd6).
+    kubernetes.use_secret_as_env(task, ELASTICSEARCH_SECRET, search, optional=True)
     kubernetes.use_secret_as_env(task, SIGNING_SECRET, {"key": "PAGODA_REGISTRY__SIGNING_KEY"}, optional=True)
     login = {name: f"MLFLOW_TRACKING_{name.upper()}" for name in ("username", "password")}
     kubernetes.use_secret_as_env(task, MLFLOW_SECRET, login, optional=True)

@@ -14,6 +14,7 @@ from components.base import IMAGE
 from pagoda.errors import ConfigError
 from pipelines.compile import COMPILED
 from pipelines.kubernetes_platform import (
+    ELASTICSEARCH_SECRET,
     MILVUS_SECRET,
     MLFLOW_SECRET,
     QUEUE_LABEL,
@@ -42,6 +43,7 @@ class Names:
     """ConfigMap of the settings."""
     storage_secret: str = STORAGE_SECRET
     milvus_secret: str = MILVUS_SECRET
+    elasticsearch_secret: str = ELASTICSEARCH_SECRET
     signing_secret: str = SIGNING_SECRET
     mlflow_secret: str = MLFLOW_SECRET
     queue: str = ""
@@ -54,6 +56,7 @@ class Names:
             (SETTINGS, self.settings),
             (STORAGE_SECRET, self.storage_secret),
             (MILVUS_SECRET, self.milvus_secret),
+            (ELASTICSEARCH_SECRET, self.elasticsearch_secret),
             (SIGNING_SECRET, self.signing_secret),
             (MLFLOW_SECRET, self.mlflow_secret),
         ):

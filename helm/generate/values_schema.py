@@ -84,7 +84,7 @@ BY_PATH: dict[str, Schema] = {
     # Where collections are, the chart knows.
     "index": {
         "type": "object",
-        "properties": {"backend": {"enum": ["milvus", "in_process"]}, "store": {"const": ""}},
+        "properties": {"backend": {"enum": ["milvus", "in_process", "elasticsearch"]}, "store": {"const": ""}},
     },
     **{
         f"events.{key}": {"type": "integer", "minimum": 1}
@@ -143,6 +143,11 @@ BY_PATH: dict[str, Schema] = {
     "milvus.standalone.msgStreamType": {"enum": ["rocksmq", "woodpecker"]},
     "milvus.storage.type": {"enum": ["S3", "MinIO"]},
     "milvus.etcd.endpoints": {"type": "array", "items": {"type": "string"}},
+    "elasticsearch.port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "elasticsearch.dialect": {"enum": ["elasticsearch", "opensearch"]},
+    "elasticsearch.shards": {"type": "integer", "minimum": 1, "maximum": 1024},
+    # Of each shard beside the first, which may have none.
+    "elasticsearch.replicas": {"type": "integer", "minimum": 0},
     "rollout.policies.full": {"type": "object"},
     "rollout.policies.incremental": {"type": "object"},
     "pipelines.publish": {"enum": ["resources", "job", "none"]},
@@ -157,7 +162,10 @@ BY_PATH: dict[str, Schema] = {
     "networkPolicy.knativeNamespaces": {"type": "array", "items": {"type": "string"}},
     **{
         f"networkPolicy.external.{peer}": {**_PEERS, "minItems": 1}
-        for peer in ("objectStorage", "milvus", "redis", "mlflow", "database", "kafka", "tracing", "apiServer")
+        for peer in (
+            *("objectStorage", "milvus", "elasticsearch", "redis", "mlflow"),
+            *("database", "kafka", "tracing", "apiServer"),
+        )
     },
     "networkPolicy.external.objectStoragePorts": {
         "type": "array",

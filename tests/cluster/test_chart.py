@@ -78,6 +78,7 @@ def test_an_upgrade_at_any_step_of_a_rollout_conflicts_over_nothing(release: Rel
             f"tower.labels.team=team-{changes}",
             f"tower.autoscaling.enabled={str(scaled).lower()}",
             f"tower.batchSize={changes}",
+            f"tower.runtime={('torchserve', 'kserve')[changes // 3 % 2]}",
             f"rollout.replicas={1 + changes % 2}",
         )
         stage.bounds = Bounds(2 + changes % 2, 10 if scaled else 0)

@@ -118,6 +118,14 @@ EVERYTHING = (
 )
 
 
+OTHER_SERVERS = (
+    *WORKERS,
+    *("tower.runtime=kserve", "index.backend=elasticsearch", "elasticsearch.existingSecret=search"),
+    "monitoring.serviceMonitors.enabled=true",
+)
+"""Tower and search elsewhere than on TorchServe and Milvus, or in recall's pods."""
+
+
 FOR_ALL: dict[str, Any] = {
     "labels": {"cost-centre": "42"},
     "annotations": {"owner": "recall-team"},
@@ -168,6 +176,7 @@ def fitted() -> Chart:
 @functools.cache
 def distinct() -> list[Resource]:
     """Every distinct resource of the defaults, of each profile, and of what no profile switches on."""
-    charts = [with_values(), with_values(*EVERYTHING), fitted(), *map(in_profile, PROFILES)]
+    charts = [with_values(), with_values(*EVERYTHING), fitted(), with_values(*OTHER_SERVERS)]
+    charts += map(in_profile, PROFILES)
     found = {json.dumps(resource, sort_keys=True): resource for chart in charts for resource in chart.resources}
     return list(found.values())

@@ -81,7 +81,7 @@ def _places(chart: Chart) -> Iterator[tuple[str, Place]]:
         yield "tower", Place(tuple(tower["metadata"]["labels"].items()))
     labels = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
     yield "pipelines", Place(tuple(labels.items()), chart.for_steps("ConfigMap")["metadata"]["namespace"])
-    if chart.of("InferenceService"):
+    if chart.of("Milvus"):
         labels = {"app.kubernetes.io/name": "milvus", "app.kubernetes.io/instance": "pagoda"}
         yield "milvus", Place(tuple(labels.items()))
 

@@ -10,7 +10,7 @@ from pagoda.errors import ConfigError
 
 from .charts import with_values
 
-COMPACT = "tower.runtime=in_process"
+COMPACT, ELASTIC = "tower.runtime=in_process", "index.backend=elasticsearch"
 KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
 
 
@@ -72,6 +72,13 @@ KNATIVE = ("tower.mode=Knative", "tower.autoscaling.metric=rps")
             for one in ("tls.tower=a", "tower.autoscaling.enabled=true", "tower.url=http://tower")
         ),
         ([COMPACT, "milvus.existingSecret=a"], "milvus.existingSecret: there is no Milvus"),
+        ([COMPACT, ELASTIC], "index.backend=elasticsearch: search runs where the tower does"),
+        ([ELASTIC], "elasticsearch.existingSecret: name the secret with the url"),
+        (["elasticsearch.existingSecret=a"], "elasticsearch.existingSecret: is only used"),
+        (
+            [ELASTIC, "elasticsearch.existingSecret=a", "milvus.mode=cluster"],
+            "milvus.mode: there is no Milvus when index.backend=elasticsearch",
+        ),
         (["recall.drainSeconds=25"], "recall.terminationGracePeriodSeconds=30: must be at least"),
         (["mlflow.mode=external"], "mlflow.uri: must be set when mlflow.mode=external"),
         (["mlflow.uri=http://mlflow"], "mlflow.uri: is only used when mlflow.mode=external, but mlflow.mode=embedded"),
@@ -126,6 +133,9 @@ def test_should_refuse_contradictions_by_the_name_of_the_key(sets: list[str], sa
         "tower.mode=Raw",
         "tower.runtime=onnx",
         "index.store=s3://elsewhere/collections",
+        "index.backend=solr",
+        "elasticsearch.url=https://user:password@search:9200",
+        "elasticsearch.dialect=solr",
         "recall.replicas=0",
         "objectStorage.url=/data",
         "events.dataset=/data",

@@ -17,7 +17,7 @@ from helm.generate.chart import ROOT, tool
 
 IMAGES = ("tower", "tower-kserve", "recall", "recall-compact", "components")
 SERVERS = {
-    "serving/recall": "serving.recall.__main__",
+    "serving/recall": "serving.recall.__main__,pagoda.index.milvus.search,pagoda.index.elasticsearch.search",
     "serving/recall/compact": "serving.recall.__main__,serving.recall.servers.in_process_tower,"
     "serving.workers.follower,pagoda.index.in_process.stored_collections,pagoda.index.in_process.search,"
     "pagoda.index.in_process.text_index",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -58,13 +59,29 @@ POLICY = RolloutPolicy(
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A small world that a compact platform serves, with the words of its items."""
-    folder = tmp_path_factory.mktemp("compact")
+    with serving(tmp_path_factory.mktemp("compact"), "index: {text: true}\n", profile="compact") as home:
+        yield home
+
+
+@pytest.fixture
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """The same world with its tower where the parameter says."""
+    if request.param == "in_process":
+        yield request.getfixturevalue("small")
+        return
+    with serving(tmp_path, f"index: {{backend: in_process}}\ntower: {{runtime: {request.param}}}\n") as home:
+        yield home
+
+
+@contextmanager
+def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Home]:
+    """A platform with these settings that has released a small world's first generation."""
     spec = SPEC.model_copy(update={"title": "name"})
     dataset, platform = make(folder / "data", spec), Platform(folder / "home")
     try:
         (folder / "home").mkdir()
-        (folder / "home" / SETTINGS_FILE).write_text("index: {text: true}\n")
-        settings = platform.up(profile="compact", attached=True)
+        (folder / "home" / SETTINGS_FILE).write_text(told)
+        settings = platform.up(profile=profile, attached=True)
         settle_dataset(settings, str(dataset.path))
         assert release_full(trained(settings, dataset, hours(0, 50).end)).id == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
@@ -156,23 +173,29 @@ def test_killed_services_come_back_and_updates_and_item_changes_reach_users(smal
     assert time.monotonic() - begin < 5
 
 
-def test_a_canary_takes_its_share_and_then_all_users_inside_recall(small: Home) -> None:
-    """As on the full platform, by the same driver: its own process, which `pagoda up` runs."""
-    stable, candidate = answer(small)[0], full_steps.offer(trained(small.settings, small.dataset, small.now)).id
-    commands.start(small.log, candidate, policy=POLICY, by="test")
-    users, answered = [int(user) for user in small.dataset.users()["user_id"].to_pylist()], set[str]()
-    with Client(home=small.settings.home) as client:
+@pytest.mark.parametrize(
+    "home",
+    ["in_process", *(pytest.param(one, marks=pytest.mark.long) for one in ("torchserve", "kserve"))],
+    indirect=True,
+)
+def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
+    """By the same driver wherever the tower runs: its own process, which `pagoda up` runs."""
+    end = max(home.now, hours(0, 52).end)  # After the first version's, and before the data's, which are judged on.
+    stable, candidate = answer(home)[0], full_steps.offer(trained(home.settings, home.dataset, end)).id
+    commands.start(home.log, candidate, policy=POLICY, by="test")
+    users, answered = [int(user) for user in home.dataset.users()["user_id"].to_pylist()], set[str]()
+    with Client(home=home.settings.home) as client:
 
         def ask() -> bool:
             said = [client.recommend(user, k=K) for user in users[:40]]
             answered.update(one.generation for one in said)
             assert not any(one.degraded for one in said)
-            rollout = rollout_of(small.state())
+            rollout = rollout_of(home.state())
             return rollout is not None and not rollout.active
 
         wait_for(ask)
     assert answered == {stable, candidate}
-    assert answer(small)[0] == candidate
+    assert answer(home)[0] == candidate
 
 
 @pytest.mark.long

@@ -15,7 +15,10 @@ from tests.pipelines.kubeflow.fake_kubeflow import checked_pipeline
 
 Spec = dict[str, Any]
 
-SECRETS = {"pagoda-object-storage", "pagoda-milvus-token", "pagoda-mlflow-login", "pagoda-signing-key"}
+SECRETS = {
+    *("pagoda-object-storage", "pagoda-milvus-token", "pagoda-elasticsearch"),
+    *("pagoda-mlflow-login", "pagoda-signing-key"),
+}
 
 
 @pytest.fixture(params=available())

@@ -30,6 +30,7 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- include "pagoda.checks.knative" . -}}
 {{- end -}}
 {{- include "pagoda.checks.compact" . -}}
+{{- include "pagoda.checks.index" . -}}
 
 {{- with $v.recall.autoscaling -}}
 {{- if .enabled -}}
@@ -70,15 +71,6 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and $v.milvus.imports (ne $v.milvus.mode "external") (not $v.milvus.storage.endpoint) -}}
-{{- fail "milvus.imports: the MinIO that the Milvus operator runs has keys of its own, which the pipelines do not have; set milvus.storage.endpoint (and milvus.storage.existingSecret) to the object storage of objectStorage.endpoint" -}}
-{{- end -}}
-{{- if and $v.milvus.imports (ne $v.milvus.mode "external") -}}
-{{- $bucket := dig "minio" "bucketName" "" $v.milvus.config -}}
-{{- if ne $bucket (urlParse $v.milvus.imports).host -}}
-{{- fail (printf "milvus.imports=%s: Milvus reads its own bucket alone, and milvus.config.minio.bucketName is %q" $v.milvus.imports $bucket) -}}
-{{- end -}}
-{{- end -}}
 {{- if not $v.events.dataset -}}
 {{- range $worker := list "sink" "items" -}}
 {{- if (index $v.workers $worker).enabled -}}
@@ -99,9 +91,6 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- if and (get $v.tls $part) (eq (index $v $part).mode "external") -}}
 {{- fail (printf "tls.%s: is only used when %s.mode=embedded; your own server's address says how it is spoken to" $part $part) -}}
 {{- end -}}
-{{- end -}}
-{{- if and (ne $v.milvus.mode "external") (not $v.milvus.existingSecret) (dig "common" "security" "authorizationEnabled" false $v.milvus.config) -}}
-{{- fail "milvus.existingSecret: name the secret with the token when milvus.config.common.security.authorizationEnabled=true" -}}
 {{- end -}}
 {{- if and (eq $v.mlflow.mode "external") $v.mlflow.database.existingSecret -}}
 {{- fail "mlflow.database.existingSecret: is only used when mlflow.mode=embedded" -}}
@@ -130,11 +119,6 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- define "pagoda.checks.compact" -}}
 {{- $v := .Values -}}
 {{- $compact := include "pagoda.compact" . -}}
-{{- $wanted := empty $compact | ternary "milvus" "in_process" -}}
-{{- $backend := $v.index.backend | default $wanted -}}
-{{- if ne $backend $wanted -}}
-{{- fail (printf "index.backend=%s: search runs where the tower does, in recall's pods with tower.runtime=in_process, else on Milvus; set tower.runtime alone" $backend) -}}
-{{- end -}}
 {{- if $compact -}}
 {{- if not $v.rollout.enabled -}}
 {{- fail "rollout.enabled=false: with tower.runtime=in_process the driver is who sees that each recall pod holds a generation before it serves; enable it" -}}
@@ -145,11 +129,49 @@ Contradictions between values: what would install but not do what was asked. Eac
 {{- fail (printf "%s: there is no server of the tower when tower.runtime=in_process; recall's pods are scaled, asked and protected as recall.* says" $key) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where search runs, and what there is not there. */}}
+{{- define "pagoda.checks.index" -}}
+{{- $v := .Values -}}
+{{- $compact := include "pagoda.compact" . -}}
+{{- $backend := include "pagoda.index.backend" . -}}
+{{- if ne (empty $compact) (ne $backend "in_process") -}}
+{{- fail (printf "index.backend=%s: search runs where the tower does, in recall's pods with tower.runtime=in_process; without, it is milvus or elasticsearch" $backend) -}}
+{{- end -}}
+{{- $secret := $v.elasticsearch.existingSecret -}}
+{{- if and (eq $backend "elasticsearch") (not $secret) -}}
+{{- fail "elasticsearch.existingSecret: name the secret with the url when index.backend=elasticsearch" -}}
+{{- end -}}
+{{- if and (ne $backend "elasticsearch") $secret -}}
+{{- fail (printf "elasticsearch.existingSecret: is only used when index.backend=elasticsearch, but it is %s" $backend) -}}
+{{- end -}}
+{{- if eq $backend "milvus" -}}
+{{- include "pagoda.checks.milvus" . -}}
+{{- else -}}
+{{- $chosen := empty $compact | ternary "index.backend=elasticsearch" "tower.runtime=in_process" -}}
 {{- range $key, $set := dict "milvus.mode" (ne $v.milvus.mode "standalone") "milvus.existingSecret" $v.milvus.existingSecret "milvus.imports" $v.milvus.imports -}}
 {{- if $set -}}
-{{- fail (printf "%s: there is no Milvus when tower.runtime=in_process" $key) -}}
+{{- fail (printf "%s: there is no Milvus when %s" $key $chosen) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pagoda.checks.milvus" -}}
+{{- $v := .Values -}}
+{{- if and $v.milvus.imports (ne $v.milvus.mode "external") (not $v.milvus.storage.endpoint) -}}
+{{- fail "milvus.imports: the MinIO that the Milvus operator runs has keys of its own, which the pipelines do not have; set milvus.storage.endpoint (and milvus.storage.existingSecret) to the object storage of objectStorage.endpoint" -}}
+{{- end -}}
+{{- if and $v.milvus.imports (ne $v.milvus.mode "external") -}}
+{{- $bucket := dig "minio" "bucketName" "" $v.milvus.config -}}
+{{- if ne $bucket (urlParse $v.milvus.imports).host -}}
+{{- fail (printf "milvus.imports=%s: Milvus reads its own bucket alone, and milvus.config.minio.bucketName is %q" $v.milvus.imports $bucket) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (ne $v.milvus.mode "external") (not $v.milvus.existingSecret) (dig "common" "security" "authorizationEnabled" false $v.milvus.config) -}}
+{{- fail "milvus.existingSecret: name the secret with the token when milvus.config.common.security.authorizationEnabled=true" -}}
 {{- end -}}
 {{- end -}}
 

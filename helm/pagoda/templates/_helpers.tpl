@@ -52,6 +52,16 @@ never a label or a host, so there is no end at 63.
 {{- if eq .Values.tower.runtime "in_process" -}}true{{- end -}}
 {{- end -}}
 
+{{/* What keeps the collections: `index.backend`, else what goes with the tower. */}}
+{{- define "pagoda.index.backend" -}}
+{{- .Values.index.backend | default (empty (include "pagoda.compact" .) | ternary "milvus" "in_process") -}}
+{{- end -}}
+
+{{/* Whether the chart makes a Milvus: "true", or nothing. */}}
+{{- define "pagoda.milvus.made" -}}
+{{- if and (eq (include "pagoda.index.backend" .) "milvus") (ne .Values.milvus.mode "external") -}}true{{- end -}}
+{{- end -}}
+
 {{/* The operator calls the service of a Milvus resource NAME-milvus. */}}
 {{- define "pagoda.milvus.uri" -}}
 {{- if eq .Values.milvus.mode "external" -}}
@@ -180,11 +190,17 @@ storage:
   AWS_ENDPOINT_URL: {{ . | quote }}
   MLFLOW_S3_ENDPOINT_URL: {{ . | quote }}
   {{- end }}
-milvus:
-  {{- if include "pagoda.compact" . }}
-  {{- /* Who asks Milvus elsewhere. */}}
-  PAGODA_INDEX__BACKEND: in_process
+collections:
+  {{- $backend := include "pagoda.index.backend" . }}
+  {{- if ne $backend "milvus" }}
+  PAGODA_INDEX__BACKEND: {{ $backend }}
+  {{- end }}
+  {{- if eq $backend "in_process" }}
   PAGODA_INDEX__STORE: {{ printf "%s/collections" $root | quote }}
+  {{- else if eq $backend "elasticsearch" }}
+  {{- range $key := list "dialect" "shards" "replicas" }}
+  PAGODA_ELASTICSEARCH__{{ upper $key }}: {{ get $.Values.elasticsearch $key | quote }}
+  {{- end }}
   {{- else }}
   PAGODA_MILVUS__URI: {{ include "pagoda.milvus.uri" . | quote }}
   {{- end }}
@@ -322,7 +338,20 @@ recall:
       name: {{ $root.Values.registry.signingSecret }}
       key: key
 {{- end }}
-{{- if and (has "milvus" $groups) $root.Values.milvus.existingSecret }}
+{{- if and (has "collections" $groups) (eq (include "pagoda.index.backend" $root) "elasticsearch") }}
+{{- range $key := list "url" "api_key" }}
+- name: PAGODA_ELASTICSEARCH__{{ upper $key }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $root.Values.elasticsearch.existingSecret }}
+      key: {{ $key }}
+      {{- /* Without one, a user and a password stand in the URL. */}}
+      {{- if eq $key "api_key" }}
+      optional: true
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- if and (has "collections" $groups) $root.Values.milvus.existingSecret }}
 - name: PAGODA_MILVUS__TOKEN
   valueFrom:
     secretKeyRef:

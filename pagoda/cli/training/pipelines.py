@@ -34,6 +34,9 @@ ImageOption = Annotated[str, typer.Option("--image", help="Image of the steps. D
 SettingsOption = Annotated[str, typer.Option("--settings", help="ConfigMap with the steps' settings.")]
 StorageOption = Annotated[str, typer.Option("--storage-secret", help="Secret with the object storage's keys.")]
 MilvusOption = Annotated[str, typer.Option("--milvus-secret", help="Secret with Milvus' token.")]
+ElasticsearchOption = Annotated[
+    str, typer.Option("--elasticsearch-secret", help="Secret with Elasticsearch's URL and API key.")
+]
 SigningOption = Annotated[str, typer.Option("--signing-secret", help="Secret with the key that signs the logs.")]
 MlflowOption = Annotated[str, typer.Option("--mlflow-secret", help="Secret with MLflow's username and password.")]
 QueueOption = Annotated[str, typer.Option("--queue", help="Kueue's LocalQueue in which training waits. Default: none.")]
@@ -49,6 +52,7 @@ def upload(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    elasticsearch_secret: ElasticsearchOption = "",
     signing_secret: SigningOption = "",
     mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
@@ -62,6 +66,7 @@ def upload(
         settings=settings,
         storage_secret=storage_secret,
         milvus_secret=milvus_secret,
+        elasticsearch_secret=elasticsearch_secret,
         signing_secret=signing_secret,
         mlflow_secret=mlflow_secret,
         queue=queue,
@@ -109,6 +114,7 @@ def schedule(
     settings: SettingsOption = "",
     storage_secret: StorageOption = "",
     milvus_secret: MilvusOption = "",
+    elasticsearch_secret: ElasticsearchOption = "",
     signing_secret: SigningOption = "",
     mlflow_secret: MlflowOption = "",
     queue: QueueOption = "",
@@ -128,6 +134,7 @@ def schedule(
         settings=settings,
         storage_secret=storage_secret,
         milvus_secret=milvus_secret,
+        elasticsearch_secret=elasticsearch_secret,
         signing_secret=signing_secret,
         mlflow_secret=mlflow_secret,
         queue=queue,

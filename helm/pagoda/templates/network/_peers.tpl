@@ -56,7 +56,7 @@ app.kubernetes.io/component: pipelines
 {{- end -}}
 {{- end -}}
 
-{{/* Egress rules to the parts that a component talks to: (list $ "tower" "milvus" "storage"). */}}
+{{/* Egress rules to the parts that a component talks to: (list $ "tower" "collections" "storage"). */}}
 {{- define "pagoda.egress" -}}
 {{- $root := index . 0 -}}
 {{- $v := $root.Values -}}
@@ -84,7 +84,6 @@ app.kubernetes.io/component: pipelines
   ports:
     - port: 9102
       protocol: TCP
-{{- else if and (eq . "milvus") (include "pagoda.compact" $root) }}
 {{- else if eq . "tower" }}
 # The user tower, both arms; in Knative mode by way of the gateway and the activator.
 - to:
@@ -113,8 +112,16 @@ app.kubernetes.io/component: pipelines
   ports:
     - port: 8080
       protocol: TCP
-{{- else if eq . "milvus" }}
-{{- if eq $v.milvus.mode "external" }}
+{{- else if eq . "collections" }}
+{{- $backend := include "pagoda.index.backend" $root }}
+{{- if eq $backend "elasticsearch" }}
+- to:
+    {{- toYaml $v.networkPolicy.external.elasticsearch | nindent 4 }}
+  ports:
+    - port: {{ $v.elasticsearch.port }}
+      protocol: TCP
+{{- else if ne $backend "milvus" }}
+{{- else if eq $v.milvus.mode "external" }}
 - to:
     {{- toYaml $v.networkPolicy.external.milvus | nindent 4 }}
   ports:

@@ -38,6 +38,9 @@
 {{- with .Values.milvus.existingSecret -}}
 {{- $names = append $names (printf "--milvus-secret=%s" .) -}}
 {{- end -}}
+{{- with .Values.elasticsearch.existingSecret -}}
+{{- $names = append $names (printf "--elasticsearch-secret=%s" .) -}}
+{{- end -}}
 {{- with .Values.registry.signingSecret -}}
 {{- $names = append $names (printf "--signing-secret=%s" .) -}}
 {{- end -}}

@@ -8,6 +8,7 @@
 {{- $text = regexReplaceAll "ghcr.io/pagoda/components:[0-9A-Za-z.-]+" $text (include "pagoda.image" (list $root "components")) -}}
 {{- $text = $text | replace ": pagoda-pipelines\n" (printf ": %s\n" $settings) | replace "pagoda-object-storage" ($storage | default "pagoda-object-storage") -}}
 {{- $text = $text | replace "pagoda-milvus-token" ($root.Values.milvus.existingSecret | default "pagoda-milvus-token") -}}
+{{- $text = $text | replace "pagoda-elasticsearch" ($root.Values.elasticsearch.existingSecret | default "pagoda-elasticsearch") -}}
 {{- $text = $text | replace "pagoda-signing-key" ($root.Values.registry.signingSecret | default "pagoda-signing-key") -}}
 {{- $text = $text | replace "pagoda-mlflow-login" (include "pagoda.mlflow.secret" $root | default "pagoda-mlflow-login") -}}
 {{- $documents := splitList "\n---\n" $text }}
