@@ -35,15 +35,19 @@ _SHOWN_PROBLEMS = 5
 
 @dataclass(frozen=True)
 class _Expected:
-    """Says what was expected in one sentence, where a value is nothing of what its type allows.
+    """What a value may be, and one sentence that says so where it is not.
 
     A union's own errors are one a member, and a validator in Python costs more than all else of a history.
     """
 
+    allowed: Any
+    """The type."""
     what: str
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return custom_error_schema(handler(source), "unexpected", custom_error_message=self.what)
+    def __get_pydantic_core_schema__(self, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return custom_error_schema(
+            handler.generate_schema(self.allowed), "unexpected", custom_error_message=f"must be {self.what}"
+        )
 
 
 def _moment(value: str) -> int:
@@ -54,17 +58,21 @@ def _moment(value: str) -> int:
 
 
 Id = Annotated[
-    Annotated[int, Field(strict=True, ge=-_INT64, lt=_INT64)]
-    | Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_ID)],
-    _Expected(f"must be an integer of 64 bits or a string of 1 to {_LONGEST_ID} characters"),
+    int | str,
+    _Expected(
+        Annotated[int, Field(strict=True, ge=-_INT64, lt=_INT64)]
+        | Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_ID)],
+        f"an integer of 64 bits or a string of 1 to {_LONGEST_ID} characters",
+    ),
     WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string"}]}),
 ]
 """An ID as the caller knows it."""
 Moment = Annotated[
-    Annotated[int, Field(strict=True, ge=0, le=_LAST_US)]
-    | Annotated[str, Field(strict=True), AfterValidator(_moment), Field(ge=0, le=_LAST_US)],
+    int,
     _Expected(
-        "must be ISO 8601 with a zone, such as 2026-11-22T08:30:00Z, or microseconds since 1970, up to the year 9999"
+        Annotated[int, Field(strict=True, ge=0, le=_LAST_US)]
+        | Annotated[str, Field(strict=True), AfterValidator(_moment), Field(ge=0, le=_LAST_US)],
+        "ISO 8601 with a zone, such as 2026-11-22T08:30:00Z, or microseconds since 1970, up to the year 9999",
     ),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
 ]

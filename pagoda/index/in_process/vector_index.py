@@ -5,7 +5,7 @@ The vectors lie in a file of their own beside what leads to them, so that each c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -31,6 +31,8 @@ _TRAINED_BY = 64
 _FEWEST = 39
 _CODES = 256
 """Values of a byte: as many vectors must there be for codes to be learned."""
+_LANES = 8
+"""Codes of a byte are compared so many numbers at once, or else one by one: 20,000 × 64 in 0.23 ms, × 65 in 2.5."""
 
 
 class VectorIndex:
@@ -41,7 +43,7 @@ class VectorIndex:
         # An index refers to its vectors without keeping them.
         self.kind, self._flat, self._index = kind, flat, index
         # Made in the time in which a walk goes through four items; without a selector they are always the same.
-        self._of_all = lru_cache(lambda effort: self._parameters(effort, None))
+        self._of_all = lru_cache(lambda effort: self._asked(effort, None))
         self.vectors: Vectors = np.empty((0, flat.d), np.float32)
         """[n, dim], as they lie in the file."""
         if flat.ntotal:
@@ -73,10 +75,7 @@ class VectorIndex:
         Returns:
             Inner products and rows, each [q, k]; -1 where nothing more was found.
         """
-        if passing is None:
-            parameters = self._of_all(effort)
-        else:
-            parameters = self._parameters(effort, faiss.IDSelectorBitmap(passing))
+        parameters = self._of_all(effort) if passing is None else self._asked(effort, faiss.IDSelectorBitmap(passing))
         if refine == 1:
             scores, rows = self._index.search(queries, k, params=parameters)
             return scores, rows
@@ -102,6 +101,11 @@ class VectorIndex:
             selector = (faiss.IDSelectorBitmap if passing.dtype == np.uint8 else faiss.IDSelectorArray)(passing)
         scores, rows = self._flat.search(queries, k, params=faiss.SearchParameters(sel=selector))
         return scores, rows
+
+    def _asked(self, effort: int, selector: Any) -> Any:
+        found = self._parameters(effort, selector)
+        filled_up = isinstance(self._index, faiss.IndexPreTransform)
+        return faiss.SearchParametersPreTransform(index_params=found) if filled_up else found
 
     def _parameters(self, effort: int, selector: Any) -> Any:
         return faiss.SearchParameters(sel=selector)
@@ -132,7 +136,7 @@ class _Lists(VectorIndex):
 
     def plan(self, k: int, effort: int, passing: int, hidden: int = 0) -> int | None:
         """More lists where fewer of each pass."""
-        lists, rows = self._index.nlist, self._flat.ntotal
+        lists, rows = faiss.extract_index_ivf(self._index).nlist, self._flat.ntotal
         probed = ceil(effort * min(_MOST_LISTS, rows / max(passing, 1)))
         return probed if passing > rows * min(probed, lists) / lists else None
 
@@ -169,7 +173,8 @@ def build_index(config: CollectionConfig, dim: int, rows: int, blocks: Iterable[
     for block in blocks:
         index.add(block)
     if kind == "HNSW_SQ8":
-        index = _filled(_graph(faiss.IndexHNSWSQ(dim, _SQ8, config.m, _IP), config), flat, _CODES)
+        codes = _filled_up(dim, lambda width: _graph(faiss.IndexHNSWSQ(width, _SQ8, config.m, _IP), config))
+        index = _filled(codes, flat, _CODES)
     elif kind in ("IVF_FLAT", "IVF_SQ8", "IVF_PQ"):
         lists = min(config.nlist, max(1, rows // _FEWEST))
         index = _filled(_lists(kind, dim, lists, config.segments), flat, max(lists, _CODES) if kind in CODED else lists)
@@ -182,13 +187,23 @@ def _graph(graph: Any, config: CollectionConfig) -> Any:
 
 
 def _lists(kind: Kind, dim: int, count: int, segments: int) -> Any:
-    centres = faiss.IndexFlatIP(dim)
+    def codes(width: int) -> Any:
+        return faiss.IndexIVFScalarQuantizer(faiss.IndexFlatIP(width), width, count, _SQ8, _IP)
+
     match kind:
         case "IVF_SQ8":
-            return faiss.IndexIVFScalarQuantizer(centres, dim, count, _SQ8, _IP)
+            return _filled_up(dim, codes)
         case "IVF_PQ":
-            return faiss.IndexIVFPQ(centres, dim, count, segments, 8, _IP)
-    return faiss.IndexIVFFlat(centres, dim, count, _IP)
+            return faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, count, segments, 8, _IP)
+    return faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, count, _IP)
+
+
+def _filled_up(dim: int, made: Callable[[int], Any]) -> Any:
+    """An index of vectors with zeros after their numbers, up to a width that codes are quick at."""
+    width = ceil(dim / _LANES) * _LANES
+    if width == dim:
+        return made(dim)
+    return faiss.IndexPreTransform(faiss.RemapDimensionsTransform(dim, width, False), made(width))
 
 
 def _filled(index: Any, flat: Any, learned: int) -> Any:

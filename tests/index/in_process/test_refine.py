@@ -72,6 +72,19 @@ def test_a_changed_item_is_scored_by_what_it_is_now(coarse: Path) -> None:
     assert (hits.ids[0], hits.scores[0]) == (moved, pytest.approx(1.0))
 
 
+@pytest.mark.parametrize("kind", ["HNSW_SQ8", "IVF_SQ8"])
+@pytest.mark.parametrize("passing", [slice(None), slice(None, None, 2)])
+def test_codes_of_any_width_lead_to_the_best(tmp_path: Path, kind: vector_index.Kind, passing: slice) -> None:
+    vectors, queries = (np.ascontiguousarray(one[:, :13]) for one in (VECTORS, QUERIES))
+    vector_index.build_index(CollectionConfig(kind=kind), 13, ROWS, [vectors]).write(tmp_path)
+    keep = np.zeros(ROWS, np.bool_)
+    keep[passing] = True
+    bits = None if keep.all() else np.packbits(keep, bitorder="little")
+    found = vector_index.open_index(kind, tmp_path).search(queries, K, 1000, bits, 20)[1]
+    best = np.argsort(-np.where(keep, queries @ vectors.T, -1.0), axis=1)[:, :K]
+    assert (np.sort(found) == np.sort(best)).mean() > 0.99
+
+
 def test_few_items_are_compared_and_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     write_vectors(tmp_path / "few.parquet", 50)
     few = CollectionConfig(kind="IVF_PQ")
