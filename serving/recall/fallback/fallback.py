@@ -40,8 +40,8 @@ class Fallback:
         """What the store has said to a generation; who was asked for longest ago is forgotten first."""
         for lookup in lookups:
             user, one = lookup.instance.user_id, lookup.stored
-            before = self._users.get(user)
-            kept = one if lookup.instance.exclude_seen or before is None else replace(one, seen=before[1].seen)
+            before = None if lookup.instance.exclude_seen else self._users.get(user)
+            kept = replace(one, seen=before[1].seen) if before and before[1].seen else one
             self._users[user] = generation, kept
 
     def recall(self, lookups: Iterable[Lookup], generation: str) -> None:
