@@ -71,7 +71,7 @@ def main(program: Path, to: Path) -> None:
     """Write a program traced, if it can be."""
     _, traced = _read(program)
     if traced is not None:
-        torch.jit.save(traced, to)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, to)
 
 
 def _read(path: Path) -> tuple[Program, Any]:
