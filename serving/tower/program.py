@@ -3,11 +3,16 @@
 The artifact is the program of `torch.export`, without the model's code, and read without pickle. Called as a module, it
 checks every input against its declaration in Python, which takes longer than the tower itself; traced once when it is
 loaded, it runs without.
+
+`python -m serving.tower.program FROM TO` traces one in a process of its own. See `load_small`.
 """
 
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +20,9 @@ from typing import Any
 
 import torch
 
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.model.program_file import read_program
+from pagoda.model.user_inputs import UserInputs
 
 Program = Callable[..., torch.Tensor]
 _TRACE: Callable[..., Any] = torch.jit.trace
@@ -32,35 +39,75 @@ def load_program(path: Path) -> Program:
     Raises:
         IntegrityError: It cannot be read, or holds something that loading would run.
     """
+    module, traced = _read(path)
+    return module if traced is None else _program(traced)
+
+
+def load_small(path: Path) -> Program:
+    """The same, with what reads and traces a program in a process of its own, which ends: PyTorch's compiler and sympy
+    are 70 MiB that would stay, and seconds in which nothing is answered.
+
+    Raises:
+        IntegrityError: As `load_program`.
+        UnavailableError: The process was killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        traced = Path(folder) / "traced.pt"
+        ended = subprocess.run(
+            (sys.executable, "-m", __name__, str(path), str(traced)), capture_output=True, text=True, check=False
+        )
+        if ended.returncode < 0:
+            raise UnavailableError(
+                f"{path}: the process that reads it was killed by signal {-ended.returncode}; is there enough memory?"
+            )
+        if ended.returncode:
+            raise IntegrityError(ended.stderr.rpartition("IntegrityError: ")[2].strip())
+        if not traced.exists():  # It cannot be traced.
+            return load_program(path)
+        return _program(torch.jit.load(traced))  # type: ignore[no-untyped-call]
+
+
+def main(program: Path, to: Path) -> None:
+    """Write a program traced, if it can be."""
+    _, traced = _read(program)
+    if traced is not None:
+        torch.jit.save(traced, to)
+
+
+def _read(path: Path) -> tuple[Program, Any]:
+    """A program as exported, and traced; None: it cannot be."""
     exported = read_program(path)
     module = exported.module()
     if exported.example_inputs is None:
-        return module
+        return module, None
     example = exported.example_inputs[0]
     with torch.inference_mode(), warnings.catch_warnings():
         # What depends on values is found by comparing.
         warnings.simplefilter("ignore")
-        traced = _trace(module, example)
-        if all(_agree(module, traced, _resized(example, rows)) for rows in _BATCHES):
-            return traced
+        traced = _traced(module, example)
+        program = _program(traced)
+        if all(_agree(module, program, _resized(example, rows)) for rows in _BATCHES):
+            return module, traced
     # What is decided by values cannot be traced, a recurrent unit's number of steps, say.
     _logger.warning("%s: cannot be traced; it runs as exported, which is slower", path)
-    return module
+    return module, None
 
 
-def _trace(module: torch.nn.Module, example: _Inputs) -> Program:
+def _traced(module: torch.nn.Module, example: _Inputs) -> Any:
     *arrays, features = example
-    if features:
-        return _frozen(_TRACE(module, example_inputs=example, strict=False, check_trace=False))
     # The tracer takes no empty dictionary, which is what a tower without features is given.
-    bare = _frozen(_TRACE(_Featureless(module), example_inputs=tuple(arrays), strict=False, check_trace=False))
-    return lambda *inputs: bare(*inputs[:-1])
+    bare, given = (module, example) if features else (_Featureless(module), tuple(arrays))
+    traced = _TRACE(bare, example_inputs=given, strict=False, check_trace=False)
+    # Without looking its weights up at each call: half of its nodes did that.
+    return _FREEZE(traced.eval(), optimize_numerics=False)
 
 
-def _frozen(traced: Any) -> Program:
-    """The same without looking its weights up at each call: half of its nodes did that."""
-    frozen: Program = _FREEZE(traced.eval(), optimize_numerics=False)
-    return frozen
+def _program(traced: Any) -> Program:
+    """What was traced, as a program of all fields, features or not."""
+    _, *given = traced.graph.inputs()
+    if len(given) == len(UserInputs._fields):
+        return traced  # type: ignore[no-any-return]
+    return lambda *inputs: traced(*inputs[:-1])
 
 
 class _Featureless(torch.nn.Module):
@@ -100,3 +147,9 @@ def _resized(inputs: _Inputs, rows: int) -> _Inputs:
         return resized
 
     return tuple(resize(value) for value in inputs)
+
+
+if __name__ == "__main__":
+    from serving.process import run
+
+    run(main)

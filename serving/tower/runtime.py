@@ -6,7 +6,7 @@ TorchServe's handler is one host of it; any other Python model server can be.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,14 +47,16 @@ class TowerRuntime:
         self._program, self._reader, self._tables = program, InputReader(encoder), tables
 
     @classmethod
-    def load(cls, folder: Path, tables: TowerTables) -> TowerRuntime:
+    def load(cls, folder: Path, tables: TowerTables, read: Callable[[Path], Program] = load_program) -> TowerRuntime:
         """Load the exported program and the encoder from `folder`, an unpacked archive or a version's files.
+
+        `read` reads the program, `load_small` for a process that is to stay small.
 
         Raises:
             IntegrityError: A file is missing or damaged.
         """
         try:
-            program = load_program(folder / PROGRAM)
+            program = read(folder / PROGRAM)
             encoder = Encoder.from_json((folder / ENCODER).read_bytes())
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise IntegrityError(f"{folder}: holds no user tower ({error})") from error

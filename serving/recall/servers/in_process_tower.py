@@ -22,13 +22,13 @@ from pagoda.errors import (
     UnavailableError,
 )
 from pagoda.generations.manifest import Manifest
-from pagoda.model.program_file import import_reader
 from pagoda.storage.checksums import checksum_file
 from serving.background import every
 from serving.recall.servers.company import accompanied
 from serving.recall.servers.tower import UserVector
 from serving.tower.archive import archive_name, unpack
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest, read_instances
+from serving.tower.program import load_small
 from serving.tower.runtime import TowerRuntime
 from serving.tracing import span
 from serving.turns import Turns
@@ -42,13 +42,9 @@ _log = logging.getLogger(__name__)
 
 
 def get_process_ready() -> None:
-    """What a process does once, at its start, before it opens towers in the background of its requests.
-
-    A request's batch is too small to be divided among threads. And what reading a program imports stays for good: here
-    it comes before the server freezes what the collector need not look at.
-    """
+    """What a process does once, at its start, before it opens towers in the background of its requests: a batch of
+    theirs is too small to be divided among threads."""
     torch.set_num_threads(1)
-    import_reader()
 
 
 class InProcessTower:
@@ -163,7 +159,7 @@ class InProcessTower:
             if (found := checksum_file(own, expected)) != expected:
                 raise IntegrityError(f"{archive}: its checksum is {found}, the manifest says {expected}")
             unpack(own.read_bytes(), folder)
-            runtime = TowerRuntime.load(folder, tables)
+            runtime = TowerRuntime.load(folder, tables, load_small)
         user: int | str = 0 if manifest.spec.id_type == "int64" else "0"
         for users in _BATCHES:
             runtime.predict([Instance(user_id=user)] * users, manifest.id)

@@ -11,10 +11,11 @@ from torch.fx import GraphModule
 
 from pagoda.config.model import DecayPooling, Gru, HistoryConfig, ModelConfig, Transformer
 from pagoda.data.spec import FeatureSpec
+from pagoda.errors import IntegrityError
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
 from pagoda.model.towers.towers import Towers
-from serving.tower.program import load_program
+from serving.tower.program import load_program, load_small
 from tests.serving.worlds import DIM, LENGTH, make_spec
 
 
@@ -75,3 +76,12 @@ def test_a_tower_of_ids_alone_is_quick_too(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = torch.export.load(tmp_path / "user.pt2").module()(rows, *nothing, {})
         assert torch.allclose(program(rows, *nothing, {}), expected, rtol=0, atol=1e-6)
+
+
+def test_a_process_that_is_to_stay_small_reads_the_same_program_elsewhere(tmp_path: Path) -> None:
+    path = export(tmp_path, DecayPooling())
+    given = inputs(7, torch.export.load(path).example_inputs[0])
+    assert torch.equal(load_small(path)(*given), load_program(path)(*given))
+    (damaged := tmp_path / "damaged.pt2").write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(IntegrityError, match=r"damaged\.pt2: is no exported program, or a damaged one"):
+        load_small(damaged)

@@ -13,10 +13,12 @@ from pagoda.embeddings.tables import TablesWriter
 from pagoda.errors import IntegrityError, NotHeldError, NotHereYetError, RequestError, UnavailableError
 from pagoda.generations.manifest import Artifact
 from pagoda.storage.checksums import SHA256, checksum_file
+from serving.recall.servers import in_process_tower
 from serving.recall.servers.in_process_tower import InProcessTower
 from serving.tower.archive import archive_name, package
 from serving.tower.archive_trust import write_checksums
 from serving.tower.bodies import read_instances
+from serving.tower.program import load_program
 from serving.tower.runtime import TowerRuntime
 from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers
@@ -55,7 +57,9 @@ class Host:
 
 
 @pytest.fixture
-def host(world: World, tmp_path: Path) -> Host:
+def host(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    # tests/serving/tower/test_program.py has it done in a process of its own, which imports PyTorch each time.
+    monkeypatch.setattr(in_process_tower, "load_small", load_program)
     made = Host(world, tmp_path)
     made.follower.ensure(3, made.manifest.tower)
     return made
