@@ -53,6 +53,24 @@ def open_collections(settings: Settings) -> Collections:
             return ElasticsearchCollections(settings.elasticsearch)
 
 
+def require_words(settings: Settings) -> None:
+    """Refuse `index.text` where the backend's server searches no words, before anything is learned for it.
+
+    Raises:
+        ConfigError: The server is too old.
+        UnavailableError: It does not answer.
+    """
+    if settings.index.text and settings.index.backend == "milvus":
+        from pagoda.index.milvus.collections import MilvusCollections
+
+        milvus = settings.milvus
+        server = MilvusCollections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        try:
+            server.require_words()
+        finally:
+            server.close()
+
+
 def open_search(
     settings: Settings,
     request_id: Callable[[], str | None],
