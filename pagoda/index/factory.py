@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.index.elasticsearch import NEVER_RUN
+from pagoda.index.milvus import WORDS_NEVER_RUN
 from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import Settings
 
@@ -22,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 def caution(settings: Settings) -> str:
     """What whoever relies on the search backend of the settings must know; empty: nothing."""
-    return NEVER_RUN if settings.index.backend == "elasticsearch" else ""
+    match settings.index.backend:
+        case "elasticsearch":
+            return NEVER_RUN
+        case "milvus" if settings.index.text:
+            return WORDS_NEVER_RUN
+    return ""
 
 
 @cache

@@ -20,8 +20,9 @@ from pagoda.item_vectors.texts import TEXT
 WORDS = "pagoda_words"
 """The sparse vectors, and their index: how often each word is in an item's text."""
 METRIC = "BM25"
-"""The only one that Milvus takes for what a BM25 function makes (internal/proxy/task_index.go)."""
-FIRST = (2, 5)
+"""The only one that Milvus takes for what a BM25 function makes (internal/proxy/task_index.go); the more, the better
+(PositivelyRelated in pkg/util/metric)."""
+_FIRST = (2, 5)
 """The first version that has it."""
 _LONGEST_BYTES = 65_535
 """Of a VARCHAR (milvus.io/docs/v2.6.x/string.md: `max_length` is in bytes)."""
@@ -61,7 +62,7 @@ def require_version(version: str, uri: str) -> None:
     Raises:
         ConfigError: It searches no words.
     """
-    if (found := _VERSION.search(version)) and tuple(map(int, found.groups())) < FIRST:
+    if (found := _VERSION.search(version)) and tuple(map(int, found.groups())) < _FIRST:
         raise ConfigError(
             f"index.text: the Milvus at {uri} is {version}, which searches no words; it takes 2.5 or later, "
             "index.backend: in_process, or index.text: false"

@@ -12,6 +12,7 @@ from pymilvus.grpc_gen.common_pb2 import PlaceholderGroup, PlaceholderType
 from pymilvus.grpc_gen.schema_pb2 import CollectionSchema, FunctionType
 
 from pagoda.errors import ConfigError
+from pagoda.index.factory import caution
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.full_text import require_version, stored
 from pagoda.index.milvus.search import MilvusSearch
@@ -114,6 +115,10 @@ def test_a_server_is_refused_by_its_version_where_it_says_one(version: str, refu
             require_version(version, "here")
     else:
         require_version(version, "here")
+
+
+def test_who_relies_on_it_is_told_that_it_was_never_run(tmp_path: Path) -> None:
+    assert "never run against a Milvus of 2.5" in caution(Settings(home=tmp_path, index=IndexSettings(text=True)))
 
 
 @pytest.mark.integration
