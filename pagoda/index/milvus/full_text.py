@@ -20,15 +20,15 @@ from pagoda.item_vectors.texts import TEXT
 WORDS = "pagoda_words"
 """The sparse vectors, and their index: how often each word is in an item's text."""
 METRIC = "BM25"
-"""The only one that Milvus takes for what a BM25 function makes (internal/proxy/task_index.go); the more, the better
-(PositivelyRelated in pkg/util/metric)."""
+"""The only one that Milvus takes for what a BM25 function makes (parseFunctionParamsToIndex in internal/proxy/
+task_index.go); the more, the better (PositivelyRelated in pkg/util/metric)."""
 _FIRST = (2, 5)
 """The first version that has it."""
 _LONGEST_BYTES = 65_535
 """Of a VARCHAR (milvus.io/docs/v2.6.x/string.md: `max_length` is in bytes)."""
 _ANALYZER = {"tokenizer": "whitespace"}
 """Parts at spaces and changes nothing (whitespace_builder in internal/core/thirdparty/tantivy/tantivy-binding/src/
-analyzer/tokenizers/tokenizer.rs, since 2.5.0)."""
+analyzer/tokenizers/tokenizer.rs, at 0c261cf; no filter is added to it: analyzer.rs)."""
 _RANKING = {"bm25_k1": 1.2, "bm25_b": 0.75}
 """As in process: `pagoda.index.in_process.text_index`."""
 _VERSION = re.compile(r"(\d+)\.(\d+)")

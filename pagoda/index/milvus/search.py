@@ -104,7 +104,7 @@ class MilvusSearch:
     async def _match(
         self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
     ) -> list[FoundItem]:
-        """See `TextSearch`. Items without one of the words have score 0, which knowhere leaves out (its sparse index,
+        """See `TextSearch`. Knowhere gives no item without one of the words (src/index/sparse/sparse_inverted_index.h,
         and SearchSparseWithBuf in src/common/comp/brute_force.cc)."""
         if not (words := words_of(text)):
             return []
