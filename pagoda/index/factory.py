@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.index.elasticsearch import NEVER_RUN
+from pagoda.index.milvus import WORDS_NEVER_RUN
 from pagoda.item_vectors.originals import Originals, no_originals
 from pagoda.settings import Settings
 
@@ -22,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 def caution(settings: Settings) -> str:
     """What whoever relies on the search backend of the settings must know; empty: nothing."""
-    return NEVER_RUN if settings.index.backend == "elasticsearch" else ""
+    match settings.index.backend:
+        case "elasticsearch":
+            return NEVER_RUN
+        case "milvus" if settings.index.text:
+            return WORDS_NEVER_RUN
+    return ""
 
 
 @cache
@@ -51,6 +57,24 @@ def open_collections(settings: Settings) -> Collections:
 
             _warn()
             return ElasticsearchCollections(settings.elasticsearch)
+
+
+def require_words(settings: Settings) -> None:
+    """Refuse `index.text` where the backend's server searches no words, before anything is learned for it.
+
+    Raises:
+        ConfigError: The server is too old.
+        UnavailableError: It does not answer.
+    """
+    if settings.index.text and settings.index.backend == "milvus":
+        from pagoda.index.milvus.collections import MilvusCollections
+
+        milvus = settings.milvus
+        server = MilvusCollections(milvus.uri, milvus.token, milvus.timeout_seconds)
+        try:
+            server.require_words()
+        finally:
+            server.close()
 
 
 def open_search(

@@ -103,8 +103,8 @@ class IndexSettings(CollectionConfig):
     """in_process: folder or URL from which each host brings the collections that it searches. Empty: all processes that
     search are on one machine."""
     text: bool = Field(default=False, exclude_if=lambda wanted: not wanted)
-    """Backend in_process: collections hold the words of items' titles and text features, so that a request may say
-    `text`; for generations that are built from then on."""
+    """Collections hold the words of items' titles and text features, so that a request may say `text`; for generations
+    that are built from then on. Backend milvus: 2.5 or later, which `require_words` of `pagoda.index.factory` asks."""
 
     @model_validator(mode="after")
     def _built_there(self) -> Self:
@@ -116,14 +116,8 @@ class IndexSettings(CollectionConfig):
             raise ValueError(f"kind {self.kind} is not built by backend elasticsearch: take {kinds}")
         if self.refine > 1 and self.backend == "elasticsearch":
             raise ValueError("refine scores again what codes found, and no kind of backend elasticsearch has codes")
-        # Milvus matches text from 2.5 on (milvus.io/docs/v2.5.x/keyword-match.md, release_notes.md#v250-beta), and
-        # `pagoda.index.milvus` keeps to what 2.3 to 2.6 have in common.
-        if self.text and self.backend == "milvus":
-            raise ValueError(
-                "text needs backend in_process, and it is milvus, of which 2.3.5, the embedded one, matches no text"
-            )
         if self.text and self.backend == "elasticsearch":
-            raise ValueError("text needs backend in_process; for elasticsearch it is not built")
+            raise ValueError("text needs backend in_process, or milvus from 2.5 on; for elasticsearch it is not built")
         return self
 
     @property

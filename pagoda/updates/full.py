@@ -16,6 +16,7 @@ from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import open_log
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionRecord, full_key
+from pagoda.index.factory import require_words
 from pagoda.registry.factory import open_registry
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
@@ -52,10 +53,13 @@ class FullUpdate:
             DataError: There is nothing after the champion's window, or before `window_end` at all.
             GateError: The version that this makes is there already, and was let go; or what serves is in another search
                 backend than the settings'.
-            ConfigError: `window_end` is no moment with a zone, or there is no shard.
+            ConfigError: `window_end` is no moment with a zone, there is no shard, or `index.text` is set and the
+                search backend's server searches no words.
+            UnavailableError: With `index.text`, that server does not answer.
         """
         if shards < 1:
             raise ConfigError(f"export_shards {shards}: must be at least 1")
+        require_words(settings)
         data = open_local_or_mirrored(dataset, settings.home / "datasets")
         span = data.span()
         end = parse_moment(window_end, "window_end") if window_end else span.end

@@ -33,7 +33,9 @@ IN_REQUESTS = frozenset(
 is never beside them, for a request says features in `profile`, `context` and `filter`."""
 IN_ANSWERS = frozenset({"item_id", "score", "fields"})
 """Fields of an item in an answer."""
-IN_COLLECTIONS = frozenset({"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share", "pagoda_text"})
+IN_COLLECTIONS = frozenset(
+    {"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share", "pagoda_text", "pagoda_words"}
+)
 """Columns of a collection, and of the files that it is made of."""
 IN_FILES = frozenset({"date"})
 """Interactions lie in folders `date=…`, which whoever reads them as one table gets as a column."""

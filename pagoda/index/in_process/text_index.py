@@ -18,7 +18,7 @@ from tantivy import Occur, Query
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.in_process.passing import Rows
-from pagoda.index.in_process.words import ANALYZER, spread, words_of
+from pagoda.index.words import ANALYZER, spread, words_of
 
 _WORDS, _ROW, _ANALYSIS = "words", "row", "pagoda"
 _HEAP_BYTES = 64 << 20

@@ -11,7 +11,9 @@ from pymilvus import DataType, MilvusClient
 
 from pagoda.data.checks.limits import MAX_TEXT_BYTES, MAX_VALUES
 from pagoda.index.base import Hits
+from pagoda.index.milvus.full_text import add_words, stored
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR, FilterField
+from pagoda.item_vectors.texts import TEXT
 
 
 def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, description: str) -> Any:
@@ -22,6 +24,9 @@ def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, de
     if keys:
         schema.add_field(ITEM_KEY, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
     for field in fields:
+        if field == TEXT:
+            add_words(schema)
+            continue
         match field.kind:
             case "text":
                 schema.add_field(field.name, DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
@@ -35,8 +40,10 @@ def collection_schema(dim: int, fields: Sequence[FilterField], *, keys: bool, de
 
 def to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Rows of `item_vectors.parquet` as `insert` takes them. Plain lists: pymilvus is slower with arrays."""
-    columns = [column.to_pylist() for column in batch.columns]
-    return [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+    columns = {name: column.to_pylist() for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    if TEXT.name in columns:
+        columns[TEXT.name] = [stored(text) for text in columns[TEXT.name]]
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def to_hits(found: Any, *, keys: bool) -> Hits:

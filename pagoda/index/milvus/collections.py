@@ -15,15 +15,19 @@ from pagoda.index.milvus.arrow_rows import collection_schema, to_hits, to_rows
 from pagoda.index.milvus.bulk_import import import_files, staged
 from pagoda.index.milvus.connection import MilvusConnection
 from pagoda.index.milvus.expression import expression
+from pagoda.index.milvus.full_text import WORDS, add_index, require_version
 from pagoda.index.milvus.parameters import build_params, search_params
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR, FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter
+from pagoda.item_vectors.texts import TEXT
 from pagoda.settings import CollectionConfig
 
 _POLL_SECONDS = 0.2
 _INSERT_BYTES = 4 << 20
 """A gRPC message may hold 64 MiB; smaller batches keep the server's buffers short."""
 
+_ROWS_BYTES = 8 << 20
+"""Of the rows of a message with their texts, whose words take up to four times as much (`pagoda.index.words`)."""
 _DELETE_IDS = 10_000
 
 
@@ -74,10 +78,26 @@ class MilvusCollections:
         description: str,
         config: CollectionConfig = DEFAULT_INDEX,
     ) -> None:
-        """See `Collections.create`."""
+        """See `Collections.create`.
+
+        Raises:
+            ConfigError: It shall have words, and the server searches none.
+        """
+        if TEXT in fields:
+            self.require_words()
         schema = collection_schema(dim, fields, keys=keys, description=description)
         with self._connection.client("creation", name) as client:
             client.create_collection(name, schema=schema, timeout=self._timeout)
+
+    def require_words(self) -> None:
+        """Refuse a server that searches no words.
+
+        Raises:
+            ConfigError: It is too old.
+        """
+        with self._connection.client("version", "*") as client:
+            version = client.get_server_version(timeout=self._timeout)
+        require_version(str(version), self.uri)
 
     def insert(self, name: str, batch: pa.RecordBatch, progress: Callable[[int], None] | None = None) -> None:
         """See `Collections.insert`; `progress` is told how many rows each message took."""
@@ -112,9 +132,13 @@ class MilvusCollections:
             client.flush(name, timeout=self._long)
 
     def start_index(self, name: str, config: CollectionConfig) -> None:
-        """Ask for the vector index; `wait_indexed` says when it is there."""
+        """Ask for the vector index, and for that of words; `wait_indexed` says when they are there."""
         with self._connection.client("indexing", name) as client:
             params = client.prepare_index_params()
+            fields = client.describe_collection(name, timeout=self._timeout)["fields"]
+            # First, so that one who was killed between the two has not asked for the vectors'.
+            if any(field["name"] == WORDS for field in fields):
+                add_index(params)
             params.add_index(
                 VECTOR, index_name=VECTOR, index_type=config.kind, metric_type=METRIC, params=build_params(config)
             )
@@ -122,10 +146,13 @@ class MilvusCollections:
             client.create_index(name, params, sync=False, timeout=self._timeout)
 
     def indexed_rows(self, name: str) -> int | None:
-        """Rows that the index holds so far; None when no index was asked for."""
+        """Rows that the index holds so far, and that of words, too; None when none was asked for."""
         with self._connection.client("index state", name) as client:
-            state = client.describe_index(name, VECTOR, timeout=self._timeout)
-            return None if state is None else int(state["indexed_rows"])
+            asked_for = client.list_indexes(name, timeout=self._timeout)
+            if VECTOR not in asked_for:
+                return None
+            states = [client.describe_index(name, index, timeout=self._timeout) for index in asked_for]
+            return min(int(state["indexed_rows"]) for state in states)
 
     def wait_indexed(
         self, name: str, rows: int, timeout_seconds: float, progress: Callable[[int], None] | None = None
@@ -234,4 +261,15 @@ class MilvusCollections:
 def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The rows, a message at a time."""
     step = max(1, _INSERT_BYTES // (4 * batch[VECTOR].type.list_size))
-    return (batch.slice(start, step) for start in range(0, batch.num_rows, step))
+    for start in range(0, batch.num_rows, step):
+        yield from _halves(batch.slice(start, step))
+
+
+def _halves(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Few enough rows at a time, where their texts are long."""
+    if rows.num_rows > 1 and rows.nbytes > _ROWS_BYTES:
+        half = rows.num_rows // 2
+        yield from _halves(rows.slice(0, half))
+        yield from _halves(rows.slice(half))
+    else:
+        yield rows

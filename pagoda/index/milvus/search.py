@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from types import MethodType
 from typing import Any, cast
@@ -18,8 +19,10 @@ from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import RequestError, UnavailableError
 from pagoda.index.base import METRIC, MOST_FOUND, FoundItem, TextSearch
+from pagoda.index.milvus import full_text
 from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
+from pagoda.index.words import words_of
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.originals import Originals, no_originals
@@ -58,7 +61,7 @@ class MilvusSearch:
             refine: See `CollectionConfig`.
             originals: Those of a collection; None: what its codes say comes back.
         """
-        self.match: TextSearch | None = None  # See `IndexSettings.text`.
+        self.match: TextSearch | None = self._match
         self._refine, self._originals = refine, originals
         self._uri, self._timeout, self._effort, self._request_id = uri, timeout_seconds, effort, request_id
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)
@@ -82,31 +85,78 @@ class MilvusSearch:
         """See `ItemSearch.search`."""
         originals = self._originals(collection)
         held = k if originals is None else min(MOST_FOUND, self._refine * k)
-        try:
-            await self._ask_plainly()
+        with self._errors(collection, wanted, "index"):
             params = search_params(await self._kind(collection), held, self._effort, filtered=bool(wanted))
-            results = await self._client.search(
+            results = await self._ask(
                 collection,
                 list(vectors) if originals is None else originals.asked(np.asarray(vectors, np.float32)).tolist(),
-                filter=expression(wanted, excluded),
-                limit=held,
-                output_fields=[ITEM_KEY] if keys else None,
-                search_params={"metric_type": METRIC, "params": params},
-                anns_field=VECTOR,
-                consistency_level="Eventually",
-                timeout=self._timeout,
-                client_request_id=self._request_id(),
+                VECTOR,
+                {"metric_type": METRIC, "params": params},
+                k=held,
+                where=expression(wanted, excluded),
+                keys=keys,
             )
-        except (MilvusException, grpc.RpcError) as error:
-            if wanted and isinstance(error, MilvusException) and is_unreadable(str(error.message)):
-                raise self._unreadable(collection, wanted) from error
-            raise UnavailableError(
-                f"search of collection {collection!r} at {self._uri}: {error}", part="index"
-            ) from error
         if originals is None:
             return _items(results, keys)
         # A page that is not in memory is waited for, and nobody else may have to.
         return await asyncio.to_thread(_refined, results, keys, vectors, k, originals)
+
+    async def _match(
+        self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
+    ) -> list[FoundItem]:
+        """See `TextSearch`. Knowhere gives no item without one of the words (src/index/sparse/sparse_inverted_index.h,
+        and SearchSparseWithBuf in src/common/comp/brute_force.cc)."""
+        if not (words := words_of(text)):
+            return []
+        with self._errors(collection, wanted, "text"):
+            found = await self._ask(
+                collection,
+                [" ".join(words)],
+                full_text.WORDS,
+                {"metric_type": full_text.METRIC},
+                k=k,
+                where=expression(wanted, excluded),
+                keys=keys,
+                # Who asks waits half as long, so that slow words are missing from their answer, and no failure here.
+                timeout=2 * self._timeout,
+            )
+        return _items(found, keys)[0]
+
+    async def _ask(
+        self,
+        collection: str,
+        asked: list[Any],
+        field: str,
+        params: dict[str, Any],
+        *,
+        k: int,
+        where: str,
+        keys: bool,
+        timeout: float | None = None,
+    ) -> SearchResultData:
+        await self._ask_plainly()
+        found = await self._client.search(
+            collection,
+            asked,
+            filter=where,
+            limit=k,
+            output_fields=[ITEM_KEY] if keys else None,
+            search_params=params,
+            anns_field=field,
+            consistency_level="Eventually",
+            timeout=timeout or self._timeout,
+            client_request_id=self._request_id(),
+        )
+        return cast(SearchResultData, found)  # See `_ask_plainly`.
+
+    @contextmanager
+    def _errors(self, collection: str, wanted: Filter, part: str) -> Iterator[None]:
+        try:
+            yield
+        except (MilvusException, grpc.RpcError) as error:
+            if wanted and isinstance(error, MilvusException) and is_unreadable(str(error.message)):
+                raise self._unreadable(collection, wanted) from error
+            raise UnavailableError(f"search of collection {collection!r} at {self._uri}: {error}", part=part) from error
 
     def _unreadable(self, collection: str, wanted: Filter) -> RequestError:
         """Milvus answers, and will answer the same again: so it is said to the caller, and is no outage."""

@@ -20,10 +20,11 @@ from serving.users.online_store import StoredUser
 
 # See `IndexSettings.text`.
 _WITHOUT_WORDS = {
-    MILVUS: "Milvus, of which 2.3.5 matches no text (2.5 does)",
-    "elasticsearch": "Elasticsearch, of which words are not asked here",
+    MILVUS: "Milvus and was built without words; with index.text: true the next full update builds one with them where "
+    "Milvus is 2.5 or later (the embedded one is 2.3.5), and anywhere",
+    "elasticsearch": "Elasticsearch, of which words are not asked here;",
 }
-"""Backends that search no words, by name."""
+"""Backends that may search no words, by name, and what else helps than to leave them."""
 
 
 class LiveGeneration:
@@ -105,7 +106,7 @@ class LiveGeneration:
             return "this generation's dataset declares neither a title nor text features of items"
         if (where := _WITHOUT_WORDS.get(self.manifest.backend)) is not None:
             return (
-                f"this generation's collection is in {where}; `pagoda index rebuild --profile compact` with "
+                f"this generation's collection is in {where} `pagoda index rebuild --profile compact` with "
                 "index.text: true brings it to where words are searched"
             )
         return (

@@ -13,6 +13,7 @@ from pagoda.data.imports.importer import Import, import_files
 from pagoda.data.imports.readers import CsvReader
 from pagoda.data.spec import Categorical, Dense, FeatureSpec, MultiValued, Rules
 from pagoda.errors import ConfigError
+from pagoda.index.milvus.full_text import WORDS
 from pagoda.item_vectors.fields import vectors_schema
 from pagoda.item_vectors.texts import TEXT
 from serving.events.bodies import SentEvent
@@ -26,7 +27,7 @@ def test_the_names_are_those_of_models_and_schemas() -> None:
     assert set(SentEvent.model_fields) == names.IN_EVENTS
     assert set(RecallInstance.model_fields) == names.IN_REQUESTS | {"text", "merge"}
     assert set(RecalledItem.__annotations__) == names.IN_ANSWERS
-    assert {*collection.names, TEXT.name} == names.IN_COLLECTIONS
+    assert {*collection.names, TEXT.name, WORDS} == names.IN_COLLECTIONS
     assert set(PastItem.__annotations__) <= names.RESERVED_NAMES
 
 

@@ -49,3 +49,8 @@ def words_of(text: str) -> list[str]:
     words = list(dict.fromkeys(ANALYZER.analyze(spread(text))))
     paired = {character for word in words if len(word) > 1 and word >= _FIRST_CJK for character in word}
     return [word for word in words if len(word) > 1 or word not in paired][:MOST_WORDS]
+
+
+def spaced(text: str) -> str:
+    """All words of an item's text in their order, spaces between, for those who count them by themselves."""
+    return " ".join(ANALYZER.analyze(spread(text)))
