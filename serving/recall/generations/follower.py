@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from serving.release_follower import ReleaseFollower
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
+_PAUSES = 9
+"""Times as long as a failed try took, where that was long, before the next: a tower in process takes seconds to open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class Generations:
         self._serving: Serving | None = None
         self._warmed: dict[str, LiveGeneration] = {}
         self._warming: dict[str, asyncio.Task[None]] = {}
-        self._refused: set[str] = set()
+        self._refused: dict[str, float] = {}
+        """When each may be tried again."""
         self._looking = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._told: tuple[set[str], set[str]] = set(), set()
@@ -146,25 +150,29 @@ class Generations:
 
     def _start_warming(self, state: ReleaseState, split: Split) -> None:
         named = [id_ for id_ in (split.stable, split.canary) if id_]
-        self._refused.intersection_update(named)
+        self._refused = {id_: again for id_, again in self._refused.items() if id_ in named}
         for id_ in named:
-            if id_ not in self._warmed and id_ not in self._warming:
+            due = self._refused.get(id_, 0.0) <= time.monotonic()
+            if id_ not in self._warmed and id_ not in self._warming and due:
                 if id_ == split.stable and id_ not in self._refused:  # Why it was refused tells more.
                     self._complaint = f"generation {id_} is being warmed up"
                 live = LiveGeneration(state.generation(id_))
                 self._warming[id_] = asyncio.create_task(self._try(live))
 
     async def _try(self, live: LiveGeneration) -> None:
+        began = time.monotonic()
         try:
             await self._warm(live)
         except NotHereYetError as error:
-            self._refused.discard(live.id)
+            self._refused.pop(live.id, None)
             self._complain(str(error))
         except Exception as error:  # Whatever it is, it is the generation's own.
-            self._refused.add(live.id)
+            now = time.monotonic()
+            took = now - began
+            self._refused[live.id] = now + (_PAUSES * took if took > POLL_SECONDS else 0.0)
             self._complain(str(error) or repr(error))
         else:
-            self._refused.discard(live.id)
+            self._refused.pop(live.id, None)
             self._warmed[live.id] = live
         finally:
             del self._warming[live.id]

@@ -15,6 +15,7 @@ from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.scoring import CENTRE, SCALE
 from serving.http.deadlines import deadline, left
+from serving.recall.generations import follower
 from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.users.online_store import StoredUser
@@ -63,6 +64,22 @@ async def test_what_is_warmed_up_is_named_until_it_answers() -> None:
     gate.set()
     await refreshing
     assert cold.generations.ready
+
+
+async def test_what_fails_after_long_is_not_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cold, now, tried = Setting(), [100.0], []
+    monkeypatch.setattr(follower.time, "monotonic", lambda: now[0])
+
+    async def fail(generation: LiveGeneration) -> None:
+        tried.append(now[0])
+        now[0] += 4.0
+        raise UnavailableError("no memory")
+
+    cold.generations = Generations(cold.log.as_log(), fail)
+    for seconds in (0.0, 20.0, 20.0):
+        now[0] += seconds
+        await cold.generations.refresh()
+    assert tried == [100.0, 144.0]
 
 
 async def test_a_release_takes_over_only_when_warm(setting: Setting) -> None:
