@@ -23,7 +23,7 @@ from serving.release_follower import ReleaseFollower
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 _PAUSES = 9
-"""Times as long as a failed try took, where that was long, before the next: a tower in process takes seconds to open."""
+"""Times as long as a failed try took, where that was long, until the next: a tower in process takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
