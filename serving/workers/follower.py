@@ -18,8 +18,7 @@ import typer
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, UnavailableError
-from pagoda.generations.holding import Holding
-from pagoda.generations.hosts import HOLDING_PATH
+from pagoda.generations.holding import HOLDING_PATH, Holding
 from pagoda.generations.live import GRACE, live
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
@@ -28,8 +27,6 @@ from pagoda.index.factory import open_copies
 from pagoda.settings import Settings, load_settings, socket_path
 from serving import logs
 from serving.tower.archive_trust import read_checksums, write_checksums
-from serving.tower.kserve.models import KServeModels
-from serving.tower.torchserve_models import TowerModels
 from serving.workers.collection_copies import CollectionCopies, StoreCopies
 from serving.workers.deliveries import Deliveries
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
@@ -313,11 +310,16 @@ def _towers_of(settings: Settings) -> TowerHost:
     """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
     if settings.tower.runtime == "in_process":
         return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
+    # Not at the top: they bring an HTTP client, which nobody needs where recall has the towers.
     if settings.tower.runtime == "kserve":
+        from serving.tower.kserve.models import KServeModels
+
         local = socket_path(settings.tower.url) is not None
         return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives")) if local else NoTowers()
     if not settings.tower.management_url:
         return NoTowers()
+    from serving.tower.torchserve_models import TowerModels
+
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from redis import Redis
@@ -32,10 +32,12 @@ from serving.users.append_only_file import wait_written
 from serving.users.keys import FIELD, STREAM, UNFILED
 from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import Compaction
-from serving.workers.event_copies import TfrecordCopies
 from serving.workers.event_files import by_day
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import EVENTS, WAITING
+
+if TYPE_CHECKING:
+    from serving.workers.event_copies import TfrecordCopies
 
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
@@ -93,7 +95,7 @@ class Sink:
     def _turn_to(self, dataset: str) -> None:
         self._dataset, self._store = dataset, open_store(dataset)
         self._rows = DatasetRows(dataset, self._tombstones.lock)
-        self._compaction = Compaction(dataset, self._erase, TfrecordCopies(dataset) if self._tfrecord else None)
+        self._compaction = Compaction(dataset, self._erase, _copies(dataset) if self._tfrecord else None)
 
     def step(self) -> int:
         """File every slot that is over; returns the number of events.
@@ -210,6 +212,13 @@ class Sink:
             # may yet fail: the stream keeps it until the file is there.
             if not self._store.read([name]):
                 raise UnavailableError(f"{self._dataset}/{name}: is being written by another sink") from None
+
+
+def _copies(dataset: str) -> TfrecordCopies:
+    # Not at the top: few have them, and they bring protobuf.
+    from serving.workers.event_copies import TfrecordCopies
+
+    return TfrecordCopies(dataset)
 
 
 _NICE = 10

@@ -10,7 +10,6 @@ import psutil
 from pagoda.access.password_door import LOGIN
 from pagoda.access.secret_files import read_secret
 from pagoda.errors import PagodaError
-from pagoda.generations.release_log import open_log
 from pagoda.settings import load_settings
 from pagoda.standalone.endpoints import own, ports_of
 from pagoda.standalone.layout import Layout
@@ -236,6 +235,9 @@ def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
 
 def _why_none_answers(layout: Layout) -> str:
     """What a person should do: wait, where something was released, say after the machine was started again."""
+    # Not at the top: the guardian, which asks whether services are healthy, and no more, lives as long as they do.
+    from pagoda.generations.release_log import open_log
+
     try:
         stable = open_log(load_settings(layout.home)).state().stable
     except PagodaError as error:
