@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from serving.workers.table_guard import Guard
 from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
+POLL_SECONDS = 0.25
 RETRY_SECONDS = 30.0
 """How long a refused generation is left alone: a damaged artifact may be replaced, but not within a poll."""
 _TOWERS = "towers"
@@ -277,7 +279,7 @@ def _tell(holding: Holding, stable: str | None) -> None:
 
 def main(
     home: HomeOption = None,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the release log.")] = 0.25,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the release log.")] = POLL_SECONDS,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that a generation stays after it served.")
     ] = GRACE.total_seconds(),
@@ -289,19 +291,25 @@ def main(
     """Bring to this host what live generations need."""
     settings = load_settings(home)
     logs.start(settings.logs)
-    log = open_log(settings)
-    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.copied else None
     # A single look is to end when all is here.
     thread = None if once else ThreadPoolExecutor(1, "delivery")
-    lasting = timedelta(seconds=grace)
-    follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=lasting, thread=thread)
-    try:
+    with open_follower(settings, timedelta(seconds=grace), thread) as follower:
         if once:
-            stable = log.state().stable
+            stable = open_log(settings).state().stable
             raise typer.Exit(stable is not None and stable not in follower.step().held)
-        _log.info("following %s into %s", settings.log_url, settings.tables_folder)
         said = {HOLDING_PATH: lambda: follower.said.model_dump_json().encode()}
         follow_until_told(follower, poll, "follower", metrics_port, said)
+
+
+@contextmanager
+def open_follower(settings: Settings, grace: timedelta = GRACE, thread: Executor | None = None) -> Iterator[Follower]:
+    """The follower of this host; see `Follower` for `thread`."""
+    copies = open_copies(settings) if settings.index.copied else None
+    towers, folder = _towers_of(settings), settings.tables_folder
+    follower = Follower(open_log(settings), folder, towers, collections=copies, grace=grace, thread=thread)
+    _log.info("following %s into %s", settings.log_url, folder)
+    try:
+        yield follower
     finally:
         follower.close()
 

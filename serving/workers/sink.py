@@ -25,7 +25,7 @@ from pagoda.data.layout import FEATURES_FILE
 from pagoda.data.spec import FeatureSpec, parse_spec
 from pagoda.erasure.rows import DatasetRows, names_one_of
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
-from pagoda.settings import load_settings
+from pagoda.settings import Settings, load_settings
 from serving import logs
 from serving.error_reasons import reason
 from serving.users.append_only_file import wait_written
@@ -39,6 +39,7 @@ from serving.workers.metrics import EVENTS, WAITING
 if TYPE_CHECKING:
     from serving.workers.event_copies import TfrecordCopies
 
+POLL_SECONDS = 1.0
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
@@ -221,28 +222,37 @@ def _copies(dataset: str) -> TfrecordCopies:
     return TfrecordCopies(dataset)
 
 
-_NICE = 10
+NICE = 10
 """Nobody waits for files as they do for answers, which may share the machine: a flood of events must not slow them."""
 
 
 def main(
     home: HomeOption = None,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = 1.0,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = POLL_SECONDS,
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Turn the event stream into files of the dataset."""
     settings = load_settings(home)
     logs.start(settings.logs)
+    sink = open_sink(settings)
+    os.nice(NICE)
+    follow_until_told(sink, poll, "sink", metrics_port)
+
+
+def open_sink(settings: Settings) -> Sink:
+    """The sink of an installation.
+
+    Raises:
+        ConfigError: There is no Redis.
+    """
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
-    os.nice(_NICE)
-    sink = Sink(
+    return Sink(
         settings.redis.url,
         settings.events_dataset,
         tfrecord=settings.events.format == "tfrecord",
         find=lambda: load_settings(settings.home).events_dataset,
     )
-    follow_until_told(sink, poll, "sink", metrics_port)
 
 
 if __name__ == "__main__":

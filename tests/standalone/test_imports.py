@@ -8,7 +8,7 @@ import sys
 import pytest
 
 HEAVY = {"torch", "mlflow", "pymilvus", "kubernetes", "pandas", "scipy.special", "faiss", "tantivy", "google.protobuf"}
-WORKERS = "serving.workers.follower, serving.workers.items, serving.workers.sink, pagoda.rollout.factory"
+WORKERS = "serving.workers.__main__"
 GUARDIAN = "pagoda.standalone.supervision.guardian, pagoda.standalone.servers.services"
 
 
