@@ -8,8 +8,8 @@ from functools import partial
 from threading import Event
 
 from pagoda.errors import PagodaError
-from pagoda.rollout.driver import Look
-from pagoda.rollout.factory import leading, open_driver, tell_humans
+from pagoda.rollout.driver import Driver, Look
+from pagoda.rollout.factory import leading, tell_humans
 from pagoda.rollout.telemetry import silent_unless, tell
 from pagoda.settings import Settings
 
@@ -18,15 +18,13 @@ EVERY_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-def drive(settings: Settings, backend: str, every_seconds: float, stop: Event) -> None:
+def drive(driver: Driver, settings: Settings, backend: str, every_seconds: float, stop: Event) -> None:
     """Reconcile until `stop` is set; a step that is under way then ends first.
 
     Raises:
-        ConfigError: A setting that the driver needs is empty.
         IntegrityError: The log is damaged.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of every question to the tower.
-    driver = open_driver(settings, backend)
     said: list[str] = []
 
     def watch(look: Look) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
 
+from pagoda.rollout.factory import open_driver
 from pagoda.rollout.loop import EVERY_SECONDS, drive
 from pagoda.settings import Settings, load_settings
 from serving import logs
@@ -25,10 +26,11 @@ class _Driver:
 
     def __init__(self, settings: Settings, stop: Event) -> None:
         self._settings, self._stop = settings, stop
+        self._driver = open_driver(settings, _LOCAL)
 
     def step(self) -> None:
         """Drive until told to stop."""
-        drive(self._settings, _LOCAL, EVERY_SECONDS, self._stop)
+        drive(self._driver, self._settings, _LOCAL, EVERY_SECONDS, self._stop)
 
 
 def main(home: HomeOption = None) -> None:
