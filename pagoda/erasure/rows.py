@@ -19,8 +19,6 @@ import pyarrow.parquet as pq
 from pagoda.data.ids import whole_number
 from pagoda.data.increments import TFRECORD_FOLDER
 from pagoda.data.parquet import open_parquet, reading
-from pagoda.data.tfrecord.columns import id_in
-from pagoda.data.tfrecord.records import read_records, write_records
 from pagoda.errors import IntegrityError
 from pagoda.storage.atomic import replace_by
 from pagoda.storage.copies import download, local_path, sizes, upload
@@ -120,6 +118,10 @@ def _lines(path: Path, into: Path, users: Collection[str]) -> bool:
 
 def _records(path: Path, into: Path, users: Collection[str]) -> bool:
     """Write a file of TFRecord without the users' records; False if it has none of them."""
+    # Not at the top: few datasets have such files, and reading them takes protobuf.
+    from pagoda.data.tfrecord.columns import id_in
+    from pagoda.data.tfrecord.records import read_records, write_records
+
     if not path.exists():
         raise FileNotFoundError(path)
     found = False

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pagoda.storage.atomic import write_atomic
 
+HOLDING_PATH = "/holding"
+"""Where a follower says it of its host, beside its metrics."""
 _FILE = "follower.json"
 
 

@@ -10,9 +10,8 @@ from functools import partial
 import httpx
 from pydantic import ValidationError
 
-from pagoda.generations.holding import Holding
+from pagoda.generations.holding import HOLDING_PATH, Holding
 
-HOLDING_PATH = "/holding"
 _SECONDS = 2.0
 _AT_ONCE = 32
 

@@ -9,7 +9,6 @@ from functools import partial
 from operator import attrgetter
 
 from pagoda.errors import ConfigError
-from pagoda.generations.hosts import holdings
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.index.factory import caution, open_collections
@@ -60,6 +59,7 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     shelf, timeout = open_collections(settings), settings.tower.timeout_seconds
     chosen = backend or settings.rollout.backend or "local"
     if chosen == "pods":
+        from pagoda.generations.hosts import holdings
         from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
         from pagoda.rollout.backends.pods.backend import PodsBackend

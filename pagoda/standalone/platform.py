@@ -164,7 +164,7 @@ class Platform:
         """
         if service not in (*SERVICES, SUPERVISOR):
             raise ConfigError(f"there is no service {service!r}; there are {', '.join((*SERVICES, SUPERVISOR))}")
-        return self.layout.log(service)
+        return self.layout.log(next((one.name for one in declared(self.layout) if service in one.parts), service))
 
     def url(self, service: str, *, opening: bool = False) -> str:
         """Where a service answers; if `opening`, with what opens it in a browser.
@@ -266,13 +266,13 @@ class Platform:
 
 
 def _chosen(declared: Sequence[Service], names: Collection[str] | None) -> list[Service]:
-    known = {service.name for service in declared}
+    known = {name for service in declared for name in (service.name, *service.parts)}
     for name in names or ():
         if name not in SERVICES:
             raise ConfigError(f"there is no service {name!r}; there are {', '.join(SERVICES)}")
         if name not in known:
             raise ConfigError(f"service {name!r} is not run here: the settings name another server or backend")
-    return [service for service in declared if names is None or service.name in names]
+    return [service for service in declared if names is None or {service.name, *service.parts}.intersection(names)]
 
 
 def _silent(current: list[ServiceStatus]) -> None:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pagoda.errors import ConfigError, ConflictError, PagodaError
-from pagoda.generations.release_log import open_log
 from pagoda.settings import SETTINGS_FILE, Settings, load_settings
 from pagoda.standalone.endpoints import changed, of
 
@@ -57,6 +56,9 @@ def require_served_backend(settings: Settings) -> None:
     Raises:
         ConflictError: It is in another search backend.
     """
+    # Not at the top: the guardian, which asks for the profile alone, lives as long as the platform.
+    from pagoda.generations.release_log import open_log
+
     try:
         state = open_log(settings).state()
     except PagodaError:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pagoda.append_log.store import open_store
 from pagoda.data.increments import Arrivals, arrivals_of, superseded
@@ -15,8 +16,10 @@ from pagoda.data.sorting.merge import Run, merge
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConflictError
 from pagoda.storage.copies import delete, sizes
-from serving.workers.event_copies import TfrecordCopies
 from serving.workers.event_files import batches_in, parquet
+
+if TYPE_CHECKING:
+    from serving.workers.event_copies import TfrecordCopies
 
 HOUR_MS = 3_600_000
 _KEPT_MS = 24 * HOUR_MS

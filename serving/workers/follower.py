@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,7 @@ import typer
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import ConflictError, IntegrityError, NotHeldError, PagodaError, UnavailableError
-from pagoda.generations.holding import Holding
-from pagoda.generations.hosts import HOLDING_PATH
+from pagoda.generations.holding import HOLDING_PATH, Holding
 from pagoda.generations.live import GRACE, live
 from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import ReleaseLog, open_log
@@ -28,8 +28,6 @@ from pagoda.index.factory import open_copies
 from pagoda.settings import Settings, load_settings, socket_path
 from serving import logs
 from serving.tower.archive_trust import read_checksums, write_checksums
-from serving.tower.kserve.models import KServeModels
-from serving.tower.torchserve_models import TowerModels
 from serving.workers.collection_copies import CollectionCopies, StoreCopies
 from serving.workers.deliveries import Deliveries
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
@@ -38,6 +36,7 @@ from serving.workers.table_guard import Guard
 from serving.workers.tower_archives import TowerArchives
 from serving.workers.tower_host import LocalTowers, NoTowers, TowerHost
 
+POLL_SECONDS = 0.25
 RETRY_SECONDS = 30.0
 """How long a refused generation is left alone: a damaged artifact may be replaced, but not within a poll."""
 _TOWERS = "towers"
@@ -280,7 +279,7 @@ def _tell(holding: Holding, stable: str | None) -> None:
 
 def main(
     home: HomeOption = None,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the release log.")] = 0.25,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the release log.")] = POLL_SECONDS,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that a generation stays after it served.")
     ] = GRACE.total_seconds(),
@@ -292,19 +291,25 @@ def main(
     """Bring to this host what live generations need."""
     settings = load_settings(home)
     logs.start(settings.logs)
-    log = open_log(settings)
-    towers, copies = _towers_of(settings), open_copies(settings) if settings.index.copied else None
     # A single look is to end when all is here.
     thread = None if once else ThreadPoolExecutor(1, "delivery")
-    lasting = timedelta(seconds=grace)
-    follower = Follower(log, settings.tables_folder, towers, collections=copies, grace=lasting, thread=thread)
-    try:
+    with open_follower(settings, timedelta(seconds=grace), thread) as follower:
         if once:
-            stable = log.state().stable
+            stable = open_log(settings).state().stable
             raise typer.Exit(stable is not None and stable not in follower.step().held)
-        _log.info("following %s into %s", settings.log_url, settings.tables_folder)
         said = {HOLDING_PATH: lambda: follower.said.model_dump_json().encode()}
         follow_until_told(follower, poll, "follower", metrics_port, said)
+
+
+@contextmanager
+def open_follower(settings: Settings, grace: timedelta = GRACE, thread: Executor | None = None) -> Iterator[Follower]:
+    """The follower of this host; see `Follower` for `thread`."""
+    copies = open_copies(settings) if settings.index.copied else None
+    towers, folder = _towers_of(settings), settings.tables_folder
+    follower = Follower(open_log(settings), folder, towers, collections=copies, grace=grace, thread=thread)
+    _log.info("following %s into %s", settings.log_url, folder)
+    try:
+        yield follower
     finally:
         follower.close()
 
@@ -313,11 +318,16 @@ def _towers_of(settings: Settings) -> TowerHost:
     """What has towers on this host: the recall process, or a server if Pagoda manages its models."""
     if settings.tower.runtime == "in_process":
         return LocalTowers(TowerArchives(settings.towers_folder, settings.tables_folder))
+    # Not at the top: they bring an HTTP client, which nobody needs where recall has the towers.
     if settings.tower.runtime == "kserve":
+        from serving.tower.kserve.models import KServeModels
+
         local = socket_path(settings.tower.url) is not None
         return LocalTowers(KServeModels(settings.tower.url, settings.home / "archives")) if local else NoTowers()
     if not settings.tower.management_url:
         return NoTowers()
+    from serving.tower.torchserve_models import TowerModels
+
     return LocalTowers(TowerModels(settings.tower.management_url, settings.home / "archives"))
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -25,7 +26,7 @@ from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.item_changes.changes import ItemChanges, fitting
 from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
-from pagoda.settings import load_settings, require_parts
+from pagoda.settings import Settings, load_settings, require_parts
 from pagoda.storage.copies import children, delete
 from pagoda.updates.item_replay import ItemReplay
 from serving import logs
@@ -33,6 +34,7 @@ from serving.workers.event_files import parquet
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import ITEMS_BEHIND, ITEMS_HEAD
 
+POLL_SECONDS = 0.25
 DATASET_SECONDS = 30.0
 """How often at most the dataset's file of changed items is written anew."""
 COMPACTION_SECONDS = 3600.0
@@ -149,12 +151,23 @@ class ItemWorker:
 
 def main(
     home: HomeOption = None,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the item log.")] = 0.25,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the item log.")] = POLL_SECONDS,
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Bring item changes into every live collection and into the dataset."""
     settings = load_settings(home)
     logs.start(settings.logs)
+    with open_item_worker(settings) as worker:
+        follow_until_told(worker, poll, "items", metrics_port)
+
+
+@contextmanager
+def open_item_worker(settings: Settings) -> Iterator[ItemWorker]:
+    """The item worker of an installation.
+
+    Raises:
+        ConfigError: There is no search backend.
+    """
     require_parts(settings, "items", "index")
     log = open_log(settings)
     items = ItemReplay(settings, log)
@@ -162,10 +175,9 @@ def main(
         compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
         item_log, dataset = open_item_log(settings), settings.events_dataset
         find = lambda: load_settings(settings.home).events_dataset  # noqa: E731
-        worker = ItemWorker(
+        yield ItemWorker(
             log, item_log, items, dataset, backend=settings.index.backend, find=find, compaction=compaction
         )
-        follow_until_told(worker, poll, "items", metrics_port)
     finally:
         items.close()
 

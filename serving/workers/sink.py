@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from redis import Redis
@@ -25,18 +25,21 @@ from pagoda.data.layout import FEATURES_FILE
 from pagoda.data.spec import FeatureSpec, parse_spec
 from pagoda.erasure.rows import DatasetRows, names_one_of
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
-from pagoda.settings import load_settings
+from pagoda.settings import Settings, load_settings
 from serving import logs
 from serving.error_reasons import reason
 from serving.users.append_only_file import wait_written
 from serving.users.keys import FIELD, STREAM, UNFILED
 from serving.users.tombstones import Tombstones
 from serving.workers.event_compaction import Compaction
-from serving.workers.event_copies import TfrecordCopies
 from serving.workers.event_files import by_day
 from serving.workers.loop import HomeOption, MetricsPort, follow_until_told
 from serving.workers.metrics import EVENTS, WAITING
 
+if TYPE_CHECKING:
+    from serving.workers.event_copies import TfrecordCopies
+
+POLL_SECONDS = 1.0
 SLOT_MS = 30_000
 """Length of a slot. A part of the files' contract: it divides an hour, and never changes."""
 _PAGE = 10_000
@@ -93,7 +96,7 @@ class Sink:
     def _turn_to(self, dataset: str) -> None:
         self._dataset, self._store = dataset, open_store(dataset)
         self._rows = DatasetRows(dataset, self._tombstones.lock)
-        self._compaction = Compaction(dataset, self._erase, TfrecordCopies(dataset) if self._tfrecord else None)
+        self._compaction = Compaction(dataset, self._erase, _copies(dataset) if self._tfrecord else None)
 
     def step(self) -> int:
         """File every slot that is over; returns the number of events.
@@ -212,28 +215,44 @@ class Sink:
                 raise UnavailableError(f"{self._dataset}/{name}: is being written by another sink") from None
 
 
-_NICE = 10
+def _copies(dataset: str) -> TfrecordCopies:
+    # Not at the top: few have them, and they bring protobuf.
+    from serving.workers.event_copies import TfrecordCopies
+
+    return TfrecordCopies(dataset)
+
+
+NICE = 10
 """Nobody waits for files as they do for answers, which may share the machine: a flood of events must not slow them."""
 
 
 def main(
     home: HomeOption = None,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = 1.0,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at the stream.")] = POLL_SECONDS,
     metrics_port: MetricsPort = 0,
 ) -> None:
     """Turn the event stream into files of the dataset."""
     settings = load_settings(home)
     logs.start(settings.logs)
+    sink = open_sink(settings)
+    os.nice(NICE)
+    follow_until_told(sink, poll, "sink", metrics_port)
+
+
+def open_sink(settings: Settings) -> Sink:
+    """The sink of an installation.
+
+    Raises:
+        ConfigError: There is no Redis.
+    """
     if not settings.redis.url:
         raise ConfigError(f"sink: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")
-    os.nice(_NICE)
-    sink = Sink(
+    return Sink(
         settings.redis.url,
         settings.events_dataset,
         tfrecord=settings.events.format == "tfrecord",
         find=lambda: load_settings(settings.home).events_dataset,
     )
-    follow_until_told(sink, poll, "sink", metrics_port)
 
 
 if __name__ == "__main__":

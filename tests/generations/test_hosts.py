@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from pagoda.generations.holding import Holding
-from pagoda.generations.hosts import HOLDING_PATH, holdings
+from pagoda.generations.holding import HOLDING_PATH, Holding
+from pagoda.generations.hosts import holdings
 from pagoda.telemetry.endpoint import serve_metrics
 
 

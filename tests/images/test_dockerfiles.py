@@ -17,12 +17,15 @@ from helm.generate.chart import ROOT, tool
 
 IMAGES = ("tower", "tower-kserve", "recall", "recall-compact", "components")
 SERVERS = {
-    "serving/recall": "serving.recall.__main__,pagoda.index.milvus.search,pagoda.index.elasticsearch.search",
+    "serving/recall": "serving.recall.__main__,pagoda.index.milvus.search,pagoda.index.elasticsearch.search,"
+    "pagoda.data.tfrecord.columns,pagoda.data.tfrecord.records",
     "serving/recall/compact": "serving.recall.__main__,serving.recall.servers.in_process_tower,"
     "serving.workers.follower,pagoda.index.in_process.stored_collections,pagoda.index.in_process.search,"
     "pagoda.index.in_process.text_index",
-    "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.follower",
-    "serving/tower/kserve": "serving.tower.kserve.__main__,serving.tower.ready,serving.workers.follower",
+    "serving/tower": "serving.tower.__main__,serving.tower.handler,serving.tower.ready,serving.workers.follower,"
+    "serving.tower.torchserve_models",
+    "serving/tower/kserve": "serving.tower.kserve.__main__,serving.tower.ready,serving.workers.follower,"
+    "serving.tower.kserve.models",
 }
 OURS = {"pagoda-recall", "setuptools"}
 IMPORTING = """

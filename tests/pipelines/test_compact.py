@@ -159,9 +159,9 @@ def test_what_a_request_says_is_found_beside_what_fits_the_user_also_for_a_newco
 
 
 def test_killed_services_come_back_and_updates_and_item_changes_reach_users(small: Home) -> None:
-    for service in ("recall", "follower", "items"):
+    for service in ("recall", "workers"):
         kill(small.platform, service)
-    wait_for(lambda: all(healthy(small.platform, service) for service in ("recall", "follower", "items")))
+    wait_for(lambda: all(healthy(small.platform, service) for service in ("recall", "workers")))
     assert answer(small)[0] == "g1"
     small.now += timedelta(hours=2)
     newest = small.learn().manifest.id

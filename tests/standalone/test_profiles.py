@@ -33,7 +33,9 @@ def test_a_home_keeps_its_profile_and_runs_what_that_needs(tmp_path: Path) -> No
         "compact",
     )
     names = [service.name for service in declared(Layout(home))]
-    assert names == ["mlflow", "redis", "follower", "recall", "sink", "items", "rollout"]
+    assert names == ["mlflow", "redis", "recall", "workers"]
+    platform = Platform(home)
+    assert platform.log("sink") == platform.log("workers"), "whoever looks for one worker finds it among them"
     choose(home, "full")
     assert recorded(home) == {}, "an earlier release can read it"
     assert {"milvus", "torchserve"} < {service.name for service in declared(Layout(home))}

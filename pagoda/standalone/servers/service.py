@@ -47,6 +47,8 @@ class Service:
     """Called before each start by the platform: writes configuration, unpacks programs."""
     settle: Callable[[], None] = _nothing
     """Called once it is healthy, before those that come after it are started."""
+    parts: tuple[str, ...] = ()
+    """Services of other profiles whose work it does: whoever asks for one of them gets it."""
     start_seconds: float = 120.0
     """Longest time from its start until it is healthy."""
     stop_seconds: int = 10

@@ -10,11 +10,11 @@ import psutil
 from pagoda.access.password_door import LOGIN
 from pagoda.access.secret_files import read_secret
 from pagoda.errors import PagodaError
-from pagoda.generations.release_log import open_log
 from pagoda.settings import load_settings
 from pagoda.standalone.endpoints import own, ports_of
 from pagoda.standalone.layout import Layout
 from pagoda.standalone.ports import LOOPBACK
+from pagoda.standalone.profiles import COMPACT, profile_of
 from pagoda.standalone.servers import milvus
 from pagoda.standalone.servers.health import HealthCheck, always_healthy, filing_health, http_health, redis_health
 from pagoda.standalone.servers.service import Service
@@ -25,6 +25,10 @@ _REDIS_USER = ("default", "on", "nopass", "~*", "&*", "+@all", "-@dangerous", "+
 renaming: an append-only file with a renamed command in it would not be read any more."""
 _TOWERS = ("torchserve", "tower")
 """The tower's servers, of which `tower.runtime` chooses one or none."""
+WORKERS = ("follower", "sink", "items", "rollout")
+"""Those that nobody calls. With nothing but recall beside them they are one process, `workers`: what each holds is
+mostly libraries, the same ones."""
+_ROLLOUT = {"rollout.backend": "local", "rollout.incremental": "now"}
 _REDIS_SHARE = 4
 """Of the machine's memory, one part of so many is Redis' at most."""
 
@@ -191,9 +195,24 @@ def rollout_service(layout: Layout, _: Ports) -> Service:
         healthy=always_healthy,
         ready=always_healthy,
         folder=layout.data("rollout"),
-        endpoints={"rollout.backend": "local"},
-        settings={"rollout.incremental": "now"},
+        endpoints={"rollout.backend": _ROLLOUT["rollout.backend"]},
+        settings=_ROLLOUT,
         after=("milvus", "redis", *_TOWERS),
+    )
+
+
+def workers_service(layout: Layout, _: Ports) -> Service:
+    """Follower, sink, item worker and rollout driver in one process."""
+    filing = filing_health(lambda: load_settings(layout.home))
+    return Service(
+        name="workers",
+        command=_python("serving.workers"),
+        healthy=always_healthy,
+        ready=lambda: f"sink: {problem}" if (problem := filing()) else None,
+        folder=layout.data("workers"),
+        settings=_ROLLOUT,
+        after=("redis",),
+        parts=WORKERS,
     )
 
 
@@ -209,6 +228,7 @@ SERVICES: dict[str, Declaration] = {
     "sink": sink_service,
     "items": items_service,
     "rollout": rollout_service,
+    "workers": workers_service,
 }
 """In the order that they are started and shown in."""
 SECRETS = ("mlflow", "milvus")
@@ -227,7 +247,9 @@ PREFERRED_PORTS = {"recall": 8080}
 def declared(layout: Layout) -> list[Service]:
     """Every service that the platform runs: those that the chosen backends need, where no other server is set."""
     ports = ports_of(layout.home, PORT_NAMES)
-    return own([declare(layout, ports) for declare in SERVICES.values()], layout.home)
+    elsewhere = ("workers",) if profile_of(load_settings(layout.home)) != COMPACT else WORKERS
+    here = [declare(layout, ports) for name, declare in SERVICES.items() if name not in elsewhere]
+    return own(here, layout.home)
 
 
 def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
@@ -236,6 +258,9 @@ def _answers(ready: HealthCheck, layout: Layout) -> HealthCheck:
 
 def _why_none_answers(layout: Layout) -> str:
     """What a person should do: wait, where something was released, say after the machine was started again."""
+    # Not at the top: the guardian, which asks whether services are healthy, and no more, lives as long as they do.
+    from pagoda.generations.release_log import open_log
+
     try:
         stable = open_log(load_settings(layout.home)).state().stable
     except PagodaError as error:

@@ -140,10 +140,22 @@ def drive(
     home: HomeOption = None,
 ) -> None:
     """Carry rollouts out until told to stop; any number of drivers may run at once."""
-    from pagoda.cli.releases.rollout.driving import run
-    from pagoda.settings import load_settings
+    import logging
+    import signal
+    import threading
 
-    run(load_settings(home), backend.value if backend else "", every, metrics_port)
+    from pagoda.rollout.factory import open_driver
+    from pagoda.rollout.loop import drive as go_on
+    from pagoda.settings import load_settings
+    from pagoda.telemetry.endpoint import serve_metrics
+
+    settings, where = load_settings(home), backend.value if backend else ""
+    driver, stop = open_driver(settings, where), threading.Event()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    serve_metrics(metrics_port)
+    go_on(driver, settings, where, every, stop)
 
 
 def _act(home: Path | None, output: OutputFormat, what: str, act: Callable[[ReleaseLog], Rollout]) -> None:

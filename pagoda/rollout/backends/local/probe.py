@@ -5,7 +5,6 @@ from __future__ import annotations
 from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.rollout.backends.shelving import Shelf, missing_collection
-from pagoda.updates.readiness import ask_tower
 
 
 class GenerationProbe:
@@ -34,6 +33,9 @@ class GenerationProbe:
         return missing + missing_collection(self._shelf, manifest)
 
     def _tower(self, manifest: Manifest, address: str) -> str | None:
+        # Not at the top: it brings an HTTP client, which nobody needs where the tower runs in the recall process.
+        from pagoda.updates.readiness import ask_tower
+
         for _ in range(self._times):
             try:
                 problem = ask_tower(address, manifest, self._timeout)

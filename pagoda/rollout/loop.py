@@ -1,37 +1,30 @@
-"""The loop behind `pagoda rollout drive`."""
+"""The driver's loop, and what it says: behind `pagoda rollout drive`, and beside the workers of a small machine."""
 
 from __future__ import annotations
 
 import logging
 import re
-import signal
-import threading
-from contextlib import suppress
 from functools import partial
+from threading import Event
 
 from pagoda.errors import PagodaError
-from pagoda.rollout.driver import Look
-from pagoda.rollout.factory import leading, open_driver, tell_humans
+from pagoda.rollout.driver import Driver, Look
+from pagoda.rollout.factory import leading, tell_humans
 from pagoda.rollout.telemetry import silent_unless, tell
 from pagoda.settings import Settings
-from pagoda.telemetry.endpoint import serve_metrics
 
+EVERY_SECONDS = 2.0
+"""Between looks."""
 _log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, backend: str, every_seconds: float, metrics_port: int) -> None:
-    """Reconcile until SIGTERM or SIGINT; a step that is under way then ends first.
+def drive(driver: Driver, settings: Settings, backend: str, every_seconds: float, stop: Event) -> None:
+    """Reconcile until `stop` is set; a step that is under way then ends first.
 
     Raises:
-        ConfigError: A setting that the driver needs is empty.
+        IntegrityError: The log is damaged.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of every question to the tower.
-    driver = open_driver(settings, backend)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    serve_metrics(metrics_port)
     said: list[str] = []
 
     def watch(look: Look) -> None:
@@ -43,7 +36,7 @@ def run(settings: Settings, backend: str, every_seconds: float, metrics_port: in
             _log.warning("the champion's alias was not written: %s", error)
 
     _log.info("driving the rollouts of %s", settings.log_url)
-    with suppress(KeyboardInterrupt), leading(settings, backend) as leads:
+    with leading(settings, backend) as leads:
         driver.run(stop, every_seconds=every_seconds, watch=watch, leads=partial(silent_unless, leads))
     _log.info("stopped")
 
