@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import orjson
 
 from pagoda.masking import masked
+from serving.blocks import Within
 from serving.error_reasons import reason
 from serving.tracing import trace_id
 
@@ -63,14 +63,9 @@ class TextLines(Discreet):
         return masked(super().format(record))
 
 
-@contextmanager
-def about(**fields: str) -> Iterator[None]:
+def about(**fields: str) -> Within[Mapping[str, str]]:
     """What is logged within the block is about these."""
-    token = _about.set({**_about.get(), **fields})
-    try:
-        yield
-    finally:
-        _about.reset(token)
+    return Within(_about, {**_about.get(), **fields})
 
 
 def start(kind: Literal["text", "json"]) -> None:

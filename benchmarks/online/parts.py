@@ -21,6 +21,7 @@ from benchmarks.online.measure import cpu
 from benchmarks.online.world import HISTORY, NOW_US, SPEC
 from pagoda.index.milvus.parameters import search_params
 from pagoda.settings import CollectionConfig, tower_address
+from serving.http.fields import PastItems
 from serving.recall.api import RecallInstance
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.servers.tower import connector_of
@@ -140,7 +141,7 @@ async def _tower_bodies(installation: Installation) -> list[bytes]:
     stored = await store.read([(one.user_id, False) for one in asked], SPEC)
     await store.close()
     told = [generation.tower_instance(one, known) for one, known in zip(asked, stored, strict=True)]
-    return [orjson.dumps({"generation": manifest.id, "instances": [one]}) for one in told]
+    return [orjson.dumps({"generation": manifest.id, "instances": [one]}, default=PastItems.rows) for one in told]
 
 
 async def _milvus(installation: Installation) -> tuple[Call, Callable[[], Awaitable[None]]]:

@@ -17,6 +17,7 @@ import uvloop
 from benchmarks.online.world import DIM, HISTORY, NOW_US
 from pagoda.settings import load_settings
 from serving.events.factory import taking
+from serving.http.fields import PastItems
 from serving.recall import factory, server
 from serving.recall.api import RecalledItem
 from serving.recall.servers import factory as tower_factory
@@ -26,7 +27,7 @@ from serving.users.online_store import OnlineStore, StoredUser
 
 _USER = StoredUser(
     {"age": 30.0, "country": "DE"},
-    tuple({"item_id": item, "timestamp": NOW_US - 1000} for item in range(HISTORY)),
+    PastItems(tuple(range(HISTORY)), (NOW_US - 1000,) * HISTORY),
     (),
 )
 _UNIT = (np.ones(DIM) / DIM**0.5).tolist()

@@ -60,8 +60,9 @@ class RecallSettings(SettingsSection):
     """The same for one address, a gateway's among them."""
     drain_seconds: float = Field(default=1.0, ge=0)
     """How long a process goes on after SIGTERM: not ready, and closing connections as it answers."""
-    vector_seconds: int = Field(default=600, ge=0)
-    """How long users' vectors are kept in the online store, for when the tower is down. 0: not at all."""
+    vector_seconds: int | None = Field(default=None, ge=0)
+    """How long users' vectors are kept in the online store, for when the tower is down. 0: not at all. Absent: 600, and
+    not at all where the tower is in the process itself, unless kept ones are reused."""
     reuse_vectors: bool = False
     """Whether a kept vector spares the tower while profile and behaviour are what it was made of. Time goes on
     meanwhile: ages in the history are then up to `vector_seconds` too low."""

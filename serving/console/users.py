@@ -45,6 +45,6 @@ def known_user(url: str, user: Key, spec: FeatureSpec) -> KnownUser:
             (stored,) = await store.read([(user, True)], spec)
         finally:
             await store.close()
-        return KnownUser(stored.profile, stored.recent[::-1], len(stored.seen))
+        return KnownUser(stored.profile, stored.recent.rows()[::-1], len(stored.seen))
 
     return asyncio.run(read())

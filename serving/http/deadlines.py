@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar, copy_context
 
 from pagoda.errors import RequestError
+from serving.blocks import Within
 
 DEADLINE_HEADER = "x-pagoda-deadline-ms"
 """Request header: milliseconds that the caller waits. What cannot be had by then is stood in for."""
 LONGEST_MS = 600_000
+_NO_LIMIT: AbstractContextManager[None] = nullcontext()
 _limit: ContextVar[float] = ContextVar("_limit", default=math.inf)
 """When the request ends, by `time.monotonic`."""
 
 
-@contextmanager
-def deadline(header: str | None) -> Iterator[None]:
+def deadline(header: str | None) -> AbstractContextManager[None]:
     """For the block, what is left follows from the header's value, if there is one.
 
     Raises:
         RequestError: It is no number of milliseconds.
     """
-    if not header:
-        yield
-        return
-    token = _limit.set(time.monotonic() + _milliseconds(header) / 1e3)
-    try:
-        yield
-    finally:
-        _limit.reset(token)
+    return Within(_limit, time.monotonic() + _milliseconds(header) / 1e3) if header else _NO_LIMIT
 
 
 def left(most_seconds: float) -> float:

@@ -18,7 +18,7 @@ def read_ids(spec: FeatureSpec, ids: Sequence[int | str], field: str) -> NDArray
     """IDs as the caller knows them to int64 [n]; strings become their hashes.
 
     Raises:
-        RequestError: An ID is not of the dataset's type.
+        RequestError: An ID is not of the dataset's type, or no int64.
     """
     wanted: type = str if spec.id_type == "string" else int
     for one in ids:
@@ -27,7 +27,10 @@ def read_ids(spec: FeatureSpec, ids: Sequence[int | str], field: str) -> NDArray
             raise RequestError(f"{field}: must be {expected}, as the IDs of this dataset are (got {shown(one)})")
     if wanted is str:
         return np.asarray(hash_ids([str(one) for one in ids]), np.int64)
-    return np.array(ids, np.int64)
+    try:
+        return np.array(ids, np.int64)
+    except OverflowError:
+        raise RequestError(f"{field}: must be an integer of 64 bits") from None
 
 
 def user_features(spec: FeatureSpec) -> tuple[frozenset[str], frozenset[str]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from operator import itemgetter
+from typing import Annotated, Any, Literal, NamedTuple
 
 import orjson
 from pydantic import (
@@ -19,7 +20,7 @@ from pydantic import (
     with_config,
 )
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import custom_error_schema
+from pydantic_core.core_schema import custom_error_schema, no_info_wrap_validator_function
 from typing_extensions import TypedDict
 
 from pagoda.data.window import to_us
@@ -31,6 +32,7 @@ _LAST_US = 253_402_300_799_999_999
 _LONGEST_ID = 1024
 _SHOWN_CHARACTERS = 120
 _SHOWN_PROBLEMS = 5
+_item_id, _timestamp = itemgetter("item_id"), itemgetter("timestamp")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,30 @@ class PastItem(TypedDict):
 
     item_id: Id
     timestamp: Moment
+
+
+class PastItems(NamedTuple):
+    """Past items as columns, which is how they are stored and how a tower reads them; a model's field takes both."""
+
+    ids: tuple[int | str, ...] = ()
+    timestamps: tuple[int, ...] = ()
+    """µs."""
+
+    @classmethod
+    def of(cls, rows: Sequence[PastItem]) -> PastItems:
+        """The columns of rows."""
+        return cls(tuple(map(_item_id, rows)), tuple(map(_timestamp, rows)))
+
+    def rows(self) -> list[PastItem]:
+        """The same, row by row."""
+        return [{"item_id": id_, "timestamp": at} for id_, at in zip(self.ids, self.timestamps, strict=True)]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(value: Any, check: Callable[[Any], tuple[PastItem, ...]]) -> PastItems:
+            return value if isinstance(value, cls) else cls.of(check(value))
+
+        return no_info_wrap_validator_function(read, handler.generate_schema(tuple[PastItem, ...]))
 
 
 class Tensor(BaseModel):

@@ -33,7 +33,7 @@ from serving.http.fields import V2Body, cut
 from serving.http.openapi import REFUSALS, describe_bodies, describe_tokens, needs, takes
 from serving.http.overload import GreedyError, ShedError
 from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
-from serving.recall.metrics import REQUESTS
+from serving.recall.metrics import requests_of
 from serving.recall.openapi import HEADERS
 from serving.recall.request.service import Recall
 from serving.tracing import span
@@ -133,7 +133,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         asked = await read_v1(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
-        REQUESTS.labels("v1", "ok").inc()
+        requests_of("v1", "ok").inc()
         return Response(await write_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
@@ -141,7 +141,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         asked, request_id = await read_v2(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
-        REQUESTS.labels("v2", "ok").inc()
+        requests_of("v2", "ok").inc()
         return Response(render_v2(predictions, request_id), media_type=_JSON)
 
     straight: dict[str, _Route] = {}
@@ -200,7 +200,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     status, outcome = _status(error)
     later = status == HTTPStatus.SERVICE_UNAVAILABLE
     if request.method == "POST":
-        REQUESTS.labels(_protocol(request.url.path), outcome).inc()
+        requests_of(_protocol(request.url.path), outcome).inc()
     if later:
         _complaints.say(callers.client_of(request.scope), str(error))
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -209,7 +209,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:
-    REQUESTS.labels(_protocol(request.url.path), "failed").inc()
+    requests_of(_protocol(request.url.path), "failed").inc()
     logger.error("%s %s", request.method, request.url.path, exc_info=error)
     return JSONResponse({"error": "internal error; see the service's log"}, 500)
 

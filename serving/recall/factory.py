@@ -36,6 +36,8 @@ from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
+_VECTOR_SECONDS = 600
+
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
@@ -54,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         for part in (store, index, outcomes):
             stack.push_async_callback(part.close)
         own, items, fallback = settings.recall, ItemLogFollower(open_item_log(settings)), Fallback()
-        cache = VectorCache(store, seconds=own.vector_seconds, reuse=own.reuse_vectors) if own.vector_seconds else None
+        cache = _vector_cache(store, settings)
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
         servers = guarded(
@@ -94,6 +96,14 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations
+
+
+def _vector_cache(store: OnlineStore, settings: Settings) -> VectorCache | None:
+    seconds, reuse = settings.recall.vector_seconds, settings.recall.reuse_vectors
+    if seconds is None:
+        # No server that could be down, and a vector is computed in less time than many a round trip takes.
+        seconds = 0 if settings.tower.runtime == "in_process" and not reuse else _VECTOR_SECONDS
+    return VectorCache(store, seconds=seconds, reuse=reuse) if seconds else None
 
 
 def require(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pagoda.item_vectors.filter import Filter
+from serving.http.fields import PastItems
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.users.online_store import StoredUser
 
@@ -26,7 +27,7 @@ class Lookup:
     wanted: Filter
     """What the items must satisfy: the instance's filter as the generation reads it, once, before any server is asked.
     Each backend says it in its own language."""
-    stored: StoredUser = field(default_factory=lambda: StoredUser({}, (), ()))
+    stored: StoredUser = field(default_factory=lambda: StoredUser({}, PastItems(), ()))
     """What is known of the user: from the online store, or from what stood in for it."""
     degraded: list[str] = field(default_factory=list)
     """What stood in for a server, in the order of the stages; see `serving.recall.fallback.steps`."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pagoda.errors import NotHeldError, PagodaError, RequestError
-from serving.http.fields import Id, Moment, PastItem, V2Body, cut, load_json, refuse, rows_of
+from serving.http.fields import Id, Moment, PastItems, V2Body, cut, load_json, refuse, rows_of
 
 MAX_INSTANCES = 1000
 _STRUCTURED = ("profile", "context", "history")
@@ -35,7 +35,7 @@ class Instance(BaseModel):
     """Absent: now."""
     profile: dict[str, Any] = {}
     context: dict[str, Any] = {}
-    history: tuple[PastItem, ...] = ()
+    history: PastItems = PastItems()
     """The newest last."""
 
 

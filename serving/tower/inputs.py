@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from pagoda.model.encoder import Encoder
 from pagoda.model.user_inputs import Array, UserKeys
 from serving.http.features import read_ids, refuse_unknown, user_features
-from serving.http.fields import PastItem
+from serving.http.fields import PastItems
 from serving.tower.bodies import Instance
 
 _SECOND_US = 1_000_000
-_timestamp = itemgetter("timestamp")
 
 
 class InputReader:
@@ -47,19 +46,23 @@ class InputReader:
     def _histories(self, instances: Sequence[Instance], moments_us: NDArray[np.int64]) -> tuple[Array, Array, Array]:
         """Items, mask and ages [n, length], as `UserKeys` has them."""
         shape = (len(instances), self._length)
-        items, times = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        both = zip(instances, moments_us.tolist(), strict=True)
-        kept = [_last(instance.history, moment_us, self._length) for instance, moment_us in both]
-        mask = np.arange(self._length) >= self._length - np.array([len(past) for past in kept])[:, None]
-        # Row after row, as the mask's places are counted.
-        items[mask] = read_ids(self._spec, [one["item_id"] for past in kept for one in past], "history.item_id")
-        times[mask] = [one["timestamp"] for past in kept for one in past]
-        age = np.where(mask, (moments_us[:, None] - times) / _SECOND_US, 0).astype(np.float32)
+        items, mask, age = np.zeros(shape, np.int64), np.zeros(shape, np.bool_), np.zeros(shape, np.float32)
+        for row, (instance, moment_us) in enumerate(zip(instances, moments_us.tolist(), strict=True)):
+            ids, timestamps = _last(instance.history, moment_us, self._length)
+            if ids:
+                own = row, slice(-len(ids), None)
+                items[own] = read_ids(self._spec, ids, "history.item_id")
+                mask[own] = True
+                # A few numbers: NumPy's own arithmetic takes longer, most of it to begin.
+                age[own] = [(moment_us - at) / _SECOND_US for at in timestamps]
         return items, mask, age
 
 
-def _last(history: Sequence[PastItem], moment_us: int, length: int) -> list[PastItem]:
+def _last(history: PastItems, moment_us: int, length: int) -> PastItems:
     """The last `length` events strictly before a moment, oldest first: what training would have seen then."""
-    earlier = [past for past in history if past["timestamp"] < moment_us]
-    earlier.sort(key=_timestamp)
-    return earlier[-length:] if length else []
+    ids, timestamps = history
+    if (ordered := tuple(sorted(timestamps))) != timestamps:
+        ids = tuple(ids[place] for place in sorted(range(len(ids)), key=timestamps.__getitem__))
+    end = bisect_left(ordered, moment_us)
+    kept = slice(max(0, end - length), end)
+    return PastItems(ids[kept], ordered[kept])

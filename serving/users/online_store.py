@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, UnavailableError
 from serving.error_reasons import reason
-from serving.http.fields import PastItem
+from serving.http.fields import PastItems
 from serving.users.keys import Key, profile_key, recent_key, seen_key, vector_key
 from serving.users.round_trips import Command, RoundTrips
 
@@ -35,7 +35,7 @@ class StoredUser:
     """What is known of one user; all of it may be empty."""
 
     profile: dict[str, Any]
-    recent: tuple[PastItem, ...]
+    recent: PastItems
     """The newest last."""
     seen: tuple[Key, ...]
     basis: int = 0
@@ -147,8 +147,8 @@ def _user(raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
     try:
         return StoredUser(
             profile=_profile(raw.profile) if raw.profile else {},
-            recent=tuple(_event(entry, item) for entry in raw.recent),
-            seen=tuple(item(entry) for entry in raw.seen),
+            recent=_events(raw.recent, item) if raw.recent else PastItems(),
+            seen=tuple(map(item, raw.seen)),
             # Of the bytes as they lie there, so whatever is written makes another one.
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
             vector=KeptVector.decode(raw.vector) if raw.vector else None,
@@ -164,6 +164,9 @@ def _profile(raw: bytes) -> dict[str, Any]:
     return content
 
 
-def _event(entry: bytes, item: Callable[[bytes], Key]) -> PastItem:
-    timestamp, _, key = entry.partition(b":")
-    return {"item_id": item(key), "timestamp": int(timestamp)}
+def _events(entries: Sequence[bytes], item: Callable[[bytes], Key]) -> PastItems:
+    texts, keys = zip(*[entry.split(b":", 1) for entry in entries], strict=True)
+    timestamps = tuple(map(int, texts))
+    if min(timestamps) < 0:
+        raise ValueError("a moment before 1970")
+    return PastItems(tuple(map(item, keys)), timestamps)

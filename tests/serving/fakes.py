@@ -19,6 +19,7 @@ from pagoda.item_vectors.filter import Filter
 from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
+from serving.http.fields import PastItems
 from serving.recall.api import Prediction, RecalledItem
 from serving.recall.request.arm_timing import ArmTiming
 from serving.recall.servers.tower import UserVector
@@ -107,7 +108,7 @@ class FakeStore:
 
     async def read(self, users: Sequence[tuple[Key, bool]], *_: FeatureSpec) -> list[StoredUser]:
         """As Redis would."""
-        return [self.users.get(user, StoredUser({}, (), ())) for user, _ in users]
+        return [self.users.get(user, StoredUser({}, PastItems(), ())) for user, _ in users]
 
 
 @dataclass

@@ -6,12 +6,11 @@ channels are listed: one that has a step of its own is asked after the others, a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
-
-from cachetools import LRUCache
 
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, REMEMBERED
 from serving.recall.generations.generation import LiveGeneration
@@ -30,7 +29,7 @@ class Fallback:
     """The stand-ins of one process."""
 
     def __init__(self) -> None:
-        self._users: LRUCache[Key, tuple[str, StoredUser]] = LRUCache(_USERS)
+        self._users: OrderedDict[Key, tuple[str, StoredUser]] = OrderedDict()
         """By user the generation that asked, whose the vector is, and what the store said."""
         self._newcomers: WeakKeyDictionary[LiveGeneration, Vector] = WeakKeyDictionary()
         """What a generation makes of a user of whom nothing is known. It goes when the last request of the generation
@@ -43,6 +42,9 @@ class Fallback:
             before = None if lookup.instance.exclude_seen else self._users.get(user)
             kept = replace(one, seen=before[1].seen) if before and before[1].seen else one
             self._users[user] = generation, kept
+            self._users.move_to_end(user)
+            if len(self._users) > _USERS:
+                self._users.popitem(last=False)
 
     def recall(self, lookups: Iterable[Lookup], generation: str) -> None:
         """Fill in what is known in place of the store; without the vectors that other generations' towers computed."""

@@ -20,7 +20,7 @@ from serving.recall.api import Prediction
 from serving.recall.channels.merge import merge
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
-from serving.recall.metrics import ANSWERS, DEGRADED, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch
+from serving.recall.metrics import DEGRADED, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch, afterwards, answers_of
 from serving.recall.request.parts import Parts
 from serving.recall.request.store_stage import fill_stored
 from serving.recall.request.tower_stage import fill_vectors
@@ -44,21 +44,21 @@ async def answer_by(
         NotHeldError: The tower does not hold the generation.
         IntegrityError: A server answers what it should not.
     """
-    watch = Stopwatch(arm)
-    await fill_stored(live, parts, lookups)
-    watch.lap("store")
-    await fill_vectors(live, parts, lookups, held=held)
-    watch.lap("tower")
-    if len(lookups) == 1:
-        await merge(parts.channels, live, lookups[0], parts.text)  # Without a task.
-    else:
-        await asyncio.gather(*(merge(parts.channels, live, lookup, parts.text) for lookup in lookups))
-    watch.lap("index")
-    if telling := [one for one in lookups if one.instance.fields]:
-        await parts.item_values.fill(live, telling)
-        watch.lap("fields")
-    timing = watch.stop()
-    _count(arm, live.id, lookups)
+    with Stopwatch(arm) as watch:
+        await fill_stored(live, parts, lookups)
+        watch.lap("store")
+        await fill_vectors(live, parts, lookups, held=held)
+        watch.lap("tower")
+        if len(lookups) == 1:
+            await merge(parts.channels, live, lookups[0], parts.text)  # Without a task.
+        else:
+            await asyncio.gather(*(merge(parts.channels, live, lookup, parts.text) for lookup in lookups))
+        watch.lap("index")
+        if telling := [one for one in lookups if one.instance.fields]:
+            await parts.item_values.fill(live, telling)
+            watch.lap("fields")
+        timing = watch.stop()
+    afterwards(_count, arm, live.id, lookups)
     return [_prediction(arm, live.id, lookup, timing) for lookup in lookups]
 
 
@@ -74,7 +74,7 @@ def _prediction(arm: str, generation: str, lookup: Lookup, timing: dict[str, flo
 
 
 def _count(arm: str, generation: str, lookups: Sequence[Lookup]) -> None:
-    ANSWERS.labels(arm, generation).inc(len(lookups))
+    answers_of(arm, generation).inc(len(lookups))
     if unknown := sum(not one.known for one in lookups):
         UNKNOWN_USERS.labels(arm, generation).inc(unknown)
     if short := sum(len(one.items) < one.instance.k for one in lookups):

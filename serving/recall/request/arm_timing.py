@@ -8,7 +8,7 @@ import time
 from serving.http import callers
 from serving.http.deadlines import left
 from serving.recall.generations.follower import Serving
-from serving.recall.metrics import ERRORS, SECONDS
+from serving.recall.metrics import ERRORS, afterwards, seconds_of
 from serving.recall.request.arm_group import ArmGroup
 
 
@@ -59,6 +59,6 @@ class ArmTiming:
         """Tell Prometheus; not where the caller is to blame."""
         if not self.told:
             return
-        SECONDS.labels(*self._labels).observe(self.ms / 1000)
+        afterwards(seconds_of(*self._labels).observe, self.ms / 1000)
         if self.failed:
             ERRORS.labels(*self._labels, "late" if self._late else "failed").inc(len(self.group.asked))

@@ -5,21 +5,16 @@ One that has none asks each server itself, at once: no task, no turn of the even
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+
+from serving.blocks import Within
 
 _there: ContextVar[bool] = ContextVar("_there", default=True)
 
 
-@contextmanager
-def company(*, there: bool) -> Iterator[None]:
+def company(*, there: bool) -> Within[bool]:
     """Say for the block whether there may be any."""
-    token = _there.set(there)
-    try:
-        yield
-    finally:
-        _there.reset(token)
+    return Within(_there, there)
 
 
 def accompanied() -> bool:

@@ -14,6 +14,7 @@ from pagoda.errors import IntegrityError, NotHeldError, PagodaError, RequestErro
 from pagoda.generations.manifest import Manifest
 from pagoda.settings import socket_path, tower_addresses
 from serving import tracing
+from serving.http.fields import PastItems
 
 _CONNECTIONS = 256
 _KEEP_SECONDS = 60
@@ -123,7 +124,7 @@ class TowerClient:
 
 def _encode(generation: str, instances: Sequence[dict[str, Any]]) -> bytes:
     try:
-        return orjson.dumps({"generation": generation, "instances": instances})
+        return orjson.dumps({"generation": generation, "instances": instances}, default=PastItems.rows)
     except orjson.JSONEncodeError as error:  # reading takes deeper nesting than writing
         raise RequestError(f"instances: cannot be passed on: {error}") from None
 

@@ -92,7 +92,7 @@ async def test_a_click_is_in_the_stream_and_in_the_next_answer(client: httpx.Asy
     assert (answer.status_code, answer.json()) == (200, {"event_ids": ["e1"], "taken": 1, "duplicates": 0})
     assert stream(url) == [{**CLICK, "device": "tv"}]
     user = await stored(url, 5)
-    assert user.recent == ({"item_id": 7, "timestamp": NOW_US},)
+    assert user.recent.rows() == [{"item_id": 7, "timestamp": NOW_US}]
     assert user.seen == (7,)
 
 
@@ -102,7 +102,7 @@ async def test_strings_stay_strings(url: str) -> None:
         assert (await client.post(PATH, json=event)).status_code == 200
         assert (await client.post(PATH, json=CLICK)).json()["error"].startswith("user_id: must be a string")
     user = await stored(url, "ann:1", make_spec("string"))
-    assert [past["item_id"] for past in user.recent] == ["mug:ö"]
+    assert user.recent.ids == ("mug:ö",)
     assert user.seen == ("mug:ö",)
 
 
@@ -123,14 +123,14 @@ async def test_what_comes_again_is_taken_once(client: httpx.AsyncClient, url: st
     }
     assert (await client.post(PATH, json=batch)).json()["duplicates"] == 3
     assert len(stream(url)) == 2
-    assert len((await stored(url, 5)).recent) == 2
+    assert len((await stored(url, 5)).recent.ids) == 2
 
 
 async def test_only_what_the_declaration_says_enters_history(client: httpx.AsyncClient, url: str) -> None:
     for number, event in enumerate(("impression", "like", "click")):
         await client.post(PATH, json={**CLICK, "event_id": str(number), "item_id": number, "event": event})
     user = await stored(url, 5)
-    assert [past["item_id"] for past in user.recent] == [2]
+    assert user.recent.ids == (2,)
     assert user.seen == (2,)
     assert len(stream(url)) == 3
 
@@ -145,7 +145,7 @@ async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: st
             await client.post(PATH, json={"events": events[start : start + 150]})
     kept = redis.Redis.from_url(url).lrange("recent:5", 0, -1)
     assert [int(entry.split(b":")[1]) for entry in kept] == sorted(moments)[-RECENT_LENGTH:]
-    assert [past["item_id"] for past in (await stored(url, 5)).recent] == sorted(moments)[-LENGTH:]
+    assert list((await stored(url, 5)).recent.ids) == sorted(moments)[-LENGTH:]
 
 
 @pytest.mark.parametrize(

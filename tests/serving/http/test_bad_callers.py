@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.callers import HANGUP, Hangup
 from serving.http.deadlines import DEADLINE_HEADER
+from serving.http.fields import PastItems
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.request.parts import Parts
 from serving.recall.request.service import Recall
@@ -44,7 +45,9 @@ class RealTower(FakeTower):
 
     async def vectors(self, full_version: int, generation: str, instances: Any) -> list[UserVector]:
         await self.wait(generation)
-        asked = parse(orjson.dumps({"generation": KEPT[generation], "instances": instances})).request
+        asked = parse(
+            orjson.dumps({"generation": KEPT[generation], "instances": instances}, default=PastItems.rows)
+        ).request
         found = self._runtime.predict(asked.instances, KEPT[generation])
         return [UserVector([float(full_version), 0.0], bool(known)) for known in found.known]
 

@@ -15,6 +15,7 @@ from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.scoring import CENTRE, SCALE
 from serving.http.deadlines import deadline, left
+from serving.http.fields import PastItems
 from serving.recall.generations import follower
 from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
@@ -149,7 +150,7 @@ async def test_a_generation_that_is_not_held_anywhere_is_an_error(setting: Setti
 
 
 async def test_the_tower_gets_raw_values_those_of_the_request_first(setting: Setting) -> None:
-    stored = ({"item_id": 1, "timestamp": NOW_US - 5},)
+    stored = PastItems((1,), (NOW_US - 5,))
     setting.store.users[5] = StoredUser({"age": 30, "gender": "F", "nickname": "x"}, stored, ())
     await setting.recall.answer(ask(profile={"age": 31}, context={"device": "tv"}, timestamp=NOW_US))
     _, generation, (told,) = setting.tower.asked[-1]
@@ -169,7 +170,7 @@ async def test_the_tower_gets_raw_values_those_of_the_request_first(setting: Set
 
 
 async def test_the_search_gets_filter_and_seen_items(setting: Setting) -> None:
-    setting.store.users[5] = StoredUser({}, (), (11, 12))
+    setting.store.users[5] = StoredUser({}, PastItems(), (11, 12))
     await setting.recall.answer(ask(filter={"year": {"gte": 1990}}))
     assert setting.index.asked[-1][1:] == (FilterParser(make_spec()).parse({"year": {"gte": 1990}}), ())
     await setting.recall.answer(ask(exclude_seen=True, history=[{"item_id": 13, "timestamp": 1}]))
@@ -180,7 +181,7 @@ async def test_the_search_gets_filter_and_seen_items(setting: Setting) -> None:
 async def test_string_ids_are_hashed_for_the_search_alone() -> None:
     setting = Setting(make_spec("string"))
     await setting.generations.refresh()
-    setting.store.users["ann"] = StoredUser({}, (), ("film",))
+    setting.store.users["ann"] = StoredUser({}, PastItems(), ("film",))
     await setting.recall.answer(ask(user_id="ann", exclude_seen=True))
     assert setting.index.asked[-1][2] == (hash_ids(["film"])[0],)
     assert setting.tower.asked[-1][2][0]["user_id"] == "ann"

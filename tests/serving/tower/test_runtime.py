@@ -47,10 +47,11 @@ def program_of(folder: Path) -> Callable[..., torch.Tensor]:
 def expected(world: World, generation: str, instance: Instance) -> np.ndarray:
     """The vector, computed the slow and obvious way."""
     tables = world.open_tables().generation(generation)
-    earlier = sorted((e["timestamp"], n) for n, e in enumerate(instance.history) if e["timestamp"] < NOW_US)[-LENGTH:]
+    past = instance.history.rows()
+    earlier = sorted((e["timestamp"], n) for n, e in enumerate(past) if e["timestamp"] < NOW_US)[-LENGTH:]
     rows, mask, age = np.zeros((1, LENGTH, DIM), np.float32), np.zeros((1, LENGTH), bool), np.zeros((1, LENGTH))
     for place, (timestamp, number) in enumerate(reversed(earlier), 1):
-        item = instance.history[number]["item_id"]
+        item = past[number]["item_id"]
         rows[0, -place] = tables.items.lookup(ids_of([item]))[0][0]
         mask[0, -place] = True
         age[0, -place] = (NOW_US - timestamp) / SECOND_US

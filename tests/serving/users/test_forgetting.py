@@ -27,6 +27,7 @@ from pagoda.rollout.measures.outcomes import STREAM as OUTCOMES
 from pagoda.settings import RedisSettings, Settings
 from serving.events.redis_stream import KafkaRecord, RedisStream
 from serving.events.rules import Accepted
+from serving.http.fields import PastItems
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.steps import MISSING, REMEMBERED
@@ -210,7 +211,9 @@ def test_killed_anywhere_it_is_finished_by_running_it_again(
 
 async def test_recall_remembers_them_no_more_for_when_redis_is_down(url: str, settings: Settings) -> None:
     fallback = Fallback()
-    lookups = [Lookup(RecallInstance(user_id=user), EVERYTHING, StoredUser({"age": 1}, (), ())) for user in (ANN, BEN)]
+    lookups = [
+        Lookup(RecallInstance(user_id=user), EVERYTHING, StoredUser({"age": 1}, PastItems(), ())) for user in (ANN, BEN)
+    ]
     fallback.remember(lookups, "g1")
     forget(settings)
     follows = Forgetting(url, fallback.forget)

@@ -17,6 +17,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, History
 from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
+from serving.http.fields import PastItems
 from serving.users.keys import SEEN_LENGTH, profile_key, recent_key, seen_key, vector_key
 from serving.users.loading import load_store
 from serving.users.online_store import KeptVector, OnlineStore
@@ -72,7 +73,7 @@ async def test_it_holds_what_was_known_at_the_moment(world: World, url: str, tmp
         users = [world.user(number) for number in range(USERS)]
         for user, stored in zip(users, await read(url, users, world.spec), strict=True):
             past = expected[user]
-            assert [(event["item_id"], event["timestamp"]) for event in stored.recent] == past[-LENGTH:]
+            assert list(zip(stored.recent.ids, stored.recent.timestamps, strict=True)) == past[-LENGTH:]
             assert set(stored.seen) == {item for item, _ in past}
 
 
@@ -87,7 +88,7 @@ async def test_a_verb_loads_it(world: World, url: str, tmp_path: Path, monkeypat
             assert result.exit_code == 0, result.output
             assert f"{USERS} profiles, and what {len(expected)} users did" in result.stdout
         for user, stored in zip(users, await read(url, users, world.spec), strict=True):
-            assert [(event["item_id"], event["timestamp"]) for event in stored.recent] == expected[user][-LENGTH:]
+            assert list(zip(stored.recent.ids, stored.recent.timestamps, strict=True)) == expected[user][-LENGTH:]
             assert stored.profile
 
 
@@ -121,7 +122,7 @@ async def test_profiles_keep_their_types(world: World, url: str, tmp_path: Path)
 
 async def test_unknown_users_are_empty(world: World, url: str) -> None:
     (stored,) = await read(url, [world.user(999)], world.spec)
-    assert (stored.profile, stored.recent, stored.seen) == ({}, (), ())
+    assert (stored.profile, stored.recent, stored.seen) == ({}, PastItems(), ())
 
 
 async def test_only_what_is_wanted_is_read(url: str) -> None:
@@ -130,7 +131,7 @@ async def test_only_what_is_wanted_is_read(url: str) -> None:
     client.zadd(seen_key(1), {"7": 5})
     store = OnlineStore(url)
     without, with_seen = await store.read([(1, False), (1, True)], FeatureSpec(history=None))
-    assert (without.recent, without.seen, with_seen.seen) == ((), (), (7,))
+    assert (without.recent, without.seen, with_seen.seen) == (PastItems(), (), (7,))
     await store.close()
 
 
@@ -161,9 +162,10 @@ async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generatio
 
 async def test_damage_is_told_from_absence(url: str) -> None:
     client = redis.Redis.from_url(url)
-    client.rpush(recent_key(1), "no time:no item")
-    with pytest.raises(IntegrityError, match="of a user is damaged"):
-        await read(url, [1], FeatureSpec(history=History(length=3)))
+    for user, entries in enumerate((["no time:no item"], ["5:7", "6"], ["6"], ["-5:7"]), 10):
+        client.rpush(recent_key(user), *entries)
+        with pytest.raises(IntegrityError, match="of a user is damaged"):
+            await read(url, [user], FeatureSpec(history=History(length=3)))
     client.set(profile_key(2), "[30]")
     with pytest.raises(IntegrityError, match="of a user is damaged"):
         await read(url, [2], FeatureSpec())

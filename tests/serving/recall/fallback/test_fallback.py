@@ -17,6 +17,7 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.rollout.measures.outcomes import Flag
 from serving.http.deadlines import deadline
+from serving.http.fields import PastItems
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, POPULAR, REMEMBERED
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.request.answer import answer_by
@@ -28,12 +29,12 @@ from tests.serving.recall.setting import ask, begun
 
 
 async def test_without_the_store_users_are_as_last_read_or_known_by_their_id_alone(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({"age": 30}, ({"item_id": 1, "timestamp": 5},), (11,))
+    failing.store.users[5] = StoredUser({"age": 30}, PastItems((1,), (5,)), (11,))
     assert (await failing.one(exclude_seen=True))["degraded"] == []
     failing.store.error = GONE
     assert (await failing.one(exclude_seen=True))["degraded"] == [REMEMBERED]
     told = failing.tower.asked[-1][2][0]
-    assert (told["profile"], len(told["history"])) == ({"age": 30}, 1)
+    assert (told["profile"], told["history"].ids) == ({"age": 30}, (1,))
     assert failing.index.asked[-1][2] == (11,)
     assert (await failing.one(user_id=6))["degraded"] == [MISSING]
     failing.store.error = None
@@ -41,7 +42,7 @@ async def test_without_the_store_users_are_as_last_read_or_known_by_their_id_alo
 
 
 async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({}, (), (), vector=KeptVector(1, [7.0, 0.0]))
+    failing.store.users[5] = StoredUser({}, PastItems(), (), vector=KeptVector(1, [7.0, 0.0]))
     failing.down.error = GONE
     known, unknown = await failing.recall.answer([*ask(), *ask(user_id=6)])
     assert (known["degraded"], known["items"][0]["item_id"]) == ([CACHED], "items_3/7")
@@ -49,7 +50,7 @@ async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(fai
 
 
 async def test_a_remembered_users_vector_is_no_other_generations(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({"age": 30}, (), (), basis=1, vector=KeptVector(1, [3.0, 0.0]))
+    failing.store.users[5] = StoredUser({"age": 30}, PastItems(), (), basis=1, vector=KeptVector(1, [3.0, 0.0]))
     assert (await failing.one())["generation"] == "g3"
     failing.store.error = GONE
     failing.log.arms = Arms(stable="g4")
@@ -82,7 +83,7 @@ async def test_a_lost_generation_is_stood_in_for_in_time_though_the_release_log_
 
 
 async def test_without_the_index_popular_items_satisfy_filter_and_exclusion(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({}, (), (7,))
+    failing.store.users[5] = StoredUser({}, PastItems(), (7,))
     failing.index.error = GONE
     answer = await failing.one(exclude_seen=True, filter={"genres": ["Comedy", "Drama"]})
     assert (answer["degraded"], [item["item_id"] for item in answer["items"]]) == ([POPULAR], [3, 9])

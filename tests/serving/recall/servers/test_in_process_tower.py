@@ -13,6 +13,7 @@ from pagoda.embeddings.tables import TablesWriter
 from pagoda.errors import IntegrityError, NotHeldError, NotHereYetError, RequestError, UnavailableError
 from pagoda.generations.manifest import Artifact
 from pagoda.storage.checksums import SHA256, checksum_file
+from serving.http.fields import PastItems
 from serving.recall.servers import in_process_tower
 from serving.recall.servers.in_process_tower import InProcessTower
 from serving.tower.archive import archive_name, package
@@ -85,6 +86,8 @@ async def test_what_is_not_held_is_said_and_what_is_wrong_is_named(host: Host) -
         await host.tower.vectors(3, "g3", [{"user_id": 1, "profile": {"age": "old"}}])
     with pytest.raises(RequestError, match=r"instances\.0\.history\.0\.item_id: must be an integer of 64 bits"):
         await host.tower.vectors(3, "g3", [{"user_id": 1, "history": ({"item_id": 1 << 70, "timestamp": 5},)}])
+    with pytest.raises(RequestError, match=r"history\.item_id: must be an integer of 64 bits"):
+        await host.tower.vectors(3, "g3", [{"user_id": 1, "history": PastItems((1 << 70,), (5,))}])
 
 
 async def test_what_the_follower_has_not_brought_is_on_its_way(host: Host) -> None:

@@ -17,6 +17,7 @@ from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
+from serving.http.fields import PastItems
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.lookup import Lookup
@@ -36,7 +37,7 @@ class Slow:
     async def read(self, users: Sequence[tuple[Key, bool]], *_: FeatureSpec) -> list[StoredUser]:
         self.calls.append([user for user, _ in users])
         await asyncio.sleep(0.001)
-        return [StoredUser({"user": user}, (), ()) for user, _ in users]
+        return [StoredUser({"user": user}, PastItems(), ()) for user, _ in users]
 
     async def vectors(self, _: int, generation: str, instances: Sequence[dict[str, Any]]) -> list[UserVector]:
         users = [one["user_id"] for one in instances]
@@ -119,7 +120,7 @@ async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_
     cache = VectorCache(cast(OnlineStore, written), seconds=60, reuse=reuse)
     asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
     kept = [KeptVector(9, [1.0]), KeptVector(8, [1.0]), None, None, None]
-    stored = [StoredUser({}, (), (), basis=9, vector=vector) for vector in kept]
+    stored = [StoredUser({}, PastItems(), (), basis=9, vector=vector) for vector in kept]
     lookups = [Lookup(one, EVERYTHING, known) for one, known in zip(asked, stored, strict=True)]
     lookups[4].degraded.append("store_missing")
     assert [cache.fresh(one) for one in lookups] == [[1.0] if reuse else None, *[None] * 4]

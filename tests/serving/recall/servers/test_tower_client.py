@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
+from serving.http.fields import PastItems
 from serving.recall.servers.tower import TowerClient
 from tests.serving.torchserve import free_port
 
@@ -41,11 +42,12 @@ def answering(status: int, content: Any) -> Callable[[web.Request], Awaitable[we
 
 async def test_vectors_come_back_in_order() -> None:
     async def answer(request: web.Request) -> web.Response:
-        assert await request.json() == {"generation": "g3", "instances": ASKED}
+        history = [{"item_id": 7, "timestamp": 5}]
+        assert await request.json() == {"generation": "g3", "instances": [{**ASKED[0], "history": history}]}
         return web.json_response({"predictions": [ROW]})
 
     async with tower(answer) as client:
-        (user,) = await client.vectors(3, "g3", ASKED)
+        (user,) = await client.vectors(3, "g3", [{**ASKED[0], "history": PastItems((7,), (5,))}])
     assert (user.vector, user.known) == ([0.6, 0.8], True)
 
 
