@@ -195,5 +195,5 @@ def test_a_record_of_kafka_holds_no_events(lines: Lines, value: str) -> None:
 def test_a_workers_step_fails(lines: Lines, error: Exception) -> None:
     state = RetryCallState(cast(Any, None), None, (), {})
     state.set_exception((type(error), error, None))
-    loop._complain(state)
+    loop._complain("sink", state)
     assert any(type(error).__name__ in line for line in lines.text)
