@@ -110,7 +110,7 @@ class Installation:
     def followed(self) -> Iterator[None]:
         """While a follower brings tables."""
         follower, stop = Follower(self.log, self.settings.tables_folder, NoTowers()), threading.Event()
-        thread = threading.Thread(target=follow, args=(follower, stop, 0.02))
+        thread = threading.Thread(target=follow, args=(follower, stop, 0.02, "follower"))
         thread.start()
         try:
             yield
