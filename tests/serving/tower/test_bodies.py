@@ -33,7 +33,7 @@ def test_the_three_forms_ask_the_same() -> None:
     assert [body.form for body in (plain, v1, v2)] == ["plain", "v1", "v2"]
     assert list(plain.request.instances) == list(v1.request.instances) == list(v2.request.instances)
     assert {body.request.generation for body in (plain, v1, v2)} == {"g3"}
-    assert v1.request.instances[0].history[0]["timestamp"] == 1_700_000_000_000_000
+    assert v1.request.instances[0].history.timestamps == (1_700_000_000_000_000,)
 
 
 def test_answers_keep_the_form_of_their_request() -> None:
