@@ -32,13 +32,15 @@ def caution(settings: Settings) -> str:
 
 
 @cache
-def _warn() -> None:
+def _warn(what: str) -> None:
     """Once in each process."""
-    _log.warning("%s", NEVER_RUN)
+    if what:
+        _log.warning("%s", what)
 
 
 def open_collections(settings: Settings) -> Collections:
     """What building, verifying, item changes, retention and mining need; nothing is asked yet."""
+    _warn(caution(settings))
     # Each backend's library is imported where it is used: jobs that need none shall not wait for it.
     match settings.index.backend:
         case "milvus":
@@ -55,7 +57,6 @@ def open_collections(settings: Settings) -> Collections:
         case "elasticsearch":
             from pagoda.index.elasticsearch.collections import ElasticsearchCollections
 
-            _warn()
             return ElasticsearchCollections(settings.elasticsearch)
 
 
@@ -89,6 +90,7 @@ def open_search(
         request_id: What the request of now is called in traces.
         originals: Those of a collection, where `index.keeps_originals` and its generation brings some.
     """
+    _warn(caution(settings))
     match settings.index.backend:
         case "milvus":
             from pagoda.index.milvus.search import MilvusSearch
@@ -111,7 +113,6 @@ def open_search(
         case "elasticsearch":
             from pagoda.index.elasticsearch.search import ElasticsearchSearch
 
-            _warn()
             seconds = settings.recall.index_seconds
             return ElasticsearchSearch(settings.elasticsearch, seconds, settings.index.effort, request_id)
 

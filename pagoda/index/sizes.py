@@ -12,6 +12,7 @@ primary key, its time, and a pair from the one to where it is (internal/core/src
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from pagoda.settings import CollectionConfig
 
@@ -19,6 +20,13 @@ _LINK, _ID, _NUMBER, _HALF = 4, 8, 4, 2
 _FAISS_NODE = 4 + 8
 _HNSWLIB_NODE, _HNSWLIB_COUNT = 8 + 4 + 40, 4
 _MILVUS_ROW = 8 + 8 + 16
+_LANES = 8
+"""Faiss compares codes of a byte so many numbers at once, or else one by one: 20,000 × 64 in 0.23 ms, × 65 in 2.5."""
+
+
+def code_width(dim: int) -> int:
+    """Numbers of a code of a byte in process: with zeros after those of the vector, as many as are compared at once."""
+    return ceil(dim / _LANES) * _LANES
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,12 @@ def item_bytes(backend: str, config: CollectionConfig, dim: int) -> ItemBytes:
     """
     here = backend == "in_process"
     vectors, listed = 0.0, 0.0
+    code = code_width(dim) if here else dim
     if config.kind.startswith("IVF"):
-        listed = _ID + {"IVF_SQ8": dim, "IVF_PQ": config.segments}.get(config.kind, _NUMBER * dim)
+        listed = _ID + {"IVF_SQ8": code, "IVF_PQ": config.segments}.get(config.kind, _NUMBER * dim)
     elif config.kind != "HNSW_SQ8":
         vectors = _NUMBER * dim
-    codes = dim if config.kind == "HNSW_SQ8" else 0
+    codes = code if config.kind == "HNSW_SQ8" else 0
     links = _links(config.m, here) if config.kind.startswith("HNSW") else 0
     # In process, the vectors lie beside every kind; elsewhere recall has them, in two bytes a number, where it refines.
     originals = _ID + _HALF * dim if config.refine > 1 else 0.0

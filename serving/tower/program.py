@@ -45,26 +45,33 @@ def load_program(path: Path) -> Program:
 
 def load_small(path: Path) -> Program:
     """The same, with what reads and traces a program in a process of its own, which ends: PyTorch's compiler and sympy
-    are 70 MiB that would stay, and seconds in which nothing is answered.
+    are 90 MiB that would stay, and seconds in which nothing is answered.
 
     Raises:
         IntegrityError: As `load_program`.
-        UnavailableError: The process was killed.
+        UnavailableError: The process was killed, or could not go on, for want of memory or disk, say.
     """
     with tempfile.TemporaryDirectory() as folder:
         traced = Path(folder) / "traced.pt"
         ended = subprocess.run(
             (sys.executable, "-m", __name__, str(path), str(traced)), capture_output=True, text=True, check=False
         )
-        if ended.returncode < 0:
-            raise UnavailableError(
-                f"{path}: the process that reads it was killed by signal {-ended.returncode}; is there enough memory?"
-            )
-        if ended.returncode:
-            raise IntegrityError(ended.stderr.rpartition("IntegrityError: ")[2].strip())
+        _require_read(path, ended)
         if not traced.exists():  # It cannot be traced.
             return load_program(path)
         return _program(torch.jit.load(traced))  # type: ignore[no-untyped-call]
+
+
+def _require_read(path: Path, ended: subprocess.CompletedProcess[str]) -> None:
+    if not ended.returncode:
+        return
+    # As `serving.process.run` says it: other lines, of a trace, may name it further on.
+    said, refused, why = f"\n{ended.stderr.strip()}".partition("\nIntegrityError: ")
+    if refused:
+        raise IntegrityError(why)
+    killed = f"was killed by signal {-ended.returncode}; is there enough memory?"
+    why = killed if ended.returncode < 0 else f"failed: {said.splitlines()[-1]}"
+    raise UnavailableError(f"{path}: the process that reads it {why}")
 
 
 def main(program: Path, to: Path) -> None:

@@ -91,6 +91,7 @@ class Follower:
 
         Raises:
             UnavailableError: The log, an artifact or the tower's server does not answer; all else was done.
+            OSError: The disk is full, say; all else was done.
             IntegrityError: An archive that the tower's server has lost is missing or damaged; all else was done.
         """
         state = self._log.state()
@@ -103,19 +104,19 @@ class Follower:
             raise failures[0]
         return self.said
 
-    def _align(self, state: ReleaseState, wanted: tuple[str, ...]) -> list[PagodaError]:
+    def _align(self, state: ReleaseState, wanted: tuple[str, ...]) -> list[Exception]:
         """Bring and take away what differs from the log; returns what went wrong. All else was done."""
         manifests = [state.generations[id_] for id_ in wanted]
         self._refused = {id_: reason for id_, reason in self._refused.items() if id_ in wanted}
         self._begun = {id_: at for id_, at in self._begun.items() if id_ in wanted}
         self._deliveries.keep({_TOWERS, *map(_parts, manifests)})
-        failures: list[PagodaError] = []
+        failures: list[Exception] = []
         self._name_archives(manifests)
         held = self._held()
         for manifest in manifests:
             try:
                 self._bring(manifest, held)
-            except UnavailableError as error:
+            except (UnavailableError, OSError) as error:  # A full disk, too, is not to keep the rest from what serves.
                 failures.append(error)
         self._switch(state.stable)
         if state.stable:  # An empty log is more likely a lost one than the end of everything.
@@ -126,22 +127,21 @@ class Follower:
             self._collections.keep({manifest.collection for manifest in needed})
         # Before copies are looked at: one that turns out to be none any more is brought in the next step.
         self._done = None if self._refused or failures or self._deliveries.names - {_TOWERS} else (state.head, wanted)
-        failures += self._tend()
         self._say(state.head)
         _tell(self.said, state.stable)
-        return failures
+        return failures + self._tend()
 
-    def _tend(self) -> list[PagodaError]:
+    def _tend(self) -> list[Exception]:
         """See to what is here, and go on whatever it is that goes wrong."""
-        failures: list[PagodaError] = []
+        failures: list[Exception] = []
         try:
             self._deliveries.done(_TOWERS, self._tend_towers)
-        except (UnavailableError, IntegrityError) as error:
+        except (PagodaError, OSError) as error:
             failures.append(error)
         followed = False
         try:
             followed = self._collections.follow()
-        except (UnavailableError, IntegrityError) as error:  # A tower's trouble is not to keep item changes away.
+        except (PagodaError, OSError) as error:  # A tower's trouble is not to keep item changes away.
             failures.append(error)
         if not followed:  # Some may be no copies any more, whatever kept the look at others from its end.
             self._done = None

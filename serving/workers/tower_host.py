@@ -96,10 +96,11 @@ class LocalTowers:
     def keep(self, full_versions: set[int]) -> None:
         """See `TowerHost.keep`."""
         held = self._look() if self._held is None else self._held
+        # First: of what is on its way out, nobody may be told that it is held.
+        self._wanted = {version: archive for version, archive in self._wanted.items() if version in full_versions}
         for version in sorted(held - full_versions):
             self._models.retire(version)
             held.discard(version)
-        self._wanted = {version: archive for version, archive in self._wanted.items() if version in full_versions}
 
     def repair(self) -> None:
         """See `TowerHost.repair`. It looks every ten seconds."""

@@ -18,7 +18,7 @@ from pagoda.item_vectors.fields import ITEM_ID, VECTOR
 from pagoda.settings import CollectionConfig
 from pagoda.settings.index import Kind
 
-_ROWS, _DIM = 3000, 32
+_ROWS, _DIM = 3000, 33
 
 
 @pytest.mark.parametrize("kind", ["HNSW", "HNSW_SQ8", "IVF_SQ8"])

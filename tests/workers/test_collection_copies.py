@@ -151,6 +151,26 @@ def test_neither_a_silent_store_nor_a_lost_tower_keeps_changes_of_the_rest_away(
         pod.follower.step()
 
 
+def test_a_full_disk_keeps_changes_from_nothing_that_serves(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = pod.world.serve_chain(pod.registry, pod.log, 0)
+    publish(pod.log, first.id, "stable")
+    pod.follower.step()
+    (second,) = pod.world.serve_chain(pod.registry, pod.log, 0, day_number=1)
+    pod.log.append("offered", {"generation": second.id})
+    looks = pod.copies.here[first.collection]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for call in ("ensure", "held"):
+        monkeypatch.setattr(pod.models, call, full)
+    pod.clock.forward(seconds=10)
+    with pytest.raises(OSError, match="No space"):
+        pod.follower.step()
+    assert pod.copies.here[first.collection] == looks + 1
+    assert (pod.follower.said.head, pod.follower.said.held) == (pod.log.state().head, (first.id,))
+
+
 def test_a_generation_whose_collection_is_in_another_backend_is_not_refused_for_it(pod: Pod) -> None:
     """After `pagoda index rebuild` what served before is live until its grace is over, and nobody here searches it."""
     pod.world.backend = "milvus"

@@ -52,3 +52,16 @@ def test_archives_follow_the_log(tmp_path: Path, restarted: bool) -> None:
         host.follower.step()
         assert (host.towers / "pagoda-2.mar").read_bytes() == b"archive of 2"
     host.follower.close()
+
+
+def test_what_is_on_its_way_out_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may ask while it goes, for which a server takes its time."""
+    host = InProcessHost(tmp_path)
+    (first,) = host.world.serve_chain(host.registry, host.log, 0)
+    towers, said = LocalTowers(TowerArchives(host.towers, host.folder)), list[bool]()
+    towers.ensure(first.full_version, first.tower)
+    said.append(towers.holds(first.full_version))
+    monkeypatch.setattr(TowerArchives, "retire", lambda _, version: said.append(towers.holds(version)))
+    towers.keep(set())
+    assert said == [True, False]
+    host.follower.close()

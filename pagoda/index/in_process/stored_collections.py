@@ -86,10 +86,13 @@ class StoredCollections(FolderCollections):
 
     def start_loading(self, name: str) -> None:
         """See `Collections.start_loading`: hosts may search it."""
-        if self._store.find(name) is None:
+        here = self._store.find(name) is None
+        if here:
             super().start_loading(name)
-            self._store.put(name, self._files(name))
-        self._store.offer(name)
+        with self._said("loading", name):
+            if here:
+                self._store.put(name, self._files(name))
+            self._store.offer(name)
 
     def loaded(self, name: str) -> bool:
         """See `Collections.loaded`."""
@@ -117,14 +120,14 @@ class StoredCollections(FolderCollections):
             UnavailableError: The store does not answer, or the disk is full.
         """
         with self._said("copy", name):
-            stored = self._store.find(name)
-            if stored is not None and not description_in(stored).startswith(made_of(vectors)):
+            if (stored := self._store.find(name)) is None:
+                raise _gone()
+            if not description_in(stored).startswith(made_of(vectors)):
                 raise IntegrityError(
                     f"it was built anew and holds [{description_in(stored)}], expected vectors {vectors}; a copy that "
                     "is here stays as it is"
                 )
-        with self._there("copy", name):
-            return
+            self._bring(name, stored)
 
     def follow(self, name: str) -> bool:
         """Bring item changes into this host's copy. False: it is none of what the store has now, to be brought.
@@ -157,11 +160,14 @@ class StoredCollections(FolderCollections):
             yield files
 
     def _look_into_store(self, name: str) -> None:
-        stored, files = self._store.find(name), self._files(name)
-        if stored is None:
-            if self._copied(name):
-                raise _gone()
-        elif self._is_copy_of(stored, files):
+        if (stored := self._store.find(name)) is not None:
+            self._bring(name, stored)
+        elif self._copied(name):
+            raise _gone()
+
+    def _bring(self, name: str, stored: pa.Schema) -> None:
+        files = self._files(name)
+        if self._is_copy_of(stored, files):
             self._store.follow(name, files)
         else:  # There is none here yet, or another host built it: first, or anew.
             self._store.bring(name, stored, files.folder, lambda: self._move_away(name))

@@ -42,6 +42,8 @@ class HeldBodies:
                 if self._held > self._most:
                     raise UnavailableError(f"bodies of {self._most >> 20} MiB wait already; try again")
                 parts.append(part)
-            yield b"".join(parts)
+            body = b"".join(parts)
+            parts.clear()  # Else each byte would be there twice until it is answered.
+            yield body
         finally:
             self._held -= size

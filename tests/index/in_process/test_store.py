@@ -15,6 +15,8 @@ from pagoda.errors import ConflictError, IntegrityError, UnavailableError
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_copies, open_search
 from pagoda.index.in_process import collection_store
+from pagoda.index.in_process.collection_store import CollectionStore
+from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.stored_collections import StoredCollections
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.vector_files import vectors_batch
@@ -264,6 +266,19 @@ async def test_a_copy_gives_way_to_what_was_built_anew_of_the_same_vectors_alone
     assert await found(NEW[1]) == 701
     await search.close()
     assert len(list((host("pod").home / "collections").iterdir())) == 1
+
+
+def test_what_is_brought_is_what_was_looked_at_whoever_builds_meanwhile(
+    host: Host, monkeypatch: pytest.MonkeyPatch, vectors: str
+) -> None:
+    pod, store = open_copies(host("pod")), CollectionStore(host("pod").index.store)
+    stored = store.schema(NAME)
+    others = stored.with_metadata({b"build": b"others", b"description": b"vectors of others "})
+    found = iter([stored])
+    monkeypatch.setattr(CollectionStore, "find", lambda *_: next(found, others))
+    pod.bring(NAME, vectors)
+    assert FolderCollections(host("pod").home / "collections").count(NAME) == ROWS
+    assert not pod.follow(NAME)
 
 
 def test_who_begins_reads_changes_that_others_have_put_together(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from pymilvus.grpc_gen.common_pb2 import PlaceholderGroup, PlaceholderType
 from pymilvus.grpc_gen.schema_pb2 import CollectionSchema, FunctionType
 
 from pagoda.errors import ConfigError
-from pagoda.index.factory import caution
+from pagoda.index import factory
+from pagoda.index.factory import caution, open_collections
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.full_text import require_version, stored
 from pagoda.index.milvus.search import MilvusSearch
@@ -117,8 +119,14 @@ def test_a_server_is_refused_by_its_version_where_it_says_one(version: str, refu
         require_version(version, "here")
 
 
-def test_who_relies_on_it_is_told_that_it_was_never_run(tmp_path: Path) -> None:
-    assert "never run against a Milvus of 2.5" in caution(Settings(home=tmp_path, index=IndexSettings(text=True)))
+def test_who_relies_on_it_is_told_that_it_was_never_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    factory._warn.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        for text in (False, True, True):
+            open_collections(settings := Settings(home=tmp_path, index=IndexSettings(text=text))).close()
+    (record,) = caplog.records
+    assert record.getMessage() == caution(settings)
+    assert "never run against a Milvus of 2.5" in caution(settings)
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,23 @@ async def test_bodies_are_held_up_to_a_limit_until_they_are_answered() -> None:
     with pytest.raises(TooLargeError):
         async with HeldBodies().read(request(bytes(MOST_BODY_BYTES + 1))):
             pass
+
+
+async def test_a_body_that_came_in_parts_is_in_memory_once() -> None:
+    left = 8
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        return {"type": "http.request", "body": bytes(1 << 20), "more_body": left > 0}
+
+    tracemalloc.start()
+    try:
+        async with HeldBodies().read(Request({"type": "http"}, receive)) as body:
+            assert len(body) == 8 << 20
+            assert tracemalloc.get_traced_memory()[0] < 10 << 20
+    finally:
+        tracemalloc.stop()
 
 
 async def test_a_request_that_breaks_the_tower_breaks_no_other(caplog: pytest.LogCaptureFixture) -> None:

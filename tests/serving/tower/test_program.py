@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.fx import GraphModule
 
 from pagoda.config.model import DecayPooling, Gru, HistoryConfig, ModelConfig, Transformer
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
 from pagoda.model.towers.towers import Towers
@@ -85,3 +86,19 @@ def test_a_process_that_is_to_stay_small_reads_the_same_program_elsewhere(tmp_pa
     (damaged := tmp_path / "damaged.pt2").write_bytes(path.read_bytes()[:-100])
     with pytest.raises(IntegrityError, match=r"damaged\.pt2: is no exported program, or a damaged one"):
         load_small(damaged)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "why"),
+    [
+        (-9, "", "killed by signal 9; is there enough memory"),
+        (1, "in read_program\n    IntegrityError: It is damaged\nRuntimeError: no space left", "no space left"),
+    ],
+)
+def test_a_process_that_could_not_read_a_program_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, status: int, said: str, why: str
+) -> None:
+    ended = subprocess.CompletedProcess((), status, "", said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(UnavailableError, match=rf"user\.pt2: the process that reads it .*{why}"):
+        load_small(Path("user.pt2"))
