@@ -56,7 +56,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         for part in (store, index, outcomes):
             stack.push_async_callback(part.close)
         own, items, fallback = settings.recall, ItemLogFollower(open_item_log(settings)), Fallback()
-        cache = _vector_cache(store, settings)
+        cache = vector_cache(store, settings)
         forgetting = Forgetting(settings.redis.url, fallback.forget)
         stack.push_async_callback(forgetting.close)
         servers = guarded(
@@ -98,7 +98,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         yield recall, generations
 
 
-def _vector_cache(store: OnlineStore, settings: Settings) -> VectorCache | None:
+def vector_cache(store: OnlineStore, settings: Settings) -> VectorCache | None:
+    """What keeps vectors as the settings say; None: nothing."""
     seconds, reuse = settings.recall.vector_seconds, settings.recall.reuse_vectors
     if seconds is None:
         # No server that could be down, and a vector is computed in less time than many a round trip takes.

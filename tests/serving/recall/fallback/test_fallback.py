@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,8 +17,10 @@ from pagoda.generations.arms import Arms
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.rollout.measures.outcomes import Flag
+from pagoda.settings import Settings
 from serving.http.deadlines import deadline
 from serving.http.fields import PastItems
+from serving.recall import factory
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, POPULAR, REMEMBERED
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.request.answer import answer_by
@@ -159,3 +162,20 @@ async def test_what_the_towers_did_not_make_counts_as_a_fallback_for_the_gates(f
         ((rows,), outcomes._pending) = (list(outcomes._pending.values()), defaultdict(list))
         flags.append(bool(rows[0][3] & Flag.FALLBACK))
     assert flags == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("tower", "recall", "kept"),
+    [
+        ({}, {}, True),
+        ({"runtime": "in_process"}, {}, False),
+        ({"runtime": "in_process"}, {"vector_seconds": 60}, True),
+        ({"runtime": "in_process"}, {"reuse_vectors": True}, True),
+        ({}, {"vector_seconds": 0}, False),
+    ],
+)
+def test_vectors_are_kept_for_towers_that_can_be_down(
+    tmp_path: Path, tower: dict[str, str], recall: dict[str, int], kept: bool
+) -> None:
+    settings = Settings.model_validate({"home": tmp_path, "tower": tower, "recall": recall})
+    assert (factory.vector_cache(cast(OnlineStore, None), settings) is not None) is kept
