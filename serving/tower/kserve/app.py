@@ -105,6 +105,8 @@ class TowerApp:
                 return await self._batches.answer(asked)
         except TooLargeError as error:
             return _TOO_LARGE, refuse(error)[1]
+        except RequestError as error:
+            return refuse(error)
         except ClientDisconnect:
             return refuse(RequestError("body: ends before its end, since the caller has left"))
         except UnavailableError as error:

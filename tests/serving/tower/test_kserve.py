@@ -16,7 +16,7 @@ import pytest
 from starlette.requests import Request
 
 from pagoda.embeddings.tables import TablesWriter, TowerTables
-from pagoda.errors import ConfigError, NotHeldError, UnavailableError
+from pagoda.errors import ConfigError, NotHeldError, RequestError, UnavailableError
 from pagoda.storage.checksums import SHA256, checksum_file
 from serving.http.body_reading import TooLargeError
 from serving.tower.archive import package
@@ -144,6 +144,23 @@ async def test_bodies_are_held_up_to_a_limit_until_they_are_answered() -> None:
     with pytest.raises(TooLargeError):
         async with HeldBodies().read(request(bytes(MOST_BODY_BYTES + 1))):
             pass
+
+
+async def test_who_stops_half_way_keeps_no_room() -> None:
+    sent = iter([{"type": "http.request", "body": b"012345678", "more_body": True}])
+
+    async def stalled() -> dict[str, Any]:
+        return next(sent, None) or await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def short() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"ab", "more_body": False}
+
+    bodies = HeldBodies(10, seconds=0.01)
+    with pytest.raises(RequestError, match=r"body: 9 bytes of it came within 0\.01 s"):
+        async with bodies.read(Request({"type": "http"}, stalled)):
+            pass
+    async with bodies.read(Request({"type": "http"}, short)) as body:
+        assert body == b"ab"
 
 
 async def test_a_body_that_came_in_parts_is_in_memory_once() -> None:
