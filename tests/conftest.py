@@ -64,12 +64,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what takes longest first, so that no worker waits for another one's long end."""
+    """Put what takes longest first, so that no worker waits for another one's long end; of an eighth, which has so many
+    minutes, last."""
     if (eighth := config.getoption("--eighth")) is not None:
         part = [zlib.crc32(item.nodeid.encode()) % 8 for item in items]
         config.hook.pytest_deselected(items=[item for item, its in zip(items, part, strict=True) if its != eighth])
         items[:] = [item for item, its in zip(items, part, strict=True) if its == eighth]
-    items.sort(key=lambda item: ("tests/pipelines" not in item.nodeid, item.get_closest_marker("integration") is None))
+    last = eighth is not None
+    items.sort(
+        key=lambda item: (
+            ("tests/pipelines" in item.nodeid) is last,
+            (item.get_closest_marker("integration") is not None) is last,
+        )
+    )
 
 
 class TogetherScheduling(LoadFileScheduling):  # type: ignore[misc]
