@@ -86,7 +86,7 @@ def run_together(loops: Mapping[str, Callable[[], None]], stop: threading.Event)
     with ThreadPoolExecutor(len(loops), "worker") as threads:
         running = {threads.submit(loop): name for name, loop in loops.items()}
         for ended in as_completed(running):
-            if error := ended.exception():
+            if (error := ended.exception()) or not stop.is_set():
                 _log.critical("%s has ended; so do all in this process", running[ended], exc_info=error)
                 failed = True
             stop.set()

@@ -55,6 +55,9 @@ def test_of_workers_in_one_process_one_that_ends_by_itself_is_named_and_ends_all
         run_together({"sink": sys.exit, "items": stop.wait}, stop)
     assert "sink has ended" in caplog.text and "items" not in caplog.text
     run_together({"sink": stop.wait, "items": stop.wait}, stop)  # Told to stop, they end well.
+    stop.clear()
+    with pytest.raises(SystemExit):
+        run_together({"sink": lambda: None, "items": stop.wait}, stop)
 
 
 def test_a_host_at_rest_writes_nothing(host: Host) -> None:

@@ -63,9 +63,7 @@ class LoadedVersions:
                 self._look_at(version, archive, checksums)
             except FileNotFoundError:  # It left just now.
                 continue
-            except (
-                OSError
-            ) as error:  # A full disk, say, that is none of the others' trouble; the next look tries again.
+            except OSError as error:  # A full disk, say: none of the others' trouble, and the next look tries again.
                 self._say_once(version, f"{archive} is not loaded: {error}")
 
     def held(self) -> list[int]:
