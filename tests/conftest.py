@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import boto3
 import pytest
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pagoda.index.milvus.collections import MilvusCollections
 
 OneBackend = TypeVar("OneBackend", bound="Collections")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # A busy machine is no failure: an example may take long, the suite as a whole may not.
 # Nor does it make an answer a degraded one: what the recall service asks may take its time.
@@ -132,9 +136,11 @@ def mlflow_uri(platform: Platform) -> str:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[None]:
     """An S3 server that boto3, fsspec and MLflow find. There is one, for fsspec keeps its connection for good."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", _one_at_a_time(S3Response.put_object))
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -145,6 +151,21 @@ def s3() -> Iterator[None]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         yield
         server.stop()
+
+
+def _one_at_a_time(function: Callable[P, R]) -> Callable[P, R]:
+    """Of writes under `If-None-Match: *` S3 lets one succeed (user guide, "Conditional writes").
+
+    moto 5.2.5 looks first and writes then, with a thread a request (s3/responses.py, `put_object`): two succeed.
+    """
+    lock = threading.Lock()
+
+    @functools.wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> R:
+        with lock:
+            return function(*args, **kwargs)
+
+    return alone
 
 
 @pytest.fixture
