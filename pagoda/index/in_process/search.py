@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import faiss
 import numpy as np
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from pagoda.errors import IntegrityError, UnavailableError
@@ -76,7 +75,7 @@ class FolderSearch:
         faiss.omp_set_num_threads(1)  # Here, too.
         # Words take longer, some of them much: whoever asks for none is not to wait behind them for a thread.
         self._word_threads = ThreadPoolExecutor(self._cores, "words")
-        self._took: LRUCache[_Kind, float] = LRUCache(_REMEMBERED)
+        self._took: dict[_Kind, float] = {}
         """Seconds a vector took the last time."""
         self.match: TextSearch | None = self._match
 
@@ -109,7 +108,7 @@ class FolderSearch:
                 parts = await self._in_threads(partial(search, kind), vectors)
         except (IntegrityError, UnavailableError) as error:
             raise UnavailableError(str(error), part="index") from error
-        self._took[kind] = max(seconds for _, seconds in parts)
+        self._note(kind, max(seconds for _, seconds in parts))
         return [items for part, _ in parts for items in part]
 
     async def _match(
@@ -126,6 +125,11 @@ class FolderSearch:
         loop, size = asyncio.get_running_loop(), math.ceil(len(vectors) / self._cores)
         shares = [vectors[start : start + size] for start in range(0, len(vectors), size)]
         return await asyncio.gather(*(loop.run_in_executor(self._threads, search, share) for share in shares))
+
+    def _note(self, kind: _Kind, seconds: float) -> None:
+        if len(self._took) >= _REMEMBERED:  # To know the oldest would cost each search; to time one anew, that one.
+            self._took.clear()
+        self._took[kind] = seconds
 
     def _quick(self, kind: _Kind) -> bool:
         return self._took.get(kind, math.inf) < _QUICK_SECONDS and self._collections.known(kind.collection)
