@@ -75,7 +75,27 @@ class Transformer(Section):
     """Of the inputs, of attention weights, and of what each half of a block adds."""
 
 
-HistoryConfig = Annotated[MeanPooling | DecayPooling | Gru | Transformer, Field(discriminator="kind")]
+class Bsarec(Section):
+    """A Transformer whose blocks also take the history apart into slow and quick changes; its state at the last event.
+
+    Shin et al., AAAI 2024 (BSARec), made causal: see `pagoda.model.history.bsarec`.
+    """
+
+    kind: Literal["bsarec"] = "bsarec"
+    layers: PositiveInt = 2
+    heads: PositiveInt = 1
+    """Divides `model.dim`."""
+    hidden: PositiveInt = 256
+    """Width of the fully connected layer in each block."""
+    dropout: Share = 0.5
+    """Of the inputs, of attention weights, and of what each half of a block adds."""
+    filtered: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """The filter's share of a block, attention has the rest."""
+    frequencies: PositiveInt = 3
+    """Lowest frequencies of the history that count as slow: half of the paper's c, and the mean."""
+
+
+HistoryConfig = Annotated[MeanPooling | DecayPooling | Gru | Transformer | Bsarec, Field(discriminator="kind")]
 
 
 class TowerConfig(Section):
@@ -127,6 +147,6 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> ModelConfig:
-        if isinstance(self.history, Transformer) and self.dim % self.history.heads:
+        if isinstance(self.history, Transformer | Bsarec) and self.dim % self.history.heads:
             raise ValueError(f"model.history.heads {self.history.heads} must divide model.dim {self.dim}")
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import (
     NonNegativeFloat,
@@ -24,6 +24,9 @@ class NegativesConfig(Section):
     among all items, not among those that ranking had let through.
     """
 
+    catalogue: bool = False
+    """All items, in every batch: the softmax that the other sources sample, which are left out then. For catalogues of
+    which each batch can pay for all."""
     in_batch: bool = True
     """The items that the other users of the batch chose."""
     uniform: NonNegativeInt = 512
@@ -43,9 +46,22 @@ class NegativesConfig(Section):
     """Where the chance of an item to be in a batch comes from. `exact`: counted before training. `streaming`: estimated
     as batches come, for data that nobody can count before. `none`: no logQ at all."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, given: Any) -> Any:
+        """All items leave nothing to sample."""
+        if isinstance(given, dict) and given.get("catalogue") is True:
+            return {"in_batch": False, "uniform": 0, **given}
+        return given
+
     @model_validator(mode="after")
     def _consistent(self) -> NegativesConfig:
-        if not (self.in_batch or self.uniform or self.popularity):
+        if self.catalogue:
+            idle = {"in_batch": False, "uniform": 0, **dict.fromkeys(("popularity", "queue", "rejected", "mined"), 0)}
+            for name, value in (idle | {"correction": "exact"}).items():
+                if getattr(self, name) != value:
+                    raise ValueError(f"catalogue: true makes all items candidates, so {name} adds none; leave it out")
+        elif not (self.in_batch or self.uniform or self.popularity):
             raise ValueError("no source of negatives: set in_batch, uniform or popularity")
         if self._changed("popularity_exponent") and not self.popularity:
             raise ValueError("popularity_exponent has no effect while popularity is 0")
@@ -69,7 +85,7 @@ def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig
     """Raise ValueError where negatives are declared that the objective cannot use."""
     if isinstance(objective, ListwiseConfig):
         return
-    for name, idle in {"queue": 0, "correction": "exact"}.items():
+    for name, idle in {"queue": 0, "correction": "exact", "catalogue": False}.items():
         if getattr(negatives, name) != idle:
             raise ValueError(f"negatives.{name} is for the listwise objective; {objective.kind} takes single negatives")
     if negatives.hard > objective.negatives:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
+
 from pagoda.config.model import ModelConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
@@ -11,6 +13,9 @@ from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.negatives.hard import REJECTED
 from pagoda.training.negatives.mined_file import most_of_a_user
+
+_BYTES, _SHARE = 4 * 12, 0.5
+"""Of a number of an item, which the towers and the loss hold several times, with gradients; of what is available."""
 
 
 def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, mined: Path | None) -> None:
@@ -22,6 +27,8 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
     """
     refuse_what_the_data_lacks(config, dataset, window)
     _refuse_mined(config.negatives.mined, mined)
+    if config.negatives.catalogue:
+        refuse_too_many(dataset.items().num_rows, config.model.dim)
 
 
 def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Window) -> None:
@@ -40,6 +47,20 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         found = dataset.batches(window, events=[REJECTED], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
             raise ConfigError(f"negatives.rejected is set, but {dataset.path} has no event {REJECTED} in {window.key}")
+
+
+def refuse_too_many(items: int, dim: int) -> None:
+    """Refuse a softmax over more items than a step can hold.
+
+    Raises:
+        ConfigError: They take more than half of the memory that is available.
+    """
+    needed, there = items * dim * _BYTES, psutil.virtual_memory().available
+    if needed > there * _SHARE:
+        raise ConfigError(
+            f"negatives.catalogue: a batch with all {items:,} items of {dim} numbers takes {needed / 1e9:.1f} GB, and "
+            f"{there / 1e9:.1f} GB of memory are available; sample instead: uniform: 512, popularity: 512"
+        )
 
 
 def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:

@@ -40,6 +40,8 @@ class NegativeSampler:
 
     def draw(self, rng: np.random.Generator) -> Int64Array:
         """Places in the catalogue, int64 [m], distinct."""
+        if self._config.catalogue:
+            return np.arange(len(self._clicks))
         evenly, popular = np.empty(0, np.int64), np.empty(0, np.int64)
         if self._config.uniform:
             evenly = rng.integers(len(self._clicks), size=self._config.uniform)
@@ -53,6 +55,8 @@ class NegativeSampler:
 
         The batch's own items are left out of account where they are counted as batches come.
         """
+        if self._config.catalogue:
+            return np.full(len(self._clicks), -np.inf, np.float32)
         missed = np.zeros(len(self._clicks))
         if self.in_batch and self._config.correction != "streaming":
             missed += log_missed(self._learned / max(self._learned.sum(), 1), batch_size)

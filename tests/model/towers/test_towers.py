@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from pagoda.config.model import (
     BlockConfig,
+    Bsarec,
     DecayPooling,
     Gru,
     HistoryConfig,
@@ -42,6 +43,7 @@ from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
 from pagoda.model.export import export_towers
 from pagoda.model.history.base import HistoryEncoder
+from pagoda.model.history.bsarec import slow_changes
 from pagoda.model.history.factory import build_history
 from pagoda.model.history.sequence_history import SequenceHistory
 from pagoda.model.tensors import tensors
@@ -175,7 +177,9 @@ def test_decay_halves_the_weight_with_each_half_life() -> None:
     torch.testing.assert_close(encoded[0, 0], torch.tensor([1.0, 2.0, 4.0]) / 7)
 
 
-@pytest.mark.parametrize("declared", [Gru(), Transformer(hidden=8)], ids=["gru", "transformer"])
+@pytest.mark.parametrize(
+    "declared", [Gru(), Transformer(hidden=8), Bsarec(hidden=8)], ids=["gru", "transformer", "bsarec"]
+)
 def test_the_state_after_an_event_is_what_a_history_up_to_it_gives(declared: HistoryConfig) -> None:
     torch.manual_seed(1)
     encoder = history_of(declared, dim=4, length=6)
@@ -217,6 +221,14 @@ def test_the_seed_is_the_row_of_the_last_event() -> None:
     rows, mask = torch.randn(2, 3, 4), torch.tensor([[True, True, True], [False, False, False]])
     encoded = history_of(MeanPooling(), dim=4, length=3, seed_item=True)(past(rows, mask, torch.zeros(2, 3)))
     torch.testing.assert_close(encoded, torch.stack([torch.stack([rows[0].mean(0), rows[0, -1]]), torch.zeros(2, 4)]))
+
+
+def test_the_filter_of_bsarec_is_the_papers_at_the_last_event() -> None:
+    events, low = torch.randn(2, 50, 4, dtype=torch.float64), 3
+    spectrum = torch.fft.rfft(events, dim=1, norm="ortho")
+    spectrum[:, low:] = 0
+    expected = torch.fft.irfft(spectrum, n=50, dim=1, norm="ortho")[:, -1]
+    torch.testing.assert_close((slow_changes(50, low).double() @ events)[:, -1], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_heads_must_divide_the_dimension() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from pagoda.config.negatives import NegativesConfig
+from pagoda.errors import ConfigError
 from pagoda.model.losses.objective import Candidates, ListwiseSoftmax, log_q_of
+from pagoda.training.full import refusals
 from pagoda.training.full.update import full_update
 from pagoda.training.negatives.item_choice import Chooser
 from pagoda.training.negatives.sampling import NegativeSampler
@@ -25,6 +28,7 @@ CLICKS = np.array([60, 30, 9, 1, 0])
         NegativesConfig(in_batch=False, uniform=3),
         NegativesConfig(in_batch=False, uniform=0, popularity=3, popularity_exponent=0.5),
         NegativesConfig(uniform=2, popularity=2),
+        NegativesConfig.model_validate({"catalogue": True}),
     ],
 )
 def test_q_is_the_share_of_batches_that_hold_the_item(negatives: NegativesConfig) -> None:
@@ -64,6 +68,30 @@ def test_true_preferences_are_the_optimum_under_every_sampler(negatives: Negativ
         assert scores.grad is not None
         gradients[corrected] = float(scores.grad.abs().sum())
     assert 3 * gradients[True] < gradients[False], gradients
+
+
+def test_with_the_whole_catalogue_the_loss_is_the_softmax_over_all_items() -> None:
+    sampler = NegativeSampler(NegativesConfig.model_validate({"catalogue": True}), CLICKS)
+    own = np.array([3, 0, 3])
+    chosen = Chooser(sampler, None, 5).choose(own, np.zeros(3, np.int64), np.random.default_rng(0))
+    items, users = torch.randn(5, 4), torch.randn(3, 4)
+    log_q = log_q_of(torch.from_numpy(sampler.log_missed(3)[chosen.places]))
+    candidates = Candidates(items[chosen.places], log_q, chosen.first_shared)
+    loss = ListwiseSoftmax(0.5)(users, candidates, torch.from_numpy(chosen.targets))
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(users @ items.T / 0.5, torch.from_numpy(own)))
+
+
+@pytest.mark.parametrize("further", [{"uniform": 5}, {"in_batch": True}, {"mined": 1}, {"correction": "none"}])
+def test_beside_the_whole_catalogue_nothing_is_sampled(further: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"catalogue: true makes all items candidates, so {next(iter(further))}"):
+        NegativesConfig.model_validate({"catalogue": True, **further})
+
+
+def test_a_catalogue_beyond_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+    refusals.refuse_too_many(100_000, 64)
+    with pytest.raises(ConfigError, match=r"all 1,000,000 items of 64 numbers takes 3\.1 GB, and 1\.0 GB of memory"):
+        refusals.refuse_too_many(1_000_000, 64)
 
 
 def test_single_negatives_are_even_among_the_shared_candidates_without_the_own_item() -> None:
