@@ -84,6 +84,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         "popularity",
         {
             "head thinned above 0.1 %": {"positives": {"thin_above": 0.001}},
+            "head thinned by clicks ^ -0.75": {"positives": {"thin_above": 0.001, "thin_exponent": 0.75}},
             "tail repeated below 0.03 %": {"positives": {"repeat_below": 0.0003}},
         },
     ),

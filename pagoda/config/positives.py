@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from pagoda.config.model import Section
@@ -11,14 +13,18 @@ class PositivesConfig(Section):
     """Which positives count less or more than once. What this does to in-batch negatives, logQ takes into account."""
 
     thin_above: float | None = Field(default=None, gt=0, lt=1)
-    """Positives of an item whose share s of all is greater are learned with probability sqrt(this / s), drawn anew in
-    each epoch, as frequent words are by Mikolov et al., NIPS 2013, equation 5. None: all are."""
+    """Positives of an item whose share s of all is greater are learned with probability (this / s) ^ `thin_exponent`,
+    drawn anew in each epoch, as frequent words are by Mikolov et al., NIPS 2013, equation 5. None: all are."""
+    thin_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """1: of items above, each is learned equally often."""
     repeat_below: float | None = Field(default=None, gt=0, lt=1)
     """Positives of an item whose share s is smaller are learned sqrt(this / s) times in an epoch, at most 10 times.
     None: once."""
 
     @model_validator(mode="after")
-    def _apart(self) -> PositivesConfig:
+    def _consistent(self) -> PositivesConfig:
+        if self.thin_above is None and self.thin_exponent != PositivesConfig.model_fields["thin_exponent"].default:
+            raise ValueError("thin_exponent has no effect while thin_above is not set")
         if self.thin_above and self.repeat_below and self.repeat_below > self.thin_above:
             raise ValueError(
                 f"repeat_below {self.repeat_below:g} must not be above thin_above {self.thin_above:g}: "

@@ -26,7 +26,7 @@ def repeats(config: PositivesConfig, clicks: Int64Array) -> NDArray[np.float64] 
     shares = np.maximum(clicks, 1) / max(clicks.sum(), 1)
     times = np.ones(len(clicks))
     if config.thin_above is not None:
-        times = np.minimum(times, np.sqrt(config.thin_above / shares))
+        times = np.minimum(times, (config.thin_above / shares) ** config.thin_exponent)
     if config.repeat_below is not None:
         times *= np.clip(np.sqrt(config.repeat_below / shares), 1.0, _MOST)
     return times

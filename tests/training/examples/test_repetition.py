@@ -22,6 +22,21 @@ def test_times_are_the_formula() -> None:
     assert repeats(PositivesConfig(), CLICKS) is None
 
 
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=30), st.floats(1e-4, 0.5), st.floats(0.1, 1))
+def test_a_greater_exponent_takes_more_from_the_head_and_nothing_from_others(
+    clicks: list[int], above: float, exponent: float
+) -> None:
+    counts = np.array(clicks)
+    shares = np.maximum(counts, 1) / max(counts.sum(), 1)
+    times = repeats(PositivesConfig(thin_above=above, thin_exponent=exponent), counts)
+    assert times is not None
+    np.testing.assert_array_equal(times[shares <= above], 1)
+    head = shares > above
+    np.testing.assert_allclose((times * shares**exponent)[head], above**exponent)
+    half = repeats(PositivesConfig(thin_above=above), counts)
+    np.testing.assert_array_equal(half, np.minimum(1, np.sqrt(above / shares)))
+
+
 @given(st.lists(st.floats(0, 4), max_size=20), st.integers(0, 1000))
 def test_each_positive_is_learned_as_often_as_it_should(times: list[float], seed: int) -> None:
     wanted = np.array(times)
@@ -34,3 +49,8 @@ def test_each_positive_is_learned_as_often_as_it_should(times: list[float], seed
 def test_an_item_cannot_be_thinned_and_repeated() -> None:
     with pytest.raises(ValueError, match="would be thinned and repeated"):
         PositivesConfig(thin_above=0.01, repeat_below=0.02)
+
+
+def test_an_exponent_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="thin_exponent has no effect while thin_above is not set"):
+        PositivesConfig(thin_exponent=0.75)
