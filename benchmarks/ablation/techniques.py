@@ -47,6 +47,7 @@ TECHNIQUES: tuple[Technique, ...] = (
         "objective",
         {
             "pointwise": {"objective": {"kind": "pointwise"}},
+            "pointwise, cross-entropy": {"objective": {"kind": "pointwise", "loss": "bce"}},
             "triplet hinge": {"objective": {"kind": "triplet_hinge"}},
             "triplet logistic": {"objective": {"kind": "triplet_logistic"}},
             "temperature 0.05": {"objective": {"temperature": 0.05}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     Discriminator,
@@ -10,7 +10,9 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
+    model_validator,
 )
+from typing_extensions import override
 
 from pagoda.config.model import Section
 
@@ -35,9 +37,25 @@ class _Comparison(Section):
 
 
 class PointwiseConfig(_Comparison):
-    """Cosines to 1 for positives, to -1 for negatives."""
+    """Each item by itself: positives to yes, negatives to no."""
 
     kind: Literal["pointwise"] = "pointwise"
+    loss: Literal["squares", "bce"] = "squares"
+    """`squares`: cosines to 1 for positives, to -1 for negatives. `bce`: binary cross-entropy, the probability of yes
+    being the logistic function of `scale` times the cosine."""
+    scale: PositiveFloat = 10.0
+    """For `bce` alone."""
+
+    @property
+    @override
+    def temperature(self) -> float:
+        return 1 / self.scale
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.loss != "bce" and self.scale != PointwiseConfig.model_fields["scale"].default:
+            raise ValueError(f"scale has no effect while loss is {self.loss}; it is for bce")
+        return self
 
 
 class TripletHingeConfig(_Comparison):

@@ -25,6 +25,7 @@ MODEL = {"dim": 8, "feature_dim": 4}
 OBJECTIVES = [get_args(one)[0]() for one in get_args(get_args(ObjectiveConfig)[0])]
 TECHNIQUES: dict[str, dict[str, Any]] = {
     **{objective.kind: {"objective": {"kind": objective.kind}} for objective in OBJECTIVES},
+    "binary cross-entropy": {"objective": {"kind": "pointwise", "loss": "bce"}},
     "mixed sampling": {"negatives": {"uniform": 10}},
     "no correction": {"negatives": {"correction": "none"}},
     "a streaming correction": {"negatives": {"correction": "streaming", "popularity": 5}},
@@ -142,6 +143,7 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
             {"objective": {"kind": "pointwise", "negatives": 3}, "negatives": {"mined": 3, "rejected": 1}},
             "is 4, more than objective.negatives 3",
         ),
+        ({"objective": {"kind": "pointwise", "scale": 5}}, "scale has no effect while loss is squares; it is for bce"),
         ({"positives": {"thin_above": 0.1, "repeat_below": 0.2}}, "would be thinned and repeated"),
         ({"self_supervision": {"weight": 0}}, "self_supervision.weight"),
         ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),

@@ -26,6 +26,19 @@ class Pointwise:
 
 
 @dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Mean of -log p for the user's own item and of -log(1 - p) for each negative, p = 1 / (1 + exp(-scale cos))."""
+
+    scale: float
+
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+        """See `pagoda.model.losses.objective.Objective`."""
+        own, others, valid = _cosines(users, candidates, targets)
+        losses = functional.softplus(-self.scale * own).sum() + (functional.softplus(self.scale * others) * valid).sum()
+        return losses / (len(own) + valid.sum())
+
+
+@dataclass(frozen=True)
 class TripletHinge:
     """Mean over (user, own item, negative) of max(0, margin + cos(user, negative) - cos(user, own item))."""
 

@@ -9,7 +9,7 @@ from pagoda.config.objective import (
     TripletHingeConfig,
     TripletLogisticConfig,
 )
-from pagoda.model.losses.comparisons import Pointwise, TripletHinge, TripletLogistic
+from pagoda.model.losses.comparisons import BinaryCrossEntropy, Pointwise, TripletHinge, TripletLogistic
 from pagoda.model.losses.objective import LearnedTemperature, ListwiseSoftmax, Objective
 
 
@@ -20,6 +20,8 @@ def build_objective(config: ObjectiveConfig) -> Objective:
             return LearnedTemperature(config.temperature)
         case ListwiseConfig():
             return ListwiseSoftmax(config.temperature)
+        case PointwiseConfig(loss="bce"):
+            return BinaryCrossEntropy(config.scale)
         case PointwiseConfig():
             return Pointwise()
         case TripletHingeConfig():

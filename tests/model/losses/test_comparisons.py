@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pagoda.model.losses.comparisons import Pointwise, TripletHinge, TripletLogistic
+from pagoda.model.losses.comparisons import BinaryCrossEntropy, Pointwise, TripletHinge, TripletLogistic
 from pagoda.model.losses.objective import Candidates, LearnedTemperature, ListwiseSoftmax, Objective
 
 
@@ -23,9 +23,13 @@ def written_out(kind: str, users: Tensor, items: Tensor, negatives: list[list[in
         good = user @ items[own]
         if kind == "pointwise":
             losses.append((good - 1) ** 2)
+        elif kind == "bce":
+            losses.append(-torch.log(torch.sigmoid(4 * good)))
         for bad in (user @ items[other] for other in others if other != own):
             if kind == "pointwise":
                 losses.append((bad + 1) ** 2)
+            elif kind == "bce":
+                losses.append(-torch.log(1 - torch.sigmoid(4 * bad)))
             elif kind == "hinge":
                 losses.append(torch.clamp(0.3 + bad - good, min=0))
             else:
@@ -35,7 +39,12 @@ def written_out(kind: str, users: Tensor, items: Tensor, negatives: list[list[in
 
 @pytest.mark.parametrize(
     ("kind", "objective"),
-    [("pointwise", Pointwise()), ("hinge", TripletHinge(0.3)), ("logistic", TripletLogistic(5.0))],
+    [
+        ("pointwise", Pointwise()),
+        ("bce", BinaryCrossEntropy(4.0)),
+        ("hinge", TripletHinge(0.3)),
+        ("logistic", TripletLogistic(5.0)),
+    ],
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_each_equals_its_formula_and_gradient(kind: str, objective: Objective, seed: int) -> None:
