@@ -14,6 +14,7 @@ from pagoda.config.model import Section
 from pagoda.config.objective import (
     ListwiseConfig,
     ObjectiveConfig,
+    PointwiseConfig,
 )
 
 
@@ -93,3 +94,11 @@ def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig
             f"negatives.rejected + negatives.mined is {negatives.hard}, more than objective.negatives "
             f"{objective.negatives}, all of a positive's negatives"
         )
+    if isinstance(objective, PointwiseConfig) and objective.calibration:
+        # Its rate of negatives is that of even draws from the whole catalogue.
+        for name, idle in {"in_batch": False, "popularity": 0, "rejected": 0, "mined": 0}.items():
+            if getattr(negatives, name) != idle:
+                raise ValueError(
+                    f"objective.calibration is for negatives that are drawn evenly from the whole catalogue, which "
+                    f"those of negatives.{name} are not; set negatives: {{in_batch: false, uniform: 512}}"
+                )

@@ -45,6 +45,9 @@ class PointwiseConfig(_Comparison):
     being the logistic function of `scale` times the cosine."""
     scale: PositiveFloat = 10.0
     """For `bce` alone."""
+    calibration: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """For `bce` alone: how much of the overconfidence that few negatives cause is taken back, t of gBCE, see
+    `pagoda.model.losses.comparisons`. 1: probabilities are as if each other item had been a negative."""
 
     @property
     @override
@@ -53,8 +56,9 @@ class PointwiseConfig(_Comparison):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.loss != "bce" and self.scale != PointwiseConfig.model_fields["scale"].default:
-            raise ValueError(f"scale has no effect while loss is {self.loss}; it is for bce")
+        for name in ("scale", "calibration"):
+            if self.loss != "bce" and getattr(self, name) != PointwiseConfig.model_fields[name].default:
+                raise ValueError(f"{name} has no effect while loss is {self.loss}; it is for bce")
         return self
 
 

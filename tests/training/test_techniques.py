@@ -26,6 +26,10 @@ OBJECTIVES = [get_args(one)[0]() for one in get_args(get_args(ObjectiveConfig)[0
 TECHNIQUES: dict[str, dict[str, Any]] = {
     **{objective.kind: {"objective": {"kind": objective.kind}} for objective in OBJECTIVES},
     "binary cross-entropy": {"objective": {"kind": "pointwise", "loss": "bce"}},
+    "calibrated cross-entropy": {
+        "objective": {"kind": "pointwise", "loss": "bce", "negatives": 10, "calibration": 0.75},
+        "negatives": {"in_batch": False, "uniform": 20},
+    },
     "mixed sampling": {"negatives": {"uniform": 10}},
     "no correction": {"negatives": {"correction": "none"}},
     "a streaming correction": {"negatives": {"correction": "streaming", "popularity": 5}},
@@ -144,6 +148,11 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
             "is 4, more than objective.negatives 3",
         ),
         ({"objective": {"kind": "pointwise", "scale": 5}}, "scale has no effect while loss is squares; it is for bce"),
+        ({"objective": {"kind": "pointwise", "calibration": 1}}, "calibration has no effect while loss is squares"),
+        (
+            {"objective": {"kind": "pointwise", "loss": "bce", "calibration": 1}},
+            "drawn evenly from the whole catalogue, which those of negatives.in_batch are not",
+        ),
         ({"positives": {"thin_above": 0.1, "repeat_below": 0.2}}, "would be thinned and repeated"),
         ({"self_supervision": {"weight": 0}}, "self_supervision.weight"),
         ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),
@@ -158,6 +167,9 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
     dataset = make(tmp_path / "data", IDS_ALONE)
     with pytest.raises(ConfigError, match="self_supervision needs features of items"):
         prepare(dataset, hours(0, 40), None, config(self_supervision={}))
+    many = {"kind": "pointwise", "loss": "bce", "negatives": 40, "calibration": 1}
+    with pytest.raises(ConfigError, match=r"objective\.negatives is 40 and the catalogue has 40 items"):
+        prepare(dataset, hours(0, 40), None, config(objective=many, negatives={"in_batch": False, "uniform": 20}))
     with pytest.raises(ConfigError, match="no event ranking_rejected"):
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
 

@@ -27,15 +27,36 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy:
-    """Mean of -log p for the user's own item and of -log(1 - p) for each negative, p = 1 / (1 + exp(-scale cos))."""
+    """Mean of -beta log p for the user's own item and -log(1 - p) for each negative, p = 1 / (1 + exp(-scale cos)).
+
+    With beta below 1 it is gBCE (Petrov and Macdonald, RecSys 2023), which says -log(p ^ beta). Of few negatives a
+    model learns that nearly every item is right; `calibrating_beta` takes that back.
+    """
 
     scale: float
+    beta: float = 1.0
 
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `pagoda.model.losses.objective.Objective`."""
         own, others, valid = _cosines(users, candidates, targets)
-        losses = functional.softplus(-self.scale * own).sum() + (functional.softplus(self.scale * others) * valid).sum()
-        return losses / (len(own) + valid.sum())
+        right = self.beta * functional.softplus(-self.scale * own)
+        wrong = functional.softplus(self.scale * others) * valid
+        return (right.sum() + wrong.sum()) / (len(own) + valid.sum())
+
+
+def calibrating_beta(calibration: float, negatives: int, items: int) -> float:
+    """Beta of gBCE: alpha (t (1 - 1 / alpha) + 1 / alpha), as in Petrov and Macdonald, RecSys 2023, and their code.
+
+    alpha = negatives / (items - 1) is how often an item is a negative where it is not the positive. At t = 1 the
+    optimum of p is the item's probability to be chosen; at t = 0 beta is 1.
+
+    Args:
+        calibration: t.
+        negatives: Of one positive, drawn evenly from all other items.
+        items: Size of the catalogue, above 1.
+    """
+    alpha = negatives / (items - 1)
+    return alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
 
 
 @dataclass(frozen=True)

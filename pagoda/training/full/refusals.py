@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from pagoda.config.model import ModelConfig
+from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -29,6 +30,8 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
     _refuse_mined(config.negatives.mined, mined)
     if config.negatives.catalogue:
         refuse_too_many(dataset.items().num_rows, config.model.dim)
+    if isinstance(config.objective, PointwiseConfig) and config.objective.calibration:
+        _refuse_more_than_others(config.objective.negatives, dataset.items().num_rows)
 
 
 def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Window) -> None:
@@ -60,6 +63,14 @@ def refuse_too_many(items: int, dim: int) -> None:
         raise ConfigError(
             f"negatives.catalogue: a batch with all {items:,} items of {dim} numbers takes {needed / 1e9:.1f} GB, and "
             f"{there / 1e9:.1f} GB of memory are available; sample instead: uniform: 512, popularity: 512"
+        )
+
+
+def _refuse_more_than_others(negatives: int, items: int) -> None:
+    if negatives > items - 1:
+        raise ConfigError(
+            f"objective.calibration is for fewer negatives than there are other items, but objective.negatives is "
+            f"{negatives} and the catalogue has {items:,} items; leave calibration out, or lower negatives"
         )
 
 

@@ -76,7 +76,7 @@ class FrozenBase:
     @cached_property
     def temperature(self) -> float:
         """Of the softmax that the base was trained with; learned, if it learned one."""
-        objective = build_objective(self.config.objective)
+        objective = build_objective(self.config.objective, len(self.item_ids))
         if isinstance(objective, LearnedTemperature) and (learned := self.files.objective_state()):
             objective.load_state_dict(learned)
             return float(objective.temperature.detach())

@@ -32,7 +32,7 @@ class Learner:
     ) -> None:
         self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
         self._supervision = config.self_supervision
-        self.objective = build_objective(config.objective)
+        self.objective = build_objective(config.objective, candidates.items)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
         if isinstance(self.objective, nn.Module):

@@ -9,19 +9,26 @@ from pagoda.config.objective import (
     TripletHingeConfig,
     TripletLogisticConfig,
 )
-from pagoda.model.losses.comparisons import BinaryCrossEntropy, Pointwise, TripletHinge, TripletLogistic
+from pagoda.model.losses.comparisons import (
+    BinaryCrossEntropy,
+    Pointwise,
+    TripletHinge,
+    TripletLogistic,
+    calibrating_beta,
+)
 from pagoda.model.losses.objective import LearnedTemperature, ListwiseSoftmax, Objective
 
 
-def build_objective(config: ObjectiveConfig) -> Objective:
-    """The objective that is declared; an `nn.Module` where it learns something itself."""
+def build_objective(config: ObjectiveConfig, items: int) -> Objective:
+    """The objective that is declared, over a catalogue of so many items; an `nn.Module` where it learns something."""
     match config:
         case ListwiseConfig(learn_temperature=True):
             return LearnedTemperature(config.temperature)
         case ListwiseConfig():
             return ListwiseSoftmax(config.temperature)
         case PointwiseConfig(loss="bce"):
-            return BinaryCrossEntropy(config.scale)
+            t = config.calibration
+            return BinaryCrossEntropy(config.scale, calibrating_beta(t, config.negatives, items) if t else 1.0)
         case PointwiseConfig():
             return Pointwise()
         case TripletHingeConfig():

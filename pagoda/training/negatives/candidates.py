@@ -63,7 +63,7 @@ class CandidateMaker:
             known: float64 [items], the probability of each item to be in a batch as the parent knew it; None for a
                 first version, whose vectors have to settle first.
         """
-        self._config = config
+        self._config, self.items = config, items
         self._queue = (
             CrossBatchQueue(config.queue, config.queue_warm_up if known is None else 0, items) if config.queue else None
         )

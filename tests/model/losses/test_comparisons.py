@@ -25,10 +25,12 @@ def written_out(kind: str, users: Tensor, items: Tensor, negatives: list[list[in
             losses.append((good - 1) ** 2)
         elif kind == "bce":
             losses.append(-torch.log(torch.sigmoid(4 * good)))
+        elif kind == "gbce":
+            losses.append(-torch.log(torch.sigmoid(4 * good) ** 0.3))
         for bad in (user @ items[other] for other in others if other != own):
             if kind == "pointwise":
                 losses.append((bad + 1) ** 2)
-            elif kind == "bce":
+            elif kind in ("bce", "gbce"):
                 losses.append(-torch.log(1 - torch.sigmoid(4 * bad)))
             elif kind == "hinge":
                 losses.append(torch.clamp(0.3 + bad - good, min=0))
@@ -42,6 +44,7 @@ def written_out(kind: str, users: Tensor, items: Tensor, negatives: list[list[in
     [
         ("pointwise", Pointwise()),
         ("bce", BinaryCrossEntropy(4.0)),
+        ("gbce", BinaryCrossEntropy(4.0, 0.3)),
         ("hinge", TripletHinge(0.3)),
         ("logistic", TripletLogistic(5.0)),
     ],

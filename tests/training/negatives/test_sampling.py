@@ -11,6 +11,7 @@ import torch
 
 from pagoda.config.negatives import NegativesConfig
 from pagoda.errors import ConfigError
+from pagoda.model.losses.comparisons import BinaryCrossEntropy, calibrating_beta
 from pagoda.model.losses.objective import Candidates, ListwiseSoftmax, log_q_of
 from pagoda.training.full import refusals
 from pagoda.training.full.update import full_update
@@ -127,3 +128,24 @@ def test_every_objective_learns_and_goes_on(objective: dict[str, object], tmp_pa
     assert first.metrics()["losses"][-1] < first.metrics()["losses"][0]
     full_update(dataset, hours(40, 50), first, how, tmp_path / "b")
     assert (first.objective_state() is not None) == ("learn_temperature" in objective)
+
+
+def test_calibrated_probabilities_are_those_of_being_chosen() -> None:
+    """The gradient vanishes, on average, where each probability is the item's share; uncalibrated, it does not."""
+    torch.manual_seed(0)
+    shares, rng, single = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]), np.random.default_rng(0), 2
+    chooser = Chooser(NegativeSampler(NegativesConfig(in_batch=False, uniform=8), CLICKS, single), None, 5)
+    gradients = {}
+    for calibration in (1.0, 0.0):
+        objective = BinaryCrossEntropy(1.0, calibrating_beta(calibration, single, 5))
+        scores = torch.logit(shares)[None].requires_grad_()
+        for _ in range(40):
+            own = torch.multinomial(shares, 256, replacement=True).numpy()
+            chosen = chooser.choose(own, np.zeros(256, np.int64), rng)
+            items = torch.eye(5)[chosen.places]
+            candidates = Candidates(items, torch.zeros(len(items)), chosen.first_shared, chosen.negatives)
+            loss = objective(scores.expand(256, 5), candidates, torch.from_numpy(chosen.targets))
+            (loss / 40).backward()
+        assert scores.grad is not None
+        gradients[calibration] = float(scores.grad.abs().max())
+    assert 10 * gradients[1.0] < gradients[0.0], gradients
