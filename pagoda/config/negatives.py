@@ -17,6 +17,12 @@ from pagoda.config.objective import (
     PointwiseConfig,
 )
 
+REJECTIONS = {"rejected": "ranking_rejected", "preranking_rejected": "preranking_rejected"}
+"""Keys for what recall found for a user and a later stage threw out, and the event that says so. What came furthest is
+first: an item that both threw out is one of its."""
+HARD = (*REJECTIONS, "mined")
+"""Keys for negatives of a user's own."""
+
 
 class NegativesConfig(Section):
     """Which items are candidates of every user of a batch, beside each one's own. What several sources give is mixed.
@@ -41,6 +47,8 @@ class NegativesConfig(Section):
     """Batches of a first version before the queue begins, since vectors move too fast until then."""
     rejected: NonNegativeInt = 0
     """So many of a positive's negatives are items that ranking rejected for this user in the window."""
+    preranking_rejected: NonNegativeInt = 0
+    """So many are items that pre-ranking threw out for this user in the window, before ranking saw them."""
     mined: NonNegativeInt = 0
     """So many of a positive's negatives are items that `pagoda mine` found for this user."""
     correction: Literal["exact", "streaming", "none"] = "exact"
@@ -58,7 +66,7 @@ class NegativesConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> NegativesConfig:
         if self.catalogue:
-            idle = {"in_batch": False, "uniform": 0, **dict.fromkeys(("popularity", "queue", "rejected", "mined"), 0)}
+            idle = {"in_batch": False, "uniform": 0, **dict.fromkeys(("popularity", "queue", *HARD), 0)}
             for name, value in (idle | {"correction": "exact"}).items():
                 if getattr(self, name) != value:
                     raise ValueError(f"catalogue: true makes all items candidates, so {name} adds none; leave it out")
@@ -76,7 +84,12 @@ class NegativesConfig(Section):
     @property
     def hard(self) -> int:
         """How many of a positive's negatives are its user's own."""
-        return self.rejected + self.mined
+        return sum(getattr(self, name) for name in HARD)
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """How many of a positive's negatives each key of `REJECTIONS` asks for, where it is any."""
+        return {key: count for key in REJECTIONS if (count := getattr(self, key))}
 
     def _changed(self, name: str) -> bool:
         return bool(getattr(self, name) != NegativesConfig.model_fields[name].default)
@@ -91,12 +104,12 @@ def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig
             raise ValueError(f"negatives.{name} is for the listwise objective; {objective.kind} takes single negatives")
     if negatives.hard > objective.negatives:
         raise ValueError(
-            f"negatives.rejected + negatives.mined is {negatives.hard}, more than objective.negatives "
+            f"{' + '.join(f'negatives.{name}' for name in HARD)} is {negatives.hard}, more than objective.negatives "
             f"{objective.negatives}, all of a positive's negatives"
         )
     if isinstance(objective, PointwiseConfig) and objective.calibration:
         # Its rate of negatives is that of even draws from the whole catalogue.
-        for name, idle in {"in_batch": False, "popularity": 0, "rejected": 0, "mined": 0}.items():
+        for name, idle in {"in_batch": False, **dict.fromkeys(("popularity", *HARD), 0)}.items():
             if getattr(negatives, name) != idle:
                 raise ValueError(
                     f"objective.calibration is for negatives that are drawn evenly from the whole catalogue, which "

@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 
 from pagoda.config.model import ModelConfig
+from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
-from pagoda.training.negatives.hard import REJECTED
 from pagoda.training.negatives.mined_file import most_of_a_user
 
 _BYTES, _SHARE = 4 * 12, 0.5
@@ -46,10 +46,11 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
         )
-    if config.negatives.rejected:
-        found = dataset.batches(window, events=[REJECTED], columns=["timestamp"], batch_rows=1)
+    for key in config.negatives.rejections:
+        event = REJECTIONS[key]
+        found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
-            raise ConfigError(f"negatives.rejected is set, but {dataset.path} has no event {REJECTED} in {window.key}")
+            raise ConfigError(f"negatives.{key} is set, but {dataset.path} has no event {event} in {window.key}")
 
 
 def refuse_too_many(items: int, dim: int) -> None:

@@ -1,8 +1,8 @@
 """Hard negatives: items of a user's own that were near to being right, and were not.
 
-Two sources: what ranking rejected after recall had found it (event `ranking_rejected`), and what the previous version's
-search found at ranks 101 to 500 (Huang et al., KDD 2020, section 6.1: nearer ones are often right). What a user chose
-in the window is none.
+Two sources: what recall had found and a later stage threw out (an event for each stage), and what the previous
+version's search found at ranks 101 to 500 (Huang et al., KDD 2020, section 6.1: nearer ones are often right). What a
+user chose in the window is none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.config.negatives import NegativesConfig
+from pagoda.config.negatives import REJECTIONS, NegativesConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
@@ -24,9 +24,8 @@ from pagoda.training.negatives.pairs import NO_PAIRS, Pairs
 from pagoda.training.tables import OOV, TrainableTable
 
 Int64Array = NDArray[np.int64]
-REJECTED = "ranking_rejected"
 _KEPT = 100
-"""Newest rejections kept of a user, and mined ones."""
+"""Newest rejections by a stage kept of a user, and mined ones."""
 _BATCH_ROWS = 1 << 20
 
 
@@ -91,8 +90,8 @@ def hard_negatives(
         DataError: The file of mined ones cannot be read.
     """
     found: list[tuple[int, Pairs]] = []
-    if config.rejected:
-        found.append((config.rejected, rejected_pairs(sources.dataset, sources.window, users, catalogue)))
+    for key, count in config.rejections.items():
+        found.append((count, rejected_pairs(key, sources, users, catalogue)))
     if config.mined and sources.mined:
         kept = max(_KEPT, config.mined)
         found.append((config.mined, read_mined(sources.mined, users, catalogue, kept, seed)))
@@ -105,21 +104,22 @@ def hard_negatives(
     return HardNegatives(lists) if lists else None
 
 
-def rejected_pairs(dataset: Dataset, window: Window, users: TrainableTable, catalogue: Int64Array) -> Pairs:
-    """What ranking rejected in the window, the newest of each user; memory follows these.
+def rejected_pairs(key: str, sources: Sources, users: TrainableTable, catalogue: Int64Array) -> Pairs:
+    """What the window has of the event of a key of `REJECTIONS`, the newest of each user; memory follows these.
 
     Raises:
         ConfigError: There is no such event.
     """
+    event, dataset, window = REJECTIONS[key], sources.dataset, sources.window
     keys = np.empty(0, np.int64)
-    for batch in dataset.batches(window, events=[REJECTED], columns=["user_id", "item_id"], batch_rows=_BATCH_ROWS):
+    for batch in dataset.batches(window, events=[event], columns=["user_id", "item_id"], batch_rows=_BATCH_ROWS):
         of = users.places(batch.column("user_id").to_numpy())
         items = catalogue_places(catalogue, batch.column("item_id").to_numpy(), dataset)
         known = of != OOV
         keys = _newest(np.concatenate([keys, Pairs(of[known], items[known]).keys]))
     if not len(keys):
         raise ConfigError(
-            f"negatives.rejected is set, but {dataset.path} has no event {REJECTED} of a user with a positive in "
+            f"negatives.{key} is set, but {dataset.path} has no event {event} of a user with a positive in "
             f"window {window.key}"
         )
     return Pairs.of(keys)

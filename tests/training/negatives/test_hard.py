@@ -32,13 +32,14 @@ PAIRS = Pairs(np.array([1, 1, 1, 1, 3, 3]), np.array([10, 11, 12, 13, 10, 14]))
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The small world, a fifth of whose events are rejections."""
+    """The small world, a fifth of whose events are rejections by ranking, and a tenth by what comes before it."""
     path = tmp_path_factory.mktemp("hard") / "data"
     make(path)
     for file in path.glob("interactions/*/*.parquet"):
         table = pq.read_table(file)
-        rejected = np.random.default_rng(2).random(table.num_rows) < 0.2
-        events = np.where(rejected, "ranking_rejected", table["event"].to_numpy(zero_copy_only=False))
+        drawn = np.random.default_rng(2).random(table.num_rows)
+        events = np.where(drawn < 0.2, "ranking_rejected", table["event"].to_numpy(zero_copy_only=False))
+        events = np.where(drawn > 0.9, "preranking_rejected", events)
         pq.write_table(table.set_column(table.schema.get_field_index("event"), "event", pa.array(events)), file)
     return Dataset.open(path)
 
@@ -89,6 +90,19 @@ def test_both_sources_stand_beside_each_other_and_share_nothing(dataset: Dataset
     assert mined == {(int(user), int(item)) for user, item in every} - rejected - clicked
 
 
+def test_each_stage_that_rejects_gives_its_own_number(dataset: Dataset) -> None:
+    ranked, thrown_out = (pairs_of(dataset, event) for event in ("ranking_rejected", "preranking_rejected"))
+    clicked, negatives = pairs_of(dataset, "click"), NegativesConfig(rejected=1, preranking_rejected=40)
+    sources = Sources(dataset, hours(0, 40), None)
+    found = hard_negatives(negatives, sources, users(), np.arange(100, 140), seed=0)
+    assert found is not None
+    items, _ = found.draw(np.arange(61), np.random.default_rng(0))
+    assert items.shape == (61, 41)
+    assert {(user, int(items[user, 0])) for user in range(61) if items[user, 0] >= 0} <= ranked - clicked
+    others = {(user, int(item)) for user in range(61) for item in items[user, 1:] if item >= 0}
+    assert others == thrown_out - ranked - clicked
+
+
 def test_what_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     catalogue, plain = np.arange(100, 140), make(tmp_path / "plain")
     write_mined(tmp_path / "mined", [(np.zeros(7, np.int64), np.arange(100, 107), np.arange(101, 108))])
@@ -103,6 +117,7 @@ def test_what_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
 
     pq.write_table(pa.table({"user": [1]}), tmp_path / "other")
     refused("has no event ranking_rejected in", None, rejected=1)
+    refused(r"negatives\.preranking_rejected is set, but .* has no event", None, preranking_rejected=1)
     refused("nothing was mined: `pagoda mine` writes a file for --mined", None, mined=1)
     refused(r"negatives\.mined is 8, but .*mined has at most 7 of a user", "mined", mined=8)
     refused(r"negatives\.mined is 0, so .* would not be used", "mined")
