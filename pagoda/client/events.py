@@ -26,7 +26,7 @@ class Event:
     timestamp: datetime | int | None = None
     """With its zone, or microseconds since 1970. None: when it arrives."""
     context: Mapping[str, Any] = field(default_factory=dict)
-    """Raw values of the features that come with a request."""
+    """Raw values of the features that come with a request, and what the event weighs, if the dataset declares that."""
     event_id: str = field(default_factory=_new_id)
 
     def body(self) -> dict[str, Any]:

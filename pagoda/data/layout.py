@@ -65,6 +65,8 @@ def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:
     else:
         fields = [(key_column(table), id_type)]
     fields += [(feature.column, column_type(feature)) for feature in features_of(spec, table)]
+    if table == "interactions" and spec.positive_weight:
+        fields.append((spec.positive_weight, pa.float64()))
     if table == "items" and spec.title and spec.title not in dict(fields):
         fields.append((spec.title, pa.string()))
     if table == "items" and spec.rules and spec.rules.weight and spec.rules.weight not in dict(fields):

@@ -142,6 +142,9 @@ class FeatureSpec(_Model):
     id_type: Literal["int64", "string"] = "int64"
     """Type of IDs outside Pagoda. Strings are 64-bit hashes inside, see `pagoda.data.ids`."""
     positives: tuple[str, ...] = ("click",)
+    positive_weight: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Column of `interactions` with what a positive weighs in the loss, a number from 0 on: seconds of dwell time, say.
+    They count against each other: divided by their mean in what is learned, and 1 for a positive without one."""
     events: tuple[str, ...] = ()
     """Events of this dataset beside the common ones."""
     history: History | None = History()
@@ -171,6 +174,11 @@ class FeatureSpec(_Model):
                 raise ValueError(f"event {event!r} is none of {sorted(known)}; add it to `events`")
         if not self.positives:
             raise ValueError("positives must name at least one event")
+        if self.positive_weight in {*names, *RESERVED}:
+            raise ValueError(
+                f"positive_weight {self.positive_weight!r} is a column with another meaning: features are known before "
+                "the user chooses, a weight is known afterwards"
+            )
         if self.rules is not None:
             _check_weight(self.rules.weight, self.features, self.title)
         return self

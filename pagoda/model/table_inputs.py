@@ -21,8 +21,9 @@ Int64Array = NDArray[np.int64]
 
 
 def interaction_columns(spec: FeatureSpec) -> list[str]:
-    """The columns of interactions that training reads: IDs, event, timestamp and context features."""
-    return [*INTERACTION_COLUMNS, *(feature.column for feature in features_of(spec, "interactions"))]
+    """The columns of interactions that training reads: IDs, event, timestamp, context features and weights."""
+    weights = [spec.positive_weight] if spec.positive_weight else []
+    return [*INTERACTION_COLUMNS, *(feature.column for feature in features_of(spec, "interactions")), *weights]
 
 
 def among(events: pa.Array, names: tuple[str, ...]) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ class SentEvent(BaseModel):
     timestamp: Moment | None = None
     """Absent: now."""
     context: dict[str, Any] = {}
-    """Raw values of the features that come with a request."""
+    """Raw values of the features that come with a request, and what the event weighs, if the dataset declares that."""
 
 
 class EventsBody(BaseModel):

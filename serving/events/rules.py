@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from pagoda.data.checks.limits import LARGEST_WEIGHT
 from pagoda.data.layout import features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError, UnavailableError
@@ -104,6 +105,8 @@ class EventRules:
             raise RequestError(f"{place}event: must be one of {known} (got {shown(event.event)})")
         moment = now_us if event.timestamp is None else event.timestamp
         self._times.check(moment, now_us, place)
+        context = dict(event.context)
+        weight = self._popped_weight(context, f"{place}context")
         row = {
             # Without an ID of the sender's, an event that is sent twice is two.
             "event_id": event.event_id or uuid.uuid4().hex,
@@ -111,6 +114,17 @@ class EventRules:
             "item_id": event.item_id,
             "event": event.event,
             "timestamp": moment,
-            **normal(self._context, event.context, f"{place}context"),
+            **normal(self._context, context, f"{place}context"),
+            **weight,
         }
         return Accepted(row, event.event in self.spec.history_events, event.event in self.spec.positives)
+
+    def _popped_weight(self, context: dict[str, Any], place: str) -> dict[str, float]:
+        """What a positive weighs, by its column's name, taken out of what came with the event; nothing for none."""
+        name = self.spec.positive_weight
+        value = context.pop(name, None) if name else None
+        if name is None or value is None:
+            return {}
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST_WEIGHT:
+            raise RequestError(f"{place}.{name}: must be a number from 0 to {LARGEST_WEIGHT:g} (got {shown(value)})")
+        return {name: float(value)}

@@ -25,6 +25,7 @@ SPEC = FeatureSpec(
         MultiValued(name="tags", tower="item", max_values=3),
     ),
 )
+WEIGHED = SPEC.model_copy(update={"positive_weight": "dwell"})
 IDS_ALONE = FeatureSpec(history=None)
 CONFIG = parse_config("""
 batch_size: 64
@@ -63,6 +64,7 @@ def make(path: Path, spec: FeatureSpec = SPEC, clicks_an_hour: int = 25, total_h
         "event": np.where(rng.random(len(at)) < 0.8, "click", "like"),
         "timestamp": times,
         "device": rng.choice(["phone", "tv"], len(at)),
+        "dwell": pa.array(rng.gamma(2, 10, len(at)), mask=rng.random(len(at)) < 0.2),
     }
     schema = schema_of(spec, "interactions")
     table = pa.table({name: columns[name] for name in schema.names}).cast(schema)

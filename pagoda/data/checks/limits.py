@@ -23,6 +23,11 @@ LARGEST_WEIGHT = 1e30
 _SHORTER = f"a collection takes {MAX_TEXT_BYTES:,} bytes of UTF-8 at most; shorten it"
 
 
+def no_positive_weights(weights: np.ndarray) -> np.ndarray:
+    """Which numbers (float64 [n]) are no weights of positives, bool [n]: below 0, too large for a sum, or NaN."""
+    return ~((weights >= 0) & (weights <= LARGEST_WEIGHT))
+
+
 def check_item_ids(rows: RowBatch) -> None:
     """Report every item ID that a collection cannot hold, of a batch of items or of interactions."""
     keys = rows.batch["item_id"]

@@ -80,7 +80,9 @@ def problems_of(spec: FeatureSpec) -> Iterator[str]:
         elif feature.filterable and feature.name.lower() in EXPRESSION_WORDS:
             why = "Milvus' filters have a word of this name, so nobody could filter by it"
             yield f"feature {feature.name!r}: {why}; {rename}"
-    for what, name in (("title", spec.title), ("rules.weight", spec.rules.weight if spec.rules else None)):
+    weight = spec.rules.weight if spec.rules else None
+    named = (("title", spec.title), ("rules.weight", weight), ("positive_weight", spec.positive_weight))
+    for what, name in named:
         if name in RESERVED_NAMES:
             yield (
                 f"{what} {name!r}: the name means something else in {_where(name)}; call it otherwise, and say which "

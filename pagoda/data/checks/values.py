@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.data.checks.limits import check_item_ids, check_limits
+from pagoda.data.checks.limits import LARGEST_WEIGHT, check_item_ids, check_limits, no_positive_weights
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, add_rows
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, features_of, key_column
 from pagoda.data.spec import Feature, FeatureSpec
@@ -53,6 +53,8 @@ def check_values(rows: RowBatch, spec: FeatureSpec, table: Table) -> None:
         _check_event(rows, spec)
         if "timestamp" in rows.batch.schema.names:  # An import may make moments up, once it knows their order.
             _check_timestamp(rows)
+        if spec.positive_weight is not None:
+            _check_positive_weight(rows, spec.positive_weight)
     else:
         check_key(rows, key_column(table))
         if table == "items":
@@ -97,6 +99,12 @@ def _check_timestamp(rows: RowBatch) -> None:
     far = pc.max(times).as_py() is not None and pc.max(times).as_py() > now_us + _FAR_US
     why = "were milliseconds read as seconds?" if far else "is the unit or the clock wrong?"
     rows.tell(Kind.FUTURE, "timestamp", pc.greater(times, now_us), f"lies in the future; {why}")
+
+
+def _check_positive_weight(rows: RowBatch, column: str) -> None:
+    bad = no_positive_weights(rows.batch[column].fill_null(1.0).to_numpy(zero_copy_only=False))
+    message = f"a positive's weight is from 0 to {LARGEST_WEIGHT:g}; leave it null where there is none"
+    rows.tell(Kind.WEIGHT, column, bad, message)
 
 
 def _check_feature(rows: RowBatch, feature: Feature) -> None:

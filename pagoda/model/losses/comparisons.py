@@ -18,11 +18,11 @@ from pagoda.model.losses.objective import Candidates
 class Pointwise:
     """Mean squared distance of cosines from 1 for the user's own item and from -1 for each negative."""
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `pagoda.model.losses.objective.Objective`."""
         own, others, valid = _cosines(users, candidates, targets)
-        squares = (1 - own).square().sum() + ((1 + others).square() * valid).sum()
-        return squares / (len(own) + valid.sum())
+        right, wrong = (1 - own).square(), (1 + others).square() * valid
+        return (_weighed(right, weights).sum() + _weighed(wrong, weights).sum()) / (len(own) + valid.sum())
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class BinaryCrossEntropy:
     scale: float
     beta: float = 1.0
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `pagoda.model.losses.objective.Objective`."""
         own, others, valid = _cosines(users, candidates, targets)
         right = self.beta * functional.softplus(-self.scale * own)
         wrong = functional.softplus(self.scale * others) * valid
-        return (right.sum() + wrong.sum()) / (len(own) + valid.sum())
+        return (_weighed(right, weights).sum() + _weighed(wrong, weights).sum()) / (len(own) + valid.sum())
 
 
 def calibrating_beta(calibration: float, negatives: int, items: int) -> float:
@@ -65,10 +65,10 @@ class TripletHinge:
 
     margin: float
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `pagoda.model.losses.objective.Objective`."""
         own, others, valid = _cosines(users, candidates, targets)
-        return _mean(torch.relu(self.margin + others - own[:, None]), valid)
+        return _mean(_weighed(torch.relu(self.margin + others - own[:, None]), weights), valid)
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class TripletLogistic:
 
     scale: float
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `pagoda.model.losses.objective.Objective`."""
         own, others, valid = _cosines(users, candidates, targets)
-        return _mean(functional.softplus(self.scale * (others - own[:, None])), valid)
+        return _mean(_weighed(functional.softplus(self.scale * (others - own[:, None])), weights), valid)
 
 
 def _cosines(users: Tensor, candidates: Candidates, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,6 +90,13 @@ def _cosines(users: Tensor, candidates: Candidates, targets: Tensor) -> tuple[Te
     own = (users * candidates.vectors[targets]).sum(1)
     others = torch.einsum("bd,bkd->bk", users, candidates.vectors[candidates.negatives])
     return own, others, (candidates.negatives != targets[:, None]).to(own.dtype)
+
+
+def _weighed(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Losses of users [B] or of their negatives [B, K], by what the users' choices weigh."""
+    if weights is None:
+        return losses
+    return losses * weights if losses.ndim == 1 else losses * weights[:, None]
 
 
 def _mean(losses: Tensor, valid: Tensor) -> Tensor:

@@ -44,13 +44,14 @@ class Candidates:
 class Objective(Protocol):
     """A loss over a batch of users and their candidates."""
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean loss.
 
         Args:
             users: float32 [B, D], unit length.
             candidates: M of them.
             targets: int64 [B], which candidate each user chose.
+            weights: float32 [B], by which the loss of each choice is multiplied; None: by 1.
         """
 
 
@@ -67,15 +68,17 @@ class ListwiseSoftmax:
 
     temperature: float | Tensor
 
-    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `Objective`."""
         first, hard = candidates.first_shared, candidates.hard
         if hard is None and not users.is_cuda:
             scale, bias = 1 / self.temperature, -candidates.log_q
-            return softmax_loss(users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first)
+            return softmax_loss(
+                users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first, weights=weights
+            )
         logits = users @ candidates.vectors[first:].T / self.temperature - candidates.log_q[first:]
         if not first and hard is None:
-            return functional.cross_entropy(logits, targets)
+            return _cross_entropy(logits, targets, weights)
         own = (users * candidates.vectors[targets]).sum(1) / self.temperature - candidates.log_q[targets]
         places = torch.arange(first, len(candidates.vectors), device=targets.device)
         others = logits.masked_fill(places == targets[:, None], -torch.inf)
@@ -90,7 +93,7 @@ class ListwiseSoftmax:
                 others.masked_fill(twice[:, 1:], -torch.inf),
                 self._hard(users, candidates, targets),
             ]
-        return functional.cross_entropy(torch.cat(columns, 1), torch.zeros_like(targets))
+        return _cross_entropy(torch.cat(columns, 1), torch.zeros_like(targets), weights)
 
     def _hard(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """Corrected logits of each user's own candidates, [B, H]."""
@@ -101,6 +104,12 @@ class ListwiseSoftmax:
         return (cosines / self.temperature - log_q).masked_fill(hard == targets[:, None], -torch.inf)
 
 
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return functional.cross_entropy(logits, targets)
+    return (functional.cross_entropy(logits, targets, reduction="none") * weights).mean()
+
+
 class LearnedTemperature(nn.Module):
     """`ListwiseSoftmax` whose temperature is learned on a logarithmic scale and kept above 0.01, as in CLIP."""
 
@@ -109,12 +118,12 @@ class LearnedTemperature(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(initial).log())
 
     @override
-    def forward(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
+    def forward(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `Objective`."""
         # The parameter itself is kept above: through a clamp there is no gradient, so it would never rise again.
         with torch.no_grad():
             self.log_temperature.clamp_(min=math.log(_LOWEST_TEMPERATURE))
-        return ListwiseSoftmax(self.log_temperature.exp())(users, candidates, targets)
+        return ListwiseSoftmax(self.log_temperature.exp())(users, candidates, targets, weights)
 
     @property
     def temperature(self) -> Tensor:

@@ -27,7 +27,14 @@ _SAFE_SPREAD = 60.0
 
 
 def softmax_loss(
-    users: Tensor, items: Tensor, targets: Tensor, *, scale: Tensor | float, bias: Tensor, first_shared: int = 0
+    users: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    scale: Tensor | float,
+    bias: Tensor,
+    first_shared: int = 0,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the logits scale * users @ items.T + bias.
 
@@ -38,12 +45,16 @@ def softmax_loss(
         scale: A number, or a tensor without dimensions that may be learned.
         bias: [M], not learned.
         first_shared: Columns before this one stand in a row only where they are right.
+        weights: [B], by which each row's loss is multiplied, not learned; None: by 1.
     """
     scalar = scale if isinstance(scale, Tensor) else torch.tensor(scale, dtype=users.dtype)
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        users, items, scalar, (bias.to(users.dtype), targets, first_shared)
+        users, items, scalar, (bias.to(users.dtype), targets, first_shared, weights)
     )
     return loss
+
+
+_Given = tuple[Tensor, Tensor, int, Tensor | None]
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -51,9 +62,9 @@ class _SoftmaxLoss(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(ctx: Any, users: Tensor, items: Tensor, scale: Tensor, given: tuple[Tensor, Tensor, int]) -> Tensor:
-        bias, targets, first = given
-        problem = _Problem(users, items, targets, scale=float(scale), bias=bias, first=first)
+    def forward(ctx: Any, users: Tensor, items: Tensor, scale: Tensor, given: _Given) -> Tensor:
+        bias, targets, first, weights = given
+        problem = _Problem(users, items, targets, scale=float(scale), bias=bias, first=first, weights=weights)
         sums = problem.solve()
         lacks = torch.cat([part.lacks for part in sums])[:, None]
         by_user = torch.cat([part.users for part in sums]).addcmul_(lacks, items[targets], value=-1)
@@ -88,13 +99,23 @@ class _Sums(NamedTuple):
     items: Tensor
     """[D, columns]."""
     lacks: Tensor
-    """[rows]: how much of each row's own item is to be taken off: 1 less what the softmax gives it elsewhere."""
+    """[rows]: how much of each row's own item is to be taken off: 1 less what the softmax gives it elsewhere, by the
+    row's weight."""
 
 
 class _Problem:
     def __init__(
-        self, users: Tensor, items: Tensor, targets: Tensor, *, scale: float, bias: Tensor, first: int
+        self,
+        users: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        *,
+        scale: float,
+        bias: Tensor,
+        first: int,
+        weights: Tensor | None,
     ) -> None:
+        self.weights = weights
         self.users, self.items, self.scale, self.targets, self.first = users, items, scale, targets, first
         self.columns = items[first:].T.contiguous()
         longest = abs(scale) * float(users.norm(dim=1).max() * items.norm(dim=1).max())
@@ -124,9 +145,13 @@ class _Problem:
             if self.first:
                 totals += own.exp()
                 lacks -= own.exp() / totals
+            losses = totals.log() - own
+            if self.weights is not None:
+                weights = self.weights[part]
+                losses, lacks, totals = losses * weights, lacks * weights, totals / weights
             # Dividing each row of the small factors by its total saves a pass over the powers.
             return _Sums(
-                losses=totals.log() - own,
+                losses=losses,
                 users=(powers @ self.columns.T).div_(totals[:, None]),
                 items=(users / totals[:, None]).T @ powers,
                 lacks=lacks,

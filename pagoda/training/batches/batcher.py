@@ -86,6 +86,8 @@ class Batch:
     """All three as in `pagoda.model.losses.objective.Candidates`."""
     hard_missed: Tensor | None = None
     """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
+    weights: Tensor | None = None
+    """float32 [B]: what each positive weighs in the loss, 1 on average; None: all alike."""
     views: ViewBatch | None = None
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
@@ -191,6 +193,7 @@ class Batcher:
             negatives=chosen.negatives,
             hard=chosen.hard,
             hard_missed=chosen.hard_missed,
+            weights=None if block.weights is None else torch.from_numpy(block.weights[rows]),
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             place=place,

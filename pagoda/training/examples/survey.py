@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import DataError
 from pagoda.model.table_inputs import among, catalogue_places
+from pagoda.training.examples.positive_weights import MeanWeight, positive_weights
 
 Int64Array = NDArray[np.int64]
 _BATCH_ROWS = 1 << 18
@@ -29,6 +31,8 @@ class Survey:
     """int64 [i]: positives on each item."""
     used: NDArray[np.bool_]
     """bool [i]: items in a positive or a history event."""
+    mean_weight: float = 1.0
+    """Of the positives, where the dataset declares what they weigh."""
 
     @property
     def positives(self) -> int:
@@ -45,14 +49,16 @@ def survey(dataset: Dataset, window: Window, catalogue: Int64Array) -> Survey:
         catalogue: int64 [i], ascending: all items of the dataset.
 
     Raises:
-        DataError: There is no positive in the window, or one of an item that `catalogue` lacks.
+        DataError: There is no positive in the window, one of an item that `catalogue` lacks, or one whose weight is
+            none.
     """
-    spec = dataset.spec
+    spec, mean = dataset.spec, MeanWeight()
+    columns = (*_COLUMNS, "timestamp", spec.positive_weight) if spec.positive_weight else _COLUMNS
     users, waiting = np.empty(0, np.int64), _Waiting()
     clicks = np.zeros(len(catalogue), np.int64)
     used = np.zeros(len(catalogue), bool)
     events = {*spec.positives, *spec.history_events}
-    for batch in dataset.batches(window, events=events, columns=_COLUMNS, batch_rows=_BATCH_ROWS):
+    for batch in dataset.batches(window, events=events, columns=columns, batch_rows=_BATCH_ROWS):
         place = catalogue_places(catalogue, batch.column("item_id").to_numpy(), dataset)
         positive = among(batch.column("event"), spec.positives)
         waiting.add(batch.column("user_id").to_numpy()[positive])
@@ -60,9 +66,12 @@ def survey(dataset: Dataset, window: Window, catalogue: Int64Array) -> Survey:
             users = waiting.join(users)
         clicks += np.bincount(place[positive], minlength=len(catalogue))
         used[place] = True
+        weights = positive_weights(pa.Table.from_batches([batch.filter(pa.array(positive))]), dataset)
+        if weights is not None:
+            mean.add(weights)
     if not clicks.any():
         raise DataError(f"{dataset.path}: no positive ({' or '.join(spec.positives)}) in window {window.key}")
-    return Survey(waiting.join(users), catalogue, clicks, used)
+    return Survey(waiting.join(users), catalogue, clicks, used, mean.value)
 
 
 class _Waiting:

@@ -158,6 +158,7 @@ def _stream(
         catalogue=found.catalogue,
         block_rows=config.shuffle_rows,
         before=before,
+        mean_weight=found.mean_weight,
     )
 
 

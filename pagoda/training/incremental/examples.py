@@ -14,6 +14,7 @@ from pagoda.data.layout import INTERACTION_COLUMNS
 from pagoda.data.window import Window
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
+from pagoda.training.examples.positive_weights import MeanWeight, positive_weights, relative_weights
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 
@@ -38,6 +39,8 @@ class Examples:
     """Who chose, and when; users and items by ID."""
     items: Int64Array
     """int64 [n]: what, as places among the base's items."""
+    weights: NDArray[np.float32] | None
+    """float32 [n]: what each weighs in the loss, 1 on average; None: all alike."""
     past: WindowHistories
     interactions: int
     duplicates: int
@@ -50,7 +53,7 @@ def read_examples(base: FrozenBase, window: Window, parent: IncrementalFiles | N
     """Read a window; None when it holds no positive.
 
     Raises:
-        DataError: An interaction has an item that the dataset lacks.
+        DataError: An interaction has an item that the dataset lacks, or a weight that is none.
     """
     spec = base.dataset.spec
     events = {*spec.positives, *spec.history_events}
@@ -79,17 +82,22 @@ def _examples(
     kinds = table.column("event").combine_chunks()
     positive = np.flatnonzero(among(kinds, spec.positives))
     histories, past = _histories(base, parent, window, (users, items, times_us), among(kinds, spec.history_events))
+    rows = table.take(positive)
     moments = user_moments(
         dataset,
         base.encoder,
         users[positive],
         times_us[positive],
         histories=histories.take(positive),
-        context=table.take(positive),
+        context=rows,
     )
+    weights, mean = positive_weights(rows, dataset), MeanWeight()
+    if weights is not None:
+        mean.add(weights)
     return Examples(
         moments=moments,
         items=catalogue_places(base.item_ids, items[positive], dataset),
+        weights=None if weights is None else relative_weights(weights, mean.value),
         past=past,
         interactions=found,
         duplicates=found - table.num_rows,

@@ -101,12 +101,19 @@ class _Pass:
         cosines = vectors @ base.item_vectors[torch.from_numpy(candidates)].T
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
         logits = cosines / base.temperature - torch.from_numpy(log_q)
-        loss = functional.cross_entropy(logits, targets, reduction="sum")
+        loss = _cross_entropy(logits, targets, examples.weights, part)
         # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
         # are made of, however few positives came.
         (gradient,) = torch.autograd.grad(loss / base.config.batch_size, [rows])
         adagrad_step(self.table, torch.from_numpy(places), gradient, self._config.learning_rate)
         return float(loss.detach())
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: NDArray[np.float32] | None, part: Int64Array) -> Tensor:
+    """Sum over positives (those of `part`), by what each weighs."""
+    if weights is None:
+        return functional.cross_entropy(logits, targets, reduction="sum")
+    return functional.cross_entropy(logits, targets, reduction="none") @ torch.from_numpy(weights[part])
 
 
 def _squares(base: FrozenBase, chain: Sequence[IncrementalFiles], users: Int64Array) -> NDArray[np.float32]:

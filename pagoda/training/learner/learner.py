@@ -72,7 +72,7 @@ class Learner:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
-        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets)
+        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets, batch.weights)
         if batch.views is not None and self._supervision is not None:
             loss = loss + self._contrast(batch.views, items, self._supervision)
         if torch.isfinite(loss):

@@ -58,6 +58,24 @@ def test_import_and_check_name_item_file_and_row(
     assert (problem.kind, problem.column, problem.row, problem.item) == (kind, column, 2, "'B2'")
 
 
+@pytest.mark.parametrize("weight", ["-1", "inf", "1e31"])
+def test_import_and_check_name_the_row_of_a_positive_that_has_no_weight(tmp_path: Path, weight: str) -> None:
+    write_spec(FeatureSpec(history=None, positive_weight="dwell"), tmp_path / "features.yaml")
+    rows = ["user_id,item_id,timestamp,dwell", "1,10,2024-05-01T09:00:00Z,", f"1,11,2024-05-01T09:01:00Z,{weight}"]
+    (tmp_path / "log.csv").write_text("\n".join(rows))
+    job = Import(CsvReader(), tmp_path / "log.csv", features=tmp_path / "features.yaml")
+    with pytest.raises(DataError, match=r"log.csv, column 'dwell', row 2: value .*: a positive's weight is from 0"):
+        import_files(tmp_path / "out", job)
+    log = [{"user_id": 1, "item_id": item, "event": "click", "timestamp": moment("10:00")} for item in (10, 11)]
+    log[1]["dwell"] = float(weight)
+    spec = FeatureSpec(history=None, positive_weight="dwell")
+    items = [{"item_id": item} for item in (10, 11)]
+    parts = [("date=2024-05-01", log)]
+    path = write_dataset(tmp_path / "d", spec=spec, parts=parts, users=[{"user_id": 1}], items=items)
+    (problem,) = check_dataset(path).report.problems
+    assert (problem.kind, problem.column, problem.row) == (Kind.WEIGHT, "dwell", 2)
+
+
 @pytest.mark.parametrize("wrong", [wrong for wrong, *_ in CASES])
 def test_item_changes_are_refused_at_their_door(wrong: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=r"upsert\.0: item '?B2'?, column"):

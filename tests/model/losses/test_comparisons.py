@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,6 +60,40 @@ def test_each_equals_its_formula_and_gradient(kind: str, objective: Objective, s
     expected = written_out(kind, users, items, negatives.tolist(), targets.tolist())
     torch.testing.assert_close(loss, expected)
     ours, theirs = (torch.autograd.grad(value, (users, items), retain_graph=True) for value in (loss, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        ListwiseSoftmax(0.2),
+        LearnedTemperature(0.2),
+        Pointwise(),
+        BinaryCrossEntropy(4.0, 0.3),
+        TripletHinge(0.3),
+        TripletLogistic(5.0),
+    ],
+)
+@pytest.mark.parametrize("hard", [False, True])
+@settings(max_examples=10)
+@given(weights=st.lists(st.integers(0, 3), min_size=4, max_size=4).filter(any), seed=st.integers(0, 99))
+def test_a_weight_is_as_if_the_positive_came_so_often(
+    objective: Objective, hard: bool, weights: list[int], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    users, items, log_q = unit(4), unit(7), torch.randn(7, dtype=torch.float64)
+    targets, negatives = torch.randint(0, 4, (4,)), torch.randint(4, 7, (4, 3))
+
+    def loss(rows: Tensor, weights: Tensor | None) -> Tensor:
+        own = negatives[rows] if hard and isinstance(objective, ListwiseSoftmax) else None
+        log_q_own = torch.zeros_like(own, dtype=torch.float64) if own is not None else None
+        candidates = Candidates(items, log_q, 2, negatives[rows], hard=own, hard_log_q=log_q_own)
+        return objective(users[rows], candidates, targets[rows], weights)
+
+    repeated = loss(torch.repeat_interleave(torch.tensor(weights)), None) * sum(weights)
+    weighed = loss(torch.arange(4), torch.tensor(weights, dtype=torch.float64)) * 4
+    torch.testing.assert_close(weighed, repeated)
+    ours, theirs = (torch.autograd.grad(value, (users, items)) for value in (weighed, repeated))
     torch.testing.assert_close(ours, theirs)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import redis
 
@@ -20,6 +22,7 @@ from serving.events.routes import PATH, events_router
 from serving.recall.server import RecallServer
 from serving.users.keys import RECENT_LENGTH, STREAM
 from serving.users.online_store import OnlineStore, StoredUser
+from serving.workers.event_files import by_day
 from tests.redis_databases import database
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.recall.setting import Setting
@@ -146,6 +149,20 @@ async def test_late_events_go_to_their_place_and_what_is_kept_is_bounded(url: st
     kept = redis.Redis.from_url(url).lrange("recent:5", 0, -1)
     assert [int(entry.split(b":")[1]) for entry in kept] == sorted(moments)[-RECENT_LENGTH:]
     assert list((await stored(url, 5)).recent.ids) == sorted(moments)[-LENGTH:]
+
+
+async def test_what_an_event_weighs_is_filed_with_it(url: str) -> None:
+    spec = make_spec().model_copy(update={"positive_weight": "dwell"})
+    async with Application(url, Specs(spec)) as client:
+        assert (await client.post(PATH, json={**CLICK, "context": {"dwell": 12}})).status_code == 200
+        for wrong in (-1, "long", True, 1e31):
+            refused = await client.post(PATH, json={**CLICK, "event_id": "e2", "context": {"dwell": wrong}})
+            assert refused.status_code == 400
+            assert refused.json()["error"].startswith("context.dwell: must be a number from 0 to 1e+30")
+    (row,) = stream(url)
+    files, unfit = by_day([orjson.dumps(row)], spec)
+    (content,) = files.values()
+    assert (pq.read_table(pa.BufferReader(content))["dwell"].to_pylist(), unfit) == ([12.0], [])
 
 
 @pytest.mark.parametrize(
