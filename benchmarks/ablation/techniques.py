@@ -57,6 +57,7 @@ TECHNIQUES: tuple[Technique, ...] = (
             "temperature 0.05": {"objective": {"temperature": 0.05}},
             "temperature 0.2": {"objective": {"temperature": 0.2}},
             "temperature learned": {"objective": {"learn_temperature": True}},
+            "inner products at temperature 1": {"model": {"similarity": "dot"}, "objective": {"temperature": 1.0}},
         },
     ),
     *_of(

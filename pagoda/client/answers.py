@@ -16,7 +16,7 @@ class RecommendedItem(_Answer):
 
     item_id: int | str
     score: float
-    """The cosine, or what the dataset's rules make of it."""
+    """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 

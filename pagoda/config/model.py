@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Similarity = Literal["cosine", "dot"]
+"""What vectors are compared by."""
 
 
 class Section(BaseModel):
@@ -137,6 +139,9 @@ class ModelConfig(Section):
     """Length of vectors and of ID rows."""
     feature_dim: PositiveInt = 16
     """Length of a feature value's embedding."""
+    similarity: Similarity = "cosine"
+    """`cosine`: vectors have unit length, and only where they point counts. `dot`: their inner product, so an item may
+    be long because many choose it."""
     history: HistoryConfig = DecayPooling()
     """Used where the dataset declares a history."""
     seed_item: bool = False

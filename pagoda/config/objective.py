@@ -18,7 +18,7 @@ from pagoda.config.model import Section
 
 
 class ListwiseConfig(Section):
-    """Sampled softmax over cosine / temperature with logQ correction, see `pagoda.model.losses.objective`."""
+    """Sampled softmax over similarity / temperature with logQ correction, see `pagoda.model.losses.objective`."""
 
     kind: Literal["listwise"] = "listwise"
     temperature: PositiveFloat = 0.1

@@ -12,7 +12,7 @@ from pagoda.config.device import DeviceName, Precision
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Section, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
-from pagoda.config.objective import ListwiseConfig, ObjectiveConfig
+from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
@@ -54,7 +54,7 @@ class DriftConfig(Section):
     """What a version must keep to; one that does not is never returned."""
 
     max_row_norm: PositiveFloat = 100.0
-    """Longest ID row."""
+    """Longest ID row; with `model.similarity: dot`, longest vector too."""
     max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
     max_recall_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -103,6 +103,12 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
         refuse_contradictions(self.objective, self.negatives)
+        of_cosines = isinstance(self.objective, PointwiseConfig) and self.objective.loss == "squares"
+        if self.model.similarity == "dot" and of_cosines:
+            raise ValueError(
+                "objective.loss: squares draws cosines to 1 and -1, and with model.similarity: dot there are none; set "
+                "objective: {kind: pointwise, loss: bce, scale: 1}"
+            )
         if self.learn == "sequences" and self.negatives.in_batch:
             raise ValueError(
                 "learn: sequences puts all that a user chose into one batch, where what they chose later would be "

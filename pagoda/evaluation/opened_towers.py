@@ -18,12 +18,12 @@ class OpenedTowers(Protocol):
     """A version's two towers, opened for a dataset."""
 
     def item_vectors(self) -> Float32Array:
-        """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
+        """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""
 
     def user_vectors(
         self, user_ids: Int64Array, timestamps_us: Int64Array, histories: Histories, context: pa.Table
     ) -> Float32Array:
-        """Unit vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context.
+        """Vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context.
 
         Asked once for all rows of an evaluation, so it should compute in parts.
         """

@@ -32,7 +32,7 @@ class Scorer(Protocol):
 
 
 class DotScorer:
-    """Scores by the dot product of user and item vectors, the cosine for unit vectors."""
+    """Scores by the inner product of user and item vectors, the cosine for unit vectors."""
 
     def __init__(self, user_vectors: Float32Array, item_vectors: Float32Array) -> None:
         """Take vectors float32 [rows, dim] and [items, dim].

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pagoda.append_log.records import Draft
+from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.embeddings.table import DESCRIPTION, FILES, combine
@@ -41,6 +42,7 @@ def create_generation(
     item_count: int,
     spec: FeatureSpec,
     metric: str = "IP",
+    similarity: Similarity = "cosine",
     backend: str = MILVUS,
     texts: Sequence[str] = (),
 ) -> Manifest:
@@ -58,6 +60,7 @@ def create_generation(
         item_count: Rows of the collection.
         spec: The feature declaration that the towers were trained with.
         metric: Of the collection.
+        similarity: What vectors are compared by.
         backend: What keeps and searches the collection.
         texts: Columns of the items whose words it can be searched by.
 
@@ -84,6 +87,7 @@ def create_generation(
             texts=tuple(texts),
             dim=dim,
             metric=metric,
+            similarity=similarity,
             item_count=item_count,
             spec=spec,
             window=record.window,

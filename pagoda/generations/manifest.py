@@ -6,6 +6,7 @@ import re
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.errors import GateError
@@ -80,7 +81,8 @@ class Manifest(_Part):
     """Columns of the items whose words the collection can be searched by; none: it holds no words."""
     dim: int
     metric: str = "IP"
-    """On unit vectors, so the cosine."""
+    similarity: Similarity = Field(default="cosine", exclude_if=lambda name: name == "cosine")
+    """Vectors of unit length, so that their inner product is the cosine; or of any length (`dot`)."""
     item_count: int
     spec: FeatureSpec
     window: Window

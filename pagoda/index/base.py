@@ -22,7 +22,7 @@ from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.settings import CollectionConfig
 
 METRIC = "IP"
-"""Inner product, of every collection; on unit vectors it is the cosine."""
+"""Inner product, of every collection; of unit vectors it is the cosine."""
 MOST_FOUND = 16_384
 """The most items that one query may ask for."""
 MOST_WORDS = 32

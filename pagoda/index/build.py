@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport, made_of
@@ -41,6 +42,8 @@ class IndexReport(BaseModel):
     rows: int
     dim: int
     metric: str = METRIC
+    similarity: Similarity = Field(default="cosine", exclude_if=lambda name: name == "cosine")
+    """What the vectors are compared by: the cosine is the inner product of unit vectors."""
     config: CollectionConfig
     texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Columns of the items whose words it can be searched by."""
@@ -182,7 +185,7 @@ class _Build:
             self.collections.create(
                 self.name, self.dim, fields, keys=keys, description=self.description, config=self.config
             )
-            # Files hold unit vectors; what rules or fewer numbers make of them can only be inserted, and so can words.
+            # Files hold the towers' vectors; what rules or fewer numbers make of them can only be inserted, like words.
             whole = self.spec.rules is None and self.reduction is None and not self.text_names
             if (reads := self.collections.file_import) and whole:
                 self._import(reads)
@@ -240,6 +243,7 @@ class _Build:
             name=self.name,
             rows=self.source.rows,
             dim=self.dim,
+            similarity=self.source.similarity,
             config=self.config,
             texts=self.text_names,
             checksum=self.checksum,

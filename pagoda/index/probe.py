@@ -17,6 +17,7 @@ PROBE_QUERIES = 200
 _QUERIES_A_SEARCH = 50
 _WARM_QUERIES = 50
 _SCORE_TOLERANCE = 1e-5
+"""Of a score's size, where that is above 1: products of long vectors are no more exact."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def probe(searched: SearchedCollection, source: ItemVectors, queries: np.ndarray
         place = np.minimum(np.searchsorted(block_ids, ids), len(block_ids) - 1)
         here = block_ids[place] == ids
         scores[here] = block_scores[rows[here], place[here]]
-    reached = scores >= exact.scores[rows, -1] - _SCORE_TOLERANCE
+    least = exact.scores[rows, -1]
+    reached = scores >= least - _SCORE_TOLERANCE * np.maximum(np.abs(least), 1)
     return Probe(float(reached.sum() / (len(sample) * k)), len(sample), k)
 
 

@@ -27,7 +27,8 @@ Scores = NDArray[np.float32]
 
 
 def number_type(spec: FeatureSpec) -> type[np.float16] | type[np.float32]:
-    """What numbers are kept as. Two bytes change a cosine by less than 0.0005; weights may be beyond their range."""
+    """What numbers are kept as. Two bytes change a product by less than 0.0005 of the vectors' lengths, by which item
+    vectors stay in their range; weights may be beyond it."""
     return np.float32 if spec.rules is not None and spec.rules.weight is not None else np.float16
 
 

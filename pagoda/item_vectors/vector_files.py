@@ -1,4 +1,4 @@
-"""`item_vectors.parquet`: every item's ID, unit vector and filter columns, written and read as a stream."""
+"""`item_vectors.parquet`: every item's ID, vector and filter columns, written and read as a stream."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
+from typing import get_args
 
 import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from pagoda.item_vectors.columns import filter_column, key_column
@@ -26,15 +28,19 @@ from pagoda.storage.stores import is_of_a_store
 
 BATCH_ROWS = 16_384
 _UNIT_TOLERANCE = 1e-3
+_LONGEST = 1e4
+"""Length of a vector that is not of unit length: in two bytes, as originals are kept, a number ends at 65,504."""
 _DIM = "pagoda.dim"
-"""Length of a vector, in the metadata of the file."""
+"""Numbers of a vector, in the metadata of the file."""
+_SIMILARITY = "pagoda.similarity"
+"""What vectors are compared by, likewise; absent: the cosine."""
 
 
 class ItemVectorsWriter:
     """Writes the file aside and moves it to its name when the block ends well; otherwise nothing remains."""
 
-    def __init__(self, path: Path, spec: FeatureSpec, dim: int) -> None:
-        self._path = path
+    def __init__(self, path: Path, spec: FeatureSpec, dim: int, similarity: Similarity = "cosine") -> None:
+        self._path, self._similarity = path, similarity
         self._aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         self._spec, self._dim = spec, dim
         self._schema = vectors_schema(spec, dim)
@@ -45,7 +51,8 @@ class ItemVectorsWriter:
         # Without Arrow's own schema in it: bulk import takes lists for vectors, and knows no list of fixed size.
         options = {"compression": "zstd", "write_page_checksum": True, "store_schema": False}
         self._writer = pq.ParquetWriter(self._aside, self._schema, **options)
-        self._writer.add_key_value_metadata({_DIM: str(self._dim)})
+        said = {} if self._similarity == "cosine" else {_SIMILARITY: self._similarity}
+        self._writer.add_key_value_metadata({_DIM: str(self._dim), **said})
         return self
 
     def write(self, items: pa.Table, vectors: np.ndarray, shares: np.ndarray | None = None) -> None:
@@ -53,11 +60,12 @@ class ItemVectorsWriter:
 
         Args:
             items: Rows of `Dataset.items()`: `item_id` ascending over all calls, `item_key` with string IDs, features.
-            vectors: float32 [rows, dim], of unit length, finite.
+            vectors: float32 [rows, dim], finite; of unit length for cosines.
             shares: As for `vectors_batch`.
 
         Raises:
-            IntegrityError: A vector is not finite or not of unit length, or IDs are not ascending.
+            IntegrityError: A vector is not finite, or, for cosines, not of unit length, or too long; or IDs are not
+                ascending.
             DataError: A value of a filter column does not fit into a collection.
         """
         ids = items[ITEM_ID].combine_chunks().to_numpy(zero_copy_only=False)
@@ -72,10 +80,11 @@ class ItemVectorsWriter:
             before, after = chain[falls[0] : falls[0] + 2]
             raise IntegrityError(f"{self._path}: item_id {after} follows {before}; IDs must ascend")
         norms = np.linalg.norm(vectors, axis=1)
+        unit = self._similarity == "cosine"
         # Written so that NaN counts as wrong.
-        if (wrong := np.flatnonzero(~(np.abs(norms - 1) <= _UNIT_TOLERANCE))).size:
-            item, norm = ids[wrong[0]], norms[wrong[0]]
-            raise IntegrityError(f"{self._path}: vector of item_id {item} has length {norm:.4g}, expected 1")
+        if (wrong := np.flatnonzero(~(np.abs(norms - 1) <= _UNIT_TOLERANCE if unit else norms <= _LONGEST))).size:
+            item, norm, expected = ids[wrong[0]], norms[wrong[0]], "1" if unit else f"at most {_LONGEST:,.0f}"
+            raise IntegrityError(f"{self._path}: vector of item_id {item} has length {norm:.4g}, expected {expected}")
         if len(ids):
             self._last_id = int(ids[-1])
 
@@ -137,7 +146,9 @@ class ItemVectors:
         """Paths or URLs, in ascending order of the items in them."""
         opened = [_Opened.of(uri, spec) for uri in self.files]
         self.dim: int = opened[0].dim
-        """Length of a vector."""
+        """Numbers of a vector."""
+        self.similarity: Similarity = opened[0].similarity
+        """What vectors are compared by."""
         self.rows: int = sum(one.rows for one in opened)
         """Number of items."""
         self._spec, self._schema = spec, vectors_schema(spec, self.dim)
@@ -172,6 +183,7 @@ class _Opened:
 
     uri: str
     dim: int
+    similarity: Similarity
     rows: int
     first: int
     last: int
@@ -180,13 +192,15 @@ class _Opened:
     def of(cls, uri: str, spec: FeatureSpec) -> _Opened:
         with _reading(uri) as file:
             schema, footer = file.schema_arrow, file.metadata
-            dim = _dim(uri, schema, footer.metadata or {})
+            notes = footer.metadata or {}
+            dim, similarity = _dim(uri, schema, notes), _similarity(uri, notes)
             expected = vectors_schema(spec, dim)
             if not _on_disk(schema).equals(_on_disk(expected)):
                 raise IntegrityError(f"{uri}: columns are [{_describe(schema)}], expected [{_describe(expected)}]")
             found = [footer.row_group(group).column(0).statistics for group in range(footer.num_row_groups)]
             spans = [one for one in found if one is not None and one.has_min_max]
-            return cls(uri, dim, footer.num_rows, *((spans[0].min, spans[-1].max) if spans else (0, -1)))
+            ends = (spans[0].min, spans[-1].max) if spans else (0, -1)
+            return cls(uri, dim, similarity, footer.num_rows, *ends)
 
 
 def _dim(uri: str, schema: pa.Schema, notes: Mapping[bytes, bytes]) -> int:
@@ -198,10 +212,22 @@ def _dim(uri: str, schema: pa.Schema, notes: Mapping[bytes, bytes]) -> int:
     raise IntegrityError(f"{uri}: not readable as item vectors (it has no column {VECTOR!r} of one dimension)")
 
 
+def _similarity(uri: str, notes: Mapping[bytes, bytes]) -> Similarity:
+    said = notes.get(_SIMILARITY.encode(), b"cosine").decode()
+    if said not in get_args(Similarity):
+        raise IntegrityError(f"{uri}: vectors are compared by {said!r}, expected one of {get_args(Similarity)}")
+    return "dot" if said == "dot" else "cosine"
+
+
 def _follow_each_other(files: list[_Opened], dim: int) -> None:
     for file in files:
         if file.dim != dim:
             raise IntegrityError(f"{file.uri}: vectors of {file.dim} numbers, those of {files[0].uri} have {dim}")
+        if file.similarity != files[0].similarity:
+            raise IntegrityError(
+                f"{file.uri}: vectors are compared by {file.similarity}, those of {files[0].uri} by "
+                f"{files[0].similarity}"
+            )
     full = [file for file in files if file.rows]
     for before, after in pairwise(full):
         if after.first <= before.last:

@@ -29,6 +29,23 @@ def check_table(name: str, table: TrainableTable, limits: DriftConfig) -> dict[s
     return {f"{name}_row_norm_mean": mean, f"{name}_row_norm_max": longest}
 
 
+def check_lengths(name: str, vectors: Tensor, limits: DriftConfig) -> dict[str, float]:
+    """Check the lengths of vectors (float32 [n, dim]) that are compared by inner product; return mean and longest.
+
+    Raises:
+        GateError: A vector is not finite or too long.
+    """
+    norms = vectors.norm(dim=1)
+    longest, mean = float(norms.max()), float(norms.mean())
+    # NaN compares false, so a vector that is not finite fails here as well.
+    if not longest <= limits.max_row_norm:
+        raise GateError(
+            f"drift check: the longest {name} vector has norm {longest:.3g}, more than drift.max_row_norm "
+            f"{limits.max_row_norm:g}; lower optimiser.table_learning_rate or optimiser.dense_learning_rate"
+        )
+    return {f"{name}_vector_norm_mean": mean, f"{name}_vector_norm_max": longest}
+
+
 def check_vectors(name: str, vectors: Tensor, limits: DriftConfig) -> dict[str, float]:
     """Check that vectors (float32 [n, dim], unit length) are still apart, and return the mean cosine of two of them.
 

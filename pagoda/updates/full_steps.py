@@ -133,7 +133,8 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
         from pagoda.version_files.open_version import item_vectors as compute_vectors
 
         files, items = update.files(), update.data.items((shard, update.shards))
-        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, files.config.model.dim) as writer:
+        model = files.config.model
+        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, model.dim, model.similarity) as writer:
             shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
             writer.write(items, compute_vectors(files, files.towers(), items), shares)
 
@@ -249,6 +250,7 @@ def offer(update: FullUpdate) -> Manifest:
         item_count=index.rows,
         spec=update.data.spec,
         metric=index.metric,
+        similarity=index.similarity,
         backend=update.settings.index.backend,
         texts=index.texts,
     )

@@ -39,7 +39,7 @@ class OpenTowers:
         return self._users.lookup(user_ids)[1]
 
     def item_vectors(self) -> Float32Array:
-        """Unit vectors float32 [items, dim] of `Dataset.items()`, in its order."""
+        """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""
         return _item_vectors(self._encoder, self._towers, self._items, self._dataset.items())
 
     def user_vectors(
@@ -49,7 +49,7 @@ class OpenTowers:
         histories: Histories,
         context: pa.Table | None = None,
     ) -> Float32Array:
-        """Unit vectors of users as of given moments.
+        """Vectors of users as of given moments.
 
         Args:
             user_ids: int64 [n]; one without an ID row or profile is answered by what is known of them.
@@ -101,7 +101,7 @@ class OpenVersion(OpenTowers):
 
 
 def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
-    """Unit vectors of items; one without an ID row is known by its features.
+    """Vectors of items; one without an ID row is known by its features.
 
     Args:
         files: The full version.

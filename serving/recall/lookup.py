@@ -12,7 +12,7 @@ from serving.users.online_store import StoredUser
 _MERGED = 100
 """An item that is a little further down in each of two lists stands before those that are up in one alone."""
 Vector = list[float]
-"""`dim` numbers of unit length."""
+"""`dim` numbers; of unit length, where cosines are compared."""
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ class TowerAnswer:
     """What one generation says of n users."""
 
     vectors: NDArray[np.float32]
-    """[n, dim], of unit length."""
+    """[n, dim]; of unit length, where cosines are compared."""
     known: NDArray[np.bool_]
     """Which of them have an ID row of their own."""
     generation: str

@@ -9,7 +9,9 @@ import pytest
 from pagoda.data.spec import Categorical, Dense, FeatureSpec
 from pagoda.errors import ConfigError, DataError, IntegrityError
 from pagoda.item_vectors.fields import MISSING_NUMBER
+from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
+from pagoda.storage.checksums import checksum_file
 
 from .worlds import SPEC, items_table, unit_vectors, write_vectors
 
@@ -61,6 +63,30 @@ def test_a_refused_row_leaves_no_file(tmp_path: Path, spoil: object, complaint: 
     ):
         writer.write(items, vectors)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_vectors_of_any_length_are_written_as_such_and_not_mixed_with_others(tmp_path: Path) -> None:
+    lengths = np.linspace(0, 90, 10, dtype=np.float32)[:, None]
+    with ItemVectorsWriter(tmp_path / "dot", SPEC, 16, "dot") as writer:
+        writer.write(items_table(10), unit_vectors(10) * lengths)
+    write_vectors(tmp_path / "cosine", 20)
+    dot, cosine = (ItemVectors(tmp_path / name, SPEC) for name in ("dot", "cosine"))
+    assert (dot.similarity, cosine.similarity) == ("dot", "cosine")
+    assert np.array_equal(next(dot.blocks())[1], unit_vectors(10) * lengths)
+    for wrong, complaint in ((np.nan, "length nan"), (2e4, "length 2e\\+04, expected at most 10,000")):
+        with (
+            pytest.raises(IntegrityError, match=complaint),
+            ItemVectorsWriter(tmp_path / "wrong", SPEC, 16, "dot") as writer,
+        ):
+            writer.write(items_table(10), unit_vectors(10) * wrong)
+    with ItemVectorsWriter(tmp_path / "later", SPEC, 16) as writer:
+        writer.write(items_table(5, 10), unit_vectors(5))
+    parts = tuple(
+        VectorPart(uri=str(tmp_path / name), checksum=checksum_file(tmp_path / name)) for name in ("dot", "later")
+    )
+    VectorParts(parts=parts).write(tmp_path / PARTS_FILE)
+    with pytest.raises(IntegrityError, match=r"later: vectors are compared by cosine, those of .*dot by dot"):
+        ItemVectors(tmp_path / PARTS_FILE, SPEC)
 
 
 def test_a_file_of_another_spec_or_a_cut_one_is_refused(tmp_path: Path) -> None:

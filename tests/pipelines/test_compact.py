@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from pagoda.access.tokens import token_of
 from pagoda.client import Client
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.window import to_us
+from pagoda.data.window import Window, to_us
 from pagoda.generations.hosts import holdings
+from pagoda.generations.manifest import Manifest
 from pagoda.index.factory import collections_folder
 from pagoda.index.in_process.collection_files import CollectionFiles, deleted_rows
 from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
+from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.rollout import commands
 from pagoda.rollout.policy import OfflineGates, OnlineGates, RolloutPolicy, Step
 from pagoda.rollout.releasing import release_full
@@ -94,8 +96,12 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
 
 def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
     """A full update whose parts are all made."""
-    update = FullUpdate.resolve(settings, str(dataset.path), end.isoformat())
-    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), CONFIG)
+
+
+def made(update: FullUpdate, config: TrainConfig) -> FullUpdate:
+    """The same update, all of whose parts are made."""
+    full_steps.train(update, config.to_yaml())
     full_steps.register(update)
     full_steps.export_vectors(update)
     full_steps.build_index(update)
@@ -121,22 +127,22 @@ def test_answers_are_those_computed_without_any_service(small: Home) -> None:
     generation, items, scores = answer(small)
     assert generation == "g1"
     assert small.state().generation("g1").backend == "in_process"
-    expected = in_process(small)
+    expected = in_process(small, small.state().generation("g1"))
     np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], atol=1e-4)
     np.testing.assert_allclose([expected[int(item)] for item in items], scores, atol=1e-4)
 
 
-def in_process(home: Home) -> dict[int, float]:
-    """The score of every item, from the registered version and the exported vectors."""
-    state, end = home.state(), home.dataset.span().end
-    folder = local_path(state.versions[1].uri)
+def in_process(home: Home, manifest: Manifest) -> dict[int, float]:
+    """The score of every item, from a generation's registered version and exported vectors."""
+    end = home.dataset.span().end
+    folder = local_path(home.state().versions[manifest.full_version].uri)
     assert folder is not None
     users, moments = np.array([USER]), np.array([to_us(end)])
     read = histories_at(home.dataset, end, None, None)
     assert read is not None
     version = OpenVersion(FullVersionFiles(folder, folder), home.dataset)
     (vector,) = version.user_vectors(users, moments, read.read(users, moments), None)
-    source = ItemVectors(local_path(state.generation("g1").item_vectors.uri) or Path(), home.dataset.spec)
+    source = ItemVectors(local_path(manifest.item_vectors.uri) or Path(), home.dataset.spec)
     return {
         int(item): float(row @ vector) for ids, rows in source.blocks() for item, row in zip(ids, rows, strict=True)
     }
@@ -182,6 +188,34 @@ def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
     """By the same driver wherever the tower runs: its own process, which `pagoda up` runs."""
     end = max(home.now, hours(0, 52).end)  # After the first version's, and before the data's, which are judged on.
     stable, candidate = answer(home)[0], full_steps.offer(trained(home.settings, home.dataset, end)).id
+    assert rolled_out(home, candidate) == {stable, candidate}
+    assert answer(home)[0] == candidate
+
+
+@pytest.mark.long
+def test_a_rollout_leads_from_cosines_to_inner_products_and_a_rollback_to_cosines(tmp_path: Path) -> None:
+    model = CONFIG.model.model_dump() | {"similarity": "dot"}
+    dot = TrainConfig.model_validate(CONFIG.model_dump() | {"model": model, "objective": {"temperature": 1.0}})
+    with serving(tmp_path, "", profile="compact") as home:
+        first, _, cosines = answer(home)
+        window = Window(start=home.dataset.span().start, end=hours(0, 52).end)
+        update = made(FullUpdate(home.settings, str(home.dataset.path), window, None, 1), dot)
+        candidate = full_steps.offer(update)
+        assert (candidate.similarity, home.state().generation(first).similarity) == ("dot", "cosine")
+        assert "similarity" not in home.state().generation(first).model_dump()
+        assert rolled_out(home, candidate.id) == {first, candidate.id}
+        generation, items, scores = answer(home)
+        assert generation == candidate.id
+        expected = in_process(home, candidate)
+        np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], rtol=1e-4)
+        np.testing.assert_allclose([expected[int(item)] for item in items], scores, rtol=1e-4)
+        carry_out(home.log, plan_rollback(home.state(), first))
+        wait_for(lambda: answer(home)[0] == first)
+        assert answer(home)[2] == pytest.approx(cosines, abs=1e-4)
+
+
+def rolled_out(home: Home, candidate: str) -> set[str]:
+    """Roll a candidate out to all users; returns by which generations they were answered meanwhile."""
     commands.start(home.log, candidate, policy=POLICY, by="test")
     users, answered = [int(user) for user in home.dataset.users()["user_id"].to_pylist()], set[str]()
     with Client(home=home.settings.home) as client:
@@ -194,8 +228,7 @@ def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
             return rollout is not None and not rollout.active
 
         wait_for(ask)
-    assert answered == {stable, candidate}
-    assert answer(home)[0] == candidate
+    return answered
 
 
 @pytest.mark.long

@@ -30,6 +30,11 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
         "objective": {"kind": "pointwise", "loss": "bce", "negatives": 10, "calibration": 0.75},
         "negatives": {"in_batch": False, "uniform": 20},
     },
+    "inner products": {
+        "model": MODEL | {"similarity": "dot"},
+        "objective": {"temperature": 1},
+        "self_supervision": {"items": 20},
+    },
     "mixed sampling": {"negatives": {"uniform": 10}},
     "no correction": {"negatives": {"correction": "none"}},
     "a streaming correction": {"negatives": {"correction": "streaming", "popularity": 5}},
@@ -154,6 +159,10 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
             "drawn evenly from the whole catalogue, which those of negatives.in_batch are not",
         ),
         ({"positives": {"thin_above": 0.1, "repeat_below": 0.2}}, "would be thinned and repeated"),
+        (
+            {"objective": {"kind": "pointwise"}, "model": MODEL | {"similarity": "dot"}},
+            "objective.loss: squares draws cosines to 1 and -1, and with model.similarity: dot there are none",
+        ),
         ({"self_supervision": {"weight": 0}}, "self_supervision.weight"),
         ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),
     ],

@@ -1,5 +1,6 @@
 """Objectives that look at single items: a user's own against a few negatives, each by its cosine.
 
+Where towers are compared by inner product, that stands for the cosine everywhere here.
 They know no logQ: how often an item is a negative is up to the sampler alone.
 """
 

@@ -23,7 +23,7 @@ class Candidates:
     """The distinct items among which each user's own is to be found."""
 
     vectors: Tensor
-    """float32 [M, D], unit length."""
+    """float32 [M, D], of unit length where cosines are compared."""
     log_q: Tensor
     """float32 [M]: log of the probability that the sampler puts this item among the candidates of a batch."""
     first_shared: int = 0
@@ -48,7 +48,7 @@ class Objective(Protocol):
         """Return the mean loss.
 
         Args:
-            users: float32 [B, D], unit length.
+            users: float32 [B, D], like the candidates' vectors.
             candidates: M of them.
             targets: int64 [B], which candidate each user chose.
             weights: float32 [B], by which the loss of each choice is multiplied; None: by 1.
@@ -57,7 +57,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class ListwiseSoftmax:
-    """Sampled softmax over cosine / temperature with logQ correction: Yi et al., RecSys 2019, equations 3 to 5.
+    """Sampled softmax over similarity / temperature with logQ correction: Yi et al., RecSys 2019, equations 3 to 5.
 
     s(x, y) - log q(y) replaces s(x, y), so that popular items, which are candidates more often, are not pushed away for
     it. Each candidate stands in the sum once: the same item elsewhere in the batch (an accidental hit) is no negative,

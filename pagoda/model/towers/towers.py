@@ -26,9 +26,10 @@ _AGES = 2
 
 
 class _Tower(nn.Module):
-    def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
+    def __init__(self, model: ModelConfig, config: TowerConfig, rows: int, fields: Sequence[Field]) -> None:
         super().__init__()
-        self.features = FeatureEmbeddings(fields, feature_dim)
+        dim, self._similarity = model.dim, model.similarity
+        self.features = FeatureEmbeddings(fields, model.feature_dim)
         self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
         widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
         self.blocks, width = build_blocks(config.blocks, widths)
@@ -36,12 +37,12 @@ class _Tower(nn.Module):
         self.projection = nn.Linear(width, dim) if config.blocks or fields else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
+        """Vectors [B, D], of unit length for cosines, from `rows` float32 [B, rows, D] and encoded features."""
         total = rows.sum(1)
         if self.projection is not None:
             inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
             total = self.projection(self.blocks(inputs)) + total
-        return functional.normalize(total, dim=1)
+        return functional.normalize(total, dim=1) if self._similarity == "cosine" else total
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The age of examples; zeros where there is none, as serving has it."""
@@ -53,7 +54,7 @@ class _Tower(nn.Module):
 
 
 class UserTower(_Tower):
-    """Who a user is and what they did last, to a unit vector."""
+    """Who a user is and what they did last, to a vector."""
 
     def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int) -> None:
         """Build it for the encoded user `fields`; without a history (length 0) it takes and ignores arrays [B, 0]."""
@@ -61,7 +62,7 @@ class UserTower(_Tower):
         if history is None and not config.user.id_row:
             raise ConfigError("model.user.id_row is false, but the dataset declares no history to tell users apart by")
         rows = int(config.user.id_row) + (history.vectors if history else 0)
-        super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
+        super().__init__(config, config.user, rows, fields)
         self._id_row, self.history = config.user.id_row, history
 
     @property
@@ -77,7 +78,7 @@ class UserTower(_Tower):
         history_age: Tensor,
         features: dict[str, Tensor],
     ) -> Tensor:
-        """Compute user vectors float32 [B, D] of unit length from `UserInputs`.
+        """Compute user vectors float32 [B, D], of unit length for cosines, from `UserInputs`.
 
         They are arguments one by one, since that is how exported programs are called.
         """
@@ -95,7 +96,7 @@ class UserTower(_Tower):
             after: int64 [B], the event after which each vector is wanted, as sequence x L + column; -1 before all.
 
         Returns:
-            float32 [B, D], unit length.
+            float32 [B, D], as `forward` has them.
         """
         rows = self._id_rows(inputs)
         if self.history is not None:
@@ -108,14 +109,14 @@ class UserTower(_Tower):
 
 
 class ItemTower(_Tower):
-    """What an item is, to a unit vector."""
+    """What an item is, to a vector."""
 
     def __init__(self, config: ModelConfig, fields: Sequence[Field]) -> None:
         """Build it for the encoded item `fields`."""
-        super().__init__(config.item, config.dim, 1, fields, config.feature_dim)
+        super().__init__(config, config.item, 1, fields)
 
     def forward(self, id_rows: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """Compute item vectors float32 [B, D] of unit length from ID rows float32 [B, D] and encoded features."""
+        """Compute item vectors float32 [B, D], of unit length for cosines, from ID rows [B, D] and encoded features."""
         return self._vector(id_rows[:, None], features)
 
 
@@ -125,9 +126,14 @@ class Towers(nn.Module):
     def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
         """Build both for what `encoder` gives."""
         super().__init__()
+        self._similarity = config.similarity
         self.history_length = encoder.spec.history.length if encoder.spec.history else 0
         self.user = UserTower(config, encoder.fields("user"), self.history_length)
         self.item = ItemTower(config, encoder.fields("item"))
+
+    def directions(self, vectors: Tensor) -> Tensor:
+        """Where vectors float32 [n, D] of either tower point: of unit length."""
+        return vectors if self._similarity == "cosine" else functional.normalize(vectors, dim=1)
 
     def warm_start(self, parameters: Mapping[str, Tensor]) -> None:
         """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""

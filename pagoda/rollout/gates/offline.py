@@ -73,14 +73,15 @@ def _vectors(policy: OfflineGates, report: VectorReport) -> GateResult:
     problems = []
     if report.not_finite:
         problems.append(f"{report.not_finite} of {report.rows} vectors hold NaN or infinity")
-    if report.norm_error > policy.norm_tolerance:
+    if report.norm_error is not None and report.norm_error > policy.norm_tolerance:
         problems.append(f"a vector's length differs from 1 by {report.norm_error:.3g}")
     if report.spread < policy.spread:
         problems.append(f"the vectors nearly all point one way (spread {report.spread:.3g})")
+    lengths = "of any length" if report.norm_error is None else "of length 1"
     return GateResult(
         gate="vectors",
         verdict=Verdict.FAILED if problems else Verdict.PASSED,
-        detail="; ".join(problems) or f"{report.rows} vectors, finite, of length 1, spread {report.spread:.2f}",
+        detail="; ".join(problems) or f"{report.rows} vectors, finite, {lengths}, spread {report.spread:.2f}",
         value=report.spread,
         limit=policy.spread,
     )

@@ -87,7 +87,7 @@ class _Measuring:
             ann_recall=self._ann_recall(source),
             items=self._collections.count(candidate.collection),
             expected_items=self._expected_items(source),
-            vectors=inspect_vectors(block for _, block in source.blocks()),
+            vectors=inspect_vectors((block for _, block in source.blocks()), source.similarity),
             recall=self._recall(),
             checksums={
                 "item vectors": (candidate.item_vectors.checksum, sum_),

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pagoda.config.model import Similarity
+
 
 @dataclass(frozen=True)
 class VectorReport:
@@ -16,10 +18,11 @@ class VectorReport:
     rows: int
     not_finite: int
     """Rows with NaN or infinity."""
-    norm_error: float
-    """Largest distance of a finite row's length from one."""
+    norm_error: float | None
+    """Largest distance of a finite row's length from one; None where vectors may have any length."""
     spread: float
-    """1 - |mean|², the variance of unit vectors around their mean: 1 when they point everywhere, 0 when all alike."""
+    """1 - |mean|², the variance of unit vectors around their mean: 1 when they point everywhere, 0 when all alike. Of
+    vectors of any length, where they point counts."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class OfflineEvidence:
     """By part: what the manifest says, and what was found."""
 
 
-def inspect_vectors(blocks: Iterable[npt.NDArray[np.float32]]) -> VectorReport:
-    """Look at float32 [n, dim] blocks of item vectors, one at a time."""
+def inspect_vectors(blocks: Iterable[npt.NDArray[np.float32]], similarity: Similarity = "cosine") -> VectorReport:
+    """Look at float32 [n, dim] blocks of item vectors that are compared so, one block at a time."""
     rows, not_finite, worst = 0, 0, 0.0
     total: npt.NDArray[np.float64] | float = 0.0
     for block in blocks:
@@ -60,7 +63,11 @@ def inspect_vectors(blocks: Iterable[npt.NDArray[np.float32]]) -> VectorReport:
         not_finite += int((~finite).sum())
         good = block[finite].astype(np.float64)
         if len(good):
-            worst = max(worst, float(np.abs(np.linalg.norm(good, axis=1) - 1).max()))
+            norms = np.linalg.norm(good, axis=1)
+            worst = max(worst, float(np.abs(norms - 1).max()))
+            if similarity == "dot":
+                good /= np.maximum(norms, np.finfo(np.float32).tiny)[:, None]
             total = total + good.sum(axis=0)
     mean = np.atleast_1d(total) / max(rows - not_finite, 1)
-    return VectorReport(rows, not_finite, worst, max(0.0, 1 - float(mean @ mean)))
+    error = worst if similarity == "cosine" else None
+    return VectorReport(rows, not_finite, error, max(0.0, 1 - float(mean @ mean)))

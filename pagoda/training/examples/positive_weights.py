@@ -13,22 +13,20 @@ from pagoda.errors import DataError
 Float64Array = NDArray[np.float64]
 
 
-def positive_weights(positives: pa.Table, dataset: Dataset) -> Float64Array | None:
+def positive_weights(positives: pa.Table, name: str, dataset: Dataset) -> Float64Array:
     """What positives weigh, as the dataset has it.
 
     Args:
-        positives: n rows of interactions, with IDs and the column of weights.
+        positives: n rows of interactions, with IDs, timestamps and weights.
+        name: Column of the weights.
         dataset: Where they come from.
 
     Returns:
-        float64 [n], NaN for a positive without one; None where the dataset declares no weights.
+        float64 [n], NaN for a positive without one.
 
     Raises:
         DataError: One is negative, not finite or too large; the message names the row.
     """
-    name = dataset.spec.positive_weight
-    if name is None:
-        return None
     column = positives[name].combine_chunks()
     if (wrong := np.flatnonzero(no_positive_weights(column.fill_null(1.0).to_numpy(zero_copy_only=False)))).size:
         row = positives.slice(int(wrong[0]), 1).to_pylist()[0]
@@ -58,10 +56,27 @@ class MeanWeight:
         return self._total / self._count if self._total else 1.0
 
 
-def relative_weights(weights: Float64Array, mean: float) -> NDArray[np.float32]:
-    """Weights (float64 [n], as `positive_weights` has them) over their mean, so that steps keep their size.
+def relative_weights(
+    positives: pa.Table, dataset: Dataset, mean: MeanWeight | None = None
+) -> NDArray[np.float32] | None:
+    """What positives weigh over the mean, so that steps keep their size.
+
+    Args:
+        positives: n rows, as for `positive_weights`.
+        dataset: Where they come from.
+        mean: Of the window; None: these are its positives.
 
     Returns:
-        float32 [n]; 1 for a positive without a weight, what one has on average.
+        float32 [n]; 1 for a positive without a weight, what one has on average. None where the dataset declares none.
+
+    Raises:
+        DataError: As for `positive_weights`.
     """
-    return np.where(np.isnan(weights), 1.0, weights / mean).astype(np.float32)
+    name = dataset.spec.positive_weight
+    if name is None:
+        return None
+    weights = positive_weights(positives, name, dataset)
+    if mean is None:
+        mean = MeanWeight()
+        mean.add(weights)
+    return np.where(np.isnan(weights), 1.0, weights / mean.value).astype(np.float32)

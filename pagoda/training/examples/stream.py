@@ -16,7 +16,7 @@ from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
-from pagoda.training.examples.positive_weights import positive_weights, relative_weights
+from pagoda.training.examples.positive_weights import MeanWeight, relative_weights
 from pagoda.training.tables import TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -51,10 +51,10 @@ class ExampleStream:
     catalogue: Int64Array
     block_rows: int
     """Interactions read at a time."""
+    mean_weight: MeanWeight
+    """Of the window's positives, where the dataset declares what they weigh."""
     before: HistoryState | None
     """Histories as of the window's start; None where the dataset declares none."""
-    mean_weight: float = 1.0
-    """Of the window's positives, where the dataset declares what they weigh."""
     after: HistoryState | None = None
     """Histories as of the window's end, once a pass is complete."""
     _last: Block | None = None
@@ -121,12 +121,11 @@ class ExampleStream:
             histories=histories.take(positive),
             context=rows,
         )
-        weights = positive_weights(rows, self.dataset)
         return Block(
             moments=self._placed(moments),
             items=catalogue_places(self.catalogue, item_ids[positive], self.dataset),
             number=number,
-            weights=None if weights is None else relative_weights(weights, self.mean_weight),
+            weights=relative_weights(rows, self.dataset, self.mean_weight),
         )
 
     def _placed(self, moments: UserMoments) -> UserMoments:

@@ -31,7 +31,7 @@ class Survey:
     """int64 [i]: positives on each item."""
     used: NDArray[np.bool_]
     """bool [i]: items in a positive or a history event."""
-    mean_weight: float = 1.0
+    mean_weight: MeanWeight
     """Of the positives, where the dataset declares what they weigh."""
 
     @property
@@ -66,12 +66,12 @@ def survey(dataset: Dataset, window: Window, catalogue: Int64Array) -> Survey:
             users = waiting.join(users)
         clicks += np.bincount(place[positive], minlength=len(catalogue))
         used[place] = True
-        weights = positive_weights(pa.Table.from_batches([batch.filter(pa.array(positive))]), dataset)
-        if weights is not None:
-            mean.add(weights)
+        if spec.positive_weight:
+            rows = pa.Table.from_batches([batch]).filter(pa.array(positive))
+            mean.add(positive_weights(rows, spec.positive_weight, dataset))
     if not clicks.any():
         raise DataError(f"{dataset.path}: no positive ({' or '.join(spec.positives)}) in window {window.key}")
-    return Survey(waiting.join(users), catalogue, clicks, used, mean.value)
+    return Survey(waiting.join(users), catalogue, clicks, used, mean)
 
 
 class _Waiting:

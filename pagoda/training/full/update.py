@@ -24,7 +24,7 @@ from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.storage.atomic import build_folder
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.device import choose_device
-from pagoda.training.drift import check_table, check_vectors
+from pagoda.training.drift import check_lengths, check_table, check_vectors
 from pagoda.training.full.loop import Outcome, Progress, Silent, train
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.validation import Validator, WindowValidator, held_back
@@ -198,9 +198,14 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     users, items = learner.vectors(batch)
     # One vector a user: those of one user are alike, and a quiet day has few users.
     _, one_each = np.unique(batch.keys.users.numpy(), return_index=True)
+    lengths = {}
+    if config.model.similarity == "dot":
+        lengths = check_lengths("user", users, limits) | check_lengths("item", items, limits)
+    directions = learner.towers.directions
     return {
         **check_table("user", learner.users, limits),
         **check_table("item", learner.items, limits),
-        **check_vectors("user", users[one_each], limits),
-        **check_vectors("item", items, limits),
+        **lengths,
+        **check_vectors("user", directions(users[one_each]), limits),
+        **check_vectors("item", directions(items), limits),
     }

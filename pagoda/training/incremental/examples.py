@@ -14,7 +14,7 @@ from pagoda.data.layout import INTERACTION_COLUMNS
 from pagoda.data.window import Window
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
-from pagoda.training.examples.positive_weights import MeanWeight, positive_weights, relative_weights
+from pagoda.training.examples.positive_weights import relative_weights
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 
@@ -91,13 +91,10 @@ def _examples(
         histories=histories.take(positive),
         context=rows,
     )
-    weights, mean = positive_weights(rows, dataset), MeanWeight()
-    if weights is not None:
-        mean.add(weights)
     return Examples(
         moments=moments,
         items=catalogue_places(base.item_ids, items[positive], dataset),
-        weights=None if weights is None else relative_weights(weights, mean.value),
+        weights=relative_weights(rows, dataset),
         past=past,
         interactions=found,
         duplicates=found - table.num_rows,

@@ -109,5 +109,5 @@ class Learner:
 
     def _contrast(self, views: ViewBatch, items: Tensor, config: SelfSupervisionConfig) -> Tensor:
         vectors = self.towers.item(functional.embedding(views.item_of, items), views.features)
-        first, second = vectors.chunk(2)
+        first, second = self.towers.directions(vectors).chunk(2)
         return config.weight * contrastive_loss(first, second, config.temperature)

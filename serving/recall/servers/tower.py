@@ -26,7 +26,7 @@ _NOT_HELD = (404, 409)
 
 @dataclass(frozen=True, slots=True)
 class UserVector:
-    """A user's vector, `dim` numbers of unit length, and whether the user has an ID row."""
+    """A user's vector, `dim` numbers, and whether the user has an ID row."""
 
     vector: list[float]
     known: bool

@@ -17,7 +17,7 @@ from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter import EVERYTHING
-from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.item_vectors.vector_files import ItemVectorsWriter, vectors_batch
 from pagoda.settings import CollectionConfig
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
@@ -131,6 +131,22 @@ def test_a_damaged_file_is_named_and_the_collection_built_anew(tmp_path: Path, n
     with pytest.raises((IntegrityError, UnavailableError), match=f"{NAME}.*index"):
         FolderCollections(tmp_path).search(NAME, QUERIES, 5, effort=64)
     assert not build_collection(FolderCollections(tmp_path), NAME, items, SPEC, queries=QUERIES).reused
+
+
+def test_vectors_of_any_length_are_found_by_their_inner_products(tmp_path: Path) -> None:
+    """As long as an item is popular, and popular ones before others that point the same way."""
+    lengths = np.random.default_rng(4).gamma(2, 10, (ROWS, 1)).astype(np.float32)
+    vectors, queries = VECTORS * lengths, QUERIES * 7
+    with ItemVectorsWriter(tmp_path / "v.parquet", SPEC, 16, "dot") as writer:
+        writer.write(items_table(ROWS), vectors)
+    collections = FolderCollections(tmp_path)
+    report = build_collection(collections, NAME, tmp_path / "v.parquet", SPEC, queries=queries)
+    assert report.similarity == "dot"
+    assert report.recall_at_100 > 0.98
+    exact = queries @ vectors.T
+    for hits, products in zip(collections.search(NAME, queries, 5, effort=200), exact, strict=True):
+        np.testing.assert_allclose(hits.scores, np.sort(products)[::-1][:5], rtol=1e-5)
+        np.testing.assert_allclose(products[hits.ids], hits.scores, rtol=1e-5)
 
 
 async def test_recall_holds_two_generations_and_sees_a_change_of_one_without_reading_it_again(tmp_path: Path) -> None:

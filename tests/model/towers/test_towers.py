@@ -109,6 +109,22 @@ def assert_exported(folder: Path, spec: FeatureSpec, config: ModelConfig) -> Non
             torch.testing.assert_close(vectors.norm(dim=1), torch.ones(rows))
 
 
+def test_inner_products_are_of_the_same_vectors_at_the_length_that_they_have(tmp_path: Path) -> None:
+    spec = SPECS["everything"]
+    (towers, encoder), (unit, _) = (make(spec, ModelConfig(dim=DIM, similarity=by)) for by in ("dot", "cosine"))
+    read, features = inputs(encoder, towers.history_length, 5)
+    for ours, theirs in (
+        (towers.user(*read), unit.user(*read)),
+        (towers.item(read.id_rows, features), unit.item(read.id_rows, features)),
+    ):
+        assert ours.norm(dim=1).std() > 0.1
+        assert torch.equal(towers.directions(ours), theirs)
+        assert torch.equal(unit.directions(theirs), theirs)
+    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
+    exported = torch.export.load(tmp_path / "user.pt2").module()
+    torch.testing.assert_close(exported(*read), towers.user(*read))
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_an_exported_program_is_its_tower_for_any_batch(tmp_path: Path, name: str) -> None:
     assert_exported(tmp_path, SPECS[name], ModelConfig(dim=DIM, item=TowerConfig(blocks=(Mlp(hidden=(12, 10)),))))

@@ -164,6 +164,16 @@ def test_vectors_are_inspected_in_blocks() -> None:
     assert report.not_finite == 1 and report.norm_error == pytest.approx(1)
 
 
+def test_of_vectors_of_any_length_counts_where_they_point() -> None:
+    rng = np.random.default_rng(0)
+    vectors = (rng.standard_normal((500, 16)) * rng.gamma(1, 9, (500, 1))).astype(np.float32)
+    report = inspect_vectors(np.array_split(vectors, 7), "dot")
+    assert report.norm_error is None and report.spread > 0.9
+    assert judged(OfflineEvidence(**{**vars(evidence()), "vectors": report}))["vectors"] is Verdict.PASSED
+    one_way = np.tile(vectors[:1], (500, 1)) * rng.gamma(1, 9, (500, 1))
+    assert inspect_vectors([one_way.astype(np.float32)], "dot").spread < 1e-5
+
+
 def test_a_policy_file_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text("steps: [{percent: 5, minimum_requests: 50}]\ngrace_seconds: 5\nonline: {clicks: null}\n")
