@@ -53,9 +53,9 @@ class Installation:
         """What the log says."""
         return self.log.state()
 
-    def full(self, window: Window, *, serve: bool = True) -> Manifest:
-        """Train a full version from the champion, register it, and let it serve."""
-        champion = self.state().champion
+    def full(self, window: Window, *, serve: bool = True, first: bool = False) -> Manifest:
+        """Train a full version from the champion (or a `first` one, from none), register it, and let it serve."""
+        champion = None if first else self.state().champion
         out = self.settings.home / "work" / "full" / window.key
         parent = FullVersionFiles(*self._files(champion)) if champion else None
         files = full_update(self.dataset, window, parent, self.config, out) if parent else self._first(window, out)
@@ -87,8 +87,8 @@ class Installation:
 
     def _generation(self, version: int, files: FullVersionFiles) -> Manifest:
         vectors = self.settings.home / f"vectors-{version}" / "item_vectors.parquet"
-        items = self.dataset.items()
-        with ItemVectorsWriter(vectors, self.dataset.spec, files.config.model.dim) as writer:
+        items, model = self.dataset.items(), files.config.model
+        with ItemVectorsWriter(vectors, self.dataset.spec, model.dim, model.similarity) as writer:
             writer.write(items, OpenVersion(files, self.dataset).item_vectors())
         fields = vectors.with_name(FIELDS_FILE)
         write_item_fields(fields, self.dataset.spec, items)
@@ -101,7 +101,8 @@ class Installation:
             item_vectors=Artifact(uri=vectors.as_uri(), checksum=checksum_file(vectors)),
             item_fields=[Artifact(uri=fields.as_uri(), checksum=checksum_file(fields))],
             collection=f"recall_v{version}",
-            dim=files.config.model.dim,
+            dim=model.dim,
+            similarity=model.similarity,
             item_count=items.num_rows,
             spec=self.dataset.spec,
         )

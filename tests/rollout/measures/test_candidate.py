@@ -49,8 +49,16 @@ class Measured(Installation):
         build_collection(self.collections, name, path, manifest.spec, queries=queries)
         return manifest.model_copy(update={"collection": name})
 
-    def verdicts(self, candidate: Manifest) -> dict[str, Verdict]:
-        evidence = measure(self.settings, candidate, self.champion)
+    def of_inner_products(self) -> Manifest:
+        """A first version whose vectors have any length."""
+        before, model = self.config, CONFIG.model.model_dump() | {"similarity": "dot"}
+        self.config = config(bootstrap_epochs=2, model=model, objective={"temperature": 1.0})
+        made = self._with_collection(self.full(hours(0, 42), serve=False, first=True))
+        self.config = before
+        return made
+
+    def verdicts(self, candidate: Manifest, champion: Manifest | None = None) -> dict[str, Verdict]:
+        evidence = measure(self.settings, candidate, champion or self.champion)
         return {result.gate: result.verdict for result in judge_offline(OfflineGates(recall_tolerance=0.5), evidence)}
 
     def shuffled(self, folder: Path) -> Manifest:
@@ -95,6 +103,17 @@ def test_a_whole_candidate_passes(made: Measured) -> None:
     verdicts = made.verdicts(made.candidate)
     assert verdicts.pop("recall") is not Verdict.FAILED
     assert set(verdicts.values()) == {Verdict.PASSED}
+
+
+def test_rollouts_lead_from_cosines_to_inner_products_and_back(made: Measured) -> None:
+    dot = made.of_inner_products()
+    assert (dot.similarity, made.champion.similarity) == ("dot", "cosine")
+    assert "similarity" not in made.champion.model_dump()
+    assert Manifest.model_validate_json(dot.model_dump_json()) == dot
+    for candidate, champion in ((dot, made.champion), (made.candidate, dot)):
+        verdicts = made.verdicts(candidate, champion)
+        assert verdicts.pop("recall") is not Verdict.FAILED
+        assert set(verdicts.values()) == {Verdict.PASSED}
 
 
 def test_a_store_s_collections_are_measured_by_copies_that_go_with_their_candidate(made: Measured) -> None:
