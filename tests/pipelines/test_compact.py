@@ -24,7 +24,6 @@ from pagoda.index.in_process.collection_files import CollectionFiles, deleted_ro
 from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
-from pagoda.registry.publish import carry_out, plan_rollback
 from pagoda.rollout import commands
 from pagoda.rollout.policy import OfflineGates, OnlineGates, RolloutPolicy, Step
 from pagoda.rollout.releasing import release_full
@@ -193,11 +192,11 @@ def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
 
 
 @pytest.mark.long
-def test_a_rollout_leads_from_cosines_to_inner_products_and_a_rollback_to_cosines(tmp_path: Path) -> None:
+def test_a_rollout_leads_from_cosines_to_inner_products(tmp_path: Path) -> None:
     model = CONFIG.model.model_dump() | {"similarity": "dot"}
     dot = TrainConfig.model_validate(CONFIG.model_dump() | {"model": model, "objective": {"temperature": 1.0}})
     with serving(tmp_path, "", profile="compact") as home:
-        first, _, cosines = answer(home)
+        first = answer(home)[0]
         window = Window(start=home.dataset.span().start, end=hours(0, 52).end)
         update = made(FullUpdate(home.settings, str(home.dataset.path), window, None, 1), dot)
         candidate = full_steps.offer(update)
@@ -209,9 +208,6 @@ def test_a_rollout_leads_from_cosines_to_inner_products_and_a_rollback_to_cosine
         expected = in_process(home, candidate)
         np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], rtol=1e-4)
         np.testing.assert_allclose([expected[int(item)] for item in items], scores, rtol=1e-4)
-        carry_out(home.log, plan_rollback(home.state(), first))
-        wait_for(lambda: answer(home)[0] == first)
-        assert answer(home)[2] == pytest.approx(cosines, abs=1e-4)
 
 
 def rolled_out(home: Home, candidate: str) -> set[str]:
