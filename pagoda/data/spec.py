@@ -101,11 +101,27 @@ class Dense(_Feature):
 
 
 class TimeOf(_Feature):
-    """A part of the request's own UTC timestamp: the hour of the day, the day of the week, or both as one of 168."""
+    """A part of the request's own timestamp: the hour of the day, the day of the week, both as one of 168, the month.
+
+    Of what a clock in UTC shows, or one in a zone.
+    """
 
     kind: Literal["time"] = "time"
     tower: Tower = "user"
-    part: Literal["hour", "weekday", "hour_of_week"]
+    part: Literal["hour", "weekday", "hour_of_week", "month"]
+    zone: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """An IANA name, `Europe/Berlin`; the same for all users."""
+    zone_feature: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """A categorical feature of users whose value is each one's zone; one that is no zone counts as UTC."""
+
+    @model_validator(mode="after")
+    def _one_zone(self) -> TimeOf:
+        if self.zone is not None and self.zone_feature is not None:
+            raise ValueError(
+                f"feature {self.name!r}: zone {self.zone!r} and zone_feature {self.zone_feature!r} contradict each "
+                "other; keep one"
+            )
+        return self
 
 
 class History(_Model):
@@ -173,6 +189,8 @@ class FeatureSpec(_Model):
             raise ValueError("positives must name at least one event")
         if self.rules is not None:
             _check_weight(self.rules.weight, self.features, self.title)
+        for name in self.zone_features:
+            _check_zone_feature(name, self.features)
         return self
 
     @property
@@ -187,6 +205,12 @@ class FeatureSpec(_Model):
             return ()
         return self.history.events or self.positives
 
+    @property
+    def zone_features(self) -> tuple[str, ...]:
+        """Names of the features that hold users' zones, each once."""
+        named = (feature.zone_feature for feature in self.features if isinstance(feature, TimeOf))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
     def of(self, tower: Tower) -> tuple[Feature, ...]:
         """The features of one tower, in declared order."""
         return tuple(feature for feature in self.features if feature.tower == tower)
@@ -200,6 +224,14 @@ def _check_weight(name: str | None, features: tuple[Feature, ...], title: str | 
             raise ValueError(
                 f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
             )
+
+
+def _check_zone_feature(name: str, features: tuple[Feature, ...]) -> None:
+    users = {feature.name for feature in features if isinstance(feature, Categorical) and feature.tower == "user"}
+    if name not in users:
+        raise ValueError(
+            f"zone_feature {name!r} is no categorical feature of the user tower (those are {sorted(users)}); declare it"
+        )
 
 
 def read_spec(path: Path) -> FeatureSpec:

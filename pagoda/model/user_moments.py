@@ -89,21 +89,31 @@ def user_moments(
         histories: Of each user as of the moment, items by ID.
         context: n rows, with the raw context features as columns; what is absent is missing.
     """
-    profiles, profile_rows = _profiles(dataset, encoder, user_ids)
+    nowhere = np.zeros(len(user_ids), np.int64)
+    if not features_of(dataset.spec, "users"):
+        encoded = encoder.encode_table("user", context, times_us, source="context")
+        return UserMoments(user_ids, times_us, histories, {}, nowhere, encoded)
+    table = dataset.users(np.unique(user_ids))
+    profiles, profile_rows = _profiles(table, encoder), _rows_of(table, user_ids)
+    for name in dataset.spec.zone_features:
+        if name in table.column_names:
+            rows = pa.array(profile_rows - 1, mask=profile_rows == 0)
+            context = context.append_column(name, table.column(name).take(rows))
     encoded = encoder.encode_table("user", context, times_us, source="context")
     return UserMoments(user_ids, times_us, histories, profiles, profile_rows, encoded)
 
 
-def _profiles(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tuple[Encoded, Int64Array]:
-    """Features of the distinct users, and for each of `user_ids` its row among them."""
-    if not features_of(dataset.spec, "users"):
-        return {}, np.zeros(len(user_ids), np.int64)
-    table = dataset.users(np.unique(user_ids))
-    known = table.column("user_id").to_numpy()
+def _profiles(table: pa.Table, encoder: Encoder) -> Encoded:
+    """Features of users after those of somebody who is not among them."""
     encoded = encoder.encode_table("user", table, source="table")
     nobody = encoder.encode_rows("user", [{}])
-    profiles = {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+    return {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+
+
+def _rows_of(table: pa.Table, user_ids: Int64Array) -> Int64Array:
+    """Which row of `_profiles` is of each user."""
+    known = table.column("user_id").to_numpy()
     if not len(known):
-        return profiles, np.zeros(len(user_ids), np.int64)
+        return np.zeros(len(user_ids), np.int64)
     place = np.minimum(np.searchsorted(known, user_ids), len(known) - 1)
-    return profiles, np.where(known[place] == user_ids, place + 1, 0)
+    return np.where(known[place] == user_ids, place + 1, 0)
