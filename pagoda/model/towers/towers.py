@@ -28,7 +28,7 @@ _AGES = 2
 class _Tower(nn.Module):
     def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
         super().__init__()
-        self.features = FeatureEmbeddings(fields, feature_dim)
+        self.features = FeatureEmbeddings(fields, feature_dim, config.pooling)
         self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
         widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
         self.blocks, width = build_blocks(config.blocks, widths)

@@ -133,6 +133,12 @@ def test_every_block_is_exported(tmp_path: Path, first: BlockConfig) -> None:
     assert_exported(tmp_path, spec, config)
 
 
+def test_towers_that_pool_by_attention_are_exported(tmp_path: Path) -> None:
+    pooling = TowerConfig(pooling="attention")
+    spec = FeatureSpec(features=(*FEATURES, Text(name="name", tower="item")), history=None)
+    assert_exported(tmp_path, spec, ModelConfig(dim=DIM, item=pooling))
+
+
 def test_the_age_of_an_example_matters_in_training_and_is_zero_when_serving() -> None:
     towers, encoder = make(SPECS["everything"], ModelConfig(dim=DIM, user=UserTowerConfig(example_age=True)))
     read, _ = inputs(encoder, towers.history_length, 3)
