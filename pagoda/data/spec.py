@@ -23,6 +23,8 @@ EVENTS = ("impression", "click", "like", "purchase", "skip", "ranking_rejected")
 
 RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key", "example_age"})
 """Columns with a meaning of their own, which no feature can have as its name."""
+HISTORY_EVENT = "history_event"
+"""What a user tower reads the kinds of a history's events by, among its features; see `FeatureSpec.embeds_events`."""
 
 
 class _Model(BaseModel):
@@ -130,6 +132,8 @@ class History(_Model):
     length: int = Field(default=50, ge=1, le=1000)
     events: tuple[str, ...] | None = None
     """Events that enter the history; `None` means the positive ones."""
+    embed_event: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Whether the tower is told which event each was: it adds a learned vector of the event to the item's row."""
 
 
 Feature = Annotated[Categorical | MultiValued | Text | Numeric | Dense | TimeOf, Field(discriminator="kind")]
@@ -191,6 +195,8 @@ class FeatureSpec(_Model):
             _check_weight(self.rules.weight, self.features, self.title)
         for name in self.zone_features:
             _check_zone_feature(name, self.features)
+        if self.embeds_events:
+            _check_told_events(self.history_events, names)
         return self
 
     @property
@@ -204,6 +210,11 @@ class FeatureSpec(_Model):
         if self.history is None:
             return ()
         return self.history.events or self.positives
+
+    @property
+    def embeds_events(self) -> bool:
+        """Whether histories say which event each was."""
+        return self.history is not None and self.history.embed_event
 
     @property
     def zone_features(self) -> tuple[str, ...]:
@@ -224,6 +235,16 @@ def _check_weight(name: str | None, features: tuple[Feature, ...], title: str | 
             raise ValueError(
                 f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
             )
+
+
+def _check_told_events(events: tuple[str, ...], features: list[str]) -> None:
+    if len(set(events)) == 1:
+        raise ValueError(
+            f"history.embed_event tells events apart, but {events[0]!r} alone enters the history; name several in "
+            "history.events, or leave the key out"
+        )
+    if HISTORY_EVENT in features:
+        raise ValueError(f"feature {HISTORY_EVENT!r}: with history.embed_event the name means the history's; rename it")
 
 
 def _check_zone_feature(name: str, features: tuple[Feature, ...]) -> None:

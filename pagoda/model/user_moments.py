@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories
+from pagoda.data.history.histories import Histories, Padded
 from pagoda.data.layout import features_of
 from pagoda.model.encoder import Encoded, Encoder
 from pagoda.model.user_inputs import Array, UserKeys
@@ -41,9 +41,9 @@ class UserMoments:
     def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys[Array]:
         """What a user tower reads of some rows, int64 [B]; histories cut to the last `length` events (default: not)."""
         histories = self.histories.take(rows)
-        items, times_us, mask = (histories if length is None else histories.last(length)).padded()
-        age = np.where(mask, (self.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
-        return self._keys(rows, items, mask, age)
+        past = (histories if length is None else histories.last(length)).padded()
+        age = np.where(past.mask, (self.times_us[rows][:, None] - past.times_us) / _US, 0).astype(np.float32)
+        return self._keys(rows, past, age)
 
     def keys_along(self, rows: Int64Array, starts: Int64Array, lengths: Int64Array) -> UserKeys[Array]:
         """What a user tower reads along sequences that histories are parts of.
@@ -58,16 +58,14 @@ class UserMoments:
         """
         width = max(int(lengths.max()), 1)
         mask = np.arange(width) < lengths[:, None]
-        items, times_us, _ = self.histories.at(starts[:, None] + np.arange(width), mask)
-        newest = times_us[np.arange(len(starts)), np.maximum(lengths - 1, 0)]
-        return self._keys(rows, items, mask, np.where(mask, (newest[:, None] - times_us) / _US, 0.0))
+        past = self.histories.at(starts[:, None] + np.arange(width), mask)
+        newest = past.times_us[np.arange(len(starts)), np.maximum(lengths - 1, 0)]
+        return self._keys(rows, past, np.where(mask, (newest[:, None] - past.times_us) / _US, 0.0))
 
-    def _keys(
-        self, rows: Int64Array, items: Int64Array, mask: NDArray[np.bool_], age: NDArray[np.floating]
-    ) -> UserKeys[Array]:
+    def _keys(self, rows: Int64Array, past: Padded, age: NDArray[np.floating]) -> UserKeys[Array]:
         features = {name: array[self.profile_rows[rows]] for name, array in self.profiles.items()}
         features |= {name: array[rows] for name, array in self.context.items()}
-        return UserKeys(self.users[rows], items, mask, age, features)
+        return UserKeys(self.users[rows], past.items, past.mask, age, features, past.kinds)
 
 
 def user_moments(

@@ -15,6 +15,7 @@ from serving.events.bodies import SentEvent
 from serving.http.features import read_ids
 from serving.http.fields import shown
 from serving.users.keys import Key
+from serving.users.recent import recent_entry
 
 _SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
 
@@ -58,12 +59,27 @@ class Accepted:
     """Whether it becomes a part of the user's history."""
     positive: bool
     """Whether the item counts as seen from now on."""
+    tells_event: bool = False
+    """Whether the history says which event it was."""
 
     @property
     def user(self) -> Key:
         """Whose event it is."""
         user: Key = self.row["user_id"]
         return user
+
+    @property
+    def recent(self) -> str:
+        """Its entry in the user's recent behaviour; empty where it is none."""
+        if not self.enters:
+            return ""
+        row = self.row
+        return recent_entry(row["timestamp"], row["item_id"], row["event"] if self.tells_event else None)
+
+    def record(self) -> dict[str, Any]:
+        """What `Accepted(**record)` makes again; parts that came later are there only where they say something."""
+        told = {"tells_event": True} if self.tells_event else {}
+        return {"row": self.row, "enters": self.enters, "positive": self.positive, **told}
 
 
 USUAL_TIMES = Times()
@@ -113,4 +129,5 @@ class EventRules:
             "timestamp": moment,
             **normal(self._context, event.context, f"{place}context"),
         }
-        return Accepted(row, event.event in self.spec.history_events, event.event in self.spec.positives)
+        spec = self.spec
+        return Accepted(row, event.event in spec.history_events, event.event in spec.positives, spec.embeds_events)

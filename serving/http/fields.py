@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 import orjson
 from pydantic import (
@@ -87,6 +87,8 @@ class PastItem(TypedDict):
 
     item_id: Id
     timestamp: Moment
+    event: NotRequired[Annotated[str, Field(strict=True)]]
+    """What was done with it, where the generation's histories say that."""
 
 
 class PastItems(NamedTuple):
@@ -95,15 +97,24 @@ class PastItems(NamedTuple):
     ids: tuple[int | str, ...] = ()
     timestamps: tuple[int, ...] = ()
     """µs."""
+    events: tuple[str | None, ...] = ()
+    """What was done with each, None where that is not known; empty: nobody says."""
 
     @classmethod
     def of(cls, rows: Sequence[PastItem]) -> PastItems:
         """The columns of rows."""
-        return cls(tuple(map(_item_id, rows)), tuple(map(_timestamp, rows)))
+        events = tuple(row.get("event") for row in rows) if any("event" in row for row in rows) else ()
+        return cls(tuple(map(_item_id, rows)), tuple(map(_timestamp, rows)), events)
 
     def rows(self) -> list[PastItem]:
         """The same, row by row."""
-        return [{"item_id": id_, "timestamp": at} for id_, at in zip(self.ids, self.timestamps, strict=True)]
+        rows: list[PastItem] = [
+            {"item_id": id_, "timestamp": at} for id_, at in zip(self.ids, self.timestamps, strict=True)
+        ]
+        for row, event in zip(rows, self.events, strict=False):
+            if event is not None:
+                row["event"] = event
+        return rows
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

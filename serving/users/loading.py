@@ -18,11 +18,12 @@ from pagoda.data.window import Window
 from pagoda.errors import UnavailableError
 from serving.error_reasons import reason
 from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, Key, profile_key, recent_key, seen_key
+from serving.users.recent import recent_entry
 
 Progress = Callable[[int], None]
 """Told how many further interactions were taken in."""
-_Event = tuple[Key, int, bool, bool]
-"""Item, timestamp in µs, whether it enters the history, whether it counts as seen."""
+_Event = tuple[Key, int, str, bool]
+"""Item, timestamp in µs, its entry in recent behaviour (empty: none), whether it counts as seen."""
 
 
 class StoreReport(BaseModel):
@@ -107,8 +108,10 @@ class _Loader:
         times = batch.column("timestamp").cast(pa.int64()).to_pylist()
         named = (batch.column(name).to_pylist() for name in (self._user, self._item, "event"))
         for user, item, event, time_us in zip(*named, times, strict=True):
-            past = (item, time_us, event in self._spec.history_events, event in self._spec.positives)
-            grouped[user].append(past)
+            entry = ""
+            if event in self._spec.history_events:
+                entry = recent_entry(time_us, item, event if self._spec.embeds_events else None)
+            grouped[user].append((item, time_us, entry, event in self._spec.positives))
         return grouped
 
     def _write(self, grouped: dict[Key, list[_Event]]) -> int:
@@ -117,7 +120,7 @@ class _Loader:
         for user in grouped:
             pipeline.exists(recent_key(user), seen_key(user))
         for user, events in grouped.items():
-            if recent := [f"{time_us}:{item}" for item, time_us, enters, _ in events if enters]:
+            if recent := [entry for _, _, entry, _ in events if entry]:
                 pipeline.rpush(recent_key(user), *recent[-RECENT_LENGTH:])
                 pipeline.ltrim(recent_key(user), -RECENT_LENGTH, -1)
             if seen := {str(item): time_us for item, time_us, _, positive in events if positive}:

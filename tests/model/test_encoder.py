@@ -173,6 +173,22 @@ def test_a_zone_that_nobody_could_read_is_refused(declared: str, message: str) -
         parse_spec(text.encode(), "features.yaml")
 
 
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("history: {embed_event: true}", "tells events apart, but 'click' alone enters the history; name several"),
+        (
+            "history: {events: [click, like], embed_event: true}\n"
+            "features: [{kind: categorical, name: history_event, tower: user}]",
+            "feature 'history_event': with history.embed_event the name means the history's",
+        ),
+    ],
+)
+def test_events_that_cannot_be_told_apart_are_refused(declared: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_spec(declared.encode(), "features.yaml")
+
+
 def test_a_zone_that_does_not_exist_encodes_nothing() -> None:
     with pytest.raises(DataError, match="feature 'hour': zone 'Europe/Berli' is none that this machine knows"):
         Encoder(FeatureSpec(features=(TimeOf(name="hour", part="hour", zone="Europe/Berli"),)))
@@ -181,6 +197,7 @@ def test_a_zone_that_does_not_exist_encodes_nothing() -> None:
 def test_a_declaration_without_zones_is_written_as_before_there_were_any() -> None:
     declared = FeatureSpec(features=(TimeOf(name="hour", part="hour"),)).model_dump(mode="json")["features"]
     assert "zone" not in declared[0] and "zone_feature" not in declared[0]
+    assert FeatureSpec().model_dump(mode="json")["history"] == {"length": 50, "events": None}
 
 
 any_floats = st.floats(allow_nan=True, allow_infinity=True)

@@ -158,9 +158,7 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(self_supervision={}))
     with pytest.raises(ConfigError, match="no event ranking_rejected"):
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
-    with pytest.raises(
-        ConfigError, match=r"model\.item\.pooling is attention, but .* no multi or text feature"
-    ):
+    with pytest.raises(ConfigError, match=r"model\.item\.pooling is attention, but .* no multi or text feature"):
         prepare(dataset, hours(0, 40), None, config(model=MODEL | {"item": {"pooling": "attention"}}))
 
 

@@ -7,20 +7,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import orjson
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import Categorical, FeatureSpec, TimeOf
+from pagoda.data.history.histories import kinds_of
+from pagoda.data.history.history_state import HistoryState
+from pagoda.data.spec import Categorical, FeatureSpec, History, TimeOf
 from pagoda.data.window import to_us
+from pagoda.errors import RequestError
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import no_histories
 from pagoda.model.user_moments import user_moments
-from serving.tower.bodies import Instance
+from serving.http.features import refuse_events
+from serving.tower.bodies import Instance, parse
 from serving.tower.inputs import InputReader
 from tests.data.folders import write_dataset
 
+TOLD = FeatureSpec(history=History(length=3, events=("click", "like", "purchase"), embed_event=True))
 CLOCK_CHANGES = datetime(2024, 10, 27, 1, tzinfo=UTC)
 zones = st.none() | st.sampled_from(["Europe/Berlin", "Pacific/Auckland", "no zone"])
 
@@ -59,3 +66,55 @@ def test_a_profiles_zone_is_read_from_the_users_table_as_from_a_request(
     read = InputReader(encoder).read(requests, 0)
     for name in ("home", "hour", "month"):
         np.testing.assert_array_equal(told.features[name], read.features[name])
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.sampled_from(TOLD.history_events)), max_size=8))
+def test_which_event_each_was_is_read_from_the_log_as_from_a_request(rows: list[tuple[int, int, str]]) -> None:
+    rows = sorted(rows, key=lambda row: row[1])
+    items, times = (np.array([row[place] for row in rows], np.int64) for place in (0, 1))
+    state, now = HistoryState(3, kinds=True), np.array([10])
+    state.push(
+        np.ones(len(rows), np.int64), items, times, kinds_of(pa.array([row[2] for row in rows], pa.string()), TOLD)
+    )
+    with TemporaryDirectory() as folder:
+        dataset = Dataset.open(write_dataset(Path(folder) / "d", spec=TOLD))
+        moments = user_moments(
+            dataset,
+            Encoder(TOLD),
+            np.array([1]),
+            now,
+            histories=state.read(np.array([1]), now),
+            context=pa.table({"timestamp": now}),
+        )
+    told = moments.keys(np.array([0]))
+    history = [{"item_id": item, "timestamp": at, "event": event} for item, at, event in rows]
+    body = orjson.dumps({"user_id": 1, "timestamp": 10, "history": history})
+    read = InputReader(Encoder(TOLD)).read(parse(body).request.instances, 0)
+    for name in ("history_items", "history_mask", "history_age", "history_kinds"):
+        np.testing.assert_array_equal(getattr(told, name), getattr(read, name))
+
+
+def test_an_event_that_nobody_names_is_an_unknown_one() -> None:
+    history = ({"item_id": 1, "timestamp": 5}, {"item_id": 2, "timestamp": 4, "event": "like"})
+    asked = [Instance(user_id=1, timestamp=9, history=history), Instance(user_id=1, timestamp=9, history=history[:1])]
+    read = InputReader(Encoder(TOLD)).read(asked, 0)
+    assert read.history_kinds is not None
+    assert (read.history_items.tolist(), read.history_kinds.tolist()) == (
+        [[0, 2, 1], [0, 0, 1]],
+        [[0, 2, 0], [0, 0, 0]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "event", "says"),
+    [
+        (TOLD, "impression", r"history.event: must be one of \['click', 'like', 'purchase'\] \(got 'impression'\)"),
+        (FeatureSpec(), "click", r"history.event: this generation's histories do not say it \(history.embed_event\)"),
+    ],
+)
+def test_an_event_that_histories_cannot_say_is_refused(spec: FeatureSpec, event: str, says: str) -> None:
+    asked = Instance(user_id=1, timestamp=9, history=({"item_id": 2, "timestamp": 4, "event": event},))
+    with pytest.raises(RequestError, match=says):
+        InputReader(Encoder(spec)).read([asked], 0)
+    with pytest.raises(RequestError, match=says):
+        refuse_events(spec, asked.history.events)
