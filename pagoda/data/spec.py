@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pagoda.data.checks.references import check_references
 from pagoda.errors import ConfigError, DataError, explain
 from pagoda.yaml_text import load_yaml
 
@@ -60,10 +61,9 @@ class MultiValued(_Feature):
     max_values: int = Field(default=16, ge=1)
 
 
-class Text(_Feature):
-    """Free text, read as the hashed letter n-grams of its words: a title, say."""
+class _Grams(_Feature):
+    """Text, read as the hashed letter n-grams of its words."""
 
-    kind: Literal["text"] = "text"
     letters: int = Field(default=3, ge=2, le=8)
     """Length of an n-gram; words begin and end with one more letter that marks it."""
     buckets: int = Field(default=10_000, ge=2)
@@ -71,6 +71,30 @@ class Text(_Feature):
     max_values: int = Field(default=48, ge=1)
     """The first n-grams count."""
     default: str = ""
+
+
+class Text(_Grams):
+    """Free text: a title, say."""
+
+    kind: Literal["text"] = "text"
+
+
+class PastText(_Grams):
+    """What the user's last events said, such as their last searches: the newest first, as one text."""
+
+    kind: Literal["past_text"] = "past_text"
+    tower: Tower = "user"
+    of: str
+    """A text feature of the context: what an event says. Events of the history that have it count."""
+    last: int = Field(default=5, ge=1, le=50)
+    """Texts at most."""
+    hours: float = Field(default=24.0, gt=0, le=720)
+    """Before the moment; what was said earlier is forgotten."""
+
+    @property
+    def span_us(self) -> int:
+        """`hours` in microseconds."""
+        return round(self.hours * 3_600_000_000)
 
 
 class Numeric(_Feature):
@@ -136,7 +160,11 @@ class History(_Model):
     """Whether the tower is told which event each was: it adds a learned vector of the event to the item's row."""
 
 
-Feature = Annotated[Categorical | MultiValued | Text | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+Feature = Annotated[Categorical | MultiValued | Text | PastText | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+COMPUTED = ("time", "past_text")
+"""Kinds of features that are no column: they follow from a moment, or from what was done before it."""
+PAST_CHARACTERS = 200
+"""Of a past event's text that count: Redis keeps them for each event."""
 
 
 class Rules(_Model):
@@ -176,27 +204,18 @@ class FeatureSpec(_Model):
         names = [feature.name for feature in self.features]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features {twice} are declared twice")
-        if reserved := sorted(set(names) & RESERVED):
+        if reserved := sorted(set(names) & (RESERVED | {HISTORY_EVENT} if self.embeds_events else RESERVED)):
             raise ValueError(f"features {reserved} have the names of Pagoda's own columns; rename them")
         for feature in self.features:
-            if feature.tower == "item" and (feature.source == "context" or feature.kind == "time"):
+            if feature.tower == "item" and (feature.source == "context" or feature.kind in COMPUTED):
                 raise ValueError(
                     f"feature {feature.name!r}: item vectors are computed offline, so no context reaches them"
                 )
             if feature.filterable and feature.tower == "user":
                 raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
-        known = {*EVENTS, *self.events}
-        for event in (*self.positives, *(self.history.events or () if self.history else ())):
-            if event not in known:
-                raise ValueError(f"event {event!r} is none of {sorted(known)}; add it to `events`")
-        if not self.positives:
-            raise ValueError("positives must name at least one event")
         if self.rules is not None:
             _check_weight(self.rules.weight, self.features, self.title)
-        for name in self.zone_features:
-            _check_zone_feature(name, self.features)
-        if self.embeds_events:
-            _check_told_events(self.history_events, names)
+        check_references(self)
         return self
 
     @property
@@ -217,6 +236,11 @@ class FeatureSpec(_Model):
         return self.history is not None and self.history.embed_event
 
     @property
+    def past_text(self) -> PastText | None:
+        """The feature that past events' texts make, of which there is one at most."""
+        return next((feature for feature in self.features if isinstance(feature, PastText)), None)
+
+    @property
     def zone_features(self) -> tuple[str, ...]:
         """Names of the features that hold users' zones, each once."""
         named = (feature.zone_feature for feature in self.features if isinstance(feature, TimeOf))
@@ -235,24 +259,6 @@ def _check_weight(name: str | None, features: tuple[Feature, ...], title: str | 
             raise ValueError(
                 f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
             )
-
-
-def _check_told_events(events: tuple[str, ...], features: list[str]) -> None:
-    if len(set(events)) == 1:
-        raise ValueError(
-            f"history.embed_event tells events apart, but {events[0]!r} alone enters the history; name several in "
-            "history.events, or leave the key out"
-        )
-    if HISTORY_EVENT in features:
-        raise ValueError(f"feature {HISTORY_EVENT!r}: with history.embed_event the name means the history's; rename it")
-
-
-def _check_zone_feature(name: str, features: tuple[Feature, ...]) -> None:
-    users = {feature.name for feature in features if isinstance(feature, Categorical) and feature.tower == "user"}
-    if name not in users:
-        raise ValueError(
-            f"zone_feature {name!r} is no categorical feature of the user tower (those are {sorted(users)}); declare it"
-        )
 
 
 def read_spec(path: Path) -> FeatureSpec:

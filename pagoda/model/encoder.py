@@ -13,7 +13,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Source, Text, TimeOf, Tower
+from pagoda.data.spec import (
+    COMPUTED,
+    Categorical,
+    Dense,
+    Feature,
+    FeatureSpec,
+    MultiValued,
+    Numeric,
+    PastText,
+    Source,
+    Text,
+    TimeOf,
+    Tower,
+)
 from pagoda.errors import DataError, IntegrityError
 from pagoda.model.features.categorical import CategoricalCodec, MultiValuedCodec, Vocabulary
 from pagoda.model.features.codec import Codec, Form, word
@@ -96,7 +109,8 @@ class Encoder:
                 source, where a time feature needs them.
             timestamps_us: int64 [n], the moments that time features are parts of.
             source: Only the features of the users' or items' tables, or only those that come with the interaction
-                (context and time), so that a user's profile need not be encoded again for each of their interactions.
+                (context, time, past texts), so that a user's profile need not be encoded again for each of their
+                interactions.
 
         Raises:
             DataError: A dense vector has another length than declared.
@@ -157,7 +171,7 @@ class Encoder:
 
 
 def _source(feature: Feature) -> Source:
-    return "context" if isinstance(feature, TimeOf) else feature.source
+    return "context" if feature.kind in COMPUTED else feature.source
 
 
 def _zones(feature: TimeOf, table: pa.Table) -> pa.Array | None:
@@ -181,7 +195,7 @@ def _codec(feature: Feature, vocabulary: Vocabulary, spec: FeatureSpec) -> Codec
             return CategoricalCodec(feature, vocabulary)
         case MultiValued():
             return MultiValuedCodec(feature, vocabulary)
-        case Text():
+        case Text() | PastText():
             return TextCodec(feature)
         case Numeric():
             return NumericCodec(feature)

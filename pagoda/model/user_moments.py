@@ -12,6 +12,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories, Padded
 from pagoda.data.layout import features_of
 from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.past_texts import past_texts
 from pagoda.model.user_inputs import Array, UserKeys
 
 Int64Array = NDArray[np.int64]
@@ -87,6 +88,9 @@ def user_moments(
         histories: Of each user as of the moment, items by ID.
         context: n rows, with the raw context features as columns; what is absent is missing.
     """
+    if (spec := dataset.spec).past_text is not None and spec.history is not None:
+        texts = past_texts(dataset, spec.past_text, spec.history.length, user_ids, times_us)
+        context = context.append_column(spec.past_text.name, texts)
     nowhere = np.zeros(len(user_ids), np.int64)
     if not features_of(dataset.spec, "users"):
         encoded = encoder.encode_table("user", context, times_us, source="context")

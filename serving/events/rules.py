@@ -61,6 +61,8 @@ class Accepted:
     """Whether the item counts as seen from now on."""
     tells_event: bool = False
     """Whether the history says which event it was."""
+    text: str | None = None
+    """What it said, where a feature reads past texts."""
 
     @property
     def user(self) -> Key:
@@ -74,11 +76,13 @@ class Accepted:
         if not self.enters:
             return ""
         row = self.row
-        return recent_entry(row["timestamp"], row["item_id"], row["event"] if self.tells_event else None)
+        event = row["event"] if self.tells_event else None
+        return recent_entry(row["timestamp"], row["item_id"], event, self.text)
 
     def record(self) -> dict[str, Any]:
         """What `Accepted(**record)` makes again; parts that came later are there only where they say something."""
-        told = {"tells_event": True} if self.tells_event else {}
+        told = {"tells_event": self.tells_event, "text": self.text}
+        told = {name: value for name, value in told.items() if value}
         return {"row": self.row, "enters": self.enters, "positive": self.positive, **told}
 
 
@@ -130,4 +134,6 @@ class EventRules:
             **normal(self._context, event.context, f"{place}context"),
         }
         spec = self.spec
-        return Accepted(row, event.event in spec.history_events, event.event in spec.positives, spec.embeds_events)
+        text = row.get(spec.past_text.of) if spec.past_text else None
+        enters, positive = event.event in spec.history_events, event.event in spec.positives
+        return Accepted(row, enters, positive, spec.embeds_events, text)

@@ -32,6 +32,8 @@ _LAST_US = 253_402_300_799_999_999
 _LONGEST_ID = 1024
 _SHOWN_CHARACTERS = 120
 _SHOWN_PROBLEMS = 5
+_REQUIRED = 2
+"""Fields that each past item has."""
 _item_id, _timestamp = itemgetter("item_id"), itemgetter("timestamp")
 
 
@@ -89,6 +91,8 @@ class PastItem(TypedDict):
     timestamp: Moment
     event: NotRequired[Annotated[str, Field(strict=True)]]
     """What was done with it, where the generation's histories say that."""
+    text: NotRequired[Annotated[str, Field(strict=True)]]
+    """What was said with it, a search, say, where the generation has a feature of past texts."""
 
 
 class PastItems(NamedTuple):
@@ -99,12 +103,17 @@ class PastItems(NamedTuple):
     """µs."""
     events: tuple[str | None, ...] = ()
     """What was done with each, None where that is not known; empty: nobody says."""
+    texts: tuple[str | None, ...] = ()
+    """What was said with each, None where nothing was; empty: nothing was with any."""
 
     @classmethod
     def of(cls, rows: Sequence[PastItem]) -> PastItems:
         """The columns of rows."""
-        events = tuple(row.get("event") for row in rows) if any("event" in row for row in rows) else ()
-        return cls(tuple(map(_item_id, rows)), tuple(map(_timestamp, rows)), events)
+        ids, timestamps = tuple(map(_item_id, rows)), tuple(map(_timestamp, rows))
+        if max(map(len, rows), default=0) <= _REQUIRED:
+            return cls(ids, timestamps)
+        events, texts = (tuple(row.get("event") for row in rows), tuple(row.get("text") for row in rows))
+        return cls(ids, timestamps, events if any(events) else (), texts if any(texts) else ())
 
     def rows(self) -> list[PastItem]:
         """The same, row by row."""
@@ -114,6 +123,9 @@ class PastItems(NamedTuple):
         for row, event in zip(rows, self.events, strict=False):
             if event is not None:
                 row["event"] = event
+        for row, text in zip(rows, self.texts, strict=False):
+            if text is not None:
+                row["text"] = text
         return rows
 
     @classmethod

@@ -84,7 +84,8 @@ class _Loader:
         self._forget(batch[self._user] for batch in self._dataset.user_batches())
         self._forget(batch[self._user] for batch in self._past(until, [self._user]))
         users = interactions = 0
-        for batch in self._past(until, [self._user, self._item, "event", "timestamp"]):
+        said = [] if self._spec.past_text is None else [self._spec.past_text.of]
+        for batch in self._past(until, [self._user, self._item, "event", "timestamp", *said]):
             users += self._write(self._by_user(batch))
             interactions += batch.num_rows
             if progress:
@@ -107,10 +108,12 @@ class _Loader:
         grouped: defaultdict[Key, list[_Event]] = defaultdict(list)
         times = batch.column("timestamp").cast(pa.int64()).to_pylist()
         named = (batch.column(name).to_pylist() for name in (self._user, self._item, "event"))
-        for user, item, event, time_us in zip(*named, times, strict=True):
+        feature, tells = self._spec.past_text, self._spec.embeds_events
+        texts = [None] * batch.num_rows if feature is None else batch.column(feature.of).to_pylist()
+        for user, item, event, time_us, text in zip(*named, times, texts, strict=True):
             entry = ""
             if event in self._spec.history_events:
-                entry = recent_entry(time_us, item, event if self._spec.embeds_events else None)
+                entry = recent_entry(time_us, item, event if tells else None, text)
             grouped[user].append((item, time_us, entry, event in self._spec.positives))
         return grouped
 

@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pagoda.data.layout import column_type
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Text, TimeOf, parse_spec
+from pagoda.data.spec import (
+    Categorical,
+    Dense,
+    Feature,
+    FeatureSpec,
+    MultiValued,
+    Numeric,
+    PastText,
+    Text,
+    TimeOf,
+    parse_spec,
+)
 from pagoda.data.window import to_us
 from pagoda.errors import ConfigError, DataError, IntegrityError, RequestError
 from pagoda.model.encoder import Encoder, Field
@@ -40,6 +51,10 @@ FEATURES: dict[str, tuple[list[Feature], st.SearchStrategy[Any]]] = {
     "text": (
         [Text(name="t", tower="user", max_values=5), Text(name="t", tower="user", letters=2, buckets=7, default="Ab")],
         st.one_of(st.text(max_size=12), st.sampled_from(["Toy Story (1995)", "#", " a # b ", "ÉÉÉ", "İß"])),
+    ),
+    "past_text": (
+        [PastText(name="p", of="q", max_values=5), PastText(name="p", of="q", letters=2, default="Ab")],
+        st.text(max_size=12),
     ),
     "numeric": (
         [Numeric(name="n", tower="user", edges=(0, 1, 2.5)), Numeric(name="n", tower="user", edges=(1,), default=1)],
@@ -70,7 +85,8 @@ def cases(draw: st.DrawFn) -> tuple[FeatureSpec, list[dict[str, Any]], list[int]
     )
     rows = draw(st.lists(row, min_size=1, max_size=6))
     times = draw(st.lists(st.integers(-(10**15), 2 * 10**15), min_size=len(rows), max_size=len(rows)))
-    return FeatureSpec(features=tuple(features)), rows, times
+    said = Text(name="q", tower="user", source="context")
+    return FeatureSpec(features=(*features, said)), rows, times
 
 
 @given(cases())
@@ -180,11 +196,23 @@ def test_a_zone_that_nobody_could_read_is_refused(declared: str, message: str) -
         (
             "history: {events: [click, like], embed_event: true}\n"
             "features: [{kind: categorical, name: history_event, tower: user}]",
-            "feature 'history_event': with history.embed_event the name means the history's",
+            r"features \['history_event'\] have the names of Pagoda's own columns",
+        ),
+        (
+            "features: [{kind: past_text, name: p, of: q}]",
+            "feature 'p': of 'q' is no text feature of the user tower with",
+        ),
+        (
+            "history: null\nfeatures: [{kind: past_text, name: p, of: q}]",
+            "feature 'p': past texts are those of events of the history, which is null",
+        ),
+        (
+            "features: [{kind: past_text, name: p, of: q}, {kind: past_text, name: r, of: q}]",
+            r"features \['p', 'r'\]: declare one past_text at most",
         ),
     ],
 )
-def test_events_that_cannot_be_told_apart_are_refused(declared: str, message: str) -> None:
+def test_a_declaration_that_says_two_things_at_once_is_refused(declared: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_spec(declared.encode(), "features.yaml")
 
@@ -295,7 +323,8 @@ def test_profile_and_context_can_be_encoded_apart() -> None:
     ],
 )
 def test_a_wrong_request_is_named(row: dict[str, Any], message: str) -> None:
-    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in FEATURES if kind != "time"))
+    kinds = ("categorical", "multi", "text", "numeric", "dense")
+    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in kinds))
     with pytest.raises(RequestError, match=message):
         Encoder(spec).encode_rows("user", [row])
 

@@ -12,8 +12,8 @@ from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
 from pagoda.item_vectors.texts import text_names
-from serving.http.features import read_ids, refuse_events, refuse_unknown, user_features
-from serving.http.fields import shown
+from serving.http.features import read_ids, refuse_told, refuse_unknown, user_features
+from serving.http.fields import PastItems, shown
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.lookup import Lookup
 from serving.users.online_store import StoredUser
@@ -49,7 +49,8 @@ class LiveGeneration:
             read_ids(self.spec, [instance.user_id], "user_id")
             if instance.history:
                 read_ids(self.spec, [past["item_id"] for past in instance.history], "history.item_id")
-                refuse_events(self.spec, [past.get("event") for past in instance.history])
+                past = PastItems.of(instance.history)
+                refuse_told(self.spec, past.events, past.texts)
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
             self._refuse_fields(instance.fields)

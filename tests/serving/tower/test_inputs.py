@@ -16,16 +16,19 @@ from hypothesis import strategies as st
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import kinds_of
 from pagoda.data.history.history_state import HistoryState
-from pagoda.data.spec import Categorical, FeatureSpec, History, TimeOf
-from pagoda.data.window import to_us
+from pagoda.data.spec import Categorical, FeatureSpec, History, PastText, Text, TimeOf
+from pagoda.data.window import from_us, to_us
 from pagoda.errors import RequestError
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import no_histories
 from pagoda.model.user_moments import user_moments
-from serving.http.features import refuse_events
+from serving.events.bodies import SentEvent
+from serving.events.rules import EventRules, Times
+from serving.http.features import refuse_told
 from serving.tower.bodies import Instance, parse
 from serving.tower.inputs import InputReader
-from tests.data.folders import write_dataset
+from serving.users.recent import RecentReader
+from tests.data.folders import interaction, moment, write_dataset
 
 TOLD = FeatureSpec(history=History(length=3, events=("click", "like", "purchase"), embed_event=True))
 CLOCK_CHANGES = datetime(2024, 10, 27, 1, tzinfo=UTC)
@@ -105,6 +108,84 @@ def test_an_event_that_nobody_names_is_an_unknown_one() -> None:
     )
 
 
+SAYING = FeatureSpec(
+    events=("search",),
+    history=History(length=4, events=("search", "like")),
+    features=(
+        Text(name="query", tower="user", source="context"),
+        PastText(name="searches", of="query", last=2, hours=1),
+    ),
+)
+MINUTE_US = 60_000_000
+START_US = to_us(moment("10:00"))
+said_events = st.tuples(
+    st.integers(0, 2),
+    st.integers(0, 150),
+    st.sampled_from(["search", "like", "click"]),
+    st.none() | st.sampled_from(["", "red shoes", "ä: b@c", "long " * 60]),
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(said_events, min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 200)), min_size=1, max_size=6),
+)
+def test_past_texts_are_read_from_the_log_as_from_the_online_store_and_from_a_request(
+    events: list[tuple[int, int, str, str | None]], asked: list[tuple[int, int]]
+) -> None:
+    """However many of them, of whatever age: the last events of the history before the moment count."""
+    events = sorted(events, key=lambda event: event[1])
+    rows = [
+        interaction(from_us(START_US + at * MINUTE_US), user, 10, event) | {"query": text}
+        for user, at, event, text in events
+    ]
+    user_ids, times_us = (np.array(column) for column in zip(*asked, strict=True))
+    times_us = START_US + times_us * MINUTE_US
+    with TemporaryDirectory() as folder:
+        dataset = Dataset.open(write_dataset(Path(folder) / "d", spec=SAYING, parts=[("date=2024-05-01", rows)]))
+        context = pa.table({"query": pa.array(["now"] * len(asked))})
+        told = user_moments(
+            dataset, Encoder(SAYING), user_ids, times_us, histories=no_histories(len(asked)), context=context
+        ).keys(np.arange(len(asked)))
+    rules = EventRules(SAYING, Times(late_us=10**18))
+    entries: dict[int, list[bytes]] = {user: [] for user in range(4)}
+    for row in rows:
+        sent = SentEvent(
+            user_id=row["user_id"], item_id=10, event=row["event"], timestamp=to_us(row["timestamp"]),
+            context={"query": row["query"]},
+        )  # fmt: skip
+        if entry := rules.accept(sent, "", START_US + 10**10).recent:
+            entries[sent.user_id].append(entry.encode())
+    stored = {user: RecentReader(SAYING).read(kept) for user, kept in entries.items()}
+    requests = [
+        {"user_id": user, "timestamp": at, "context": {"query": "now"}, "history": stored[user].rows()}
+        for user, at in zip(user_ids.tolist(), times_us.tolist(), strict=True)
+    ]
+    read = InputReader(Encoder(SAYING)).read(parse(orjson.dumps({"instances": requests})).request.instances, 0)
+    for name in ("query", "searches"):
+        np.testing.assert_array_equal(told.features[name], read.features[name])
+
+
+def test_the_newest_texts_count_and_the_old_are_forgotten() -> None:
+    history = [("third", 3), ("first", 1), ("", 4), ("second", 2), ("yesterday", -90), (None, 5)]
+    past = tuple(
+        {"item_id": 1, "timestamp": START_US + at * MINUTE_US, **({} if text is None else {"text": text})}
+        for text, at in history
+    )
+    encoder = Encoder(SAYING.model_copy(update={"history": History(length=9, events=("search",))}))
+    for minutes, expected in ((6, "third second"), (62, "third second"), (63, "third"), (2, "first"), (64, None)):
+        asked = Instance(user_id=1, timestamp=START_US + minutes * MINUTE_US, history=past)
+        found = InputReader(encoder).read([asked], 0).features["searches"]
+        np.testing.assert_array_equal(found, encoder.encode_rows("user", [{"searches": expected}])["searches"])
+
+
+def test_a_text_that_no_feature_reads_is_refused() -> None:
+    asked = Instance(user_id=1, timestamp=9, history=({"item_id": 2, "timestamp": 4, "text": "shoes"},))
+    with pytest.raises(RequestError, match=r"history.text: this generation has no feature of past texts"):
+        InputReader(Encoder(FeatureSpec())).read([asked], 0)
+
+
 @pytest.mark.parametrize(
     ("spec", "event", "says"),
     [
@@ -117,4 +198,4 @@ def test_an_event_that_histories_cannot_say_is_refused(spec: FeatureSpec, event:
     with pytest.raises(RequestError, match=says):
         InputReader(Encoder(spec)).read([asked], 0)
     with pytest.raises(RequestError, match=says):
-        refuse_events(spec, asked.history.events)
+        refuse_told(spec, asked.history.events, ())

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import FeatureSpec, History
+from pagoda.data.spec import FeatureSpec, History, PastText, Text
 from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.http.fields import PastItems
@@ -134,13 +134,29 @@ async def test_what_was_written_before_events_were_told_is_read_beside_what_come
     assert plain.recent == PastItems((7, 8, 9, 1), (5, 6, 7, 8))
 
 
-@given(st.text(min_size=1), st.text(min_size=1, max_size=9), st.integers(0, 10**16))
-def test_any_item_and_event_come_back_as_they_were(item: str, event: str, moment: int) -> None:
+SAYING = (Text(name="query", tower="user", source="context"), PastText(name="searches", of="query"))
+
+
+@given(st.text(min_size=1), st.text(min_size=1, max_size=9), st.text(max_size=9), st.integers(0, 10**16))
+def test_any_item_event_and_text_come_back_as_they_were(item: str, event: str, text: str, moment: int) -> None:
     history = History(events=("click", event), embed_event=True)
-    spec = TOLD.model_copy(update={"id_type": "string", "history": history})
-    entry = recent_entry(moment, item, event).encode()
-    assert RecentReader(spec).read([entry]) == PastItems((item,), (moment,), (event,))
-    assert RecentReader(FeatureSpec(id_type="string")).read([entry]) == PastItems((item,), (moment,))
+    plain, entry = FeatureSpec(id_type="string"), recent_entry(moment, item, event, text).encode()
+    told = plain.model_copy(update={"history": history})
+    said = plain.model_copy(update={"features": SAYING})
+    assert RecentReader(told).read([entry]) == PastItems((item,), (moment,), (event,))
+    assert RecentReader(said).read([entry]) == PastItems((item,), (moment,), (), (text or None,))
+    assert RecentReader(plain).read([entry, b"5:x"]) == PastItems((item, "x"), (moment, 5))
+    silent = recent_entry(moment, item, None, "more").encode()
+    assert RecentReader(said).read([silent, b"5:x"]).texts == ("more", None)
+
+
+async def test_a_load_keeps_what_was_said(url: str, tmp_path: Path) -> None:
+    spec = FeatureSpec(features=SAYING)
+    log = [interaction(at("10:00")) | {"query": "red: shoes"}, interaction(at("11:00"))]
+    dataset = Dataset.open(write_folder(tmp_path / "d", spec=spec, parts=[("date=2024-05-01", log)]))
+    load_store(dataset, datetime(2024, 5, 2, tzinfo=UTC), url)
+    (stored,) = await read(url, [1], spec)
+    assert stored.recent.texts == ("red: shoes", None)
 
 
 async def test_a_load_tells_events_where_histories_do(url: str, tmp_path: Path) -> None:
