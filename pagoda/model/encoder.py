@@ -202,5 +202,6 @@ def _codec(feature: Feature, vocabulary: Vocabulary, spec: FeatureSpec) -> Codec
         case Dense():
             return DenseCodec(feature)
         case TimeOf():
-            zones = (one.default for one in spec.features if one.name == feature.zone_feature)
+            homes = (one for one in spec.features if isinstance(one, Categorical))
+            zones = (home.default for home in homes if home.name == feature.zone_feature)
             return TimeCodec(feature, next(zones, ""))

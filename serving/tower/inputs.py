@@ -79,7 +79,8 @@ def _last(history: PastItems, moment_us: int, length: int) -> PastItems:
     ids, timestamps, events, texts = history
     if (ordered := tuple(sorted(timestamps))) != timestamps:
         places = sorted(range(len(ids)), key=timestamps.__getitem__)
-        ids, events, texts = (tuple(column[at] for at in places if column) for column in (ids, events, texts))
+        ids = tuple(ids[place] for place in places)
+        events, texts = (tuple(column[place] for place in places if column) for column in (events, texts))
     end = bisect_left(ordered, moment_us)
     kept = slice(max(0, end - length), end)
     return PastItems(ids[kept], ordered[kept], events[kept], texts[kept])

@@ -23,11 +23,22 @@ class PastEvents(NamedTuple):
     kinds: Int64Array | None = None
     """As `Histories` has them."""
 
+    def in_time_order(self) -> PastEvents:
+        """The same, across users too."""
+        order = np.argsort(self.times_us, kind="stable")
+        kinds = None if self.kinds is None else self.kinds[order]
+        return PastEvents(self.users[order], self.items[order], self.times_us[order], kinds)
+
     @classmethod
     def stack(cls, parts: Sequence[PastEvents]) -> PastEvents:
         """The events of all parts (one at least), of which either all or none have kinds."""
-        columns = zip(*parts, strict=True)
-        return cls(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        told = [part.kinds for part in parts if part.kinds is not None]
+        return cls(
+            np.concatenate([part.users for part in parts]),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.times_us for part in parts]),
+            np.concatenate(told) if told else None,
+        )
 
 
 class SavedHistories:

@@ -9,7 +9,7 @@ import psutil
 from pagoda.config.model import ModelConfig, TowerConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import MultiValued, Text, Tower
+from pagoda.data.spec import MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.negatives.hard import REJECTED
@@ -54,7 +54,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
 def _refuse_pooling(model: ModelConfig, dataset: Dataset) -> None:
     towers: tuple[tuple[Tower, TowerConfig], ...] = (("user", model.user), ("item", model.item))
     for tower, declared in towers:
-        several = any(isinstance(feature, MultiValued | Text) for feature in dataset.spec.of(tower))
+        several = any(isinstance(feature, MultiValued | Text | PastText) for feature in dataset.spec.of(tower))
         if declared.pooling != TowerConfig().pooling and not several:
             raise ConfigError(
                 f"model.{tower}.pooling is {declared.pooling}, but {dataset.path}/features.yaml declares no multi or "

@@ -117,9 +117,8 @@ def _histories(
     if state is None:
         nothing = np.empty((0, 0), np.int64)
         return no_histories(len(rows.users)), WindowHistories(nothing.ravel(), nothing, nothing, nothing.ravel())
-    before = histories_before(base, parent, users)
-    order = np.argsort(before.times_us, kind="stable")
-    state.push(*(None if array is None else array[order] for array in before))
+    before = histories_before(base, parent, users).in_time_order()
+    state.push(before.users, before.items, before.times_us, before.kinds)
     histories = state.advance(*rows)
     padded = state.read(users, np.full(len(users), window.end_us)).padded()
     return histories, WindowHistories(users, padded.items, padded.times_us, padded.mask.sum(1), padded.kinds)
@@ -135,11 +134,10 @@ def histories_before(base: FrozenBase, parent: IncrementalFiles | None, users: I
     for link in chain_of(parent):
         position, known = link.history_users.find(rest)
         at = position[known]
-        counts, length = link.rows.counts[at], link.rows.items.shape[1]
-        kept = np.arange(length) >= length - counts[:, None]
-        wide = (link.rows.items, link.rows.times_us, link.rows.kinds)
-        columns = (None if array is None else array[at][kept] for array in wide)
-        found.append(PastEvents(np.repeat(rest[known], counts), *columns))
+        items, times, counts = (array[at] for array in (link.rows.items, link.rows.times_us, link.rows.counts))
+        kept = np.arange(items.shape[1]) >= items.shape[1] - counts[:, None]
+        kinds = None if link.rows.kinds is None else link.rows.kinds[at][kept]
+        found.append(PastEvents(np.repeat(rest[known], counts), items[kept], times[kept], kinds))
         rest = rest[~known]
     found.append(base.histories.of(rest))
     return PastEvents.stack(found)

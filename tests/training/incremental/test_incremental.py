@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.history_files import PastEvents, SavedHistories
+from pagoda.data.history.history_files import SavedHistories
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.spec import History
 from pagoda.data.window import Window
@@ -136,11 +136,6 @@ def test_without_a_history(tmp_path: Path) -> None:
     learn(base, hours(40, 42), tmp_path / "2", first).verify()
 
 
-def in_time_order(events: PastEvents) -> list[np.ndarray]:
-    order = np.argsort(events.times_us, kind="stable")
-    return [column[order] for column in events if column is not None]
-
-
 def test_which_event_each_was_goes_on_from_version_to_version(tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"history": History(length=5, events=("click", "like"), embed_event=True)})
     dataset = make(tmp_path / "data", spec)
@@ -151,7 +146,7 @@ def test_which_event_each_was_goes_on_from_version_to_version(tmp_path: Path) ->
     second.verify()
     users, moment = np.arange(60), np.full(60, hours(0, 43).end_us)
     state, whole = HistoryState(5, kinds=True), histories_at(dataset, hours(0, 43).end, None, None)
-    state.push(*in_time_order(histories_before(base, second, users)))
+    state.push(*histories_before(base, second, users).in_time_order())
     assert whole is not None
     mine, expected = state.read(users, moment).padded(), whole.read(users, moment).padded()
     assert expected.kinds is not None and set(np.unique(expected.kinds[expected.mask])) == {1, 2}
@@ -174,7 +169,7 @@ def test_histories_go_on_as_if_the_log_had_been_read_from_its_beginning(
         start = end
     users, moment = np.arange(60), np.full(60, hours(0, start).end_us)
     state = HistoryState(5)
-    state.push(*in_time_order(histories_before(frozen, parent, users)))
+    state.push(*histories_before(frozen, parent, users).in_time_order())
     whole = histories_at(frozen.dataset, hours(0, start).end, None, None)
     assert whole is not None
     for mine, expected in zip(state.read(users, moment).padded(), whole.read(users, moment).padded(), strict=True):
@@ -195,7 +190,7 @@ def test_saved_histories_of_a_few_users(
     state.save(folder)
     users = np.array(sorted(asked), np.int64)
     found, again = SavedHistories(folder).of(users), HistoryState(4)
-    again.push(*in_time_order(found))
+    again.push(*found.in_time_order())
     moment = np.full(len(users), 21)
     for mine, expected in zip(again.read(users, moment).padded(), state.read(users, moment).padded(), strict=True):
         np.testing.assert_array_equal(mine, expected)
