@@ -45,6 +45,8 @@ def past_texts(
     Returns:
         string [n], texts with a space between; null where there is none.
     """
+    if not len(user_ids):
+        return pa.chunked_array([], pa.string())
     said = _said(dataset, feature, user_ids, times_us)
     histories = _histories(said, length, user_ids, times_us)
     parts = (np.arange(start, min(start + _PART_ROWS, len(user_ids))) for start in range(0, len(user_ids), _PART_ROWS))
@@ -56,7 +58,7 @@ def _said(dataset: Dataset, feature: PastText, user_ids: Int64Array, times_us: I
     """What counts for some of the users at some of the moments."""
     users, times = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     texts = [pa.array([], pa.string())]
-    first, last = int(times_us.min(initial=0)), int(times_us.max(initial=0))
+    first, last = int(times_us.min()), int(times_us.max())
     start = max(first - feature.span_us, dataset.span().start_us)
     if start < last:
         window, columns = Window(start=from_us(start), end=from_us(last)), ["user_id", "timestamp", feature.of]

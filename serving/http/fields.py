@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from functools import partial
+from operator import is_not, itemgetter
 from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 import orjson
@@ -34,6 +35,7 @@ _SHOWN_CHARACTERS = 120
 _SHOWN_PROBLEMS = 5
 _REQUIRED = 2
 """Fields that each past item has."""
+_is_said = partial(is_not, None)
 _item_id, _timestamp = itemgetter("item_id"), itemgetter("timestamp")
 
 
@@ -113,7 +115,7 @@ class PastItems(NamedTuple):
         if max(map(len, rows), default=0) <= _REQUIRED:
             return cls(ids, timestamps)
         events, texts = (tuple(row.get("event") for row in rows), tuple(row.get("text") for row in rows))
-        return cls(ids, timestamps, events if any(events) else (), texts if any(texts) else ())
+        return cls(ids, timestamps, *(column if any(map(_is_said, column)) else () for column in (events, texts)))
 
     def rows(self) -> list[PastItem]:
         """The same, row by row."""

@@ -67,11 +67,22 @@ class LiveGeneration:
             "user_id": instance.user_id,
             "profile": {**_only(stored.profile, self._profile), **instance.profile},
             "context": instance.context,
-            "history": stored.recent if instance.history is None else instance.history,
+            "history": self._read_of(stored.recent) if instance.history is None else instance.history,
         }
         if instance.timestamp is not None:
             told["timestamp"] = instance.timestamp
         return told
+
+    def _read_of(self, recent: PastItems) -> PastItems:
+        """Recent behaviour without what this generation does not read.
+
+        What stands in for the store is what it said to whichever generation asked last.
+        """
+        if not (recent.events or recent.texts):
+            return recent
+        told = self.spec.history_events if self.spec.embeds_events else ()
+        events = tuple(event if event in told else None for event in recent.events) if told else ()
+        return recent._replace(events=events, texts=recent.texts if self.spec.past_text else ())
 
     def query(self, instance: RecallInstance, vector: list[float]) -> list[float]:
         """What the collection is asked: the user's vector, and where the dataset has rules, the penalty."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
 
 import numpy as np
 import orjson
@@ -17,9 +19,10 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import kinds_of
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.spec import Categorical, FeatureSpec, History, PastText, Text, TimeOf
-from pagoda.data.window import from_us, to_us
+from pagoda.data.window import Window, from_us, to_us
 from pagoda.errors import RequestError
 from pagoda.model.encoder import Encoder
+from pagoda.model.past_texts import past_texts
 from pagoda.model.table_inputs import no_histories
 from pagoda.model.user_moments import user_moments
 from serving.events.bodies import SentEvent
@@ -165,6 +168,24 @@ def test_past_texts_are_read_from_the_log_as_from_the_online_store_and_from_a_re
     read = InputReader(Encoder(SAYING)).read(parse(orjson.dumps({"instances": requests})).request.instances, 0)
     for name in ("query", "searches"):
         np.testing.assert_array_equal(told.features[name], read.features[name])
+
+
+def test_no_more_of_the_log_is_read_than_texts_may_come_from(tmp_path: Path) -> None:
+    class Watched(Dataset):
+        windows: ClassVar[list[Window | None]] = []
+
+        def batches(self, window: Window | None = None, **options: Any) -> Iterator[pa.RecordBatch]:
+            self.windows.append(window)
+            return super().batches(window, **options)
+
+    rows = [interaction(from_us(START_US + at * MINUTE_US), 1, 10, "search") | {"query": "x"} for at in range(200)]
+    dataset = Watched.open(write_dataset(tmp_path / "d", spec=SAYING, parts=[("date=2024-05-01", rows)]))
+    users, times_us = np.array([1, 2]), START_US + np.array([90, 100]) * MINUTE_US
+    feature = SAYING.past_text
+    assert feature is not None and past_texts(dataset, feature, 4, users, times_us).to_pylist() == ["x x", None]
+    assert past_texts(dataset, feature, 4, users[:0], times_us[:0]).to_pylist() == []
+    read = Window(start=from_us(START_US + 30 * MINUTE_US), end=from_us(START_US + 100 * MINUTE_US))
+    assert dataset.windows == [read]
 
 
 def test_the_newest_texts_count_and_the_old_are_forgotten() -> None:
