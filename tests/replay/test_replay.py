@@ -30,6 +30,7 @@ from pagoda.replay.plan import Policy, ReplayConfig, make_plan
 from pagoda.replay.report import ReplayReport
 from pagoda.training.full.update import full_update
 from pagoda.version_files.open_version import OpenVersion
+from tests.data.folders import write_dataset as write_folder
 from tests.evaluation.worlds import HOUR, Event, write_dataset
 
 ITEMS, TOTAL_HOURS = 40, 90
@@ -63,7 +64,7 @@ def events(seed: int = 0, other_after: int = TOTAL_HOURS) -> list[Event]:
 
 def test_a_view_without_history_is_without_the_texts_of_its_events(tmp_path: Path) -> None:
     said = (Text(name="query", tower="user", source="context"), PastText(name="searches", of="query"))
-    write_dataset(tmp_path / "d", events(), ITEMS, FeatureSpec(features=said))
+    write_folder(tmp_path / "d", spec=FeatureSpec(features=said))
     spec = Dataset.open(view_without_history(tmp_path / "d", tmp_path / "view")).spec
     assert (spec.history, [feature.name for feature in spec.features]) == (None, ["query"])
 
