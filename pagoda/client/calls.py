@@ -52,7 +52,8 @@ class Options(TypedDict, total=False):
     profile: Mapping[str, Any]
     """Raw values in place of the stored ones."""
     history: Sequence[Mapping[str, Any]]
-    """`item_id` and `timestamp` of recent behaviour, in place of the stored one."""
+    """`item_id`, `timestamp` and, where the dataset reads them, `event` and `text` of recent behaviour, in place of the
+    stored one."""
     timestamp: datetime | int
     """The moment that the answer is for; now where it is absent."""
     text: str

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+Pooling = Literal["mean", "attention"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Similarity = Literal["cosine", "dot"]
 """What vectors are compared by."""
@@ -108,6 +109,9 @@ class TowerConfig(Section):
     """
 
     blocks: tuple[BlockConfig, ...] = (Mlp(),)
+    pooling: Pooling = "mean"
+    """What makes one vector of the values of a list or the n-grams of a text: their mean, or a mean weighed by learned
+    attention."""
 
     @model_validator(mode="after")
     def _gate_first(self) -> Self:

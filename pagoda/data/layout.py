@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pagoda.data.spec import Feature, FeatureSpec
+from pagoda.data.spec import COMPUTED, Feature, FeatureSpec
 from pagoda.data.window import to_us
 
 Table = Literal["interactions", "users", "items"]
@@ -52,9 +52,9 @@ def key_column(table: Table) -> str:
 def features_of(spec: FeatureSpec, table: Table) -> list[Feature]:
     """The features whose raw values are columns of `table`, in declared order."""
     if table == "interactions":
-        return [feature for feature in spec.features if feature.source == "context" and feature.kind != "time"]
+        return [feature for feature in spec.features if feature.source == "context" and feature.kind not in COMPUTED]
     tower = table.removesuffix("s")
-    return [f for f in spec.features if f.tower == tower and f.source == "table" and f.kind != "time"]
+    return [f for f in spec.features if f.tower == tower and f.source == "table" and f.kind not in COMPUTED]
 
 
 def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pagoda.data.checks.references import check_references
 from pagoda.errors import ConfigError, DataError, explain
 from pagoda.yaml_text import load_yaml
 
@@ -23,6 +24,8 @@ EVENTS = ("impression", "click", "like", "purchase", "skip", "preranking_rejecte
 
 RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key", "example_age"})
 """Columns with a meaning of their own, which no feature can have as its name."""
+HISTORY_EVENT = "history_event"
+"""What a user tower reads the kinds of a history's events by, among its features; see `FeatureSpec.embeds_events`."""
 
 
 class _Model(BaseModel):
@@ -58,10 +61,9 @@ class MultiValued(_Feature):
     max_values: int = Field(default=16, ge=1)
 
 
-class Text(_Feature):
-    """Free text, read as the hashed letter n-grams of its words: a title, say."""
+class _Grams(_Feature):
+    """Text, read as the hashed letter n-grams of its words."""
 
-    kind: Literal["text"] = "text"
     letters: int = Field(default=3, ge=2, le=8)
     """Length of an n-gram; words begin and end with one more letter that marks it."""
     buckets: int = Field(default=10_000, ge=2)
@@ -69,6 +71,30 @@ class Text(_Feature):
     max_values: int = Field(default=48, ge=1)
     """The first n-grams count."""
     default: str = ""
+
+
+class Text(_Grams):
+    """Free text: a title, say."""
+
+    kind: Literal["text"] = "text"
+
+
+class PastText(_Grams):
+    """What the user's last events said, such as their last searches: the newest first, as one text."""
+
+    kind: Literal["past_text"] = "past_text"
+    tower: Tower = "user"
+    of: str
+    """A text feature of the context: what an event says. Events of the history that have it count."""
+    last: int = Field(default=5, ge=1, le=50)
+    """Texts at most."""
+    hours: float = Field(default=24.0, gt=0, le=720)
+    """Before the moment; what was said earlier is forgotten."""
+
+    @property
+    def span_us(self) -> int:
+        """`hours` in microseconds."""
+        return round(self.hours * 3_600_000_000)
 
 
 class Numeric(_Feature):
@@ -101,11 +127,27 @@ class Dense(_Feature):
 
 
 class TimeOf(_Feature):
-    """A part of the request's own UTC timestamp: the hour of the day, the day of the week, or both as one of 168."""
+    """A part of the request's own timestamp: the hour of the day, the day of the week, both as one of 168, the month.
+
+    Of what a clock in UTC shows, or one in a zone.
+    """
 
     kind: Literal["time"] = "time"
     tower: Tower = "user"
-    part: Literal["hour", "weekday", "hour_of_week"]
+    part: Literal["hour", "weekday", "hour_of_week", "month"]
+    zone: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """An IANA name, `Europe/Berlin`; the same for all users."""
+    zone_feature: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """A categorical feature of users whose value is each one's zone; one that is no zone counts as UTC."""
+
+    @model_validator(mode="after")
+    def _one_zone(self) -> TimeOf:
+        if self.zone is not None and self.zone_feature is not None:
+            raise ValueError(
+                f"feature {self.name!r}: zone {self.zone!r} and zone_feature {self.zone_feature!r} contradict each "
+                "other; keep one"
+            )
+        return self
 
 
 class History(_Model):
@@ -114,9 +156,15 @@ class History(_Model):
     length: int = Field(default=50, ge=1, le=1000)
     events: tuple[str, ...] | None = None
     """Events that enter the history; `None` means the positive ones."""
+    embed_event: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Whether the tower is told which event each was: it adds a learned vector of the event to the item's row."""
 
 
-Feature = Annotated[Categorical | MultiValued | Text | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+Feature = Annotated[Categorical | MultiValued | Text | PastText | Numeric | Dense | TimeOf, Field(discriminator="kind")]
+COMPUTED = ("time", "past_text")
+"""Kinds of features that are no column: they follow from a moment, or from what was done before it."""
+PAST_CHARACTERS = 200
+"""Of a past event's text that count: Redis keeps them for each event."""
 
 
 class Rules(_Model):
@@ -159,21 +207,15 @@ class FeatureSpec(_Model):
         names = [feature.name for feature in self.features]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features {twice} are declared twice")
-        if reserved := sorted(set(names) & RESERVED):
+        if reserved := sorted(set(names) & (RESERVED | {HISTORY_EVENT} if self.embeds_events else RESERVED)):
             raise ValueError(f"features {reserved} have the names of Pagoda's own columns; rename them")
         for feature in self.features:
-            if feature.tower == "item" and (feature.source == "context" or feature.kind == "time"):
+            if feature.tower == "item" and (feature.source == "context" or feature.kind in COMPUTED):
                 raise ValueError(
                     f"feature {feature.name!r}: item vectors are computed offline, so no context reaches them"
                 )
             if feature.filterable and feature.tower == "user":
                 raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
-        known = {*EVENTS, *self.events}
-        for event in (*self.positives, *(self.history.events or () if self.history else ())):
-            if event not in known:
-                raise ValueError(f"event {event!r} is none of {sorted(known)}; add it to `events`")
-        if not self.positives:
-            raise ValueError("positives must name at least one event")
         if self.positive_weight in {*names, *RESERVED}:
             raise ValueError(
                 f"positive_weight {self.positive_weight!r} is a column with another meaning: features are known before "
@@ -181,6 +223,7 @@ class FeatureSpec(_Model):
             )
         if self.rules is not None:
             _check_weight(self.rules.weight, self.features, self.title)
+        check_references(self)
         return self
 
     @property
@@ -194,6 +237,22 @@ class FeatureSpec(_Model):
         if self.history is None:
             return ()
         return self.history.events or self.positives
+
+    @property
+    def embeds_events(self) -> bool:
+        """Whether histories say which event each was."""
+        return self.history is not None and self.history.embed_event
+
+    @property
+    def past_text(self) -> PastText | None:
+        """The feature that past events' texts make, of which there is one at most."""
+        return next((feature for feature in self.features if isinstance(feature, PastText)), None)
+
+    @property
+    def zone_features(self) -> tuple[str, ...]:
+        """Names of the features that hold users' zones, each once."""
+        named = (feature.zone_feature for feature in self.features if isinstance(feature, TimeOf))
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
     def of(self, tower: Tower) -> tuple[Feature, ...]:
         """The features of one tower, in declared order."""

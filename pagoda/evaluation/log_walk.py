@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories
-from pagoda.data.history.history_state import HistoryState
+from pagoda.data.history.histories import Histories, kinds_of
 from pagoda.data.history.seen_items import SeenState
 from pagoda.data.window import Window
 from pagoda.evaluation.opened_towers import Int64Array
 from pagoda.evaluation.positives import PositiveRows
 from pagoda.evaluation.ranking import ExcludedPairs
+from pagoda.model.table_inputs import among, no_histories, no_history_state
 
 BoolArray = NDArray[np.bool_]
 
@@ -29,6 +28,8 @@ class _Batch(NamedTuple):
     enters: BoolArray
     """Rows that enter histories."""
     positive: BoolArray
+    kinds: NDArray[np.int16] | None
+    """Which event each row is, where histories say it."""
 
     def where(self, chosen: BoolArray) -> _Batch:
         return _Batch(
@@ -37,6 +38,7 @@ class _Batch(NamedTuple):
             times_us=self.times_us[chosen],
             enters=self.enters[chosen],
             positive=self.positive[chosen],
+            kinds=None if self.kinds is None else self.kinds[chosen],
         )
 
 
@@ -45,9 +47,8 @@ class Walk:
 
     def __init__(self, dataset: Dataset, window: Window, rows: PositiveRows) -> None:
         self._dataset, self._window, self._rows = dataset, window, rows
-        history = dataset.spec.history
         self._users = np.unique(rows.users)
-        self._history = HistoryState(history.length) if history else None
+        self._history = no_history_state(dataset.spec)
         self._seen = SeenState(self._users)
         self.catalogue: Int64Array = dataset.items().column("item_id").to_numpy()
         """int64 [items]: all items, ascending."""
@@ -84,7 +85,8 @@ class Walk:
             ours = batch.where(np.isin(batch.users, self._users))
             self._seen.push(*ours.where(ours.positive)[:3])
             if self._history is not None:
-                self._history.push(*ours.where(ours.enters)[:3])
+                entering = ours.where(ours.enters)
+                self._history.push(*entering[:3], kinds=entering.kinds)
 
     def _present(self) -> None:
         done = 0
@@ -103,9 +105,8 @@ class Walk:
     def _advance(self, batch: _Batch) -> Histories:
         """Each row's history as of its own moment; of length 0 where the dataset declares none."""
         if self._history is not None:
-            return self._history.advance(*batch[:3], enters=batch.enters)
-        empty, zeros = np.empty(0, np.int64), np.zeros(len(batch.users), np.int64)
-        return Histories(0, empty, empty, zeros, zeros)
+            return self._history.advance(*batch[:3], enters=batch.enters, kinds=batch.kinds)
+        return no_histories(len(batch.users))
 
     def _batches(self, window: Window) -> Iterator[_Batch]:
         spec = self._dataset.spec
@@ -114,14 +115,10 @@ class Walk:
                 batch.column("user_id").to_numpy(),
                 batch.column("item_id").to_numpy(),
                 batch.column("timestamp").cast(pa.int64()).to_numpy(),
-                _among(batch.column("event"), spec.history_events),
-                _among(batch.column("event"), spec.positives),
+                among(batch.column("event"), spec.history_events),
+                among(batch.column("event"), spec.positives),
+                kinds_of(batch.column("event"), spec),
             )
-
-
-def _among(events: pa.Array, names: tuple[str, ...]) -> BoolArray:
-    mask: BoolArray = pc.is_in(events, value_set=pa.array(names, pa.string())).to_numpy(zero_copy_only=False)
-    return mask
 
 
 def _laid_end_to_end(parts: list[Histories]) -> Histories:
@@ -130,4 +127,6 @@ def _laid_end_to_end(parts: list[Histories]) -> Histories:
     ends = np.cumsum(np.concatenate([each.mask.sum(axis=1) for each in padded]))
     items = np.concatenate([each.items[each.mask] for each in padded])
     times = np.concatenate([each.times_us[each.mask] for each in padded])
-    return Histories(parts[0].length, items, times, np.concatenate([[0], ends[:-1]]), ends)
+    told = [each.kinds[each.mask] for each in padded if each.kinds is not None]
+    kinds = np.concatenate(told).astype(np.int16) if told else None
+    return Histories(parts[0].length, items, times, np.concatenate([[0], ends[:-1]]), ends, kinds)

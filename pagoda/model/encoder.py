@@ -13,11 +13,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Source, Text, TimeOf, Tower
+from pagoda.data.spec import (
+    COMPUTED,
+    Categorical,
+    Dense,
+    Feature,
+    FeatureSpec,
+    MultiValued,
+    Numeric,
+    PastText,
+    Source,
+    Text,
+    TimeOf,
+    Tower,
+)
 from pagoda.errors import DataError, IntegrityError
 from pagoda.model.features.categorical import CategoricalCodec, MultiValuedCodec, Vocabulary
-from pagoda.model.features.codec import Codec, Form
-from pagoda.model.features.numeric import DenseCodec, NumericCodec, TimeCodec
+from pagoda.model.features.codec import Codec, Form, word
+from pagoda.model.features.moments import TimeCodec
+from pagoda.model.features.numeric import DenseCodec, NumericCodec
 from pagoda.model.features.text import TextCodec
 
 Encoded = dict[str, NDArray[Any]]
@@ -40,7 +54,7 @@ class Encoder:
         """Make an encoder whose vocabularies hold the given words by feature name; the others are empty."""
         self.spec = spec
         words = vocabularies or {}
-        self._codecs = {f.name: _codec(f, Vocabulary(list(words.get(f.name, ())))) for f in spec.features}
+        self._codecs = {f.name: _codec(f, Vocabulary(list(words.get(f.name, ()))), spec) for f in spec.features}
         self._names = {tower: tuple(f.name for f in spec.of(tower)) for tower in get_args(Tower)}
 
     @classmethod
@@ -91,10 +105,12 @@ class Encoder:
 
         Args:
             tower: Whose features.
-            table: n rows, columns of the types that `Dataset` gives them.
+            table: n rows, columns of the types that `Dataset` gives them. Users' zones are among them whatever the
+                source, where a time feature needs them.
             timestamps_us: int64 [n], the moments that time features are parts of.
             source: Only the features of the users' or items' tables, or only those that come with the interaction
-                (context and time), so that a user's profile need not be encoded again for each of their interactions.
+                (context, time, past texts), so that a user's profile need not be encoded again for each of their
+                interactions.
 
         Raises:
             DataError: A dense vector has another length than declared.
@@ -103,7 +119,7 @@ class Encoder:
         for feature in self._features(tower, source):
             codec = self._codecs[feature.name]
             if isinstance(codec, TimeCodec):
-                encoded[feature.name] = codec.moments(timestamps_us, table.num_rows)
+                encoded[feature.name] = codec.moments(timestamps_us, table.num_rows, _zones(codec.feature, table))
             elif feature.column in table.column_names:
                 encoded[feature.name] = codec.column(table.column(feature.column))
             else:
@@ -127,7 +143,7 @@ class Encoder:
         for name in self._names[tower]:
             codec = self._codecs[name]
             if isinstance(codec, TimeCodec):
-                encoded[name] = codec.moments(timestamps_us, len(rows))
+                encoded[name] = codec.moments(timestamps_us, len(rows), _zones_given(codec.feature, rows))
             else:
                 encoded[name] = codec.values([row.get(name) for row in rows])
         return encoded
@@ -155,20 +171,37 @@ class Encoder:
 
 
 def _source(feature: Feature) -> Source:
-    return "context" if isinstance(feature, TimeOf) else feature.source
+    return "context" if feature.kind in COMPUTED else feature.source
 
 
-def _codec(feature: Feature, vocabulary: Vocabulary) -> Codec | TimeCodec:
+def _zones(feature: TimeOf, table: pa.Table) -> pa.Array | None:
+    """The zone of each row, string [n]; None where no row says one."""
+    if feature.zone_feature is None or feature.zone_feature not in table.column_names:
+        return None
+    return table.column(feature.zone_feature).cast(pa.string()).combine_chunks()
+
+
+def _zones_given(feature: TimeOf, rows: Sequence[Mapping[str, Any]]) -> pa.Array | None:
+    """The same of raw values."""
+    if (name := feature.zone_feature) is None:
+        return None
+    given = (row.get(name) for row in rows)
+    return pa.array([None if value is None else word(value, name) for value in given], pa.string())
+
+
+def _codec(feature: Feature, vocabulary: Vocabulary, spec: FeatureSpec) -> Codec | TimeCodec:
     match feature:
         case Categorical():
             return CategoricalCodec(feature, vocabulary)
         case MultiValued():
             return MultiValuedCodec(feature, vocabulary)
-        case Text():
+        case Text() | PastText():
             return TextCodec(feature)
         case Numeric():
             return NumericCodec(feature)
         case Dense():
             return DenseCodec(feature)
         case TimeOf():
-            return TimeCodec(feature)
+            homes = (one for one in spec.features if isinstance(one, Categorical))
+            zones = (home.default for home in homes if home.name == feature.zone_feature)
+            return TimeCodec(feature, next(zones, ""))

@@ -39,7 +39,8 @@ def _nobodies(encoder: Encoder, length: int) -> UserKeys[Array]:
     """Users of whom nothing is known."""
     zeros = np.zeros(_EXAMPLE_ROWS, np.int64)
     features = encoder.encode_rows("user", [{}] * _EXAMPLE_ROWS)
-    moments = UserMoments(zeros, zeros, no_histories(_EXAMPLE_ROWS, length), {}, zeros, features)
+    histories = no_histories(_EXAMPLE_ROWS, length, kinds=encoder.spec.embeds_events)
+    moments = UserMoments(zeros, zeros, histories, {}, zeros, features)
     return moments.keys(np.arange(_EXAMPLE_ROWS))
 
 

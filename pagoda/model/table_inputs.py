@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories
+from pagoda.data.history.histories import Histories, kinds_of
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS, features_of
 from pagoda.data.spec import FeatureSpec
@@ -45,10 +45,15 @@ def catalogue_places(catalogue: Int64Array, items: Int64Array, dataset: Dataset)
     return places
 
 
-def no_histories(rows: int, length: int = 0) -> Histories:
-    """Histories without an event, in rectangles of `length`."""
+def no_histories(rows: int, length: int = 0, *, kinds: bool = False) -> Histories:
+    """Histories without an event, in rectangles of `length`; `kinds`: as if they said which event each was."""
     empty, zeros = np.empty(0, np.int64), np.zeros(rows, np.int64)
-    return Histories(length, empty, empty, zeros, zeros)
+    return Histories(length, empty, empty, zeros, zeros, np.empty(0, np.int16) if kinds else None)
+
+
+def no_history_state(spec: FeatureSpec) -> HistoryState | None:
+    """Histories of users who have done nothing yet; None where none are declared."""
+    return HistoryState(spec.history.length, kinds=spec.embeds_events) if spec.history else None
 
 
 def histories_at(
@@ -63,13 +68,13 @@ def histories_at(
         since: Where the interactions that `state` lacks begin; None for the dataset's first.
     """
     spec = dataset.spec
-    if spec.history is None:
+    state = state or no_history_state(spec)
+    if state is None:
         return None
-    state = state or HistoryState(spec.history.length)
     since = since or dataset.span().start
     if since < moment:
-        window = Window(start=since, end=moment)
-        for batch in dataset.batches(window, events=spec.history_events, columns=["user_id", "item_id", "timestamp"]):
+        for batch in dataset.batches(Window(start=since, end=moment), events=spec.history_events):
             users, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
-            state.push(users, items, batch.column("timestamp").cast(pa.int64()).to_numpy())
+            times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
+            state.push(users, items, times_us, kinds_of(batch.column("event"), spec))
     return state

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pagoda.data.spec import HISTORY_EVENT
 from pagoda.model.tensors import tensors
 
 Array = NDArray[Any]
@@ -43,7 +44,8 @@ class UserInputs(NamedTuple):
     history_age: Tensor
     """float32 [B, L]: seconds from the event to the request; along sequences float64, to the newest event."""
     features: dict[str, Tensor]
-    """As `Encoder` gives them for the user tower."""
+    """As `Encoder` gives them for the user tower; with `HISTORY_EVENT` where the history says which event each was,
+    int64 [B, L], as in `kinds_of`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class UserKeys(Generic[Values]):
     history_mask: Values
     history_age: Values
     features: dict[str, Values]
+    history_kinds: Values | None = None
+    """int64 [B, L]: which event each was; None where histories do not say."""
 
     def __len__(self) -> int:
         return len(self.users)
@@ -75,6 +79,7 @@ class UserKeys(Generic[Values]):
             np.concatenate([part.history_mask for part in parts]),
             np.concatenate([part.history_age for part in parts]),
             {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features},
+            None if parts[0].history_kinds is None else np.concatenate([part.history_kinds for part in parts]),
         )
 
     def tensors(self: UserKeys[Array]) -> UserKeys[Tensor]:
@@ -85,11 +90,13 @@ class UserKeys(Generic[Values]):
             torch.from_numpy(self.history_mask),
             torch.from_numpy(self.history_age),
             tensors(self.features),
+            None if self.history_kinds is None else torch.from_numpy(self.history_kinds),
         )
 
     def with_rows(self: UserKeys[Tensor], id_rows: Tensor, history_rows: Tensor) -> UserInputs:
         """The inputs, given the rows of the keys: float32 [B, D] and [B, L, D]."""
-        return UserInputs(id_rows, history_rows, self.history_mask, self.history_age, self.features)
+        told = {} if self.history_kinds is None else {HISTORY_EVENT: self.history_kinds}
+        return UserInputs(id_rows, history_rows, self.history_mask, self.history_age, self.features | told)
 
     def id_rows(self: UserKeys[Array], users: RowLookup) -> Tensor:
         """float32 [B, D]: the users' rows in a table of IDs."""

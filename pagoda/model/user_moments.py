@@ -9,9 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import Histories
+from pagoda.data.history.histories import Histories, Padded
 from pagoda.data.layout import features_of
 from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.past_texts import past_texts
 from pagoda.model.user_inputs import Array, UserKeys
 
 Int64Array = NDArray[np.int64]
@@ -41,9 +42,9 @@ class UserMoments:
     def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys[Array]:
         """What a user tower reads of some rows, int64 [B]; histories cut to the last `length` events (default: not)."""
         histories = self.histories.take(rows)
-        items, times_us, mask = (histories if length is None else histories.last(length)).padded()
-        age = np.where(mask, (self.times_us[rows][:, None] - times_us) / _US, 0).astype(np.float32)
-        return self._keys(rows, items, mask, age)
+        past = (histories if length is None else histories.last(length)).padded()
+        age = np.where(past.mask, (self.times_us[rows][:, None] - past.times_us) / _US, 0).astype(np.float32)
+        return self._keys(rows, past, age)
 
     def keys_along(self, rows: Int64Array, starts: Int64Array, lengths: Int64Array) -> UserKeys[Array]:
         """What a user tower reads along sequences that histories are parts of.
@@ -58,16 +59,14 @@ class UserMoments:
         """
         width = max(int(lengths.max()), 1)
         mask = np.arange(width) < lengths[:, None]
-        items, times_us, _ = self.histories.at(starts[:, None] + np.arange(width), mask)
-        newest = times_us[np.arange(len(starts)), np.maximum(lengths - 1, 0)]
-        return self._keys(rows, items, mask, np.where(mask, (newest[:, None] - times_us) / _US, 0.0))
+        past = self.histories.at(starts[:, None] + np.arange(width), mask)
+        newest = past.times_us[np.arange(len(starts)), np.maximum(lengths - 1, 0)]
+        return self._keys(rows, past, np.where(mask, (newest[:, None] - past.times_us) / _US, 0.0))
 
-    def _keys(
-        self, rows: Int64Array, items: Int64Array, mask: NDArray[np.bool_], age: NDArray[np.floating]
-    ) -> UserKeys[Array]:
+    def _keys(self, rows: Int64Array, past: Padded, age: NDArray[np.floating]) -> UserKeys[Array]:
         features = {name: array[self.profile_rows[rows]] for name, array in self.profiles.items()}
         features |= {name: array[rows] for name, array in self.context.items()}
-        return UserKeys(self.users[rows], items, mask, age, features)
+        return UserKeys(self.users[rows], past.items, past.mask, age, features, past.kinds)
 
 
 def user_moments(
@@ -89,21 +88,34 @@ def user_moments(
         histories: Of each user as of the moment, items by ID.
         context: n rows, with the raw context features as columns; what is absent is missing.
     """
-    profiles, profile_rows = _profiles(dataset, encoder, user_ids)
+    if (spec := dataset.spec).past_text is not None and spec.history is not None:
+        texts = past_texts(dataset, spec.past_text, spec.history.length, user_ids, times_us)
+        context = context.append_column(spec.past_text.name, texts)
+    nowhere = np.zeros(len(user_ids), np.int64)
+    if not features_of(dataset.spec, "users"):
+        encoded = encoder.encode_table("user", context, times_us, source="context")
+        return UserMoments(user_ids, times_us, histories, {}, nowhere, encoded)
+    table = dataset.users(np.unique(user_ids))
+    profiles, profile_rows = _profiles(table, encoder), _rows_of(table, user_ids)
+    for name in dataset.spec.zone_features:
+        if name in table.column_names:
+            rows = pa.array(profile_rows - 1, mask=profile_rows == 0)
+            context = context.append_column(name, table.column(name).take(rows))
     encoded = encoder.encode_table("user", context, times_us, source="context")
     return UserMoments(user_ids, times_us, histories, profiles, profile_rows, encoded)
 
 
-def _profiles(dataset: Dataset, encoder: Encoder, user_ids: Int64Array) -> tuple[Encoded, Int64Array]:
-    """Features of the distinct users, and for each of `user_ids` its row among them."""
-    if not features_of(dataset.spec, "users"):
-        return {}, np.zeros(len(user_ids), np.int64)
-    table = dataset.users(np.unique(user_ids))
-    known = table.column("user_id").to_numpy()
+def _profiles(table: pa.Table, encoder: Encoder) -> Encoded:
+    """Features of users after those of somebody who is not among them."""
     encoded = encoder.encode_table("user", table, source="table")
     nobody = encoder.encode_rows("user", [{}])
-    profiles = {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+    return {name: np.concatenate([nobody[name], array]) for name, array in encoded.items()}
+
+
+def _rows_of(table: pa.Table, user_ids: Int64Array) -> Int64Array:
+    """Which row of `_profiles` is of each user."""
+    known = table.column("user_id").to_numpy()
     if not len(known):
-        return profiles, np.zeros(len(user_ids), np.int64)
+        return np.zeros(len(user_ids), np.int64)
     place = np.minimum(np.searchsorted(known, user_ids), len(known) - 1)
-    return profiles, np.where(known[place] == user_ids, place + 1, 0)
+    return np.where(known[place] == user_ids, place + 1, 0)

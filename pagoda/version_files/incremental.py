@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pagoda.data.window import Window
 from pagoda.embeddings.array_files import open_array, save_array
@@ -56,6 +56,8 @@ class StateDescription(BaseModel):
     histories: int
     """Users with a history."""
     history_length: int
+    history_kinds: bool = Field(default=False, exclude_if=lambda there: not there)
+    """Whether histories say which event each was."""
     frequencies: int = 0
     """Items with an estimate of how often they come."""
     files: dict[str, str]
@@ -79,6 +81,8 @@ class StateRows:
     """int64 [k], ascending: items of the window, where their frequency was estimated."""
     frequencies: NDArray[np.float64]
     """float64 [k]: probability that a batch holds each."""
+    kinds: Int64Array | None = None
+    """int64 [m, length]: which event each was, where histories say it."""
 
     @classmethod
     def open(cls, folder: Path, description: StateDescription) -> StateRows:
@@ -92,6 +96,7 @@ class StateRows:
             counts=open_array(folder / "history_counts.npy", np.int64, (known,)),
             frequency_items=_optional(folder / "frequency_items.npy", np.int64, description.frequencies),
             frequencies=_optional(folder / "frequencies.npy", np.float64, description.frequencies),
+            kinds=open_array(folder / "history_kinds.npy", np.int64, wide) if description.history_kinds else None,
         )
 
     def write(self, folder: Path) -> dict[str, str]:
@@ -106,6 +111,8 @@ class StateRows:
         }
         if len(self.frequencies):
             arrays |= {"frequency_items.npy": self.frequency_items, "frequencies.npy": self.frequencies}
+        if self.kinds is not None:
+            arrays["history_kinds.npy"] = self.kinds
         return {name: save_array(folder / name, array, array.dtype) for name, array in arrays.items()}
 
 

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -66,7 +65,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         with suppress(TimeoutError):
             async with asyncio.timeout(_NOW_SECONDS):
                 await self._redis.refuse_unfiled()
-        key, value = str(accepted[0].user).encode(), orjson.dumps([asdict(one) for one in accepted])
+        key, value = str(accepted[0].user).encode(), orjson.dumps([one.record() for one in accepted])
         try:
             async with asyncio.timeout(_APPEND_SECONDS):
                 producer = await self._started()

@@ -230,8 +230,7 @@ class RedisStream:
         for one in accepted:
             item, moment = one.row["item_id"], one.row["timestamp"]
             keys += [f"event:{one.row['event_id']}", recent_key(one.user), seen_key(one.user), profile_key(one.user)]
-            entry = f"{moment}:{item}" if one.enters else ""
-            arguments += [orjson.dumps(one.row), moment, entry, str(item) if one.positive else "", one.user]
+            arguments += [orjson.dumps(one.row), moment, one.recent, str(item) if one.positive else "", one.user]
         return keys, arguments
 
     def _unavailable(self, error: Exception) -> UnavailableError:

@@ -16,6 +16,7 @@ from serving.events.bodies import SentEvent
 from serving.http.features import read_ids
 from serving.http.fields import shown
 from serving.users.keys import Key
+from serving.users.recent import recent_entry
 
 _SECOND_US, _DAY_US = 1_000_000, 86_400_000_000
 
@@ -59,12 +60,31 @@ class Accepted:
     """Whether it becomes a part of the user's history."""
     positive: bool
     """Whether the item counts as seen from now on."""
+    tells_event: bool = False
+    """Whether the history says which event it was."""
+    text: str | None = None
+    """What it said, where a feature reads past texts."""
 
     @property
     def user(self) -> Key:
         """Whose event it is."""
         user: Key = self.row["user_id"]
         return user
+
+    @property
+    def recent(self) -> str:
+        """Its entry in the user's recent behaviour; empty where it is none."""
+        if not self.enters:
+            return ""
+        row = self.row
+        event = row["event"] if self.tells_event else None
+        return recent_entry(row["timestamp"], row["item_id"], event, self.text)
+
+    def record(self) -> dict[str, Any]:
+        """What `Accepted(**record)` makes again; parts that came later are there only where they say something."""
+        told = {"tells_event": self.tells_event, "text": self.text}
+        told = {name: value for name, value in told.items() if value}
+        return {"row": self.row, "enters": self.enters, "positive": self.positive, **told}
 
 
 USUAL_TIMES = Times()
@@ -117,7 +137,10 @@ class EventRules:
             **normal(self._context, context, f"{place}context"),
             **weight,
         }
-        return Accepted(row, event.event in self.spec.history_events, event.event in self.spec.positives)
+        spec = self.spec
+        text = row.get(spec.past_text.of) if spec.past_text else None
+        enters, positive = event.event in spec.history_events, event.event in spec.positives
+        return Accepted(row, enters, positive, spec.embeds_events, text)
 
     def _popped_weight(self, context: dict[str, Any], place: str) -> dict[str, float]:
         """What a positive weighs, by its column's name, taken out of what came with the event; nothing for none."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple
+from functools import partial
+from operator import is_not, itemgetter
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 import orjson
 from pydantic import (
@@ -32,6 +33,9 @@ _LAST_US = 253_402_300_799_999_999
 _LONGEST_ID = 1024
 _SHOWN_CHARACTERS = 120
 _SHOWN_PROBLEMS = 5
+_REQUIRED = 2
+"""Fields that each past item has."""
+_is_said = partial(is_not, None)
 _item_id, _timestamp = itemgetter("item_id"), itemgetter("timestamp")
 
 
@@ -87,6 +91,10 @@ class PastItem(TypedDict):
 
     item_id: Id
     timestamp: Moment
+    event: NotRequired[Annotated[str, Field(strict=True)]]
+    """What was done with it, where the generation's histories say that."""
+    text: NotRequired[Annotated[str, Field(strict=True)]]
+    """What was said with it, a search, say, where the generation has a feature of past texts."""
 
 
 class PastItems(NamedTuple):
@@ -95,15 +103,32 @@ class PastItems(NamedTuple):
     ids: tuple[int | str, ...] = ()
     timestamps: tuple[int, ...] = ()
     """µs."""
+    events: tuple[str | None, ...] = ()
+    """What was done with each, None where that is not known; empty: nobody says."""
+    texts: tuple[str | None, ...] = ()
+    """What was said with each, None where nothing was; empty: nothing was with any."""
 
     @classmethod
     def of(cls, rows: Sequence[PastItem]) -> PastItems:
         """The columns of rows."""
-        return cls(tuple(map(_item_id, rows)), tuple(map(_timestamp, rows)))
+        ids, timestamps = tuple(map(_item_id, rows)), tuple(map(_timestamp, rows))
+        if max(map(len, rows), default=0) <= _REQUIRED:
+            return cls(ids, timestamps)
+        events, texts = (tuple(row.get("event") for row in rows), tuple(row.get("text") for row in rows))
+        return cls(ids, timestamps, *(column if any(map(_is_said, column)) else () for column in (events, texts)))
 
     def rows(self) -> list[PastItem]:
         """The same, row by row."""
-        return [{"item_id": id_, "timestamp": at} for id_, at in zip(self.ids, self.timestamps, strict=True)]
+        rows: list[PastItem] = [
+            {"item_id": id_, "timestamp": at} for id_, at in zip(self.ids, self.timestamps, strict=True)
+        ]
+        for row, event in zip(rows, self.events, strict=False):
+            if event is not None:
+                row["event"] = event
+        for row, text in zip(rows, self.texts, strict=False):
+            if text is not None:
+                row["text"] = text
+        return rows
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -18,11 +18,12 @@ from pagoda.data.window import Window
 from pagoda.errors import UnavailableError
 from serving.error_reasons import reason
 from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, Key, profile_key, recent_key, seen_key
+from serving.users.recent import recent_entry
 
 Progress = Callable[[int], None]
 """Told how many further interactions were taken in."""
-_Event = tuple[Key, int, bool, bool]
-"""Item, timestamp in µs, whether it enters the history, whether it counts as seen."""
+_Event = tuple[Key, int, str, bool]
+"""Item, timestamp in µs, its entry in recent behaviour (empty: none), whether it counts as seen."""
 
 
 class StoreReport(BaseModel):
@@ -83,7 +84,8 @@ class _Loader:
         self._forget(batch[self._user] for batch in self._dataset.user_batches())
         self._forget(batch[self._user] for batch in self._past(until, [self._user]))
         users = interactions = 0
-        for batch in self._past(until, [self._user, self._item, "event", "timestamp"]):
+        said = [] if self._spec.past_text is None else [self._spec.past_text.of]
+        for batch in self._past(until, [self._user, self._item, "event", "timestamp", *said]):
             users += self._write(self._by_user(batch))
             interactions += batch.num_rows
             if progress:
@@ -106,9 +108,13 @@ class _Loader:
         grouped: defaultdict[Key, list[_Event]] = defaultdict(list)
         times = batch.column("timestamp").cast(pa.int64()).to_pylist()
         named = (batch.column(name).to_pylist() for name in (self._user, self._item, "event"))
-        for user, item, event, time_us in zip(*named, times, strict=True):
-            past = (item, time_us, event in self._spec.history_events, event in self._spec.positives)
-            grouped[user].append(past)
+        feature, tells = self._spec.past_text, self._spec.embeds_events
+        texts = [None] * batch.num_rows if feature is None else batch.column(feature.of).to_pylist()
+        for user, item, event, time_us, text in zip(*named, times, texts, strict=True):
+            entry = ""
+            if event in self._spec.history_events:
+                entry = recent_entry(time_us, item, event if tells else None, text)
+            grouped[user].append((item, time_us, entry, event in self._spec.positives))
         return grouped
 
     def _write(self, grouped: dict[Key, list[_Event]]) -> int:
@@ -117,7 +123,7 @@ class _Loader:
         for user in grouped:
             pipeline.exists(recent_key(user), seen_key(user))
         for user, events in grouped.items():
-            if recent := [f"{time_us}:{item}" for item, time_us, enters, _ in events if enters]:
+            if recent := [entry for _, _, entry, _ in events if entry]:
                 pipeline.rpush(recent_key(user), *recent[-RECENT_LENGTH:])
                 pipeline.ltrim(recent_key(user), -RECENT_LENGTH, -1)
             if seen := {str(item): time_us for item, time_us, _, positive in events if positive}:

@@ -1,7 +1,7 @@
 """The online store: what is known of a user now, in Redis, read in one round trip.
 
 profile:{user}  JSON of raw profile values
-recent:{user}   list of `<timestamp µs>:<item>`, the newest last, capped
+recent:{user}   list of items with their moments (`serving.users.recent`), the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
 newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
 vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
@@ -25,6 +25,7 @@ from pagoda.errors import IntegrityError, UnavailableError
 from serving.error_reasons import reason
 from serving.http.fields import PastItems
 from serving.users.keys import Key, profile_key, recent_key, seen_key, vector_key
+from serving.users.recent import RecentReader
 from serving.users.round_trips import Command, RoundTrips
 
 _BASIS_BYTES = 8
@@ -106,6 +107,7 @@ class OnlineStore:
                 commands.append(("GET", vector_key(generation, user)))
         found = iter(await self._ask(commands))
         item = bytes.decode if spec.id_type == "string" else int
+        recent = RecentReader(spec)
         return [
             _user(
                 _Raw(
@@ -115,6 +117,7 @@ class OnlineStore:
                     next(found) if generation else None,
                 ),
                 item,
+                recent,
             )
             for _, with_seen in users
         ]
@@ -143,11 +146,11 @@ class _Raw(NamedTuple):
     vector: bytes | None
 
 
-def _user(raw: _Raw, item: Callable[[bytes], Key]) -> StoredUser:
+def _user(raw: _Raw, item: Callable[[bytes], Key], recent: RecentReader) -> StoredUser:
     try:
         return StoredUser(
             profile=_profile(raw.profile) if raw.profile else {},
-            recent=_events(raw.recent, item) if raw.recent else PastItems(),
+            recent=recent.read(raw.recent),
             seen=tuple(map(item, raw.seen)),
             # Of the bytes as they lie there, so whatever is written makes another one.
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
@@ -162,11 +165,3 @@ def _profile(raw: bytes) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError("a profile is a JSON object")
     return content
-
-
-def _events(entries: Sequence[bytes], item: Callable[[bytes], Key]) -> PastItems:
-    texts, keys = zip(*[entry.split(b":", 1) for entry in entries], strict=True)
-    timestamps = tuple(map(int, texts))
-    if min(timestamps) < 0:
-        raise ValueError("a moment before 1970")
-    return PastItems(tuple(map(item, keys)), timestamps)

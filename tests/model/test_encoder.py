@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+import zoneinfo
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, get_args
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +19,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pagoda.data.layout import column_type
-from pagoda.data.spec import Categorical, Dense, Feature, FeatureSpec, MultiValued, Numeric, Text, TimeOf, parse_spec
+from pagoda.data.spec import (
+    Categorical,
+    Dense,
+    Feature,
+    FeatureSpec,
+    MultiValued,
+    Numeric,
+    PastText,
+    Text,
+    TimeOf,
+    parse_spec,
+)
+from pagoda.data.window import to_us
 from pagoda.errors import ConfigError, DataError, IntegrityError, RequestError
 from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features.feature_embeddings import FeatureEmbeddings
@@ -37,12 +52,16 @@ FEATURES: dict[str, tuple[list[Feature], st.SearchStrategy[Any]]] = {
         [Text(name="t", tower="user", max_values=5), Text(name="t", tower="user", letters=2, buckets=7, default="Ab")],
         st.one_of(st.text(max_size=12), st.sampled_from(["Toy Story (1995)", "#", " a # b ", "ÉÉÉ", "İß"])),
     ),
+    "past_text": (
+        [PastText(name="p", of="q", max_values=5), PastText(name="p", of="q", letters=2, default="Ab")],
+        st.text(max_size=12),
+    ),
     "numeric": (
         [Numeric(name="n", tower="user", edges=(0, 1, 2.5)), Numeric(name="n", tower="user", edges=(1,), default=1)],
         numbers,
     ),
     "dense": ([Dense(name="d", tower="user", length=2)], st.lists(numbers, min_size=2, max_size=2)),
-    "time": ([TimeOf(name=part, part=part) for part in ("hour", "weekday", "hour_of_week")], st.none()),
+    "time": ([TimeOf(name=part, part=part) for part in ("hour", "weekday", "hour_of_week", "month")], st.none()),
 }
 
 
@@ -66,7 +85,8 @@ def cases(draw: st.DrawFn) -> tuple[FeatureSpec, list[dict[str, Any]], list[int]
     )
     rows = draw(st.lists(row, min_size=1, max_size=6))
     times = draw(st.lists(st.integers(-(10**15), 2 * 10**15), min_size=len(rows), max_size=len(rows)))
-    return FeatureSpec(features=tuple(features)), rows, times
+    said = Text(name="q", tower="user", source="context")
+    return FeatureSpec(features=(*features, said)), rows, times
 
 
 @given(cases())
@@ -110,6 +130,102 @@ def test_buckets_vocabulary_padding_and_hours() -> None:
     assert encoder.fields("user") == [
         Field("age", "index", 4), Field("job", "index", 3), Field("likes", "bag", 3), Field("now", "index", 169)
     ]  # fmt: skip
+
+
+zones = st.sampled_from([None, "", "Mars/Olympus", "Europe/Berlin", "America/New_York", "Asia/Kathmandu"])
+around_changes_of_clocks = st.sampled_from(
+    ["2024-03-31T01:00", "2024-10-27T01:00", "2024-03-10T07:00", "2024-11-03T06:00", "2023-12-31T23:00"]
+)
+moments = st.builds(
+    lambda near, minutes: datetime.fromisoformat(near).replace(tzinfo=UTC) + timedelta(minutes=minutes),
+    around_changes_of_clocks,
+    st.integers(-600, 600),
+)
+PARTS = {"hour": 24, "weekday": 7, "hour_of_week": 168, "month": 12}
+
+
+def shown(moment: datetime, zone: str) -> list[int]:
+    """All parts of a moment, as a clock of the standard library shows them."""
+    at = moment.astimezone(ZoneInfo(zone))
+    return [at.hour + 1, at.weekday() + 1, 24 * at.weekday() + at.hour + 1, at.month]
+
+
+@given(st.lists(st.tuples(zones, moments), min_size=1, max_size=8), st.sampled_from(["", "Asia/Tokyo"]))
+def test_a_users_own_clock_is_read_alike_from_tables_and_requests_when_clocks_change(
+    asked: list[tuple[str | None, datetime]], default: str
+) -> None:
+    parts = tuple(TimeOf(name=part, part=part, zone_feature="zone") for part in PARTS)
+    spec = FeatureSpec(features=(Categorical(name="zone", tower="user", default=default), *parts))
+    encoder, times_us = Encoder(spec), np.array([to_us(moment) for _, moment in asked])
+    table = pa.table({"zone": pa.array([zone for zone, _ in asked], pa.string())})
+    from_table = encoder.encode_table("user", table, times_us)
+    from_rows = encoder.encode_rows("user", [{"zone": zone} for zone, _ in asked], times_us)
+    for row, (zone, moment) in enumerate(asked):
+        clock = default if zone is None else zone
+        known = clock in zoneinfo.available_timezones()
+        expected = shown(moment, clock if known else "UTC")
+        assert [from_table[part][row] for part in PARTS] == expected
+        assert [from_rows[part][row] for part in PARTS] == expected
+
+
+@given(moments)
+def test_one_zone_may_hold_for_everybody(moment: datetime) -> None:
+    parts = tuple(TimeOf(name=part, part=part, zone="America/New_York") for part in PARTS)
+    encoded = Encoder(FeatureSpec(features=parts)).encode_rows("user", [{}], np.array([to_us(moment)]))
+    assert [encoded[part][0] for part in PARTS] == shown(moment, "America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("zone: UTC, zone_feature: home", "zone 'UTC' and zone_feature 'home' contradict"),
+        ("zone_feature: away", r"zone_feature 'away' is no categorical feature of the user tower \(those are \['home'"),
+    ],
+)
+def test_a_zone_that_nobody_could_read_is_refused(declared: str, message: str) -> None:
+    home = "{kind: categorical, name: home, tower: user}"
+    text = f"features: [{home}, {{kind: time, name: hour, part: hour, {declared}}}]"
+    with pytest.raises(ConfigError, match=message):
+        parse_spec(text.encode(), "features.yaml")
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ("history: {embed_event: true}", "tells events apart, but 'click' alone enters the history; name several"),
+        (
+            "history: {events: [click, like], embed_event: true}\n"
+            "features: [{kind: categorical, name: history_event, tower: user}]",
+            r"features \['history_event'\] have the names of Pagoda's own columns",
+        ),
+        (
+            "features: [{kind: past_text, name: p, of: q}]",
+            "feature 'p': of 'q' is no text feature of the user tower with",
+        ),
+        (
+            "history: null\nfeatures: [{kind: past_text, name: p, of: q}]",
+            "feature 'p': past texts are those of events of the history, which is null",
+        ),
+        (
+            "features: [{kind: past_text, name: p, of: q}, {kind: past_text, name: r, of: q}]",
+            r"features \['p', 'r'\]: declare one past_text at most",
+        ),
+    ],
+)
+def test_a_declaration_that_says_two_things_at_once_is_refused(declared: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_spec(declared.encode(), "features.yaml")
+
+
+def test_a_zone_that_does_not_exist_encodes_nothing() -> None:
+    with pytest.raises(DataError, match="feature 'hour': zone 'Europe/Berli' is none that this machine knows"):
+        Encoder(FeatureSpec(features=(TimeOf(name="hour", part="hour", zone="Europe/Berli"),)))
+
+
+def test_a_declaration_without_zones_is_written_as_before_there_were_any() -> None:
+    declared = FeatureSpec(features=(TimeOf(name="hour", part="hour"),)).model_dump(mode="json")["features"]
+    assert "zone" not in declared[0] and "zone_feature" not in declared[0]
+    assert FeatureSpec().model_dump(mode="json")["history"] == {"length": 50, "events": None}
 
 
 any_floats = st.floats(allow_nan=True, allow_infinity=True)
@@ -207,7 +323,8 @@ def test_profile_and_context_can_be_encoded_apart() -> None:
     ],
 )
 def test_a_wrong_request_is_named(row: dict[str, Any], message: str) -> None:
-    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in FEATURES if kind != "time"))
+    kinds = ("categorical", "multi", "text", "numeric", "dense")
+    spec = FeatureSpec(features=tuple(FEATURES[kind][0][0] for kind in kinds))
     with pytest.raises(RequestError, match=message):
         Encoder(spec).encode_rows("user", [row])
 

@@ -19,16 +19,18 @@ from benchmarks.replay.settings import DRIFTS, FINAL_SEED, FURTHER_SEEDS
 from pagoda.cli.main import app
 from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import FeatureSpec, History
+from pagoda.data.spec import FeatureSpec, History, PastText, Text
 from pagoda.errors import ConfigError
 from pagoda.evaluation.offline import answer
 from pagoda.evaluation.ranking import Ranks
 from pagoda.evaluation.report import Estimate
 from pagoda.replay import replay as replaying
+from pagoda.replay.dataset_view import view_without_history
 from pagoda.replay.plan import Policy, ReplayConfig, make_plan
 from pagoda.replay.report import ReplayReport
 from pagoda.training.full.update import full_update
 from pagoda.version_files.open_version import OpenVersion
+from tests.data.folders import write_dataset as write_folder
 from tests.evaluation.worlds import HOUR, Event, write_dataset
 
 ITEMS, TOTAL_HOURS = 40, 90
@@ -58,6 +60,13 @@ def events(seed: int = 0, other_after: int = TOTAL_HOURS) -> list[Event]:
             item = int(rng.integers(ITEMS // 4)) * 4 + int(user) % 4
             found.append((int(user), 100 + item, hour, "click"))
     return found
+
+
+def test_a_view_without_history_is_without_the_texts_of_its_events(tmp_path: Path) -> None:
+    said = (Text(name="query", tower="user", source="context"), PastText(name="searches", of="query"))
+    write_folder(tmp_path / "d", spec=FeatureSpec(features=said))
+    spec = Dataset.open(view_without_history(tmp_path / "d", tmp_path / "view")).spec
+    assert (spec.history, [feature.name for feature in spec.features]) == (None, ["query"])
 
 
 def walk(

@@ -181,6 +181,8 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(objective=many, negatives={"in_batch": False, "uniform": 20}))
     with pytest.raises(ConfigError, match="no event ranking_rejected"):
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
+    with pytest.raises(ConfigError, match=r"model\.item\.pooling is attention, but .* no multi or text feature"):
+        prepare(dataset, hours(0, 40), None, config(model=MODEL | {"item": {"pooling": "attention"}}))
 
 
 @pytest.mark.parametrize(

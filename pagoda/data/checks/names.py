@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 from pagoda.data.checks.limits import why_no_default
-from pagoda.data.spec import RESERVED, Feature, FeatureSpec
+from pagoda.data.checks.zones import known_zones
+from pagoda.data.spec import RESERVED, Categorical, Feature, FeatureSpec, TimeOf
 from pagoda.errors import ConfigError
 
 IN_EVENTS = frozenset({"event_id", "user_id", "item_id", "event", "timestamp", "context"})
@@ -80,6 +81,8 @@ def problems_of(spec: FeatureSpec) -> Iterator[str]:
         elif feature.filterable and feature.name.lower() in EXPRESSION_WORDS:
             why = "Milvus' filters have a word of this name, so nobody could filter by it"
             yield f"feature {feature.name!r}: {why}; {rename}"
+        elif (zone := _zone_of(feature, spec)) and zone not in known_zones():
+            yield f"feature {feature.name!r}: zone {zone!r} is unknown; a zone is called UTC or Europe/Berlin, say"
     weight = spec.rules.weight if spec.rules else None
     named = (("title", spec.title), ("rules.weight", weight), ("positive_weight", spec.positive_weight))
     for what, name in named:
@@ -88,6 +91,13 @@ def problems_of(spec: FeatureSpec) -> Iterator[str]:
                 f"{what} {name!r}: the name means something else in {_where(name)}; call it otherwise, and say which "
                 f"column it is by --rename NEW={name}"
             )
+
+
+def _zone_of(feature: Feature, spec: FeatureSpec) -> str | None:
+    """The zone that a declaration names: of a time feature, or of users who say none."""
+    if isinstance(feature, TimeOf):
+        return feature.zone
+    return feature.default if isinstance(feature, Categorical) and feature.name in spec.zone_features else None
 
 
 def refuse_names(spec: FeatureSpec, where: str) -> None:

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     TOO_LONG = "too-long"
     TOO_MANY = "too-many"
     WEIGHT = "weight"
+    UNKNOWN_ZONE = "unknown-zone"
 
 
 @dataclass(frozen=True)

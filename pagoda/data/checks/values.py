@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pagoda.data.checks.limits import LARGEST_WEIGHT, check_item_ids, check_limits, no_positive_weights
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, add_rows
+from pagoda.data.checks.zones import known_zones
 from pagoda.data.layout import DAY_US, FEATURES_FILE, Table, features_of, key_column
 from pagoda.data.spec import Feature, FeatureSpec
 
@@ -61,6 +62,8 @@ def check_values(rows: RowBatch, spec: FeatureSpec, table: Table) -> None:
             check_limits(rows, spec)
     for feature in features_of(spec, table):
         _check_feature(rows, feature)
+        if feature.name in spec.zone_features:
+            _check_zone(rows, feature)
 
 
 def check_key(rows: RowBatch, column: str) -> None:
@@ -122,6 +125,13 @@ def _check_feature(rows: RowBatch, feature: Feature) -> None:
         rows.tell(
             Kind.NOT_FINITE, feature.column, bad, "every number of a vector must be finite; leave it null if unknown"
         )
+
+
+def _check_zone(rows: RowBatch, feature: Feature) -> None:
+    zones = rows.batch[feature.column]
+    unknown = pc.and_(zones.is_valid(), pc.invert(pc.is_in(zones, pa.array(sorted(known_zones())))))
+    message = "no zone; write an IANA name such as Europe/Berlin, or leave it null"
+    rows.tell(Kind.UNKNOWN_ZONE, feature.column, unknown, message)
 
 
 def _holds(lists: pa.ListArray, bad: pa.BooleanArray) -> np.ndarray:

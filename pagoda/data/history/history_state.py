@@ -7,45 +7,61 @@ each other, however the stream is cut into batches.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pagoda.data.history.histories import BoolArray, Histories
+from pagoda.data.history.history_files import KINDS_FILE
 from pagoda.data.history.id_slots import MISSING, Int64Array, Slots
 from pagoda.data.window import from_us
 from pagoda.errors import DataError
 
 _EMPTY = np.empty(0, np.int64)
+_KEPT = ("items.npy", "times.npy")
+"""Files of what is kept of each event."""
 _BEGINNING_US = np.iinfo(np.int64).min
 
 
 class _Events(NamedTuple):
     users: Int64Array
-    items: Int64Array
-    times_us: Int64Array
+    columns: tuple[NDArray[Any], ...]
+    """What rings keep of an event: item, time, and its kind where histories say it."""
+
+    @classmethod
+    def of(cls, users: Int64Array, items: Int64Array, times_us: Int64Array, kinds: NDArray[Any] | None) -> _Events:
+        told = () if kinds is None else (kinds.astype(np.int16, copy=False),)
+        return cls(users, (items, times_us, *told))
+
+    @property
+    def times_us(self) -> Int64Array:
+        return self.columns[1]
 
     def where(self, chosen: BoolArray) -> _Events:
-        return _Events(*(array[chosen] for array in self))
+        return _Events(self.users[chosen], tuple(column[chosen] for column in self.columns))
 
     def then(self, later: _Events) -> _Events:
-        return _Events(*(np.concatenate(pair) for pair in zip(self, later, strict=True)))
+        pairs = zip(self.columns, later.columns, strict=True)
+        return _Events(np.concatenate([self.users, later.users]), tuple(np.concatenate(pair) for pair in pairs))
 
 
 class HistoryState:
-    """The last `length` events of every user, in memory of users x length x 16 bytes.
+    """The last `length` events of every user, in memory of users x length x 16 bytes; with kinds, 18.
 
     Events of the newest timestamp wait in `_pending`, since a later batch may hold further rows of that moment, which
     must not see them.
     """
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, length: int, *, kinds: bool = False) -> None:
+        """No user has done anything yet; `kinds`: whether histories say which event each was."""
         self.length = length
         self._slots = Slots()
-        self._items = np.zeros((0, length), np.int64)
-        self._times = np.zeros((0, length), np.int64)
+        self._rings: list[NDArray[Any]] = [np.zeros((0, length), np.int64) for _ in range(2)]
+        if kinds:
+            self._rings.append(np.zeros((0, length), np.int16))
         self._totals = np.zeros(0, np.int64)
-        self._pending = _Events(_EMPTY, _EMPTY, _EMPTY)
+        self._pending = _Events.of(_EMPTY, _EMPTY, _EMPTY, _EMPTY if kinds else None)
         self._latest_us = int(_BEGINNING_US)
 
     def advance(
@@ -54,6 +70,7 @@ class HistoryState:
         item_ids: Int64Array,
         timestamps_us: Int64Array,
         enters: BoolArray | None = None,
+        kinds: NDArray[Any] | None = None,
     ) -> Histories:
         """Return each row's history as of its own moment, and take the rows in.
 
@@ -62,22 +79,29 @@ class HistoryState:
             item_ids: int64 [n].
             timestamps_us: int64 [n], not decreasing, none before the last row taken in.
             enters: bool [n], rows that enter histories; the others only read theirs. Default: all enter.
+            kinds: int [n], which event each was, as `kinds_of` has it; only where histories say it.
 
         Raises:
             DataError: The rows are not in time order.
         """
         self._refuse_disorder(timestamps_us)
-        rows = _Events(user_ids, item_ids, timestamps_us)
+        rows = _Events.of(user_ids, item_ids, timestamps_us, kinds)
         enters = np.ones(len(user_ids), bool) if enters is None else enters
         histories = self._as_of(rows, enters)
         self._take_in(rows.where(enters), int(timestamps_us[-1]) if len(timestamps_us) else self._latest_us)
         return histories
 
-    def push(self, user_ids: Int64Array, item_ids: Int64Array, timestamps_us: Int64Array) -> None:
+    def push(
+        self,
+        user_ids: Int64Array,
+        item_ids: Int64Array,
+        timestamps_us: Int64Array,
+        kinds: NDArray[Any] | None = None,
+    ) -> None:
         """Take in rows whose own histories nobody needs; arguments and errors as for `advance`."""
         self._refuse_disorder(timestamps_us)
         if len(user_ids):
-            self._take_in(_Events(user_ids, item_ids, timestamps_us), int(timestamps_us[-1]))
+            self._take_in(_Events.of(user_ids, item_ids, timestamps_us, kinds), int(timestamps_us[-1]))
 
     def read(self, user_ids: Int64Array, timestamps_us: Int64Array) -> Histories:
         """Return the history of each user as of each moment (in any order) without taking anything in.
@@ -87,7 +111,9 @@ class HistoryState:
         """
         order = np.argsort(timestamps_us, kind="stable")
         self._refuse_disorder(timestamps_us[order])
-        rows = _Events(user_ids[order], np.zeros_like(user_ids), timestamps_us[order])
+        nothing = np.zeros_like(user_ids)
+        told = nothing if len(self._rings) > len(_KEPT) else None
+        rows = _Events.of(user_ids[order], nothing, timestamps_us[order], told)
         histories = self._as_of(rows, np.zeros(len(order), bool))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
@@ -110,7 +136,7 @@ class HistoryState:
         rows = self._pending.then(rows)
         enters = np.concatenate([np.ones(held, bool), enters])
         users, user = np.unique(rows.users, return_inverse=True)
-        ring_items, ring_times, ring_counts = self._rings(self._slots.find(users))
+        rings, ring_counts = self._kept(self._slots.find(users))
         order = np.argsort(user, kind="stable")
         inside = _counts_before(user[order], rows.times_us[order], enters[order])
         counts = ring_counts + np.bincount(user, weights=enters, minlength=len(users)).astype(np.int64)
@@ -118,19 +144,21 @@ class HistoryState:
         ends = np.empty(len(order), np.int64)
         ends[order] = starts[user[order]] + ring_counts[user[order]] + inside
         new = order[enters[order]]
-        items = _interleave(ring_items, ring_counts, rows.items[new], counts - ring_counts)
-        times = _interleave(ring_times, ring_counts, rows.times_us[new], counts - ring_counts)
+        items, times, *told = (
+            _interleave(ring, ring_counts, column[new], counts - ring_counts)
+            for ring, column in zip(rings, rows.columns, strict=True)
+        )
         first = np.maximum(starts[user], ends - self.length)
-        return Histories(self.length, items, times, first[held:], ends[held:])
+        return Histories(self.length, items, times, first[held:], ends[held:], *told)
 
-    def _rings(self, slots: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
-        """Events of the rings of `slots`, oldest first, end to end: items, times, and how many each has."""
+    def _kept(self, slots: Int64Array) -> tuple[list[NDArray[Any]], Int64Array]:
+        """Events of the rings of `slots`, oldest first, end to end: their columns, and how many each has."""
         counts = np.where(slots == MISSING, 0, np.minimum(self._totals[slots], self.length)) if len(self._slots) else 0
         counts = np.broadcast_to(counts, slots.shape).astype(np.int64)
         owner = np.repeat(slots, counts)
         ordinal = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
         place = (self._totals[owner] - np.repeat(counts, counts) + ordinal) % self.length
-        return self._items[owner, place], self._times[owner, place], counts
+        return [ring[owner, place] for ring in self._rings], counts
 
     def _take_in(self, events: _Events, latest_us: int) -> None:
         events = self._pending.then(events)
@@ -149,16 +177,15 @@ class HistoryState:
         kept = ordinal >= np.repeat(counts, counts) - self.length
         chosen, owner = order[kept], slots[order][kept]
         place = (self._totals[owner] + ordinal[kept]) % self.length
-        self._items[owner, place] = events.items[chosen]
-        self._times[owner, place] = events.times_us[chosen]
+        for ring, column in zip(self._rings, events.columns, strict=True):
+            ring[owner, place] = column[chosen]
         self._totals[owners] += counts
 
     def _grow(self, needed: int) -> None:
         if needed <= len(self._totals):
             return
         more = max(needed, 2 * len(self._totals)) - len(self._totals)
-        self._items = np.pad(self._items, ((0, more), (0, 0)))
-        self._times = np.pad(self._times, ((0, more), (0, 0)))
+        self._rings = [np.pad(ring, ((0, more), (0, 0))) for ring in self._rings]
         self._totals = np.pad(self._totals, (0, more))
 
     def without(self, user_ids: Int64Array) -> HistoryState:
@@ -167,7 +194,7 @@ class HistoryState:
         kept = np.isin(ids, user_ids, invert=True)
         held, other = len(ids), HistoryState(self.length)
         other._slots = Slots(ids[kept])
-        other._items, other._times = self._items[:held][kept], self._times[:held][kept]
+        other._rings = [ring[:held][kept] for ring in self._rings]
         other._totals = self._totals[:held][kept]
         other._pending = self._pending.where(np.isin(self._pending.users, user_ids, invert=True))
         other._latest_us = self._latest_us
@@ -178,22 +205,23 @@ class HistoryState:
         folder.mkdir(parents=True)
         held = len(self._slots)
         np.save(folder / "users.npy", self._slots.ids())
-        np.save(folder / "items.npy", self._items[:held])
-        np.save(folder / "times.npy", self._times[:held])
+        for name, ring in zip((*_KEPT, KINDS_FILE), self._rings, strict=False):
+            np.save(folder / name, ring[:held])
         np.save(folder / "totals.npy", self._totals[:held])
-        np.save(folder / "pending.npy", np.stack(self._pending))
+        np.save(folder / "pending.npy", np.stack([self._pending.users, *self._pending.columns]))
         np.save(folder / "latest.npy", np.int64(self._latest_us))
 
     @classmethod
     def load(cls, folder: Path) -> HistoryState:
         """Read what `save` wrote."""
-        items = np.load(folder / "items.npy", allow_pickle=False)
-        state = cls(items.shape[1])
+        names = (*_KEPT, KINDS_FILE) if (folder / KINDS_FILE).exists() else _KEPT
+        rings = [np.load(folder / name, allow_pickle=False) for name in names]
+        state = cls(rings[0].shape[1])
         state._slots = Slots(np.load(folder / "users.npy", allow_pickle=False))
-        state._items = items
-        state._times = np.load(folder / "times.npy", allow_pickle=False)
+        state._rings = rings
         state._totals = np.load(folder / "totals.npy", allow_pickle=False)
-        state._pending = _Events(*np.load(folder / "pending.npy", allow_pickle=False))
+        users, items, times, *told = np.load(folder / "pending.npy", allow_pickle=False)
+        state._pending = _Events.of(users, items, times, told[0] if told else None)
         state._latest_us = int(np.load(folder / "latest.npy", allow_pickle=False))
         return state
 
@@ -211,9 +239,9 @@ def _counts_before(users: Int64Array, times_us: Int64Array, enters: BoolArray) -
     return np.asarray(entered[moment_start] - entered[user_start], np.int64)
 
 
-def _interleave(old: Int64Array, old_counts: Int64Array, new: Int64Array, new_counts: Int64Array) -> Int64Array:
+def _interleave(old: NDArray[Any], old_counts: Int64Array, new: NDArray[Any], new_counts: Int64Array) -> NDArray[Any]:
     """Put groups of `old` and of `new` values end to end: old[0], new[0], old[1], new[1] …"""
-    merged = np.empty(len(old) + len(new), np.int64)
+    merged = np.empty(len(old) + len(new), old.dtype)
     is_new = np.repeat(np.tile([False, True], len(old_counts)), np.stack([old_counts, new_counts], 1).ravel())
     merged[~is_new] = old
     merged[is_new] = new

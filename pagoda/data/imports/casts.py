@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.problems import Kind
+from pagoda.data.checks.zones import known_zones
 from pagoda.data.ids import WHOLE_NUMBER
 from pagoda.data.imports.choices import TimeUnit
 from pagoda.data.imports.misfits import Misshapen, find_misfits
@@ -76,7 +76,7 @@ class Conversion:
     """Text that stands for a missing value, beside the empty one."""
 
     def __post_init__(self) -> None:
-        if self.zone is not None and self.zone not in zoneinfo.available_timezones():
+        if self.zone is not None and self.zone not in known_zones():
             raise ConfigError(f"zone {self.zone!r} is unknown; a zone is called UTC or Europe/Berlin, say")
         if self.decimal not in (".", ","):
             raise ConfigError(f"decimal {self.decimal!r}: must be . or ,")

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pagoda.config.model import Pooling
 from pagoda.model.encoder import Field
+from pagoda.model.features.attention import ValueAttention
 from pagoda.model.features.codec import UNKNOWN
 
 _SCALE = 0.05
@@ -16,10 +18,13 @@ _SCALE = 0.05
 class FeatureEmbeddings(nn.Module):
     """An embedding for each value of the features with indices; dense features pass as they are."""
 
-    def __init__(self, fields: Sequence[Field], dim: int) -> None:
+    def __init__(self, fields: Sequence[Field], dim: int, pooling: Pooling = "mean") -> None:
+        """Build it for encoded `fields`; `pooling` makes one vector of the values of a feature that has several."""
         super().__init__()
         self._fields = tuple(fields)
         self.tables = nn.ModuleDict({_key(f.name): _table(f.size, dim) for f in fields if f.form != "dense"})
+        pooled = [field for field in fields if field.form == "bag"] if pooling == "attention" else []
+        self.attention = nn.ModuleDict({_key(field.name): ValueAttention(dim) for field in pooled})
         self.widths = [field.size if field.form == "dense" else dim for field in fields]
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -32,6 +37,9 @@ class FeatureEmbeddings(nn.Module):
         embedded: Tensor = self.tables[_key(field.name)](values.clamp(min=UNKNOWN))
         if field.form == "index":
             return embedded
+        if self.attention:
+            pooled: Tensor = self.attention[_key(field.name)](embedded, values >= UNKNOWN)
+            return pooled
         present = (values >= UNKNOWN).to(embedded.dtype)
         return (embedded * present[..., None]).sum(1) / present.sum(1, keepdim=True).clamp(min=1)
 

@@ -1,4 +1,4 @@
-"""Codecs of numbers, vectors and moments."""
+"""Codecs of numbers and vectors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pagoda.data.spec import Dense, Numeric, TimeOf
+from pagoda.data.spec import Dense, Numeric
 from pagoda.errors import DataError, RequestError
 from pagoda.model.features.codec import UNKNOWN, Form, entries, number
-
-_HOUR_US = 3_600_000_000
-_EPOCH_HOUR_OF_WEEK = 72
-"""The epoch began on a Thursday; weeks begin on Monday."""
 
 
 @dataclass(frozen=True)
@@ -85,23 +81,3 @@ class DenseCodec:
 
     def _wrong_length(self, length: int, where: str) -> str:
         return f"feature {self.feature.name!r}: {where} has {length} entries, expected {self.size}"
-
-
-@dataclass(frozen=True)
-class TimeCodec:
-    """A part of a moment (UTC), counted from 1; a missing moment to `UNKNOWN`."""
-
-    feature: TimeOf
-    form: ClassVar[Form] = "index"
-
-    @property
-    def size(self) -> int:
-        return {"hour": 24, "weekday": 7, "hour_of_week": 168}[self.feature.part] + 1
-
-    def moments(self, timestamps_us: NDArray[np.int64] | None, rows: int) -> NDArray[np.int64]:
-        """Encode int64 [n] microseconds since the epoch."""
-        if timestamps_us is None:
-            return np.full(rows, UNKNOWN, np.int64)
-        hours = (timestamps_us // _HOUR_US + _EPOCH_HOUR_OF_WEEK) % 168
-        part = {"hour": hours % 24, "weekday": hours // 24, "hour_of_week": hours}[self.feature.part]
-        return np.asarray(part + 1, np.int64)

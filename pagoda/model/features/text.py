@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pagoda.data.spec import Text
+from pagoda.data.spec import PastText, Text
 from pagoda.model.features.codec import PADDING, Form, word
 
 Int64Array = NDArray[np.int64]
@@ -26,7 +26,7 @@ _MULTIPLIER, _MIX = np.uint64(0x100000001B3), np.uint64(0x9E3779B97F4A7C15)
 class TextCodec:
     """Text to the buckets of its first n-grams: `cat` is `#ca cat at#`, in lower case; anything else parts words."""
 
-    feature: Text
+    feature: Text | PastText
     form: ClassVar[Form] = "bag"
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pagoda.config.model import ModelConfig, TowerConfig, UserTowerConfig
+from pagoda.data.spec import HISTORY_EVENT
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features.feature_embeddings import FeatureEmbeddings
@@ -29,7 +30,7 @@ class _Tower(nn.Module):
     def __init__(self, model: ModelConfig, config: TowerConfig, rows: int, fields: Sequence[Field]) -> None:
         super().__init__()
         dim, self._similarity = model.dim, model.similarity
-        self.features = FeatureEmbeddings(fields, model.feature_dim)
+        self.features = FeatureEmbeddings(fields, model.feature_dim, config.pooling)
         self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
         widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
         self.blocks, width = build_blocks(config.blocks, widths)
@@ -56,14 +57,22 @@ class _Tower(nn.Module):
 class UserTower(_Tower):
     """Who a user is and what they did last, to a vector."""
 
-    def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int) -> None:
-        """Build it for the encoded user `fields`; without a history (length 0) it takes and ignores arrays [B, 0]."""
+    def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int, told_events: int = 0) -> None:
+        """Build it for the encoded user `fields`.
+
+        Without a history (length 0) it takes and ignores arrays [B, 0]. Where histories say which of `told_events`
+        events each was (0: they do not), the event's vector is added to the item's row; it begins as zero.
+        """
         history = build_history(config, history_length) if history_length else None
         if history is None and not config.user.id_row:
             raise ConfigError("model.user.id_row is false, but the dataset declares no history to tell users apart by")
         rows = int(config.user.id_row) + (history.vectors if history else 0)
         super().__init__(config, config.user, rows, fields)
         self._id_row, self.history = config.user.id_row, history
+        # Of the first, which stands for an unknown event, it stays zero.
+        self.events = nn.Embedding(told_events + 1, config.dim, padding_idx=0) if told_events else None
+        if self.events is not None:
+            nn.init.zeros_(self.events.weight)
 
     @property
     def reads_age(self) -> bool:
@@ -82,7 +91,7 @@ class UserTower(_Tower):
 
         They are arguments one by one, since that is how exported programs are called.
         """
-        inputs = UserInputs(id_rows, history_rows, history_mask, history_age, features)
+        inputs = self._with_events(UserInputs(id_rows, history_rows, history_mask, history_age, features))
         rows = self._id_rows(inputs)
         if self.history is not None:
             rows.append(self.history(inputs))
@@ -100,9 +109,15 @@ class UserTower(_Tower):
         """
         rows = self._id_rows(inputs)
         if self.history is not None:
-            encoded = self.history.along(inputs).flatten(0, 1)
+            encoded = self.history.along(self._with_events(inputs)).flatten(0, 1)
             rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
         return self._vector(torch.cat(rows, 1), inputs.features)
+
+    def _with_events(self, inputs: UserInputs) -> UserInputs:
+        """The inputs with the vectors of events added to the rows of their items."""
+        if self.events is None:
+            return inputs
+        return inputs._replace(history_rows=inputs.history_rows + self.events(inputs.features[HISTORY_EVENT]))
 
     def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
         return [inputs.id_rows[:, None]] if self._id_row else []
@@ -128,7 +143,8 @@ class Towers(nn.Module):
         super().__init__()
         self._similarity = config.similarity
         self.history_length = encoder.spec.history.length if encoder.spec.history else 0
-        self.user = UserTower(config, encoder.fields("user"), self.history_length)
+        told_events = len(encoder.spec.history_events) if encoder.spec.embeds_events else 0
+        self.user = UserTower(config, encoder.fields("user"), self.history_length, told_events)
         self.item = ItemTower(config, encoder.fields("item"))
 
     def directions(self, vectors: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.history.histories import kinds_of
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
@@ -102,16 +103,18 @@ class ExampleStream:
     def _skip(self, batch: pa.RecordBatch, state: HistoryState | None) -> None:
         if state is not None:
             users, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
-            times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
-            state.advance(users, items, times_us, among(batch.column("event"), self.dataset.spec.history_events))
+            times_us, spec = batch.column("timestamp").cast(pa.int64()).to_numpy(), self.dataset.spec
+            events = batch.column("event")
+            state.advance(users, items, times_us, among(events, spec.history_events), kinds_of(events, spec))
 
     def _block(self, batch: pa.RecordBatch, state: HistoryState | None, number: int) -> Block:
         spec = self.dataset.spec
         user_ids, item_ids = (batch.column(name).to_numpy() for name in ("user_id", "item_id"))
         times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
-        positive = np.flatnonzero(among(batch.column("event"), spec.positives))
-        enters = among(batch.column("event"), spec.history_events)
-        histories = state.advance(user_ids, item_ids, times_us, enters) if state else no_histories(len(batch))
+        events = batch.column("event")
+        positive = np.flatnonzero(among(events, spec.positives))
+        enters, kinds = among(events, spec.history_events), kinds_of(events, spec)
+        histories = state.advance(user_ids, item_ids, times_us, enters, kinds) if state else no_histories(len(batch))
         rows = pa.Table.from_batches([batch]).take(positive)
         moments = user_moments(
             self.dataset,

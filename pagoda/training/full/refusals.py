@@ -6,11 +6,12 @@ from pathlib import Path
 
 import psutil
 
-from pagoda.config.model import ModelConfig
+from pagoda.config.model import ModelConfig, TowerConfig
 from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.spec import MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.negatives.mined_file import most_of_a_user
@@ -23,7 +24,7 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
     """Compare a configuration with the data and with what was mined.
 
     Raises:
-        ConfigError: It asks for hard negatives, features of items or histories that are not there.
+        ConfigError: It asks for hard negatives, features or histories that are not there.
         DataError: The file of mined negatives cannot be read.
     """
     refuse_what_the_data_lacks(config, dataset, window)
@@ -38,10 +39,11 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     """Compare a configuration with the data, which costs next to nothing.
 
     Raises:
-        ConfigError: It asks for rejections, features of items or histories that are not there.
+        ConfigError: It asks for rejections, features or histories that are not there.
     """
     if dataset.spec.history is None:
         _refuse_histories(config, dataset)
+    _refuse_pooling(config.model, dataset)
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
@@ -51,6 +53,17 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
             raise ConfigError(f"negatives.{key} is set, but {dataset.path} has no event {event} in {window.key}")
+
+
+def _refuse_pooling(model: ModelConfig, dataset: Dataset) -> None:
+    towers: tuple[tuple[Tower, TowerConfig], ...] = (("user", model.user), ("item", model.item))
+    for tower, declared in towers:
+        several = any(isinstance(feature, MultiValued | Text | PastText) for feature in dataset.spec.of(tower))
+        if declared.pooling != TowerConfig().pooling and not several:
+            raise ConfigError(
+                f"model.{tower}.pooling is {declared.pooling}, but {dataset.path}/features.yaml declares no multi or "
+                f"text feature of the {tower} tower, and others have one value; leave the key out"
+            )
 
 
 def refuse_too_many(items: int, dim: int) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.data.history.histories import Histories
-from pagoda.data.history.history_state import HistoryState
+from pagoda.data.history.histories import Histories, kinds_of
+from pagoda.data.history.history_files import PastEvents
 from pagoda.data.layout import INTERACTION_COLUMNS
 from pagoda.data.window import Window
-from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
+from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories, no_history_state
 from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.training.examples.positive_weights import relative_weights
 from pagoda.training.incremental.frozen_base import FrozenBase
@@ -29,6 +30,7 @@ class WindowHistories:
     items: Int64Array
     times_us: Int64Array
     counts: Int64Array
+    kinds: Int64Array | None = None
 
 
 @dataclass(frozen=True)
@@ -81,63 +83,66 @@ def _examples(
     times_us = table.column("timestamp").cast(pa.int64()).to_numpy()
     kinds = table.column("event").combine_chunks()
     positive = np.flatnonzero(among(kinds, spec.positives))
-    histories, past = _histories(base, parent, window, (users, items, times_us), among(kinds, spec.history_events))
-    rows = table.take(positive)
+    chosen = table.take(positive)
+    rows = _Rows(users, items, times_us, among(kinds, spec.history_events), kinds_of(kinds, spec))
+    histories, past = _histories(base, parent, window, rows)
     moments = user_moments(
         dataset,
         base.encoder,
         users[positive],
         times_us[positive],
         histories=histories.take(positive),
-        context=rows,
+        context=chosen,
     )
     return Examples(
         moments=moments,
         items=catalogue_places(base.item_ids, items[positive], dataset),
-        weights=relative_weights(rows, dataset),
+        weights=relative_weights(chosen, dataset),
         past=past,
         interactions=found,
         duplicates=found - table.num_rows,
     )
 
 
+class _Rows(NamedTuple):
+    """What `HistoryState.advance` takes of a window."""
+
+    users: Int64Array
+    items: Int64Array
+    times_us: Int64Array
+    enters: NDArray[np.bool_]
+    kinds: NDArray[np.int16] | None
+
+
 def _histories(
-    base: FrozenBase,
-    parent: IncrementalFiles | None,
-    window: Window,
-    rows: tuple[Int64Array, Int64Array, Int64Array],
-    enters: NDArray[np.bool_],
+    base: FrozenBase, parent: IncrementalFiles | None, window: Window, rows: _Rows
 ) -> tuple[Histories, WindowHistories]:
     """Each row's history as of its moment, and those of all users of the window as of its end."""
-    declared, users = base.dataset.spec.history, np.unique(rows[0])
-    if declared is None:
+    state, users = no_history_state(base.dataset.spec), np.unique(rows.users)
+    if state is None:
         nothing = np.empty((0, 0), np.int64)
-        return no_histories(len(rows[0])), WindowHistories(nothing.ravel(), nothing, nothing, nothing.ravel())
-    state = HistoryState(declared.length)
-    before = histories_before(base, parent, users)
-    order = np.argsort(before[2], kind="stable")
-    state.push(*(array[order] for array in before))
-    histories = state.advance(*rows, enters)
+        return no_histories(len(rows.users)), WindowHistories(nothing.ravel(), nothing, nothing, nothing.ravel())
+    before = histories_before(base, parent, users).in_time_order()
+    state.push(before.users, before.items, before.times_us, before.kinds)
+    histories = state.advance(*rows)
     padded = state.read(users, np.full(len(users), window.end_us)).padded()
-    return histories, WindowHistories(users, padded.items, padded.times_us, padded.mask.sum(1))
+    return histories, WindowHistories(users, padded.items, padded.times_us, padded.mask.sum(1), padded.kinds)
 
 
-def histories_before(
-    base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array
-) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Users, items and moments of the last events of `users` (int64 [n], ascending) as of the parent's watermark.
+def histories_before(base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array) -> PastEvents:
+    """The last events of `users` (int64 [n], ascending) as of the parent's watermark.
 
     The newest incremental that saw a user has that user's whole history; of one that none saw, the base has it.
     """
-    found: list[tuple[Int64Array, Int64Array, Int64Array]] = []
+    found: list[PastEvents] = []
     rest = users
     for link in chain_of(parent):
         position, known = link.history_users.find(rest)
         at = position[known]
         items, times, counts = (array[at] for array in (link.rows.items, link.rows.times_us, link.rows.counts))
         kept = np.arange(items.shape[1]) >= items.shape[1] - counts[:, None]
-        found.append((np.repeat(rest[known], counts), items[kept], times[kept]))
+        kinds = None if link.rows.kinds is None else link.rows.kinds[at][kept]
+        found.append(PastEvents(np.repeat(rest[known], counts), items[kept], times[kept], kinds))
         rest = rest[~known]
     found.append(base.histories.of(rest))
-    users_, items_, times_ = (np.concatenate(part) for part in zip(*found, strict=True))
-    return users_, items_, times_
+    return PastEvents.stack(found)

@@ -94,6 +94,7 @@ def incremental_update(
             rows=len(learned.table.ids),
             histories=len(rows.users),
             history_length=rows.items.shape[1],
+            history_kinds=rows.kinds is not None,
             frequencies=len(rows.frequencies),
             files=rows.write(aside / STATE),
         )
@@ -159,4 +160,5 @@ def _write_segment(
 
 def _state_rows(learned: Learned, examples: Examples) -> StateRows:
     past, squares = examples.past, learned.table.squares.numpy()[1:]
-    return StateRows(squares, past.users, past.items, past.times_us, past.counts, *learned.chances.learned())
+    chances = learned.chances.learned()
+    return StateRows(squares, past.users, past.items, past.times_us, past.counts, *chances, kinds=past.kinds)

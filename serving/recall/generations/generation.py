@@ -12,8 +12,8 @@ from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
 from pagoda.item_vectors.texts import text_names
-from serving.http.features import read_ids, refuse_unknown, user_features
-from serving.http.fields import shown
+from serving.http.features import read_ids, refuse_told, refuse_unknown, user_features
+from serving.http.fields import PastItems, shown
 from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.lookup import Lookup
 from serving.users.online_store import StoredUser
@@ -49,6 +49,8 @@ class LiveGeneration:
             read_ids(self.spec, [instance.user_id], "user_id")
             if instance.history:
                 read_ids(self.spec, [past["item_id"] for past in instance.history], "history.item_id")
+                past = PastItems.of(instance.history)
+                refuse_told(self.spec, past.events, past.texts)
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
             self._refuse_fields(instance.fields)
@@ -65,11 +67,22 @@ class LiveGeneration:
             "user_id": instance.user_id,
             "profile": {**_only(stored.profile, self._profile), **instance.profile},
             "context": instance.context,
-            "history": stored.recent if instance.history is None else instance.history,
+            "history": self._read_of(stored.recent) if instance.history is None else instance.history,
         }
         if instance.timestamp is not None:
             told["timestamp"] = instance.timestamp
         return told
+
+    def _read_of(self, recent: PastItems) -> PastItems:
+        """Recent behaviour without what this generation does not read.
+
+        What stands in for the store is what it said to whichever generation asked last.
+        """
+        if not (recent.events or recent.texts):
+            return recent
+        told = self.spec.history_events if self.spec.embeds_events else ()
+        events = tuple(event if event in told else None for event in recent.events) if told else ()
+        return recent._replace(events=events, texts=recent.texts if self.spec.past_text else ())
 
     def query(self, instance: RecallInstance, vector: list[float]) -> list[float]:
         """What the collection is asked: the user's vector, and where the dataset has rules, the penalty."""

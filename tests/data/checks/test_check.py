@@ -22,7 +22,7 @@ from pagoda.data.checks.problems import Kind, Problem
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import schema_of
 from pagoda.data.parquet import open_writer
-from pagoda.data.spec import FeatureSpec
+from pagoda.data.spec import Categorical, Feature, FeatureSpec, TimeOf
 from pagoda.errors import ConfigError, DataError
 from tests.data.folders import ITEMS, SPEC, USERS, Row, interaction, moment, put, write_dataset
 
@@ -121,6 +121,30 @@ def test_a_wrong_user_or_item_is_named_by_file_column_row_and_value(
     assert place(problem, path)[:4] == (kind, f"{table}/part-0.parquet", column, 3)
     if kind is Kind.DUPLICATE:
         assert "already in row 1 of" in problem.message
+
+
+def test_zones_that_do_not_exist_are_named(tmp_path: Path) -> None:
+    hour = TimeOf(name="hour", part="hour", zone_feature="home")
+    spec = FeatureSpec(features=(Categorical(name="home", tower="user"), hour))
+    rows = [{"user_id": number, "home": home} for number, home in enumerate(["Asia/Tokyo", None, "Asia/Tokio"])]
+    path = write_dataset(tmp_path / "d", spec=spec, users=rows, items=[{"item_id": 10}, {"item_id": 11}])
+    problem = only_problem(path)
+    assert place(problem, path) == (Kind.UNKNOWN_ZONE, "users/part-0.parquet", "home", 3, "'Asia/Tokio'")
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        (TimeOf(name="hour", part="hour", zone="Asia/Tokio"),),
+        (
+            Categorical(name="hour", tower="user", default="Asia/Tokio"),
+            TimeOf(name="local", part="hour", zone_feature="hour"),
+        ),
+    ],
+)
+def test_a_declared_zone_that_does_not_exist_is_named(tmp_path: Path, features: tuple[Feature, ...]) -> None:
+    path = write_dataset(tmp_path / "d", spec=FeatureSpec(features=features))
+    assert "feature 'hour': zone 'Asia/Tokio' is unknown" in only_problem(path).message
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id"])

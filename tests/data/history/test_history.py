@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pagoda.data.history.histories import Histories
+from pagoda.data.history.history_files import SavedHistories
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.history.id_slots import MISSING, Slots
 from pagoda.data.history.seen_items import SeenState
@@ -33,7 +34,7 @@ def naive(stream: Stream, length: int) -> list[list[tuple[int, int]]]:
 
 
 def lists(histories: Histories) -> list[list[tuple[int, int]]]:
-    items, times, mask = histories.padded()
+    items, times, mask, _ = histories.padded()
     return [list(zip(i[m].tolist(), t[m].tolist(), strict=True)) for i, t, m in zip(items, times, mask, strict=True)]
 
 
@@ -62,6 +63,36 @@ def test_a_saved_state_goes_on_as_if_it_had_never_stopped(
     state.save(folder)
     found = lists(HistoryState.load(folder).advance(*columns(stream[cut:])))
     assert found == naive(stream, length)[cut:]
+
+
+def told(histories: Histories) -> list[list[tuple[int, int]]]:
+    """Items, and which event each was."""
+    items, _, mask, kinds = histories.padded()
+    assert kinds is not None
+    return [list(zip(i[m].tolist(), k[m].tolist(), strict=True)) for i, k, m in zip(items, kinds, mask, strict=True)]
+
+
+@given(streams, st.integers(1, 5), st.integers(0, 60))
+def test_histories_say_which_event_each_was_wherever_the_stream_stops(
+    tmp_path_factory: pytest.TempPathFactory, stream: Stream, length: int, cut: int
+) -> None:
+    """The event follows from the item here, so the item says what it must be."""
+    folder = tmp_path_factory.mktemp("history") / "state"
+    state, found, saves = HistoryState(length, kinds=True), [], 0
+    for part in (stream[:cut], stream[cut:]):
+        users, items, times, enters = columns(part)
+        found += told(state.advance(users, items, times, enters, items % 3))
+        saves += 1
+        state.save(folder / str(saves))
+        state = HistoryState.load(folder / str(saves)).without(np.array([99]))
+    assert found == [[(item, item % 3) for item, _ in past] for past in naive(stream, length)]
+    users = np.arange(-2, 4)
+    last = np.full(len(users), 13)
+    saved = SavedHistories(folder / str(saves)).of(users)
+    assert saved.kinds is not None and saved.kinds.tolist() == (saved.items % 3).tolist()
+    assert told(state.read(users, last)) == [
+        [(item, item % 3) for item, _ in naive([*stream, (user, 0, 13, False)], length)[-1]] for user in users.tolist()
+    ]
 
 
 @given(streams, st.integers(1, 5), st.lists(st.tuples(st.integers(-2, 3), st.integers(12, 15)), max_size=8))

@@ -28,6 +28,7 @@ from pagoda.config.model import (
     UserTowerConfig,
 )
 from pagoda.data.spec import (
+    HISTORY_EVENT,
     RESERVED,
     Categorical,
     Dense,
@@ -147,6 +148,53 @@ def test_every_block_is_exported(tmp_path: Path, first: BlockConfig) -> None:
     )
     spec = FeatureSpec(features=(*FEATURES, Text(name="name", tower="item")), history=History(length=6))
     assert_exported(tmp_path, spec, config)
+
+
+def test_towers_that_pool_by_attention_are_exported(tmp_path: Path) -> None:
+    pooling = TowerConfig(pooling="attention")
+    spec = FeatureSpec(features=(*FEATURES, Text(name="name", tower="item")), history=None)
+    assert_exported(tmp_path, spec, ModelConfig(dim=DIM, item=pooling))
+
+
+EVENTS = FeatureSpec(history=History(length=6, events=("click", "like", "purchase"), embed_event=True))
+
+
+def told(read: UserInputs, kinds: Tensor) -> UserInputs:
+    """The inputs with which event each was."""
+    return read._replace(features={HISTORY_EVENT: kinds})
+
+
+def test_towers_that_are_told_events_are_exported_and_begin_without_them(tmp_path: Path) -> None:
+    config = ModelConfig(dim=DIM, seed_item=True)
+    towers, encoder = make(EVENTS, config)
+    read, _ = inputs(encoder, 6, 3)
+    kinds = torch.arange(18).reshape(3, 6) % 4
+    plain, _ = make(FeatureSpec(history=History(length=6)), config)
+    plain.warm_start({name: value for name, value in towers.state_dict().items() if "events" not in name})
+    assert towers.user.events is not None
+    assert torch.equal(towers.user(*told(read, kinds)), plain.user(*read))
+    torch.nn.init.normal_(towers.user.events.weight[1:])
+    assert torch.equal(towers.user(*told(read, torch.zeros_like(kinds))), plain.user(*read)), "none of them is known"
+    export_towers(towers, encoder, DIM, tmp_path / "user.pt2", tmp_path / "item.pt2")
+    program = torch.export.load(tmp_path / "user.pt2").module()
+    for rows in (1, 3):
+        few = UserInputs(*(array[:rows] for array in read[:4]), {HISTORY_EVENT: kinds[:rows]})
+        assert not torch.allclose(towers.user(*few), plain.user(*read)[:rows], atol=1e-3)
+        torch.testing.assert_close(program(*few), towers.user(*few))
+
+
+def test_vectors_along_a_sequence_are_told_events_as_each_prefix_is() -> None:
+    towers, _ = make(EVENTS, ModelConfig(dim=DIM, history=Gru()))
+    assert towers.user.events is not None
+    torch.nn.init.normal_(towers.user.events.weight[1:])
+    rows, kinds, ids = torch.randn(1, 6, DIM), torch.tensor([[1, 2, 3, 3, 2, 1]]), torch.randn(6, DIM)
+    whole, ages = torch.ones(1, 6, dtype=torch.bool), torch.zeros(1, 6)
+    found = towers.user.along(told(UserInputs(ids, rows, whole, ages, {}), kinds), torch.arange(6))
+    for seen in range(1, 7):
+        mask = torch.arange(6)[None] >= 6 - seen
+        prefix = UserInputs(ids[seen - 1 : seen], rows.roll(6 - seen, 1), mask, ages, {})
+        expected = towers.user(*told(prefix, kinds.roll(6 - seen, 1)))
+        torch.testing.assert_close(found[seen - 1 : seen], expected)
 
 
 def test_the_age_of_an_example_matters_in_training_and_is_zero_when_serving() -> None:

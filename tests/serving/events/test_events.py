@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,11 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 
-from pagoda.data.spec import FeatureSpec
+from pagoda.data.spec import FeatureSpec, History
 from pagoda.errors import UnavailableError
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import USUAL_ROOM, RedisStream, Room
 from serving.events.routes import PATH, events_router
+from serving.events.rules import Accepted
+from serving.http.fields import PastItems
 from serving.recall.server import RecallServer
 from serving.users.keys import RECENT_LENGTH, STREAM
 from serving.users.online_store import OnlineStore, StoredUser
@@ -97,6 +100,23 @@ async def test_a_click_is_in_the_stream_and_in_the_next_answer(client: httpx.Asy
     user = await stored(url, 5)
     assert user.recent.rows() == [{"item_id": 7, "timestamp": NOW_US}]
     assert user.seen == (7,)
+
+
+async def test_the_next_answer_is_told_which_event_it_was_where_histories_say_it(url: str) -> None:
+    history = History(length=LENGTH, events=("click", "like"), embed_event=True)
+    spec = make_spec().model_copy(update={"history": history})
+    async with Application(url, Specs(spec)) as client:
+        await client.post(PATH, json={**CLICK, "event": "like"})
+        await client.post(PATH, json={**CLICK, "event_id": "e2", "item_id": 8, "timestamp": NOW_US - 1})
+    assert (await stored(url, 5, spec)).recent == PastItems((8, 7), (NOW_US - 1, NOW_US), ("click", "like"))
+
+
+def test_a_record_says_what_its_event_was_only_where_histories_do() -> None:
+    told = Accepted({"event": "like", "item_id": 7, "timestamp": 5}, enters=True, positive=True, tells_event=True)
+    plain = replace(told, tells_event=False)
+    assert [Accepted(**one.record()) for one in (told, plain)] == [told, plain]
+    assert (told.recent, plain.recent) == ("5@like:7", "5:7")
+    assert "tells_event" not in plain.record()
 
 
 async def test_strings_stay_strings(url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pagoda.data.ids import hash_ids
-from pagoda.data.spec import Rules
+from pagoda.data.spec import FeatureSpec, History, Rules
 from pagoda.errors import IntegrityError, NotHeldError, RequestError, UnavailableError
 from pagoda.generations.arms import Arms
 from pagoda.item_vectors.filter import EVERYTHING
@@ -21,7 +21,7 @@ from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.users.online_store import StoredUser
 from tests.serving.recall.setting import Setting, ask
-from tests.serving.worlds import NOW_US, make_spec
+from tests.serving.worlds import LENGTH, NOW_US, make_spec
 
 
 @pytest.fixture
@@ -167,6 +167,31 @@ async def test_the_tower_gets_raw_values_those_of_the_request_first(setting: Set
     assert list(setting.tower.asked[-1][2][0]["history"]) == override
     await setting.recall.answer(ask(history=[]))
     assert list(setting.tower.asked[-1][2][0]["history"]) == []
+
+
+TELLING = History(length=LENGTH, events=("click", "like"), embed_event=True)
+
+
+@pytest.mark.parametrize(
+    ("spec", "events"),
+    [(make_spec(), ()), (make_spec().model_copy(update={"history": TELLING}), ("like", None))],
+    ids=["histories say no event", "histories say events"],
+)
+async def test_the_tower_is_told_what_its_generation_reads_whoever_asked_the_store(
+    spec: FeatureSpec, events: tuple[str | None, ...]
+) -> None:
+    setting = Setting(spec)
+    await setting.generations.refresh()
+    past = PastItems((1, 2), (NOW_US - 5, NOW_US - 4), ("like", "gone"), ("shoes", None))
+    setting.store.users[5] = StoredUser({}, past, ())
+    await setting.recall.answer(ask())
+    assert setting.tower.asked[-1][2][0]["history"] == past._replace(events=events, texts=())
+
+
+async def test_a_past_event_that_the_generation_does_not_read_is_refused(setting: Setting) -> None:
+    for told, says in ({"event": "like"}, "do not say it"), ({"text": "shoes"}, "no feature of past texts"):
+        with pytest.raises(RequestError, match=f"history.{next(iter(told))}: .*{says}"):
+            await setting.recall.answer(ask(history=[{"item_id": 9, "timestamp": 1, **told}]))
 
 
 async def test_the_search_gets_filter_and_seen_items(setting: Setting) -> None:

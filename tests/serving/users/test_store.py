@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import redis
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from pagoda.cli.main import app
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import FeatureSpec, History
+from pagoda.data.spec import FeatureSpec, History, PastText, Text
 from pagoda.data.window import from_us, to_us
 from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.http.fields import PastItems
 from serving.users.keys import SEEN_LENGTH, profile_key, recent_key, seen_key, vector_key
 from serving.users.loading import load_store
 from serving.users.online_store import KeptVector, OnlineStore
+from serving.users.recent import RecentReader, recent_entry
+from tests.data.folders import interaction
+from tests.data.folders import moment as at
+from tests.data.folders import write_dataset as write_folder
 from tests.redis_databases import database
 from tests.serving.installation import HOUR_US, write_dataset
 from tests.serving.torchserve import free_port
@@ -110,6 +117,54 @@ def test_the_verb_says_what_is_missing(
     with pytest.raises(PagodaError) as error:
         CliRunner().invoke(app, ["users", "load", *options.split(), "--home", "home"], catch_exceptions=False)
     assert re.search(says, f"{type(error.value).__name__}: {error.value}")
+
+
+TOLD = FeatureSpec(history=History(length=4, events=("click", "see: more"), embed_event=True), events=("see: more",))
+
+
+async def test_what_was_written_before_events_were_told_is_read_beside_what_comes_after(url: str) -> None:
+    entries = ["5:7", recent_entry(6, 8, "see: more"), recent_entry(7, 9, "click"), recent_entry(8, 1, "gone")]
+    redis.Redis.from_url(url).rpush(recent_key(1), *entries)
+    (stored,) = await read(url, [1], TOLD)
+    assert stored.recent == PastItems((7, 8, 9, 1), (5, 6, 7, 8), (None, "see: more", "click", None))
+    assert stored.recent.rows()[:2] == [
+        {"item_id": 7, "timestamp": 5}, {"item_id": 8, "timestamp": 6, "event": "see: more"}
+    ]  # fmt: skip
+    (plain,) = await read(url, [1], FeatureSpec(history=History(length=4)))
+    assert plain.recent == PastItems((7, 8, 9, 1), (5, 6, 7, 8))
+
+
+SAYING = (Text(name="query", tower="user", source="context"), PastText(name="searches", of="query"))
+
+
+@given(st.text(min_size=1), st.text(min_size=1, max_size=9), st.text(max_size=9), st.integers(0, 10**16))
+def test_any_item_event_and_text_come_back_as_they_were(item: str, event: str, text: str, moment: int) -> None:
+    history = History(events=("click", event), embed_event=True)
+    plain, entry = FeatureSpec(id_type="string"), recent_entry(moment, item, event, text).encode()
+    told = plain.model_copy(update={"history": history})
+    said = plain.model_copy(update={"features": SAYING})
+    assert RecentReader(told).read([entry]) == PastItems((item,), (moment,), (event,))
+    assert RecentReader(said).read([entry]) == PastItems((item,), (moment,), (), (text or None,))
+    assert RecentReader(plain).read([entry, b"5:x"]) == PastItems((item, "x"), (moment, 5))
+    silent = recent_entry(moment, item, None, "more").encode()
+    assert RecentReader(said).read([silent, b"5:x"]).texts == ("more", None)
+
+
+async def test_a_load_keeps_what_was_said(url: str, tmp_path: Path) -> None:
+    spec = FeatureSpec(features=SAYING)
+    log = [interaction(at("10:00")) | {"query": "red: shoes"}, interaction(at("11:00"))]
+    dataset = Dataset.open(write_folder(tmp_path / "d", spec=spec, parts=[("date=2024-05-01", log)]))
+    load_store(dataset, datetime(2024, 5, 2, tzinfo=UTC), url)
+    (stored,) = await read(url, [1], spec)
+    assert stored.recent.texts == ("red: shoes", None)
+
+
+async def test_a_load_tells_events_where_histories_do(url: str, tmp_path: Path) -> None:
+    log = [interaction(at("10:00")), interaction(at("11:00"), event="see: more", item=11)]
+    dataset = Dataset.open(write_folder(tmp_path / "d", spec=TOLD, parts=[("date=2024-05-01", log)]))
+    load_store(dataset, datetime(2024, 5, 2, tzinfo=UTC), url)
+    (stored,) = await read(url, [1], TOLD)
+    assert (stored.recent.ids, stored.recent.events) == ((10, 11), ("click", "see: more"))
 
 
 async def test_profiles_keep_their_types(world: World, url: str, tmp_path: Path) -> None:

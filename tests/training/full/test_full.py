@@ -134,7 +134,7 @@ def test_a_request_for_anyone_agrees_with_the_exported_user_tower(dataset: Datas
     program = torch.export.load(second.folder / "user_tower.pt2").module()
     raw = [{"kind": "k3", "device": "tv"}, {}, {}]
     for row, user in enumerate(users):
-        items, times_us, mask = past.take(np.array([row])).padded()
+        items, times_us, mask, _ = past.take(np.array([row])).padded()
         features = second.encoder.encode_rows("user", [raw[row]], np.array([moment]))
         expected = program(
             torch.from_numpy(second.users.lookup(np.array([user]))[0]),

@@ -18,6 +18,7 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_files import SavedHistories
 from pagoda.data.history.history_state import HistoryState
+from pagoda.data.spec import History
 from pagoda.data.window import Window
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
@@ -34,7 +35,7 @@ from pagoda.training.incremental.update import count_late, incremental_update
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 from pagoda.version_files.open_version import OpenVersion
-from tests.training.worlds import CONFIG, IDS_ALONE, hours, make
+from tests.training.worlds import CONFIG, IDS_ALONE, SPEC, hours, make
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,27 @@ def test_without_a_history(tmp_path: Path) -> None:
     learn(base, hours(40, 42), tmp_path / "2", first).verify()
 
 
+def test_which_event_each_was_goes_on_from_version_to_version(tmp_path: Path) -> None:
+    spec = SPEC.model_copy(update={"history": History(length=5, events=("click", "like"), embed_event=True)})
+    dataset = make(tmp_path / "data", spec)
+    base = FrozenBase(full_update(dataset, hours(0, 38), None, CONFIG, tmp_path / "base"), dataset)
+    assert base.towers.user.events is not None and base.towers.user.events.weight[1:].any()
+    first = learn(base, hours(38, 40), tmp_path / "1")
+    second = learn(base, hours(40, 43), tmp_path / "2", first)
+    second.verify()
+    users, moment = np.arange(60), np.full(60, hours(0, 43).end_us)
+    state, whole = HistoryState(5, kinds=True), histories_at(dataset, hours(0, 43).end, None, None)
+    state.push(*histories_before(base, second, users).in_time_order())
+    assert whole is not None
+    mine, expected = state.read(users, moment).padded(), whole.read(users, moment).padded()
+    assert expected.kinds is not None and set(np.unique(expected.kinds[expected.mask])) == {1, 2}
+    for ours, theirs in zip(mine, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    child = full_update(dataset, hours(38, 43), base.files, CONFIG, tmp_path / "child").history()
+    assert child is not None
+    np.testing.assert_array_equal(child.read(users, moment).padded().kinds, expected.kinds)
+
+
 @settings(max_examples=5)
 @given(cuts=st.lists(st.integers(39, 59), min_size=1, max_size=4, unique=True).map(sorted))
 def test_histories_go_on_as_if_the_log_had_been_read_from_its_beginning(
@@ -147,9 +169,7 @@ def test_histories_go_on_as_if_the_log_had_been_read_from_its_beginning(
         start = end
     users, moment = np.arange(60), np.full(60, hours(0, start).end_us)
     state = HistoryState(5)
-    events = histories_before(frozen, parent, users)
-    order = np.argsort(events[2], kind="stable")
-    state.push(*(array[order] for array in events))
+    state.push(*histories_before(frozen, parent, users).in_time_order())
     whole = histories_at(frozen.dataset, hours(0, start).end, None, None)
     assert whole is not None
     for mine, expected in zip(state.read(users, moment).padded(), whole.read(users, moment).padded(), strict=True):
@@ -170,8 +190,7 @@ def test_saved_histories_of_a_few_users(
     state.save(folder)
     users = np.array(sorted(asked), np.int64)
     found, again = SavedHistories(folder).of(users), HistoryState(4)
-    order = np.argsort(found.times_us, kind="stable")
-    again.push(*(array[order] for array in found))
+    again.push(*found.in_time_order())
     moment = np.full(len(users), 21)
     for mine, expected in zip(again.read(users, moment).padded(), state.read(users, moment).padded(), strict=True):
         np.testing.assert_array_equal(mine, expected)

@@ -39,6 +39,7 @@ _REASONS: Mapping[Kind, Reason] = {
     Kind.TOO_LONG: Reason.BAD_VALUES,
     Kind.TOO_MANY: Reason.BAD_VALUES,
     Kind.WEIGHT: Reason.BAD_VALUES,
+    Kind.UNKNOWN_ZONE: Reason.BAD_VALUES,
     Kind.TIMESTAMP: Reason.BAD_TIMESTAMPS,
     Kind.NO_ZONE: Reason.BAD_TIMESTAMPS,
     Kind.FUTURE: Reason.BAD_TIMESTAMPS,
