@@ -1,7 +1,8 @@
 """The two networks. ID rows come from outside (`pagoda.embeddings`), so a tower's own parameters stay few.
 
 Each tower adds its ID row, and the user tower also its pooled history, to what its blocks make of all inputs: rows of
-items in the history and rows of items to be found live in one space from the first step on.
+items in the history and rows of items to be found live in one space from the first step on. In parallel towers one of
+the branches does.
 """
 
 from __future__ import annotations
@@ -18,30 +19,53 @@ from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features.feature_embeddings import FeatureEmbeddings
 from pagoda.model.history.factory import build_history
 from pagoda.model.towers.blocks import build_blocks
+from pagoda.model.towers.branches import Branches, SharedBranches
 from pagoda.model.user_inputs import UserInputs
 
 EXAMPLE_AGE = "example_age"
 """Key of an example's age in days, float32 [B, 1], among the features of the user tower; absent when serving."""
 _AGES = 2
+AUGMENTED = "\0augmented"
+"""Key of augmented vectors, float32 [B, D], among the features inside a tower; no program may hold a feature of such a
+name. An ID's own is the second half of its row (`AugmentConfig`)."""
 
 
 class _Tower(nn.Module):
-    def __init__(self, config: TowerConfig, dim: int, rows: int, fields: Sequence[Field], feature_dim: int) -> None:
+    def __init__(
+        self,
+        config: TowerConfig,
+        model: ModelConfig,
+        rows: int,
+        fields: Sequence[Field],
+        shared: SharedBranches | None,
+    ) -> None:
         super().__init__()
-        self.features = FeatureEmbeddings(fields, feature_dim)
+        self._augmented = model.augment is not None
+        fields = [*fields, *[Field(AUGMENTED, "dense", model.dim)] * self._augmented]
+        self.features = FeatureEmbeddings(fields, model.feature_dim)
         self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
-        widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
+        widths = [model.dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
         self.blocks, width = build_blocks(config.blocks, widths)
+        self.branches = Branches(shared, widths) if shared else None
         # Rows alone already lie in the space of vectors.
-        self.projection = nn.Linear(width, dim) if config.blocks or fields else None
+        self.projection = nn.Linear(width, model.dim) if (config.blocks or fields) and not shared else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
         total = rows.sum(1)
-        if self.projection is not None:
-            inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
-            total = self.projection(self.blocks(inputs)) + total
+        if self.branches is not None:
+            total = self.branches(self._behind_blocks(rows, features), total)
+        elif self.projection is not None:
+            total = self.projection(self._behind_blocks(rows, features)) + total
         return functional.normalize(total, dim=1)
+
+    def _take_apart(self, id_rows: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """ID rows float32 [B, D], and features with the augmented vectors that were beside them."""
+        own, augmented = id_rows.chunk(2, 1)
+        return own, {**features, AUGMENTED: augmented}
+
+    def _behind_blocks(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        return self.blocks(torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1))
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The age of examples; zeros where there is none, as serving has it."""
@@ -55,13 +79,15 @@ class _Tower(nn.Module):
 class UserTower(_Tower):
     """Who a user is and what they did last, to a unit vector."""
 
-    def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int) -> None:
+    def __init__(
+        self, config: ModelConfig, fields: Sequence[Field], history_length: int, shared: SharedBranches | None = None
+    ) -> None:
         """Build it for the encoded user `fields`; without a history (length 0) it takes and ignores arrays [B, 0]."""
         history = build_history(config, history_length) if history_length else None
         if history is None and not config.user.id_row:
             raise ConfigError("model.user.id_row is false, but the dataset declares no history to tell users apart by")
         rows = int(config.user.id_row) + (history.vectors if history else 0)
-        super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
+        super().__init__(config.user, config, rows, fields, shared)
         self._id_row, self.history = config.user.id_row, history
 
     @property
@@ -81,7 +107,7 @@ class UserTower(_Tower):
 
         They are arguments one by one, since that is how exported programs are called.
         """
-        inputs = UserInputs(id_rows, history_rows, history_mask, history_age, features)
+        inputs = self._read(UserInputs(id_rows, history_rows, history_mask, history_age, features))
         rows = self._id_rows(inputs)
         if self.history is not None:
             rows.append(self.history(inputs))
@@ -97,11 +123,20 @@ class UserTower(_Tower):
         Returns:
             float32 [B, D], unit length.
         """
+        inputs = self._read(inputs)
         rows = self._id_rows(inputs)
         if self.history is not None:
             encoded = self.history.along(inputs).flatten(0, 1)
             rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
         return self._vector(torch.cat(rows, 1), inputs.features)
+
+    def _read(self, inputs: UserInputs) -> UserInputs:
+        """The inputs with augmented vectors taken out of rows; a history is of items' own rows alone."""
+        if not self._augmented:
+            return inputs
+        own, features = self._take_apart(inputs.id_rows, inputs.features)
+        of_history, _ = inputs.history_rows.chunk(2, 2)
+        return inputs._replace(id_rows=own, history_rows=of_history, features=features)
 
     def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
         return [inputs.id_rows[:, None]] if self._id_row else []
@@ -110,12 +145,19 @@ class UserTower(_Tower):
 class ItemTower(_Tower):
     """What an item is, to a unit vector."""
 
-    def __init__(self, config: ModelConfig, fields: Sequence[Field]) -> None:
+    def __init__(self, config: ModelConfig, fields: Sequence[Field], shared: SharedBranches | None = None) -> None:
         """Build it for the encoded item `fields`."""
-        super().__init__(config.item, config.dim, 1, fields, config.feature_dim)
+        super().__init__(config.item, config, 1, fields, shared)
 
     def forward(self, id_rows: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """Compute item vectors float32 [B, D] of unit length from ID rows float32 [B, D] and encoded features."""
+        """Compute item vectors float32 [B, D] of unit length.
+
+        Args:
+            id_rows: float32 [B, D]; with augmented vectors [B, 2 D].
+            features: As `Encoder` gives them for the item tower.
+        """
+        if self._augmented:
+            id_rows, features = self._take_apart(id_rows, features)
         return self._vector(id_rows[:, None], features)
 
 
@@ -125,9 +167,11 @@ class Towers(nn.Module):
     def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
         """Build both for what `encoder` gives."""
         super().__init__()
+        self.dim = config.dim
         self.history_length = encoder.spec.history.length if encoder.spec.history else 0
-        self.user = UserTower(config, encoder.fields("user"), self.history_length)
-        self.item = ItemTower(config, encoder.fields("item"))
+        self.branches = SharedBranches(config.branches, config.dim) if config.branches else None
+        self.user = UserTower(config, encoder.fields("user"), self.history_length, self.branches)
+        self.item = ItemTower(config, encoder.fields("item"), self.branches)
 
     def warm_start(self, parameters: Mapping[str, Tensor]) -> None:
         """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""
