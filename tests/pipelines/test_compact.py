@@ -15,6 +15,7 @@ import yaml
 
 from pagoda.access.tokens import token_of
 from pagoda.client import Client
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import to_us
 from pagoda.generations.hosts import holdings
@@ -94,8 +95,12 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
 
 def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
     """A full update whose parts are all made."""
-    update = FullUpdate.resolve(settings, str(dataset.path), end.isoformat())
-    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), CONFIG)
+
+
+def made(update: FullUpdate, how: TrainConfig) -> FullUpdate:
+    """All parts of a full update."""
+    full_steps.train(update, yaml.safe_dump(how.model_dump(mode="json")))
     full_steps.register(update)
     full_steps.export_vectors(update)
     full_steps.build_index(update)
@@ -181,7 +186,12 @@ def test_killed_services_come_back_and_updates_and_item_changes_reach_users(smal
 def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
     """By the same driver wherever the tower runs: its own process, which `pagoda up` runs."""
     end = max(home.now, hours(0, 52).end)  # After the first version's, and before the data's, which are judged on.
-    stable, candidate = answer(home)[0], full_steps.offer(trained(home.settings, home.dataset, end)).id
+    roll_out(home, full_steps.offer(trained(home.settings, home.dataset, end)).id)
+
+
+def roll_out(home: Home, candidate: str) -> None:
+    """Bring a generation to some users and then to all, and see that no other than it and the stable one answered."""
+    stable = answer(home)[0]
     commands.start(home.log, candidate, policy=POLICY, by="test")
     users, answered = [int(user) for user in home.dataset.users()["user_id"].to_pylist()], set[str]()
     with Client(home=home.settings.home) as client:

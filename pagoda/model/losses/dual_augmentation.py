@@ -44,8 +44,8 @@ def alignment_loss(vectors: Tensor, categories: Tensor) -> Tensor:
     first = categories if categories.ndim == 1 else categories[:, 0]
     known = first > UNKNOWN
     ordered, order = first[known].sort(stable=True)
-    _, counts = ordered.unique_consecutive(return_counts=True)
-    parts = [part for part in vectors[known][order].split(counts.tolist()) if len(part) >= _FEWEST]
+    _, counts = torch.unique_consecutive(ordered, return_counts=True)
+    parts = [part for part in torch.split(vectors[known][order], counts.tolist()) if len(part) >= _FEWEST]
     if len(parts) <= 1:
         return vectors.new_zeros(())
     covariances = torch.stack([torch.cov(part.T) for part in parts])

@@ -21,7 +21,7 @@ class InputVectors(nn.Module):
     @override
     def forward(self, inputs: Tensor) -> Tensor:
         """Project float32 [..., sum of widths] to [..., inputs, length]."""
-        parts = inputs.split(self._widths, -1)
+        parts = torch.split(inputs, self._widths, -1)
         return torch.stack([project(part) for project, part in zip(self.projections, parts, strict=True)], -2)
 
 

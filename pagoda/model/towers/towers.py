@@ -65,7 +65,9 @@ class _Tower(nn.Module):
         return own, {**features, AUGMENTED: augmented}
 
     def _behind_blocks(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        return self.blocks(torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1))
+        inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
+        changed: Tensor = self.blocks(inputs)
+        return changed
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The age of examples; zeros where there is none, as serving has it."""
