@@ -112,6 +112,7 @@ TECHNIQUES: tuple[Technique, ...] = (
             "cross network": {
                 "model": {tower: {"blocks": [{"kind": "cross"}, {"kind": "mlp"}]} for tower in ("user", "item")}
             },
+            "rows and MLP in parallel": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp")]}},
             "parallel towers": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp", "cross", "fm")]}},
             "parallel towers, CIN": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp", "fm", "cin")]}},
             "augmented vectors": {"model": {"augment": {}}},

@@ -69,8 +69,10 @@ BranchConfig = Annotated[Rows | Mlp | Cross | Fm | Cin, Field(discriminator="kin
 
 
 class AugmentConfig(Section):
-    """A second vector of each ID beside its row, an input of its own tower, that learns to mimic what the other tower
-    gave for the ID's positives; Yu et al., DLP-KDD 2021 (DAT)."""
+    """A second vector of each ID beside its row, an input of its own tower, that mimics what the other tower gives.
+
+    Yu et al., DLP-KDD 2021 (dual augmented two-tower, DAT).
+    """
 
     user: NonNegativeFloat = 0.5
     """Weight of the loss by which users' augmented vectors mimic items' vectors."""

@@ -203,6 +203,7 @@ def roll_out(home: Home, candidate: str) -> None:
             rollout = rollout_of(home.state())
             return rollout is not None and not rollout.active
 
+        wait_for(lambda: ask() or candidate in answered)
         wait_for(ask)
     assert answered == {stable, candidate}
     assert answer(home)[0] == candidate

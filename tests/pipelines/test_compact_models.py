@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +34,14 @@ def first_version(home: Home, end: int, **changes: Any) -> str:
     return full_steps.offer(made(update, config(**changes))).id
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_users_come_from_the_plain_model_and_go_back(tmp_path: Path, model: Mapping[str, Any]) -> None:
-    told = "evaluation: {first_version: false}\n"
-    with serving(tmp_path, told, profile="compact") as home:
-        roll_out(home, first_version(home, 52, model={"dim": DIM, "feature_dim": 4} | dict(model)))
-        home.now = hours(0, 52).end + timedelta(hours=2)
-        newest = home.learn().manifest.id
-        wait_for(lambda: answer(home)[0] == newest)
-        assert_computed(home)
+def test_users_come_from_the_plain_model_to_each_other_one_and_back(tmp_path: Path) -> None:
+    with serving(tmp_path, "evaluation: {first_version: false}\n", profile="compact") as home:
+        for end, model in enumerate(MODELS.values(), 51):
+            roll_out(home, first_version(home, end, model={"dim": DIM, "feature_dim": 4} | model))
+            home.now = hours(0, end).end
+            newest = home.learn().manifest.id
+            wait_for(lambda newest=newest: answer(home)[0] == newest)
+            assert_computed(home)
         roll_out(home, first_version(home, 53))
 
 

@@ -15,6 +15,7 @@ from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.tables import TowerTables
 from pagoda.errors import IntegrityError
+from pagoda.evaluation.evaluate import evaluate
 from pagoda.model.table_inputs import histories_at
 from pagoda.training.full.update import full_update
 from pagoda.training.incremental.frozen_base import FrozenBase
@@ -109,3 +110,19 @@ def test_the_weights_of_branches_are_learned_said_saved_once_and_frozen(dataset:
     frozen.towers.branches.theta.data[0] += 1e-6
     with pytest.raises(IntegrityError, match="changed while"):
         incremental_update(dataset, hours(38, 39), frozen, None, how, out=tmp_path / "out")
+
+
+def test_both_find_what_users_like_as_one_tower_of_blocks_does(dataset: Dataset, tmp_path: Path) -> None:
+    two = {"branches": [{"kind": "rows"}, {"kind": "mlp"}]}
+
+    def recall(name: str, model: dict[str, Any]) -> float:
+        how = config(model={"dim": DIM, "feature_dim": 4} | model)
+        first = full_update(dataset, hours(0, 40), None, how, tmp_path / f"{name}-1", programs=False)
+        files = full_update(dataset, hours(40, 50), first, how, tmp_path / f"{name}-2", programs=False)
+        report = evaluate(OpenVersion(files, dataset), dataset, hours(50, 60))
+        return report.methods["live"].groups["all"].metrics["recall@10"].value
+
+    plain = recall("plain", {})
+    # Seeds of one model differ by as much.
+    assert recall("parallel", two) > 0.85 * plain
+    assert recall("augmented", MODELS["augmented vectors"]) > 0.85 * plain
