@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pagoda.model.directions import directions
 from pagoda.model.features.codec import UNKNOWN
-from pagoda.model.tensors import directions
 
 _FEWEST = 8
 """Items of a category in a batch, from which on it has a covariance worth comparing."""

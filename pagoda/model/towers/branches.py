@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, Rows
 from pagoda.errors import ConfigError
-from pagoda.model.tensors import directions
+from pagoda.model.directions import directions
 from pagoda.model.towers.blocks import build_blocks
 from pagoda.model.towers.interactions import CompressedInteractionNetwork, FactorisationMachine, InputVectors
 
