@@ -119,6 +119,11 @@ TECHNIQUES: tuple[Technique, ...] = (
             "cross network": {
                 "model": {tower: {"blocks": [{"kind": "cross"}, {"kind": "mlp"}]} for tower in ("user", "item")}
             },
+            "rows and MLP in parallel": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp")]}},
+            "parallel towers": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp", "cross", "fm")]}},
+            "parallel towers, CIN": {"model": {"branches": [{"kind": kind} for kind in ("rows", "mlp", "fm", "cin")]}},
+            "augmented vectors": {"model": {"augment": {}}},
+            "augmented, categories aligned": {"model": {"augment": {"align": 1.0, "category": "category"}}},
             "no user row": {"model": {"user": {"id_row": False}}},
             "example age": {"model": {"user": {"example_age": True}}},
             "rows that forget": {"optimiser": {"table_memory": 0.99}},

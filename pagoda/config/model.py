@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 Pooling = Literal["mean", "attention"]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -42,6 +42,57 @@ class Cross(Section):
 
 
 BlockConfig = Annotated[Mlp | Senet | Cross, Field(discriminator="kind")]
+
+
+class Rows(Section):
+    """The sum of the tower's rows, by one matrix for both towers: what a tower of blocks adds to what these give."""
+
+    kind: Literal["rows"] = "rows"
+
+
+class Fm(Section):
+    """The sum of the products of every two inputs: a factorisation machine's second order, as a vector."""
+
+    kind: Literal["fm"] = "fm"
+    width: PositiveInt = 16
+    """Length to which each input is projected."""
+
+
+class Cin(Section):
+    """A compressed interaction network (xDeepFM): sums of products of inputs, of one factor more in each layer."""
+
+    kind: Literal["cin"] = "cin"
+    width: PositiveInt = 16
+    """Length to which each input is projected."""
+    maps: tuple[PositiveInt, ...] = Field(default=(16, 16), min_length=1)
+    """How many sums each layer has."""
+
+
+BranchConfig = Annotated[Rows | Mlp | Cross | Fm | Cin, Field(discriminator="kind")]
+
+
+class AugmentConfig(Section):
+    """A second vector of each ID beside its row, an input of its own tower, that mimics what the other tower gives.
+
+    Yu et al., DLP-KDD 2021 (dual augmented two-tower, DAT).
+    """
+
+    user: NonNegativeFloat = 0.5
+    """Weight of the loss by which users' augmented vectors mimic items' vectors."""
+    item: NonNegativeFloat = 0.5
+    """Weight of the loss by which items' augmented vectors mimic users' vectors."""
+    align: NonNegativeFloat = 0.0
+    """Weight of the loss by which items of each category have the covariance of those of the commonest one."""
+    category: str | None = None
+    """The categorical or multi-valued feature of items that `align` goes by; of several values the first counts."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        if self.align and self.category is None:
+            raise ValueError("align needs category: the feature of items whose values are to be aligned")
+        if self.category is not None and not self.align:
+            raise ValueError("category has no effect while align is 0")
+        return self
 
 
 class MeanPooling(Section):
@@ -129,12 +180,6 @@ class UserTowerConfig(TowerConfig):
     """Whether training tells the tower how old an example is, so that what was popular then is not taken for what is
     popular now; serving says zero (Covington et al., RecSys 2016, section 3.3)."""
 
-    @model_validator(mode="after")
-    def _read(self) -> Self:
-        if self.example_age and not self.blocks:
-            raise ValueError("example_age is read by blocks, and there are none")
-        return self
-
 
 class ModelConfig(Section):
     """Both towers."""
@@ -151,8 +196,55 @@ class ModelConfig(Section):
     seed_item: bool = False
     """Whether the last item of the history is an input of its own too, as the video being watched is in Zhao et al.,
     RecSys 2019."""
+    branches: tuple[BranchConfig, ...] = ()
+    """Parallel towers: several ways from the inputs of a tower, each to an equal part of its vector, the same ones in
+    both towers. They take the place of blocks. Empty: one way, by the blocks."""
+    augment: AugmentConfig | None = None
+    """Augmented vectors beside ID rows, which are twice as long then; None: without."""
     user: UserTowerConfig = UserTowerConfig()
     item: TowerConfig = TowerConfig()
+
+    @property
+    def row_dim(self) -> int:
+        """Length of what the tables of ID rows hold of an ID."""
+        return self.dim if self.augment is None else 2 * self.dim
+
+    @model_validator(mode="before")
+    @classmethod
+    def _instead_of_blocks(cls, given: Any) -> Any:
+        """Where branches are declared, towers have no block that is not."""
+        if not isinstance(given, dict) or not given.get("branches"):
+            return given
+        towers = {name: given.get(name, {}) for name in ("user", "item")}
+        return given | {name: {"blocks": ()} | tower for name, tower in towers.items() if isinstance(tower, dict)}
+
+    @model_validator(mode="after")
+    def _branches_fit(self) -> Self:
+        kinds = [branch.kind for branch in self.branches]
+        if not kinds:
+            return self
+        if len(kinds) == 1 or len(set(kinds)) < len(kinds):
+            raise ValueError(f"model.branches are {kinds}, and must be two or more, each of another kind")
+        if self.dim % len(kinds):
+            raise ValueError(
+                f"model.branches are {len(kinds)}, which must divide model.dim {self.dim}: each gives an equal part of "
+                "the vector"
+            )
+        for name, tower in {"user": self.user, "item": self.item}.items():
+            if others := [block.kind for block in tower.blocks if not isinstance(block, Senet)]:
+                raise ValueError(
+                    f"model.{name}.blocks holds {others}, but model.branches take the place of blocks: a senet gate "
+                    "alone may stand before them"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _read(self) -> Self:
+        if self.user.example_age and not (self.user.blocks or self.branches):
+            raise ValueError("model.user.example_age is read by blocks, and there are none")
+        if self.augment is not None and not self.user.id_row:
+            raise ValueError("model.augment is beside ID rows, and model.user.id_row is false: users would have none")
+        return self
 
     @model_validator(mode="after")
     def _heads_fit(self) -> ModelConfig:

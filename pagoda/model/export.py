@@ -21,17 +21,18 @@ _EXAMPLE_ROWS = 3
 _MOST_ROWS = 1 << 20
 
 
-def export_towers(towers: Towers, encoder: Encoder, dim: int, user_path: Path, item_path: Path) -> None:
+def export_towers(towers: Towers, encoder: Encoder, row_dim: int, user_path: Path, item_path: Path) -> None:
     """Write both towers as `torch.export` programs (.pt2) that take any batch size from 1 on.
 
-    The user program takes the fields of `UserInputs` one by one, the item program (id_rows, features).
+    The user program takes the fields of `UserInputs` one by one, the item program (id_rows, features); `row_dim` is the
+    length of an ID row, as `ModelConfig` has it.
 
     Raises:
         IntegrityError: A feature has a name that no program may hold.
     """
-    length, rows = towers.history_length, torch.zeros(_EXAMPLE_ROWS, dim)
+    length, rows = towers.history_length, torch.zeros(_EXAMPLE_ROWS, row_dim)
     keys = _nobodies(encoder, length)
-    _export(towers.user, (*keys.tensors().with_rows(rows, torch.zeros(_EXAMPLE_ROWS, length, dim)),), user_path)
+    _export(towers.user, (*keys.tensors().with_rows(rows, torch.zeros(_EXAMPLE_ROWS, length, row_dim)),), user_path)
     _export(towers.item, (rows, tensors(encoder.encode_rows("item", [{}] * _EXAMPLE_ROWS))), item_path)
 
 

@@ -36,9 +36,9 @@ class UserInputs(NamedTuple):
     """
 
     id_rows: Tensor
-    """float32 [B, D]: the users' ID rows."""
+    """float32 [B, D]: the users' ID rows; with augmented vectors beside them [B, 2 D]."""
     history_rows: Tensor
-    """float32 [B, L, D]: the item-ID rows of their histories, the last event in the last column."""
+    """float32 [B, L, D]: the item-ID rows of their histories, the last event in the last column; as long as ID rows."""
     history_mask: Tensor
     """bool [B, L]: True where there is an event."""
     history_age: Tensor

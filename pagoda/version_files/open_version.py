@@ -77,7 +77,7 @@ class OpenTowers:
             )
             return vectors
 
-        vectors = np.empty((len(user_ids), _dim(self._users)), np.float32)
+        vectors = np.empty((len(user_ids), self._towers.dim), np.float32)
         vectors[order] = _by_parts(len(user_ids), vectors.shape[1], compute)
         return vectors
 
@@ -123,7 +123,7 @@ def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.
         vectors: Tensor = towers.item(torch.from_numpy(rows), tensors(encoded, part))
         return vectors
 
-    return _by_parts(len(ids), _dim(table), compute)
+    return _by_parts(len(ids), towers.dim, compute)
 
 
 def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float32Array:
@@ -134,11 +134,6 @@ def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float
             part = slice(start, min(start + _ROWS, count))
             vectors[part] = compute(part).numpy()
     return vectors
-
-
-def _dim(table: RowLookup) -> int:
-    rows, _ = table.lookup(np.empty(0, np.int64))
-    return int(rows.shape[1])
 
 
 def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:

@@ -98,9 +98,9 @@ def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
     return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), CONFIG)
 
 
-def made(update: FullUpdate, config: TrainConfig) -> FullUpdate:
+def made(update: FullUpdate, how: TrainConfig) -> FullUpdate:
     """The same update, all of whose parts are made."""
-    full_steps.train(update, config.to_yaml())
+    full_steps.train(update, how.to_yaml())
     full_steps.register(update)
     full_steps.export_vectors(update)
     full_steps.build_index(update)
@@ -186,9 +186,7 @@ def test_killed_services_come_back_and_updates_and_item_changes_reach_users(smal
 def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
     """By the same driver wherever the tower runs: its own process, which `pagoda up` runs."""
     end = max(home.now, hours(0, 52).end)  # After the first version's, and before the data's, which are judged on.
-    stable, candidate = answer(home)[0], full_steps.offer(trained(home.settings, home.dataset, end)).id
-    assert rolled_out(home, candidate) == {stable, candidate}
-    assert answer(home)[0] == candidate
+    roll_out(home, full_steps.offer(trained(home.settings, home.dataset, end)).id)
 
 
 @pytest.mark.long
@@ -202,16 +200,16 @@ def test_a_rollout_leads_from_cosines_to_inner_products(tmp_path: Path) -> None:
         candidate = full_steps.offer(update)
         assert (candidate.similarity, home.state().generation(first).similarity) == ("dot", "cosine")
         assert "similarity" not in home.state().generation(first).model_dump()
-        assert rolled_out(home, candidate.id) == {first, candidate.id}
-        generation, items, scores = answer(home)
-        assert generation == candidate.id
+        roll_out(home, candidate.id)
+        _, items, scores = answer(home)
         expected = in_process(home, candidate)
         np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], rtol=1e-4)
         np.testing.assert_allclose([expected[int(item)] for item in items], scores, rtol=1e-4)
 
 
-def rolled_out(home: Home, candidate: str) -> set[str]:
-    """Roll a candidate out to all users; returns by which generations they were answered meanwhile."""
+def roll_out(home: Home, candidate: str) -> None:
+    """Bring a generation to some users and then to all, and see that no other than it and the stable one answered."""
+    stable = answer(home)[0]
     commands.start(home.log, candidate, policy=POLICY, by="test")
     users, answered = [int(user) for user in home.dataset.users()["user_id"].to_pylist()], set[str]()
     with Client(home=home.settings.home) as client:
@@ -223,8 +221,10 @@ def rolled_out(home: Home, candidate: str) -> set[str]:
             rollout = rollout_of(home.state())
             return rollout is not None and not rollout.active
 
+        wait_for(lambda: ask() or candidate in answered)
         wait_for(ask)
-    return answered
+    assert answered == {stable, candidate}
+    assert answer(home)[0] == candidate
 
 
 @pytest.mark.long

@@ -42,6 +42,13 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "self-supervision": {"self_supervision": {"items": 20}},
     "thinning and repeating": {"positives": {"thin_above": 0.03, "repeat_below": 0.02}},
     "example age": {"model": MODEL | {"user": {"example_age": True}}},
+    "parallel towers": {
+        "model": MODEL | {"branches": [{"kind": kind} for kind in ("rows", "mlp", "fm", "cin")]},
+    },
+    "augmented vectors": {
+        "model": MODEL | {"augment": {"align": 1.0, "category": "tags"}},
+        "self_supervision": {"items": 10},
+    },
     "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
     "along sequences": {
         "learn": "sequences",
@@ -49,6 +56,11 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
         "self_supervision": {"items": 10, "views": "complementary"},
         "positives": {"repeat_below": 0.02},
         "model": MODEL | {"user": {"example_age": True}},
+    },
+    "parallel towers with augmented vectors along sequences": {
+        "learn": "sequences",
+        "negatives": {"in_batch": False, "uniform": 10},
+        "model": MODEL | {"branches": [{"kind": "rows"}, {"kind": "cross"}], "augment": {}, "history": {"kind": "gru"}},
     },
     "all at once": {
         "negatives": {"uniform": 5, "queue": 2, "queue_warm_up": 2, "correction": "streaming"},
@@ -165,6 +177,12 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
         ),
         ({"self_supervision": {"weight": 0}}, "self_supervision.weight"),
         ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),
+        ({"model": {"augment": {"align": 1.0}}}, "align needs category"),
+        ({"model": {"augment": {"category": "tags"}}}, "category has no effect while align is 0"),
+        (
+            {"model": {"augment": {}, "user": {"id_row": False}}},
+            "model.augment is beside ID rows, and model.user.id_row",
+        ),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], says: str) -> None:
@@ -183,6 +201,11 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(negatives={"rejected": 3}))
     with pytest.raises(ConfigError, match=r"model\.item\.pooling is attention, but .* no multi or text feature"):
         prepare(dataset, hours(0, 40), None, config(model=MODEL | {"item": {"pooling": "attention"}}))
+    augment = {"align": 1.0, "category": "tags"}
+    with pytest.raises(ConfigError, match=r"model\.augment\.category is 'tags'.* these are: none"):
+        prepare(dataset, hours(0, 40), None, config(model=MODEL | {"augment": augment}))
+    with pytest.raises(ConfigError, match="a single input"):
+        prepare(dataset, hours(0, 40), None, config(model=MODEL | {"branches": [{"kind": "rows"}, {"kind": "fm"}]}))
 
 
 @pytest.mark.parametrize(

@@ -146,5 +146,7 @@ def _shown(value: object) -> str:
             return f"{value:,}"
         case list():
             return " → ".join(_shown(one) for one in value)
+        case dict():
+            return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
         case _:
             return str(value)

@@ -1,7 +1,8 @@
 """The two networks. ID rows come from outside (`pagoda.embeddings`), so a tower's own parameters stay few.
 
 Each tower adds its ID row, and the user tower also its pooled history, to what its blocks make of all inputs: rows of
-items in the history and rows of items to be found live in one space from the first step on.
+items in the history and rows of items to be found live in one space from the first step on. In parallel towers one of
+the branches does.
 """
 
 from __future__ import annotations
@@ -19,31 +20,55 @@ from pagoda.model.encoder import Encoder, Field
 from pagoda.model.features.feature_embeddings import FeatureEmbeddings
 from pagoda.model.history.factory import build_history
 from pagoda.model.towers.blocks import build_blocks
+from pagoda.model.towers.branches import Branches, SharedBranches
 from pagoda.model.user_inputs import UserInputs
 
 EXAMPLE_AGE = "example_age"
 """Key of an example's age in days, float32 [B, 1], among the features of the user tower; absent when serving."""
 _AGES = 2
+AUGMENTED = "\0augmented"
+"""Key of augmented vectors, float32 [B, D], among the features inside a tower; no program may hold a feature of such a
+name. An ID's own is the second half of its row (`AugmentConfig`)."""
 
 
 class _Tower(nn.Module):
-    def __init__(self, model: ModelConfig, config: TowerConfig, rows: int, fields: Sequence[Field]) -> None:
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: TowerConfig,
+        rows: int,
+        fields: Sequence[Field],
+        shared: SharedBranches | None,
+    ) -> None:
         super().__init__()
-        dim, self._similarity = model.dim, model.similarity
+        self._similarity, self._augmented = model.similarity, model.augment is not None
+        fields = [*fields, *[Field(AUGMENTED, "dense", model.dim)] * self._augmented]
         self.features = FeatureEmbeddings(fields, model.feature_dim, config.pooling)
         self._ages = _AGES if isinstance(config, UserTowerConfig) and config.example_age else 0
-        widths = [dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
+        widths = [model.dim] * rows + self.features.widths + [self._ages] * bool(self._ages)
         self.blocks, width = build_blocks(config.blocks, widths)
+        self.branches = Branches(shared, widths) if shared else None
         # Rows alone already lie in the space of vectors.
-        self.projection = nn.Linear(width, dim) if config.blocks or fields else None
+        self.projection = nn.Linear(width, model.dim) if (config.blocks or fields) and not shared else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         """Vectors [B, D], of unit length for cosines, from `rows` float32 [B, rows, D] and encoded features."""
         total = rows.sum(1)
-        if self.projection is not None:
-            inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
-            total = self.projection(self.blocks(inputs)) + total
+        if self.branches is not None:
+            total = self.branches(self._behind_blocks(rows, features), total)
+        elif self.projection is not None:
+            total = self.projection(self._behind_blocks(rows, features)) + total
         return functional.normalize(total, dim=1) if self._similarity == "cosine" else total
+
+    def _take_apart(self, id_rows: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """ID rows float32 [B, D], and features with the augmented vectors that were beside them."""
+        own, augmented = id_rows.chunk(2, 1)
+        return own, {**features, AUGMENTED: augmented}
+
+    def _behind_blocks(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
+        changed: Tensor = self.blocks(inputs)
+        return changed
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The age of examples; zeros where there is none, as serving has it."""
@@ -57,7 +82,14 @@ class _Tower(nn.Module):
 class UserTower(_Tower):
     """Who a user is and what they did last, to a vector."""
 
-    def __init__(self, config: ModelConfig, fields: Sequence[Field], history_length: int, told_events: int = 0) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        fields: Sequence[Field],
+        history_length: int,
+        told_events: int = 0,
+        shared: SharedBranches | None = None,
+    ) -> None:
         """Build it for the encoded user `fields`.
 
         Without a history (length 0) it takes and ignores arrays [B, 0]. Where histories say which of `told_events`
@@ -67,7 +99,7 @@ class UserTower(_Tower):
         if history is None and not config.user.id_row:
             raise ConfigError("model.user.id_row is false, but the dataset declares no history to tell users apart by")
         rows = int(config.user.id_row) + (history.vectors if history else 0)
-        super().__init__(config, config.user, rows, fields)
+        super().__init__(config, config.user, rows, fields, shared)
         self._id_row, self.history = config.user.id_row, history
         # Of the first, which stands for an unknown event, it stays zero.
         self.events = nn.Embedding(told_events + 1, config.dim, padding_idx=0) if told_events else None
@@ -91,7 +123,7 @@ class UserTower(_Tower):
 
         They are arguments one by one, since that is how exported programs are called.
         """
-        inputs = self._with_events(UserInputs(id_rows, history_rows, history_mask, history_age, features))
+        inputs = self._read(UserInputs(id_rows, history_rows, history_mask, history_age, features))
         rows = self._id_rows(inputs)
         if self.history is not None:
             rows.append(self.history(inputs))
@@ -107,17 +139,23 @@ class UserTower(_Tower):
         Returns:
             float32 [B, D], as `forward` has them.
         """
+        inputs = self._read(inputs)
         rows = self._id_rows(inputs)
         if self.history is not None:
-            encoded = self.history.along(self._with_events(inputs)).flatten(0, 1)
+            encoded = self.history.along(inputs).flatten(0, 1)
             rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
         return self._vector(torch.cat(rows, 1), inputs.features)
 
-    def _with_events(self, inputs: UserInputs) -> UserInputs:
-        """The inputs with the vectors of events added to the rows of their items."""
-        if self.events is None:
-            return inputs
-        return inputs._replace(history_rows=inputs.history_rows + self.events(inputs.features[HISTORY_EVENT]))
+    def _read(self, inputs: UserInputs) -> UserInputs:
+        """The inputs with augmented vectors taken out of rows, and those of events added to items' own in histories."""
+        if self._augmented:
+            own, features = self._take_apart(inputs.id_rows, inputs.features)
+            of_history, _ = inputs.history_rows.chunk(2, 2)
+            inputs = inputs._replace(id_rows=own, history_rows=of_history, features=features)
+        if self.events is not None:
+            told = self.events(inputs.features[HISTORY_EVENT])
+            inputs = inputs._replace(history_rows=inputs.history_rows + told)
+        return inputs
 
     def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
         return [inputs.id_rows[:, None]] if self._id_row else []
@@ -126,12 +164,19 @@ class UserTower(_Tower):
 class ItemTower(_Tower):
     """What an item is, to a vector."""
 
-    def __init__(self, config: ModelConfig, fields: Sequence[Field]) -> None:
+    def __init__(self, config: ModelConfig, fields: Sequence[Field], shared: SharedBranches | None = None) -> None:
         """Build it for the encoded item `fields`."""
-        super().__init__(config, config.item, 1, fields)
+        super().__init__(config, config.item, 1, fields, shared)
 
     def forward(self, id_rows: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """Compute item vectors float32 [B, D], of unit length for cosines, from ID rows [B, D] and encoded features."""
+        """Compute item vectors float32 [B, D], of unit length for cosines.
+
+        Args:
+            id_rows: float32 [B, D]; with augmented vectors [B, 2 D].
+            features: As `Encoder` gives them for the item tower.
+        """
+        if self._augmented:
+            id_rows, features = self._take_apart(id_rows, features)
         return self._vector(id_rows[:, None], features)
 
 
@@ -141,11 +186,12 @@ class Towers(nn.Module):
     def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
         """Build both for what `encoder` gives."""
         super().__init__()
-        self._similarity = config.similarity
+        self.dim, self._similarity = config.dim, config.similarity
         self.history_length = encoder.spec.history.length if encoder.spec.history else 0
         told_events = len(encoder.spec.history_events) if encoder.spec.embeds_events else 0
-        self.user = UserTower(config, encoder.fields("user"), self.history_length, told_events)
-        self.item = ItemTower(config, encoder.fields("item"))
+        self.branches = SharedBranches(config.branches, config.dim) if config.branches else None
+        self.user = UserTower(config, encoder.fields("user"), self.history_length, told_events, self.branches)
+        self.item = ItemTower(config, encoder.fields("item"), self.branches)
 
     def directions(self, vectors: Tensor) -> Tensor:
         """Where vectors float32 [n, D] of either tower point: of unit length."""

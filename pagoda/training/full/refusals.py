@@ -11,7 +11,7 @@ from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from pagoda.data.spec import MultiValued, PastText, Text, Tower
+from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.negatives.mined_file import most_of_a_user
@@ -44,6 +44,8 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     if dataset.spec.history is None:
         _refuse_histories(config, dataset)
     _refuse_pooling(config.model, dataset)
+    if config.model.augment and (name := config.model.augment.category) is not None:
+        _refuse_category(name, dataset)
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
@@ -100,6 +102,15 @@ def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:
     for what, is_wanted in wanted.items():
         if is_wanted:
             raise ConfigError(f"{what}, but {dataset.path}/features.yaml declares no history")
+
+
+def _refuse_category(name: str, dataset: Dataset) -> None:
+    declared = [one.name for one in dataset.spec.of("item") if isinstance(one, Categorical | MultiValued)]
+    if name not in declared:
+        raise ConfigError(
+            f"model.augment.category is {name!r}, which is no categorical or multi-valued feature of items in "
+            f"{dataset.path}/features.yaml; these are: {', '.join(declared) or 'none'}"
+        )
 
 
 def _refuse_mined(wanted: int, mined: Path | None) -> None:

@@ -168,6 +168,7 @@ def _validate(prepared: Prepared, validator: Validator) -> float:
 
 
 def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
+    branches = prepared.learner.towers.branches
     return {
         "positives": prepared.survey.positives,
         "users": len(prepared.learner.users.ids),
@@ -176,6 +177,7 @@ def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "samples_per_second": outcome.samples_per_second,
         **({"validations": outcome.validations, "best_epoch": outcome.best_epoch} if outcome.validations else {}),
+        **({"branch_weights": branches.weights_by_kind()} if branches else {}),
     }
 
 

@@ -40,7 +40,7 @@ def write_version(
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
-        export_towers(learner.towers, prepared.encoder, config.model.dim, *files)
+        export_towers(learner.towers, prepared.encoder, config.model.row_dim, *files)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.embeddings.overlay import Overlay
 from pagoda.errors import GateError
+from pagoda.model.losses.dual_augmentation import mimic_losses
 from pagoda.training.incremental.examples import Examples
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.training.incremental.item_chances import Chances, CountedChances, StreamedChances
@@ -102,6 +103,10 @@ class _Pass:
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
         logits = cosines / base.temperature - torch.from_numpy(log_q)
         loss = _cross_entropy(logits, targets, examples.weights, part)
+        if (augment := base.config.model.augment) is not None:
+            _, augmented = id_rows.chunk(2, 1)
+            chosen = base.item_vectors[torch.from_numpy(examples.items[part])]
+            loss = loss + augment.user * mimic_losses(augmented, chosen).sum()
         # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
         # are made of, however few positives came.
         (gradient,) = torch.autograd.grad(loss / base.config.batch_size, [rows])

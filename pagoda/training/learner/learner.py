@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pagoda.config.model import AugmentConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.training import TrainConfig
 from pagoda.model.losses.contrastive import contrastive_loss
+from pagoda.model.losses.dual_augmentation import alignment_loss, mimic_losses
 from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.batcher import Batch, ViewBatch
 from pagoda.training.device import autocasts, moved
@@ -31,7 +33,7 @@ class Learner:
         candidates: CandidateMaker,
     ) -> None:
         self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
-        self._supervision = config.self_supervision
+        self._supervision, self._augment = config.self_supervision, config.model.augment
         self.objective = build_objective(config.objective, candidates.items)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
@@ -75,6 +77,8 @@ class Learner:
         loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets, batch.weights)
         if batch.views is not None and self._supervision is not None:
             loss = loss + self._contrast(batch.views, items, self._supervision)
+        if self._augment is not None:
+            loss = loss + _mimicry(batch, users, items, (user_vectors, item_vectors), self._augment)
         if torch.isfinite(loss):
             # A user tower without ID row leaves the users' rows as they are.
             user_gradient, item_gradient, *dense = torch.autograd.grad(
@@ -111,3 +115,17 @@ class Learner:
         vectors = self.towers.item(functional.embedding(views.item_of, items), views.features)
         first, second = self.towers.directions(vectors).chunk(2)
         return config.weight * contrastive_loss(first, second, config.temperature)
+
+
+def _mimicry(
+    batch: Batch, users: Tensor, items: Tensor, vectors: tuple[Tensor, Tensor], config: AugmentConfig
+) -> Tensor:
+    """What augmented vectors learn beside the objective, given the rows and `vectors` of the batch."""
+    of_users, of_items = vectors
+    _, by_user = functional.embedding(batch.keys.users, users).chunk(2, 1)
+    _, by_item = functional.embedding(batch.candidate_of[batch.targets], items).chunk(2, 1)
+    loss = config.user * mimic_losses(by_user, of_items[batch.targets]).mean()
+    loss = loss + config.item * mimic_losses(by_item, of_users).mean()
+    if config.category is not None:
+        loss = loss + config.align * alignment_loss(of_items, batch.item_features[config.category])
+    return loss

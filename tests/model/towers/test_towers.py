@@ -15,14 +15,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from pagoda.config.model import (
+    AugmentConfig,
     BlockConfig,
     Bsarec,
+    Cin,
+    Cross,
     DecayPooling,
+    Fm,
     Gru,
     HistoryConfig,
     MeanPooling,
     Mlp,
     ModelConfig,
+    Rows,
+    Senet,
     TowerConfig,
     Transformer,
     UserTowerConfig,
@@ -85,24 +91,24 @@ def make(spec: FeatureSpec, config: ModelConfig) -> tuple[Towers, Encoder]:
     return Towers(config, encoder), encoder
 
 
-def inputs(encoder: Encoder, length: int, rows: int) -> tuple[UserInputs, dict[str, Tensor]]:
+def inputs(encoder: Encoder, length: int, rows: int, row_dim: int = DIM) -> tuple[UserInputs, dict[str, Tensor]]:
     """What the user tower reads, and features of as many items."""
     generator = torch.Generator().manual_seed(rows)
-    history = torch.randn(rows, length, DIM, generator=generator)
+    history = torch.randn(rows, length, row_dim, generator=generator)
     mask = torch.rand(rows, length, generator=generator) > 0.5
     age = torch.rand(rows, length, generator=generator) * 1e6
     users = encoder.encode_rows("user", [{"job": "b"}] * rows)
     items = encoder.encode_rows("item", [{"year": 1995, "genres": ["x", "?"], "text": [0.5] * 5}] * rows)
-    read = UserInputs(torch.randn(rows, DIM, generator=generator), history, mask, age, tensors(users))
+    read = UserInputs(torch.randn(rows, row_dim, generator=generator), history, mask, age, tensors(users))
     return read, tensors(items)
 
 
 def assert_exported(folder: Path, spec: FeatureSpec, config: ModelConfig) -> None:
     towers, encoder = make(spec, config)
-    export_towers(towers, encoder, DIM, folder / "user.pt2", folder / "item.pt2")
+    export_towers(towers, encoder, config.row_dim, folder / "user.pt2", folder / "item.pt2")
     user, item = (torch.export.load(folder / f"{tower}.pt2").module() for tower in ("user", "item"))
     for rows in (1, 2, 5):
-        read, item_features = inputs(encoder, towers.history_length, rows)
+        read, item_features = inputs(encoder, towers.history_length, rows, config.row_dim)
         expected = towers.user(*read), towers.item(read.id_rows, item_features)
         torch.testing.assert_close(user(*read), expected[0])
         torch.testing.assert_close(item(read.id_rows, item_features), expected[1])
@@ -195,6 +201,42 @@ def test_vectors_along_a_sequence_are_told_events_as_each_prefix_is() -> None:
         prefix = UserInputs(ids[seen - 1 : seen], rows.roll(6 - seen, 1), mask, ages, {})
         expected = towers.user(*told(prefix, kinds.roll(6 - seen, 1)))
         torch.testing.assert_close(found[seen - 1 : seen], expected)
+
+
+PARALLEL = ModelConfig(
+    dim=DIM,
+    branches=(Rows(), Fm(width=3), Cin(width=3, maps=(4, 2)), Cross()),
+    augment=AugmentConfig(),
+    user=UserTowerConfig(blocks=(Senet(),), example_age=True),
+    item=TowerConfig(blocks=()),
+)
+
+
+def test_parallel_towers_with_augmented_vectors_are_exported(tmp_path: Path) -> None:
+    assert_exported(tmp_path, SPECS["everything"], PARALLEL)
+
+
+def test_augmented_vectors_are_inputs_of_their_own_tower_and_no_part_of_histories_or_of_the_sum_of_rows() -> None:
+    augmented, encoder = make(SPECS["everything"], ModelConfig(dim=DIM, augment=AugmentConfig()))
+    plain, _ = make(SPECS["everything"], ModelConfig(dim=DIM))
+    # The first layers without the columns that read augmented vectors, which come last.
+    theirs = plain.state_dict()
+    plain.load_state_dict(
+        {
+            name: value[: len(theirs[name])] if value.ndim == 1 else value[:, : theirs[name].shape[1]]
+            for name, value in augmented.state_dict().items()
+        }
+    )
+    read, item_features = inputs(encoder, augmented.history_length, 4, 2 * DIM)
+    halved = read._replace(id_rows=read.id_rows[:, :DIM], history_rows=read.history_rows[..., :DIM])
+    without = read._replace(id_rows=functional.pad(halved.id_rows, (0, DIM)))
+    torch.testing.assert_close(augmented.user(*without), plain.user(*halved))
+    torch.testing.assert_close(
+        augmented.item(without.id_rows, item_features), plain.item(halved.id_rows, item_features)
+    )
+    assert not torch.allclose(augmented.user(*read), augmented.user(*without), atol=1e-3)
+    changed = read._replace(history_rows=torch.cat([halved.history_rows, torch.randn_like(halved.history_rows)], 2))
+    assert torch.equal(augmented.user(*changed), augmented.user(*read))
 
 
 def test_the_age_of_an_example_matters_in_training_and_is_zero_when_serving() -> None:

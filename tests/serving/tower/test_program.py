@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from pagoda.config.model import DecayPooling, Gru, HistoryConfig, ModelConfig, Transformer
+from pagoda.config.model import AugmentConfig, Cin, DecayPooling, Fm, Gru, Mlp, ModelConfig, Rows, Transformer
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.model.encoder import Encoder
@@ -20,12 +20,12 @@ from serving.tower.program import load_program, load_small
 from tests.serving.worlds import DIM, LENGTH, make_spec
 
 
-def export(folder: Path, history: HistoryConfig) -> Path:
-    """A tower's program."""
+def export(folder: Path, **model: Any) -> Path:
+    """The program of a tower of such a model."""
     encoder = Encoder.fit(make_spec(), *(programs_table() for _ in range(2)))
     torch.manual_seed(1)
-    towers = Towers(ModelConfig(dim=DIM, feature_dim=4, history=history), encoder)
-    export_towers(towers, encoder, DIM, folder / "user.pt2", folder / "item.pt2")
+    config = ModelConfig(dim=DIM, feature_dim=4, **model)
+    export_towers(Towers(config, encoder), encoder, config.row_dim, folder / "user.pt2", folder / "item.pt2")
     return folder / "user.pt2"
 
 
@@ -41,9 +41,10 @@ def inputs(rows: int, example: tuple[Any, ...]) -> tuple[Any, ...]:
     generator = torch.Generator().manual_seed(rows)
     mask = torch.rand(rows, LENGTH, generator=generator) < 0.5
     mask[0] = False
+    row_dim = example[0].shape[1]
     return (
-        torch.randn(rows, DIM, generator=generator),
-        torch.randn(rows, LENGTH, DIM, generator=generator) * mask[..., None],
+        torch.randn(rows, row_dim, generator=generator),
+        torch.randn(rows, LENGTH, row_dim, generator=generator) * mask[..., None],
         mask,
         torch.rand(rows, LENGTH, generator=generator) * 1e6 * mask,
         {name: values[:1].expand(rows, *values.shape[1:]).contiguous() for name, values in example[4].items()},
@@ -51,12 +52,16 @@ def inputs(rows: int, example: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("history", "quick"),
-    [(DecayPooling(), True), (Transformer(layers=1), True), (Gru(), False)],
-    ids=lambda one: getattr(one, "kind", ""),
+    ("model", "quick"),
+    [
+        pytest.param({"history": DecayPooling()}, True, id="decay"),
+        pytest.param({"history": Transformer(layers=1)}, True, id="transformer"),
+        pytest.param({"history": Gru()}, False, id="gru"),
+        pytest.param({"branches": (Rows(), Mlp(), Fm(), Cin()), "augment": AugmentConfig()}, True, id="parallel, dual"),
+    ],
 )
-def test_every_kind_of_tower_answers_as_exported(history: HistoryConfig, quick: bool, tmp_path: Path) -> None:
-    path = export(tmp_path, history)
+def test_every_kind_of_tower_answers_as_exported(model: dict[str, Any], quick: bool, tmp_path: Path) -> None:
+    path = export(tmp_path, **model)
     exported = torch.export.load(path)
     module, program = exported.module(), load_program(path)
     assert isinstance(program, GraphModule) != quick
@@ -80,7 +85,7 @@ def test_a_tower_of_ids_alone_is_quick_too(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_to_stay_small_reads_the_same_program_elsewhere(tmp_path: Path) -> None:
-    path = export(tmp_path, DecayPooling())
+    path = export(tmp_path)
     given = inputs(7, torch.export.load(path).example_inputs[0])
     assert torch.equal(load_small(path)(*given), load_program(path)(*given))
     (damaged := tmp_path / "damaged.pt2").write_bytes(path.read_bytes()[:-100])
