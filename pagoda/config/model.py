@@ -95,7 +95,30 @@ class Bsarec(Section):
     """Lowest frequencies of the history that count as slow: half of the paper's c, and the mean."""
 
 
-HistoryConfig = Annotated[MeanPooling | DecayPooling | Gru | Transformer | Bsarec, Field(discriminator="kind")]
+class _Interests(Section):
+    interests: int = Field(default=4, ge=1, le=16)
+    """Vectors of a user, any of which may find an item. An answer is what is best by one of them."""
+
+
+class SelfAttentive(_Interests):
+    """Several interests, each a mean of the item rows with weights of its own (ComiRec-SA)."""
+
+    kind: Literal["self_attentive"] = "self_attentive"
+    hidden: PositiveInt = 256
+    """Width of the layer that the weights come from."""
+
+
+class Routing(_Interests):
+    """Several interests, among which each event is divided by what it agrees with (MIND)."""
+
+    kind: Literal["routing"] = "routing"
+    iterations: PositiveInt = 3
+    """Rounds of routing."""
+
+
+HistoryConfig = Annotated[
+    MeanPooling | DecayPooling | Gru | Transformer | Bsarec | SelfAttentive | Routing, Field(discriminator="kind")
+]
 
 
 class TowerConfig(Section):
@@ -144,6 +167,11 @@ class ModelConfig(Section):
     RecSys 2019."""
     user: UserTowerConfig = UserTowerConfig()
     item: TowerConfig = TowerConfig()
+
+    @property
+    def interests(self) -> int:
+        """How many vectors a user has, where the dataset declares a history."""
+        return self.history.interests if isinstance(self.history, SelfAttentive | Routing) else 1
 
     @model_validator(mode="after")
     def _heads_fit(self) -> ModelConfig:

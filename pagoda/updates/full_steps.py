@@ -277,15 +277,16 @@ def newest(update: FullUpdate) -> Manifest:
 
 
 def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]:
-    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe."""
+    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe: all of each."""
     from pagoda.version_files.open_version import OpenVersion
 
     users = np.asarray(files.users.ids)
-    users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
+    users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES // files.config.model.interests).astype(int))]
     moments = np.full(len(users), to_us(files.lineage.window.end), np.int64)
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
-    return OpenVersion(files, data).user_vectors(users, moments, histories)
+    vectors = OpenVersion(files, data).user_vectors(users, moments, histories)
+    return vectors.reshape(-1, vectors.shape[-1])
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -23,6 +23,8 @@ from pagoda.model.user_inputs import UserInputs
 EXAMPLE_AGE = "example_age"
 """Key of an example's age in days, float32 [B, 1], among the features of the user tower; absent when serving."""
 _AGES = 2
+_ONE_VECTOR = 3
+"""Dimensions of the rows of users or items with one vector each."""
 
 
 class _Tower(nn.Module):
@@ -36,19 +38,24 @@ class _Tower(nn.Module):
         self.projection = nn.Linear(width, dim) if config.blocks or fields else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features."""
-        total = rows.sum(1)
+        """Unit vectors [B, D] from `rows` float32 [B, rows, D] and encoded features.
+
+        Of several interests [B, interests, D] from [B, interests, rows, D], each by the same weights.
+        """
+        total = rows.sum(-2)
         if self.projection is not None:
-            inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
-            total = self.projection(self.blocks(inputs)) + total
-        return functional.normalize(total, dim=1)
+            about = [*self.features(features), *self._age(rows, features)]
+            if rows.ndim > _ONE_VECTOR:
+                about = [part[:, None].expand(-1, rows.shape[1], -1) for part in about]
+            total = self.projection(self.blocks(torch.cat([rows.flatten(-2), *about], -1))) + total
+        return functional.normalize(total, dim=-1)
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
         """The age of examples; zeros where there is none, as serving has it."""
         if not self._ages:
             return []
         age = features.get(EXAMPLE_AGE)
-        scaled = torch.zeros_like(rows[:, 0, :1]) if age is None else age.log1p()
+        scaled = torch.zeros_like(rows.flatten(1)[:, :1]) if age is None else age.log1p()
         return [torch.cat([scaled, scaled.square()], 1)]
 
 
@@ -63,6 +70,8 @@ class UserTower(_Tower):
         rows = int(config.user.id_row) + (history.vectors if history else 0)
         super().__init__(config.user, config.dim, rows, fields, config.feature_dim)
         self._id_row, self.history = config.user.id_row, history
+        self.interests = history.interests if history else 1
+        """Vectors of a user."""
 
     @property
     def reads_age(self) -> bool:
@@ -77,7 +86,7 @@ class UserTower(_Tower):
         history_age: Tensor,
         features: dict[str, Tensor],
     ) -> Tensor:
-        """Compute user vectors float32 [B, D] of unit length from `UserInputs`.
+        """Compute user vectors float32 [B, D] of unit length from `UserInputs`; of several interests [B, interests, D].
 
         They are arguments one by one, since that is how exported programs are called.
         """
@@ -85,7 +94,7 @@ class UserTower(_Tower):
         rows = self._id_rows(inputs)
         if self.history is not None:
             rows.append(self.history(inputs))
-        return self._vector(torch.cat(rows, 1), inputs.features)
+        return self._vector(torch.cat(rows, -2), inputs.features)
 
     def along(self, inputs: UserInputs, after: Tensor) -> Tensor:
         """Compute the vectors that users had along their sequences: as `forward`, in one pass over each sequence.
@@ -104,7 +113,10 @@ class UserTower(_Tower):
         return self._vector(torch.cat(rows, 1), inputs.features)
 
     def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
-        return [inputs.id_rows[:, None]] if self._id_row else []
+        if not self._id_row:
+            return []
+        rows = inputs.id_rows[:, None]
+        return [rows if self.interests == 1 else rows[:, None].expand(-1, self.interests, -1, -1)]
 
 
 class ItemTower(_Tower):
