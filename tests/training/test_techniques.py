@@ -32,6 +32,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "self-supervision": {"self_supervision": {"items": 20}},
     "thinning and repeating": {"positives": {"thin_above": 0.03, "repeat_below": 0.02}},
     "example age": {"model": MODEL | {"user": {"example_age": True}}},
+    "interests by attention": {"model": MODEL | {"history": {"kind": "self_attentive", "interests": 3, "hidden": 8}}},
+    "interests by routing": {"model": MODEL | {"history": {"kind": "routing", "interests": 2}, "seed_item": True}},
     "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
     "along sequences": {
         "learn": "sequences",
