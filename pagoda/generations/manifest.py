@@ -79,6 +79,8 @@ class Manifest(_Part):
     texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Columns of the items whose words the collection can be searched by; none: it holds no words."""
     dim: int
+    interests: int = Field(default=1, exclude_if=lambda count: count == 1)
+    """Vectors of a user; an item has the score of the nearest."""
     metric: str = "IP"
     """On unit vectors, so the cosine."""
     item_count: int

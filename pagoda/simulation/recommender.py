@@ -66,7 +66,7 @@ class Recommender:
 
 
 def cosines(interests: Float, vectors: Float) -> Float:
-    """Cosine [n, m] of interests [n, dim] with vectors [m, dim]; of several tastes [n, tastes, dim] the nearest one's."""
+    """Cosine [n, m] of interests [n, dim] with vectors [m, dim]; of several tastes [n, tastes, dim] the nearest's."""
     found: Float = interests @ vectors.T
     return found if interests.ndim == vectors.ndim else found.max(axis=1)
 
