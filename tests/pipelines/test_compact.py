@@ -15,6 +15,7 @@ import yaml
 
 from pagoda.access.tokens import token_of
 from pagoda.client import Client
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import to_us
 from pagoda.generations.hosts import holdings
@@ -74,7 +75,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Home]:
+def serving(folder: Path, told: str, profile: str | None = None, how: TrainConfig = CONFIG) -> Iterator[Home]:
     """A platform with these settings that has released a small world's first generation."""
     spec = SPEC.model_copy(update={"title": "name"})
     dataset, platform = make(folder / "data", spec), Platform(folder / "home")
@@ -83,7 +84,7 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
         (folder / "home" / SETTINGS_FILE).write_text(told)
         settings = platform.up(profile=profile, attached=True)
         settle_dataset(settings, str(dataset.path))
-        assert release_full(trained(settings, dataset, hours(0, 50).end)).id == "g1"
+        assert release_full(trained(settings, dataset, hours(0, 50).end, how)).id == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
         with Client(home=settings.home) as client:
             client.wait_ready()
@@ -92,10 +93,14 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
         platform.kill()
 
 
-def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
+def trained(settings: Settings, dataset: Dataset, end: datetime, how: TrainConfig = CONFIG) -> FullUpdate:
     """A full update whose parts are all made."""
-    update = FullUpdate.resolve(settings, str(dataset.path), end.isoformat())
-    full_steps.train(update, yaml.safe_dump(CONFIG.model_dump(mode="json")))
+    return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), how)
+
+
+def made(update: FullUpdate, how: TrainConfig) -> FullUpdate:
+    """The same, of an update."""
+    full_steps.train(update, yaml.safe_dump(how.model_dump(mode="json")))
     full_steps.register(update)
     full_steps.export_vectors(update)
     full_steps.build_index(update)
@@ -135,10 +140,12 @@ def in_process(home: Home) -> dict[int, float]:
     read = histories_at(home.dataset, end, None, None)
     assert read is not None
     version = OpenVersion(FullVersionFiles(folder, folder), home.dataset)
-    (vector,) = version.user_vectors(users, moments, read.read(users, moments), None)
+    (vectors,) = version.user_vectors(users, moments, read.read(users, moments), None)
     source = ItemVectors(local_path(state.generation("g1").item_vectors.uri) or Path(), home.dataset.spec)
     return {
-        int(item): float(row @ vector) for ids, rows in source.blocks() for item, row in zip(ids, rows, strict=True)
+        int(item): float(np.max(vectors @ row))  # Of several interests, the nearest.
+        for ids, rows in source.blocks()
+        for item, row in zip(ids, rows, strict=True)
     }
 
 
@@ -182,6 +189,12 @@ def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
     """By the same driver wherever the tower runs: its own process, which `pagoda up` runs."""
     end = max(home.now, hours(0, 52).end)  # After the first version's, and before the data's, which are judged on.
     stable, candidate = answer(home)[0], full_steps.offer(trained(home.settings, home.dataset, end)).id
+    assert rolled_out(home, candidate) == {stable, candidate}
+    assert answer(home)[0] == candidate
+
+
+def rolled_out(home: Home, candidate: str) -> set[str]:
+    """Lead a candidate to all users, and say which generations answered meanwhile."""
     commands.start(home.log, candidate, policy=POLICY, by="test")
     users, answered = [int(user) for user in home.dataset.users()["user_id"].to_pylist()], set[str]()
     with Client(home=home.settings.home) as client:
@@ -194,8 +207,7 @@ def test_a_canary_takes_its_share_and_then_all_users(home: Home) -> None:
             return rollout is not None and not rollout.active
 
         wait_for(ask)
-    assert answered == {stable, candidate}
-    assert answer(home)[0] == candidate
+    return answered
 
 
 @pytest.mark.long
