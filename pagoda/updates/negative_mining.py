@@ -182,12 +182,12 @@ class _Asking:
 
 def _merged(found: Found, users: int) -> Int64Array:
     """IDs int64 [users, m] of what all queries of each user found, each item once, where it scored best."""
-    ids, scores = (array.reshape(users, -1) for array in found)
+    ids, scores = found.ids.reshape(users, -1), found.scores.reshape(users, -1)
     order = np.lexsort((-scores, ids), axis=1)
-    ids, scores = (np.take_along_axis(array, order, 1) for array in (ids, scores))
+    ids, scores = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
     again = np.zeros(ids.shape, np.bool_)
     again[:, 1:] = ids[:, 1:] == ids[:, :-1]
-    ids, scores = np.where(again, -1, ids), np.where(again, -np.inf, scores)
+    ids[again], scores[again] = -1, -np.inf
     return np.take_along_axis(ids, np.argsort(-scores, axis=1, kind="stable"), 1)
 
 

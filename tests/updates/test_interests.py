@@ -20,7 +20,7 @@ from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.index.factory import open_search
 from pagoda.model.table_inputs import histories_at
-from pagoda.registry.publish import publish
+from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout.measures.candidate import measure
 from pagoda.settings import IndexSettings, Settings
 from pagoda.storage.copies import local_path
@@ -156,5 +156,5 @@ async def test_a_plain_model_and_one_of_several_interests_take_each_others_place
     assert (incremental.interests, incremental.full_version) == (INTERESTS, several.full_version)
     assert await home.check(incremental) != before
     assert await home.check(several) == before
-    publish(open_log(home.settings), plain.id, "stable")
+    carry_out(open_log(home.settings), plan_rollback(open_log(home.settings).state(), plain.id))
     await home.check(plain)

@@ -78,7 +78,8 @@ def test_mined_are_the_ranks_of_the_versions_search(
 
 def test_of_several_interests_the_best_score_of_each_item_ranks_it(dataset: Dataset, tmp_path: Path) -> None:
     model = {"dim": 8, "feature_dim": 4, "history": {"kind": "self_attentive", "interests": 3, "hidden": 8}}
-    version = full_update(dataset, hours(0, 40), None, config(bootstrap_epochs=1, model=model), tmp_path / "out")
+    how = config(bootstrap_epochs=1, model=model, drift={"max_interest_cosine": 1})
+    version = full_update(dataset, hours(0, 40), None, how, tmp_path / "out")
     mine(dataset, version, tmp_path / "mined", ranks=(1, 6))
     found = read(tmp_path / "mined")
     for user in (0, 7, 31):

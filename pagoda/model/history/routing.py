@@ -26,6 +26,11 @@ class RoutingHistory(InterestHistory):
     learned is what serves.
     """
 
+    start: Tensor
+    """float32 [interests, L]: the logits that routing begins with."""
+    fewest: Tensor
+    """int64 [interests]: events from which on a user has each interest."""
+
     def __init__(self, declared: Routing, dim: int, length: int) -> None:
         super().__init__(declared, dim, length)
         self._iterations, self._scale, self._length = declared.iterations, math.sqrt(dim), length
