@@ -66,7 +66,7 @@ def check_interests(vectors: Tensor, limits: DriftConfig) -> dict[str, float]:
     if count >= _FEWEST and mean > limits.max_interest_cosine:
         raise GateError(
             f"drift check: users' interests have collapsed: the mean cosine of two of one user is {mean:.3f}, more "
-            f"than drift.max_interest_cosine {limits.max_interest_cosine:g}; train longer (bootstrap_epochs), or ask for "
-            "fewer (model.history.interests)"
+            f"than drift.max_interest_cosine {limits.max_interest_cosine:g}; train longer (bootstrap_epochs), or ask "
+            "for fewer (model.history.interests)"
         )
     return {"interest_cosine": mean}
