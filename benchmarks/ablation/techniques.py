@@ -100,6 +100,9 @@ TECHNIQUES: tuple[Technique, ...] = (
         "history",
         {
             "mean": {"model": {"history": {"kind": "mean"}}},
+            "one interest, self-attentive": {"model": {"history": {"kind": "self_attentive", "interests": 1}}},
+            "4 interests, self-attentive": {"model": {"history": {"kind": "self_attentive"}}},
+            "4 interests, routing": {"model": {"history": {"kind": "routing"}}},
             "seed item beside it": {"model": {"seed_item": True}},
             "along sequences": _SEQUENCES,
             "along sequences, mean": {**_SEQUENCES, "model": {"history": {"kind": "mean"}}},

@@ -21,7 +21,7 @@ from serving.http.fields import PastItems
 from serving.recall import factory, server
 from serving.recall.api import RecalledItem
 from serving.recall.servers import factory as tower_factory
-from serving.recall.servers.tower import TowerClient, UserVector
+from serving.recall.servers.tower import TowerClient, UserVectors
 from serving.users.keys import Key
 from serving.users.online_store import OnlineStore, StoredUser
 
@@ -43,8 +43,8 @@ class NoStore(OnlineStore):
 class NoTower(TowerClient):
     """Everybody has the same vector."""
 
-    async def vectors(self, *given: Any) -> list[UserVector]:
-        return [UserVector(_UNIT, True)] * len(given[-1])
+    async def vectors(self, *given: Any) -> list[UserVectors]:
+        return [UserVectors((_UNIT,), True)] * len(given[-1])
 
 
 class NoIndex:

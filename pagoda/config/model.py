@@ -149,7 +149,30 @@ class Bsarec(Section):
     """Lowest frequencies of the history that count as slow: half of the paper's c, and the mean."""
 
 
-HistoryConfig = Annotated[MeanPooling | DecayPooling | Gru | Transformer | Bsarec, Field(discriminator="kind")]
+class _Interests(Section):
+    interests: int = Field(default=4, ge=1, le=16)
+    """Vectors of a user, any of which may find an item. An answer is what is best by one of them."""
+
+
+class SelfAttentive(_Interests):
+    """Several interests, each a mean of the item rows with weights of its own (ComiRec-SA)."""
+
+    kind: Literal["self_attentive"] = "self_attentive"
+    hidden: PositiveInt = 256
+    """Width of the layer that the weights come from."""
+
+
+class Routing(_Interests):
+    """Several interests, among which each event is divided by what it agrees with (MIND)."""
+
+    kind: Literal["routing"] = "routing"
+    iterations: PositiveInt = 3
+    """Rounds of routing."""
+
+
+HistoryConfig = Annotated[
+    MeanPooling | DecayPooling | Gru | Transformer | Bsarec | SelfAttentive | Routing, Field(discriminator="kind")
+]
 
 
 class TowerConfig(Section):
@@ -209,6 +232,11 @@ class ModelConfig(Section):
         """Length of what the tables of ID rows hold of an ID."""
         return self.dim if self.augment is None else 2 * self.dim
 
+    @property
+    def interests(self) -> int:
+        """How many vectors a user has, where the dataset declares a history."""
+        return self.history.interests if isinstance(self.history, SelfAttentive | Routing) else 1
+
     @model_validator(mode="before")
     @classmethod
     def _instead_of_blocks(cls, given: Any) -> Any:
@@ -244,6 +272,17 @@ class ModelConfig(Section):
             raise ValueError("model.user.example_age is read by blocks, and there are none")
         if self.augment is not None and not self.user.id_row:
             raise ValueError("model.augment is beside ID rows, and model.user.id_row is false: users would have none")
+        return self
+
+    @model_validator(mode="after")
+    def _one_vector_of_unit_length(self) -> Self:
+        given = [name for name, there in (("branches", self.branches), ("augment", self.augment)) if there]
+        if given and self.interests > 1:
+            raise ValueError(
+                f"model.{given[0]} is for users of one vector, and model.history gives {self.interests}; leave out one"
+            )
+        if given and self.similarity == "dot":
+            raise ValueError(f"model.{given[0]} is for cosines, and model.similarity is dot; leave out one of them")
         return self
 
     @model_validator(mode="after")

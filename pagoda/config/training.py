@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.incremental import IncrementalConfig
-from pagoda.config.model import ModelConfig, Section, Share
+from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
 from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig
 from pagoda.config.positives import PositivesConfig
@@ -57,6 +57,8 @@ class DriftConfig(Section):
     """Longest ID row; with `model.similarity: dot`, longest vector too."""
     max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
+    max_interest_cosine: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Mean cosine of two interests of one user: near 1 they are one."""
     max_recall_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the parent's Recall@50 that a version may lose on the positives after its window. Where there is none
     yet, nothing is compared."""
@@ -114,9 +116,23 @@ class TrainConfig(Section):
                 "learn: sequences puts all that a user chose into one batch, where what they chose later would be "
                 "negatives of what came before; set negatives: {in_batch: false, uniform: 512, popularity: 512}"
             )
+        self._refuse_interests()
         if self.validation is not None and self.bootstrap_epochs == 1:
             raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self
+
+    def _refuse_interests(self) -> None:
+        history = self.model.history
+        if isinstance(history, SelfAttentive | Routing) and self.learn == "sequences":
+            raise ValueError(
+                f"learn: sequences gives what a user was after each event in one pass, and model.history.kind "
+                f"{history.kind} reads each history as a whole; set learn: positives"
+            )
+        if self.model.interests == 1 and self.drift.max_interest_cosine != DriftConfig().max_interest_cosine:
+            raise ValueError(
+                "drift.max_interest_cosine compares several interests of a user, and model.history gives one; leave it "
+                "out, or set model.history.kind: self_attentive or routing"
+            )
 
     def to_yaml(self) -> str:
         """The whole configuration, defaults included."""

@@ -25,7 +25,7 @@ class OpenedTowers(Protocol):
     ) -> Float32Array:
         """Vectors float32 [n, dim] of users (int64 [n]) at moments (int64 [n]) with histories and raw context.
 
-        Asked once for all rows of an evaluation, so it should compute in parts.
+        Of several interests [n, interests, dim]. Asked once for all rows, so it should compute in parts.
         """
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:

@@ -32,24 +32,33 @@ class Scorer(Protocol):
 
 
 class DotScorer:
-    """Scores by the inner product of user and item vectors, the cosine for unit vectors."""
+    """Scores by the inner product of user and item vectors, the cosine for unit vectors.
+
+    Where users have several vectors, one for each interest, an item has the score of the nearest.
+    """
 
     def __init__(self, user_vectors: Float32Array, item_vectors: Float32Array) -> None:
-        """Take vectors float32 [rows, dim] and [items, dim].
+        """Take vectors float32 [rows, dim] or [rows, interests, dim], and [items, dim].
 
         Raises:
             IntegrityError: A vector is not finite; a rank among such scores would mean nothing.
         """
         for name, vectors in (("user", user_vectors), ("item", item_vectors)):
             if not np.isfinite(vectors).all():
-                row = int(np.isfinite(vectors).all(axis=1).argmin())
+                row = int(np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1).argmin())
                 raise IntegrityError(f"{name} vector {row} is not finite, so nothing can be ranked by it")
         self._users, self._items = user_vectors, item_vectors
         self.items = len(item_vectors)
 
     def block(self, rows: slice) -> Float32Array:
         """Scores float32 [rows, items] of some rows."""
-        scores: Float32Array = self._users[rows] @ self._items.T
+        users = self._users[rows]
+        if users.ndim == self._items.ndim:
+            scores: Float32Array = users @ self._items.T
+            return scores
+        scores = users[:, 0] @ self._items.T
+        for interest in range(1, users.shape[1]):
+            np.maximum(scores, users[:, interest] @ self._items.T, out=scores)
         return scores
 
 

@@ -39,6 +39,7 @@ def create_generation(
     originals: OriginalVectors | None = None,
     collection: str,
     dim: int,
+    interests: int = 1,
     item_count: int,
     spec: FeatureSpec,
     metric: str = "IP",
@@ -57,6 +58,7 @@ def create_generation(
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
+        interests: Vectors of a user.
         item_count: Rows of the collection.
         spec: The feature declaration that the towers were trained with.
         metric: Of the collection.
@@ -86,6 +88,7 @@ def create_generation(
             backend=backend,
             texts=tuple(texts),
             dim=dim,
+            interests=interests,
             metric=metric,
             similarity=similarity,
             item_count=item_count,

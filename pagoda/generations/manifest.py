@@ -80,6 +80,8 @@ class Manifest(_Part):
     texts: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     """Columns of the items whose words the collection can be searched by; none: it holds no words."""
     dim: int
+    interests: int = Field(default=1, exclude_if=lambda count: count == 1)
+    """Vectors of a user; an item has the score of the nearest."""
     metric: str = "IP"
     similarity: Similarity = Field(default="cosine", exclude_if=lambda name: name == "cosine")
     """Vectors of unit length, so that their inner product is the cosine; or of any length (`dot`)."""

@@ -18,6 +18,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 DATASET = "dataset"
 """Tag of a full version: the folder or URL that it learned from, where later interactions are found too."""
 
+INTERESTS = "interests"
+"""Tag of a full version: how many vectors a user has, where there are several."""
 JUDGEMENT, WARNING = "judgement", "warning"
 """Tags of a full version: what it was found to be worth, in words, and what of that is bad, where anything is."""
 

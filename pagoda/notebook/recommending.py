@@ -84,8 +84,8 @@ class ExactRecommender:
         vectors, rules = self._towers.user_vectors(ids, times, histories), self._dataset.spec.rules
         if rules is None:
             return vectors, 0.0
-        last = np.full((len(ids), 1), rules.penalty / SCALE, np.float32)
-        return np.concatenate([vectors, last], axis=1), rules.penalty * CENTRE
+        last = np.full((*vectors.shape[:-1], 1), rules.penalty / SCALE, np.float32)
+        return np.concatenate([vectors, last], axis=-1), rules.penalty * CENTRE
 
     def _seen(self, ids: Int64Array, times: Int64Array, moment: datetime) -> ExcludedPairs:
         state, start = SeenState(np.unique(ids)), self._dataset.span().start

@@ -97,6 +97,8 @@ class WorldConfig(BaseModel):
     new_items: float = Field(default=0.1, ge=0, le=0.9)
     """Share of the items that arrive after the start."""
 
+    tastes: int = Field(default=1, ge=1, le=4)
+    """Lasting interests that a user has at once, each around other topics: what is near to one of them is liked."""
     topics: int = Field(default=24, ge=2, le=255)
     dim: int = Field(default=16, ge=2)
     candidates: int = Field(default=8, ge=2)
@@ -110,6 +112,8 @@ class WorldConfig(BaseModel):
             raise ValueError(
                 f"shown {self.shown} must be less than candidates {self.candidates}: the ranker drops some"
             )
+        if self.tastes > self.topics:
+            raise ValueError(f"tastes {self.tastes} must not be more than topics {self.topics}: each has its own")
         if to_us(self.start) % (24 * HOUR_US) or self.start.year < _FIRST_YEAR:
             raise ValueError(f"start {self.start.isoformat()} must be a midnight UTC, from {_FIRST_YEAR} on")
         return self

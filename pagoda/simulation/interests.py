@@ -31,13 +31,17 @@ class Interests:
         self._shots = lru_cache(maxsize=64)(self._draw)
 
     def at(self, rows: Int, times_us: Int) -> Float:
-        """Interests [n, dim], unit length, of the users in `rows` (numbers, int64 [n]) at `times_us` (int64 [n])."""
+        """Interests [n, dim], unit length, of the users in `rows` (numbers, int64 [n]) at `times_us` (int64 [n]).
+
+        Where users have several tastes, [n, tastes, dim]: what moves a user moves all of them.
+        """
         pulls = np.zeros((len(rows), self._config.topics), np.float32)
         for stream, shots in self._layers.items() if len(rows) else ():
             self._add_shots(pulls, stream, shots, rows, times_us)
         if self._config.motion.rhythm > 0:
             pulls[np.arange(len(rows)), self._users.rhythm_topic[rows]] += self._rhythm(rows, times_us)
-        return unit(self._users.taste[rows] + pulls @ self._topics)
+        taste, moved = self._users.taste[rows], pulls @ self._topics
+        return unit(taste + (moved if self._config.tastes == 1 else moved[:, None]))
 
     def _rhythm(self, rows: Int, times_us: Int) -> Float:
         hours = (times_us % (24 * HOUR_US)) / HOUR_US

@@ -14,7 +14,8 @@ Float = NDArray[np.float32]
 Int = NDArray[np.int64]
 _ITEM_SPREAD = 0.6
 _USER_SPREAD = 0.4
-_TASTES = (0.6, 0.3, 0.1)
+_MIXTURE = (0.6, 0.3, 0.1)
+"""Share of each topic in a taste."""
 _ZIPF = 0.6
 _PEAKS = ((0.2, 8.0), (0.2, 12.5), (0.6, 20.0))
 """Weight and hour of the times of day around which people come."""
@@ -33,6 +34,7 @@ class Stream(IntEnum):
     VISITS = 7
     REACTIONS = 8
     PILOT = 9
+    TASTES = 10
 
 
 def generator(config: WorldConfig, stream: Stream, *index: int) -> np.random.Generator:
@@ -51,7 +53,7 @@ class Users:
     """User `n` has ID n + 1. Arrays have one row a user."""
 
     taste: Float
-    """Lasting interest, [users, dim], unit length."""
+    """Lasting interest, [users, dim], unit length; of several tastes [users, tastes, dim]."""
     arrival_us: Int
     activity: Float
     """How often a user comes, relative to others."""
@@ -60,6 +62,7 @@ class Users:
     rhythm_topic: Int
     """The topic that the user turns to at that hour, and from at the opposite one."""
     main_topic: Int
+    """Of the first taste."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +88,35 @@ def make_users(config: WorldConfig, topics: Float) -> Users:
     """Draw the users."""
     rng = generator(config, Stream.USERS)
     n = config.users
-    chosen = rng.integers(0, config.topics, (n, len(_TASTES)))
-    mixed = np.einsum("k,nkd->nd", np.array(_TASTES, np.float32), topics[chosen])
-    noise = unit(rng.normal(size=(n, config.dim)))
+    chosen = rng.integers(0, config.topics, (n, len(_MIXTURE)))
+    taste = _taste(chosen, topics, rng)
     weights, hours = zip(*_PEAKS, strict=True)
     peak = rng.choice(hours, n, p=weights) + rng.normal(scale=1.5, size=n)
     return Users(
-        taste=unit(mixed + _USER_SPREAD * noise),
+        taste=taste if config.tastes == 1 else _with_others(taste, chosen[:, 0], config, topics),
         arrival_us=_arrivals(config, rng, n, config.new_users),
         activity=rng.lognormal(sigma=0.8, size=n).astype(np.float32),
         peak_hour=(peak % 24).astype(np.float32),
         rhythm_topic=rng.integers(0, config.topics, n),
         main_topic=chosen[:, 0],
     )
+
+
+def _taste(chosen: Int, topics: Float, rng: np.random.Generator) -> Float:
+    """A taste [n, dim] for each row of topics, the main one first."""
+    mixed = np.einsum("k,nkd->nd", np.array(_MIXTURE, np.float32), topics[chosen])
+    return unit(mixed + _USER_SPREAD * unit(rng.normal(size=mixed.shape)))
+
+
+def _with_others(first: Float, main: Int, config: WorldConfig, topics: Float) -> Float:
+    """All tastes [n, tastes, dim] of users, no two around one main topic, from the first of each and its topic."""
+    rng, n = generator(config, Stream.TASTES), config.users
+    order = rng.random((n, config.topics))
+    order[np.arange(n), main] = np.inf
+    mains = np.argsort(order, axis=1)[:, : config.tastes - 1]
+    chosen = rng.integers(0, config.topics, (config.tastes - 1, n, len(_MIXTURE)))
+    chosen[:, :, 0] = mains.T
+    return np.stack([first, *(_taste(topic, topics, rng) for topic in chosen)], axis=1)
 
 
 def make_items(config: WorldConfig, topics: Float) -> Items:

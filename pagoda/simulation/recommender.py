@@ -27,7 +27,7 @@ class Recommender:
         self._first = np.searchsorted(items.topic[self._by_topic], np.arange(config.topics + 1))
 
     def candidates(self, interests: Float, time_us: int, rng: np.random.Generator) -> Int:
-        """Item numbers [n, candidates] for users with `interests` [n, dim], of the items there are at `time_us`.
+        """Item numbers [n, candidates] for users with `interests` (see `cosines`), of the items there are at `time_us`.
 
         An item may come twice in a row of the answer.
         """
@@ -53,7 +53,7 @@ class Recommender:
 
     def _choose_topics(self, interests: Float, rng: np.random.Generator) -> Int:
         """Topics [n, candidates], drawn with weight exp(focus · cosine of interest and topic)."""
-        weights = np.exp(_FOCUS * interests @ self._topics.T)
+        weights = np.exp(cosines(_FOCUS * interests, self._topics))
         bounds = np.cumsum(weights, axis=1)
         drawn = rng.random((len(interests), self._config.candidates), np.float32) * bounds[:, -1:]
         # One sorted array serves all rows: row n's bounds and draws are moved to [n, n + 1).
@@ -63,6 +63,12 @@ class Recommender:
         topics = place.reshape(drawn.shape) - rows * self._config.topics
         chosen: Int = np.minimum(topics, self._config.topics - 1)
         return chosen
+
+
+def cosines(interests: Float, vectors: Float) -> Float:
+    """Cosine [n, m] of interests [n, dim] with vectors [m, dim]; of several tastes [n, tastes, dim] the nearest's."""
+    found: Float = interests @ vectors.T
+    return found if interests.ndim == vectors.ndim else found.max(axis=1)
 
 
 def first_of_row(items: Int) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from pagoda.errors import DataError
 from pagoda.simulation.config import WorldConfig, read_config
 from pagoda.simulation.interests import Interests
 from pagoda.simulation.population import Float, Int, Stream, generator, make_items, make_topics, make_users
-from pagoda.simulation.recommender import Recommender, first_of_row
+from pagoda.simulation.recommender import Recommender, cosines, first_of_row
 from pagoda.simulation.visits import VisitRequests, Visits
 
 _BIAS = -4.5
@@ -24,6 +24,8 @@ _APPEAL = 0.3
 """Click probability: the logistic function of bias + slope · cosine(interest, item) + appeal · appeal of the item."""
 _BLOCK = 1024
 _PILOT = 4096
+_ONE_TASTE = 2
+"""Dimensions of the interests of users with one taste each."""
 
 
 class Slates(NamedTuple):
@@ -81,7 +83,10 @@ class World:
         return self.item_ids[self.item_table.arrival_us <= time_us]
 
     def interests(self, user_ids: ArrayLike, times_us: ArrayLike) -> Float:
-        """True interests float32 [n, dim], unit length, of users [n] at moments [n] or one moment."""
+        """True interests float32 [n, dim], unit length, of users [n] at moments [n] or one moment.
+
+        Where users have several tastes, [n, tastes, dim].
+        """
         rows = _rows(user_ids, self.config.users, "user")
         return self._interests.at(rows, np.broadcast_to(np.asarray(times_us, np.int64), rows.shape))
 
@@ -152,7 +157,7 @@ class World:
         return probability
 
     def _top(self, interests: Float, there: Int, k: int) -> Int:
-        affinity = interests @ self.item_table.vector[there].T
+        affinity = cosines(interests, self.item_table.vector[there])
         score = _SLOPE * affinity + _APPEAL * self.item_table.appeal[there]
         k = min(k, len(there))
         best = np.argpartition(-score, k - 1, axis=1)[:, :k]
@@ -162,7 +167,10 @@ class World:
 
 
 def _affinity(interests: Float, vectors: Float) -> Float:
-    """Cosine of interests [n, dim] with item vectors [n, dim] or [n, k, dim]."""
+    """Cosine of interests [n, dim] with item vectors [n, dim] or [n, k, dim]; of several tastes the nearest one's."""
+    if interests.ndim > _ONE_TASTE:
+        nearest: Float = np.einsum("ntd,n...d->tn...", interests, vectors).max(axis=0)
+        return nearest
     cosine: Float = np.einsum("nd,n...d->n...", interests, vectors)
     return cosine
 

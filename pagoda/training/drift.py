@@ -65,3 +65,25 @@ def check_vectors(name: str, vectors: Tensor, limits: DriftConfig) -> dict[str, 
             f"drift.max_mean_cosine {limits.max_mean_cosine:g}"
         )
     return {f"{name}_mean_cosine": apart}
+
+
+def check_interests(vectors: Tensor, limits: DriftConfig) -> dict[str, float]:
+    """Check that users' interests (float32 [n, interests, dim], unit length) are apart; return two's mean cosine.
+
+    Fewer than 32 users are not judged, as for `check_vectors`.
+
+    Raises:
+        GateError: They have collapsed: users have one interest, several times.
+    """
+    count, interests, _ = vectors.shape
+    if not count or interests == 1:
+        return {}
+    every = vectors.double().sum(1).square().sum(1) - interests
+    mean = float(every.mean()) / (interests * (interests - 1))
+    if count >= _FEWEST and mean > limits.max_interest_cosine:
+        raise GateError(
+            f"drift check: users' interests have collapsed: the mean cosine of two of one user is {mean:.3f}, more "
+            f"than drift.max_interest_cosine {limits.max_interest_cosine:g}; train longer (bootstrap_epochs), or ask "
+            "for fewer (model.history.interests)"
+        )
+    return {"interest_cosine": mean}

@@ -18,7 +18,7 @@ from pagoda.generations.creation import create_generation
 from pagoda.generations.live import live
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
-from pagoda.generations.versions import DATASET, VersionDraft, VersionRecord
+from pagoda.generations.versions import DATASET, INTERESTS, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names, write_item_fields
@@ -114,6 +114,7 @@ def register(update: FullUpdate) -> VersionRecord:
             "code": files.lineage.code_version,
             DATASET: update.describe()["dataset"],
             TAG: str(files.lineage.forgotten),
+            **({INTERESTS: str(files.interests)} if files.interests > 1 else {}),
             **judged.tags(),
         },
         folder=files.folder,
@@ -247,6 +248,7 @@ def offer(update: FullUpdate) -> Manifest:
         originals=original_vectors(update.settings, update.outputs),
         collection=index.name,
         dim=index.dim,
+        interests=int(version.tags.get(INTERESTS, 1)),
         item_count=index.rows,
         spec=update.data.spec,
         metric=index.metric,
@@ -279,15 +281,16 @@ def newest(update: FullUpdate) -> Manifest:
 
 
 def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]:
-    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe."""
+    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe: all of each."""
     from pagoda.version_files.open_version import OpenVersion
 
     users = np.asarray(files.users.ids)
-    users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
+    users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES // files.interests).astype(int))]
     moments = np.full(len(users), to_us(files.lineage.window.end), np.int64)
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
-    return OpenVersion(files, data).user_vectors(users, moments, histories)
+    vectors = OpenVersion(files, data).user_vectors(users, moments, histories)
+    return vectors.reshape(-1, vectors.shape[-1])
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -36,11 +36,20 @@ _ITEMS = 65_536
 """Compared at a time."""
 
 
+class Found(NamedTuple):
+    """What queries found, the best first."""
+
+    ids: Int64Array
+    """int64 [q, m]; -1 fills up."""
+    scores: Float32Array
+    """float32 [q, m]; -inf fills up."""
+
+
 class Search(Protocol):
     """Finds the items of the largest inner product."""
 
-    def __call__(self, vectors: Float32Array, k: int) -> Int64Array:
-        """IDs int64 [q, at most k], the best first, of queries float32 [q, dim]; -1 fills up."""
+    def __call__(self, vectors: Float32Array, k: int) -> Found:
+        """What queries float32 [q, dim] find, at most k items each."""
 
 
 class InMemorySearch:
@@ -49,11 +58,11 @@ class InMemorySearch:
     def __init__(self, ids: Int64Array, vectors: Float32Array) -> None:
         self._ids, self._vectors = ids, vectors
 
-    def __call__(self, vectors: Float32Array, k: int) -> Int64Array:
+    def __call__(self, vectors: Float32Array, k: int) -> Found:
         """See `Search`."""
         starts = range(0, len(self._ids), _ITEMS)
         blocks = ((self._ids[at : at + _ITEMS], self._vectors[at : at + _ITEMS]) for at in starts)
-        return np.asarray(exact_top_k(vectors, blocks, k)[0])
+        return Found(*exact_top_k(vectors, blocks, k))
 
 
 class CollectionSearch:
@@ -62,13 +71,14 @@ class CollectionSearch:
     def __init__(self, collections: Collections, name: str) -> None:
         self._collections, self._name = collections, name
 
-    def __call__(self, vectors: Float32Array, k: int) -> Int64Array:
+    def __call__(self, vectors: Float32Array, k: int) -> Found:
         """See `Search`."""
         k = min(k, MOST_FOUND)
         hits = self._collections.search(self._name, vectors, k, effort=2 * k)
-        found = np.full((len(vectors), max(len(hit.ids) for hit in hits)), -1)
+        shape = len(vectors), max(len(hit.ids) for hit in hits)
+        found = Found(np.full(shape, -1), np.full(shape, -np.inf, np.float32))
         for row, hit in enumerate(hits):
-            found[row, : len(hit.ids)] = hit.ids
+            found.ids[row, : len(hit.ids)], found.scores[row, : len(hit.ids)] = hit.ids, hit.scores
         return found
 
 
@@ -157,12 +167,28 @@ class _Asking:
         first, last = self._ranks
         vectors = self._towers.user_vectors(users, moments, histories)
         # So many more than wanted that enough are left without those that the users had.
-        found = self._search(vectors, last + self._had.most(users))
+        found = self._found(vectors, last + self._had.most(users))
         new = (found >= 0) & ~self._had.among(users, found)
         rank = np.cumsum(new, 1)
         wanted = new & (rank >= first) & (rank <= last)
         row, column = np.nonzero(wanted)
         return users[row], found[row, column], rank[row, column].astype(np.int64)
+
+    def _found(self, vectors: Float32Array, k: int) -> Int64Array:
+        """IDs int64 [q, at most k] of what is best by any of a user's vectors, [q, dim] or [q, interests, dim]."""
+        found = self._search(vectors.reshape(-1, vectors.shape[-1]), k)
+        return found.ids if vectors.ndim == found.ids.ndim else _merged(found, len(vectors))[:, :k]
+
+
+def _merged(found: Found, users: int) -> Int64Array:
+    """IDs int64 [users, m] of what all queries of each user found, each item once, where it scored best."""
+    ids, scores = found.ids.reshape(users, -1), found.scores.reshape(users, -1)
+    order = np.lexsort((-scores, ids), axis=1)
+    ids, scores = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    again = np.zeros(ids.shape, np.bool_)
+    again[:, 1:] = ids[:, 1:] == ids[:, :-1]
+    ids[again], scores[again] = -1, -np.inf
+    return np.take_along_axis(ids, np.argsort(-scores, axis=1, kind="stable"), 1)
 
 
 def _histories(dataset: Dataset, files: FullVersionFiles, until: datetime) -> HistoryState | None:

@@ -73,6 +73,11 @@ class FullVersionFiles:
         """The configuration that trained it."""
         return read_config(self.folder / CONFIG)
 
+    @property
+    def interests(self) -> int:
+        """Vectors of a user."""
+        return self.config.model.interests if self.encoder.spec.history else 1
+
     @cached_property
     def lineage(self) -> Lineage:
         """Where it comes from."""

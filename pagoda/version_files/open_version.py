@@ -58,7 +58,7 @@ class OpenTowers:
             context: n rows with the raw context features as columns; what is absent is missing.
 
         Returns:
-            float32 [n, dim].
+            float32 [n, dim]; of a version with several interests [n, interests, dim].
         """
         given = pa.table({"user_id": user_ids, **({} if context is None else dict(_columns(context)))})
         moments = user_moments(
@@ -77,8 +77,10 @@ class OpenTowers:
             )
             return vectors
 
-        vectors = np.empty((len(user_ids), self._towers.dim), np.float32)
-        vectors[order] = _by_parts(len(user_ids), vectors.shape[1], compute)
+        interests, dim = self._towers.user.interests, self._towers.dim
+        shape = (len(user_ids), dim) if interests == 1 else (len(user_ids), interests, dim)
+        vectors = np.empty(shape, np.float32)
+        vectors[order] = _by_parts(shape, compute)
         return vectors
 
 
@@ -123,15 +125,15 @@ def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.
         vectors: Tensor = towers.item(torch.from_numpy(rows), tensors(encoded, part))
         return vectors
 
-    return _by_parts(len(ids), towers.dim, compute)
+    return _by_parts((len(ids), towers.dim), compute)
 
 
-def _by_parts(count: int, dim: int, compute: Callable[[slice], Tensor]) -> Float32Array:
+def _by_parts(shape: tuple[int, ...], compute: Callable[[slice], Tensor]) -> Float32Array:
     """Bound memory to a part's inputs."""
-    vectors = np.empty((count, dim), np.float32)
+    vectors = np.empty(shape, np.float32)
     with torch.inference_mode():
-        for start in range(0, count, _ROWS):
-            part = slice(start, min(start + _ROWS, count))
+        for start in range(0, len(vectors), _ROWS):
+            part = slice(start, min(start + _ROWS, len(vectors)))
             vectors[part] = compute(part).numpy()
     return vectors
 

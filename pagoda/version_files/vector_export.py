@@ -32,7 +32,9 @@ def export_items(towers: OpenTowers, dataset: Dataset, path: Path) -> int:
 
 
 def export_users(towers: OpenTowers, dataset: Dataset, moment: datetime, path: Path) -> int:
-    """Write `user_id`, as it was given, and `vector` of every user as of a moment; return how many there are.
+    """Write `user_id`, as it was given, and `vector` of every user as of a moment; return how many users there are.
+
+    Where a user has several vectors, each is a row, with its number from 0 as `interest`.
 
     Users are those of the dataset's users and of its interactions before the moment. Histories hold what was strictly
     before it; what would come with a request (context) is unknown, and the parts of time are the moment's.
@@ -77,10 +79,14 @@ class _Writer:
         return self
 
     def write(self, keys: pa.Array, vectors: NDArray[np.float32]) -> None:
-        """Append vectors float32 [n, dim] of n keys."""
-        flat = pa.array(np.ascontiguousarray(vectors).reshape(-1))
-        column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        batch = pa.RecordBatch.from_arrays([keys, column], names=[self._key, "vector"])
+        """Append vectors float32 [n, dim] of n keys, or several of each, [n, interests, dim]."""
+        count, *interests, dim = vectors.shape
+        columns = {self._key: keys}
+        if interests:
+            columns[self._key] = keys.take(pa.array(np.repeat(np.arange(count), *interests)))
+            columns["interest"] = pa.array(np.tile(np.arange(*interests, dtype=np.int32), count))
+        columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(vectors).reshape(-1)), dim)
+        batch = pa.RecordBatch.from_pydict(columns)
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, batch.schema, compression="zstd")
         self._writer.write_batch(batch)

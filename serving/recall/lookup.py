@@ -32,7 +32,7 @@ class Lookup:
     degraded: list[str] = field(default_factory=list)
     """What stood in for a server, in the order of the stages; see `serving.recall.fallback.steps`."""
     vectors: tuple[Vector, ...] = ()
-    """What the generation's tower makes of the user; empty until its stage is done. Towers give one today."""
+    """What the generation's tower makes of the user, one for each interest; empty until its stage is done."""
     known: bool = False
     """Whether the user has an ID row of their own."""
     candidates: dict[str, list[RecalledItem]] = field(default_factory=dict)

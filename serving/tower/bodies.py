@@ -3,6 +3,8 @@
 plain  {"user_id": 5, "generation": "g3", …}                           -> {"vector": …, "generation": …, "known": …}
 v1     {"instances": [{"user_id": 5, …}, …], "generation": "g3"}        -> {"predictions": [{"vector": …}, …], …}
 v2     {"inputs": [{"name": "user_id", …}, …], "parameters": {"generation": "g3"}}  -> {"outputs": […], …}
+
+A tower of several interests answers with `vectors`, a list of them, where others have `vector`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from serving.http.fields import Id, Moment, PastItems, V2Body, cut, load_json, r
 MAX_INSTANCES = 1000
 _STRUCTURED = ("profile", "context", "history")
 _Value = TypeVar("_Value")
+_ONE_EACH = 2
+"""Dimensions of the vectors of users with one each."""
 _CONFLICT, _BAD_REQUEST, _SERVER_ERROR = 409, 400, 500
 
 
@@ -61,10 +65,20 @@ class TowerAnswer:
     """What one generation says of n users."""
 
     vectors: NDArray[np.float32]
-    """[n, dim]; of unit length, where cosines are compared."""
+    """[n, dim]; of several interests [n, interests, dim]. Of unit length, where cosines are compared."""
     known: NDArray[np.bool_]
     """Which of them have an ID row of their own."""
     generation: str
+
+    @property
+    def interests(self) -> int:
+        """How many vectors each user has."""
+        return 1 if self.vectors.ndim == _ONE_EACH else self.vectors.shape[1]
+
+    @property
+    def name(self) -> str:
+        """What they are called in an answer."""
+        return "vector" if self.vectors.ndim == _ONE_EACH else "vectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +152,16 @@ def render(body: Body, answer: TowerAnswer, version: str) -> bytes:
 
 def _render_rows(body: Body, answer: TowerAnswer) -> dict[str, Any]:
     rows = [
-        {"vector": vector, "generation": answer.generation, "known": known}
+        {answer.name: vector, "generation": answer.generation, "known": known}
         for vector, known in zip(answer.vectors, answer.known.tolist(), strict=True)
     ]
     return rows[0] if body.form == "plain" else {"generation": answer.generation, "predictions": rows}
 
 
 def _render_v2(body: Body, answer: TowerAnswer, version: str) -> dict[str, Any]:
-    count, dim = answer.vectors.shape
+    vectors, count = answer.vectors, len(answer.vectors)
     outputs = [
-        {"name": "vector", "datatype": "FP32", "shape": [count, dim], "data": answer.vectors.reshape(-1)},
+        {"name": answer.name, "datatype": "FP32", "shape": list(vectors.shape), "data": vectors.reshape(-1)},
         {"name": "known", "datatype": "BOOL", "shape": [count], "data": answer.known},
         {"name": "generation", "datatype": "BYTES", "shape": [count], "data": [answer.generation] * count},
     ]

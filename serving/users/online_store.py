@@ -4,7 +4,8 @@ profile:{user}  JSON of raw profile values
 recent:{user}   list of items with their moments (`serving.users.recent`), the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
 newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
-vector:{generation}:{user}  what the generation's tower made of the user, and what of; kept for minutes
+vector:{generation}:{user}  what the generation's tower made of the user (a vector for each interest), and what of;
+                kept for minutes
 
 IDs are the caller's own: what leaves the store needs no translation back.
 """
@@ -41,32 +42,38 @@ class StoredUser:
     seen: tuple[Key, ...]
     basis: int = 0
     """Hash of profile and recent behaviour: another one when either changes."""
-    vector: KeptVector | None = None
+    vectors: KeptVectors | None = None
     """What the generation's tower said last."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptVector:
-    """A vector that a generation's tower computed, and the `basis` it was computed from: an interaction outdates it."""
+class KeptVectors:
+    """Vectors that a generation's tower computed, and the `basis` they were made from: an interaction outdates them."""
 
     basis: int
-    vector: list[float]
+    vectors: tuple[list[float], ...]
+    """One, or one for each interest."""
 
     def encode(self) -> bytes:
-        """The basis, then the numbers as float32."""
-        return struct.pack(f"<Q{len(self.vector)}f", self.basis, *self.vector)
+        """The basis, then the numbers as float32; of several vectors end to end, and then a byte that says how many."""
+        numbers = [number for vector in self.vectors for number in vector]
+        several = bytes([len(self.vectors)]) if len(self.vectors) > 1 else b""
+        return struct.pack(f"<Q{len(numbers)}f", self.basis, *numbers) + several
 
     @classmethod
-    def decode(cls, content: bytes) -> KeptVector:
+    def decode(cls, content: bytes) -> KeptVectors:
         """What `encode` made.
 
         Raises:
             ValueError: It is no such thing.
         """
-        if len(content) % 4 or len(content) <= _BASIS_BYTES:
-            raise ValueError("a kept vector has a wrong length")
-        basis, *vector = struct.unpack(f"<Q{(len(content) - _BASIS_BYTES) // 4}f", content)
-        return cls(basis, vector)
+        count, several = divmod(len(content) - _BASIS_BYTES, 4)
+        interests = content[-1] if several else 1
+        if count <= 0 or several > 1 or not interests or count % interests:
+            raise ValueError("kept vectors have a wrong length")
+        basis, *numbers = struct.unpack_from(f"<Q{count}f", content)
+        dim = count // interests
+        return cls(basis, tuple(numbers[start : start + dim] for start in range(0, count, dim)))
 
 
 class OnlineStore:
@@ -122,7 +129,7 @@ class OnlineStore:
             for _, with_seen in users
         ]
 
-    async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVector]], seconds: int) -> None:
+    async def keep(self, generation: str, vectors: Sequence[tuple[Key, KeptVectors]], seconds: int) -> None:
         """Keep users' vectors for a while, each generation's for itself.
 
         Raises:
@@ -143,7 +150,7 @@ class _Raw(NamedTuple):
     profile: bytes | None
     recent: Sequence[bytes]
     seen: Sequence[bytes]
-    vector: bytes | None
+    vectors: bytes | None
 
 
 def _user(raw: _Raw, item: Callable[[bytes], Key], recent: RecentReader) -> StoredUser:
@@ -154,7 +161,7 @@ def _user(raw: _Raw, item: Callable[[bytes], Key], recent: RecentReader) -> Stor
             seen=tuple(map(item, raw.seen)),
             # Of the bytes as they lie there, so whatever is written makes another one.
             basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
-            vector=KeptVector.decode(raw.vector) if raw.vector else None,
+            vectors=KeptVectors.decode(raw.vectors) if raw.vectors else None,
         )
     except ValueError as error:
         raise IntegrityError(f"online store: what it holds of a user is damaged ({type(error).__name__})") from error

@@ -23,7 +23,7 @@ from serving.recall.request.outcomes import OutcomeWriter
 from serving.users.forgetting import forget
 from serving.users.keys import STREAM, profile_key
 from serving.users.loading import load_store
-from serving.users.online_store import KeptVector, OnlineStore
+from serving.users.online_store import KeptVectors, OnlineStore
 from serving.users.tombstone_follower import Forgetting
 from serving.users.tombstones import Tombstones
 from serving.workers.sink import Sink
@@ -80,9 +80,9 @@ async def test_should_let_recall_take_events_and_answer(url: Url) -> None:
     assert await events.append([click(1), click(2)]) == 2
     assert await events.apply("topic/0", -1, [KafkaRecord(0, [click(3)])]) == 1  # of Kafka
     assert await events.applied("topic/0") == 0
-    await store.keep("g1", [(1, KeptVector(1, [1.0]))], 600)
+    await store.keep("g1", [(1, KeptVectors(1, ([1.0],)))], 600)
     (found,) = await store.read([(1, True)], make_spec(), "g1")
-    assert found.seen == (7,) and found.vector is not None
+    assert found.seen == (7,) and found.vectors is not None
     Tombstones(redis.Redis.from_url(url("rollout"))).put("1", 1.0)
     forgetting = Forgetting(url("recall"), lambda users: told.append(set(users)))
     await forgetting.look()

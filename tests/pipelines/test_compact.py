@@ -75,7 +75,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Home]:
+def serving(folder: Path, told: str, profile: str | None = None, how: TrainConfig = CONFIG) -> Iterator[Home]:
     """A platform with these settings that has released a small world's first generation."""
     spec = SPEC.model_copy(update={"title": "name"})
     dataset, platform = make(folder / "data", spec), Platform(folder / "home")
@@ -84,7 +84,7 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
         (folder / "home" / SETTINGS_FILE).write_text(told)
         settings = platform.up(profile=profile, attached=True)
         settle_dataset(settings, str(dataset.path))
-        assert release_full(trained(settings, dataset, hours(0, 50).end)).id == "g1"
+        assert release_full(trained(settings, dataset, hours(0, 50).end, how)).id == "g1"
         load_store(dataset, dataset.span().end, settings.redis.url)
         with Client(home=settings.home) as client:
             client.wait_ready()
@@ -93,13 +93,13 @@ def serving(folder: Path, told: str, profile: str | None = None) -> Iterator[Hom
         platform.kill()
 
 
-def trained(settings: Settings, dataset: Dataset, end: datetime) -> FullUpdate:
+def trained(settings: Settings, dataset: Dataset, end: datetime, how: TrainConfig = CONFIG) -> FullUpdate:
     """A full update whose parts are all made."""
-    return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), CONFIG)
+    return made(FullUpdate.resolve(settings, str(dataset.path), end.isoformat()), how)
 
 
 def made(update: FullUpdate, how: TrainConfig) -> FullUpdate:
-    """The same update, all of whose parts are made."""
+    """The same, of an update."""
     full_steps.train(update, how.to_yaml())
     full_steps.register(update)
     full_steps.export_vectors(update)
@@ -140,10 +140,12 @@ def in_process(home: Home, manifest: Manifest) -> dict[int, float]:
     read = histories_at(home.dataset, end, None, None)
     assert read is not None
     version = OpenVersion(FullVersionFiles(folder, folder), home.dataset)
-    (vector,) = version.user_vectors(users, moments, read.read(users, moments), None)
+    (vectors,) = version.user_vectors(users, moments, read.read(users, moments), None)
     source = ItemVectors(local_path(manifest.item_vectors.uri) or Path(), home.dataset.spec)
     return {
-        int(item): float(row @ vector) for ids, rows in source.blocks() for item, row in zip(ids, rows, strict=True)
+        int(item): float(np.max(vectors @ row))  # Of several interests, the nearest.
+        for ids, rows in source.blocks()
+        for item, row in zip(ids, rows, strict=True)
     }
 
 

@@ -22,7 +22,7 @@ from pagoda.rollout.state.split import Split
 from serving.http.fields import PastItems
 from serving.recall.api import Prediction, RecalledItem
 from serving.recall.request.arm_timing import ArmTiming
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
 
@@ -123,14 +123,14 @@ class FakeTower:
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    ) -> list[UserVectors]:
         """As the tower's server would."""
         self.before()
         await self.wait(generation)
         self.asked.append((full_version, generation, list(instances)))
         if generation not in self.held:
             raise NotHeldError(f"generation {generation} is not held")
-        return [UserVector([float(full_version), 0.0], one["user_id"] != 404) for one in instances]
+        return [UserVectors(([float(full_version), 0.0],), one["user_id"] != 404) for one in instances]
 
 
 @dataclass
@@ -143,12 +143,20 @@ class FakeIndex:
     items: int = 2
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], **_: bool
-    ) -> list[RecalledItem]:
+        self,
+        collection: str,
+        vectors: Sequence[Sequence[float]],
+        k: int,
+        *,
+        wanted: Filter,
+        excluded: tuple[int, ...],
+        **_: bool,
+    ) -> list[list[RecalledItem]]:
         """As a backend would."""
         self.asked.append((collection, wanted, excluded))
-        self.vectors.append(list(vector))
-        return [{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in range(min(k, self.items))]
+        self.vectors.extend(map(list, vectors))
+        count = range(min(k, self.items))
+        return [[{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in count] for vector in vectors]
 
 
 class FakeText:

@@ -49,6 +49,8 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
         "model": MODEL | {"augment": {"align": 1.0, "category": "tags"}},
         "self_supervision": {"items": 10},
     },
+    "interests by attention": {"model": MODEL | {"history": {"kind": "self_attentive", "interests": 3, "hidden": 8}}},
+    "interests by routing": {"model": MODEL | {"history": {"kind": "routing", "interests": 2}, "seed_item": True}},
     "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
     "along sequences": {
         "learn": "sequences",
@@ -179,6 +181,11 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
         ({"model": {"user": {"blocks": [], "example_age": True}}}, "example_age is read by blocks"),
         ({"model": {"augment": {"align": 1.0}}}, "align needs category"),
         ({"model": {"augment": {"category": "tags"}}}, "category has no effect while align is 0"),
+        (
+            {"model": {"augment": {}, "history": {"kind": "routing"}}},
+            "augment is for users of one vector, and .* gives 4",
+        ),
+        ({"model": {"augment": {}, "similarity": "dot"}}, "augment is for cosines, and model.similarity is dot"),
         (
             {"model": {"augment": {}, "user": {"id_row": False}}},
             "model.augment is beside ID rows, and model.user.id_row",

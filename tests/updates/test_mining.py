@@ -48,7 +48,8 @@ def ranked(dataset: Dataset, version: FullVersionFiles, user: int) -> list[int]:
     state = histories_at(dataset, hours(0, 40).end, None, None)
     assert state is not None
     towers, users, at = OpenVersion(version, dataset), np.array([user]), np.array([moment])
-    scores = (towers.user_vectors(users, at, state.read(users, at)) @ towers.item_vectors().T)[0]
+    vectors = towers.user_vectors(users, at, state.read(users, at)).reshape(-1, version.config.model.dim)
+    scores = (vectors @ towers.item_vectors().T).max(0)
     had: set[int] = set()
     for batch in dataset.batches(hours(0, 40), events=["click"]):
         had |= set(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == user].tolist())
@@ -73,6 +74,16 @@ def test_mined_are_the_ranks_of_the_versions_search(
     assert set(found) == set(version.users.ids.tolist())
     for user in (0, 7, 31):
         assert found[user] == [(item, rank) for rank, item in enumerate(ranked(dataset, version, user)[3:9], 4)]
+
+
+def test_of_several_interests_the_best_score_of_each_item_ranks_it(dataset: Dataset, tmp_path: Path) -> None:
+    model = {"dim": 8, "feature_dim": 4, "history": {"kind": "self_attentive", "interests": 3, "hidden": 8}}
+    how = config(bootstrap_epochs=1, model=model, drift={"max_interest_cosine": 1})
+    version = full_update(dataset, hours(0, 40), None, how, tmp_path / "out")
+    mine(dataset, version, tmp_path / "mined", ranks=(1, 6))
+    found = read(tmp_path / "mined")
+    for user in (0, 7, 31):
+        assert found[user] == [(item, rank) for rank, item in enumerate(ranked(dataset, version, user)[:6], 1)]
 
 
 def test_what_cannot_be_mined_is_refused(dataset: Dataset, version: FullVersionFiles, tmp_path: Path) -> None:

@@ -20,6 +20,10 @@ class HistoryEncoder(nn.Module, ABC):
     """Turns each history into `vectors` vectors of the length of an item-ID row."""
 
     vectors: int
+    interests: int = 1
+    """How many vectors a user has in the end: where there are several, each is made of `vectors` of its own."""
+    whole_from: int = 0
+    """Events from which on a user has all interests."""
 
     def __init__(self, declared: Section, dim: int, length: int) -> None:  # noqa: ARG002 - what each is built of.
         """Build what is `declared`, for rows of length `dim` and at most `length` events."""
@@ -30,7 +34,7 @@ class HistoryEncoder(nn.Module, ABC):
         """Encode the histories among inputs.
 
         Returns:
-            float32 [B, vectors, D]; zeros for an empty history.
+            float32 [B, vectors, D], of several interests [B, interests, vectors, D]; zeros for an empty history.
         """
 
     @abstractmethod

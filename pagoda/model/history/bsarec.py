@@ -26,6 +26,9 @@ class BsarecHistory(SequenceHistory):
     event of a first layer is the paper's.
     """
 
+    slow: Tensor
+    """float32 [L, L]: `slow_changes` of the longest history."""
+
     def __init__(self, declared: Bsarec, dim: int, length: int) -> None:
         super().__init__(declared, dim, length)
         self._scale = math.sqrt(dim)

@@ -15,14 +15,17 @@ class SeededHistory(HistoryEncoder):
 
     def __init__(self, history: HistoryEncoder) -> None:
         nn.Module.__init__(self)  # No section declares it, but `model.seed_item`.
-        self.vectors = history.vectors + 1
+        self.vectors, self.interests = history.vectors + 1, history.interests
+        self.whole_from = history.whole_from
         self.history = history
 
     @override
     def forward(self, inputs: UserInputs) -> Tensor:
-        """See `HistoryEncoder`; the seed comes last."""
+        """See `HistoryEncoder`; the seed comes last, beside each interest."""
         seed = inputs.history_rows[:, -1:] * inputs.history_mask[:, -1:, None]
-        return torch.cat([self.history(inputs), seed], 1)
+        if self.interests > 1:
+            seed = seed[:, None].expand(-1, self.interests, -1, -1)
+        return torch.cat([self.history(inputs), seed], -2)
 
     @override
     def along(self, inputs: UserInputs) -> Tensor:

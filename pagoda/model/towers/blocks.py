@@ -28,11 +28,11 @@ class SenetGate(nn.Module):
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """Weigh float32 [B, sum of widths]."""
-        parts = torch.split(inputs, self._widths, 1)
-        means = torch.stack([part.mean(1) for part in parts], 1)
+        """Weigh float32 [..., sum of widths]."""
+        parts = torch.split(inputs, self._widths, -1)
+        means = torch.stack([part.mean(-1) for part in parts], -1)
         weights = 2 * torch.sigmoid(self.excite(torch.relu(self.squeeze(means))))
-        return torch.cat([part * weights[:, place, None] for place, part in enumerate(parts)], 1)
+        return torch.cat([part * weights[..., place, None] for place, part in enumerate(parts)], -1)
 
 
 class CrossNetwork(nn.Module):
@@ -44,7 +44,7 @@ class CrossNetwork(nn.Module):
 
     @override
     def forward(self, inputs: Tensor) -> Tensor:
-        """Cross float32 [B, width]."""
+        """Cross float32 [..., width]."""
         crossed = inputs
         for layer in self.layers:
             crossed = inputs * layer(crossed) + crossed

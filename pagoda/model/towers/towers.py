@@ -29,6 +29,8 @@ _AGES = 2
 AUGMENTED = "\0augmented"
 """Key of augmented vectors, float32 [B, D], among the features inside a tower; no program may hold a feature of such a
 name. An ID's own is the second half of its row (`AugmentConfig`)."""
+_ONE_VECTOR = 3
+"""Dimensions of the rows of users or items with one vector each."""
 
 
 class _Tower(nn.Module):
@@ -52,13 +54,16 @@ class _Tower(nn.Module):
         self.projection = nn.Linear(width, model.dim) if (config.blocks or fields) and not shared else None
 
     def _vector(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        """Vectors [B, D], of unit length for cosines, from `rows` float32 [B, rows, D] and encoded features."""
-        total = rows.sum(1)
+        """Vectors [B, D], of unit length for cosines, from `rows` float32 [B, rows, D] and encoded features.
+
+        Of several interests [B, interests, D] from [B, interests, rows, D], each by the same weights.
+        """
+        total = rows.sum(-2)
         if self.branches is not None:
             total = self.branches(self._behind_blocks(rows, features), total)
         elif self.projection is not None:
             total = self.projection(self._behind_blocks(rows, features)) + total
-        return functional.normalize(total, dim=1) if self._similarity == "cosine" else total
+        return functional.normalize(total, dim=-1) if self._similarity == "cosine" else total
 
     def _take_apart(self, id_rows: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """ID rows float32 [B, D], and features with the augmented vectors that were beside them."""
@@ -66,8 +71,10 @@ class _Tower(nn.Module):
         return own, {**features, AUGMENTED: augmented}
 
     def _behind_blocks(self, rows: Tensor, features: Mapping[str, Tensor]) -> Tensor:
-        inputs = torch.cat([rows.flatten(1), *self.features(features), *self._age(rows, features)], 1)
-        changed: Tensor = self.blocks(inputs)
+        about = [*self.features(features), *self._age(rows, features)]
+        if rows.ndim > _ONE_VECTOR:
+            about = [part[:, None].expand(-1, rows.shape[1], -1) for part in about]
+        changed: Tensor = self.blocks(torch.cat([rows.flatten(-2), *about], -1))
         return changed
 
     def _age(self, rows: Tensor, features: Mapping[str, Tensor]) -> list[Tensor]:
@@ -75,7 +82,7 @@ class _Tower(nn.Module):
         if not self._ages:
             return []
         age = features.get(EXAMPLE_AGE)
-        scaled = torch.zeros_like(rows[:, 0, :1]) if age is None else age.log1p()
+        scaled = torch.zeros_like(rows.flatten(1)[:, :1]) if age is None else age.log1p()
         return [torch.cat([scaled, scaled.square()], 1)]
 
 
@@ -105,6 +112,8 @@ class UserTower(_Tower):
         self.events = nn.Embedding(told_events + 1, config.dim, padding_idx=0) if told_events else None
         if self.events is not None:
             nn.init.zeros_(self.events.weight)
+        self.interests = history.interests if history else 1
+        """Vectors of a user."""
 
     @property
     def reads_age(self) -> bool:
@@ -121,13 +130,15 @@ class UserTower(_Tower):
     ) -> Tensor:
         """Compute user vectors float32 [B, D], of unit length for cosines, from `UserInputs`.
 
+        Of several interests they are [B, interests, D].
+
         They are arguments one by one, since that is how exported programs are called.
         """
         inputs = self._read(UserInputs(id_rows, history_rows, history_mask, history_age, features))
         rows = self._id_rows(inputs)
         if self.history is not None:
             rows.append(self.history(inputs))
-        return self._vector(torch.cat(rows, 1), inputs.features)
+        return self._vector(torch.cat(rows, -2), inputs.features)
 
     def along(self, inputs: UserInputs, after: Tensor) -> Tensor:
         """Compute the vectors that users had along their sequences: as `forward`, in one pass over each sequence.
@@ -158,7 +169,10 @@ class UserTower(_Tower):
         return inputs
 
     def _id_rows(self, inputs: UserInputs) -> list[Tensor]:
-        return [inputs.id_rows[:, None]] if self._id_row else []
+        if not self._id_row:
+            return []
+        rows = inputs.id_rows[:, None]
+        return [rows if self.interests == 1 else rows[:, None].expand(-1, self.interests, -1, -1)]
 
 
 class ItemTower(_Tower):
@@ -194,8 +208,8 @@ class Towers(nn.Module):
         self.item = ItemTower(config, encoder.fields("item"), self.branches)
 
     def directions(self, vectors: Tensor) -> Tensor:
-        """Where vectors float32 [n, D] of either tower point: of unit length."""
-        return vectors if self._similarity == "cosine" else functional.normalize(vectors, dim=1)
+        """Where vectors float32 [..., D] of either tower point: of unit length."""
+        return vectors if self._similarity == "cosine" else functional.normalize(vectors, dim=-1)
 
     def warm_start(self, parameters: Mapping[str, Tensor]) -> None:
         """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""

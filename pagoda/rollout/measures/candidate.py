@@ -140,7 +140,8 @@ class _Measuring:
         users = np.asarray(FullVersionFiles(self._version(self._candidate.full_version), Path()).users.ids)
         users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
         moments = np.full(len(users), to_us(self._candidate.window.end), np.int64)
-        queries = opened.user_vectors(users, moments, no_histories(len(users)))
+        vectors = opened.user_vectors(users, moments, no_histories(len(users)))
+        queries = vectors.reshape(-1, vectors.shape[-1])
         name, index = self._candidate.collection, self._settings.index
         searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals())
         return probe(searched, source, queries).recall_at_100

@@ -200,7 +200,7 @@ def _culprits(prepared: Prepared, batch: Batch) -> str:
     """Say which rows of a batch give vectors that are not finite, if any do."""
     learner = prepared.learner
     users, items = learner.vectors(batch)
-    wrong = ~(torch.isfinite(users).all(1) & torch.isfinite(items[batch.targets]).all(1))
+    wrong = ~(torch.isfinite(users.flatten(1)).all(1) & torch.isfinite(items[batch.targets]).all(1))
     if not wrong.any():
         return ""
     first = int(wrong.nonzero()[0])

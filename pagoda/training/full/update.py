@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import xxhash
+from numpy.typing import NDArray
 
 from pagoda.code_version import code_version
 from pagoda.config.training import DropoutConfig, TrainConfig
@@ -21,10 +22,12 @@ from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, GateError
+from pagoda.model.towers.towers import Towers
 from pagoda.storage.atomic import build_folder
 from pagoda.storage.checksums import checksum_file
+from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
-from pagoda.training.drift import check_lengths, check_table, check_vectors
+from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
 from pagoda.training.full.loop import Outcome, Progress, Silent, train
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.validation import Validator, WindowValidator, held_back
@@ -202,12 +205,20 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     _, one_each = np.unique(batch.keys.users.numpy(), return_index=True)
     lengths = {}
     if config.model.similarity == "dot":
-        lengths = check_lengths("user", users, limits) | check_lengths("item", items, limits)
+        lengths = check_lengths("user", users.flatten(0, -2), limits) | check_lengths("item", items, limits)
     directions = learner.towers.directions
+    users = directions(users.view(len(users), -1, users.shape[-1])[one_each])
     return {
         **check_table("user", learner.users, limits),
         **check_table("item", learner.items, limits),
         **lengths,
-        **check_vectors("user", directions(users[one_each]), limits),
+        **check_vectors("user", users[:, 0], limits),
         **check_vectors("item", directions(items), limits),
+        **check_interests(users[_whole(learner.towers, batch)[one_each]], limits),
     }
+
+
+def _whole(towers: Towers, batch: Batch) -> NDArray[np.bool_]:
+    """Who of a batch did enough to have all interests, bool [B]."""
+    events: NDArray[np.int64] = batch.keys.history_mask.sum(1).numpy()
+    return events >= (towers.user.history.whole_from if towers.user.history else 0)

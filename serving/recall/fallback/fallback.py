@@ -31,7 +31,7 @@ class Fallback:
     def __init__(self) -> None:
         self._users: OrderedDict[Key, tuple[str, StoredUser]] = OrderedDict()
         """By user the generation that asked, whose the vector is, and what the store said."""
-        self._newcomers: WeakKeyDictionary[LiveGeneration, Vector] = WeakKeyDictionary()
+        self._newcomers: WeakKeyDictionary[LiveGeneration, tuple[Vector, ...]] = WeakKeyDictionary()
         """What a generation makes of a user of whom nothing is known. It goes when the last request of the generation
         is done with it, and not when the arms change, for requests that began before may still need it."""
 
@@ -53,7 +53,7 @@ class Fallback:
                 lookup.degraded.append(MISSING)
                 continue
             owner, one = remembered
-            lookup.stored = one if owner == generation else replace(one, vector=None)
+            lookup.stored = one if owner == generation else replace(one, vectors=None)
             lookup.degraded.append(REMEMBERED)
 
     def forget(self, users: Collection[str]) -> None:
@@ -69,18 +69,18 @@ class Fallback:
         """
         nobody: dict[str, Any] = {"user_id": _NOBODY[live.spec.id_type], "profile": {}, "context": {}, "history": []}
         (newcomer,) = await tower.vectors(live.manifest.full_version, live.id, [nobody])
-        self._newcomers[live] = newcomer.vector
+        self._newcomers[live] = newcomer.vectors
 
     def stand_in(self, live: LiveGeneration, lookups: Sequence[Lookup]) -> bool:
         """Fill in vectors in place of the tower; False, and none is, where there is nothing for one of the users."""
         newcomer = self._newcomers.get(live)
-        if newcomer is None and any(one.stored.vector is None for one in lookups):
+        if newcomer is None and any(one.stored.vectors is None for one in lookups):
             return False  # The generation was not warm yet.
         for lookup in lookups:
-            if (kept := lookup.stored.vector) is not None:
-                lookup.vectors, lookup.known = (kept.vector,), True
+            if (kept := lookup.stored.vectors) is not None:
+                lookup.vectors, lookup.known = kept.vectors, True
                 lookup.degraded.append(CACHED)
             elif newcomer is not None:
-                lookup.vectors, lookup.known = (newcomer,), False
+                lookup.vectors, lookup.known = newcomer, False
                 lookup.degraded.append(OOV)
         return True

@@ -15,7 +15,7 @@ from serving.background import every
 from serving.recall.api import RecallInstance
 from serving.recall.lookup import Lookup, Vector
 from serving.users.keys import Key
-from serving.users.online_store import KeptVector, OnlineStore
+from serving.users.online_store import KeptVectors, OnlineStore
 
 FLUSH_SECONDS = 0.25
 _MOST_PENDING = 20_000
@@ -34,13 +34,13 @@ class VectorCache:
             reuse: Whether a kept one answers in place of the tower while what it was made of is unchanged.
         """
         self._store, self._seconds, self._reuse = store, seconds, reuse
-        self._pending: defaultdict[str, dict[Key, KeptVector]] = defaultdict(dict)
+        self._pending: defaultdict[str, dict[Key, KeptVectors]] = defaultdict(dict)
 
-    def fresh(self, lookup: Lookup) -> Vector | None:
-        """A vector that the tower need not compute."""
-        kept = lookup.stored.vector
+    def fresh(self, lookup: Lookup) -> tuple[Vector, ...] | None:
+        """Vectors that the tower need not compute."""
+        kept = lookup.stored.vectors
         if self._reuse and kept is not None and kept.basis == lookup.stored.basis and _plain(lookup.instance):
-            return kept.vector
+            return kept.vectors
         return None
 
     def keep(self, generation: str, lookups: Sequence[Lookup]) -> None:
@@ -49,11 +49,10 @@ class VectorCache:
             return
         for lookup in lookups:
             one, stored = lookup.instance, lookup.stored
-            outdated = stored.vector is None or stored.vector.basis != stored.basis
+            outdated = stored.vectors is None or stored.vectors.basis != stored.basis
             # What stood in for the store is no basis: it may not be what the store holds.
             if outdated and lookup.known and _plain(one) and not lookup.degraded:
-                (vector,) = lookup.vectors
-                self._pending[generation][one.user_id] = KeptVector(stored.basis, vector)
+                self._pending[generation][one.user_id] = KeptVectors(stored.basis, lookup.vectors)
 
     async def follow(self) -> None:
         """Write what was taken, until cancelled."""

@@ -46,9 +46,9 @@ async def fill_vectors(live: LiveGeneration, parts: Parts, lookups: Sequence[Loo
 
 def _reuse(lookup: Lookup, cache: VectorCache) -> bool:
     """Whether the tower is spared."""
-    if (vector := cache.fresh(lookup)) is None:
+    if (vectors := cache.fresh(lookup)) is None:
         return False
-    lookup.vectors, lookup.known = (vector,), True  # Of users without a row of their own none is kept.
+    lookup.vectors, lookup.known = vectors, True  # Of users without a row of their own none is kept.
     return True
 
 
@@ -62,4 +62,9 @@ async def _compute(live: LiveGeneration, tower: Tower, lookups: Sequence[Lookup]
         # All raw values came from the store, so the caller is not to blame.
         raise IntegrityError(f"online store: the user tower refuses what it holds: {field_of(error)}") from error
     for lookup, user in zip(lookups, found, strict=True):
-        lookup.vectors, lookup.known = (user.vector,), user.known
+        if len(user.vectors) != live.manifest.interests:
+            raise IntegrityError(
+                f"user tower: {len(user.vectors)} vectors of a user by generation {live.id}, whose manifest says "
+                f"{live.manifest.interests}"
+            )
+        lookup.vectors, lookup.known = user.vectors, user.known

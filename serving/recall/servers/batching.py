@@ -13,7 +13,7 @@ from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
 from serving.recall.servers.coalescing import Coalescer
 from serving.recall.servers.ports import Store, Tower
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
 
@@ -22,6 +22,8 @@ _AT_ONCE = 2
 _USERS, _INSTANCES, _VECTORS = 64, 32, 16
 """The most of one call. A longer one keeps its first user waiting for its last."""
 _Users = Sequence[tuple[Key, bool]]
+_Instances = Sequence[dict[str, Any]]
+_Vectors = Sequence[Sequence[float]]
 
 
 class JoinedStore:
@@ -60,22 +62,18 @@ class JoinedTower:
 
     def __init__(self, tower: Tower) -> None:
         self._tower = tower
-        self._joined: Coalescer[tuple[int, str], Sequence[dict[str, Any]], list[UserVector] | RequestError] = Coalescer(
+        self._joined: Coalescer[tuple[int, str], _Instances, list[UserVectors] | RequestError] = Coalescer(
             self._send, at_once=_AT_ONCE, most=_INSTANCES, size=len
         )
 
-    async def vectors(
-        self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    async def vectors(self, full_version: int, generation: str, instances: _Instances) -> list[UserVectors]:
         """See `TowerClient.vectors`."""
         found = await self._joined.ask((full_version, generation), instances)
         if isinstance(found, RequestError):
             raise found
         return found
 
-    async def _send(
-        self, key: tuple[int, str], asks: Sequence[Sequence[dict[str, Any]]]
-    ) -> list[list[UserVector] | RequestError]:
+    async def _send(self, key: tuple[int, str], asks: Sequence[_Instances]) -> list[list[UserVectors] | RequestError]:
         try:
             found = iter(await self._tower.vectors(*key, [one for instances in asks for one in instances]))
             return [[next(found) for _ in instances] for instances in asks]
@@ -102,18 +100,21 @@ class JoinedIndex:
 
     def __init__(self, index: ItemSearch) -> None:
         self._index = index
-        self._joined: Coalescer[_Kind, Sequence[float], list[RecalledItem]] = Coalescer(
-            self._send, at_once=_AT_ONCE, most=_VECTORS
+        self._joined: Coalescer[_Kind, _Vectors, list[list[RecalledItem]]] = Coalescer(
+            self._send, at_once=_AT_ONCE, most=_VECTORS, size=len
         )
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
-    ) -> list[RecalledItem]:
+        self, collection: str, vectors: _Vectors, k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
+    ) -> list[list[RecalledItem]]:
         """See `Index.search`."""
-        return await self._joined.ask(_Kind(collection, k, wanted, excluded, keys), vector)
+        return await self._joined.ask(_Kind(collection, k, wanted, excluded, keys), vectors)
 
-    async def _send(self, kind: _Kind, vectors: Sequence[Sequence[float]]) -> list[list[RecalledItem]]:
+    async def _send(self, kind: _Kind, asks: Sequence[_Vectors]) -> list[list[list[RecalledItem]]]:
+        every = [vector for vectors in asks for vector in vectors]
         found = await self._index.search(
-            kind.collection, vectors, kind.k, wanted=kind.wanted, excluded=kind.excluded, keys=kind.keys
+            kind.collection, every, kind.k, wanted=kind.wanted, excluded=kind.excluded, keys=kind.keys
         )
-        return cast("list[list[RecalledItem]]", found)  # Nothing is said of them yet; a copy would cost each search.
+        # Nothing is said of them yet; a copy would cost each search.
+        left = iter(cast("list[list[RecalledItem]]", found))
+        return [[next(left) for _ in vectors] for vectors in asks]

@@ -9,7 +9,7 @@ from pagoda.data.spec import FeatureSpec
 from serving.recall.api import RecalledItem
 from serving.recall.servers.breaker import Breakers
 from serving.recall.servers.ports import Index, Servers, Store, Tower, Words
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.tracing import span
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
@@ -37,7 +37,7 @@ class GuardedTower:
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    ) -> list[UserVectors]:
         """See `TowerClient.vectors`."""
         with span("tower", generation=generation):
             return await self._breakers.of(f"tower {full_version}").call(
@@ -51,11 +51,13 @@ class GuardedIndex:
     def __init__(self, index: Index, breakers: Breakers, seconds: float) -> None:
         self._index, self._breakers, self._seconds = index, breakers, seconds
 
-    async def search(self, collection: str, vector: Sequence[float], k: int, **wanted: Any) -> list[RecalledItem]:
+    async def search(
+        self, collection: str, vectors: Sequence[Sequence[float]], k: int, **wanted: Any
+    ) -> list[list[RecalledItem]]:
         """See `Index.search`."""
         with span("index", collection=collection):
             return await self._breakers.of(f"index {collection}").call(
-                lambda: self._index.search(collection, vector, k, **wanted), self._seconds
+                lambda: self._index.search(collection, vectors, k, **wanted), self._seconds
             )
 
 

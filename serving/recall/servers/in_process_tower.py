@@ -25,7 +25,7 @@ from pagoda.generations.manifest import Manifest
 from pagoda.storage.checksums import checksum_file
 from serving.background import every
 from serving.recall.servers.company import accompanied
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.tower.archive import archive_name, unpack
 from serving.tower.bodies import Instance, TowerAnswer, TowerRequest, read_instances
 from serving.tower.program import load_small
@@ -37,7 +37,7 @@ LOOK_SECONDS = 2.0
 _USERS = 32
 _BATCHES = (1, 32, 1, 32)
 """Computed before anybody is answered: a program's first calls take many times as long as later ones."""
-_Answer = list[UserVector] | PagodaError
+_Answer = list[UserVectors] | PagodaError
 _log = logging.getLogger(__name__)
 
 
@@ -68,7 +68,7 @@ class InProcessTower:
         self._opening = asyncio.Lock()
         # Computed in the event loop: to hand a user to a thread and back takes as long as to compute the user, and
         # thirty-two take a millisecond.
-        self._turns: Turns[tuple[int, str], Sequence[dict[str, Any]], list[UserVector]] = Turns(
+        self._turns: Turns[tuple[int, str], Sequence[dict[str, Any]], list[UserVectors]] = Turns(
             self._compute, most=_USERS, size=len
         )
 
@@ -92,7 +92,7 @@ class InProcessTower:
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    ) -> list[UserVectors]:
         """See `TowerClient.vectors`.
 
         Raises:
@@ -178,5 +178,6 @@ def _vectors(answer: TowerAnswer | PagodaError) -> _Answer:
         return UnavailableError(f"user tower: {answer}", part="user tower")
     if isinstance(answer, PagodaError):
         return answer
-    vectors, known = answer.vectors.tolist(), answer.known.tolist()
-    return [UserVector(*one) for one in zip(vectors, known, strict=True)]
+    known, vectors = answer.known.tolist(), answer.vectors.tolist()
+    each = map(tuple, vectors) if answer.interests > 1 else ((vector,) for vector in vectors)
+    return [UserVectors(*one) for one in zip(each, known, strict=True)]

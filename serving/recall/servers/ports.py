@@ -10,7 +10,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
 from serving.recall.api import RecalledItem
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.users.keys import Key
 from serving.users.online_store import StoredUser
 
@@ -27,7 +27,7 @@ class Tower(Protocol):
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    ) -> list[UserVectors]:
         """See `TowerClient.vectors`."""
 
 
@@ -46,9 +46,16 @@ class Index(Protocol):
     """What finds items."""
 
     async def search(
-        self, collection: str, vector: Sequence[float], k: int, *, wanted: Filter, excluded: tuple[int, ...], keys: bool
-    ) -> list[RecalledItem]:
-        """See `pagoda.index.base.ItemSearch`, for one vector."""
+        self,
+        collection: str,
+        vectors: Sequence[Sequence[float]],
+        k: int,
+        *,
+        wanted: Filter,
+        excluded: tuple[int, ...],
+        keys: bool,
+    ) -> list[list[RecalledItem]]:
+        """See `pagoda.index.base.ItemSearch`, for the vectors of one user."""
 
 
 class Words(Protocol):

@@ -25,10 +25,10 @@ _NOT_HELD = (404, 409)
 
 
 @dataclass(frozen=True, slots=True)
-class UserVector:
-    """A user's vector, `dim` numbers, and whether the user has an ID row."""
+class UserVectors:
+    """A user's vectors, one for each interest, `dim` numbers each, and whether they have an ID row."""
 
-    vector: list[float]
+    vectors: tuple[list[float], ...]
     known: bool
 
 
@@ -63,7 +63,7 @@ class TowerClient:
 
     async def vectors(
         self, full_version: int, generation: str, instances: Sequence[dict[str, Any]]
-    ) -> list[UserVector]:
+    ) -> list[UserVectors]:
         """Compute the vectors of `instances`, raw values as the tower's protocol has them.
 
         Raises:
@@ -101,12 +101,12 @@ class TowerClient:
             raise self._refused(status, content)
         return content
 
-    def _read(self, content: bytes, generation: str, users: int) -> list[UserVector]:
+    def _read(self, content: bytes, generation: str, users: int) -> list[UserVectors]:
         try:
             predictions = orjson.loads(content)["predictions"]
             if wrong := [row["generation"] for row in predictions if row["generation"] != generation]:
                 raise IntegrityError(f"user tower at {self._url}: asked for {generation}, answered {wrong[0]}")
-            vectors = [UserVector(row["vector"], row["known"]) for row in predictions]
+            vectors = [UserVectors(_vectors(row), row["known"]) for row in predictions]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise IntegrityError(f"user tower at {self._url}: unreadable answer ({error})") from error
         if len(vectors) != users:
@@ -120,6 +120,11 @@ class TowerClient:
         if status == _BAD_REQUEST:
             return RequestError(message)
         return UnavailableError(f"user tower at {self._url}: answered {status}: {message}", part="user tower")
+
+
+def _vectors(row: dict[str, Any]) -> tuple[list[float], ...]:
+    """As `serving.tower.bodies` names them: one, or one for each interest."""
+    return tuple(row["vectors"]) if "vectors" in row else (row["vector"],)
 
 
 def _encode(generation: str, instances: Sequence[dict[str, Any]]) -> bytes:

@@ -44,7 +44,13 @@ _PARENT = tracing.PARENT.encode()
 _HEADERS = [(b"content-type", b"application/json")]
 _INPUTS = {"user_id": "INT64", "timestamp": "INT64", **dict.fromkeys(("profile", "context", "history"), "BYTES")}
 """The inputs of a v2 request, by type; with string IDs, IDs are BYTES."""
-_OUTPUTS = {"vector": ("FP32", [-1, -1]), "known": ("BOOL", [-1]), "generation": ("BYTES", [-1])}
+_OUTPUTS = {
+    "vector": ("FP32", [-1, -1]),
+    "vectors": ("FP32", [-1, -1, -1]),
+    "known": ("BOOL", [-1]),
+    "generation": ("BYTES", [-1]),
+}
+"""The outputs of a v2 answer; it has `vectors` in place of `vector` where a user has several interests."""
 
 
 class TowerModel(Model):  # type: ignore[misc]

@@ -21,7 +21,7 @@ from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
 from serving.recall.servers.breaker import CLOSED, Breakers
 from serving.recall.servers.breaker_guards import GuardedIndex, GuardedStore, GuardedTower
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.tower.bodies import parse
 from serving.tower.runtime import TowerRuntime
 from tests.serving.callers import HEADERS as SHOWN
@@ -43,13 +43,13 @@ class RealTower(FakeTower):
         super().__init__({"g3", "g4"})
         self._runtime = runtime
 
-    async def vectors(self, full_version: int, generation: str, instances: Any) -> list[UserVector]:
+    async def vectors(self, full_version: int, generation: str, instances: Any) -> list[UserVectors]:
         await self.wait(generation)
         asked = parse(
             orjson.dumps({"generation": KEPT[generation], "instances": instances}, default=PastItems.rows)
         ).request
         found = self._runtime.predict(asked.instances, KEPT[generation])
-        return [UserVector([float(full_version), 0.0], bool(known)) for known in found.known]
+        return [UserVectors(([float(full_version), 0.0],), bool(known)) for known in found.known]
 
 
 class Trial:

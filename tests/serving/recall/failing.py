@@ -58,7 +58,7 @@ class Index(FakeIndex, Down):
         FakeIndex.__init__(self)
         Down.__init__(self)
 
-    async def search(self, *given: Any, **wanted: Any) -> list[RecalledItem]:
+    async def search(self, *given: Any, **wanted: Any) -> list[list[RecalledItem]]:
         self.check()
         return await super().search(*given, **wanted)
 

@@ -53,6 +53,16 @@ def test_answers_keep_the_form_of_their_request() -> None:
     assert orjson.loads(render(parse(b'{"user_id": 1}'), first, "3.0"))["known"] is True
 
 
+def test_a_tower_of_several_interests_answers_with_all_of_them() -> None:
+    several = TowerAnswer(np.arange(12, dtype=np.float32).reshape(2, 3, 2), ANSWER.known, "g3")
+    v1 = orjson.loads(render(parse(b'{"instances": [{"user_id": 1}, {"user_id": 2}]}'), several, "3.0"))
+    assert [row.get("vector") for row in v1["predictions"]] == [None, None]
+    assert v1["predictions"][1]["vectors"] == [[6, 7], [8, 9], [10, 11]]
+    v2 = orjson.loads(render(parse(orjson.dumps({"inputs": [tensor("user_id", "INT64", [1, 2])]})), several, "3.0"))
+    (output,) = (output for output in v2["outputs"] if output["datatype"] == "FP32")
+    assert (output["name"], output["shape"], output["data"]) == ("vectors", [2, 3, 2], list(range(12)))
+
+
 @pytest.mark.parametrize(
     ("content", "named"),
     [

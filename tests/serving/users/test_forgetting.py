@@ -35,7 +35,7 @@ from serving.recall.lookup import Lookup
 from serving.users import forgetting
 from serving.users.keys import STREAM, profile_key, recent_key
 from serving.users.loading import load_store
-from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+from serving.users.online_store import KeptVectors, OnlineStore, StoredUser
 from serving.users.tombstone_follower import Forgetting
 from serving.workers.event_compaction import HOUR_MS
 from serving.workers.sink import Sink
@@ -113,7 +113,7 @@ async def test_nothing_is_left_of_the_user_anywhere(url: str, client: redis.Redi
     load_store(Dataset.open(settings.home / "dataset"), datetime(2026, 6, 1, tzinfo=UTC), url)
     await take(url, accepted(ANN, "1"), accepted(BEN, "2"))
     store = OnlineStore(url)
-    await store.keep("g1", [(ANN, KeptVector(1, [1.0])), (BEN, KeptVector(1, [1.0]))], 600)
+    await store.keep("g1", [(ANN, KeptVectors(1, ([1.0],))), (BEN, KeptVectors(1, ([1.0],)))], 600)
     await store.close()
     for user in (ANN, BEN):
         rows = np.array([(1, user_hash(user), 1.0, 8)], ROW)

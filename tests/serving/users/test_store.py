@@ -23,7 +23,7 @@ from pagoda.errors import IntegrityError, PagodaError, UnavailableError
 from serving.http.fields import PastItems
 from serving.users.keys import SEEN_LENGTH, profile_key, recent_key, seen_key, vector_key
 from serving.users.loading import load_store
-from serving.users.online_store import KeptVector, OnlineStore
+from serving.users.online_store import KeptVectors, OnlineStore
 from serving.users.recent import RecentReader, recent_entry
 from tests.data.folders import interaction
 from tests.data.folders import moment as at
@@ -194,23 +194,23 @@ async def test_a_kept_vector_is_outdated_by_what_happens_afterwards(url: str) ->
     client, store, spec = redis.Redis.from_url(url), OnlineStore(url), FeatureSpec(history=History(length=3))
     client.rpush(recent_key(1), "5:7")
     (before,) = await store.read([(1, False)], spec, "g3")
-    assert before.vector is None
-    await store.keep("g3", [(1, KeptVector(before.basis, [1.0, 0.5]))], seconds=60)
+    assert before.vectors is None
+    await store.keep("g3", [(1, KeptVectors(before.basis, ([1.0, 0.5],)))], seconds=60)
     (same,), (other,) = [await store.read([(1, False)], spec, generation) for generation in ("g3", "g4")]
-    assert same.vector == KeptVector(same.basis, [1.0, 0.5])
-    assert other.vector is None
+    assert same.vectors == KeptVectors(same.basis, ([1.0, 0.5],))
+    assert other.vectors is None
     assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     client.rpush(recent_key(1), "6:8")
     (after,) = await store.read([(1, False)], spec, "g3")
-    assert after.vector is not None
-    assert after.vector.basis != after.basis
+    assert after.vectors is not None
+    assert after.vectors.basis != after.basis
     await store.close()
 
 
 async def test_a_kept_vector_goes_when_its_time_is_over_whatever_other_generations_keep(url: str) -> None:
     client, store = redis.Redis.from_url(url), OnlineStore(url)
-    await store.keep("g3", [(1, KeptVector(5, [1.0]))], seconds=60)
-    await store.keep("g3.1", [(1, KeptVector(5, [0.5]))], seconds=600)
+    await store.keep("g3", [(1, KeptVectors(5, ([1.0],)))], seconds=60)
+    await store.keep("g3.1", [(1, KeptVectors(5, ([0.5],)))], seconds=600)
     assert 0 < client.ttl(vector_key("g3", 1)) <= 60
     await store.close()
 

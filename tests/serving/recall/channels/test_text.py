@@ -26,8 +26,8 @@ LIVE = LiveGeneration(manifest(3, TITLED).model_copy(update={"texts": ("title",)
 class ScoredIndex(FakeIndex):
     """Gives items 1, 2 and 3 with these cosines."""
 
-    async def search(self, *_: Any, **__: Any) -> list[RecalledItem]:
-        return [{"item_id": item, "score": score} for item, score in ((1, 0.9), (2, 0.8), (3, 0.5))]
+    async def search(self, *_: Any, **__: Any) -> list[list[RecalledItem]]:
+        return [[{"item_id": item, "score": score} for item, score in ((1, 0.9), (2, 0.8), (3, 0.5))]]
 
 
 def parts_of(text: FakeText | None) -> Parts:

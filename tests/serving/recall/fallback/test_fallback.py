@@ -11,6 +11,8 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pagoda.errors import NotHeldError, RequestError
 from pagoda.generations.arms import Arms
@@ -26,7 +28,7 @@ from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.request.answer import answer_by
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.service import Recall
-from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+from serving.users.online_store import KeptVectors, OnlineStore, StoredUser
 from tests.serving.recall.failing import GONE, Failing
 from tests.serving.recall.setting import ask, begun
 
@@ -45,7 +47,7 @@ async def test_without_the_store_users_are_as_last_read_or_known_by_their_id_alo
 
 
 async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({}, PastItems(), (), vector=KeptVector(1, [7.0, 0.0]))
+    failing.store.users[5] = StoredUser({}, PastItems(), (), vectors=KeptVectors(1, ([7.0, 0.0],)))
     failing.down.error = GONE
     known, unknown = await failing.recall.answer([*ask(), *ask(user_id=6)])
     assert (known["degraded"], known["items"][0]["item_id"]) == ([CACHED], "items_3/7")
@@ -53,7 +55,7 @@ async def test_without_the_tower_kept_vectors_answer_and_then_that_of_nobody(fai
 
 
 async def test_a_remembered_users_vector_is_no_other_generations(failing: Failing) -> None:
-    failing.store.users[5] = StoredUser({"age": 30}, PastItems(), (), basis=1, vector=KeptVector(1, [3.0, 0.0]))
+    failing.store.users[5] = StoredUser({"age": 30}, PastItems(), (), basis=1, vectors=KeptVectors(1, ([3.0, 0.0],)))
     assert (await failing.one())["generation"] == "g3"
     failing.store.error = GONE
     failing.log.arms = Arms(stable="g4")
@@ -143,11 +145,27 @@ async def test_what_stood_in_for_every_step_is_known_only_after_a_warm_up() -> N
         part.error = None
 
 
-def test_kept_vectors_come_back_as_they_were() -> None:
-    kept = KeptVector(2**64 - 1, [0.5, -0.25, 1.0])
-    assert KeptVector.decode(kept.encode()) == kept
+_NUMBERS = st.floats(-1, 1, width=32)
+
+
+@given(
+    basis=st.integers(0, 2**64 - 1),
+    vectors=st.integers(1, 5).flatmap(
+        lambda dim: st.lists(st.lists(_NUMBERS, min_size=dim, max_size=dim), min_size=1, max_size=16)
+    ),
+)
+def test_kept_vectors_come_back_as_they_were(basis: int, vectors: list[list[float]]) -> None:
+    kept = KeptVectors(basis, tuple(vectors))
+    assert KeptVectors.decode(kept.encode()) == kept
+    assert len(kept.encode()) == 8 + 4 * sum(map(len, vectors)) + (len(vectors) > 1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"123", bytes(8), bytes(14), bytes(13), bytes(16) + b"\x03"], ids=lambda given: str(len(given))
+)
+def test_what_is_no_kept_vectors_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="length"):
-        KeptVector.decode(b"123")
+        KeptVectors.decode(content)
 
 
 async def test_what_the_towers_did_not_make_counts_as_a_fallback_for_the_gates(failing: Failing) -> None:

@@ -22,9 +22,9 @@ from serving.recall.api import RecallInstance
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.lookup import Lookup
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
-from serving.recall.servers.tower import UserVector
+from serving.recall.servers.tower import UserVectors
 from serving.users.keys import Key
-from serving.users.online_store import KeptVector, OnlineStore, StoredUser
+from serving.users.online_store import KeptVectors, OnlineStore, StoredUser
 from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
 
 
@@ -39,7 +39,7 @@ class Slow:
         await asyncio.sleep(0.001)
         return [StoredUser({"user": user}, PastItems(), ()) for user, _ in users]
 
-    async def vectors(self, _: int, generation: str, instances: Sequence[dict[str, Any]]) -> list[UserVector]:
+    async def vectors(self, _: int, generation: str, instances: Sequence[dict[str, Any]]) -> list[UserVectors]:
         users = [one["user_id"] for one in instances]
         self.calls.append(users)
         await asyncio.sleep(0.001)
@@ -47,7 +47,7 @@ class Slow:
             raise NotHeldError("gone")
         if 13 in users:
             raise RequestError("13 is refused")
-        return [UserVector([float(generation[1:]), float(user)], True) for user in users]
+        return [UserVectors(([float(generation[1:]), float(user)],), True) for user in users]
 
 
 async def test_every_request_gets_its_own_users_back() -> None:
@@ -69,7 +69,7 @@ async def test_what_is_refused_spoils_nobody_elses_answer_and_generations_never_
         if user == 13:
             assert isinstance(answer, RequestError)
         else:
-            assert answer == [UserVector([float(generation[1:]), float(user)], True)]
+            assert answer == [UserVectors(([float(generation[1:]), float(user)],), True)]
     with pytest.raises(NotHeldError):
         await joined.vectors(1, "gone", [{"user_id": 1}])
 
@@ -93,7 +93,8 @@ async def test_searches_go_together_where_they_want_the_same_of_the_items(tmp_pa
 
     async def best(number: int) -> Any:
         wanted, excluded = filters[number % 2], (number,) if number % 4 == 3 else ()
-        (found,) = await joined.search("joined", vectors[number], 1, wanted=wanted, excluded=excluded, keys=False)
+        asked = [vectors[number]]
+        ((found,),) = await joined.search("joined", asked, 1, wanted=wanted, excluded=excluded, keys=False)
         return found["item_id"]
 
     found = await asyncio.gather(*(best(number) for number in range(40)))
@@ -108,9 +109,9 @@ class Written:
     """A store that takes vectors."""
 
     def __init__(self) -> None:
-        self.kept: dict[Key, KeptVector] = {}
+        self.kept: dict[Key, KeptVectors] = {}
 
-    async def keep(self, _: str, vectors: Sequence[tuple[Key, KeptVector]], __: int) -> None:
+    async def keep(self, _: str, vectors: Sequence[tuple[Key, KeptVectors]], __: int) -> None:
         self.kept.update(vectors)
 
 
@@ -119,13 +120,13 @@ async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_
     written = Written()
     cache = VectorCache(cast(OnlineStore, written), seconds=60, reuse=reuse)
     asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
-    kept = [KeptVector(9, [1.0]), KeptVector(8, [1.0]), None, None, None]
-    stored = [StoredUser({}, PastItems(), (), basis=9, vector=vector) for vector in kept]
+    kept = [KeptVectors(9, ([1.0],)), KeptVectors(8, ([1.0],)), None, None, None]
+    stored = [StoredUser({}, PastItems(), (), basis=9, vectors=each) for each in kept]
     lookups = [Lookup(one, EVERYTHING, known) for one, known in zip(asked, stored, strict=True)]
     lookups[4].degraded.append("store_missing")
-    assert [cache.fresh(one) for one in lookups] == [[1.0] if reuse else None, *[None] * 4]
+    assert [cache.fresh(one) for one in lookups] == [([1.0],) if reuse else None, *[None] * 4]
     for lookup in lookups:
         lookup.vectors, lookup.known = ([float(lookup.instance.user_id)],), True
     cache.keep("g3", lookups)
     await cache.flush()
-    assert written.kept == {1: KeptVector(9, [1.0]), 2: KeptVector(9, [2.0])}
+    assert written.kept == {1: KeptVectors(9, ([1.0],)), 2: KeptVectors(9, ([2.0],))}

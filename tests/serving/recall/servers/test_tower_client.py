@@ -48,7 +48,14 @@ async def test_vectors_come_back_in_order() -> None:
 
     async with tower(answer) as client:
         (user,) = await client.vectors(3, "g3", [{**ASKED[0], "history": PastItems((7,), (5,))}])
-    assert (user.vector, user.known) == ([0.6, 0.8], True)
+    assert (user.vectors, user.known) == (([0.6, 0.8],), True)
+
+
+async def test_a_tower_of_several_interests_gives_a_vector_for_each() -> None:
+    several = {"vectors": [[0.6, 0.8], [1.0, 0.0]], "generation": "g3", "known": True}
+    async with tower(answering(200, {"predictions": [several]})) as client:
+        (user,) = await client.vectors(3, "g3", ASKED)
+    assert user.vectors == ([0.6, 0.8], [1.0, 0.0])
 
 
 @pytest.mark.parametrize(
