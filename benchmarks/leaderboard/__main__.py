@@ -59,7 +59,7 @@ def main() -> None:
     write_atomic(arguments.out, json.dumps(document(in_order), indent=1).encode())
     # Written to a file, tables are as wide as they are.
     console = Console(width=max(Console().width, _WIDTH), highlight=False)
-    console.print(tables(in_order, [each.name for each in chosen if each.is_sequences]))
+    console.print(tables(in_order, [each.name for each in chosen if each.sequences]))
     console.print(f"Written to {arguments.out}.")
 
 

@@ -94,15 +94,15 @@ def _transitions(log: LearnedLog) -> Scorer:
 
 
 def _ials(log: LearnedLog) -> Scorer:
-    """A user is folded in by what they had at the moment; who had nothing is the mean user."""
+    """A user is folded in by what they had at the moment."""
     items = np.zeros((len(log.clicks), DIM), np.float32)
     items[log.had.places] = learn_items(log.had.matrix, log.seed)
     had = log.asked.had
     ones = np.ones(len(had.rows), np.float32)
     users = solve(sparse.csr_array((ones, (had.rows, had.items)), shape=(len(log.asked.rows), len(items))), items)
+    # Who had nothing is a user of zeros; one more factor gives them popularity, as the other baselines do.
     nobody = ~users.any(axis=1)
-    users[nobody] = users[~nobody].mean(axis=0)
-    return DotScorer(users, items)
+    return DotScorer(np.column_stack([users, nobody]), np.column_stack([items, log.clicks.astype(np.float32)]))
 
 
 _LEARNERS: dict[BaselineName, Callable[[LearnedLog], Scorer]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import typer
@@ -28,9 +30,9 @@ class BenchmarkSet:
     """A file, or what a world follows from; None for MovieLens-100K."""
 
     @property
-    def is_sequences(self) -> bool:
-        """Whether it has an order, but no times."""
-        return isinstance(self.source, Path) and self.source.suffix in _SEQUENCES
+    def sequences(self) -> Path | None:
+        """Its file, where that has an order, but no times."""
+        return self.source if isinstance(self.source, Path) and self.source.suffix in _SEQUENCES else None
 
     @property
     def is_simulated(self) -> bool:
@@ -58,8 +60,9 @@ class BenchmarkSet:
         else:
             proposal, features = propose([self.source]), path.with_suffix(".features.yaml")
             features.write_text(proposal.features)
-            command = typer.main.get_command(importing)
-            command.main(proposal.arguments(path, features), prog_name="pagoda data import", standalone_mode=False)
+            command, arguments = typer.main.get_command(importing), proposal.arguments(path, features)
+            with redirect_stdout(StringIO()):
+                command.main(arguments, prog_name="pagoda data import", standalone_mode=False)
 
 
 DEFAULT_SETS = (

@@ -63,9 +63,8 @@ def open_splits(which: BenchmarkSet, folder: Path) -> tuple[SetSplit, ...]:
 
 
 def _made(which: BenchmarkSet, folder: Path) -> tuple[SetSplit, ...]:
-    if which.is_sequences:
-        assert isinstance(which.source, Path)  # noqa: S101
-        return (_leave_one_out(which.source, folder),)
+    if which.sequences is not None:
+        return (_leave_one_out(which.sequences, folder),)
     which.write(folder / "whole")
     whole, sequences = Dataset.open(folder / "whole"), folder / "sequences.txt"
     with sequences.open("w") as file:

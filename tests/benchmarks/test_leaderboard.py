@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from benchmarks.leaderboard.tables import tables
 from pagoda.data.imports.sequences import LAST
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError, DataError
+from pagoda.simulation import WorldConfig
 
 USERS = 30
 
@@ -52,6 +54,19 @@ def test_a_time_split_knows_nothing_of_its_moment_or_later(tmp_path: Path) -> No
     last = {user: item for user, item, second in log if second < cut}
     assert padded.items[:, -1].tolist() == [last[user] for user in users.tolist()]
     assert (padded.times_us < split.asked.start_us).all()
+
+
+def test_ids_that_are_strings_are_asked_alike(tmp_path: Path) -> None:
+    log = interactions(tmp_path / "numbers.csv")
+    named = "\n".join(f"user {user},item {item},{second}" for user, item, second in log)
+    (tmp_path / "names.csv").write_text("user_id,item_id,timestamp\n" + named)
+    for number in (0, 1):
+        numbers, names = (
+            ask_users(tmp_path / stem, open_splits(sets_of([tmp_path / f"{stem}.csv"])[0], tmp_path / stem)[number])
+            for stem in ("numbers", "names")
+        )
+        assert sorted(numbers.relevant.counts) == sorted(names.relevant.counts)
+        assert len(numbers.had.rows) == len(names.had.rows)
 
 
 def test_leaving_one_out_asks_for_the_last_new_item_of_each_user(tmp_path: Path) -> None:
@@ -108,6 +123,14 @@ def test_a_row_is_kept_and_a_changed_file_is_another_set(tmp_path: Path) -> None
     with (tmp_path / "log.csv").open("a") as file:
         file.write("\n1,2,1500060000")
     assert jobs_of(BenchmarkSet("log", tmp_path / "log.csv"), tmp_path / "kept", [0])[0].kept_at != jobs[0].kept_at
+
+
+def test_towers_learn_a_world_with_its_features(tmp_path: Path) -> None:
+    world = BenchmarkSet("world", WorldConfig(users=60, items=80, days=3, events=6_000, seed=1, new_users=0))
+    (time, *_) = [job for job in jobs_of(world, tmp_path, [0]) if (job.split.name, job.model) == ("time", "default")]
+    popularity = replace(time, model="popularity")
+    found = {job.model: one(job)[1].asked["test"].values["recall@20"].mean() for job in (time, popularity)}
+    assert found["default"] > found["popularity"]
 
 
 def test_tables_fit_and_tell_chance_from_gain() -> None:
