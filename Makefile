@@ -109,8 +109,12 @@ bench-index: build/bench/index-peers/installed ## Search libraries and our backe
 	$(PY) -m benchmarks.index --items $(ITEMS) --kinds $(KINDS)
 
 SEQUENCES ?= ../shared/data/beauty.txt
-bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour).
-	$(PY) -m benchmarks.quality $(SEQUENCES)
+SEEDS ?= 0
+bench-quality: .venv/installed ## How good what is found is: leave-one-out on SEQUENCES=FILE, a user and their items in time order a line (under an hour a seed of SEEDS=0,1,…; goes on where it stopped). UNORDERED=1: pairs without order, with TEST=FILE to find.
+	$(PY) -m benchmarks.quality $(SEQUENCES) --seeds $(SEEDS) $(if $(UNORDERED),--unordered) $(if $(TEST),--test $(TEST))
+
+bench-leaderboard: .venv/installed ## Towers beside plain baselines on FILES (else MovieLens-100K and worlds): leave-one-out and time split, five seeds, intervals (hours; goes on where it stopped).
+	$(PY) -m benchmarks.leaderboard $(FILES)
 
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
@@ -125,4 +129,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-ablation test test-long test-cluster lint format charts images clean

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+from benchmarks.kept_run import KeptRun, UserValues
 from benchmarks.quality.settings import Sizes, Tower, settings
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.sequences import import_sequences
+from pagoda.data.window import Window
 from pagoda.evaluation.leave_one_out import LeftOut, leave_one_out
 from pagoda.training.examples.survey import survey
 from pagoda.training.full.loop import Progress
@@ -20,44 +21,68 @@ from pagoda.version_files.open_version import OpenVersion
 AT = (10, 20)
 
 
-def run(
-    source: Path, folder: Path, towers: tuple[Tower, ...], watch: Callable[[Tower], AbstractContextManager[Progress]]
-) -> Iterator[tuple[Tower, dict[str, Any]]]:
-    """Train each of `towers` on `source` in the new `folder`, and give its figures.
+class QualityProtocol(Protocol):
+    """A file, cut into what is learned and what is asked."""
 
-    What is trained learns all but the last two items of each user. The last but one is the validation: it was for
-    choosing the settings, and is reported. The last is the test; at that moment the history holds the one before it.
+    def config(self, tower: Tower, seed: int) -> TrainConfig:
+        """How a tower is trained on it."""
+
+    def run(self, config: TrainConfig, folder: Path, progress: Progress) -> KeptRun:
+        """Train in the new `folder` and ask; `facts` hold the costs, the sizes and the configuration."""
+
+
+class LeaveOneOut:
+    """What is trained learns all but the last two items of each user.
+
+    The last but one is the validation: it was for choosing the settings, and is reported. The last is the test; at that
+    moment the history holds the one before it.
     """
-    splits = import_sequences(folder / "data", source)
-    dataset = Dataset.open(folder / "data")
-    found = survey(dataset, splits.train, dataset.items().column("item_id").to_numpy())
-    sizes = Sizes(users=len(found.users), items=int(found.used.sum()), positives=found.positives)
-    for tower in towers:
-        config = settings(tower, sizes)
-        wall, processor = time.perf_counter(), time.process_time()
-        with watch(tower) as progress:
-            files = full_update(dataset, splits.train, None, config, folder / tower, progress=progress)
-        spent = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - processor}
-        version = OpenVersion(files, dataset)
-        validation = leave_one_out(version, dataset, splits.validation, at=AT)
-        test = leave_one_out(version, dataset, splits.test, at=AT)
-        yield (
-            tower,
-            {
-                **figures(test),
-                **spent,
-                "validation": figures(validation),
-                "epochs": len(files.metrics()["losses"]),
-                "learned": vars(sizes),
-                "config": config.model_dump(mode="json"),
-            },
-        )
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        """Import `source` into the new `folder`.
+
+        Raises:
+            DataError: It is no file of sequences.
+        """
+        self._splits = import_sequences(folder, source)
+        self._dataset = Dataset.open(folder)
+        self._sizes = sizes_of(self._dataset, self._splits.train)
+
+    def config(self, tower: Tower, seed: int) -> TrainConfig:
+        """See `QualityProtocol`."""
+        return settings(tower, self._sizes).model_copy(update={"seed": seed})
+
+    def run(self, config: TrainConfig, folder: Path, progress: Progress) -> KeptRun:
+        """See `QualityProtocol`."""
+        version, facts = trained(self._dataset, self._splits.train, config, folder, progress)
+        validation = leave_one_out(version, self._dataset, self._splits.validation, at=AT)
+        test = leave_one_out(version, self._dataset, self._splits.test, at=AT)
+        asked = {"validation": _by_user(validation), "test": _by_user(test)}
+        return KeptRun(asked, {**facts, "repeats": {"validation": validation.repeats, "test": test.repeats}})
 
 
-def figures(found: LeftOut) -> dict[str, float]:
-    """Flat: `hr@10`, `hr@10_low`, `hr@10_high` … and the users that were asked; with one item each, HR is recall."""
-    flat: dict[str, float] = {"users": found.users, "repeats": found.repeats}
-    for name, estimate in found.metrics.items():
-        for key in {name, name.replace("hr@20", "recall@20")}:
-            flat |= {key: estimate.value, f"{key}_low": estimate.low, f"{key}_high": estimate.high}
-    return flat
+def trained(
+    dataset: Dataset, window: Window, config: TrainConfig, folder: Path, progress: Progress
+) -> tuple[OpenVersion, dict[str, object]]:
+    """A version that learned a window, and the facts of its training."""
+    wall, processor = time.perf_counter(), time.process_time()
+    files = full_update(dataset, window, None, config, folder, progress=progress, programs=False)
+    facts = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - processor,
+        "epochs": len(files.metrics()["losses"]),
+        "learned": vars(sizes_of(dataset, window)),
+        "config": config.model_dump(mode="json"),
+    }
+    return OpenVersion(files, dataset), facts
+
+
+def sizes_of(dataset: Dataset, window: Window) -> Sizes:
+    """Of what a window has to learn."""
+    found = survey(dataset, window, dataset.items().column("item_id").to_numpy())
+    return Sizes(users=len(found.users), items=int(found.used.sum()), positives=found.positives)
+
+
+def _by_user(found: LeftOut) -> UserValues:
+    """With one item each, the hit rate is recall."""
+    return UserValues(found.user_ids, found.values | {"recall@20": found.values["hr@20"]})

@@ -55,3 +55,29 @@ def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
         return {"kind": "mean"}
     dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
     return {"kind": "transformer", "layers": 2, "heads": 4, "hidden": 2 * _DIM, "dropout": dropout}
+
+
+HISTORY = 200
+"""Items of a user that a set without order is pooled from."""
+
+
+def unordered_settings(sizes: Sizes) -> TrainConfig:
+    """How a tower is trained on pairs without order."""
+    epochs = min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS)
+    return TrainConfig.model_validate(
+        {
+            "learn": "sequences",
+            "batch_size": 512,
+            "bootstrap_epochs": epochs,
+            "model": {
+                "dim": _DIM,
+                "history": {"kind": "mean"},
+                "user": {"blocks": [], "id_row": False},
+                "item": {"blocks": []},
+            },
+            "objective": {"kind": "listwise", "temperature": 0.07},
+            "negatives": {"catalogue": True},
+            "optimiser": {"table_memory": 0.99, "weight_decay": 0.0, "cooldown": 0.3},
+            "dropout": {"user": 0, "item": 0, "profile": 0, "history": 0},
+        }
+    )

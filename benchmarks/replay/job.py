@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
 import xxhash
 
 import benchmarks.replay.settings
-import pagoda
+from benchmarks.code_checksum import LEARNING, code_checksum
 from benchmarks.replay.settings import MOVIELENS_REPLAY, WORLD_REPLAY, world
 from pagoda.config.training import parse_config, read_config
 from pagoda.data.dataset import Dataset
@@ -22,8 +21,8 @@ from pagoda.replay.report import ReplayReport
 from pagoda.simulation import Drift, simulate
 
 HISTORY = {False: "without_history", True: "with_history"}
-_CODE = ("config", "data", "embeddings", "evaluation", "model", "replay", "simulation", "training", "version_files")
-"""Parts of the library that a replay's result follows from."""
+_ROOMS = (*LEARNING, "replay")
+"""Of the library, what a replay's result follows from."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Job:
     def key(self) -> str:
         """What its result follows from: the same key, the same result."""
         config = self.config.read_bytes() if self.config else b""
-        return xxhash.xxh3_64_hexdigest(f"{self.name} {_code()} ".encode() + config)
+        code = code_checksum(_ROOMS, (Path(benchmarks.replay.settings.__file__),))
+        return xxhash.xxh3_64_hexdigest(f"{self.name} {code} ".encode() + config)
 
 
 def one(job: Job) -> tuple[Job, ReplayReport]:
@@ -68,14 +68,3 @@ def one(job: Job) -> tuple[Job, ReplayReport]:
             data = view_without_history(data, Path(folder) / "view")
         settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
         return job, replay(Dataset.open(data), settings, train, Path(folder))
-
-
-@cache
-def _code() -> str:
-    """Checksum of the library's code and of the benchmark's settings."""
-    library = Path(pagoda.__file__).parent
-    sources = [path for part in _CODE for path in sorted((library / part).rglob("*.py"))]
-    digest = xxhash.xxh3_64()
-    for path in (*sources, Path(benchmarks.replay.settings.__file__)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

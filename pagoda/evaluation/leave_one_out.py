@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -33,6 +34,10 @@ class LeftOut:
     """Not asked: the item is one that the user had before."""
     metrics: dict[str, Estimate]
     """`hr@10`, `ndcg@10` …, each with its 95 % interval over users."""
+    user_ids: NDArray[np.int64]
+    """int64 [users]: who was asked."""
+    values: dict[str, NDArray[np.float64]]
+    """`metrics` of each of them, float64 [users]."""
 
 
 def leave_one_out(towers: OpenedTowers, dataset: Dataset, window: Window, *, at: Sequence[int] = (10,)) -> LeftOut:
@@ -61,4 +66,6 @@ def leave_one_out(towers: OpenedTowers, dataset: Dataset, window: Window, *, at:
             for place, name in enumerate(columns)
             for low, high in [interval(found.samples[:, place])]
         },
+        user_ids=rows.users,
+        values=columns,
     )

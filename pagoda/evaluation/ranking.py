@@ -18,7 +18,8 @@ from pagoda.errors import IntegrityError
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
-_BLOCK_BYTES = 1 << 25
+BLOCK_BYTES = 1 << 25
+"""Of scores at once."""
 
 
 class Scorer(Protocol):
@@ -113,7 +114,7 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
     """
     above, tied = np.empty_like(targets), np.empty_like(targets)
     shown = {k: np.zeros(scorer.items, np.bool_) for k in shown_at}
-    step = max(1, _BLOCK_BYTES // (4 * scorer.items))
+    step = max(1, BLOCK_BYTES // (4 * scorer.items))
     for start in range(0, len(targets), step):
         rows = slice(start, min(start + step, len(targets)))
         scores = scorer.block(rows)

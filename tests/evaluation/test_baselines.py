@@ -16,8 +16,8 @@ from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
 from pagoda.evaluation.baselines.item_baseline import (
     MOST,
     BaselineLimits,
-    ItemBaseline,
     ItemBaselineScorer,
+    ItemWeights,
     learn_item_baseline,
 )
 from pagoda.evaluation.baselines.item_similarity import ease, neighbours
@@ -94,7 +94,7 @@ def test_more_items_than_ease_may_have_get_neighbours(tmp_path: Path) -> None:
 
 def test_what_a_user_had_speaks_for_what_goes_with_it_and_popularity_for_who_had_nothing() -> None:
     weights = np.array([[0, 0.5], [0.25, 0]], np.float32)
-    baseline = ItemBaseline("ease", weights, np.array([1, 3]), 1.0)
+    baseline = ItemWeights(weights, np.array([1, 3]))
     had = ExcludedPairs(np.array([0, 0, 2]), np.array([1, 2, 3]))
     scorer = ItemBaselineScorer(baseline, had, 3, np.array([4, 3, 2, 1]))
     expected = [[0, 0, 0, 0.5], [4, 3, 2, 1], [0, 0.25, 0, 0]]

@@ -43,7 +43,7 @@ def test_ranks_agree_with_counting_one_by_one(data: st.DataObject, rows: int, it
     left_out = sorted(data.draw(st.sets(st.sampled_from(everything)) if everything else st.just(set())))
     seen = ExcludedPairs(*np.array(left_out, np.int64).reshape(-1, 2).T)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "_BLOCK_BYTES", 4 * items * data.draw(st.integers(1, rows)))
+        patch.setattr(ranking, "BLOCK_BYTES", 4 * items * data.draw(st.integers(1, rows)))
         # Items as unit axes make the dot products equal to `scores`.
         ranks = rank(DotScorer(scores, np.eye(items, dtype=np.float32)), targets, seen, shown_at=(1, 3))
     for row in range(rows):

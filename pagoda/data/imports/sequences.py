@@ -46,7 +46,9 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class _Sequences:
+class UserSequences:
+    """What a file of sequences says."""
+
     users: Int64Array
     """int64 [u]."""
     lengths: Int64Array
@@ -55,7 +57,7 @@ class _Sequences:
     """int64 [sum of lengths], user by user."""
 
 
-def import_sequences(path: Path, source: Path) -> Splits:
+def import_sequences(path: Path, source: Path, spec: FeatureSpec = SPEC) -> Splits:
     """Write the sequences of `source` to the new dataset folder `path`, and say where leave-one-out cuts them.
 
     A line is a user and the items they chose, in the order of time, separated by blanks, all integers. As there are no
@@ -63,16 +65,21 @@ def import_sequences(path: Path, source: Path) -> Splits:
     earlier. So leaving the last one out is leaving a window out, and everything that works by windows works here. Who
     has less than three interactions is learned from and not asked: their last one is of before the validation.
 
+    Args:
+        path: The folder.
+        source: The file.
+        spec: Of IDs alone: how long histories are.
+
     Raises:
         DataError: A line is something else, a user has two, or no user has enough interactions to leave two out.
         ConflictError: `path` exists already.
     """
-    found = _read(source)
+    found = read_sequences(source)
     with new_dataset(path) as folder:
-        write_spec(SPEC, folder / FEATURES_FILE)
+        write_spec(spec, folder / FEATURES_FILE)
         first_us = _write_interactions(found, folder / "interactions")
         for name, ids in (("users", np.sort(found.users)), ("items", np.unique(found.items))):
-            schema = schema_of(SPEC, "users" if name == "users" else "items")
+            schema = schema_of(spec, "users" if name == "users" else "items")
             batch = pa.RecordBatch.from_arrays([pa.array(ids)], schema=schema)
             write_table(folder / name, iter([batch]), schema)
     last_us = to_us(LAST)
@@ -81,7 +88,8 @@ def import_sequences(path: Path, source: Path) -> Splits:
     return Splits(train, validation, test)
 
 
-def _read(source: Path) -> _Sequences:
+def read_sequences(source: Path) -> UserSequences:
+    """Read a file as `import_sequences` describes it, and raise what that raises of its lines."""
     users: list[int] = []
     parts: list[Int64Array] = []
     try:
@@ -101,7 +109,7 @@ def _read(source: Path) -> _Sequences:
         raise DataError(
             f"{source}: no user has three items or more, so none can be left out; a line is: user item item …"
         )
-    return _Sequences(np.array(users, np.int64), lengths, np.concatenate(parts))
+    return UserSequences(np.array(users, np.int64), lengths, np.concatenate(parts))
 
 
 def _integers(line: str, where: str) -> Int64Array:
@@ -113,7 +121,7 @@ def _integers(line: str, where: str) -> Int64Array:
         raise DataError(f"{where}: expected integers: a user and their items, in the order of time ({error})") from None
 
 
-def _write_interactions(found: _Sequences, folder: Path) -> int:
+def _write_interactions(found: UserSequences, folder: Path) -> int:
     """Write all interactions in the order of their made-up times, and return the first of these, microseconds."""
     ends = np.cumsum(found.lengths)
     to_end = np.repeat(ends, found.lengths) - 1 - np.arange(ends[-1])

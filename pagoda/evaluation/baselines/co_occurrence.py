@@ -56,7 +56,7 @@ def read_user_items(dataset: Dataset, until: Window, catalogue: Int64Array, most
         catalogue: int64 [items], ascending; positives on other items are left out.
         most: Positives to read; of more, those of a share of the users.
     """
-    users, items, share = _read(dataset, until, catalogue, most)
+    users, items, share = read_positives(dataset, until, catalogue, most)
     if not len(users):
         return None
     distinct, row = np.unique(users, return_inverse=True)
@@ -67,8 +67,13 @@ def read_user_items(dataset: Dataset, until: Window, catalogue: Int64Array, most
     return UserItems(matrix, active, share)
 
 
-def _read(dataset: Dataset, until: Window, catalogue: Int64Array, most: int) -> tuple[Int64Array, Int64Array, float]:
-    """Users and positions of items of the positives in time order, and of what share of the users they are."""
+def read_positives(
+    dataset: Dataset, until: Window, catalogue: Int64Array, most: int
+) -> tuple[Int64Array, Int64Array, float]:
+    """Users and positions of items, int64 [n] each, of the positives in time order, and of what share of the users.
+
+    The arguments are those of `read_user_items`.
+    """
     span, share = dataset.span(), 1.0
     if span.start >= until.start:
         return np.empty(0, np.int64), np.empty(0, np.int64), share

@@ -31,14 +31,20 @@ MOST = BaselineLimits()
 
 
 @dataclass(frozen=True)
-class ItemBaseline:
+class ItemWeights:
     """Weights between items, learned from what all users had."""
 
-    name: ItemBaselineName
     weights: NDArray[np.float32] | sparse.csr_array
     """[items of the log, items of the log], from what a user had to what to show."""
     places: NDArray[np.int64]
-    """Their positions in the catalogue."""
+    """int64 [items of the log]: their positions in the catalogue, ascending."""
+
+
+@dataclass(frozen=True)
+class ItemBaseline(ItemWeights):
+    """The weights that an evaluation sets beside a version."""
+
+    name: ItemBaselineName
     share: float
     """Of the users that it learned from."""
 
@@ -51,13 +57,13 @@ def learn_item_baseline(
     if had is None:
         return None
     name: ItemBaselineName = "ease" if had.matrix.shape[1] <= limits.ease_items else "item_knn"
-    return ItemBaseline(name, ease(had) if name == "ease" else neighbours(had), had.places, had.share)
+    return ItemBaseline(ease(had) if name == "ease" else neighbours(had), had.places, name, had.share)
 
 
 class ItemBaselineScorer:
     """Scores by what each row's user had at its moment; of a user who had nothing, popularity is the answer."""
 
-    def __init__(self, baseline: ItemBaseline, had: ExcludedPairs, rows: int, clicks: NDArray[np.int64]) -> None:
+    def __init__(self, baseline: ItemWeights, had: ExcludedPairs, rows: int, clicks: NDArray[np.int64]) -> None:
         """Take the pairs that the users of `rows` rows had, and how often each of the items was chosen, int64 [i]."""
         self.items, self._clicks, self._places = len(clicks), clicks.astype(np.float32), baseline.places
         column = np.minimum(np.searchsorted(baseline.places, had.items), len(baseline.places) - 1)
