@@ -15,7 +15,7 @@ from torch.nn import functional
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.embeddings.overlay import Overlay
 from pagoda.errors import GateError
-from pagoda.model.losses.readout import hard_readout
+from pagoda.model.losses.nearest import by_nearest
 from pagoda.training.incremental.examples import Examples
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.training.incremental.item_chances import Chances, CountedChances, StreamedChances
@@ -99,8 +99,8 @@ class _Pass:
         self.chances.observe(examples.items[part])
         total, wanted = len(base.item_ids), self._config.candidates
         candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
-        read = hard_readout(vectors, base.item_vectors[torch.from_numpy(examples.items[part])])
-        cosines = read @ base.item_vectors[torch.from_numpy(candidates)].T
+        items = base.item_vectors[torch.from_numpy(candidates)].T
+        cosines = by_nearest(lambda users: users @ items, vectors)
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
         logits = cosines / base.temperature - torch.from_numpy(log_q)
         loss = functional.cross_entropy(logits, targets, reduction="sum")
