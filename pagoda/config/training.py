@@ -57,7 +57,7 @@ class DriftConfig(Section):
     """Longest ID row; with `model.similarity: dot`, longest vector too."""
     max_mean_cosine: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Mean cosine of two item vectors, or of two user vectors: near 1 the tower tells nothing apart any more."""
-    max_interest_cosine: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_interest_cosine: Annotated[float, Field(gt=0, le=1)] = 0.99
     """Mean cosine of two interests of one user: near 1 they are one."""
     max_recall_drop: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the parent's Recall@50 that a version may lose on the positives after its window. Where there is none

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pagoda.model.losses.nearest import by_nearest
 from pagoda.model.losses.objective import Candidates
 
 
@@ -88,8 +89,9 @@ def _cosines(users: Tensor, candidates: Candidates, targets: Tensor) -> tuple[Te
     """Cosines with own items [B] and with negatives [B, K], and which of these are negatives at all."""
     if candidates.negatives is None:
         raise ValueError("this objective needs candidates.negatives")
-    own = (users * candidates.vectors[targets]).sum(1)
-    others = torch.einsum("bd,bkd->bk", users, candidates.vectors[candidates.negatives])
+    chosen, drawn = candidates.vectors[targets], candidates.vectors[candidates.negatives]
+    own = by_nearest(lambda user: (user * chosen).sum(1), users)
+    others = by_nearest(lambda user: torch.einsum("bd,bkd->bk", user, drawn), users)
     return own, others, (candidates.negatives != targets[:, None]).to(own.dtype)
 
 

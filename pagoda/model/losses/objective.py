@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from pagoda.model.losses.nearest import by_nearest
 from pagoda.model.losses.softmax import softmax_loss
 
 _LOWEST_TEMPERATURE = 0.01
@@ -48,7 +49,7 @@ class Objective(Protocol):
         """Return the mean loss.
 
         Args:
-            users: float32 [B, D], like the candidates' vectors.
+            users: float32 [B, D], like the candidates' vectors; of several interests [B, interests, D], see `by_nearest`.
             candidates: M of them.
             targets: int64 [B], which candidate each user chose.
             weights: float32 [B], by which the loss of each choice is multiplied; None: by 1.
@@ -71,15 +72,16 @@ class ListwiseSoftmax:
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `Objective`."""
         first, hard = candidates.first_shared, candidates.hard
-        if hard is None and not users.is_cuda:
+        if hard is None and not users.is_cuda and users.ndim == candidates.vectors.ndim:
             scale, bias = 1 / self.temperature, -candidates.log_q
             return softmax_loss(
                 users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first, weights=weights
             )
-        logits = users @ candidates.vectors[first:].T / self.temperature - candidates.log_q[first:]
+        shared, chosen = candidates.vectors[first:].T, candidates.vectors[targets]
+        logits = by_nearest(lambda user: user @ shared, users) / self.temperature - candidates.log_q[first:]
         if not first and hard is None:
             return _cross_entropy(logits, targets, weights)
-        own = (users * candidates.vectors[targets]).sum(1) / self.temperature - candidates.log_q[targets]
+        own = by_nearest(lambda user: (user * chosen).sum(1), users) / self.temperature - candidates.log_q[targets]
         places = torch.arange(first, len(candidates.vectors), device=targets.device)
         others = logits.masked_fill(places == targets[:, None], -torch.inf)
         columns = [own[:, None], others]
@@ -100,7 +102,8 @@ class ListwiseSoftmax:
         hard, log_q = candidates.hard, candidates.hard_log_q
         if hard is None or log_q is None:
             raise ValueError("candidates.hard needs candidates.hard_log_q")
-        cosines = torch.einsum("bd,bhd->bh", users, functional.embedding(hard, candidates.vectors))
+        drawn = functional.embedding(hard, candidates.vectors)
+        cosines = by_nearest(lambda user: torch.einsum("bd,bhd->bh", user, drawn), users)
         return (cosines / self.temperature - log_q).masked_fill(hard == targets[:, None], -torch.inf)
 
 

@@ -219,6 +219,9 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
 
 
 def _whole(towers: Towers, batch: Batch) -> NDArray[np.bool_]:
-    """Who of a batch did enough to have all interests, bool [B]."""
+    """Who of a batch has several interests, and did enough to have all of them, bool [B]."""
+    history = towers.user.history
+    if history is None or history.interests == 1:
+        return np.zeros(len(batch), np.bool_)
     events: NDArray[np.int64] = batch.keys.history_mask.sum(1).numpy()
-    return events >= (towers.user.history.whole_from if towers.user.history else 0)
+    return events >= history.whole_from

@@ -16,7 +16,7 @@ from pagoda.config.incremental import IncrementalConfig
 from pagoda.embeddings.overlay import Overlay
 from pagoda.errors import GateError
 from pagoda.model.losses.dual_augmentation import mimic_losses
-from pagoda.model.losses.readout import hard_readout
+from pagoda.model.losses.nearest import by_nearest
 from pagoda.training.incremental.examples import Examples
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.training.incremental.item_chances import Chances, CountedChances, StreamedChances
@@ -100,14 +100,14 @@ class _Pass:
         self.chances.observe(examples.items[part])
         total, wanted = len(base.item_ids), self._config.candidates
         candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
-        chosen = base.item_vectors[torch.from_numpy(examples.items[part])]
-        read = hard_readout(vectors, chosen)
-        cosines = read @ base.item_vectors[torch.from_numpy(candidates)].T
+        items = base.item_vectors[torch.from_numpy(candidates)].T
+        cosines = by_nearest(lambda users: users @ items, vectors)
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
         logits = cosines / base.temperature - torch.from_numpy(log_q)
         loss = _cross_entropy(logits, targets, examples.weights, part)
         if (augment := base.config.model.augment) is not None:
             _, augmented = id_rows.chunk(2, 1)
+            chosen = base.item_vectors[torch.from_numpy(examples.items[part])]
             loss = loss + augment.user * mimic_losses(augmented, chosen).sum()
         # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
         # are made of, however few positives came.

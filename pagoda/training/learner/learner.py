@@ -12,7 +12,6 @@ from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.training import TrainConfig
 from pagoda.model.losses.contrastive import contrastive_loss
 from pagoda.model.losses.dual_augmentation import alignment_loss, mimic_losses
-from pagoda.model.losses.readout import hard_readout
 from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.batcher import Batch, ViewBatch
 from pagoda.training.device import autocasts, moved
@@ -75,8 +74,7 @@ class Learner:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
-        read = hard_readout(user_vectors, item_vectors[batch.targets])
-        loss = self.objective(read, self.candidates.of(batch, item_vectors), batch.targets, batch.weights)
+        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets, batch.weights)
         if batch.views is not None and self._supervision is not None:
             loss = loss + self._contrast(batch.views, items, self._supervision)
         if self._augment is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -15,7 +16,9 @@ from pagoda.errors import GateError
 from pagoda.model.history.factory import build_history
 from pagoda.model.history.routing import RoutingHistory
 from pagoda.model.history.self_attentive import SelfAttentiveHistory
-from pagoda.model.losses.readout import hard_readout
+from pagoda.model.losses.comparisons import Pointwise, TripletHinge, TripletLogistic
+from pagoda.model.losses.nearest import by_nearest
+from pagoda.model.losses.objective import Candidates, LearnedTemperature, ListwiseSoftmax, Objective
 from pagoda.training.drift import check_interests
 
 from .test_towers import history_of, past
@@ -86,24 +89,37 @@ def test_one_interest_is_a_vector_as_any_other_encoder_gives_it() -> None:
         assert encoded.shape == (1, 1, DIM)
 
 
-def test_a_positive_is_read_by_the_interest_that_is_nearest_to_it_and_teaches_that_alone() -> None:
-    users = functional.normalize(torch.randn(5, 3, DIM), dim=2).requires_grad_()
-    chosen = functional.normalize(torch.randn(5, DIM), dim=1)
-    read = hard_readout(users, chosen)
-    for row in range(5):
-        products = [float(interest @ chosen[row]) for interest in users[row]]
-        assert torch.equal(read[row], users[row, max(range(3), key=products.__getitem__)])
-    (gradient,) = torch.autograd.grad(read.sum(), [users])
-    assert (gradient.any(2).sum(1) == 1).all()
-    assert hard_readout(chosen, chosen) is chosen
+def test_an_item_meets_the_nearest_interest_which_alone_learns_of_it() -> None:
+    users, items = functional.normalize(torch.randn(5, 3, DIM), dim=2).requires_grad_(), torch.randn(7, DIM)
+    found = by_nearest(lambda user: user @ items.T, users)
+    for row, item in product(range(5), range(7)):
+        products = [float(interest @ items[item]) for interest in users[row]]
+        assert float(found[row, item]) == pytest.approx(max(products), abs=1e-6)
+        (gradient,) = torch.autograd.grad(found[row, item], [users], retain_graph=True)
+        assert gradient.any(2).nonzero().tolist() == [[row, max(range(3), key=products.__getitem__)]]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared candidates", "a user's own beside them"])
+@pytest.mark.parametrize(
+    "objective",
+    [ListwiseSoftmax(0.1), LearnedTemperature(0.1), Pointwise(), TripletHinge(0.4), TripletLogistic(10.0)],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_several_equal_interests_are_one_to_every_objective(objective: Objective, own: bool) -> None:
+    users, vectors = (functional.normalize(torch.randn(count, DIM), dim=1) for count in (6, 9))
+    targets, drawn = torch.arange(6), torch.randint(0, 9, (6, 2))
+    hard = {"hard": drawn, "hard_log_q": torch.zeros(6, 2)} if own else {}
+    candidates = Candidates(vectors, torch.randn(9), negatives=drawn, **hard)
+    found, expected = (objective(one, candidates, targets) for one in (users[:, None].expand(-1, 3, -1), users))
+    torch.testing.assert_close(found, expected)
 
 
 def test_interests_that_have_become_one_are_stopped() -> None:
     apart = functional.normalize(torch.randn(40, 4, 64), dim=2)
     expected = torch.stack([(one @ one.T)[~torch.eye(4, dtype=torch.bool)].mean() for one in apart]).mean()
     assert check_interests(apart, DriftConfig())["interest_cosine"] == pytest.approx(float(expected), abs=1e-5)
-    together = functional.normalize(apart[:, :1] + 0.01 * torch.randn(40, 4, 64), dim=2)
-    with pytest.raises(GateError, match=r"interests have collapsed.* drift\.max_interest_cosine 0\.95"):
+    together = functional.normalize(apart[:, :1] + 0.005 * torch.randn(40, 4, 64), dim=2)
+    with pytest.raises(GateError, match=r"interests have collapsed.* drift\.max_interest_cosine 0\.99"):
         check_interests(together, DriftConfig())
     check_interests(together[:31], DriftConfig())
 
