@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from pagoda.config.device import DeviceName, Precision
+from pagoda.config.distillation import DistillationConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Section, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
@@ -94,6 +95,8 @@ class TrainConfig(Section):
     positives: PositivesConfig = PositivesConfig()
     self_supervision: SelfSupervisionConfig | None = None
     """Of the item tower; None: without."""
+    distillation: DistillationConfig | None = None
+    """From a teacher's scores; None: without."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()

@@ -40,6 +40,12 @@ class Candidates:
     """int64 [B, H]: which shared candidate is the same item, counted from `first_shared`, -1 for none. None: a hard one
     is shared where its own place is among the shared ones."""
 
+    bad: Tensor | None = None
+    """int64 [B, K]: shared candidates that count for more than once to one user, for objectives that take all. One that
+    is the user's choice stands for none."""
+    bad_weight: float = 0.0
+    """How much more: the sum of exponentials holds each 1 + this times."""
+
 
 class Objective(Protocol):
     """A loss over a batch of users and their candidates."""
@@ -69,11 +75,14 @@ class ListwiseSoftmax:
 
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor) -> Tensor:
         """See `Objective`."""
-        first, hard = candidates.first_shared, candidates.hard
-        if hard is None and not users.is_cuda:
+        first, hard, bad = candidates.first_shared, candidates.hard, candidates.bad
+        if hard is None and bad is None and not users.is_cuda:
             scale, bias = 1 / self.temperature, -candidates.log_q
             return softmax_loss(users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first)
         logits = users @ candidates.vectors[first:].T / self.temperature - candidates.log_q[first:]
+        if bad is not None:
+            more = (bad != targets[:, None]) * math.log1p(candidates.bad_weight)
+            logits = logits.scatter_add(1, (bad - first).clamp(min=0), more.to(logits))
         if not first and hard is None:
             return functional.cross_entropy(logits, targets)
         own = (users * candidates.vectors[targets]).sum(1) / self.temperature - candidates.log_q[targets]

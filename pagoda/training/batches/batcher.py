@@ -15,6 +15,7 @@ from torch import Tensor
 from pagoda.config.training import DropoutConfig
 from pagoda.data.window import from_us
 from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.losses.distillation import ScoredItems
 from pagoda.model.losses.objective import log_drawn
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE
@@ -85,6 +86,9 @@ class Batch:
     hard: Tensor | None = None
     """All three as in `pagoda.model.losses.objective.Candidates`."""
     hard_missed: Tensor | None = None
+    """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
+    scored: ScoredItems | None = None
+    irrelevant: Tensor | None = None
     """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
     views: ViewBatch | None = None
     after: Tensor | None = None
@@ -191,6 +195,8 @@ class Batcher:
             negatives=chosen.negatives,
             hard=chosen.hard,
             hard_missed=chosen.hard_missed,
+            scored=chosen.scored,
+            irrelevant=chosen.irrelevant,
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             place=place,

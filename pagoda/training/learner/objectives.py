@@ -1,7 +1,10 @@
-"""Objectives and negatives, as declared in a training configuration."""
+"""Objectives and distillation, as declared in a training configuration."""
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from pagoda.config.distillation import DistillationConfig
 from pagoda.config.objective import (
     ListwiseConfig,
     ObjectiveConfig,
@@ -10,6 +13,7 @@ from pagoda.config.objective import (
     TripletLogisticConfig,
 )
 from pagoda.model.losses.comparisons import Pointwise, TripletHinge, TripletLogistic
+from pagoda.model.losses.distillation import listwise_distillation, margin_distillation
 from pagoda.model.losses.objective import LearnedTemperature, ListwiseSoftmax, Objective
 
 
@@ -26,3 +30,15 @@ def build_objective(config: ObjectiveConfig) -> Objective:
             return TripletHinge(config.margin)
         case TripletLogisticConfig():
             return TripletLogistic(config.scale)
+
+
+def temperature_of(objective: Objective, config: ObjectiveConfig) -> Tensor | float:
+    """What cosines are divided by to be logits, as it is now."""
+    return objective.temperature if isinstance(objective, LearnedTemperature) else config.temperature
+
+
+def distillation_loss(config: DistillationConfig, student: Tensor, teacher: Tensor) -> Tensor:
+    """The loss that is declared, weighted; arguments as for `pagoda.model.losses.distillation`."""
+    if config.kind == "margin":
+        return config.weight * margin_distillation(student, teacher)
+    return config.weight * listwise_distillation(student, teacher, config.temperature)
