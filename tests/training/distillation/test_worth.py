@@ -1,4 +1,4 @@
-"""What teachers are worth, in a world whose truth is known: the truth helps, that of others harms, and it shows."""
+"""What teachers are worth, in a world whose truth is known: the truth helps, a shuffled one that is believed harms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -41,17 +40,18 @@ def found(towers: OpenVersion, questions: Questions) -> np.ndarray:
 
 
 @pytest.mark.long
-def test_the_truth_helps_and_that_of_others_harms(tmp_path: Path) -> None:
+def test_the_truth_helps_and_a_shuffled_one_that_is_believed_harms(tmp_path: Path) -> None:
     simulate(WORLD, tmp_path / "data")
     dataset, world = Dataset.open(tmp_path / "data"), World.open(tmp_path / "data")
     span, cut = dataset.span(), WORLD.window.end - timedelta(days=1)
     learned, asked = Window(start=span.start, end=cut), Window(start=cut, end=span.end)
-    truth, of_others = tmp_path / "truth", tmp_path / "of_others"
+    truth, shuffled = tmp_path / "truth", tmp_path / "shuffled"
     write_truth(world, learned.end_us, truth)
     table = pq.read_table(truth)
-    strangers = np.random.default_rng(0).permutation(WORLD.users + 1)[table["user_id"].to_numpy()]
-    pq.write_table(table.set_column(0, "user_id", pa.array(strangers)), of_others)
+    order = np.random.default_rng(0).permutation(table.num_rows)
+    pq.write_table(table.set_column(2, "score", table["score"].take(order)), shuffled)
     plain, taught = parse_config(PLAIN % ""), parse_config(PLAIN % ", distillation: {}")
+    believing = parse_config(PLAIN % ", distillation: {weight: 5}")
     questions = ask(dataset, asked, protocol="each", limit=5_000, seed=0)
     values = np.stack(
         [
@@ -60,7 +60,7 @@ def test_the_truth_helps_and_that_of_others_harms(tmp_path: Path) -> None:
                 [
                     (plain, NOTHING_BESIDE),
                     (taught, SideInputs(teacher=Teacher(truth))),
-                    (taught, SideInputs(teacher=Teacher(of_others))),
+                    (believing, SideInputs(teacher=Teacher(shuffled))),
                 ]
             )
         ],
