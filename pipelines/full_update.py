@@ -22,6 +22,8 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     config: str = "",
     catch_up: str = "",
     release: str = "auto",
+    teacher: str = "",
+    teacher_scale: str = "logit",
     export_shards: int = 1,
     train_cpu: str = "4",
     train_memory: str = "16Gi",
@@ -43,6 +45,8 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
             every ten million items.
         release: `rollout`, `now`, or `auto`: by a rollout where a driver runs. The first generation of all has nothing
             to be compared with and is released at once.
+        teacher: Path or URL of a ranker's scores (Parquet), where the configuration declares `distillation`.
+        teacher_scale: What these scores are: `logit` or `probability`.
         train_cpu: Cores of the training step on a cluster.
         train_memory: Memory of the training step on a cluster.
         train_accelerators: GPUs of the training step on a cluster; 0: none.
@@ -55,7 +59,8 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     gpus = Accelerators(train_accelerators, train_accelerator, train_node_selector)
     loaded = on_cluster(load_window(dataset=dataset, window_end=window_end, export_shards=export_shards))
     window = loaded.outputs["window"]
-    trained = on_cluster(train(window=window, config=config), StepResources(train_cpu, train_memory), gpus)
+    learning = train(window=window, config=config, teacher=teacher, teacher_scale=teacher_scale)
+    trained = on_cluster(learning, StepResources(train_cpu, train_memory), gpus)
     metrics = on_cluster(evaluate(window=window, model=trained.outputs["model"]), LARGE).outputs["metrics"]
     registered = on_cluster(register(window=window, model=trained.outputs["model"], metrics=metrics))
     version = registered.outputs["version"]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.ablation.features import declare
+from benchmarks.ablation.teacher import write_truth
 from benchmarks.ablation.techniques import BASE, BASELINE, Technique
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
@@ -19,7 +20,10 @@ from pagoda.data.window import Window
 from pagoda.evaluation.metrics import THIRDS, ndcg, recall, thirds
 from pagoda.evaluation.offline import ask
 from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.simulation import World
 from pagoda.simulation.config import WorldConfig
+from pagoda.training.distillation.score_file import Teacher
+from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.full.update import full_update, open_version
 from pagoda.updates.negative_mining import mine
 from pagoda.version_files.full import FullVersionFiles
@@ -76,9 +80,16 @@ def _version(
     mined = out.with_suffix(".mined") if technique.mined else None
     if mined:
         mine(dataset, open_version(first), mined)
+    teacher = _truth(dataset, learned, out.with_suffix(".scores")) if technique.taught else None
+    relevance = open_version(first) if technique.relevance else None
     config, begin = TrainConfig.model_validate(BASE | technique.change), time.process_time()
-    files = full_update(dataset, learned, None, config, out, mined=mined)
+    files = full_update(dataset, learned, None, config, out, beside=SideInputs(mined, teacher, relevance))
     return files, time.process_time() - begin
+
+
+def _truth(dataset: Dataset, learned: Window, path: Path) -> Teacher:
+    write_truth(World.open(dataset.path), learned.end_us, path)
+    return Teacher(path)
 
 
 def _windows(dataset: Dataset) -> tuple[Window, Window]:

@@ -24,8 +24,12 @@ class Technique:
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     """Over `BASE`, as in a configuration file."""
+    taught: bool = False
+    """Needs a teacher, who is the world's truth."""
     mined: bool = False
     """Needs what the version of the first row finds below what it shows."""
+    relevance: bool = False
+    """Needs the version of the first row to say what is irrelevant."""
     features: tuple[Feature, ...] = ()
     """Of items, beside those that the world declares."""
     penalty: float = 0.0
@@ -34,7 +38,7 @@ class Technique:
     @property
     def follows(self) -> bool:
         """Whether it needs the version of the first row."""
-        return self.mined or self.penalty > 0
+        return self.mined or self.relevance or self.penalty > 0
 
 
 def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
@@ -82,6 +86,7 @@ TECHNIQUES: tuple[Technique, ...] = (
     ),
     Technique("negatives", "2 hard, mined at ranks 101-500", {"negatives": {"mined": 2}}, mined=True),
     Technique("negatives", "2 hard, one of each source", {"negatives": {"rejected": 1, "mined": 1}}, mined=True),
+    Technique("negatives", "2 bad, irrelevant by the first row", {"negatives": {"bad": 2}}, relevance=True),
     *_of(
         "self-supervision",
         {f"{views} views": {"self_supervision": {"views": views}} for views in ("correlated", "complementary", "mask")},
@@ -96,6 +101,8 @@ TECHNIQUES: tuple[Technique, ...] = (
     ),
     Technique("popularity", "penalty 0.01 at search time", penalty=0.01),
     Technique("popularity", "penalty 0.03 at search time", penalty=0.03),
+    Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught=True),
+    Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught=True),
     *_of(
         "history",
         {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pagoda.data.dataset import Dataset
     from pagoda.data.window import Window
     from pagoda.evaluation.judgement import Judgement
+    from pagoda.training.full.side_inputs import SideInputs
     from pagoda.version_files.full import FullVersionFiles
 
 
@@ -39,7 +40,7 @@ class Judging:
     console: Console
     repeats: bool
 
-    def before(self, parent: FullVersionFiles | None, mined: Path | None) -> Judgement | None:
+    def before(self, parent: FullVersionFiles | None, beside: SideInputs) -> Judgement | None:
         """Of a first version that learns all there is, by a training of its own; None for any other."""
         from pagoda.evaluation.judgement import later_window
         from pagoda.training.full.judgement import judge_held_back
@@ -55,7 +56,7 @@ class Judging:
                 self.dataset,
                 self.window,
                 self.config,
-                mined=mined,
+                beside=beside,
                 repeats=self.repeats,
                 progress=progress,
                 checkpoints=self.out.with_name(f"{self.out.name}.judging"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from pagoda.errors import ConfigError
 from pagoda.settings import HOME_VARIABLE
 
 
@@ -25,10 +26,20 @@ class ProfileChoice(StrEnum):
     COMPACT = "compact"
 
 
+class TeacherScale(StrEnum):
+    """What the scores of a teacher's file are: the names of `pagoda.training.distillation.score_file.Scale`."""
+
+    LOGIT = "logit"
+    PROBABILITY = "probability"
+
+
 HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
 ]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
+TeacherScaleOption = Annotated[
+    TeacherScale | None, typer.Option(help="What the scores of --teacher are; default: logit.")
+]
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder, see docs/data.md.")]
 
 
@@ -41,3 +52,14 @@ def config_text(path: Path | None) -> str:
     from pagoda.config.training import read_config
 
     return read_config(path).to_yaml() if path else ""
+
+
+def scale_of(teacher: object, scale: TeacherScale | None) -> Literal["logit", "probability"]:
+    """What the scores of `teacher` are.
+
+    Raises:
+        ConfigError: There is no teacher whose scores would be of a given scale.
+    """
+    if scale and not teacher:
+        raise ConfigError(f"--teacher-scale {scale.value} says what the scores of --teacher are, and there is none")
+    return (scale or TeacherScale.LOGIT).value

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     model_validator,
 )
 
@@ -51,6 +53,13 @@ class NegativesConfig(Section):
     """So many are items that pre-ranking threw out for this user in the window, before ranking saw them."""
     mined: NonNegativeInt = 0
     """So many of a positive's negatives are items that `pagoda mine` found for this user."""
+    bad: NonNegativeInt = 0
+    """So many of a positive's candidates count for more: what the version would recommend now, although another one
+    finds it irrelevant to the user (Fan et al., KDD 2019)."""
+    bad_below: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """The share of a batch's candidates that are irrelevant to a user: those of the lowest cosines by that version."""
+    bad_weight: PositiveFloat = 1.0
+    """How much more they count, for the listwise objective: so many times once more."""
     correction: Literal["exact", "streaming", "none"] = "exact"
     """Where the chance of an item to be in a batch comes from. `exact`: counted before training. `streaming`: estimated
     as batches come, for data that nobody can count before. `none`: no logQ at all."""
@@ -66,7 +75,7 @@ class NegativesConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> NegativesConfig:
         if self.catalogue:
-            idle = {"in_batch": False, "uniform": 0, **dict.fromkeys(("popularity", "queue", *HARD), 0)}
+            idle = {"in_batch": False, "uniform": 0, **dict.fromkeys(("popularity", "queue", *HARD, "bad"), 0)}
             for name, value in (idle | {"correction": "exact"}).items():
                 if getattr(self, name) != value:
                     raise ValueError(f"catalogue: true makes all items candidates, so {name} adds none; leave it out")
@@ -76,6 +85,9 @@ class NegativesConfig(Section):
             raise ValueError("popularity_exponent has no effect while popularity is 0")
         if self._changed("queue_warm_up") and not self.queue:
             raise ValueError("queue_warm_up has no effect while queue is 0")
+        for name in ("bad_below", "bad_weight"):
+            if self._changed(name) and not self.bad:
+                raise ValueError(f"{name} has no effect while bad is 0")
         if not self.in_batch and (self.queue or self.correction == "streaming"):
             what = "queue holds" if self.queue else "correction: streaming counts"
             raise ValueError(f"{what} the items of batches, so it needs in_batch: true")
@@ -91,6 +103,13 @@ class NegativesConfig(Section):
         """How many of a positive's negatives each key of `REJECTIONS` asks for, where it is any."""
         return {key: count for key in REJECTIONS if (count := getattr(self, key))}
 
+    def without_others(self) -> NegativesConfig:
+        """The same without what a version before this one has to say."""
+        fields = type(self).model_fields
+        return self.model_copy(
+            update={name: fields[name].default for name in ("mined", "bad", "bad_below", "bad_weight")}
+        )
+
     def _changed(self, name: str) -> bool:
         return bool(getattr(self, name) != NegativesConfig.model_fields[name].default)
 
@@ -99,7 +118,7 @@ def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig
     """Raise ValueError where negatives are declared that the objective cannot use."""
     if isinstance(objective, ListwiseConfig):
         return
-    for name, idle in {"queue": 0, "correction": "exact", "catalogue": False}.items():
+    for name, idle in {"queue": 0, "correction": "exact", "catalogue": False, "bad_weight": 1.0}.items():
         if getattr(negatives, name) != idle:
             raise ValueError(f"negatives.{name} is for the listwise objective; {objective.kind} takes single negatives")
     if negatives.hard > objective.negatives:
@@ -109,7 +128,7 @@ def refuse_contradictions(objective: ObjectiveConfig, negatives: NegativesConfig
         )
     if isinstance(objective, PointwiseConfig) and objective.calibration:
         # Its rate of negatives is that of even draws from the whole catalogue.
-        for name, idle in {"in_batch": False, **dict.fromkeys(("popularity", *HARD), 0)}.items():
+        for name, idle in {"in_batch": False, **dict.fromkeys(("popularity", *HARD, "bad"), 0)}.items():
             if getattr(negatives, name) != idle:
                 raise ValueError(
                     f"objective.calibration is for negatives that are drawn evenly from the whole catalogue, which "

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from pagoda.config.device import DeviceName, Precision
+from pagoda.config.distillation import DistillationConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
@@ -96,6 +97,8 @@ class TrainConfig(Section):
     positives: PositivesConfig = PositivesConfig()
     self_supervision: SelfSupervisionConfig | None = None
     """Of the item tower; None: without."""
+    distillation: DistillationConfig | None = None
+    """From a teacher's scores; None: without."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
@@ -127,6 +130,10 @@ class TrainConfig(Section):
             raise ValueError(
                 f"learn: sequences gives what a user was after each event in one pass, and model.history.kind "
                 f"{history.kind} reads each history as a whole; set learn: positives"
+            )
+        if self.model.interests > 1 and self.negatives.bad:
+            raise ValueError(
+                f"negatives.bad is for users of one vector, and model.history gives {self.model.interests}; leave out one"
             )
         if self.model.interests == 1 and self.drift.max_interest_cosine != DriftConfig().max_interest_cosine:
             raise ValueError(

@@ -20,7 +20,7 @@ from pagoda.index.factory import require_words
 from pagoda.registry.factory import open_registry
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
-from pagoda.storage.copies import local_path
+from pagoda.storage.copies import download, local_path
 from pagoda.updates.step_outputs import StepOutputs, open_outputs
 from pagoda.version_files.full import FullVersionFiles
 
@@ -165,6 +165,13 @@ class FullUpdate:
                 make(aside)
 
         return self.outputs.make(name, build)
+
+    def fetched(self, name: str, place: str) -> Path:
+        """A file from elsewhere, path or URL, on this machine."""
+        path = local_path(place)
+        if path is None:
+            download(place, path := self.scratch / name)
+        return path
 
 
 def _refuse_retired(state: ReleaseState, key: str) -> None:

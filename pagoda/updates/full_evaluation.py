@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pagoda.config.training import DriftConfig, TrainConfig
 from pagoda.data.window import Window
@@ -12,6 +13,9 @@ from pagoda.evaluation.judgement import Judgement, later_window
 from pagoda.evaluation.report import Report
 from pagoda.updates.full import FullUpdate
 from pagoda.version_files.full import FullVersionFiles
+
+if TYPE_CHECKING:
+    from pagoda.training.full.side_inputs import SideInputs
 
 EVALUATION, JUDGEMENT = "evaluation", "judgement"
 """Folders of the steps."""
@@ -60,10 +64,10 @@ def evaluate(update: FullUpdate) -> Report | None:
         return None
 
 
-def judge_first(update: FullUpdate, config: TrainConfig) -> None:
+def judge_first(update: FullUpdate, config: TrainConfig, beside: SideInputs) -> None:
     """Judge a first version before it is trained, by a training of its own, where no later positives can judge it."""
     if update.settings.evaluation.first_version and later_window(update.data, update.window) is None:
-        update.step(JUDGEMENT, partial(_judge_first, update, config))
+        update.step(JUDGEMENT, partial(_judge_first, update, config, beside))
 
 
 def refuse_drop(report: Report, parent: Report, limits: DriftConfig) -> None:
@@ -89,13 +93,14 @@ def refuse_drop(report: Report, parent: Report, limits: DriftConfig) -> None:
         )
 
 
-def _judge_first(update: FullUpdate, config: TrainConfig, folder: Path) -> None:
+def _judge_first(update: FullUpdate, config: TrainConfig, beside: SideInputs, folder: Path) -> None:
     from pagoda.training.full.judgement import judge_held_back
 
     judged = judge_held_back(
         update.data,
         update.window,
         config,
+        beside=beside,
         repeats=update.settings.evaluation.repeats,
         checkpoints=update.scratch / "judging",
     )

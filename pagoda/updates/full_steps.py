@@ -39,6 +39,7 @@ VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
 """Folders of the steps."""
 REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
 MINED, MINED_FILE = "mined", "mined.parquet"
+TEACHER = "teacher.parquet"
 _PROBES = 400
 
 # What learns and computes is imported where it does: a step that does neither shall not wait for PyTorch.
@@ -47,25 +48,30 @@ Package = Callable[[Path, int, Path], Path]
 """Writes a version's model archive into a folder: files of the version, its number, the folder."""
 
 
-def train(update: FullUpdate, config: str) -> Path:
+def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str = "logit") -> Path:
     """Learn the window; returns the version's files. `config` is YAML, empty for the defaults.
 
-    Where it asks for mined negatives, the parent's own search is mined first; a first version goes without. And it is
-    judged before, by a training of its own, where no later positives can do that: see `judge`.
+    Where it asks for mined negatives, the parent's own search is mined first; a first version goes without, and without
+    bad ones. And it is judged before, by a training of its own, where no later positives can do that: see `judge`.
+    Where it declares `distillation`, `teacher` is the path or URL of a ranker's scores, and `teacher_scale` says what
+    these are: `logit` or `probability`.
     """
 
     def learn(folder: Path) -> None:
+        from pagoda.training.distillation.score_file import Teacher, scale_named
+        from pagoda.training.full.side_inputs import SideInputs
         from pagoda.training.full.update import full_update
 
         chosen = parse_config(config)
-        _refuse(chosen, update)
+        _refuse(chosen, update, teacher)
+        scale = scale_named(teacher_scale)
+        scores = Teacher(update.fetched(TEACHER, teacher), scale) if teacher else None
         parent, mined = update.parent_files(), None
         if chosen.negatives.mined and parent is not None:
             mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
-        elif chosen.negatives.mined:
-            chosen = chosen.model_copy(update={"negatives": chosen.negatives.model_copy(update={"mined": 0})})
         if parent is None:
-            judge_first(update, chosen)
+            chosen = chosen.model_copy(update={"negatives": chosen.negatives.without_others()})
+            judge_first(update, chosen, SideInputs(teacher=scores))
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)
         full_update(
@@ -74,7 +80,7 @@ def train(update: FullUpdate, config: str) -> Path:
             parent,
             chosen,
             folder,
-            mined=mined,
+            beside=SideInputs(mined, scores),
             forgotten=forgotten,
             checkpoints=checkpoints,
         )
@@ -82,15 +88,16 @@ def train(update: FullUpdate, config: str) -> Path:
     return update.outputs.make(MODEL, learn)
 
 
-def _refuse(chosen: TrainConfig, update: FullUpdate) -> None:
+def _refuse(chosen: TrainConfig, update: FullUpdate, teacher: str) -> None:
     """Raise ConfigError for what can be known to be wrong before anything is fetched or mined."""
-    from pagoda.training.full.refusals import refuse_what_the_data_lacks
+    from pagoda.training.full.refusals import refuse_unused, refuse_what_the_data_lacks
 
     if chosen.validation is not None:
         raise ConfigError(
             "validation holds back the end of the window, and what a pipeline registers has learned all of its "
             "window; take it out, or use `pagoda train full`"
         )
+    refuse_unused(chosen, teacher)
     refuse_what_the_data_lacks(chosen, update.data, update.window)
 
 

@@ -185,6 +185,10 @@ def test_views_touch_rows_and_hide_ids(dataset: Dataset) -> None:
             {"model": {"augment": {}, "history": {"kind": "routing"}}},
             "augment is for users of one vector, and model.history gives 4",
         ),
+        (
+            {"model": {"history": {"kind": "routing"}}, "negatives": {"bad": 2}},
+            "negatives.bad is for users of one vector, and model.history gives 4",
+        ),
         ({"model": {"augment": {}, "similarity": "dot"}}, "augment is for cosines, and model.similarity is dot"),
         (
             {"model": {"augment": {}, "user": {"id_row": False}}},

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pagoda.cli.judging import Judging, say
-from pagoda.cli.options import DataOption, OutputFormat, OutputOption
+from pagoda.cli.options import DataOption, OutputFormat, OutputOption, TeacherScaleOption, scale_of
 from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ def full(
     parent: Annotated[Path | None, typer.Option(help="An earlier --out to warm-start from; default: none.")] = None,
     window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
     mined: Annotated[Path | None, typer.Option(help="Hard negatives that `pagoda mine` wrote.")] = None,
+    teacher: Annotated[Path | None, typer.Option(help="A ranker's scores (Parquet), for `distillation`.")] = None,
+    teacher_scale: TeacherScaleOption = None,
+    relevance: Annotated[
+        Path | None,
+        typer.Option(help="An earlier --out that says what is irrelevant, for `negatives.bad` [--parent]."),
+    ] = None,
     judge: Annotated[
         bool, typer.Option("--judge/--no-judge", help="Say what it is worth over popularity and item-kNN or EASE.")
     ] = True,
@@ -48,19 +54,24 @@ def full(
 
     from pagoda.config.training import parse_config, read_config
     from pagoda.data.dataset import Dataset
+    from pagoda.training.distillation.score_file import Teacher
+    from pagoda.training.full.side_inputs import SideInputs
     from pagoda.training.full.update import full_update, open_version
     from pagoda.training.progress import TerminalProgress
 
+    scale = scale_of(teacher, teacher_scale)
     chosen = read_config(config) if config else parse_config("")
     dataset = Dataset.open(data)
     earlier = open_version(parent) if parent else None
     window, checkpoints = _window(dataset, earlier, window_end), out.with_name(f"{out.name}.checkpoint")
+    asked = open_version(relevance) if relevance else None
+    beside = SideInputs(mined, Teacher(teacher, scale) if teacher else None, asked)
     console = Console(stderr=True)
     judging = Judging(dataset, window, chosen, out, console=console, repeats=repeats) if judge else None
-    judged = judging.before(earlier, mined) if judging else None
+    judged = judging.before(earlier, beside) if judging else None
     with TerminalProgress(console) as progress:
         files = full_update(
-            dataset, window, earlier, chosen, out, mined=mined, progress=progress, checkpoints=checkpoints
+            dataset, window, earlier, chosen, out, beside=beside, progress=progress, checkpoints=checkpoints
         )
     if judging:
         judged = judged or judging.after(files, earlier)

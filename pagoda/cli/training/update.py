@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, config_text
+from pagoda.cli.options import (
+    HomeOption,
+    OutputFormat,
+    OutputOption,
+    TeacherScaleOption,
+    config_text,
+    scale_of,
+)
 
 if TYPE_CHECKING:
     from pagoda.settings import Settings
@@ -46,6 +53,8 @@ def full(
     config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the defaults.")] = None,
     catch_up: CatchUpOption = "",
     release: ReleaseOption = ReleaseChoice.AUTO,
+    teacher: Annotated[str, typer.Option(help="A ranker's scores, file or URL (Parquet), for `distillation`.")] = "",
+    teacher_scale: TeacherScaleOption = None,
     home: HomeOption = None,
 ) -> None:
     """Run the pipeline full-update on this machine: a new tower and new item vectors, on their way to the users."""
@@ -58,9 +67,10 @@ def full(
     from pipelines.local import run_locally
 
     arguments = {"dataset": data, "window_end": window_end, "config": config_text(config)}
+    scores = {"teacher": _absolute(teacher), "teacher_scale": scale_of(teacher, teacher_scale)}
     settings = load_settings(home)
     with exclusive(settings.home, "full"):
-        further = {"catch_up": catch_up, "release": release.value}
+        further = {"catch_up": catch_up, "release": release.value, **scores}
         generation = run_locally(full_update, settings, {**arguments, **further}, _report)
     _settle(settings, data)
     state = open_log(settings).state()
@@ -100,6 +110,14 @@ def incremental(
         typer.echo(in_words(base, outcome))
     if not outcomes:
         typer.echo("No generation answers requests yet; run `pagoda update full` first.")
+
+
+def _absolute(place: str) -> str:
+    """A path as every step finds it, or a URL as it is."""
+    from pagoda.storage.copies import local_path
+
+    path = local_path(place) if place else None
+    return place if path is None else str(path.resolve())
 
 
 def _settle(settings: Settings, data: str) -> None:

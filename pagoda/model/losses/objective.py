@@ -41,6 +41,12 @@ class Candidates:
     """int64 [B, H]: which shared candidate is the same item, counted from `first_shared`, -1 for none. None: a hard one
     is shared where its own place is among the shared ones."""
 
+    bad: Tensor | None = None
+    """int64 [B, K]: shared candidates that count for more than once to one user, for objectives that take all. One that
+    is the user's choice stands for none."""
+    bad_weight: float = 0.0
+    """How much more: the sum of exponentials holds each 1 + this times."""
+
 
 class Objective(Protocol):
     """A loss over a batch of users and their candidates."""
@@ -49,7 +55,7 @@ class Objective(Protocol):
         """Return the mean loss.
 
         Args:
-            users: float32 [B, D], like the candidates' vectors; of several interests [B, interests, D], see `by_nearest`.
+            users: float32 [B, D], like the candidates' vectors; of several interests [B, interests, D].
             candidates: M of them.
             targets: int64 [B], which candidate each user chose.
             weights: float32 [B], by which the loss of each choice is multiplied; None: by 1.
@@ -71,14 +77,18 @@ class ListwiseSoftmax:
 
     def __call__(self, users: Tensor, candidates: Candidates, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """See `Objective`."""
-        first, hard = candidates.first_shared, candidates.hard
-        if hard is None and not users.is_cuda and users.ndim == candidates.vectors.ndim:
+        first, hard, bad = candidates.first_shared, candidates.hard, candidates.bad
+        plain = hard is None and bad is None and users.ndim == candidates.vectors.ndim
+        if plain and not users.is_cuda:
             scale, bias = 1 / self.temperature, -candidates.log_q
             return softmax_loss(
                 users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first, weights=weights
             )
         shared, chosen = candidates.vectors[first:].T, candidates.vectors[targets]
         logits = by_nearest(lambda user: user @ shared, users) / self.temperature - candidates.log_q[first:]
+        if bad is not None:
+            more = (bad != targets[:, None]) * math.log1p(candidates.bad_weight)
+            logits = logits.scatter_add(1, (bad - first).clamp(min=0), more.to(logits))
         if not first and hard is None:
             return _cross_entropy(logits, targets, weights)
         own = by_nearest(lambda user: (user * chosen).sum(1), users) / self.temperature - candidates.log_q[targets]

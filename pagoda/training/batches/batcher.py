@@ -15,6 +15,7 @@ from torch import Tensor
 from pagoda.config.training import DropoutConfig
 from pagoda.data.window import from_us
 from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.losses.distillation import ScoredItems
 from pagoda.model.losses.objective import log_drawn
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE
@@ -88,6 +89,9 @@ class Batch:
     """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
     weights: Tensor | None = None
     """float32 [B]: what each positive weighs in the loss, 1 on average; None: all alike."""
+    scored: ScoredItems | None = None
+    irrelevant: Tensor | None = None
+    """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
     views: ViewBatch | None = None
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
@@ -194,6 +198,8 @@ class Batcher:
             hard=chosen.hard,
             hard_missed=chosen.hard_missed,
             weights=None if block.weights is None else torch.from_numpy(block.weights[rows]),
+            scored=chosen.scored,
+            irrelevant=chosen.irrelevant,
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             place=place,

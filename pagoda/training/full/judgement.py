@@ -18,6 +18,7 @@ from pagoda.evaluation.baselines.user_sample import SampledUsers
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.evaluation.judgement import ROWS, Judged, Judgement
 from pagoda.training.full.loop import Progress
+from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
@@ -48,7 +49,7 @@ def judge_held_back(
     window: Window,
     config: TrainConfig,
     *,
-    mined: Path | None = None,
+    beside: SideInputs = NOTHING_BESIDE,
     repeats: bool = False,
     progress: Progress | None = None,
     checkpoints: Path | None = None,
@@ -61,7 +62,7 @@ def judge_held_back(
         dataset: As for `full_update`, like the arguments that are not here.
         window: What the version will learn.
         config: How; the same seed.
-        mined: Hard negatives, as for `full_update`.
+        beside: As for `full_update`.
         repeats: Ask also for items that users had before.
         progress: Watches.
         checkpoints: Where a killed judging goes on.
@@ -78,7 +79,7 @@ def judge_held_back(
                 None,
                 config,
                 Path(folder) / "out",
-                mined=mined,
+                beside=beside,
                 progress=progress,
                 checkpoints=checkpoints,
                 programs=False,

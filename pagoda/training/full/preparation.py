@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,17 +24,21 @@ from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.batches.batcher import Batcher, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
+from pagoda.training.distillation.scored_lists import scored_lists
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
-from pagoda.training.full.refusals import refuse_what_is_not_there
+from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_what_is_not_there
+from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.optimisers import restore_dense_state
 from pagoda.training.negatives.candidates import CandidateMaker
 from pagoda.training.negatives.hard import Sources, hard_negatives
 from pagoda.training.negatives.item_choice import Chooser
+from pagoda.training.negatives.relevance import Relevance, relevance
 from pagoda.training.negatives.sampling import NegativeSampler
+from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import FullVersionFiles
 
 
@@ -81,12 +84,13 @@ def prepare(
     window: Window,
     parent: FullVersionFiles | None,
     config: TrainConfig,
-    mined: Path | None = None,
+    beside: SideInputs = NOTHING_BESIDE,
     *,
     forgotten: Int64Array = NOBODY.ids,
 ) -> Prepared:
     """Get a full update ready; arguments and errors as for `full_update`."""
-    refuse_what_is_not_there(config, dataset, window, mined)
+    refuse_what_is_not_there(config, dataset, window, beside)
+    refuse_nobody_to_ask(config, dataset, beside.relevance, parent)
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
     items = dataset.items()
@@ -99,7 +103,10 @@ def prepare(
     learned = None if times is None else found.clicks * times
     batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
     sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective), learned)
-    hard = hard_negatives(config.negatives, Sources(dataset, window, mined), tables[0], found.catalogue, config.seed)
+    sources, users = Sources(dataset, window, beside.mined), tables[0]
+    hard = hard_negatives(config.negatives, sources, users, found.catalogue, config.seed)
+    scored = scored_lists(config, beside.teacher, dataset, users, found.catalogue)
+    says = _relevance(dataset, window, beside.relevance or parent, config, users=users, forgotten=forgotten)
     features = encoder.encode_table("item", items)
     supervision, size = config.self_supervision, len(found.catalogue)
     rows, missed = tables[1].places(found.catalogue), sampler.log_missed(batch)
@@ -109,11 +116,30 @@ def prepare(
         learner=_learner(encoder, tables, _candidates(found, batch, parent, config), parent, config),
         stream=stream,
         catalogue=Catalogue(rows=rows, features=features, log_missed=missed, times=times),
-        chooser=Chooser(sampler, hard, size),
+        chooser=Chooser(sampler, hard, size, scored=scored, relevance=says),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
         batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
         seen=seen,
     )
+
+
+def _relevance(
+    dataset: Dataset,
+    window: Window,
+    files: FullVersionFiles | None,
+    config: TrainConfig,
+    *,
+    users: TrainableTable,
+    forgotten: Int64Array,
+) -> Relevance | None:
+    """Who says what is irrelevant; None where nobody is asked."""
+    if files is None or not config.negatives.bad:
+        return None
+    # A version that has learned later events than these has their histories, not those before.
+    earlier = files if files.lineage.window.end <= window.start else None
+    before = histories_before(dataset, window, earlier, forgotten)
+    asked = np.setdiff1d(users.ids, forgotten)
+    return relevance(config.negatives, files, dataset, window, users=users, asked=asked, before=before)
 
 
 def _positives_of_a_batch(config: TrainConfig, learned: float) -> float:

@@ -14,21 +14,26 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
+from pagoda.training.distillation.score_file import Teacher, refuse_other_columns
+from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.mined_file import most_of_a_user
+from pagoda.version_files.full import FullVersionFiles
 
 _BYTES, _SHARE = 4 * 12, 0.5
 """Of a number of an item, which the towers and the loss hold several times, with gradients; of what is available."""
 
 
-def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, mined: Path | None) -> None:
-    """Compare a configuration with the data and with what was mined.
+def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, beside: SideInputs) -> None:
+    """Compare a configuration with the data and with what there is beside it.
 
     Raises:
-        ConfigError: It asks for hard negatives, features or histories that are not there.
-        DataError: The file of mined negatives cannot be read.
+        ConfigError: It asks for hard negatives, a teacher, features of items or histories that are not there, or not
+            for a file that is.
+        DataError: The file of mined negatives or of scores cannot be read.
     """
     refuse_what_the_data_lacks(config, dataset, window)
-    _refuse_mined(config.negatives.mined, mined)
+    _refuse_mined(config.negatives.mined, beside.mined)
+    _refuse_teacher(config, beside.teacher)
     if config.negatives.catalogue:
         refuse_too_many(dataset.items().num_rows, config.model.dim)
     if isinstance(config.objective, PointwiseConfig) and config.objective.calibration:
@@ -124,3 +129,49 @@ def _refuse_mined(wanted: int, mined: Path | None) -> None:
         raise ConfigError(f"negatives.mined is 0, so {mined} would not be used; say how many of it to take")
     if (most := most_of_a_user(mined)) < wanted:
         raise ConfigError(f"negatives.mined is {wanted}, but {mined} has at most {most} of a user")
+
+
+def refuse_nobody_to_ask(
+    config: TrainConfig, dataset: Dataset, relevance: FullVersionFiles | None, parent: FullVersionFiles | None
+) -> None:
+    """Refuse bad negatives where no version says what is irrelevant, and such a version where nobody asks it.
+
+    Raises:
+        ConfigError: One is there without the other, or the version reads other features.
+    """
+    bad = config.negatives.bad
+    if bad and relevance is None and parent is None:
+        raise ConfigError(
+            f"negatives.bad is {bad}, but no version says what is irrelevant: --relevance takes an earlier --out, and "
+            "one with a --parent asks that; a first version goes without"
+        )
+    if relevance is None:
+        return
+    if not bad:
+        raise ConfigError(f"negatives.bad is 0, so --relevance {relevance.folder.parent} would not be asked")
+    if relevance.encoder.spec != dataset.spec:
+        raise ConfigError(f"--relevance {relevance.folder.parent} reads other features than {dataset.path} has")
+    if (interests := relevance.config.model.interests) > 1:
+        raise ConfigError(
+            f"--relevance {relevance.folder.parent} has {interests} vectors a user; take a version that has one"
+        )
+
+
+def refuse_unused(config: TrainConfig, teacher: str) -> None:
+    """Refuse distillation without a teacher, and a teacher (where its scores are; empty: none) without distillation.
+
+    Raises:
+        ConfigError: One is there without the other.
+    """
+    if config.distillation and not teacher:
+        raise ConfigError(
+            "distillation is declared, but there is no teacher: --teacher FILE takes a ranker's scores (Parquet)"
+        )
+    if teacher and not config.distillation:
+        raise ConfigError(f"distillation is not declared, so {teacher} would not be used; declare it or leave that out")
+
+
+def _refuse_teacher(config: TrainConfig, teacher: Teacher | None) -> None:
+    refuse_unused(config, str(teacher.file) if teacher else "")
+    if teacher:
+        refuse_other_columns(teacher.file)

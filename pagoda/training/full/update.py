@@ -24,12 +24,12 @@ from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, GateError
 from pagoda.model.towers.towers import Towers
 from pagoda.storage.atomic import build_folder
-from pagoda.storage.checksums import checksum_file
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
 from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
 from pagoda.training.full.loop import Outcome, Progress, Silent, train
 from pagoda.training.full.preparation import Prepared, prepare
+from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.validation import Validator, WindowValidator, held_back
 from pagoda.training.full.version_writer import lineage_of, write_state, write_version
 from pagoda.training.learner.checkpoints import Checkpoints
@@ -53,7 +53,7 @@ def full_update(
     config: TrainConfig,
     out: Path,
     *,
-    mined: Path | None = None,
+    beside: SideInputs = NOTHING_BESIDE,
     forgotten: Forgotten = NOBODY,
     progress: Progress | None = None,
     checkpoints: Path | None = None,
@@ -69,7 +69,7 @@ def full_update(
             `config.bootstrap_epochs` times, where any other learns each interaction once.
         config: How. With the arguments above it determines the result to the bit, on one kind of machine.
         out: A folder that does not exist yet. `out/version` is the version, `out/state` the second artifact.
-        mined: Hard negatives that `pagoda mine` wrote; needed where `config.negatives.mined` is not 0.
+        beside: Files that the configuration asks for.
         forgotten: Users whose rows and histories are not taken over from the parent.
         progress: Watches.
         checkpoints: A folder in which a killed training finds where it was, when it is run again with the same
@@ -93,9 +93,9 @@ def full_update(
     learned = window
     if validator is None:
         learned, validator = _hold_back(dataset, window, config)
-    prepared = prepare(dataset, learned, parent, config, mined, forgotten=forgotten.ids)
+    prepared = prepare(dataset, learned, parent, config, beside, forgotten=forgotten.ids)
     lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
-    identity = _identity(prepared, config, lineage, parent, mined)
+    identity = _identity(prepared, config, lineage, parent, beside)
     with _checkpoints(checkpoints, identity) as kept:
         ask = partial(_validate, prepared, validator) if validator else None
         epochs = 1 if parent else config.bootstrap_epochs
@@ -141,11 +141,11 @@ def _checkpoints(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
 
 
 def _identity(
-    prepared: Prepared, config: TrainConfig, lineage: Lineage, parent: FullVersionFiles | None, mined: Path | None
+    prepared: Prepared, config: TrainConfig, lineage: Lineage, parent: FullVersionFiles | None, beside: SideInputs
 ) -> str:
     """What a training that goes on must have in common with the one that was killed."""
     about = [config.to_yaml(), prepared.stream.window.key, code_version(), lineage.data_checksum]
-    about += [prepared.encoder.to_json(), _profiles(prepared), checksum_file(mined) if mined else ""]
+    about += [prepared.encoder.to_json(), _profiles(prepared), *beside.checksums()]
     about += [parent.lineage.to_json()] if parent else []
     digest = xxhash.xxh3_128("\n".join(about).encode())
     for array in (prepared.learner.users.ids, prepared.survey.users, prepared.survey.catalogue, prepared.survey.clicks):

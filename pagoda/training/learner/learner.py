@@ -11,13 +11,17 @@ from pagoda.config.model import AugmentConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.training import TrainConfig
 from pagoda.model.losses.contrastive import contrastive_loss
+from pagoda.model.losses.distillation import ScoredItems
 from pagoda.model.losses.dual_augmentation import alignment_loss, mimic_losses
+from pagoda.model.losses.nearest import by_nearest
+from pagoda.model.losses.objective import Candidates
 from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.batcher import Batch, ViewBatch
 from pagoda.training.device import autocasts, moved
-from pagoda.training.learner.objectives import build_objective
+from pagoda.training.learner.objectives import build_objective, distillation_loss, temperature_of
 from pagoda.training.learner.optimisers import adagrad_step, dense_optimiser
 from pagoda.training.negatives.candidates import CandidateMaker
+from pagoda.training.negatives.relevance import with_bad
 from pagoda.training.tables import TrainableTable
 
 
@@ -34,6 +38,7 @@ class Learner:
     ) -> None:
         self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
         self._supervision, self._augment = config.self_supervision, config.model.augment
+        self._distillation, self._negatives, self._declared = config.distillation, config.negatives, config.objective
         self.objective = build_objective(config.objective, candidates.items)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
@@ -74,9 +79,13 @@ class Learner:
         users = self.users.rows[batch.user_rows].requires_grad_()
         items = self.items.rows[batch.item_rows].requires_grad_()
         user_vectors, item_vectors = self._forward(batch, users, items)
-        loss = self.objective(user_vectors, self.candidates.of(batch, item_vectors), batch.targets, batch.weights)
+        candidates = self._candidates(batch, user_vectors, item_vectors)
+        loss = self.objective(user_vectors, candidates, batch.targets, batch.weights)
         if batch.views is not None and self._supervision is not None:
             loss = loss + self._contrast(batch.views, items, self._supervision)
+        if batch.scored is not None and self._distillation is not None:
+            student = self._logits(batch.scored, user_vectors, item_vectors)
+            loss = loss + distillation_loss(self._distillation, student, batch.scored.logits)
         if self._augment is not None:
             loss = loss + _mimicry(batch, users, items, (user_vectors, item_vectors), self._augment)
         if torch.isfinite(loss):
@@ -91,6 +100,13 @@ class Learner:
                 self._change(self.users, batch.user_rows, user_gradient)
             self._change(self.items, batch.item_rows, item_gradient)
         return float(loss.detach())
+
+    def _candidates(self, batch: Batch, users: Tensor, items: Tensor) -> Candidates:
+        found = self.candidates.of(batch, items)
+        if batch.irrelevant is None:
+            return found
+        now = temperature_of(self.objective, self._declared)
+        return with_bad(self._negatives, found, users, batch.targets, irrelevant=batch.irrelevant, temperature=now)
 
     def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim].
@@ -118,6 +134,12 @@ class Learner:
         vectors = self.towers.item(functional.embedding(views.item_of, items), views.features)
         first, second = self.towers.directions(vectors).chunk(2)
         return config.weight * contrastive_loss(first, second, config.temperature)
+
+    def _logits(self, scored: ScoredItems, users: Tensor, items: Tensor) -> Tensor:
+        """Of each user for the items that the teacher has scored, float32 [B, n]."""
+        given = functional.embedding(scored.items, items)
+        cosines = by_nearest(lambda user: torch.einsum("bd,bnd->bn", user, given), users)
+        return cosines / temperature_of(self.objective, self._declared)
 
 
 def _mimicry(

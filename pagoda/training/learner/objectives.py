@@ -1,7 +1,10 @@
-"""Objectives and negatives, as declared in a training configuration."""
+"""Objectives and distillation, as declared in a training configuration."""
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from pagoda.config.distillation import DistillationConfig
 from pagoda.config.objective import (
     ListwiseConfig,
     ObjectiveConfig,
@@ -16,6 +19,7 @@ from pagoda.model.losses.comparisons import (
     TripletLogistic,
     calibrating_beta,
 )
+from pagoda.model.losses.distillation import listwise_distillation, margin_distillation
 from pagoda.model.losses.objective import LearnedTemperature, ListwiseSoftmax, Objective
 
 
@@ -35,3 +39,15 @@ def build_objective(config: ObjectiveConfig, items: int) -> Objective:
             return TripletHinge(config.margin)
         case TripletLogisticConfig():
             return TripletLogistic(config.scale)
+
+
+def temperature_of(objective: Objective, config: ObjectiveConfig) -> Tensor | float:
+    """What cosines are divided by to be logits, as it is now."""
+    return objective.temperature if isinstance(objective, LearnedTemperature) else config.temperature
+
+
+def distillation_loss(config: DistillationConfig, student: Tensor, teacher: Tensor) -> Tensor:
+    """The loss that is declared, weighted; arguments as for `pagoda.model.losses.distillation`."""
+    if config.kind == "margin":
+        return config.weight * margin_distillation(student, teacher)
+    return config.weight * listwise_distillation(student, teacher, config.temperature)

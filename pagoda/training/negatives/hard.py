@@ -20,8 +20,9 @@ from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.model.table_inputs import catalogue_places
 from pagoda.training.negatives.mined_file import read_mined
-from pagoda.training.negatives.pairs import NO_PAIRS, Pairs
+from pagoda.training.pairs import NO_PAIRS, Pairs
 from pagoda.training.tables import OOV, TrainableTable
+from pagoda.training.user_lists import UserLists
 
 Int64Array = NDArray[np.int64]
 _KEPT = 100
@@ -35,10 +36,8 @@ class OwnLists:
     def __init__(self, pairs: Pairs, users: int, count: int, seed: int) -> None:
         """Lay out `pairs` by user; `count` of a list are drawn at a time, from a table of so many `users`."""
         self.count = count
-        order = np.lexsort((np.random.default_rng(seed).random(len(pairs.users)), pairs.users))
+        self._lists, order = UserLists.of(pairs.users, users, seed)
         self._items = pairs.items[order]
-        self._lengths = np.bincount(pairs.users, minlength=users)
-        self._starts = np.cumsum(self._lengths) - self._lengths
 
     def draw(self, users: Int64Array, rng: np.random.Generator) -> tuple[Int64Array, NDArray[np.float32]]:
         """Draw for each of `users` (int64 [B], places in the table).
@@ -47,12 +46,10 @@ class OwnLists:
             Items int64 [B, count], -1 where a list has no more, and float32 [B, count]: log of the probability that
             this item of the list is not drawn.
         """
-        # Lists lie in random order, so a run from a random place is a draw without replacement.
-        lengths = self._lengths[users, None]
-        run = (rng.random((len(users), 1)) * lengths).astype(np.int64) + np.arange(self.count)
-        places = self._starts[users, None] + run % np.maximum(lengths, 1)
-        there = np.arange(self.count) < lengths
+        places = self._lists.draw(users, self.count, rng)
+        there = places >= 0
         items = np.where(there, self._items[np.where(there, places, 0)] if len(self._items) else -1, -1)
+        lengths = self._lists.lengths(users)[:, None]
         with np.errstate(divide="ignore"):
             missed = np.log1p(-np.minimum(self.count / np.maximum(lengths, 1), 1.0))
         return items, np.broadcast_to(missed, items.shape).astype(np.float32)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pagoda.errors import DataError
-from pagoda.training.negatives.pairs import Pairs
+from pagoda.training.pairs import Pairs
 from pagoda.training.tables import OOV, TrainableTable
 
 Int64Array = NDArray[np.int64]

@@ -21,6 +21,7 @@ from pagoda.evaluation.opened_towers import OpenedTowers
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.full import loop, update
 from pagoda.training.full.loop import Silent
+from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.training.negatives.mined_file import write_mined
 from pagoda.version_files.full import FullVersionFiles
@@ -165,7 +166,9 @@ def test_nor_is_one_of_other_mined_negatives_or_other_features(tmp_path: Path) -
         watching, data = Dies(3), Dataset.open(dataset.path)
         arguments = data, hours(0, 40), None, chosen, tmp_path / "out"
         with pytest.raises(KilledError):
-            full_update(*arguments, mined=tmp_path / mined, progress=watching, checkpoints=checkpoints)
+            full_update(
+                *arguments, beside=SideInputs(mined=tmp_path / mined), progress=watching, checkpoints=checkpoints
+            )
         return watching.done
 
     assert found("one") == 0

@@ -19,11 +19,12 @@ from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, DataError
 from pagoda.model.losses.objective import Candidates, ListwiseSoftmax
 from pagoda.training.full.refusals import refuse_what_is_not_there
+from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.hard import HardNegatives, OwnLists, Sources, hard_negatives
 from pagoda.training.negatives.item_choice import Chooser
 from pagoda.training.negatives.mined_file import read_mined, write_mined
-from pagoda.training.negatives.pairs import Pairs
 from pagoda.training.negatives.sampling import NegativeSampler
+from pagoda.training.pairs import Pairs
 from pagoda.training.tables import TrainableTable
 from tests.training.worlds import config, hours, make
 
@@ -113,7 +114,7 @@ def test_what_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     def refused(says: str, file: str | None, **negatives: int) -> None:
         with pytest.raises((ConfigError, DataError), match=says):
             path = tmp_path / file if file else None
-            refuse_what_is_not_there(config(negatives=negatives), plain, hours(0, 40), path)
+            refuse_what_is_not_there(config(negatives=negatives), plain, hours(0, 40), SideInputs(path))
 
     pq.write_table(pa.table({"user": [1]}), tmp_path / "other")
     refused("has no event ranking_rejected in", None, rejected=1)
@@ -123,7 +124,8 @@ def test_what_is_not_there_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     refused(r"negatives\.mined is 0, so .* would not be used", "mined")
     refused("cannot be read as mined negatives", "absent", mined=1)
     refused(r"columns are \['user'\], expected those of `pagoda mine`", "other", mined=1)
-    refuse_what_is_not_there(config(negatives={"mined": 7}), plain, hours(0, 40), tmp_path / "mined")
+    beside = SideInputs(tmp_path / "mined")
+    refuse_what_is_not_there(config(negatives={"mined": 7}), plain, hours(0, 40), beside)
 
 
 def test_of_a_long_list_a_part_is_kept_at_random(tmp_path: Path) -> None:
