@@ -132,9 +132,8 @@ class TrainConfig(Section):
                 f"{history.kind} reads each history as a whole; set learn: positives"
             )
         if self.model.interests > 1 and self.negatives.bad:
-            raise ValueError(
-                f"negatives.bad is for users of one vector, and model.history gives {self.model.interests}; leave out one"
-            )
+            given = self.model.interests
+            raise ValueError(f"negatives.bad is for users of one vector, and model.history gives {given}; leave one out")
         if self.model.interests == 1 and self.drift.max_interest_cosine != DriftConfig().max_interest_cosine:
             raise ValueError(
                 "drift.max_interest_cosine compares several interests of a user, and model.history gives one; leave it "
