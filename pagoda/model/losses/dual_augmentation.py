@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pagoda.model.directions import directions
 from pagoda.model.features.codec import UNKNOWN
+from pagoda.model.unit_vectors import unit_vectors
 
 _FEWEST = 8
 """Items of a category in a batch, from which on it has a covariance worth comparing."""
@@ -25,7 +25,7 @@ def mimic_losses(augmented: Tensor, vectors: Tensor) -> Tensor:
     Returns:
         float32 [B], from 0 to 4.
     """
-    return (directions(augmented) - vectors.detach()).square().sum(1)
+    return (unit_vectors(augmented) - vectors.detach()).square().sum(1)
 
 
 def alignment_loss(vectors: Tensor, categories: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from typing_extensions import override
 
 from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, Rows
 from pagoda.errors import ConfigError
-from pagoda.model.directions import directions
 from pagoda.model.towers.blocks import build_blocks
 from pagoda.model.towers.interactions import CompressedInteractionNetwork, FactorisationMachine, InputVectors
+from pagoda.model.unit_vectors import unit_vectors
 
 
 class SharedBranches(nn.Module):
@@ -78,7 +78,7 @@ class Branches(nn.Module):
         (shared,) = self._shared
         kinds = (branch.kind for branch in shared.declared)
         parts = [self.by_kind[kind](inputs) if kind in self.by_kind else shared.by_kind[kind](total) for kind in kinds]
-        return (shared.weights().sqrt()[:, None] * directions(torch.stack(parts, -2))).flatten(-2)
+        return (shared.weights().sqrt()[:, None] * unit_vectors(torch.stack(parts, -2))).flatten(-2)
 
 
 def _branch(declared: Mlp | Cross | Fm | Cin, widths: Sequence[int], part: int) -> nn.Module:

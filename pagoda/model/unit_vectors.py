@@ -1,4 +1,4 @@
-"""Vectors as directions."""
+"""Vectors of unit length, or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 _SHORTEST = 1e-6
 
 
-def directions(vectors: Tensor) -> Tensor:
+def unit_vectors(vectors: Tensor) -> Tensor:
     """Scale float32 [..., D] to unit length; what is next to zero has no direction, and becomes zero.
 
     Nor has it a gradient: that of a direction grows without bound towards zero, where the out-of-vocabulary row begins,
