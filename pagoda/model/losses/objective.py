@@ -74,10 +74,11 @@ class ListwiseSoftmax:
         if hard is None and not users.is_cuda and users.ndim == candidates.vectors.ndim:
             scale, bias = 1 / self.temperature, -candidates.log_q
             return softmax_loss(users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first)
-        shared, chosen = candidates.vectors[first:].T, candidates.vectors[targets]
+        shared = candidates.vectors[first:].T
         logits = by_nearest(lambda user: user @ shared, users) / self.temperature - candidates.log_q[first:]
         if not first and hard is None:
             return functional.cross_entropy(logits, targets)
+        chosen = candidates.vectors[targets]
         own = by_nearest(lambda user: (user * chosen).sum(1), users) / self.temperature - candidates.log_q[targets]
         places = torch.arange(first, len(candidates.vectors), device=targets.device)
         others = logits.masked_fill(places == targets[:, None], -torch.inf)
