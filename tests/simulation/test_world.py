@@ -120,6 +120,26 @@ def test_the_stronger_the_drift_the_less_is_left_after_hours() -> None:
     assert (soon * now).sum(axis=1).mean() > 0.95
 
 
+def test_users_of_two_tastes_like_what_is_near_to_either_and_are_shown_it() -> None:
+    both = World(SMALL.model_copy(update={"drift": Drift.NONE, "tastes": 2}))
+    one, start = world(Drift.NONE), SMALL.window.start_us
+    tastes = both.interests(both.user_ids, start)
+    assert np.array_equal(tastes[:, 0], one.interests(one.user_ids, start)), "the second comes beside the first"
+    near = np.einsum("utd,id->uti", tastes, both.item_table.vector)
+    items = np.tile(both.item_ids, (300, 1))
+    liked = both.preferences(both.user_ids, items, start)
+    best = [np.log(p / (1 - p)) + 4.5 - 0.3 * both.item_table.appeal for p in liked]
+    np.testing.assert_allclose(np.array(best) / 6, near.max(1), atol=1e-3)
+    table = pa.Table.from_batches(interactions(both))
+    users, clicked, _ = of("click", table)
+    shown = both.preferences(*of("impression", table)).astype(float)
+    assert len(clicked) == pytest.approx(shown.sum(), abs=float(4 * np.sqrt((shown * (1 - shown)).sum()) + 40))
+    nearer = near[users - 1, :, clicked - 1].argmax(1)
+    assert 0.4 < nearer.mean() < 0.6
+    with pytest.raises(ConfigError, match="tastes 4 must not be more than topics 3"):
+        make_config({"tastes": 4, "topics": 3})
+
+
 def test_people_come_by_day_and_some_items_are_seen_far_more_than_others() -> None:
     _, items, times = of("impression", log())
     by_hour = np.bincount(times // HOUR_US % 24, minlength=24)

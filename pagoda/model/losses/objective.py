@@ -84,13 +84,14 @@ class ListwiseSoftmax:
             return softmax_loss(
                 users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first, weights=weights
             )
-        shared, chosen = candidates.vectors[first:].T, candidates.vectors[targets]
+        shared = candidates.vectors[first:].T
         logits = by_nearest(lambda user: user @ shared, users) / self.temperature - candidates.log_q[first:]
         if bad is not None:
             more = (bad != targets[:, None]) * math.log1p(candidates.bad_weight)
             logits = logits.scatter_add(1, (bad - first).clamp(min=0), more.to(logits))
         if not first and hard is None:
             return _cross_entropy(logits, targets, weights)
+        chosen = candidates.vectors[targets]
         own = by_nearest(lambda user: (user * chosen).sum(1), users) / self.temperature - candidates.log_q[targets]
         places = torch.arange(first, len(candidates.vectors), device=targets.device)
         others = logits.masked_fill(places == targets[:, None], -torch.inf)
