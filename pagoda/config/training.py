@@ -133,7 +133,9 @@ class TrainConfig(Section):
             )
         if self.model.interests > 1 and self.negatives.bad:
             given = self.model.interests
-            raise ValueError(f"negatives.bad is for users of one vector, and model.history gives {given}; leave one out")
+            raise ValueError(
+                f"negatives.bad is for users of one vector, and model.history gives {given}; leave one out"
+            )
         if self.model.interests == 1 and self.drift.max_interest_cosine != DriftConfig().max_interest_cosine:
             raise ValueError(
                 "drift.max_interest_cosine compares several interests of a user, and model.history gives one; leave it "
