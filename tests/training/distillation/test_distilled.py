@@ -21,7 +21,7 @@ from pagoda.model.table_inputs import no_histories
 from pagoda.training.distillation.score_file import Scores, Teacher
 from pagoda.training.distillation.scored_lists import ScoredLists
 from pagoda.training.full.preparation import prepare
-from pagoda.training.full.side_inputs import SideInputs
+from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.training.negatives.hard import HardNegatives, OwnLists
 from pagoda.training.negatives.item_choice import Chooser
@@ -64,17 +64,19 @@ def believed(files: FullVersionFiles, dataset: Dataset) -> tuple[float, float]:
 def test_a_student_comes_to_believe_its_teacher(dataset: Dataset, teacher: Path, tmp_path: Path, kind: str) -> None:
     """This one is wrong, so who trusts it much recommends what nobody clicks."""
     how = config(bootstrap_epochs=2, distillation={"kind": kind, "weight": 5.0})
-    taught = full_update(dataset, WINDOW, None, how, tmp_path / "taught", beside=SideInputs(teacher=Teacher(teacher)))
+    beside = SideInputs(teacher=Teacher(teacher))
+    taught = full_update(dataset, WINDOW, None, how, tmp_path / "taught", beside=beside, programs=False)
     own, wrong = believed(taught, dataset)
     assert wrong > own + 0.2
 
 
 def test_without_weight_a_teacher_changes_nothing(dataset: Dataset, teacher: Path, tmp_path: Path) -> None:
-    how, beside = {"bootstrap_epochs": 1}, SideInputs(teacher=Teacher(teacher))
-    plain = full_update(dataset, WINDOW, None, config(**how), tmp_path / "plain")
-    idle = full_update(
-        dataset, WINDOW, None, config(**how, distillation={"weight": 0}), tmp_path / "idle", beside=beside
-    )
+    files = {}
+    taught = SideInputs(teacher=Teacher(teacher))
+    for name, weight, beside in (("plain", None, NOTHING_BESIDE), ("idle", {"weight": 0}, taught)):
+        how = config(bootstrap_epochs=1, distillation=weight)
+        files[name] = full_update(dataset, WINDOW, None, how, tmp_path / name, beside=beside, programs=False)
+    plain, idle = files["plain"], files["idle"]
     own, wrong = believed(plain, dataset)
     assert own > wrong
     assert plain.metrics()["losses"] == idle.metrics()["losses"]
