@@ -66,7 +66,7 @@ def unordered_settings(sizes: Sizes) -> TrainConfig:
     """How the mean tower is trained on pairs without order.
 
     Chosen on the validation pairs of MovieLens-100K, see docs/training.md: but for an ID row, which costs much, all
-    that was tried is about as good, so the cheapest stands.
+    that was tried is about as good, so the cheapest softmax over all items stands.
     """
     epochs = min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS)
     return TrainConfig.model_validate(
