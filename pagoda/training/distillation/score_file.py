@@ -77,7 +77,7 @@ def read_scores(teacher: Teacher, dataset: Dataset, users: TrainableTable, catal
         seed: Chooses the `KEPT` of a user with more.
 
     Raises:
-        DataError: The file cannot be read, lacks a column, or has a score that is none.
+        DataError: The file cannot be read, lacks a column or has one of another type, or has a score that is none.
     """
     rng, kept, waiting = np.random.default_rng(seed), _nothing(), list[_Rows]()
     for batch in _batches(teacher.file):
@@ -97,7 +97,7 @@ def refuse_other_columns(file: Path) -> None:
     """Look at a file's columns alone.
 
     Raises:
-        DataError: It cannot be read or lacks one.
+        DataError: It cannot be read, lacks one, or one is of another type.
     """
     next(_batches(file, 1), None)
 
@@ -153,6 +153,15 @@ def _times(batch: pa.RecordBatch) -> Int64Array:
     return times
 
 
+def _refuse_types(path: Path, schema: pa.Schema) -> None:
+    score = schema.field("score").type
+    if not (pa.types.is_integer(score) or pa.types.is_floating(score)):
+        raise DataError(f"{path}: score is of type {score}, and a teacher's scores are numbers")
+    time = schema.field(_TIME).type if _TIME in schema.names else pa.int64()
+    if not (pa.types.is_integer(time) or pa.types.is_timestamp(time)):
+        raise DataError(f"{path}: {_TIME} is of type {time}; by it the newest score counts, so write a timestamp")
+
+
 def _batches(path: Path, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path)
@@ -166,6 +175,7 @@ def _batches(path: Path, rows: int = _BATCH_ROWS) -> Iterator[pa.RecordBatch]:
                 f"{', '.join(_NAMES)} and, where scores have an age, {_TIME}"
             )
         wanted = [*_NAMES, *({_TIME} & set(names))]
+        _refuse_types(path, file.schema_arrow)
         for batch in file.iter_batches(rows, columns=wanted):
             for name in wanted:
                 if batch.column(name).null_count:

@@ -113,6 +113,12 @@ def test_a_draw_gives_scores_with_their_items_and_none_twice() -> None:
         ({"user_id": [5], "item_id": [101], "score": [1.5]}, "probability", "item 101 is 1.5, not 0 to 1"),
         ({"user_id": [5, None], "item_id": [101, 3], "score": [1.0, 1.0]}, "logit", "user_id is empty in the row"),
         ({"user_id": [0.5], "item_id": [101], "score": [1.0]}, "logit", "user_id is of type double"),
+        ({"user_id": [5], "item_id": [101], "score": ["high"]}, "logit", "score is of type string, and .* are numbers"),
+        (
+            {"user_id": [5], "item_id": [101], "score": [1.0], "timestamp": ["2024-01-01"]},
+            "logit",
+            "timestamp is of type string; .* write a timestamp",
+        ),
     ],
 )
 def test_what_is_no_score_is_refused(
