@@ -21,6 +21,8 @@ from pagoda.version_files.full import FullVersionFiles
 
 _BYTES, _SHARE = 4 * 12, 0.5
 """Of a number of an item, which the towers and the loss hold several times, with gradients; of what is available."""
+_LOGIT_BYTES = 4 * 6
+"""Of a logit of one of several interests: they are not computed in blocks; 4 to 6 numbers of each were measured."""
 
 
 def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Window, beside: SideInputs) -> None:
@@ -35,7 +37,7 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
     _refuse_mined(config.negatives.mined, beside.mined)
     _refuse_teacher(config, beside.teacher)
     if config.negatives.catalogue:
-        refuse_too_many(dataset.items().num_rows, config.model.dim)
+        refuse_too_many(dataset.items().num_rows, config)
     if isinstance(config.objective, PointwiseConfig) and config.objective.calibration:
         _refuse_more_than_others(config.objective.negatives, dataset.items().num_rows)
 
@@ -73,17 +75,21 @@ def _refuse_pooling(model: ModelConfig, dataset: Dataset) -> None:
             )
 
 
-def refuse_too_many(items: int, dim: int) -> None:
+def refuse_too_many(items: int, config: TrainConfig) -> None:
     """Refuse a softmax over more items than a step can hold.
 
     Raises:
         ConfigError: They take more than half of the memory that is available.
     """
-    needed, there = items * dim * _BYTES, psutil.virtual_memory().available
-    if needed > there * _SHARE:
+    dim, interests, there = config.model.dim, config.model.interests, psutil.virtual_memory().available
+    bytes_of_item, beside = dim * _BYTES, ""
+    if interests > 1:
+        bytes_of_item += interests * config.batch_size * _LOGIT_BYTES
+        beside = f", beside {config.batch_size:,} users of {interests} interests,"
+    if (needed := items * bytes_of_item) > there * _SHARE:
         raise ConfigError(
-            f"negatives.catalogue: a batch with all {items:,} items of {dim} numbers takes {needed / 1e9:.1f} GB, and "
-            f"{there / 1e9:.1f} GB of memory are available; sample instead: uniform: 512, popularity: 512"
+            f"negatives.catalogue: a batch with all {items:,} items of {dim} numbers{beside} takes {needed / 1e9:.1f} "
+            f"GB, and {there / 1e9:.1f} GB of memory are available; sample instead: uniform: 512, popularity: 512"
         )
 
 

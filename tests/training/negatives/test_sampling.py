@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pagoda.config.negatives import NegativesConfig
+from pagoda.config.training import TrainConfig
 from pagoda.errors import ConfigError
 from pagoda.model.losses.comparisons import BinaryCrossEntropy, calibrating_beta
 from pagoda.model.losses.objective import Candidates, ListwiseSoftmax, log_q_of
@@ -90,9 +91,20 @@ def test_beside_the_whole_catalogue_nothing_is_sampled(further: dict[str, object
 
 def test_a_catalogue_beyond_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
-    refusals.refuse_too_many(100_000, 64)
+    refusals.refuse_too_many(100_000, TrainConfig())
     with pytest.raises(ConfigError, match=r"all 1,000,000 items of 64 numbers takes 3\.1 GB, and 1\.0 GB of memory"):
-        refusals.refuse_too_many(1_000_000, 64)
+        refusals.refuse_too_many(1_000_000, TrainConfig())
+
+
+def test_a_catalogue_that_several_interests_meet_all_at_once_is_refused_earlier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their logits are no blocks: batch x items x interests are in memory together."""
+    monkeypatch.setattr(refusals.psutil, "virtual_memory", lambda: SimpleNamespace(available=10**9))
+    several = TrainConfig.model_validate({"model": {"history": {"kind": "self_attentive"}}})
+    refusals.refuse_too_many(4_000, several)
+    with pytest.raises(ConfigError, match=r"beside 1,024 users of 4 interests, takes 10\.1 GB, and 1\.0 GB of memory"):
+        refusals.refuse_too_many(100_000, several)
 
 
 def test_single_negatives_are_even_among_the_shared_candidates_without_the_own_item() -> None:
