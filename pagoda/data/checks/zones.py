@@ -13,8 +13,17 @@ from numpy.typing import NDArray
 
 @cache
 def known_zones() -> frozenset[str]:
-    """All names. Not `localtime`, which is another zone on another machine."""
-    return frozenset(zoneinfo.available_timezones() - {"localtime"})
+    """All names whose clocks `local_us` can read. Not `localtime`, which is another zone on another machine."""
+    return frozenset(filter(_is_readable, zoneinfo.available_timezones() - {"localtime"}))
+
+
+def _is_readable(zone: str) -> bool:
+    """Arrow reads the system's zones alone, and not `Factory`; Python knows those of the package tzdata, too."""
+    try:
+        local_us(np.zeros(1, np.int64), zone)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def local_us(times_us: NDArray[np.int64], zone: str) -> NDArray[np.int64]:

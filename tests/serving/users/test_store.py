@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import redis
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -138,6 +138,7 @@ SAYING = (Text(name="query", tower="user", source="context"), PastText(name="sea
 
 
 @given(st.text(min_size=1), st.text(min_size=1, max_size=9), st.text(max_size=9), st.integers(0, 10**16))
+@example("a:b", "c@d:e", "%3A: @%25", 5)
 def test_any_item_event_and_text_come_back_as_they_were(item: str, event: str, text: str, moment: int) -> None:
     history = History(events=("click", event), embed_event=True)
     plain, entry = FeatureSpec(id_type="string"), recent_entry(moment, item, event, text).encode()
@@ -148,6 +149,12 @@ def test_any_item_event_and_text_come_back_as_they_were(item: str, event: str, t
     assert RecentReader(plain).read([entry, b"5:x"]) == PastItems((item, "x"), (moment, 5))
     silent = recent_entry(moment, item, None, "more").encode()
     assert RecentReader(said).read([silent, b"5:x"]).texts == ("more", None)
+
+
+@pytest.mark.parametrize("letter", ["x", "鞋", "😀", " ", "@"])
+def test_an_entry_takes_no_more_than_what_counts_of_a_text(letter: str) -> None:
+    entry = recent_entry(5, 7, None, letter * 10_000).encode()
+    assert len(entry) <= len(b"5@@:7") + 200 * len(letter.encode())
 
 
 async def test_a_load_keeps_what_was_said(url: str, tmp_path: Path) -> None:
