@@ -34,7 +34,7 @@ class Relevant:
 
 
 @dataclass(frozen=True)
-class Found:
+class RelevantRanks:
     """Where what is relevant stands, and what is shown in place of it."""
 
     relevant: Relevant
@@ -72,14 +72,14 @@ class Found:
         return sums.astype(np.float64, copy=False)
 
 
-def find(scorer: Scorer, relevant: Relevant, seen: ExcludedPairs, shown_at: int) -> Found:
+def find(scorer: Scorer, relevant: Relevant, seen: ExcludedPairs, shown_at: int) -> RelevantRanks:
     """Rank what each row is to find among all items but those it has seen.
 
     Args:
         scorer: Scores of rows against items.
         relevant: What to find.
         seen: Items left out; never one of the row's own.
-        shown_at: k of `Found.shown`.
+        shown_at: k of `RelevantRanks.shown`.
 
     Memory follows a block of rows times the items, 32 MB or one row, not the number of rows.
     """
@@ -98,7 +98,7 @@ def find(scorer: Scorer, relevant: Relevant, seen: ExcludedPairs, shown_at: int)
             above[part] = (of_row > target).sum(axis=1)
             tied[part] = (of_row == target).sum(axis=1)
         shown += _counts(scores, shown_at)
-    return Found(relevant, Ranks(above, tied, {}), shown)
+    return RelevantRanks(relevant, Ranks(above, tied, {}), shown)
 
 
 def tail_share(shown: Int64Array, third: Int64Array) -> float:

@@ -45,7 +45,7 @@ class Machine:
     async def _search(self, *_: Any, **__: Any) -> list[Any]:
         async with self.processor:
             await asyncio.sleep(0.002)
-        return [{"item_id": 1, "score": 0.5}]
+        return [[{"item_id": 1, "score": 0.5}]]
 
     async def ask(self, client: str, asked: list[RecallInstance]) -> float:
         """Ask as a client; how many seconds it took."""
@@ -95,7 +95,7 @@ class Gateway:
 
     async def _search(self, *_: Any, **__: Any) -> list[Any]:
         await self.open.wait()
-        return [{"item_id": 1, "score": 0.5}]
+        return [[{"item_id": 1, "score": 0.5}]]
 
     def ask(self, name: str, k: int = 100) -> asyncio.Task[httpx.Response]:
         body = {"instances": [{"user_id": user, "k": k} for user in range(100)]}
