@@ -12,12 +12,16 @@ from pagoda.config.training import TrainConfig
 
 Tower = Literal["sequence", "mean"]
 TOWERS: tuple[Tower, ...] = get_args(Tower)
-_DIM = 256
-_MOST_EPOCHS, _FEWEST_EPOCHS = 15, 5
+_DIM: dict[Tower, int] = {"sequence": 128, "mean": 256}
+_MOST_EPOCHS: dict[Tower, int] = {"sequence": 20, "mean": 15}
+_FEWEST_EPOCHS = 5
 _LEARNED = 10_000_000
 """Positives to learn at most, in as many epochs as that makes, so that a large file takes no hours."""
 _DENSE = 100.0
 """Positives of an item from which on a file has enough of them to do with little dropout."""
+_COMPARED = 100_000_000_000
+"""Positives times items to compare in a training at most, so that a large file takes no hours; three times Beauty's.
+Where there are more, candidates are sampled."""
 
 
 @dataclass(frozen=True)
@@ -31,30 +35,41 @@ class Sizes:
 
 def settings(tower: Tower, sizes: Sizes) -> TrainConfig:
     """How a tower is trained on a file of these sizes."""
+    epochs = _epochs(tower, sizes)
     return TrainConfig.model_validate(
         {
             "learn": "sequences",
             "batch_size": 512,
-            "bootstrap_epochs": min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS),
+            "bootstrap_epochs": epochs,
             "model": {
-                "dim": _DIM,
+                "dim": _DIM[tower],
                 "history": _history(tower, sizes),
                 "user": {"blocks": [], "id_row": False},
                 "item": {"blocks": []},
             },
             "objective": {"kind": "listwise", "temperature": 0.07},
-            "negatives": {"in_batch": False, "uniform": 512, "popularity": 512},
+            "negatives": _negatives(tower, sizes, epochs),
             "optimiser": {"table_memory": 0.99, "weight_decay": 0.0, "cooldown": 0.3},
             "dropout": {"user": 0, "item": 0, "profile": 0, "history": 0},
         }
     )
 
 
+def _epochs(tower: Tower, sizes: Sizes) -> int:
+    return min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS[tower])
+
+
+def _negatives(tower: Tower, sizes: Sizes, epochs: int) -> dict[str, Any]:
+    if tower == "sequence" and epochs * sizes.positives * sizes.items <= _COMPARED:
+        return {"catalogue": True}
+    return {"in_batch": False, "uniform": 512, "popularity": 512}
+
+
 def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
     if tower == "mean":
         return {"kind": "mean"}
     dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
-    return {"kind": "transformer", "layers": 2, "heads": 4, "hidden": 2 * _DIM, "dropout": dropout}
+    return {"kind": "bsarec", "layers": 2, "heads": 1, "hidden": 2 * _DIM[tower], "dropout": dropout}
 
 
 HISTORY = 200
@@ -68,7 +83,7 @@ def unordered_settings(sizes: Sizes) -> TrainConfig:
     Chosen on the validation pairs of MovieLens-100K, see docs/training.md: but for an ID row, which costs much, all
     that was tried is about as good, so the cheapest softmax over all items stands.
     """
-    epochs = min(max(_LEARNED // sizes.positives, _FEWEST_EPOCHS), _MOST_EPOCHS)
+    epochs = _epochs("mean", sizes)
     return TrainConfig.model_validate(
         {
             "learn": "sequences",
