@@ -29,28 +29,32 @@ class _Said(NamedTuple):
 
 
 def past_texts(
-    dataset: Dataset, feature: PastText, length: int, user_ids: Int64Array, times_us: Int64Array
+    dataset: Dataset, feature: PastText, histories: Histories, user_ids: Int64Array, times_us: Int64Array
 ) -> pa.ChunkedArray:
     """The texts of each user's last events strictly before each moment, the newest first.
+
+    They are of what the history has: where that was frozen earlier, or begins anew, nothing later or older is told.
 
     Reads the events of histories from `feature.hours` before the first moment on; memory follows those of these users.
 
     Args:
         dataset: Has the events.
         feature: Says which count.
-        length: Events of a history.
+        histories: Of each user as of the moment.
         user_ids: int64 [n].
         times_us: int64 [n].
 
     Returns:
         string [n], texts with a space between; null where there is none.
     """
-    if not len(user_ids):
-        return pa.chunked_array([], pa.string())
+    if not (histories.ends > histories.starts).any():
+        return pa.chunked_array([pa.nulls(len(user_ids), pa.string())])
     said = _said(dataset, feature, user_ids, times_us)
-    histories = _histories(said, length, user_ids, times_us)
-    parts = (np.arange(start, min(start + _PART_ROWS, len(user_ids))) for start in range(0, len(user_ids), _PART_ROWS))
-    joined = [_joined(said.texts, feature, histories.take(rows), times_us[rows]) for rows in parts]
+    first_us, last_us = _reach(histories)
+    events = _histories(said, histories.length, user_ids, last_us + 1)
+    first_us = np.maximum(first_us, times_us - feature.span_us)
+    parts = (slice(start, start + _PART_ROWS) for start in range(0, len(user_ids), _PART_ROWS))
+    joined = [_joined(said.texts, feature, events.take(rows), first_us[rows]) for rows in parts]
     return pa.chunked_array(joined, pa.string())
 
 
@@ -83,10 +87,19 @@ def _histories(said: _Said, length: int, user_ids: Int64Array, times_us: Int64Ar
     return histories.take(back[events:])
 
 
-def _joined(texts: pa.ChunkedArray, feature: PastText, histories: Histories, times_us: Int64Array) -> pa.Array:
-    past = histories.padded()
+def _reach(histories: Histories) -> tuple[Int64Array, Int64Array]:
+    """From when until when the events of each history are, int64 [n] each; of an empty one, no moment is between."""
+    some = histories.ends > histories.starts
+    first_us, last_us = np.ones(len(some), np.int64), np.zeros(len(some), np.int64)
+    first_us[some] = histories.times_us[histories.starts[some]]
+    last_us[some] = histories.times_us[histories.ends[some] - 1]
+    return first_us, last_us
+
+
+def _joined(texts: pa.ChunkedArray, feature: PastText, events: Histories, first_us: Int64Array) -> pa.Array:
+    past = events.padded()
     says = np.asarray(pc.fill_null(pc.greater(pc.utf8_length(texts), 0), False), bool)
-    counts = past.mask & (past.times_us >= times_us[:, None] - feature.span_us)
+    counts = past.mask & (past.times_us >= first_us[:, None])
     if len(says):
         counts &= says[past.items]
     newest_first = counts[:, ::-1]

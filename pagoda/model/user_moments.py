@@ -88,9 +88,9 @@ def user_moments(
         histories: Of each user as of the moment, items by ID.
         context: n rows, with the raw context features as columns; what is absent is missing.
     """
-    if (spec := dataset.spec).past_text is not None and spec.history is not None:
-        texts = past_texts(dataset, spec.past_text, spec.history.length, user_ids, times_us)
-        context = context.append_column(spec.past_text.name, texts)
+    if (past_text := dataset.spec.past_text) is not None:
+        texts = past_texts(dataset, past_text, histories, user_ids, times_us)
+        context = context.append_column(past_text.name, texts)
     nowhere = np.zeros(len(user_ids), np.int64)
     if not features_of(dataset.spec, "users"):
         encoded = encoder.encode_table("user", context, times_us, source="context")

@@ -219,6 +219,18 @@ def test_what_the_data_lacks_is_refused_before_any_work(tmp_path: Path) -> None:
         prepare(dataset, hours(0, 40), None, config(model=MODEL | {"branches": [{"kind": "rows"}, {"kind": "fm"}]}))
 
 
+def test_the_filter_of_bsarec_has_no_more_frequencies_than_histories_tell_apart(dataset: Dataset) -> None:
+    def prepared(frequencies: int) -> object:
+        return prepare(
+            dataset, hours(0, 40), None, config(model=MODEL | {"history": history | {"frequencies": frequencies}})
+        )
+
+    history = {"kind": "bsarec", "hidden": 8}
+    assert prepared(3)
+    with pytest.raises(ConfigError, match=r"frequencies is 4, but histories of 5 events have 3 to tell apart"):
+        prepared(4)
+
+
 @pytest.mark.parametrize(
     ("model", "says"),
     [

@@ -42,7 +42,7 @@ class Histories:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def take(self, rows: NDArray[np.integer]) -> Histories:
+    def take(self, rows: NDArray[np.integer] | slice) -> Histories:
         """The histories of some rows."""
         return replace(self, starts=self.starts[rows], ends=self.ends[rows])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from pagoda.config.model import ModelConfig, TowerConfig
+from pagoda.config.model import Bsarec, ModelConfig, TowerConfig
 from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
@@ -46,10 +46,12 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     """Compare a configuration with the data, which costs next to nothing.
 
     Raises:
-        ConfigError: It asks for rejections, features or histories that are not there.
+        ConfigError: It asks for rejections, features, histories or frequencies of them that are not there.
     """
     if dataset.spec.history is None:
         _refuse_histories(config, dataset)
+    elif isinstance(config.model.history, Bsarec):
+        _refuse_quick(config.model.history.frequencies, dataset.spec.history.length)
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
         _refuse_category(name, dataset)
@@ -113,6 +115,15 @@ def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:
     for what, is_wanted in wanted.items():
         if is_wanted:
             raise ConfigError(f"{what}, but {dataset.path}/features.yaml declares no history")
+
+
+def _refuse_quick(frequencies: int, length: int) -> None:
+    # From half of the events on, a frequency is a slower one again, and would count twice.
+    if frequencies > (most := (length + 1) // 2):
+        raise ConfigError(
+            f"model.history.frequencies is {frequencies}, but histories of {length} events have {most} to tell apart; "
+            f"set at most {most}"
+        )
 
 
 def _refuse_category(name: str, dataset: Dataset) -> None:

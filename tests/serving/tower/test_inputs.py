@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.history.histories import kinds_of
+from pagoda.data.history.histories import Histories, kinds_of
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.spec import Categorical, FeatureSpec, History, PastText, Text, TimeOf
 from pagoda.data.window import Window, from_us, to_us
@@ -129,6 +130,17 @@ said_events = st.tuples(
 )
 
 
+def histories_of(rows: list[dict[str, Any]], user_ids: np.ndarray, moments_us: np.ndarray) -> Histories:
+    """Of each user the last four events that enter histories, of `rows` in time order, before each moment."""
+    entering = [(row["user_id"], to_us(row["timestamp"])) for row in rows if row["event"] in ("search", "like")]
+    past = [
+        [at for user, at in entering if user == asked and at < moment_us][-4:]
+        for asked, moment_us in zip(user_ids.tolist(), moments_us.tolist(), strict=True)
+    ]
+    times_us, ends = np.array(list(chain.from_iterable(past)), np.int64), np.cumsum([len(each) for each in past])
+    return Histories(4, np.zeros_like(times_us), times_us, ends - [len(each) for each in past], ends)
+
+
 @settings(max_examples=40)
 @given(
     st.lists(said_events, min_size=1, max_size=12),
@@ -149,7 +161,12 @@ def test_past_texts_are_read_from_the_log_as_from_the_online_store_and_from_a_re
         dataset = Dataset.open(write_dataset(Path(folder) / "d", spec=SAYING, parts=[("date=2024-05-01", rows)]))
         context = pa.table({"query": pa.array(["now"] * len(asked))})
         told = user_moments(
-            dataset, Encoder(SAYING), user_ids, times_us, histories=no_histories(len(asked)), context=context
+            dataset,
+            Encoder(SAYING),
+            user_ids,
+            times_us,
+            histories=histories_of(rows, user_ids, times_us),
+            context=context,
         ).keys(np.arange(len(asked)))
     rules = EventRules(SAYING, Times(late_us=10**18))
     entries: dict[int, list[bytes]] = {user: [] for user in range(4)}
@@ -182,10 +199,26 @@ def test_no_more_of_the_log_is_read_than_texts_may_come_from(tmp_path: Path) -> 
     dataset = Watched.open(write_dataset(tmp_path / "d", spec=SAYING, parts=[("date=2024-05-01", rows)]))
     users, times_us = np.array([1, 2]), START_US + np.array([90, 100]) * MINUTE_US
     feature = SAYING.past_text
-    assert feature is not None and past_texts(dataset, feature, 4, users, times_us).to_pylist() == ["x x", None]
-    assert past_texts(dataset, feature, 4, users[:0], times_us[:0]).to_pylist() == []
+    histories = histories_of(rows, users, times_us)
+    assert feature is not None and past_texts(dataset, feature, histories, users, times_us).to_pylist() == ["x x", None]
+    nobody = histories.take(users[:0])
+    assert past_texts(dataset, feature, nobody, users[:0], times_us[:0]).to_pylist() == []
     read = Window(start=from_us(START_US + 30 * MINUTE_US), end=from_us(START_US + 100 * MINUTE_US))
     assert dataset.windows == [read]
+
+
+def test_a_history_that_was_frozen_or_begins_anew_says_no_more_than_it_has(tmp_path: Path) -> None:
+    said = {10: "before", 20: "first", 30: "last", **dict.fromkeys(range(40, 44), "after")}
+    rows = [
+        interaction(from_us(START_US + at * MINUTE_US), 1, 10, "search") | {"query": text} for at, text in said.items()
+    ]
+    dataset = Dataset.open(write_dataset(tmp_path / "d", spec=SAYING, parts=[("date=2024-05-01", rows)]))
+    user, now = np.array([1]), START_US + np.array([50]) * MINUTE_US
+    frozen = histories_of(rows[1:3], user, now)
+    assert SAYING.past_text is not None
+    assert past_texts(dataset, SAYING.past_text, frozen, user, now).to_pylist() == ["last first"]
+    anew = histories_of(rows[6:], user, now)
+    assert past_texts(dataset, SAYING.past_text, anew, user, now).to_pylist() == ["after"]
 
 
 def test_the_newest_texts_count_and_the_old_are_forgotten() -> None:
