@@ -28,7 +28,7 @@ def test_the_names_are_those_of_models_and_schemas() -> None:
     assert set(RecallInstance.model_fields) == names.IN_REQUESTS | {"text", "merge"}
     assert set(RecalledItem.__annotations__) == names.IN_ANSWERS
     assert {*collection.names, TEXT.name, WORDS} == names.IN_COLLECTIONS
-    assert set(PastItem.__annotations__) <= names.RESERVED_NAMES
+    assert set(PastItem.__annotations__) <= names.RESERVED_NAMES | {"text"}
 
 
 def import_with(folder: Path, features: str, log: str, items: str | None = None) -> Path:
