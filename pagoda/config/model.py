@@ -44,7 +44,7 @@ class Cross(Section):
 BlockConfig = Annotated[Mlp | Senet | Cross, Field(discriminator="kind")]
 
 
-class Rows(Section):
+class RowSum(Section):
     """The sum of the tower's rows, by one matrix for both towers: what a tower of blocks adds to what these give."""
 
     kind: Literal["rows"] = "rows"
@@ -68,7 +68,7 @@ class Cin(Section):
     """How many sums each layer has."""
 
 
-BranchConfig = Annotated[Rows | Mlp | Cross | Fm | Cin, Field(discriminator="kind")]
+BranchConfig = Annotated[RowSum | Mlp | Cross | Fm | Cin, Field(discriminator="kind")]
 
 
 class AugmentConfig(Section):

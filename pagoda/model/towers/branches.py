@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, Rows
+from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, RowSum
 from pagoda.errors import ConfigError
 from pagoda.model.towers.blocks import build_blocks
 from pagoda.model.towers.interactions import CompressedInteractionNetwork, FactorisationMachine, InputVectors
@@ -35,7 +35,7 @@ class SharedBranches(nn.Module):
         super().__init__()
         self.declared, self.part = tuple(declared), dim // len(declared)
         self.theta = nn.Parameter(torch.zeros(len(declared)))
-        of_rows = (branch for branch in declared if isinstance(branch, Rows))
+        of_rows = (branch for branch in declared if isinstance(branch, RowSum))
         self.by_kind = nn.ModuleDict({branch.kind: nn.Linear(dim, self.part, bias=False) for branch in of_rows})
 
     def weights(self) -> Tensor:
@@ -60,7 +60,7 @@ class Branches(nn.Module):
         super().__init__()
         # In a tuple it is no submodule: its parameters are those of `Towers`, and are named, saved and learned once.
         self._shared = (shared,)
-        own = (branch for branch in shared.declared if not isinstance(branch, Rows))
+        own = (branch for branch in shared.declared if not isinstance(branch, RowSum))
         self.by_kind = nn.ModuleDict({branch.kind: _branch(branch, widths, shared.part) for branch in own})
 
     @override

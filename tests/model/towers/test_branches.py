@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, ModelConfig, Rows
+from pagoda.config.model import BranchConfig, Cin, Cross, Fm, Mlp, ModelConfig, RowSum
 from pagoda.errors import ConfigError
 from pagoda.model.towers.branches import Branches, SharedBranches
 
@@ -41,7 +41,7 @@ def test_the_product_of_two_vectors_is_the_weighted_sum_of_the_branches_cosines(
 
 def test_what_knows_nothing_is_zero_and_spoils_no_gradient() -> None:
     """The out-of-vocabulary row begins as zero: a direction of nearly nothing would have a gradient near infinity."""
-    shared = SharedBranches((Rows(), Mlp()), 8)
+    shared = SharedBranches((RowSum(), Mlp()), 8)
     branches, total = Branches(shared, (8,)), torch.zeros(1, 8, requires_grad=True)
     vector = branches(total, total)
     assert not vector[:, :4].any()
@@ -52,7 +52,7 @@ def test_what_knows_nothing_is_zero_and_spoils_no_gradient() -> None:
 
 def test_products_of_one_input_are_refused() -> None:
     with pytest.raises(ConfigError, match="holds fm, products of every two inputs, but a tower has a single input"):
-        Branches(SharedBranches((Rows(), Fm()), 8), (8,))
+        Branches(SharedBranches((RowSum(), Fm()), 8), (8,))
 
 
 def test_branches_take_the_place_of_the_blocks_of_both_towers() -> None:
@@ -67,11 +67,11 @@ def test_branches_take_the_place_of_the_blocks_of_both_towers() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"branches": (Rows(), Mlp(), Cin())}, "model.branches are 3, which must divide model.dim 8"),
+        ({"branches": (RowSum(), Mlp(), Cin())}, "model.branches are 3, which must divide model.dim 8"),
         ({"branches": (Mlp(),)}, r"model.branches are \['mlp'\], and must be two or more"),
         ({"branches": (Mlp(), Mlp(hidden=(4,)))}, "each of another kind"),
         (
-            {"branches": (Rows(), Cross()), "item": {"blocks": [{"kind": "senet"}, {"kind": "mlp"}]}},
+            {"branches": (RowSum(), Cross()), "item": {"blocks": [{"kind": "senet"}, {"kind": "mlp"}]}},
             r"model.item.blocks holds \['mlp'\], but model.branches take the place of blocks",
         ),
     ],

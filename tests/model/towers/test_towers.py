@@ -28,7 +28,7 @@ from pagoda.config.model import (
     Mlp,
     ModelConfig,
     Routing,
-    Rows,
+    RowSum,
     SelfAttentive,
     Senet,
     TowerConfig,
@@ -209,7 +209,7 @@ def test_vectors_along_a_sequence_are_told_events_as_each_prefix_is() -> None:
 
 PARALLEL = ModelConfig(
     dim=DIM,
-    branches=(Rows(), Fm(width=3), Cin(width=3, maps=(4, 2)), Cross()),
+    branches=(RowSum(), Fm(width=3), Cin(width=3, maps=(4, 2)), Cross()),
     augment=AugmentConfig(),
     user=UserTowerConfig(blocks=(Senet(),), example_age=True),
     item=TowerConfig(blocks=()),
