@@ -36,7 +36,7 @@ _ITEMS = 65_536
 """Compared at a time."""
 
 
-class Found(NamedTuple):
+class NearestItems(NamedTuple):
     """What queries found, the best first."""
 
     ids: Int64Array
@@ -48,7 +48,7 @@ class Found(NamedTuple):
 class Search(Protocol):
     """Finds the items of the largest inner product."""
 
-    def __call__(self, vectors: Float32Array, k: int) -> Found:
+    def __call__(self, vectors: Float32Array, k: int) -> NearestItems:
         """What queries float32 [q, dim] find, at most k items each."""
 
 
@@ -58,11 +58,11 @@ class InMemorySearch:
     def __init__(self, ids: Int64Array, vectors: Float32Array) -> None:
         self._ids, self._vectors = ids, vectors
 
-    def __call__(self, vectors: Float32Array, k: int) -> Found:
+    def __call__(self, vectors: Float32Array, k: int) -> NearestItems:
         """See `Search`."""
         starts = range(0, len(self._ids), _ITEMS)
         blocks = ((self._ids[at : at + _ITEMS], self._vectors[at : at + _ITEMS]) for at in starts)
-        return Found(*exact_top_k(vectors, blocks, k))
+        return NearestItems(*exact_top_k(vectors, blocks, k))
 
 
 class CollectionSearch:
@@ -71,12 +71,12 @@ class CollectionSearch:
     def __init__(self, collections: Collections, name: str) -> None:
         self._collections, self._name = collections, name
 
-    def __call__(self, vectors: Float32Array, k: int) -> Found:
+    def __call__(self, vectors: Float32Array, k: int) -> NearestItems:
         """See `Search`."""
         k = min(k, MOST_FOUND)
         hits = self._collections.search(self._name, vectors, k, effort=2 * k)
         shape = len(vectors), max(len(hit.ids) for hit in hits)
-        found = Found(np.full(shape, -1), np.full(shape, -np.inf, np.float32))
+        found = NearestItems(np.full(shape, -1), np.full(shape, -np.inf, np.float32))
         for row, hit in enumerate(hits):
             found.ids[row, : len(hit.ids)], found.scores[row, : len(hit.ids)] = hit.ids, hit.scores
         return found
@@ -180,7 +180,7 @@ class _Asking:
         return found.ids if vectors.ndim == found.ids.ndim else _merged(found, len(vectors))[:, :k]
 
 
-def _merged(found: Found, users: int) -> Int64Array:
+def _merged(found: NearestItems, users: int) -> Int64Array:
     """IDs int64 [users, m] of what all queries of each user found, each item once, where it scored best."""
     ids, scores = found.ids.reshape(users, -1), found.scores.reshape(users, -1)
     order = np.lexsort((-scores, ids), axis=1)

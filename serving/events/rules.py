@@ -8,7 +8,7 @@ from typing import Any
 
 from pagoda.data.checks.limits import LARGEST_WEIGHT
 from pagoda.data.layout import features_of
-from pagoda.data.spec import FeatureSpec
+from pagoda.data.spec import PAST_CHARACTERS, FeatureSpec
 from pagoda.errors import RequestError, UnavailableError
 from pagoda.model.features.raw_values import normal
 from pagoda.settings import EventSettings
@@ -63,7 +63,7 @@ class Accepted:
     tells_event: bool = False
     """Whether the history says which event it was."""
     text: str | None = None
-    """What it said, where a feature reads past texts."""
+    """As much as counts of what it said, where a feature reads past texts."""
 
     @property
     def user(self) -> Key:
@@ -138,7 +138,7 @@ class EventRules:
             **weight,
         }
         spec = self.spec
-        text = row.get(spec.past_text.of) if spec.past_text else None
+        text = (row.get(spec.past_text.of) or "")[:PAST_CHARACTERS] if spec.past_text else None
         enters, positive = event.event in spec.history_events, event.event in spec.positives
         return Accepted(row, enters, positive, spec.embeds_events, text)
 

@@ -73,8 +73,8 @@ class RecallBody(BaseModel):
 
 
 class RecalledItem(TypedDict):
-    """One item of an answer; the score is the cosine, or what the dataset's rules make of it, or, of a request with
-    `text`, what `merge` does."""
+    """One item of an answer; the score is the cosine (the inner product, of a version that is trained so), or what the
+    dataset's rules make of it, or, of a request with `text`, what `merge` does."""
 
     item_id: int | str
     score: float

@@ -195,6 +195,7 @@ def test_a_zone_that_nobody_could_read_is_refused(declared: str, message: str) -
     ("declared", "message"),
     [
         ("history: {embed_event: true}", "tells events apart, but 'click' alone enters the history; name several"),
+        ("history: {events: [click, like, click], embed_event: true}", "'click' is named more than once; name it once"),
         (
             "history: {events: [click, like], embed_event: true}\n"
             "features: [{kind: categorical, name: history_event, tower: user}]",

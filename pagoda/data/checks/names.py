@@ -31,7 +31,7 @@ IN_REQUESTS = frozenset(
     }
 )
 """Fields of who asks. Not `text` and `merge`, which came later: many a dataset has a feature that is called so, and it
-is never beside them, for a request says features in `profile`, `context` and `filter`."""
+is never beside them, for a request says features in `profile`, `context` and `filter`, and none in `history`."""
 IN_ANSWERS = frozenset({"item_id", "score", "fields"})
 """Fields of an item in an answer."""
 IN_COLLECTIONS = frozenset(

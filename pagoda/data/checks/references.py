@@ -55,3 +55,9 @@ def _check_told_events(spec: FeatureSpec) -> None:
             f"history.embed_event tells events apart, but {spec.history_events[0]!r} alone enters the history; name "
             "several in history.events, or leave the key out"
         )
+    for event in spec.history_events:
+        if spec.history_events.count(event) > 1:
+            # Tables and requests number events by their places.
+            raise ValueError(
+                f"history.embed_event gives each event one vector, but {event!r} is named more than once; name it once"
+            )

@@ -15,12 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 import redis
 
-from pagoda.data.spec import FeatureSpec, History
+from pagoda.data.spec import FeatureSpec, History, PastText, Text
 from pagoda.errors import UnavailableError
+from serving.events.bodies import SentEvent
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import USUAL_ROOM, RedisStream, Room
 from serving.events.routes import PATH, events_router
-from serving.events.rules import Accepted
+from serving.events.rules import USUAL_TIMES, Accepted, EventRules
 from serving.http.fields import PastItems
 from serving.recall.server import RecallServer
 from serving.users.keys import RECENT_LENGTH, STREAM
@@ -117,6 +118,16 @@ def test_a_record_says_what_its_event_was_only_where_histories_do() -> None:
     assert [Accepted(**one.record()) for one in (told, plain)] == [told, plain]
     assert (told.recent, plain.recent) == ("5@like:7", "5:7")
     assert "tells_event" not in plain.record()
+
+
+def test_a_record_has_no_more_of_a_text_than_counts_beside_its_row() -> None:
+    query = Text(name="query", tower="user", source="context")
+    spec = FeatureSpec(features=(query, PastText(name="searches", of="query")))
+    sent = SentEvent(user_id=5, item_id=7, event="click", timestamp=NOW_US, context={"query": "x" * 10_000})
+    taken = EventRules(spec, USUAL_TIMES).accept(sent, "", NOW_US)
+    assert taken.row["query"] == "x" * 10_000
+    assert len(orjson.dumps(taken.record())) < 10_500
+    assert taken.recent == f"{NOW_US}@@{'x' * 200}:7"
 
 
 async def test_strings_stay_strings(url: str) -> None:
