@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from pagoda.config.model import AugmentConfig, Cin, DecayPooling, Fm, Gru, Mlp, ModelConfig, Rows, Transformer
+from pagoda.config.model import AugmentConfig, Cin, DecayPooling, Fm, Gru, Mlp, ModelConfig, RowSum, Transformer
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.model.encoder import Encoder
@@ -57,7 +57,9 @@ def inputs(rows: int, example: tuple[Any, ...]) -> tuple[Any, ...]:
         pytest.param({"history": DecayPooling()}, True, id="decay"),
         pytest.param({"history": Transformer(layers=1)}, True, id="transformer"),
         pytest.param({"history": Gru()}, False, id="gru"),
-        pytest.param({"branches": (Rows(), Mlp(), Fm(), Cin()), "augment": AugmentConfig()}, True, id="parallel, dual"),
+        pytest.param(
+            {"branches": (RowSum(), Mlp(), Fm(), Cin()), "augment": AugmentConfig()}, True, id="parallel, dual"
+        ),
     ],
 )
 def test_every_kind_of_tower_answers_as_exported(model: dict[str, Any], quick: bool, tmp_path: Path) -> None:
