@@ -58,7 +58,7 @@ def inputs(rows: int, example: tuple[Any, ...]) -> tuple[Any, ...]:
         pytest.param({"history": Transformer(layers=1)}, True, id="transformer"),
         pytest.param({"history": Gru()}, False, id="gru"),
         pytest.param(
-            {"branches": (RowSum(), Mlp(), Fm(), Cin()), "augment": AugmentConfig()}, True, id="parallel, dual"
+            {"branches": (RowSum(), Mlp(), Fm(), Cin()), "augment": AugmentConfig()}, True, id="branches, dual"
         ),
     ],
 )
