@@ -33,7 +33,7 @@ def offered(home: Home, end: int, how: TrainConfig) -> str:
 def test_several_interests_serve_and_change_places_with_a_plain_model(profile: str | None, tmp_path: Path) -> None:
     with serving(tmp_path, "", profile, SEVERAL) as home:
         generation, items, scores = answer(home)
-        expected = in_process(home)
+        expected = in_process(home, home.state().generation(generation))
         assert (generation, home.state().generation(generation).interests) == ("g1", 2)
         np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], atol=1e-4)
         np.testing.assert_allclose([expected[int(item)] for item in items], scores, atol=1e-4)
