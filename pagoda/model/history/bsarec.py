@@ -6,13 +6,12 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from typing_extensions import override
 
 from pagoda.config.model import Bsarec
 from pagoda.model.dropout import Dropout
 from pagoda.model.history.base import encodes
-from pagoda.model.history.sequence_history import SequenceHistory
+from pagoda.model.history.sequence_history import SequenceHistory, causal_attention
 
 _SCALE = 0.02
 
@@ -82,8 +81,5 @@ class _Block(nn.Module):
         return changed
 
     def _attend(self, states: Tensor) -> Tensor:
-        split = self.queries_keys_values(states).unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
         rate = self._rate if self.training else 0.0
-        queries, keys, values = split.unbind(0)
-        heads = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=rate, is_causal=True)
-        return heads.transpose(1, 2).flatten(2)
+        return causal_attention(self.queries_keys_values(states), self._heads, rate)

@@ -6,6 +6,7 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from typing_extensions import override
 
 from pagoda.model.history.base import HistoryEncoder
@@ -42,3 +43,21 @@ class SequenceHistory(HistoryEncoder):
     def along(self, inputs: UserInputs) -> Tensor:
         """See `HistoryEncoder`."""
         return self.states(inputs.history_rows)[:, :, None]
+
+
+def causal_attention(queries_keys_values: Tensor, heads: int, dropout: float) -> Tensor:
+    """What each event finds among those up to it, with several heads.
+
+    Args:
+        queries_keys_values: float32 [B, L, 3 D], one after another.
+        heads: Divides D.
+        dropout: Share of attention weights that are dropped.
+
+    Returns:
+        float32 [B, L, D].
+    """
+    # Not by sizes that are read: a traced program would keep those of its example.
+    split: Tensor = queries_keys_values.unflatten(2, (3, heads, -1))  # type: ignore[no-untyped-call]
+    queries, keys, values = split.permute(2, 0, 3, 1, 4).unbind(0)
+    found = functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=True)
+    return found.transpose(1, 2).flatten(2)
