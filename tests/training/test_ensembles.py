@@ -41,12 +41,14 @@ MEMBERS: list[dict[str, Any]] = [
         "objective": {"learn_temperature": True},
     },
 ]
+FEW_STEPS: dict[str, Any] = {"bootstrap_epochs": 3, "drift": {"max_mean_cosine": 0.99}}
+"""After which vectors of few numbers are near each other still."""
 KINDS = {
     "weighted": config(
-        bootstrap_epochs=2,
+        **FEW_STEPS,
         ensemble={"members": [one | {"weight": weight} for one, weight in zip(MEMBERS, (0.7, 0.3), strict=True)]},
     ),
-    "cascade": config(bootstrap_epochs=2, ensemble={"combine": "cascade", "candidates": 12, "members": MEMBERS}),
+    "cascade": config(**FEW_STEPS, ensemble={"combine": "cascade", "candidates": 12, "members": MEMBERS}),
 }
 
 
@@ -127,7 +129,9 @@ def test_a_child_takes_the_weights_of_its_file_and_refuses_other_members(
 ) -> None:
     parent, ensemble = versions["weighted"], KINDS["weighted"].model_dump()["ensemble"]
     ensemble["members"][0]["weight"], ensemble["members"][1]["weight"] = 0.2, 0.8
-    child = full_update(dataset, hours(38, 42), parent, config(ensemble=ensemble), tmp_path / "child", programs=False)
+    child = full_update(
+        dataset, hours(38, 42), parent, config(**FEW_STEPS, ensemble=ensemble), tmp_path / "child", programs=False
+    )
     assert child.metrics()["member_weights"] == pytest.approx({"easy": 0.2, "hard": 0.8})
     with pytest.raises(ConfigError, match="`ensemble` differs"):
         full_update(dataset, hours(38, 42), parent, KINDS["cascade"], tmp_path / "other", programs=False)
