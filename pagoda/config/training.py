@@ -10,10 +10,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
+from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
-from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig
+from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig, single_negatives
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
@@ -99,14 +100,83 @@ class TrainConfig(Section):
     """Of the item tower; None: without."""
     distillation: DistillationConfig | None = None
     """From a teacher's scores; None: without."""
+    ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
+    """Several models as one version; None: one, of which files say nothing of it."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
     incremental: IncrementalConfig = IncrementalConfig()
     """Of the incremental updates over this version."""
 
+    @property
+    def members(self) -> tuple[TrainConfig, ...]:
+        """How each member of the ensemble is trained; of a single model, this."""
+        if self.ensemble is None:
+            return (self,)
+        return tuple(self._member(member) for member in self.ensemble.members)
+
+    @property
+    def cascade(self) -> CascadeShape | None:
+        """How vectors are read where the version is a cascade."""
+        if self.ensemble is None or self.ensemble.combine != "cascade":
+            return None
+        return CascadeShape(self.members[0].model.dim, self.ensemble.candidates)
+
+    @property
+    def vector_dim(self) -> int:
+        """Length of the item vectors that are searched: those of all members, of a cascade the first member's."""
+        return self.cascade.first if self.cascade else sum(member.model.dim for member in self.members)
+
+    @property
+    def drawing(self) -> tuple[TrainConfig, ...]:
+        """The members for which candidates are drawn: one where those of all members are the same."""
+        members = self.members
+        alike = all(
+            member.negatives == members[0].negatives
+            and single_negatives(member.objective) == single_negatives(members[0].objective)
+            for member in members
+        )
+        return members[:1] if alike else members
+
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What the towers of a version and of its parent must have in common."""
+        ensemble = self.ensemble
+        names = (ensemble.combine, *[member.name for member in ensemble.members]) if ensemble else ()
+        return *names, *[member.model for member in self.members]
+
+    @property
+    def row_dim(self) -> int:
+        """Length of what the tables of ID rows hold of an ID: the rows of all members, end to end."""
+        return sum(member.model.row_dim for member in self.members)
+
+    @property
+    def mined(self) -> int:
+        """How many negatives that `pagoda mine` found a positive has: of an ensemble, of the member that has most."""
+        return max(member.negatives.mined for member in self.members)
+
+    def without_others(self) -> TrainConfig:
+        """The same without what a version before this one has to say about negatives."""
+        changes: dict[str, object] = {"negatives": self.negatives.without_others()}
+        if self.ensemble is not None:
+            changes["ensemble"] = self.ensemble.without_others()
+        return self.model_copy(update=changes)
+
+    def _member(self, member: MemberConfig) -> TrainConfig:
+        own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
+        of_model = {name: own.pop(name) for name in MODEL_KEYS if name in own}
+        try:
+            model = ModelConfig(**{**dict(self.model), **of_model})
+            return TrainConfig(**{**dict(self), **own, "model": model, "ensemble": None})
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"ensemble.members: {member.name}: {problem}") from error
+
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        if self.ensemble is not None:
+            self._refuse_beside(self.ensemble)
+            return self
         refuse_contradictions(self.objective, self.negatives)
         of_cosines = isinstance(self.objective, PointwiseConfig) and self.objective.loss == "squares"
         if self.model.similarity == "dot" and of_cosines:
@@ -123,6 +193,28 @@ class TrainConfig(Section):
         if self.validation is not None and self.bootstrap_epochs == 1:
             raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self
+
+    def _refuse_beside(self, ensemble: EnsembleConfig) -> None:
+        # To make the members is to check each.
+        several = max(member.model.interests for member in self.members)
+        there = {
+            f"model.history gives {several} vectors of a user": several > 1,
+            "model.similarity is dot": self.model.similarity == "dot",
+            "model.branches are declared": bool(self.model.branches),
+            "model.augment is declared": self.model.augment is not None,
+            "self_supervision is declared": self.self_supervision is not None,
+            "distillation is declared": self.distillation is not None,
+            "negatives.bad is set": any(member.negatives.bad for member in self.members),
+        }
+        for what, is_there in there.items():
+            if is_there:
+                raise ValueError(f"{what}, which is for a single model; leave it out, or ensemble")
+        for name in MEMBER_KEYS:
+            of = self.model if name in MODEL_KEYS else self
+            given = getattr(of, name) != type(of).model_fields[name].default
+            if given and all(getattr(member, name) is not None for member in ensemble.members):
+                where = f"model.{name}" if name in MODEL_KEYS else name
+                raise ValueError(f"{where} has no effect, since each of ensemble.members names its own; leave it out")
 
     def _refuse_interests(self) -> None:
         history = self.model.history

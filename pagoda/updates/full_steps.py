@@ -67,10 +67,10 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
         scale = scale_named(teacher_scale)
         scores = Teacher(update.fetched(TEACHER, teacher), scale) if teacher else None
         parent, mined = update.parent_files(), None
-        if chosen.negatives.mined and parent is not None:
+        if chosen.mined and parent is not None:
             mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
         if parent is None:
-            chosen = chosen.model_copy(update={"negatives": chosen.negatives.without_others()})
+            chosen = chosen.without_others()
             judge_first(update, chosen, SideInputs(teacher=scores))
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)
@@ -141,10 +141,10 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
         from pagoda.version_files.open_version import item_vectors as compute_vectors
 
         files, items = update.files(), update.data.items((shard, update.shards))
-        model = files.config.model
-        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, model.dim, model.similarity) as writer:
+        dim, similarity = files.config.vector_dim, files.config.model.similarity
+        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, dim, similarity) as writer:
             shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
-            writer.write(items, compute_vectors(files, files.towers(), items), shares)
+            writer.write(items, compute_vectors(files, files.towers(), items)[:, :dim], shares)
 
     def tell(folder: Path) -> None:
         write_item_fields(folder / FIELDS_FILE, update.data.spec, update.data.items((shard, update.shards)))
@@ -297,7 +297,7 @@ def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
     vectors = OpenVersion(files, data).user_vectors(users, moments, histories)
-    return vectors.reshape(-1, vectors.shape[-1])
+    return vectors.reshape(-1, vectors.shape[-1])[:, : files.config.vector_dim]
 
 
 def _write(path: Path, report: IndexReport) -> None:

@@ -26,12 +26,13 @@ from pagoda.model.encoder import Encoder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pagoda.model.towers.towers import Towers
+    from pagoda.model.towers.ensemble import AnyTowers
 
 ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
 USERS, ITEMS = "users", "items"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
+RESCORE = "rescore.npy"
 DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
 
@@ -77,6 +78,11 @@ class FullVersionFiles:
     def interests(self) -> int:
         """Vectors of a user."""
         return self.config.model.interests if self.encoder.spec.history else 1
+
+    @property
+    def rescore(self) -> Path | None:
+        """Of a cascade: item vectors of its second model, float16 [N, D2], in the order of the item vectors."""
+        return self.folder / RESCORE if self.config.cascade else None
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -126,11 +132,11 @@ class FullVersionFiles:
         """The towers' parameters by name."""
         return load_tensors(self.folder / TOWERS)
 
-    def towers(self) -> Towers:
+    def towers(self) -> AnyTowers:
         """The towers, ready for inference."""
-        from pagoda.model.towers.towers import Towers
+        from pagoda.model.towers.ensemble import build_towers
 
-        towers = Towers(self.config.model, self.encoder)
+        towers = build_towers(self.config, self.encoder)
         towers.load_state_dict(self.parameters())
         return towers.eval()
 

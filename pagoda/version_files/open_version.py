@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.embeddings.overlay import Overlay
 from pagoda.model.encoder import Encoder
 from pagoda.model.tensors import tensors
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.model.user_inputs import RowLookup
 from pagoda.model.user_moments import user_moments
 from pagoda.version_files.full import FullVersionFiles
@@ -29,7 +30,9 @@ _ROWS = 4096
 class OpenTowers:
     """Towers and ID rows over a dataset's profiles and items."""
 
-    def __init__(self, encoder: Encoder, towers: Towers, users: RowLookup, items: RowLookup, dataset: Dataset) -> None:
+    def __init__(
+        self, encoder: Encoder, towers: AnyTowers, users: RowLookup, items: RowLookup, dataset: Dataset
+    ) -> None:
         """Open towers that are ready for inference; `dataset` has the users' profiles and the items."""
         self._encoder, self._towers, self._dataset = encoder, towers, dataset
         self._users, self._items = users, items
@@ -37,6 +40,11 @@ class OpenTowers:
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
         return self._users.lookup(user_ids)[1]
+
+    @property
+    def cascade(self) -> CascadeShape | None:
+        """How vectors are read where the version is a cascade; those of both its members lie end to end."""
+        return self._towers.cascade
 
     def item_vectors(self) -> Float32Array:
         """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""
@@ -102,7 +110,7 @@ class OpenVersion(OpenTowers):
         return opened
 
 
-def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
+def item_vectors(files: FullVersionFiles, towers: AnyTowers, items: pa.Table) -> Float32Array:
     """Vectors of items; one without an ID row is known by its features.
 
     Args:
@@ -116,7 +124,7 @@ def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Fl
     return _item_vectors(files.encoder, towers, files.items, items)
 
 
-def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.Table) -> Float32Array:
+def _item_vectors(encoder: Encoder, towers: AnyTowers, table: RowLookup, items: pa.Table) -> Float32Array:
     ids = items.column("item_id").to_numpy()
     encoded = encoder.encode_table("item", items)
 

@@ -10,7 +10,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from torch import nn
 
 from pagoda.code_version import code_version
 from pagoda.config.training import TrainConfig
@@ -22,6 +21,7 @@ from pagoda.training.full.preparation import Prepared
 from pagoda.training.learner.optimisers import dense_state
 from pagoda.version_files import full
 from pagoda.version_files.full import FullVersionFiles, Lineage, save_tensors
+from pagoda.version_files.open_version import OpenTowers
 
 
 def write_version(
@@ -38,9 +38,19 @@ def write_version(
     learner.items.write(folder / full.ITEMS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    if config.cascade:
+        vectors = opened(prepared).item_vectors()
+        np.save(folder / full.RESCORE, vectors[:, config.cascade.first :].astype(np.float16))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
-        export_towers(learner.towers, prepared.encoder, config.model.row_dim, *files)
+        export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
+
+
+def opened(prepared: Prepared) -> OpenTowers:
+    """What is being trained, as it is now; it lies in main memory."""
+    learner = prepared.learner
+    learner.towers.eval()
+    return OpenTowers(prepared.encoder, learner.towers, learner.users, learner.items, prepared.stream.dataset)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:
@@ -52,8 +62,8 @@ def write_state(folder: Path, prepared: Prepared) -> None:
     for table, seen in prepared.seen.items():
         np.save(folder / f"{table}_seen.npy", seen)
     save_tensors(dense_state(learner.towers, learner.optimiser), folder / full.DENSE_STATE)
-    if isinstance(learner.objective, nn.Module):
-        save_tensors(learner.objective.state_dict(), folder / full.OBJECTIVE_STATE)
+    if learned := learner.objective.state_dict():
+        save_tensors(learned, folder / full.OBJECTIVE_STATE)
     if prepared.stream.after is not None:
         prepared.stream.after.save(folder / full.HISTORY)
 
