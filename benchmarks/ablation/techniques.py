@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.ablation.features import DENSE, TEXT
 from pagoda.data.spec import Feature
@@ -24,8 +24,9 @@ class Technique:
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     """Over `BASE`, as in a configuration file."""
-    taught: bool = False
-    """Needs a teacher, who is the world's truth."""
+    taught: Literal["truth", "own"] | None = None
+    """Needs a teacher: the world's truth, or the one that `pagoda train teacher` trains, who scores what the version of
+    the first row finds."""
     mined: bool = False
     """Needs what the version of the first row finds below what it shows."""
     relevance: bool = False
@@ -38,7 +39,7 @@ class Technique:
     @property
     def follows(self) -> bool:
         """Whether it needs the version of the first row."""
-        return self.mined or self.relevance or self.penalty > 0
+        return self.mined or self.relevance or self.penalty > 0 or self.taught == "own"
 
 
 def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
@@ -101,8 +102,10 @@ TECHNIQUES: tuple[Technique, ...] = (
     ),
     Technique("popularity", "penalty 0.01 at search time", penalty=0.01),
     Technique("popularity", "penalty 0.03 at search time", penalty=0.03),
-    Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught=True),
-    Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught=True),
+    Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught="truth"),
+    Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught="truth"),
+    Technique("distillation", "from our own teacher, listwise", {"distillation": {}}, taught="own"),
+    Technique("distillation", "from our own teacher, margins", {"distillation": {"kind": "margin"}}, taught="own"),
     *_of(
         "history",
         {
