@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.ablation.document import document, table
-from benchmarks.ablation.job import WORLD, Result, one
+from benchmarks.ablation.job import WORLD, code_of_rows, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
+from benchmarks.kept_run import KeptRun, read_run
 from pagoda.simulation import simulate
 
 _NARROWEST = 140
@@ -37,10 +38,7 @@ def main() -> None:
         chosen = named(arguments.only) if arguments.only else list(TECHNIQUES)
     except ValueError as error:
         parser.error(str(error))
-    with tempfile.TemporaryDirectory(prefix="pagoda-ablation-") as folder:
-        data = Path(folder) / "data"
-        simulate(WORLD, data)
-        found = dict(run(chosen, data, Path(folder), arguments.workers))
+    found = rows(chosen, arguments.out.with_suffix("") / code_of_rows(), arguments.workers)
     made = document(chosen, found)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(made, indent=1))
@@ -49,14 +47,31 @@ def main() -> None:
     Console(width=width).print(table(made), f"Written to {arguments.out}.", sep="\n", highlight=False)
 
 
-def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, Result]]:
+def rows(techniques: list[Technique], kept: Path, workers: int) -> dict[str, KeptRun]:
+    """The rows by name: those that are in `kept` already, and the others, which are trained and kept there."""
+    places = {each.name: kept / f"{each.name}.npz" for each in techniques}
+    found = {name: row for name, place in places.items() if (row := read_run(place))}
+    left = [each for each in techniques if each.name not in found]
+    if any(each.follows for each in left):
+        # The version of the first row is not kept.
+        left = [each for each in techniques if each in left or each.name == BASELINE]
+    with tempfile.TemporaryDirectory(prefix="pagoda-ablation-") as folder:
+        if left:
+            simulate(WORLD, Path(folder) / "data")
+        for name, row in run(left, Path(folder) / "data", Path(folder), workers):
+            row.write(places[name])
+            found[name] = row
+    return found
+
+
+def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, KeptRun]]:
     """Train rows in processes of one thread each; those that need its version wait for the first."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     context = multiprocessing.get_context("spawn")
     with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, context) as pool:
         task = bar.add_task("rows", total=len(techniques))
         later = [each for each in techniques if each.follows]
-        running: set[Future[tuple[str, Result]]] = {
+        running: set[Future[tuple[str, KeptRun]]] = {
             pool.submit(one, each, data, folder) for each in techniques if not each.follows
         }
         while running:
@@ -64,7 +79,7 @@ def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> 
             for future in done:
                 name, result = future.result()
                 bar.advance(task)
-                bar.console.print(f"{name}: {result.seconds:.0f} s of a processor")
+                bar.console.print(f"{name}: {result.facts['cpu_seconds']:.0f} s of a processor")
                 if name == BASELINE:
                     running |= {pool.submit(one, each, data, folder) for each in later}
                 yield name, result

@@ -8,27 +8,28 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from benchmarks.ablation.job import METRICS, WORLD, Result
+from benchmarks.ablation.job import ASKED, METRICS, WORLD
 from benchmarks.ablation.techniques import BASE, BASELINE, Technique
+from benchmarks.kept_run import KeptRun
 from pagoda.evaluation.bootstrap import interval, resample
 
 
-def document(techniques: Sequence[Technique], found: Mapping[str, Result]) -> dict[str, Any]:
+def document(techniques: Sequence[Technique], found: Mapping[str, KeptRun]) -> dict[str, Any]:
     """Each row's metrics, and what it gains over the first row, paired by question, with 95 % intervals over users."""
     base = found[BASELINE]
     return {
-        "data": {"world": WORLD.model_dump(mode="json"), "questions": len(base.users)},
+        "data": {"world": WORLD.model_dump(mode="json"), "questions": len(base.asked[ASKED].users)},
         "budget": BASE,
         "rows": [_row(each, found[each.name], base) for each in techniques],
     }
 
 
-def _row(technique: Technique, result: Result, base: Result) -> dict[str, Any]:
-    both = np.concatenate([result.values, result.values - base.values], axis=1)
-    found = resample(both, result.users)
+def _row(technique: Technique, run: KeptRun, base: KeptRun) -> dict[str, Any]:
+    asked, first = run.asked[ASKED], base.asked[ASKED]
+    found = resample(np.concatenate([asked.matrix, asked.matrix - first.matrix], axis=1), asked.users)
     estimates = [
         {"value": float(found.means[place]), "low": low, "high": high}
-        for place in range(both.shape[1])
+        for place in range(2 * len(METRICS))
         for low, high in [interval(found.samples[:, place])]
     ]
     return {
@@ -37,7 +38,7 @@ def _row(technique: Technique, result: Result, base: Result) -> dict[str, Any]:
         "change": technique.change,
         "features": [each.model_dump(mode="json") for each in technique.features],
         "penalty": technique.penalty,
-        "cpu_seconds": result.seconds,
+        "cpu_seconds": run.facts["cpu_seconds"],
         "metrics": dict(zip(METRICS, estimates[: len(METRICS)], strict=True)),
         "gains": dict(zip(METRICS, estimates[len(METRICS) :], strict=True)),
     }

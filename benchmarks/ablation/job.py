@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.ablation.features import declare
 from benchmarks.ablation.teacher import write_truth
 from benchmarks.ablation.techniques import BASE, BASELINE, Technique
+from benchmarks.code_checksum import LEARNING, code_checksum
+from benchmarks.kept_run import KeptRun, UserValues
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -24,8 +25,11 @@ from pagoda.evaluation.ranking import rank
 from pagoda.simulation import World
 from pagoda.simulation.config import WorldConfig
 from pagoda.training.distillation.score_file import Teacher
+from pagoda.training.full.loop import Silent
+from pagoda.training.full.own_teacher import RANKS, OwnTeacher
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.full.update import full_update, open_version
+from pagoda.updates import negative_mining
 from pagoda.updates.negative_mining import mine
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
@@ -37,20 +41,22 @@ _ROWS = 15_000
 METRICS = ("recall@50", "ndcg@10", "recall@50 tail", "recall@50 head")
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a row did on the same questions as all others."""
-
-    users: NDArray[np.int64]
-    """int64 [rows]: who was asked."""
-    values: NDArray[np.float64]
-    """float64 [rows, METRICS]; NaN where the row is not of the metric's group."""
-    seconds: float
-    """Of a processor, for the training."""
+ASKED = "each"
+"""Under which a row keeps what it was asked: every positive of the last day."""
+_FURTHER = ("features", "job", "teacher", "techniques")
 
 
-def one(technique: Technique, data: Path, folder: Path) -> tuple[str, Result]:
-    """Train with a technique on all but the last day of `data`, and ask what was chosen on that day."""
+def code_of_rows() -> str:
+    """Checksum of all the code that a row follows from."""
+    own = (Path(__file__).with_name(f"{name}.py") for name in _FURTHER)
+    return code_checksum(LEARNING, (*own, Path(negative_mining.__file__)))
+
+
+def one(technique: Technique, data: Path, folder: Path) -> tuple[str, KeptRun]:
+    """Train with a technique on all but the last day of `data`, and ask what was chosen on that day.
+
+    A metric of a question that is not of the metric's group is NaN.
+    """
     torch.set_num_threads(1)
     out = folder / technique.name.replace(" ", "-")
     dataset = declare(data, technique.features, out.with_suffix(".data")) if technique.features else Dataset.open(data)
@@ -67,8 +73,8 @@ def one(technique: Technique, data: Path, folder: Path) -> tuple[str, Result]:
     third = thirds(questions.clicks)[questions.targets]
     found = recall(ranks, 50)
     by_third = {name: np.where(third == place, found, np.nan) for place, name in enumerate(THIRDS)}
-    values = np.stack([found, ndcg(ranks, 10), by_third["tail"], by_third["head"]], axis=1)
-    return technique.name, Result(rows.users, values, seconds)
+    values = dict(zip(METRICS, (found, ndcg(ranks, 10), by_third["tail"], by_third["head"]), strict=True))
+    return technique.name, KeptRun({ASKED: UserValues(rows.users, values)}, {"cpu_seconds": seconds})
 
 
 def _version(
@@ -81,15 +87,23 @@ def _version(
     mined = out.with_suffix(".mined") if technique.mined else None
     if mined:
         mine(dataset, open_version(first), mined)
-    teacher = _truth(dataset, learned, out.with_suffix(".scores")) if technique.taught else None
+    teacher = _teacher(technique, dataset, learned, first, out.with_suffix(".scores"))
     relevance = open_version(first) if technique.relevance else None
     config, begin = TrainConfig.model_validate(BASE | technique.change), time.process_time()
     files = full_update(dataset, learned, None, config, out, beside=SideInputs(mined, teacher, relevance))
     return files, time.process_time() - begin
 
 
-def _truth(dataset: Dataset, learned: Window, path: Path) -> Teacher:
-    write_truth(World.open(dataset.path), learned.end_us, path)
+def _teacher(technique: Technique, dataset: Dataset, learned: Window, first: Path, path: Path) -> Teacher | None:
+    """Who is distilled; the scores come to `path`. What they cost is no part of a row's seconds."""
+    if technique.taught is None:
+        return None
+    if technique.taught == "truth":
+        write_truth(World.open(dataset.path), learned.end_us, path)
+    else:
+        files, found = open_version(first), path.with_suffix(".found")
+        mine(dataset, files, found, ranks=RANKS)
+        OwnTeacher.trained(dataset, learned, files.config, Silent()).write_scores(found, path)
     return Teacher(path)
 
 

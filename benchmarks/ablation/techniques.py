@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.ablation.features import DENSE, TEXT
 from pagoda.data.spec import Feature
@@ -25,8 +25,9 @@ class Technique:
     name: str
     change: dict[str, Any] = field(default_factory=dict)
     """Over `BASE`, as in a configuration file."""
-    taught: bool = False
-    """Needs a teacher, who is the world's truth."""
+    taught: Literal["truth", "own"] | None = None
+    """Needs a teacher: the world's truth, or the one that `pagoda train teacher` trains, who scores what the version of
+    the first row finds."""
     mined: bool = False
     """Needs what the version of the first row finds below what it shows."""
     relevance: bool = False
@@ -39,7 +40,7 @@ class Technique:
     @property
     def follows(self) -> bool:
         """Whether it needs the version of the first row."""
-        return self.mined or self.relevance or self.penalty > 0
+        return self.mined or self.relevance or self.penalty > 0 or self.taught == "own"
 
 
 def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
@@ -108,8 +109,6 @@ TECHNIQUES: tuple[Technique, ...] = (
     ),
     Technique("popularity", "penalty 0.01 at search time", penalty=0.01),
     Technique("popularity", "penalty 0.03 at search time", penalty=0.03),
-    Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught=True),
-    Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught=True),
     # Each has the numbers of one model of `dim` 64: what the members are alone is among the negatives above.
     Technique("ensemble", "2 models alike", {"ensemble": _ensemble({}, {}, weight=0.5)}),
     Technique("ensemble", "uniform and mined", {"ensemble": _ensemble(_UNIFORM, _MINED, weight=0.5)}, mined=True),
@@ -119,6 +118,10 @@ TECHNIQUES: tuple[Technique, ...] = (
         {"ensemble": {**_ensemble(_UNIFORM, _MINED), "combine": "cascade", "candidates": 200}},
         mined=True,
     ),
+    Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught="truth"),
+    Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught="truth"),
+    Technique("distillation", "from our own teacher, listwise", {"distillation": {}}, taught="own"),
+    Technique("distillation", "from our own teacher, margins", {"distillation": {"kind": "margin"}}, taught="own"),
     *_of(
         "history",
         {

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks.ablation.__main__ import run
+from benchmarks.ablation.__main__ import rows, run
 from benchmarks.ablation.document import document, table
 from benchmarks.ablation.features import DENSE, TEXT, declare
-from benchmarks.ablation.job import METRICS, Result
+from benchmarks.ablation.job import ASKED, METRICS
 from benchmarks.ablation.techniques import BASE, BASELINE, TECHNIQUES, Technique, named
+from benchmarks.kept_run import KeptRun, UserValues
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.simulation import World, simulate
@@ -52,7 +54,7 @@ def test_gains_are_paired_with_the_first_row() -> None:
     rng, chosen = np.random.default_rng(0), [TECHNIQUES[0], TECHNIQUES[1]]
     users, values = np.repeat(np.arange(50), 4), rng.random((200, len(METRICS)))
     values[::2, 2] = np.nan
-    found = {BASELINE: Result(users, values, 1.0), chosen[1].name: Result(users, values + 0.01, 2.0)}
+    found = {BASELINE: row(users, values), chosen[1].name: row(users, values + 0.01)}
     made = document(chosen, found)
     better = made["rows"][1]
     assert better["metrics"]["recall@50"]["value"] == pytest.approx(values[:, 0].mean() + 0.01)
@@ -63,6 +65,35 @@ def test_gains_are_paired_with_the_first_row() -> None:
     with console.capture() as captured:
         console.print(table(made))
     assert "+0.0100 ±0.0000" in captured.get()
+
+
+def row(users: np.ndarray, values: np.ndarray) -> KeptRun:
+    return KeptRun({ASKED: UserValues(users, dict(zip(METRICS, values.T, strict=True)))}, {"cpu_seconds": 1.0})
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.ablation.__main__.simulate", lambda *_: None)
+    trained: list[str] = []
+
+    def run(techniques: list[Technique], *_: object) -> Iterator[tuple[str, KeptRun]]:
+        for each in techniques:
+            if len(trained) == 2:
+                raise KeyboardInterrupt
+            trained.append(each.name)
+            yield each.name, row(np.arange(3), np.full((3, len(METRICS)), len(trained)))
+
+    monkeypatch.setattr("benchmarks.ablation.__main__.run", run)
+    chosen = named(["pointwise", "no blocks"])
+    with pytest.raises(KeyboardInterrupt):
+        rows(chosen, tmp_path, 1)
+    assert trained == [BASELINE, "pointwise"]
+    del trained[:]
+    found = rows(chosen, tmp_path, 1)
+    assert trained == ["no blocks"]
+    assert [found[each.name].asked[ASKED].matrix[0, 0] for each in chosen] == [1, 2, 1]
+    del trained[:]
+    rows(named(["2 hard, mined at ranks 101-500"]), tmp_path, 1)
+    assert trained == [BASELINE, "2 hard, mined at ranks 101-500"], "it needs the first row's version"
 
 
 @pytest.mark.long

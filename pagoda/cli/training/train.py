@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pagoda.cli.judging import Judging, say
-from pagoda.cli.options import DataOption, OutputFormat, OutputOption, TeacherScaleOption, scale_of
+from pagoda.cli.options import DataOption, HomeOption, OutputFormat, OutputOption, TeacherScaleOption, scale_of
 from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -113,11 +113,57 @@ def incremental(
     _print(str(files.folder), {"window": window.key, **about}, output)
 
 
+@app.command()
+def teacher(
+    *,
+    data: DataOption,
+    version: Annotated[
+        str, typer.Option("--version", help="Full version whose best 200 items a user are scored: folder or number.")
+    ],
+    out: Annotated[Path, typer.Option(help="New Parquet file: user_id, item_id, score (logit).")],
+    window_start: Annotated[
+        str | None, typer.Option(help="Learn from this moment on (ISO 8601); default: all.")
+    ] = None,
+    window_end: Annotated[str | None, typer.Option(help="Learn up to this moment (ISO 8601); default: all.")] = None,
+    home: HomeOption = None,
+) -> None:
+    """Train a ranker that attends to the history (DIN), and write its scores for `pagoda train full --teacher`.
+
+    It is trained like the version: seed, batches, epochs, dimensions, optimiser and dropout. It never serves.
+    """
+    from tempfile import TemporaryDirectory
+
+    from rich.console import Console
+
+    from pagoda.cli.training.evaluate import version_files
+    from pagoda.data.dataset import Dataset
+    from pagoda.training.full.own_teacher import RANKS, OwnTeacher
+    from pagoda.training.progress import TerminalProgress
+    from pagoda.updates.negative_mining import mine
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists already")
+    dataset, files = Dataset.open(data), version_files(version, home)
+    window = _between(dataset.span(), window_start, window_end)
+    with TerminalProgress(Console(stderr=True)) as progress:
+        ranker = OwnTeacher.trained(dataset, window, files.config, progress)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        found = Path(folder) / "found.parquet"
+        mine(dataset, files, found, moment=window.end, ranks=RANKS)
+        rows = ranker.write_scores(found, out)
+    typer.echo(f"{out}: {rows:,} scores")
+
+
 def _window(dataset: Dataset, parent: FullVersionFiles | None, window_end: str | None) -> Window:
+    start = parent.lineage.window.end.isoformat() if parent else None
+    return _between(dataset.span(), start, window_end)
+
+
+def _between(span: Window, window_start: str | None, window_end: str | None) -> Window:
+    """From a moment to another, each as ISO 8601; None: where the data begin or end."""
     from pagoda.data.window import Window, parse_moment
 
-    span = dataset.span()
-    start = parent.lineage.window.end if parent else span.start
+    start = parse_moment(window_start, "--window-start") if window_start else span.start
     end = parse_moment(window_end, "--window-end") if window_end else span.end
     if end <= start:
         raise ConfigError(f"nothing to learn: the window would go from {start.isoformat()} to {end.isoformat()}")

@@ -25,7 +25,7 @@ Int64Array = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Block:
-    """n positives in time order."""
+    """n positives in time order, or positives and what else the stream takes for examples."""
 
     moments: UserMoments
     """Who chose, and when; users and items as places in their tables."""
@@ -35,6 +35,8 @@ class Block:
     """Of the blocks of a pass."""
     weights: NDArray[np.float32] | None = None
     """float32 [n], 1 on average over the window; None: all have 1."""
+    chosen: NDArray[np.bool_] | None = None
+    """bool [n], which are positives where others are among them; None: all."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -56,6 +58,8 @@ class ExampleStream:
     """Of the window's positives, where the dataset declares what they weigh."""
     before: HistoryState | None
     """Histories as of the window's start; None where the dataset declares none."""
+    others: tuple[str, ...] = ()
+    """Events that are examples beside positives."""
     after: HistoryState | None = None
     """Histories as of the window's end, once a pass is complete."""
     _last: Block | None = None
@@ -97,7 +101,7 @@ class ExampleStream:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         spec = self.dataset.spec
         columns = interaction_columns(spec)
-        events = {*spec.positives, *spec.history_events}
+        events = {*spec.positives, *self.others, *spec.history_events}
         return self.dataset.batches(self.window, events=events, columns=columns, batch_rows=self.block_rows)
 
     def _skip(self, batch: pa.RecordBatch, state: HistoryState | None) -> None:
@@ -112,23 +116,24 @@ class ExampleStream:
         user_ids, item_ids = (batch.column(name).to_numpy() for name in ("user_id", "item_id"))
         times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
         events = batch.column("event")
-        positive = np.flatnonzero(among(events, spec.positives))
+        taken = np.flatnonzero(among(events, (*spec.positives, *self.others)))
         enters, kinds = among(events, spec.history_events), kinds_of(events, spec)
         histories = state.advance(user_ids, item_ids, times_us, enters, kinds) if state else no_histories(len(batch))
-        rows = pa.Table.from_batches([batch]).take(positive)
+        rows = pa.Table.from_batches([batch]).take(taken)
         moments = user_moments(
             self.dataset,
             self.encoder,
-            user_ids[positive],
-            times_us[positive],
-            histories=histories.take(positive),
+            user_ids[taken],
+            times_us[taken],
+            histories=histories.take(taken),
             context=rows,
         )
         return Block(
             moments=self._placed(moments),
-            items=catalogue_places(self.catalogue, item_ids[positive], self.dataset),
+            items=catalogue_places(self.catalogue, item_ids[taken], self.dataset),
             number=number,
             weights=relative_weights(rows, self.dataset, self.mean_weight),
+            chosen=among(events.take(pa.array(taken)), spec.positives) if self.others else None,
         )
 
     def _placed(self, moments: UserMoments) -> UserMoments:

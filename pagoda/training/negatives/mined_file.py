@@ -69,6 +69,26 @@ def read_mined(path: Path, users: TrainableTable, catalogue: Int64Array, kept: i
     return Pairs(*np.concatenate(found, 1))
 
 
+def read_lists(path: Path, users: int) -> Iterator[tuple[Int64Array, Int64Array]]:
+    """What was found for each user, `users` of them at a time; one may come again, with the rest of their items.
+
+    Yields:
+        Users int64 [B], and their items int64 [B, n], -1 where a user has fewer.
+
+    Raises:
+        DataError: The file cannot be read or has other columns.
+    """
+    for batch in _batches(path, ["user_id", "item_id"]):
+        owners, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
+        starts = np.flatnonzero(np.diff(owners, prepend=owners[0] - 1))
+        lengths = np.diff(starts, append=len(owners))
+        for at in range(0, len(starts), users):
+            first, count = starts[at : at + users, None], lengths[at : at + users, None]
+            places = np.arange(int(count.max()))
+            there = places < count
+            yield owners[first[:, 0]], np.where(there, items[np.where(there, first + places, 0)], -1)
+
+
 def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path)
