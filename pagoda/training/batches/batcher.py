@@ -22,6 +22,7 @@ from pagoda.model.towers.towers import EXAMPLE_AGE
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.examples.repetition import repeated
+from pagoda.training.examples.sets import others_of
 from pagoda.training.examples.stream import Block
 from pagoda.training.negatives.item_choice import Chooser
 from pagoda.training.numbering import Numbering
@@ -95,6 +96,10 @@ class Batch:
     views: ViewBatch | None = None
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
+    own: Tensor | None = None
+    """int64 [B]: where the histories are sets for `UserTower.without_own`, the event that each positive is."""
+    masked: Tensor | None = None
+    """As in `pagoda.model.losses.objective.Candidates`."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -108,7 +113,10 @@ class BatchPositives(NamedTuple):
     keys: UserKeys[Array]
     """Users and items as places in their tables."""
     after: Tensor | None = None
-    """As in `Batch.after`."""
+    own: Tensor | None = None
+    """Both as in `Batch`."""
+    sets: Int64Array | None = None
+    """int64 [B], ascending: whose items are no negatives of each other; None: all are."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,8 @@ class Batcher:
             irrelevant=chosen.irrelevant,
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
+            own=part.own,
+            masked=None if part.sets is None else torch.from_numpy(others_of(part.sets, chosen.targets)),
             place=place,
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )

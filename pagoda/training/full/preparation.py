@@ -24,6 +24,7 @@ from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.batches.batcher import Batcher, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
+from pagoda.training.batches.set_batcher import SetBatcher
 from pagoda.training.distillation.scored_lists import scored_lists
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
@@ -40,6 +41,8 @@ from pagoda.training.negatives.relevance import Relevance, relevance
 from pagoda.training.negatives.sampling import NegativeSampler
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import FullVersionFiles
+
+_BATCHERS: dict[str, type[Batcher]] = {"positives": Batcher, "sequences": SequenceBatcher, "sets": SetBatcher}
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def prepare(
         catalogue=Catalogue(rows=rows, features=features, log_missed=missed, times=times),
         chooser=Chooser(sampler, hard, size, scored=scored, relevance=says),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
-        batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
+        batchers=_BATCHERS[config.learn],
         seen=seen,
     )
 

@@ -126,7 +126,10 @@ class Learner:
     def _towers(self, batch: Batch, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         keys, tower = batch.keys, self.towers.user
         read = keys.with_rows(functional.embedding(keys.users, users), functional.embedding(keys.history_items, items))
-        user_vectors = tower(*read) if batch.after is None else tower.along(read, batch.after)
+        if batch.after is not None:
+            user_vectors = tower.along(read, batch.after)
+        else:
+            user_vectors = tower(*read) if batch.own is None else tower.without_own(read, batch.own)
         item_vectors = self.towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
         return user_vectors, item_vectors
 
