@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import WORLD, Result, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
+from benchmarks.workers import worker_pool
 from pagoda.simulation import simulate
 
 _NARROWEST = 140
@@ -52,8 +52,7 @@ def main() -> None:
 def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, Result]]:
     """Train rows in processes of one thread each; those that need its version wait for the first."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    context = multiprocessing.get_context("spawn")
-    with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, context) as pool:
+    with Progress(*columns, console=Console(stderr=True)) as bar, worker_pool(workers) as pool:
         task = bar.add_task("rows", total=len(techniques))
         later = [each for each in techniques if each.follows]
         running: set[Future[tuple[str, Result]]] = {

@@ -61,4 +61,5 @@ def others_of(sets: Int64Array, items: Int64Array) -> Int64Array:
     positives = np.repeat(np.arange(len(sets)), each)
     within = np.arange(len(positives)) - np.repeat(np.cumsum(each) - each, each)
     others = items[first[of][positives] + within]
-    return np.stack([positives, others])[:, others != items[positives]]
+    kept = others != items[positives]
+    return np.stack([positives[kept], others[kept]])
