@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +21,7 @@ from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import WORLD, code_of_rows, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
 from benchmarks.kept_run import KeptRun, read_run
+from benchmarks.workers import worker_pool
 from pagoda.simulation import simulate
 
 _NARROWEST = 140
@@ -67,8 +67,7 @@ def rows(techniques: list[Technique], kept: Path, workers: int) -> dict[str, Kep
 def run(techniques: list[Technique], data: Path, folder: Path, workers: int) -> Iterator[tuple[str, KeptRun]]:
     """Train rows in processes of one thread each; those that need its version wait for the first."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    context = multiprocessing.get_context("spawn")
-    with Progress(*columns, console=Console(stderr=True)) as bar, ProcessPoolExecutor(workers, context) as pool:
+    with Progress(*columns, console=Console(stderr=True)) as bar, worker_pool(workers) as pool:
         task = bar.add_task("rows", total=len(techniques))
         later = [each for each in techniques if each.follows]
         running: set[Future[tuple[str, KeptRun]]] = {

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +25,7 @@ from benchmarks.leaderboard.sets import BenchmarkSet, sets_of
 from benchmarks.leaderboard.splits import open_splits
 from benchmarks.leaderboard.tables import tables
 from benchmarks.quality.settings import TOWERS
+from benchmarks.workers import worker_pool
 from pagoda.errors import PagodaError
 from pagoda.storage.atomic import write_atomic
 
@@ -82,8 +82,7 @@ def run(jobs: list[RowJob], workers: int) -> Iterator[tuple[RowJob, KeptRun]]:
     """Learn in processes of one thread each; what a model cannot do is said, and the others go on."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    context = multiprocessing.get_context("spawn")
-    with Progress(*columns, console=console) as bar, ProcessPoolExecutor(workers, context) as pool:
+    with Progress(*columns, console=console) as bar, worker_pool(workers) as pool:
         task = bar.add_task("rows", total=len(jobs))
         for future in as_completed(futures := {pool.submit(one, job): job for job in jobs}):
             job = futures[future]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-import benchmarks.quality.settings
 from benchmarks.code_checksum import LEARNING, code_checksum
 from benchmarks.kept_run import KeptRun, UserValues
 from benchmarks.leaderboard.baselines import LearnedLog
@@ -45,7 +44,8 @@ def code_of_rows() -> str:
     """Checksum of all the code that a row follows from."""
     own = Path(__file__).parent
     further = [own / f"{name}.py" for name in ("sets", "splits", "questions", "baselines", "models", "job")]
-    return code_checksum(LEARNING, (*further, Path(benchmarks.quality.settings.__file__)))
+    sized = [own.parent / "quality" / f"{name}.py" for name in ("protocol", "settings")]
+    return code_checksum(LEARNING, (*further, *sized))
 
 
 def one(job: RowJob) -> tuple[RowJob, KeptRun]:

@@ -96,9 +96,9 @@ def _key(sources: list[Path], config: TrainConfig, *, unordered: bool) -> str:
 
 
 def _write(path: Path, stem: str, found: dict[str, dict[str, Any]]) -> None:
-    """Add the file's figures to those of other files."""
+    """Add the towers' figures to those of other towers and other files."""
     document = json.loads(path.read_text()) if path.exists() else {}
-    write_atomic(path, json.dumps(document | {stem: found}, indent=1).encode())
+    write_atomic(path, json.dumps(document | {stem: document.get(stem, {}) | found}, indent=1).encode())
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.replay.document import draw_sweep, entry, sweep_tables
 from benchmarks.replay.job import HISTORY, Job, one
 from benchmarks.replay.settings import DRIFTS, FINAL_SEED, FURTHER_SEEDS, TUNING_SEEDS
+from benchmarks.workers import worker_pool
 from pagoda.replay.rendering import plot
 from pagoda.replay.report import ReplayReport
 from pagoda.simulation import Drift
@@ -80,8 +80,7 @@ def run(jobs: list[Job], workers: int) -> Iterator[tuple[Job, ReplayReport]]:
     """Replay jobs in processes of one thread each; results come as they are ready."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    context = multiprocessing.get_context("spawn")
-    with Progress(*columns, console=console) as bar, ProcessPoolExecutor(workers, context) as pool:
+    with Progress(*columns, console=console) as bar, worker_pool(workers) as pool:
         task = bar.add_task("replays", total=len(jobs))
         for future in as_completed([pool.submit(one, job) for job in jobs]):
             job, report = future.result()

@@ -70,10 +70,11 @@ class TrainConfig(Section):
     """How to train a full version."""
 
     seed: int = Field(0, ge=0)
-    learn: Literal["positives", "sequences"] = "positives"
+    learn: Literal["positives", "sequences", "sets"] = "positives"
     """`positives`: each with a history of its own, in random order. `sequences`: users in random order, all positives
     of one in a pass over what they did, which costs a history encoder that reads events in order far less; negatives
-    are then sampled, not in-batch."""
+    are then sampled, not in-batch. `sets`: users in random order, each positive with all others of its user in the
+    window, whichever came first, and none of these a negative of it: for data whose order says nothing."""
     batch_size: int = Field(1024, ge=2)
     """Positives of a step; of whole sequences, about so many."""
     bootstrap_epochs: PositiveInt = 4
@@ -184,12 +185,14 @@ class TrainConfig(Section):
                 "objective.loss: squares draws cosines to 1 and -1, and with model.similarity: dot there are none; set "
                 "objective: {kind: pointwise, loss: bce, scale: 1}"
             )
-        if self.learn == "sequences" and self.negatives.in_batch:
+        if self.learn != "positives" and self.negatives.in_batch:
             raise ValueError(
-                "learn: sequences puts all that a user chose into one batch, where what they chose later would be "
+                f"learn: {self.learn} puts all that a user chose into one batch, where what they chose later would be "
                 "negatives of what came before; set negatives: {in_batch: false, uniform: 512, popularity: 512}"
             )
         self._refuse_interests()
+        if self.learn == "sets":
+            self._refuse_order()
         if self.validation is not None and self.bootstrap_epochs == 1:
             raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self
@@ -215,6 +218,21 @@ class TrainConfig(Section):
             if given and all(getattr(member, name) is not None for member in ensemble.members):
                 where = f"model.{name}" if name in MODEL_KEYS else name
                 raise ValueError(f"{where} has no effect, since each of ensemble.members names its own; leave it out")
+
+    def _refuse_order(self) -> None:
+        history, objective = self.model.history.kind, self.objective.kind
+        if history != "mean":
+            raise ValueError(
+                f"learn: sets has no order, and model.history.kind {history} reads one; set model.history: {{kind: "
+                "mean}"
+            )
+        if self.model.seed_item:
+            raise ValueError("learn: sets has no last item, which model.seed_item reads; leave one of them out")
+        if objective != "listwise":
+            raise ValueError(
+                f"learn: sets says which candidates are no negatives, and objective.kind {objective} takes single "
+                "ones; set objective: {kind: listwise}"
+            )
 
     def _refuse_interests(self) -> None:
         history = self.model.history

@@ -18,11 +18,12 @@ def test_it_writes_the_figures_of_a_file_under_its_name(tmp_path: Path, monkeypa
     lines = [[user, *rng.permutation(40)[: rng.integers(4, 9)]] for user in range(60)]
     source.write_text("\n".join(" ".join(map(str, line)) for line in lines))
     out.parent.mkdir()
-    out.write_text('{"other": {"sequence": {"hr@10": 0.5}}}')
+    out.write_text('{"other": {"sequence": {"hr@10": 0.5}}, "toy.v1": {"sequence": {"hr@10": 0.4}, "mean": {}}}')
     monkeypatch.setattr("sys.argv", ["quality", str(source), "--towers", "mean", "--out", str(out)])
     main()
     found = json.loads(out.read_text())
     assert found["other"]["sequence"]["hr@10"] == 0.5
+    assert found["toy.v1"]["sequence"]["hr@10"] == 0.4, "what another run found of the file stays"
     mean = found["toy.v1"]["mean"]
     for metric in ("hr@10", "ndcg@10", "recall@20", "ndcg@20"):
         assert 0 <= mean[f"{metric}_low"] <= mean[metric] <= mean[f"{metric}_high"] <= 1

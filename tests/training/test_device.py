@@ -84,10 +84,12 @@ ALONG = {
     "model": {"dim": 8, "feature_dim": 4, "history": {"kind": "gru"}},
 }
 
+SETS = ALONG | {"learn": "sets", "model": {"dim": 8, "feature_dim": 4, "history": {"kind": "mean"}}}
+
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize(
-    "changes", [{}, EVERYTHING_KEPT, ALONG], ids=["defaults", "everything kept", "along sequences"]
+    "changes", [{}, EVERYTHING_KEPT, ALONG, SETS], ids=["defaults", "everything kept", "along sequences", "sets"]
 )
 def test_an_accelerator_learns_what_a_processor_does(changes: dict[str, Any], tmp_path: Path) -> None:
     dataset = make(tmp_path / "data")

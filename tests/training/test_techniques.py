@@ -82,6 +82,12 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
         "negatives": {"in_batch": False, "uniform": 10},
         "model": MODEL | {"branches": [{"kind": "rows"}, {"kind": "cross"}], "augment": {}, "history": {"kind": "gru"}},
     },
+    "sets": {
+        "learn": "sets",
+        "negatives": {"in_batch": False, "uniform": 10, "popularity": 10},
+        "positives": {"repeat_below": 0.02},
+        "model": MODEL | {"history": {"kind": "mean"}, "augment": {}},
+    },
     "all at once": {
         "negatives": {"uniform": 5, "queue": 2, "queue_warm_up": 2, "correction": "streaming"},
         "self_supervision": {"items": 10, "views": "mask"},

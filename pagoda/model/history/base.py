@@ -49,6 +49,17 @@ class HistoryEncoder(nn.Module, ABC):
             float32 [S, L, vectors, D].
         """
 
+    def without_each(self, inputs: UserInputs) -> Tensor:
+        """What `forward` gives of sets without each of their items, in one pass; for encoders that read no order.
+
+        Args:
+            inputs: Its histories are S sets [S, L], left-aligned.
+
+        Returns:
+            float32 [S, L, vectors, D].
+        """
+        raise NotImplementedError
+
 
 Encodes = TypeVar("Encodes", bound=type[HistoryEncoder])
 ENCODERS: dict[type[Section], type[HistoryEncoder]] = {}

@@ -31,3 +31,11 @@ class MeanHistory(HistoryEncoder):
         rows = inputs.history_rows
         counts = torch.arange(1, rows.shape[1] + 1, dtype=rows.dtype, device=rows.device)
         return (rows.cumsum(1) / counts[:, None])[:, :, None]
+
+    @override
+    def without_each(self, inputs: UserInputs) -> Tensor:
+        """See `HistoryEncoder`."""
+        mask = inputs.history_mask[..., None]
+        rows = inputs.history_rows * mask
+        others = mask.sum(1, keepdim=True) - 1
+        return ((rows.sum(1, keepdim=True) - rows) / others.clamp(min=1))[:, :, None]

@@ -46,6 +46,9 @@ class Candidates:
     is the user's choice stands for none."""
     bad_weight: float = 0.0
     """How much more: the sum of exponentials holds each 1 + this times."""
+    masked: Tensor | None = None
+    """int64 [2, n]: users (ascending) and candidates that stand for none to them, for objectives that take all; never a
+    user's choice."""
 
 
 class Objective(Protocol):
@@ -82,10 +85,20 @@ class ListwiseSoftmax:
         if plain and not users.is_cuda:
             scale, bias = 1 / self.temperature, -candidates.log_q
             return softmax_loss(
-                users, candidates.vectors, targets, scale=scale, bias=bias, first_shared=first, weights=weights
+                users,
+                candidates.vectors,
+                targets,
+                scale=scale,
+                bias=bias,
+                first_shared=first,
+                weights=weights,
+                masked=candidates.masked,
             )
         shared = candidates.vectors[first:].T
         logits = by_nearest(lambda user: user @ shared, users) / self.temperature - candidates.log_q[first:]
+        if candidates.masked is not None:
+            rows, columns = candidates.masked[:, candidates.masked[1] >= first]
+            logits = logits.index_put((rows, columns - first), logits.new_tensor(-torch.inf))
         if bad is not None:
             more = (bad != targets[:, None]) * math.log1p(candidates.bad_weight)
             logits = logits.scatter_add(1, (bad - first).clamp(min=0), more.to(logits))

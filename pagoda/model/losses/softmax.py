@@ -40,6 +40,7 @@ def softmax_loss(
     bias: Tensor,
     first_shared: int = 0,
     weights: Tensor | None = None,
+    masked: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the logits scale * users @ items.T + bias.
 
@@ -51,15 +52,16 @@ def softmax_loss(
         bias: [M], not learned.
         first_shared: Columns before this one stand in a row only where they are right.
         weights: [B], by which each row's loss is multiplied, not learned; None: by 1.
+        masked: int64 [2, n], rows (ascending) and columns that do not stand in the sum; none is right in its row.
     """
     scalar = scale if isinstance(scale, Tensor) else torch.tensor(scale, dtype=users.dtype)
     loss: Tensor = _SoftmaxLoss.apply(  # type: ignore[no-untyped-call]
-        users, items, scalar, (bias.to(users.dtype), targets, first_shared, weights)
+        users, items, scalar, (bias.to(users.dtype), targets, first_shared, weights, masked)
     )
     return loss
 
 
-_Given = tuple[Tensor, Tensor, int, Tensor | None]
+_Given = tuple[Tensor, Tensor, int, Tensor | None, Tensor | None]
 
 
 class _SoftmaxLoss(torch.autograd.Function):
@@ -68,8 +70,10 @@ class _SoftmaxLoss(torch.autograd.Function):
     @staticmethod
     @override
     def forward(ctx: Any, users: Tensor, items: Tensor, scale: Tensor, given: _Given) -> Tensor:
-        bias, targets, first, weights = given
-        problem = _Problem(users, items, targets, scale=float(scale), bias=bias, first=first, weights=weights)
+        bias, targets, first, weights, masked = given
+        problem = _Problem(
+            users, items, targets, scale=float(scale), bias=bias, first=first, weights=weights, masked=masked
+        )
         sums = problem.solve()
         lacks = torch.cat([part.lacks for part in sums])[:, None]
         by_user = torch.cat([part.users for part in sums]).addcmul_(lacks, items[targets], value=-1)
@@ -119,8 +123,9 @@ class _Problem:
         bias: Tensor,
         first: int,
         weights: Tensor | None,
+        masked: Tensor | None,
     ) -> None:
-        self.weights = weights
+        self.weights, self.masked = weights, masked
         self.users, self.items, self.scale, self.targets, self.first = users, items, scale, targets, first
         self.columns = items[first:].T.contiguous()
         longest = abs(scale) * float(users.norm(dim=1).max() * items.norm(dim=1).max())
@@ -140,6 +145,7 @@ class _Problem:
         with torch.no_grad():
             room = _workspace(len(users) * self.columns.shape[1], users.dtype).view(len(users), -1)
             logits = torch.addmm(self.bias[self.first :], users, self.columns, alpha=self.scale, out=room)
+            self._mask(part, logits)
             own = self._own(users, targets, logits)
             if not self.safe:
                 highest = torch.maximum(logits.amax(1), own)
@@ -161,6 +167,14 @@ class _Problem:
                 items=(users / totals[:, None]).T @ powers,
                 lacks=lacks,
             )
+
+    def _mask(self, part: slice, logits: Tensor) -> None:
+        if self.masked is None:
+            return
+        begin, end = torch.searchsorted(self.masked[0], torch.tensor([part.start, part.start + len(logits)])).tolist()
+        rows, columns = self.masked[:, begin:end]
+        shared = columns >= self.first
+        logits[rows[shared] - part.start, columns[shared] - self.first] = -torch.inf
 
     def _own(self, users: Tensor, targets: Tensor, logits: Tensor) -> Tensor:
         """Logits of the rows' own items, which stand apart where they are not shared by all."""

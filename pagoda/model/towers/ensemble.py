@@ -74,6 +74,11 @@ class UserTowers(_Members):
         parts = zip(self._towers, self._apart(inputs), strict=True)
         return self._joined([tower.along(part, after) for tower, part in parts])
 
+    def without_own(self, inputs: UserInputs, own: Tensor) -> Tensor:
+        """Compute vectors float32 [B, sum of D] as `UserTower.without_own` does."""
+        parts = zip(self.towers, self._apart(inputs), strict=True)
+        return self._joined([tower.without_own(part, own) for tower, part in parts])
+
     def _apart(self, inputs: UserInputs) -> list[UserInputs]:
         of_users, of_history = inputs.id_rows.split(self._rows, 1), inputs.history_rows.split(self._rows, 2)
         return [inputs._replace(id_rows=own, history_rows=past) for own, past in zip(of_users, of_history, strict=True)]

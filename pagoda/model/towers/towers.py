@@ -153,8 +153,23 @@ class UserTower(_Tower):
         inputs = self._read(inputs)
         rows = self._id_rows(inputs)
         if self.history is not None:
-            encoded = self.history.along(inputs).flatten(0, 1)
-            rows.append(encoded[after.clamp(min=0)] * (after >= 0)[:, None, None])
+            rows.append(_at(self.history.along(inputs), after))
+        return self._vector(torch.cat(rows, 1), inputs.features)
+
+    def without_own(self, inputs: UserInputs, own: Tensor) -> Tensor:
+        """Compute the vectors that users have by their set without one item: as `forward`, in one pass over each set.
+
+        Args:
+            inputs: Of B users; histories are S sets [S, L], left-aligned.
+            own: int64 [B], the item that each vector goes without, as set x L + column; -1 for without any history.
+
+        Returns:
+            float32 [B, D], as `forward` has them.
+        """
+        inputs = self._read(inputs)
+        rows = self._id_rows(inputs)
+        if self.history is not None:
+            rows.append(_at(self.history.without_each(inputs), own))
         return self._vector(torch.cat(rows, 1), inputs.features)
 
     def _read(self, inputs: UserInputs) -> UserInputs:
@@ -173,6 +188,11 @@ class UserTower(_Tower):
             return []
         rows = inputs.id_rows[:, None]
         return [rows if self.interests == 1 else rows[:, None].expand(-1, self.interests, -1, -1)]
+
+
+def _at(encoded: Tensor, places: Tensor) -> Tensor:
+    """Of what is encoded at each event, [S, L, vectors, D], that at places in [S x L]; zeros for -1."""
+    return encoded.flatten(0, 1)[places.clamp(min=0)] * (places >= 0)[:, None, None]
 
 
 class ItemTower(_Tower):

@@ -22,6 +22,7 @@ from pagoda.model.towers.towers import EXAMPLE_AGE
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.examples.repetition import repeated
+from pagoda.training.examples.sets import others_of
 from pagoda.training.examples.stream import Block
 from pagoda.training.negatives.item_choice import Chooser, ChosenItems
 from pagoda.training.numbering import Numbering
@@ -101,8 +102,12 @@ class Batch:
     views: ViewBatch | None = None
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
+    own: Tensor | None = None
+    """int64 [B]: where the histories are sets for `UserTower.without_own`, the event that each positive is."""
+    masked: Tensor | None = None
+    """As in `pagoda.model.losses.objective.Candidates`."""
 
-    own: tuple[Batch, ...] = ()
+    by_member: tuple[Batch, ...] = ()
     """Of an ensemble whose members have candidates of their own: the same positives with those of each."""
 
     def __len__(self) -> int:
@@ -110,7 +115,7 @@ class Batch:
 
     def of_member(self, number: int) -> Batch:
         """What a member of an ensemble learns."""
-        return self.own[number] if self.own else self
+        return self.by_member[number] if self.by_member else self
 
 
 class BatchPositives(NamedTuple):
@@ -121,7 +126,10 @@ class BatchPositives(NamedTuple):
     keys: UserKeys[Array]
     """Users and items as places in their tables."""
     after: Tensor | None = None
-    """As in `Batch.after`."""
+    own: Tensor | None = None
+    """Both as in `Batch`."""
+    sets: Int64Array | None = None
+    """int64 [B], ascending: whose items are no negatives of each other; None: all are."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,7 @@ class Batcher:
         *candidates_of, history_of, view_of = np.split(item_of, ends)
         moments_us = block.moments.times_us[rows]
         parts = zip(self._sources, chosen, candidates_of, strict=True)
-        first, *others = [self._candidates(source, of, candidate_of) for source, of, candidate_of in parts]
+        first, *others = [self._candidates(source, of, candidate_of, part) for source, of, candidate_of in parts]
         batch = Batch(
             user_rows=torch.from_numpy(user_rows),
             item_rows=torch.from_numpy(item_rows),
@@ -219,12 +227,15 @@ class Batcher:
             weights=None if block.weights is None else torch.from_numpy(block.weights[rows]),
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
+            own=part.own,
             place=place,
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )
-        return replace(batch, own=(batch, *[replace(batch, **other) for other in others])) if others else batch
+        return replace(batch, by_member=(batch, *[replace(batch, **other) for other in others])) if others else batch
 
-    def _candidates(self, source: CandidateSource, chosen: ChosenItems, candidate_of: Int64Array) -> dict[str, Any]:
+    def _candidates(
+        self, source: CandidateSource, chosen: ChosenItems, candidate_of: Int64Array, part: BatchPositives
+    ) -> dict[str, Any]:
         """What a batch says of the candidates from one source."""
         places = chosen.places
         return {
@@ -234,6 +245,7 @@ class Batcher:
             "candidate_of": torch.from_numpy(candidate_of),
             "item_features": tensors(self._catalogue.features, places),
             "log_missed": torch.from_numpy(source.log_missed[places]),
+            "masked": None if part.sets is None else torch.from_numpy(others_of(part.sets, chosen.targets)),
         }
 
     def _kept(self, items: Int64Array) -> Int64Array:

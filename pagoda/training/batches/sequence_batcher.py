@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.batcher import Batcher, BatchPositives
-from pagoda.training.examples.sequences import Int64Array, sequences_of
+from pagoda.training.examples.sequences import Int64Array, Sequences, sequences_of
 from pagoda.training.examples.stream import Block
 
 _SIMILAR = 4
@@ -22,7 +23,7 @@ class SequenceBatcher(Batcher):
 
     @override
     def _parts(self, block: Block, size: int) -> Iterator[BatchPositives]:
-        found = sequences_of(block)
+        block, found = self._laid_out(block)
         order = np.lexsort((self._rng.random(len(found.lengths)), -(-found.lengths // _SIMILAR)))
         learned = np.cumsum(np.diff(found.first)[order])
         batches = np.split(order, np.flatnonzero(np.diff((learned - 1) // size)) + 1)
@@ -32,9 +33,17 @@ class SequenceBatcher(Batcher):
             places, piece = places[kept], piece[kept]
             rows, pieces = found.rows[places], batches[number]
             keys = block.moments.keys_along(rows, found.starts[pieces], found.lengths[pieces])
-            yield BatchPositives(rows, keys, self._after(found.seen[places], piece, keys.history_items.shape[1]))
+            yield self._part(rows, keys, found.seen[places], piece)
 
-    def _after(self, seen: Int64Array, piece: Int64Array, width: int) -> Tensor:
-        """The event after which each positive comes, as piece x width + column; -1 before all, and where hidden."""
-        hidden = self._rng.random(len(seen), np.float32) < self._dropout.history
-        return torch.from_numpy(np.where((seen > 0) & ~hidden, piece * width + seen - 1, -1))
+    def _laid_out(self, block: Block) -> tuple[Block, Sequences]:
+        """A block whose histories are those of the pieces, and these."""
+        return block, sequences_of(block)
+
+    def _part(self, rows: Int64Array, keys: UserKeys[Array], seen: Int64Array, piece: Int64Array) -> BatchPositives:
+        """A batch, given how many events of its piece each positive comes after."""
+        return BatchPositives(rows, keys, after=self._places(seen - 1, piece, keys.history_items.shape[1]))
+
+    def _places(self, column: Int64Array, piece: Int64Array, width: int) -> Tensor:
+        """Events as piece x width + column; -1 where the column is, and where the history is hidden."""
+        hidden = self._rng.random(len(column), np.float32) < self._dropout.history
+        return torch.from_numpy(np.where((column >= 0) & ~hidden, piece * width + column, -1))

@@ -26,6 +26,7 @@ from pagoda.model.towers.towers import warm_start
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.batches.batcher import Batcher, CandidateSource, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
+from pagoda.training.batches.set_batcher import SetBatcher
 from pagoda.training.distillation.scored_lists import ScoredLists, scored_lists
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
@@ -42,6 +43,8 @@ from pagoda.training.negatives.relevance import Relevance, relevance
 from pagoda.training.negatives.sampling import NegativeSampler
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import FullVersionFiles
+
+_BATCHERS: dict[str, type[Batcher]] = {"positives": Batcher, "sequences": SequenceBatcher, "sets": SetBatcher}
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def prepare(
         catalogue=Catalogue(rows=tables[1].places(found.catalogue), features=features, times=times),
         sources=tuple(_source(member, found, lists, learned, batch) for member in config.drawing),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
-        batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
+        batchers=_BATCHERS[config.learn],
         seen=seen,
     )
 

@@ -54,6 +54,8 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
             _refuse_histories(member, dataset)
         elif isinstance(member.model.history, Bsarec):
             _refuse_quick(member.model.history.frequencies, dataset.spec.history.length)
+    if config.learn == "sets":
+        _refuse_other_events(dataset)
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
         _refuse_category(name, dataset)
@@ -109,7 +111,7 @@ def _refuse_more_than_others(negatives: int, items: int) -> None:
 def _refuse_histories(config: TrainConfig, dataset: Dataset) -> None:
     model = config.model
     wanted = {
-        "learn is sequences": config.learn == "sequences",
+        f"learn is {config.learn}": config.learn != "positives",
         "model.seed_item is true": model.seed_item,
         # The default stands in every configuration that was written whole, so it says nothing.
         f"model.history is declared ({model.history.kind})": model.history != ModelConfig().history,
@@ -126,6 +128,16 @@ def _refuse_quick(frequencies: int, length: int) -> None:
         raise ConfigError(
             f"model.history.frequencies is {frequencies}, but histories of {length} events have {most} to tell apart; "
             f"set at most {most}"
+        )
+
+
+def _refuse_other_events(dataset: Dataset) -> None:
+    positives, events = dataset.spec.positives, dataset.spec.history_events
+    if set(positives) != set(events) or dataset.spec.embeds_events:
+        raise ConfigError(
+            f"learn is sets, by which what a user chose is their history, and {dataset.path}/features.yaml declares "
+            f"histories of {' and '.join(events)} for positives of {' and '.join(positives)}, or embed_event; declare "
+            "histories of the positives alone"
         )
 
 

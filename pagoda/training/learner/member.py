@@ -84,7 +84,10 @@ def vectors_of(
     device, keys = users.device, batch.keys
     with torch.autocast(device.type, torch.bfloat16, enabled=autocasts(precision, device)):
         read = keys.with_rows(functional.embedding(keys.users, users), functional.embedding(keys.history_items, items))
-        user_vectors = towers.user(*read) if batch.after is None else towers.user.along(read, batch.after)
+        if batch.after is not None:
+            user_vectors = towers.user.along(read, batch.after)
+        else:
+            user_vectors = towers.user(*read) if batch.own is None else towers.user.without_own(read, batch.own)
         item_vectors = towers.item(functional.embedding(batch.candidate_of, items), batch.item_features)
     return user_vectors.float(), item_vectors.float()
 

@@ -50,6 +50,10 @@ class Drawing(Protocol):
     def hard_missed(self) -> Tensor | None:
         """float32 [B, H]."""
 
+    @property
+    def masked(self) -> Tensor | None:
+        """See `Candidates`."""
+
 
 class CandidateMaker:
     """Makes the candidates of one batch after the other, in the order in which they are learned."""
@@ -94,6 +98,7 @@ class CandidateMaker:
             hard=batch.hard,
             hard_log_q=self._hard(batch, all_missed),
             hard_shared=_hard_shared(batch, others),
+            masked=batch.masked,
         )
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -14,10 +14,19 @@ from pagoda.model.losses.softmax import softmax_loss
 
 
 def written_out(
-    users: Tensor, items: Tensor, targets: Tensor, *, scale: Tensor, bias: Tensor, first_shared: int
+    users: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    scale: Tensor,
+    bias: Tensor,
+    first_shared: int,
+    masked: Tensor | None = None,
 ) -> Tensor:
     logits, columns = scale * users @ items.T + bias, torch.arange(len(items))
     absent = (columns < first_shared)[None] & (columns[None] != targets[:, None])
+    if masked is not None:
+        absent[masked[0], masked[1]] = True
     return functional.cross_entropy(logits.masked_fill(absent, -torch.inf), targets)
 
 
@@ -29,8 +38,10 @@ def test_equals_the_formula_and_its_gradients(sizes: tuple[int, int, int], seed:
     users, items_ = (torch.randn(n, 5, dtype=torch.float64) * (1 + 3 * (seed % 2)) for n in (rows, items))
     inputs = [tensor.requires_grad_() for tensor in (users, items_, 5 * torch.rand(1, dtype=torch.float64)[0] + 0.1)]
     bias, targets = -30 * torch.rand(items, dtype=torch.float64), torch.randint(0, items, (rows,))
+    some = (torch.rand(rows, items) < 0.3) & (torch.arange(items) != targets[:, None])
+    masked = some.nonzero().T if seed % 3 else None
     ours, theirs = (
-        each(users, items_, targets, scale=inputs[2], bias=bias, first_shared=min(first, items - 1))
+        each(users, items_, targets, scale=inputs[2], bias=bias, first_shared=min(first, items - 1), masked=masked)
         for each in (softmax_loss, written_out)
     )
     torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)

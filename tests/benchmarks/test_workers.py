@@ -1,0 +1,29 @@
+"""Workers of a benchmark end with it, however it ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = """
+import os, time
+from benchmarks.workers import worker_pool
+if __name__ == "__main__":
+    pool = worker_pool(1)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_a_worker_does_not_outlive_a_benchmark_that_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "benchmark.py").write_text(BENCHMARK)
+    with subprocess.Popen([sys.executable, tmp_path / "benchmark.py"], stdout=subprocess.PIPE, text=True) as benchmark:
+        assert benchmark.stdout is not None
+        worker = os.pidfd_open(int(benchmark.stdout.readline()))
+        benchmark.kill()
+        ended, _, _ = select.select([worker], [], [], 60)
+    os.close(worker)
+    assert ended
