@@ -29,7 +29,7 @@ from pagoda.updates.full_steps import probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
 from pagoda.updates.incremental_steps import base_files
 from pagoda.updates.item_replay import replay
-from pagoda.updates.kept_originals import keep_originals, original_vectors
+from pagoda.updates.kept_vectors import keep_originals, original_vectors
 from pagoda.updates.readiness import collection_ready
 from pagoda.updates.step_outputs import StepOutputs, open_outputs
 

@@ -32,7 +32,7 @@ from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
 from pagoda.updates.item_replay import replay
-from pagoda.updates.kept_originals import keep_originals, original_vectors
+from pagoda.updates.kept_vectors import keep_originals, original_vectors
 from pagoda.version_files.full import FullVersionFiles
 
 VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"

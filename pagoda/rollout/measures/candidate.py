@@ -27,10 +27,10 @@ from pagoda.index.factory import open_collections, open_copies
 from pagoda.index.probe import SearchedCollection, probe
 from pagoda.item_changes.changes import ItemChanges, int64_ids
 from pagoda.item_changes.log import open_item_log
-from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.parts import is_list, read_parts
 from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import VectorsById
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows, inspect_vectors
@@ -92,7 +92,7 @@ class _Measuring:
             checksums={
                 "item vectors": (candidate.item_vectors.checksum, sum_),
                 **self._part_sums(vectors),
-                **self._original_sums(),
+                **self._sums_beside(),
                 "tower": (candidate.tower.checksum, self._file(candidate.tower)[1]),
                 **self._table_sums(),
             },
@@ -104,10 +104,8 @@ class _Measuring:
         here = [(part, path) for part in parts if (path := local_path(part.uri))]
         return {f"item vectors in {path.parent.name}": (part.checksum, checksum_file(path)) for part, path in here}
 
-    def _original_sums(self) -> Mapping[str, tuple[str, str]]:
-        files = self._candidate.originals
-        named = files.files if files else {}
-        return {name: (file.checksum, self._file(file)[1]) for name, file in named.items()}
+    def _sums_beside(self) -> Mapping[str, tuple[str, str]]:
+        return {name: (file.checksum, self._file(file)[1]) for name, file in self._candidate.vectors_beside.items()}
 
     def _table_sums(self) -> Mapping[str, tuple[str, str]]:
         folder = self._version(self._candidate.full_version)
@@ -146,13 +144,13 @@ class _Measuring:
         searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals())
         return probe(searched, source, queries).recall_at_100
 
-    def _originals(self) -> Originals | None:
+    def _originals(self) -> VectorsById | None:
         """What recall scores again by, where it is told to and the generation brings it."""
         files = self._candidate.originals
         if files is None or not self._settings.index.keeps_originals:
             return None
         ids, vectors = (self._file(one)[0] for one in (files.ids, files.vectors))
-        return Originals(ids, vectors, Reduction.read(self._file(files.reduction)[0]) if files.reduction else None)
+        return VectorsById(ids, vectors, Reduction.read(self._file(files.reduction)[0]) if files.reduction else None)
 
     def _recall(self) -> RecallRows | None:
         champion = self._champion
@@ -235,8 +233,7 @@ class _Measuring:
         kept = {str(part.version) for one in (self._candidate, self._champion) if one for part in one.segments}
         for one in (self._candidate, self._champion):
             if one:
-                kept_files = one.originals.files.values() if one.originals else ()
-                files = (one.item_vectors, one.tower, *kept_files)
+                files = (one.item_vectors, one.tower, *one.vectors_beside.values())
                 kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
         for folder in self._scratch.glob("*"):
             if folder.name not in {*kept, _COPIES}:

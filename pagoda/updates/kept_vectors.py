@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
 from pagoda.generations.manifest import Artifact, OriginalVectors
-from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals, write_originals
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.item_vectors.scoring import probe_queries, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
 from pagoda.updates.step_outputs import StepOutputs
@@ -23,7 +23,7 @@ _STEP = "originals"
 
 def keep_originals(
     settings: Settings, outputs: StepOutputs, source: ItemVectors, spec: FeatureSpec, users: NDArray[np.float32]
-) -> Originals | None:
+) -> VectorsById | None:
     """Write them, once; None where recall does not score again by them.
 
     Args:
@@ -41,11 +41,11 @@ def keep_originals(
 
     def make(folder: Path) -> None:
         with build_folder(folder) as aside:
-            write_originals(aside, source, spec)
+            write_vectors_by_id(aside, source, spec)
 
     folder, dim = outputs.make(_STEP, make), settings.index.dim
     if dim is None:
-        return Originals(folder / IDS_FILE, folder / VECTORS_FILE)
+        return VectorsById(folder / IDS_FILE, folder / VECTORS_FILE)
     if dim >= (whole := stored_dim(spec, source.dim)):
         raise ConfigError(f"index.dim is {dim}, and vectors have {whole} numbers: give fewer, or leave it out")
 
@@ -55,7 +55,7 @@ def keep_originals(
             Reduction.learn(probe_queries(spec, users), vectors, dim).write(aside)
 
     reduction = Reduction.read(outputs.make(_reduction(dim), reduce) / REDUCTION_FILE)
-    return Originals(folder / IDS_FILE, folder / VECTORS_FILE, reduction)
+    return VectorsById(folder / IDS_FILE, folder / VECTORS_FILE, reduction)
 
 
 def original_vectors(settings: Settings, outputs: StepOutputs) -> OriginalVectors | None:
