@@ -78,6 +78,18 @@ class FullVersionFiles:
         """Vectors of a user."""
         return self.config.model.interests if self.encoder.spec.history else 1
 
+    @property
+    def candidates(self) -> int:
+        """Items that a cascade's first model finds for its second to order; 0: the version is none."""
+        ensemble = self.config.ensemble
+        return ensemble.candidates if ensemble and ensemble.combine == "cascade" else 0
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Numbers of a vector that a collection holds, and those behind them of a cascade's second model."""
+        dims = [member.model.dim for member in self.config.members]
+        return (dims[0], dims[1]) if self.candidates else (sum(dims), 0)
+
     @cached_property
     def lineage(self) -> Lineage:
         """Where it comes from."""
