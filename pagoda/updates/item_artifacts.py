@@ -16,7 +16,7 @@ from pagoda.errors import ConfigError
 from pagoda.generations.manifest import Artifact, Cascade, OriginalVectors
 from pagoda.generations.versions import CANDIDATES
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names
-from pagoda.item_vectors.parts import VectorPart, VectorParts
+from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.item_vectors.scoring import probe_queries, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
@@ -30,7 +30,7 @@ VECTORS, FIELDS = "vectors", "fields"
 """Folders of the steps of the export; each part of the items has its own, see `part_of`."""
 FIRST_FILE, SECOND_FILE = "item_vectors.parquet", "second_vectors.parquet"
 """What a collection is built from, and beside it what a cascade's second model makes of the same items."""
-_ORIGINALS, _SECOND = "originals", "second"
+_ORIGINALS, _SECOND, _SECOND_PARTS = "originals", "second", "second-parts"
 
 
 def part_of(update: FullUpdate, step: str, shard: int) -> str:
@@ -38,26 +38,32 @@ def part_of(update: FullUpdate, step: str, shard: int) -> str:
     return step if update.shards == 1 else f"{step}-{shard:05}-of-{update.shards:05}"
 
 
-def all_vectors(update: FullUpdate, name: str = FIRST_FILE) -> Path:
-    """The vectors of all items by one model: the one Parquet file, or the list of its parts.
+def all_vectors(update: FullUpdate) -> Path:
+    """The vectors of all items, of which a collection is built: the one Parquet file, or the list of its parts.
 
     Raises:
         ConflictError: A part has not been exported yet.
     """
+    folder = update.outputs.get(VECTORS) if update.shards == 1 else _gathered(update, VECTORS, FIRST_FILE)
+    # Whoever ran first decided the number of parts.
+    return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else FIRST_FILE)
+
+
+def second_vectors(update: FullUpdate) -> Path:
+    """The same by a cascade's second model."""
+    beside = all_vectors(update).with_name(SECOND_FILE)
+    return beside if beside.exists() else _gathered(update, _SECOND_PARTS, SECOND_FILE) / PARTS_FILE
+
+
+def _gathered(update: FullUpdate, step: str, file: str) -> Path:
+    """The folder with the list of a file's parts."""
 
     def gather(folder: Path) -> None:
-        steps, made = [part_of(update, VECTORS, shard) for shard in range(update.shards)], update.outputs
-        for file in (FIRST_FILE, SECOND_FILE) if candidates_of(update) else (FIRST_FILE,):
-            parts = [VectorPart(uri=made.uri(step, file), checksum=made.checksum(step, file)) for step in steps]
-            VectorParts(parts=tuple(parts)).write(folder / _list_of(file))
+        parts, made = [part_of(update, VECTORS, shard) for shard in range(update.shards)], update.outputs
+        listed = tuple(VectorPart(uri=made.uri(part, file), checksum=made.checksum(part, file)) for part in parts)
+        VectorParts(parts=listed).write(folder / PARTS_FILE)
 
-    folder = update.outputs.get(VECTORS) if update.shards == 1 else update.step(VECTORS, gather)
-    # Whoever ran first decided the number of parts.
-    return folder / (_list_of(name) if (folder / _list_of(name)).exists() else name)
-
-
-def _list_of(name: str) -> str:
-    return str(Path(name).with_suffix(".json"))
+    return update.step(step, gather)
 
 
 def item_fields(update: FullUpdate) -> list[Artifact]:
@@ -83,7 +89,7 @@ def keep_second(update: FullUpdate) -> None:
     """Write the vectors of a cascade's second model by ID, once; nothing where there is none."""
     if candidates_of(update):
         spec = update.data.spec
-        source = ItemVectors(all_vectors(update, SECOND_FILE), spec)
+        source = ItemVectors(second_vectors(update), spec)
         update.step(_SECOND, lambda folder: write_vectors_by_id(folder, source, spec))
 
 
@@ -99,7 +105,7 @@ def cascade_of(update: FullUpdate) -> Cascade | None:
     return Cascade(
         ids=_artifact(made, _SECOND, IDS_FILE),
         vectors=_artifact(made, _SECOND, VECTORS_FILE),
-        dim=ItemVectors(all_vectors(update, SECOND_FILE), update.data.spec).dim,
+        dim=ItemVectors(second_vectors(update), update.data.spec).dim,
         candidates=candidates,
     )
 
