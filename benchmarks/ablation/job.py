@@ -19,7 +19,8 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.evaluation.metrics import THIRDS, ndcg, recall, thirds
 from pagoda.evaluation.offline import ask
-from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import rank
 from pagoda.simulation import World
 from pagoda.simulation.config import WorldConfig
 from pagoda.training.distillation.score_file import Teacher
@@ -62,7 +63,7 @@ def one(technique: Technique, data: Path, folder: Path) -> tuple[str, Result]:
     if technique.penalty:
         rises = -technique.penalty * np.log(files.shares(dataset.items()["item_id"].to_numpy()))
         vectors, items = _widened(vectors, np.ones(len(vectors))), _widened(items, rises)
-    ranks = rank(DotScorer(vectors, items), questions.targets, questions.seen)
+    ranks = rank(scorer_of(towers, vectors, items), questions.targets, questions.seen)
     third = thirds(questions.clicks)[questions.targets]
     found = recall(ranks, 50)
     by_third = {name: np.where(third == place, found, np.nan) for place, name in enumerate(THIRDS)}

@@ -14,6 +14,7 @@ BASE: dict[str, Any] = {"bootstrap_epochs": 4, "checkpoint_seconds": None}
 BASELINE = "defaults"
 _SEQUENCES = {"learn": "sequences", "negatives": {"in_batch": False, "uniform": 512, "popularity": 512}}
 """Sequences have no in-batch negatives; the row that learns the default encoder along them shows what that does."""
+_UNIFORM, _MINED = {"in_batch": False, "uniform": 1024}, {"mined": 2}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Technique:
 
 def _of(group: str, rows: dict[str, dict[str, Any]]) -> list[Technique]:
     return [Technique(group, name, change) for name, change in rows.items()]
+
+
+def _ensemble(*negatives: dict[str, Any], **own: Any) -> dict[str, Any]:
+    """Two models of half the length, by their negatives; those that name none have the file's."""
+    named = zip(("first", "second"), negatives, strict=True)
+    return {"members": [{"name": name, "dim": 32, **own, **({"negatives": by} if by else {})} for name, by in named]}
 
 
 TECHNIQUES: tuple[Technique, ...] = (
@@ -77,14 +84,14 @@ TECHNIQUES: tuple[Technique, ...] = (
             "in-batch alone": {"negatives": {"uniform": 0}},
             "in-batch + 1024 uniform": {"negatives": {"uniform": 1024}},
             "in-batch + 1024 popular": {"negatives": {"uniform": 0, "popularity": 1024}},
-            "1024 uniform alone": {"negatives": {"in_batch": False, "uniform": 1024}},
+            "1024 uniform alone": {"negatives": _UNIFORM},
             "512 uniform + 512 popular": {"negatives": {"in_batch": False, "uniform": 512, "popularity": 512}},
             "1024 popular alone": {"negatives": {"in_batch": False, "uniform": 0, "popularity": 1024}},
             "queue of 4 batches": {"negatives": {"queue": 4, "queue_warm_up": 100}},
             "2 hard, rejected by ranking": {"negatives": {"rejected": 2}},
         },
     ),
-    Technique("negatives", "2 hard, mined at ranks 101-500", {"negatives": {"mined": 2}}, mined=True),
+    Technique("negatives", "2 hard, mined at ranks 101-500", {"negatives": _MINED}, mined=True),
     Technique("negatives", "2 hard, one of each source", {"negatives": {"rejected": 1, "mined": 1}}, mined=True),
     Technique("negatives", "2 bad, irrelevant by the first row", {"negatives": {"bad": 2}}, relevance=True),
     *_of(
@@ -103,6 +110,15 @@ TECHNIQUES: tuple[Technique, ...] = (
     Technique("popularity", "penalty 0.03 at search time", penalty=0.03),
     Technique("distillation", "from the truth, listwise", {"distillation": {}}, taught=True),
     Technique("distillation", "from the truth, margins", {"distillation": {"kind": "margin"}}, taught=True),
+    # Each has the numbers of one model of `dim` 64: what the members are alone is among the negatives above.
+    Technique("ensemble", "2 models alike", {"ensemble": _ensemble({}, {}, weight=0.5)}),
+    Technique("ensemble", "uniform and mined", {"ensemble": _ensemble(_UNIFORM, _MINED, weight=0.5)}, mined=True),
+    Technique(
+        "ensemble",
+        "uniform finds 200, mined orders",
+        {"ensemble": {**_ensemble(_UNIFORM, _MINED), "combine": "cascade", "candidates": 200}},
+        mined=True,
+    ),
     *_of(
         "history",
         {

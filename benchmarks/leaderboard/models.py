@@ -12,7 +12,8 @@ from benchmarks.leaderboard.splits import SetSplit
 from benchmarks.quality.protocol import sizes_of
 from benchmarks.quality.settings import TOWERS, Tower, settings
 from pagoda.config.training import TrainConfig, parse_config
-from pagoda.evaluation.ranking import DotScorer, Scorer
+from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import Scorer
 from pagoda.training.full.update import full_update
 from pagoda.version_files.open_version import OpenVersion
 
@@ -49,7 +50,7 @@ def learn(model: str, seed: int, split: SetSplit, asked: AskedUsers, folder: Pat
     files = full_update(asked.dataset, split.learned, None, config, folder, programs=False)
     version, rows = OpenVersion(files, asked.dataset), asked.rows
     vectors = version.user_vectors(rows.users, rows.times_us, asked.histories, rows.context)
-    return DotScorer(vectors, version.item_vectors())
+    return scorer_of(version, vectors, version.item_vectors())
 
 
 def _config(model: str, split: SetSplit, asked: AskedUsers) -> TrainConfig:

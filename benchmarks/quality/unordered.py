@@ -17,7 +17,8 @@ from pagoda.data.imports.sequences import UserSequences, import_sequences, read_
 from pagoda.data.partitions import timestamps_us
 from pagoda.data.spec import FeatureSpec, History
 from pagoda.errors import ConfigError
-from pagoda.evaluation.ranking import DotScorer, ExcludedPairs
+from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import ExcludedPairs
 from pagoda.evaluation.relevance import Relevant, find
 from pagoda.training.full.loop import Progress
 from pagoda.version_files.open_version import OpenVersion
@@ -81,7 +82,9 @@ class Unordered:
         times = np.full(len(users), end_us)
         vectors = version.user_vectors(users, times, state.read(users, times))
         had = _had(users, had_users, np.searchsorted(catalogue, had_items))
-        return UserValues(users, find(DotScorer(vectors, version.item_vectors()), relevant, had, 1).metrics(_METRICS))
+        return UserValues(
+            users, find(scorer_of(version, vectors, version.item_vectors()), relevant, had, 1).metrics(_METRICS)
+        )
 
 
 def _pairs(found: UserSequences) -> Pairs:

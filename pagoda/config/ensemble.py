@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -17,6 +17,15 @@ MEMBER_KEYS = (*MODEL_KEYS, "objective", "negatives")
 """What a member may name in the place of the file's."""
 _CASCADED = 2
 _ROUNDING = 1e-6
+
+
+class CascadeShape(NamedTuple):
+    """How vectors of a cascade are read: the first member's numbers, then the second's."""
+
+    first: int
+    """How many numbers are the first member's."""
+    candidates: int
+    """How many items the first member finds, for the second to order."""
 
 
 class MemberConfig(Section):

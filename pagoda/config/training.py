@@ -10,11 +10,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
-from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, EnsembleConfig, MemberConfig
+from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
-from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig
+from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig, single_negatives
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
@@ -114,6 +114,29 @@ class TrainConfig(Section):
         if self.ensemble is None:
             return (self,)
         return tuple(self._member(member) for member in self.ensemble.members)
+
+    @property
+    def cascade(self) -> CascadeShape | None:
+        """How vectors are read where the version is a cascade."""
+        if self.ensemble is None or self.ensemble.combine != "cascade":
+            return None
+        return CascadeShape(self.members[0].model.dim, self.ensemble.candidates)
+
+    @property
+    def vector_dim(self) -> int:
+        """Length of the item vectors that are searched: those of all members, of a cascade the first member's."""
+        return self.cascade.first if self.cascade else sum(member.model.dim for member in self.members)
+
+    @property
+    def drawing(self) -> tuple[TrainConfig, ...]:
+        """The members for which candidates are drawn: one where those of all members are the same."""
+        members = self.members
+        alike = all(
+            member.negatives == members[0].negatives
+            and single_negatives(member.objective) == single_negatives(members[0].objective)
+            for member in members
+        )
+        return members[:1] if alike else members
 
     @property
     def architecture(self) -> tuple[object, ...]:

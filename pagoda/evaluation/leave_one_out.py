@@ -17,8 +17,8 @@ from pagoda.data.window import Window
 from pagoda.evaluation.bootstrap import interval, resample
 from pagoda.evaluation.metrics import ndcg, recall
 from pagoda.evaluation.offline import ask
-from pagoda.evaluation.opened_towers import OpenedTowers
-from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.evaluation.opened_towers import OpenedTowers, scorer_of
+from pagoda.evaluation.ranking import rank
 from pagoda.evaluation.report import Estimate
 
 _ALL = np.iinfo(np.int64).max
@@ -55,7 +55,7 @@ def leave_one_out(towers: OpenedTowers, dataset: Dataset, window: Window, *, at:
     asked = ask(dataset, window, protocol="last", limit=_ALL, seed=0)
     rows = asked.rows
     vectors = towers.user_vectors(rows.users, rows.times_us, asked.histories["live"], rows.context)
-    ranks = rank(DotScorer(vectors, towers.item_vectors()), asked.targets, asked.seen)
+    ranks = rank(scorer_of(towers, vectors, towers.item_vectors()), asked.targets, asked.seen)
     columns = {f"{name}@{k}": metric(ranks, k) for k in at for name, metric in (("hr", recall), ("ndcg", ndcg))}
     found = resample(np.stack(list(columns.values()), axis=1), rows.users)
     return LeftOut(

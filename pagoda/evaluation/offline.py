@@ -27,9 +27,9 @@ from pagoda.evaluation.baselines.item_baseline import (
     learn_item_baseline,
 )
 from pagoda.evaluation.log_walk import Walk
-from pagoda.evaluation.opened_towers import Int64Array, OpenedTowers
+from pagoda.evaluation.opened_towers import Int64Array, OpenedTowers, scorer_of
 from pagoda.evaluation.positives import PositiveRows, Protocol, choose, read_rows
-from pagoda.evaluation.ranking import DotScorer, ExcludedPairs, Ranks, Scorer, StaticScorer, rank
+from pagoda.evaluation.ranking import ExcludedPairs, Ranks, Scorer, StaticScorer, rank
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def answer(
     rows, items = questions.rows, towers.item_vectors()
     # One call for all rows: towers read the users' profiles once, and bound their own memory.
     scorers: dict[str, Scorer] = {
-        name: DotScorer(towers.user_vectors(rows.users, rows.times_us, histories, rows.context), items)
+        name: scorer_of(towers, towers.user_vectors(rows.users, rows.times_us, histories, rows.context), items)
         for name, histories in questions.histories.items()
     }
     baseline = None

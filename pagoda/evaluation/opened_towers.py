@@ -1,4 +1,4 @@
-"""What an evaluation needs of a version."""
+"""What an evaluation needs of a version, and how its answers are scored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.data.history.histories import Histories
+from pagoda.evaluation.ranking import CascadeScorer, DotScorer, Scorer
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
@@ -16,6 +18,10 @@ Float32Array = NDArray[np.float32]
 
 class OpenedTowers(Protocol):
     """A version's two towers, opened for a dataset."""
+
+    @property
+    def cascade(self) -> CascadeShape | None:
+        """How vectors are read where the version is a cascade."""
 
     def item_vectors(self) -> Float32Array:
         """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""
@@ -30,3 +36,14 @@ class OpenedTowers(Protocol):
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
+
+
+def scorer_of(towers: OpenedTowers, user_vectors: Float32Array, item_vectors: Float32Array) -> Scorer:
+    """Scores as the version's answers are ordered; vectors as `towers` gives them.
+
+    Raises:
+        IntegrityError: A vector is not finite.
+    """
+    if towers.cascade is None:
+        return DotScorer(user_vectors, item_vectors)
+    return CascadeScorer(user_vectors, item_vectors, towers.cascade)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.errors import IntegrityError
 
 Int64Array = NDArray[np.int64]
@@ -60,6 +61,29 @@ class DotScorer:
         scores = users[:, 0] @ self._items.T
         for interest in range(1, users.shape[1]):
             np.maximum(scores, users[:, interest] @ self._items.T, out=scores)
+        return scores
+
+
+class CascadeScorer:
+    """Scores of a cascade: by the second model for what the first one finds, and none for other items."""
+
+    def __init__(self, user_vectors: Float32Array, item_vectors: Float32Array, cascade: CascadeShape) -> None:
+        """Take vectors float32 [rows, dim] and [items, dim] of both models, end to end.
+
+        Raises:
+            IntegrityError: A vector is not finite.
+        """
+        parts = (user_vectors, item_vectors)
+        self._finding = DotScorer(*(vectors[:, : cascade.first] for vectors in parts))
+        self._ordering = DotScorer(*(vectors[:, cascade.first :] for vectors in parts))
+        self.items = len(item_vectors)
+        self._candidates = min(cascade.candidates, self.items)
+
+    def block(self, rows: slice) -> Float32Array:
+        """Scores float32 [rows, items] of some rows, -inf for what is no candidate; ties for the last place all are."""
+        found, scores = self._finding.block(rows), self._ordering.block(rows)
+        least, _ = torch.topk(torch.from_numpy(found), self._candidates, dim=1)
+        scores[found < least[:, -1:].numpy()] = -np.inf
         return scores
 
 

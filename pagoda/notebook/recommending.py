@@ -16,7 +16,8 @@ from pagoda.data.history.seen_items import SeenState
 from pagoda.data.ids import hash_ids
 from pagoda.data.window import Window, to_us
 from pagoda.errors import RequestError
-from pagoda.evaluation.ranking import DotScorer, ExcludedPairs
+from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import ExcludedPairs, Scorer
 from pagoda.item_vectors.scoring import CENTRE, SCALE, rule_columns, stored_vectors
 from pagoda.model.table_inputs import histories_at, no_histories
 from pagoda.version_files.full import FullVersionFiles
@@ -61,7 +62,7 @@ class ExactRecommender:
         times = np.full(len(ids), to_us(moment), np.int64)
         seen = self._seen(ids, times, moment) if exclude_seen else ExcludedPairs(*np.empty((2, 0), np.int64))
         queries, shift = self._queries(ids, times, moment)
-        found = list(_best(DotScorer(queries, self._vectors), len(ids), seen, k))
+        found = list(_best(scorer_of(self._towers, queries, self._vectors), len(ids), seen, k))
         rows, places = (np.concatenate([part[column] for part in found]) for column in (0, 1))
         scores = np.concatenate([part[2] for part in found]) + np.float32(shift)
         return self._table(given, rows, places, scores)
@@ -108,7 +109,7 @@ class ExactRecommender:
 
 
 def _best(
-    scorer: DotScorer, rows: int, seen: ExcludedPairs, k: int
+    scorer: Scorer, rows: int, seen: ExcludedPairs, k: int
 ) -> Iterator[tuple[Int64Array, Int64Array, Float32Array]]:
     """Row, item and score of the best k items of each row, best first; memory follows a block of rows times items."""
     step = max(1, _BLOCK_BYTES // (4 * scorer.items))

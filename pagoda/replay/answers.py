@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pagoda.evaluation.offline import Questions
-from pagoda.evaluation.opened_towers import Float32Array, OpenedTowers
-from pagoda.evaluation.ranking import DotScorer, ExcludedPairs, Ranks, rank
+from pagoda.evaluation.opened_towers import Float32Array, OpenedTowers, scorer_of
+from pagoda.evaluation.ranking import ExcludedPairs, Ranks, rank
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ class Answering:
             asked.histories["live"].take(np.arange(start, stop)),
             asked.rows.context.slice(start, stop - start),
         )
-        scorer = DotScorer(users, self._served.item_vectors)
+        scorer = scorer_of(self._served.towers, users, self._served.item_vectors)
         ranks = rank(scorer, asked.targets[part], ExcludedPairs(*asked.seen.within(start, stop)))
         self._above[part], self._tied[part] = ranks.above, ranks.tied

@@ -35,7 +35,7 @@ def autocasts(precision: Precision, device: torch.device) -> bool:
 
 
 def moved(value: T, device: torch.device) -> T:
-    """The same with all tensors in it on `device`: of a tensor, a dict, or a dataclass."""
+    """The same with all tensors in it on `device`: of a tensor, a dict, a dataclass, or a tuple of these."""
     if device.type == "cpu":
         return value
     return cast("T", _moved(value, device))
@@ -46,6 +46,8 @@ def _moved(value: object, device: torch.device) -> object:
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
         return {name: _moved(each, device) for name, each in value.items()}
+    if type(value) is tuple:
+        return tuple(_moved(each, device) for each in value)
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{each.name: _moved(getattr(value, each.name), device) for each in fields(value)})
     return value

@@ -136,7 +136,7 @@ def register(update: FullUpdate) -> VersionRecord:
             DATASET: update.describe()["dataset"],
             TAG: str(files.lineage.forgotten),
             **({INTERESTS: str(files.interests)} if files.interests > 1 else {}),
-            **({CANDIDATES: str(files.candidates)} if files.candidates else {}),
+            **({CANDIDATES: str(files.config.cascade.candidates)} if files.config.cascade else {}),
             **judged.tags(),
         },
         folder=files.folder,
@@ -158,7 +158,7 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
         files, items = update.files(), update.data.items((shard, update.shards))
         spec, similarity = update.data.spec, files.config.model.similarity
         shares = files.shares(items.column("item_id").to_numpy()) if spec.rules else None
-        models = np.split(compute_vectors(files, files.towers(), items), [files.dims[0]], axis=1)
+        models = np.split(compute_vectors(files, files.towers(), items), [files.config.vector_dim], axis=1)
         for name, vectors in zip((FIRST_FILE, SECOND_FILE), models, strict=True):
             if dim := vectors.shape[1]:
                 with ItemVectorsWriter(folder / name, spec, dim, similarity) as writer:
@@ -280,7 +280,7 @@ def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]
     state = files.history()
     histories = state.read(users, moments) if state else no_histories(len(users))
     vectors = OpenVersion(files, data).user_vectors(users, moments, histories)
-    return vectors.reshape(-1, vectors.shape[-1])[:, : files.dims[0]]
+    return vectors.reshape(-1, vectors.shape[-1])[:, : files.config.vector_dim]
 
 
 def _write(path: Path, report: IndexReport) -> None:

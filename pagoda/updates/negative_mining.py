@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.data.history.history_state import HistoryState
@@ -63,6 +64,26 @@ class InMemorySearch:
         starts = range(0, len(self._ids), _ITEMS)
         blocks = ((self._ids[at : at + _ITEMS], self._vectors[at : at + _ITEMS]) for at in starts)
         return NearestItems(*exact_top_k(vectors, blocks, k))
+
+
+class CascadeSearch:
+    """Orders by a cascade's second model what is found by its first."""
+
+    def __init__(self, finding: Search, cascade: CascadeShape, ids: Int64Array, vectors: Float32Array) -> None:
+        """Take a search by the first model, and vectors float32 [i, dim] of both, of items int64 [i], ascending."""
+        self._finding, self._cascade = finding, cascade
+        self._ids, self._vectors = ids, vectors[:, cascade.first :]
+
+    def __call__(self, vectors: Float32Array, k: int) -> NearestItems:
+        """See `Search`; at most the cascade's candidates."""
+        first, second = np.split(vectors, [self._cascade.first], axis=1)
+        ids = self._finding(first, self._cascade.candidates).ids
+        places = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
+        known = self._ids[places] == ids
+        scores = np.where(known, np.einsum("qd,qmd->qm", second, self._vectors[places]), -np.inf)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        best = np.where(known, ids, -1)
+        return NearestItems(np.take_along_axis(best, order, 1), np.take_along_axis(scores, order, 1))
 
 
 class CollectionSearch:
@@ -119,8 +140,7 @@ def mine(
     if not len(users):
         raise DataError(f"{dataset.path}: no user of the version has a positive before {until.isoformat()}")
     catalogue = dataset.items().column("item_id").to_numpy()
-    chosen = search or InMemorySearch(catalogue, towers.item_vectors())
-    asking = _Asking(towers, _Had(seen, catalogue, to_us(until)), state, chosen, ranks)
+    asking = _Asking(towers, _Had(seen, catalogue, to_us(until)), state, _search(towers, catalogue, search), ranks)
     aside = out.with_name(f".{out.name}.part")
     try:
         rows = write_mined(aside, (asking.of(users[at : at + _USERS]) for at in range(0, len(users), _USERS)))
@@ -130,6 +150,17 @@ def mine(
     finally:
         aside.unlink(missing_ok=True)
     return rows
+
+
+def _search(towers: OpenTowers, catalogue: Int64Array, given: Search | None) -> Search:
+    """How a version's items are found; `given` finds the nearest vectors of those that a collection holds."""
+    cascade = towers.cascade
+    if given is not None and cascade is None:
+        return given
+    vectors = towers.item_vectors()
+    if cascade is None:
+        return InMemorySearch(catalogue, vectors)
+    return CascadeSearch(given or InMemorySearch(catalogue, vectors[:, : cascade.first]), cascade, catalogue, vectors)
 
 
 class _Had(NamedTuple):

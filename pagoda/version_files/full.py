@@ -32,6 +32,7 @@ ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
 USERS, ITEMS = "users", "items"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
+RESCORE = "rescore.npy"
 DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
 
@@ -79,16 +80,9 @@ class FullVersionFiles:
         return self.config.model.interests if self.encoder.spec.history else 1
 
     @property
-    def candidates(self) -> int:
-        """Items that a cascade's first model finds for its second to order; 0: the version is none."""
-        ensemble = self.config.ensemble
-        return ensemble.candidates if ensemble and ensemble.combine == "cascade" else 0
-
-    @property
-    def dims(self) -> tuple[int, int]:
-        """Numbers of a vector that a collection holds, and those behind them of a cascade's second model."""
-        dims = [member.model.dim for member in self.config.members]
-        return (dims[0], dims[1]) if self.candidates else (sum(dims), 0)
+    def rescore(self) -> Path | None:
+        """Of a cascade: item vectors of its second model, float16 [N, D2], in the order of the item vectors."""
+        return self.folder / RESCORE if self.config.cascade else None
 
     @cached_property
     def lineage(self) -> Lineage:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.embeddings.overlay import Overlay
@@ -39,6 +40,11 @@ class OpenTowers:
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
         return self._users.lookup(user_ids)[1]
+
+    @property
+    def cascade(self) -> CascadeShape | None:
+        """How vectors are read where the version is a cascade; those of both its members lie end to end."""
+        return self._towers.cascade
 
     def item_vectors(self) -> Float32Array:
         """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""

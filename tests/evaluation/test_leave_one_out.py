@@ -21,6 +21,8 @@ USERS, ITEMS, DIM = 40, 30, 6
 class Known:
     """Vectors that are given; histories must be those of the moment."""
 
+    cascade = None
+
     def __init__(self, sequences: dict[int, list[int]]) -> None:
         rng = np.random.default_rng(5)
         self.users, self.items = (rng.standard_normal((count, DIM)).astype(np.float32) for count in (USERS, ITEMS))

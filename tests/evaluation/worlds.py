@@ -46,6 +46,8 @@ def put(folder: Path, table: pa.Table) -> None:
 class NotingTowers:
     """Vectors that point at the last item of the history (item 0 without one); everything asked is kept."""
 
+    cascade = None
+
     def __init__(self, items: int, known: Sequence[int] = ()) -> None:
         self.items, self.known = items, known
         self.asked: list[tuple[int, int, list[int], list[Any]]] = []

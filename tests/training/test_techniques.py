@@ -51,6 +51,23 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     },
     "interests by attention": {"model": MODEL | {"history": {"kind": "self_attentive", "interests": 3, "hidden": 8}}},
     "interests by routing": {"model": MODEL | {"history": {"kind": "routing", "interests": 2}, "seed_item": True}},
+    "an ensemble with a member's own negatives and objective": {
+        "ensemble": {
+            "members": [
+                {"name": "easy"},
+                {"name": "hard", "dim": 4, "negatives": {"uniform": 5}, "objective": {"kind": "triplet_hinge"}},
+            ]
+        }
+    },
+    "an ensemble along sequences": {
+        "learn": "sequences",
+        "ensemble": {
+            "members": [
+                {"name": "all", "negatives": {"catalogue": True}},
+                {"name": "few", "history": {"kind": "gru"}, "negatives": {"in_batch": False, "uniform": 5}},
+            ]
+        },
+    },
     "no user rows": {"model": MODEL | {"user": {"id_row": False}}},
     "along sequences": {
         "learn": "sequences",
@@ -114,7 +131,7 @@ def test_positives_are_thinned_and_repeated_and_q_follows(dataset: Dataset) -> N
     np.testing.assert_allclose(learned[often], (clicks * times)[often], rtol=0.15)
     expected = (clicks * times).sum()
     shares, of_a_batch = (clicks * times)[often] / expected, expected / np.ceil(expected / 64)
-    np.testing.assert_allclose(prepared.catalogue.log_q[often], np.log(1 - (1 - shares) ** of_a_batch), rtol=1e-4)
+    np.testing.assert_allclose(prepared.sources[0].log_q[often], np.log(1 - (1 - shares) ** of_a_batch), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("shuffle_rows", "parts"), [(1_000_000, 1), (1_000_000, 2), (200, 3)])
@@ -127,7 +144,7 @@ def test_q_is_of_as_many_draws_as_a_batch_has_positives(dataset: Dataset, shuffl
     batcher, whole = prepared.batcher(NOTHING, 0), next(iter(prepared.stream.blocks(final=True)))
     cut = [len(batch.targets) for batch in batcher.batches(whole, size)]
     clicks = prepared.survey.clicks[prepared.survey.clicks > 0]
-    draws = prepared.catalogue.log_missed[prepared.survey.clicks > 0] / np.log1p(-clicks / clicks.sum())
+    draws = prepared.sources[0].log_missed[prepared.survey.clicks > 0] / np.log1p(-clicks / clicks.sum())
     np.testing.assert_allclose(draws, np.mean(cut), rtol=0.01)
     assert np.mean(cut) < 0.8 * size
 

@@ -87,9 +87,9 @@ class Installation:
 
     def _generation(self, version: int, files: FullVersionFiles) -> Manifest:
         vectors = self.settings.home / f"vectors-{version}" / "item_vectors.parquet"
-        items, model = self.dataset.items(), files.config.model
-        with ItemVectorsWriter(vectors, self.dataset.spec, model.dim, model.similarity) as writer:
-            writer.write(items, OpenVersion(files, self.dataset).item_vectors())
+        items, how = self.dataset.items(), files.config
+        with ItemVectorsWriter(vectors, self.dataset.spec, how.vector_dim, how.model.similarity) as writer:
+            writer.write(items, OpenVersion(files, self.dataset).item_vectors()[:, : how.vector_dim])
         fields = vectors.with_name(FIELDS_FILE)
         write_item_fields(fields, self.dataset.spec, items)
         archive = vectors.with_name("tower.mar")
@@ -101,8 +101,8 @@ class Installation:
             item_vectors=Artifact(uri=vectors.as_uri(), checksum=checksum_file(vectors)),
             item_fields=[Artifact(uri=fields.as_uri(), checksum=checksum_file(fields))],
             collection=f"recall_v{version}",
-            dim=model.dim,
-            similarity=model.similarity,
+            dim=how.vector_dim,
+            similarity=how.model.similarity,
             item_count=items.num_rows,
             spec=self.dataset.spec,
         )

@@ -35,6 +35,14 @@ MODELS: dict[str, dict[str, Any]] = {
     "parallel towers": {"branches": BRANCHES},
     "augmented vectors": {"augment": {"align": 1.0, "category": "tags"}},
 }
+MEMBERS = [
+    {"name": "easy", "weight": 0.7, "dim": DIM // 2},
+    {"name": "hard", "weight": 0.3, "dim": DIM // 2, "history": {"kind": "gru"}, "negatives": {"uniform": 5}},
+]
+WHOLE: dict[str, dict[str, Any]] = {
+    **{name: {"model": {"dim": DIM, "feature_dim": 4} | model} for name, model in MODELS.items()},
+    "a weighted ensemble": {"model": {"feature_dim": 4}, "ensemble": {"members": MEMBERS}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +51,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return make(tmp_path_factory.mktemp("world") / "data")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", WHOLE)
 def test_goes_from_full_to_incremental_versions_and_answers_as_it_was_evaluated(
     dataset: Dataset, tmp_path: Path, name: str
 ) -> None:
-    how = config(bootstrap_epochs=1, model={"dim": DIM, "feature_dim": 4} | MODELS[name])
+    how = config(bootstrap_epochs=1, **WHOLE[name])
     home = Installation(tmp_path / "home", dataset, how)
     manifest = home.full(hours(0, 38))
     assert manifest.dim == DIM
@@ -57,9 +65,9 @@ def test_goes_from_full_to_incremental_versions_and_answers_as_it_was_evaluated(
     base = files_of(home, manifest.full_version)
     segment = Segment.open(Path(done.record.uri) / "segment")
     before, _ = base.users.lookup(segment.ids)
-    assert before.shape[1] == how.model.row_dim
-    # Each half of the rows learns, where there are two.
-    assert ((segment.rows != before).reshape(len(before), -1, DIM).any(2)).all()
+    assert before.shape[1] == how.row_dim
+    # Each half of the rows learns: an augmented vector, or a member.
+    assert ((segment.rows != before).reshape(len(before), 2, -1).any(2)).all()
     runtime = TowerRuntime.load(base.folder, TowerTables(home.settings.tables_folder, manifest.full_version))
     users, moment = np.arange(60), hours(0, 44).end
     answered = runtime.predict(instances(dataset, users, to_us(moment)), done.manifest.id).vectors

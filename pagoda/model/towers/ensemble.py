@@ -93,11 +93,17 @@ class Ensemble(nn.Module):
         super().__init__()
         rows = [member.model.row_dim for member in config.members]
         weighted = config.ensemble is not None and config.ensemble.combine == "weighted"
+        self.cascade = config.cascade
         # In a tuple they are no submodules: their networks are those of both sides, and are named and learned once.
         self.members = tuple(Towers(member.model, encoder) for member in config.members)
         self.dim, self.history_length = sum(member.dim for member in self.members), self.members[0].history_length
         self.user = UserTowers([member.user for member in self.members], rows, weighted=weighted)
         self.item = ItemTowers([member.item for member in self.members], rows, weighted=weighted)
+
+    @property
+    def weights(self) -> list[float]:
+        """How much each member counts in the product of two vectors: its cosine times this is its part of it."""
+        return self.user.weights.tolist()
 
     def weigh(self, weights: Sequence[float]) -> None:
         """Have each member count so much, all together 1."""

@@ -197,6 +197,9 @@ class ItemTower(_Tower):
 class Towers(nn.Module):
     """Both towers, with one set of named parameters."""
 
+    cascade, weights = None, (1.0,)
+    """As of `pagoda.model.towers.ensemble.Ensemble`."""
+
     def __init__(self, config: ModelConfig, encoder: Encoder) -> None:
         """Build both for what `encoder` gives."""
         super().__init__()

@@ -16,7 +16,8 @@ from pagoda.embeddings.segment import Segment
 from pagoda.errors import IntegrityError, NothingToAskError, UnavailableError
 from pagoda.evaluation.metrics import recall
 from pagoda.evaluation.offline import Questions, ask
-from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import rank
 from pagoda.generations.creation import tables_checksum
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
@@ -139,7 +140,7 @@ class _Measuring:
         users = users[np.unique(np.linspace(0, len(users) - 1, _PROBES).astype(int))]
         moments = np.full(len(users), to_us(self._candidate.window.end), np.int64)
         vectors = opened.user_vectors(users, moments, no_histories(len(users)))
-        queries = vectors.reshape(-1, vectors.shape[-1])
+        queries = vectors.reshape(-1, vectors.shape[-1])[:, : source.dim]
         name, index = self._candidate.collection, self._settings.index
         searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals())
         return probe(searched, source, queries).recall_at_100
@@ -176,10 +177,11 @@ class _Measuring:
     def _hits(self, manifest: Manifest, questions: Questions, dataset: Dataset) -> NDArray[np.float64]:
         """Recall of each row, float64 [rows]: the generation's user vectors against the item vectors it searches."""
         rows = questions.rows
-        users = self._open(manifest).user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
+        opened = self._open(manifest)
+        users = opened.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
         catalogue = dataset.items().column("item_id").to_numpy()
         path = self._file(manifest.item_vectors)[0]
-        scorer = _Catalogue(users, catalogue, ItemVectors(path, manifest.spec))
+        scorer = _Catalogue(opened, users, catalogue, ItemVectors(path, manifest.spec))
         k = max(1, min(_K, len(catalogue) // _SHARE))
         return recall(rank(scorer, questions.targets, questions.seen), k)
 
@@ -242,20 +244,25 @@ class _Measuring:
             self._copies.keep({one.collection for one in (self._candidate, self._champion) if one})
 
 
-class _Catalogue(DotScorer):
+class _Catalogue:
     """Scores against the whole catalogue, of which a generation's vectors may lack items; those are never found."""
 
-    def __init__(self, users: NDArray[np.float32], catalogue: NDArray[np.int64], source: ItemVectors) -> None:
+    def __init__(
+        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], source: ItemVectors
+    ) -> None:
         items = np.zeros((len(catalogue), source.dim), np.float32)
         self._absent = np.ones(len(catalogue), np.bool_)
         for ids, vectors in source.blocks():
             there = np.isin(ids, catalogue, assume_unique=True)
             places = np.searchsorted(catalogue, ids[there])
             items[places], self._absent[places] = vectors[there], False
-        super().__init__(users, items)
+        if opened.cascade:
+            # The collection has no more than the first model's.
+            items = np.concatenate([items, opened.item_vectors()[:, opened.cascade.first :]], axis=1)
+        self._scorer, self.items = scorer_of(opened, users, items), len(items)
 
     def block(self, rows: slice) -> NDArray[np.float32]:
         """Scores float32 [rows, catalogue]."""
-        scores = super().block(rows)
+        scores = self._scorer.block(rows)
         scores[:, self._absent] = -np.inf
         return scores

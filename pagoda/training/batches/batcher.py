@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.examples.repetition import repeated
 from pagoda.training.examples.stream import Block
-from pagoda.training.negatives.item_choice import Chooser
+from pagoda.training.negatives.item_choice import Chooser, ChosenItems
 from pagoda.training.numbering import Numbering
 from pagoda.training.tables import OOV, TrainableTable
 
@@ -39,11 +39,17 @@ class Catalogue:
     rows: Int64Array
     """int64 [i]: places in the item table."""
     features: Encoded
+    times: NDArray[np.float64] | None = None
+    """float64 [i]: how often an epoch learns a positive of each item; None: once."""
+
+
+class CandidateSource(NamedTuple):
+    """Where the candidates of batches come from: of all members of an ensemble, or of one."""
+
+    chooser: Chooser
     log_missed: NDArray[np.float32]
     """float32 [i]: log of the probability not to be a candidate of every user of a batch; what is estimated as batches
     come (see `NegativesConfig.correction`) is no part of it."""
-    times: NDArray[np.float64] | None = None
-    """float64 [i]: how often an epoch learns a positive of each item; None: once."""
 
     @property
     def log_q(self) -> NDArray[np.float32]:
@@ -75,7 +81,7 @@ class Batch:
     places: Tensor
     """int64 [M]: places of the distinct items in the catalogue."""
     log_missed: Tensor
-    """float32 [M], as `Catalogue` has it."""
+    """float32 [M], as `CandidateSource` has it."""
     targets: Tensor
     """int64 [B]: which of the M distinct items each user chose."""
     place: Place
@@ -96,8 +102,15 @@ class Batch:
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
 
+    own: tuple[Batch, ...] = ()
+    """Of an ensemble whose members have candidates of their own: the same positives with those of each."""
+
     def __len__(self) -> int:
         return len(self.targets)
+
+    def of_member(self, number: int) -> Batch:
+        """What a member of an ensemble learns."""
+        return self.own[number] if self.own else self
 
 
 class BatchPositives(NamedTuple):
@@ -132,12 +145,24 @@ class Batcher:
         *,
         dropout: DropoutConfig,
         seed: int,
-        chooser: Chooser,
+        sources: Sequence[CandidateSource],
         augmenter: Augmenter | None = None,
         age_until_us: int | None = None,
     ) -> None:
-        """Make one; `age_until_us` is the moment from which the age of examples counts back, None: they have none."""
-        self._chooser, self._augmenter, self._age_until_us = chooser, augmenter, age_until_us
+        """Make one.
+
+        Args:
+            encoder: Of features.
+            users: Table of users.
+            items: Table of items.
+            catalogue: All items.
+            dropout: What is hidden.
+            seed: Of all that is drawn.
+            sources: Of candidates: one, or one for each member of an ensemble.
+            augmenter: Draws views of items, where there is self-supervision.
+            age_until_us: The moment from which the age of examples counts back; None: they have none.
+        """
+        self._sources, self._augmenter, self._age_until_us = sources, augmenter, age_until_us
         self._catalogue, self._dropout = catalogue, dropout
         self._seed, self._rng = seed, np.random.default_rng(seed)
         self._users, self._items = Numbering(len(users.rows)), Numbering(len(items.rows))
@@ -169,17 +194,19 @@ class Batcher:
     def _batch(self, block: Block, part: BatchPositives, place: Place) -> Batch:
         rows, keys, users = part.rows, part.keys, part.keys.users
         user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
-        chosen = self._chooser.choose(block.items[rows], users, self._rng)
-        places = chosen.places
+        chosen = [source.chooser.choose(block.items[rows], users, self._rng) for source in self._sources]
         views = self._augmenter.draw(self._rng) if self._augmenter else None
-        touched = np.concatenate([self._catalogue.rows[places], keys.history_items.ravel()])
+        touched = np.concatenate([*[self._catalogue.rows[of.places] for of in chosen], keys.history_items.ravel()])
         touched = self._hide(touched, self._dropout.item)
         if views is not None:
             touched = np.append(touched, np.where(views.hides_id, OOV, self._catalogue.rows[views.items]))
         item_rows, item_of = self._items.distinct(touched)
-        candidate_of, history_of, view_of = np.split(item_of, [len(places), len(places) + keys.history_items.size])
+        ends = np.cumsum([*[len(of.places) for of in chosen], keys.history_items.size])
+        *candidates_of, history_of, view_of = np.split(item_of, ends)
         moments_us = block.moments.times_us[rows]
-        return Batch(
+        parts = zip(self._sources, chosen, candidates_of, strict=True)
+        first, *others = [self._candidates(source, of, candidate_of) for source, of, candidate_of in parts]
+        batch = Batch(
             user_rows=torch.from_numpy(user_rows),
             item_rows=torch.from_numpy(item_rows),
             keys=replace(
@@ -188,23 +215,26 @@ class Batcher:
                 history_items=history_of.reshape(keys.history_items.shape),
                 features=self._partly_hidden(keys.features, moments_us),
             ).tensors(),
-            candidate_of=torch.from_numpy(candidate_of),
-            item_features=tensors(self._catalogue.features, places),
-            places=torch.from_numpy(places),
-            log_missed=torch.from_numpy(self._catalogue.log_missed[places]),
-            targets=torch.from_numpy(chosen.targets),
-            first_shared=chosen.first_shared,
-            negatives=chosen.negatives,
-            hard=chosen.hard,
-            hard_missed=chosen.hard_missed,
+            **first,
             weights=None if block.weights is None else torch.from_numpy(block.weights[rows]),
-            scored=chosen.scored,
-            irrelevant=chosen.irrelevant,
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             place=place,
             moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
         )
+        return replace(batch, own=(batch, *[replace(batch, **other) for other in others])) if others else batch
+
+    def _candidates(self, source: CandidateSource, chosen: ChosenItems, candidate_of: Int64Array) -> dict[str, Any]:
+        """What a batch says of the candidates from one source."""
+        places = chosen.places
+        return {
+            **chosen._asdict(),
+            "places": torch.from_numpy(places),
+            "targets": torch.from_numpy(chosen.targets),
+            "candidate_of": torch.from_numpy(candidate_of),
+            "item_features": tensors(self._catalogue.features, places),
+            "log_missed": torch.from_numpy(source.log_missed[places]),
+        }
 
     def _kept(self, items: Int64Array) -> Int64Array:
         """Which of the positives on `items` (at least one) to learn, as often as the catalogue says.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from pagoda.config.objective import single_negatives
 from pagoda.config.training import DropoutConfig, TrainConfig
@@ -22,9 +24,9 @@ from pagoda.model.table_inputs import Int64Array
 from pagoda.model.towers.ensemble import build_towers, weigh_as_declared
 from pagoda.model.towers.towers import warm_start
 from pagoda.training.batches.augmentation import Augmenter
-from pagoda.training.batches.batcher import Batcher, Catalogue
+from pagoda.training.batches.batcher import Batcher, CandidateSource, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
-from pagoda.training.distillation.scored_lists import scored_lists
+from pagoda.training.distillation.scored_lists import ScoredLists, scored_lists
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
@@ -51,7 +53,8 @@ class Prepared:
     learner: Learner
     stream: ExampleStream
     catalogue: Catalogue
-    chooser: Chooser
+    sources: tuple[CandidateSource, ...]
+    """One, or one for each member of an ensemble whose members have candidates of their own."""
     augmenter: Augmenter | None
     batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
@@ -73,7 +76,7 @@ class Prepared:
             self.catalogue,
             dropout=dropout,
             seed=seed,
-            chooser=self.chooser,
+            sources=self.sources,
             augmenter=self.augmenter,
             age_until_us=self.stream.window.end_us if ages else None,
         )
@@ -102,25 +105,45 @@ def prepare(
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
     batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
-    sampler = NegativeSampler(config.negatives, found.clicks, single_negatives(config.objective), learned)
-    sources, users = Sources(dataset, window, beside.mined), tables[0]
-    hard = hard_negatives(config.negatives, sources, users, found.catalogue, config.seed)
-    scored = scored_lists(config, beside.teacher, dataset, users, found.catalogue)
-    says = _relevance(dataset, window, beside.relevance or parent, config, users=users, forgotten=forgotten)
-    features = encoder.encode_table("item", items)
+    users, features = tables[0], encoder.encode_table("item", items)
+    lists = _Lists(
+        Sources(dataset, window, beside.mined),
+        users,
+        scored=scored_lists(config, beside.teacher, dataset, users, found.catalogue),
+        relevance=_relevance(dataset, window, beside.relevance or parent, config, users=users, forgotten=forgotten),
+    )
     supervision, size = config.self_supervision, len(found.catalogue)
-    rows, missed = tables[1].places(found.catalogue), sampler.log_missed(batch)
     return Prepared(
         survey=found,
         encoder=encoder,
         learner=_learner(encoder, tables, _candidates(found, batch, parent, config), parent, config),
         stream=stream,
-        catalogue=Catalogue(rows=rows, features=features, log_missed=missed, times=times),
-        chooser=Chooser(sampler, hard, size, scored=scored, relevance=says),
+        catalogue=Catalogue(rows=tables[1].places(found.catalogue), features=features, times=times),
+        sources=tuple(_source(member, found, lists, learned, batch) for member in config.drawing),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
         batchers=SequenceBatcher if config.learn == "sequences" else Batcher,
         seen=seen,
     )
+
+
+class _Lists(NamedTuple):
+    """Where what a user has of their own comes from."""
+
+    hard: Sources
+    users: TrainableTable
+    scored: ScoredLists | None
+    relevance: Relevance | None
+
+
+def _source(
+    member: TrainConfig, found: Survey, lists: _Lists, learned: NDArray[np.float64] | None, batch: float
+) -> CandidateSource:
+    """Where a model's candidates come from, for batches of `batch` positives; `learned` as for `NegativeSampler`."""
+    sampler = NegativeSampler(member.negatives, found.clicks, single_negatives(member.objective), learned)
+    hard = hard_negatives(member.negatives, lists.hard, lists.users, found.catalogue, member.seed)
+    size = len(found.catalogue)
+    chooser = Chooser(sampler, hard, size, scored=lists.scored, relevance=lists.relevance)
+    return CandidateSource(chooser, sampler.log_missed(batch))
 
 
 def _relevance(

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from pagoda.code_version import code_version
 from pagoda.config.training import DropoutConfig, TrainConfig
@@ -31,12 +33,12 @@ from pagoda.training.full.loop import Outcome, Progress, Silent, train
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.validation import Validator, WindowValidator, held_back
-from pagoda.training.full.version_writer import lineage_of, write_state, write_version
+from pagoda.training.full.version_writer import lineage_of, opened, write_state, write_version
+from pagoda.training.full.weight_search import choose_weights
 from pagoda.training.learner.checkpoints import Checkpoints
 from pagoda.training.learner.state import on_device
 from pagoda.training.tables import OOV
 from pagoda.version_files.full import FullVersionFiles, Lineage
-from pagoda.version_files.open_version import OpenTowers
 
 VERSION, STATE = "version", "state"
 _ONE_EPOCH = (
@@ -101,7 +103,10 @@ def full_update(
         epochs = 1 if parent else config.bootstrap_epochs
         outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
         prepared.stream.complete()
-        metrics = _summary(prepared, outcome) | _retired(prepared, parent) | _check(prepared, config)
+        checked = _checked_batch(prepared, config)
+        searched = _search(prepared, config, parent, validator, checked)
+        metrics = _summary(prepared, outcome) | searched | _retired(prepared, parent)
+        metrics |= _check(prepared, config, checked)
         with build_folder(out) as aside:
             write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
             write_state(aside / STATE, prepared)
@@ -163,11 +168,8 @@ def _profiles(prepared: Prepared) -> str:
 
 
 def _validate(prepared: Prepared, validator: Validator) -> float:
-    learner = prepared.learner
-    learner.towers.eval()
-    with on_device(learner, torch.device("cpu")):
-        tables = learner.users, learner.items
-        return validator(OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset))
+    with on_device(prepared.learner, torch.device("cpu")):
+        return validator(opened(prepared))
 
 
 def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
@@ -195,11 +197,33 @@ def _retired(prepared: Prepared, parent: FullVersionFiles | None) -> dict[str, i
     }
 
 
-def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
+def _checked_batch(prepared: Prepared, config: TrainConfig) -> Batch:
+    """Some of what was learned last, nothing hidden."""
+    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
+    return next(batcher.batches(prepared.stream.last, config.batch_size))
+
+
+def _search(
+    prepared: Prepared,
+    config: TrainConfig,
+    parent: FullVersionFiles | None,
+    validator: Validator | None,
+    batch: Batch,
+) -> dict[str, Any]:
+    """Choose how much each member of a weighted ensemble counts, where nobody has said it: a first version does."""
+    ensemble = config.ensemble
+    if ensemble is None or ensemble.combine != "weighted":
+        return {}
+    chosen = {}
+    if ensemble.weights is None and parent is None:
+        chosen = {"weight_search": choose_weights(prepared, config, validator, batch)}
+    names = [member.name for member in ensemble.members]
+    return {"member_weights": dict(zip(names, prepared.learner.towers.weights, strict=True)), **chosen}
+
+
+def _check(prepared: Prepared, config: TrainConfig, batch: Batch) -> dict[str, float]:
     """Drift checks of both tables, and of both towers on one batch of what was learned."""
     learner, limits = prepared.learner, config.drift
-    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
-    batch = next(batcher.batches(prepared.stream.last, config.batch_size))
     users, items = learner.vectors(batch)
     # One vector a user: those of one user are alike, and a quiet day has few users.
     _, one_each = np.unique(batch.keys.users.numpy(), return_index=True)
@@ -212,10 +236,20 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
         **check_table("user", learner.users, limits),
         **check_table("item", learner.items, limits),
         **lengths,
-        **check_vectors("user", users[:, 0], limits),
-        **check_vectors("item", directions(items), limits),
+        **_check_apart(config, users[:, 0], directions(items)),
         **check_interests(users[_whole(learner.towers, batch)[one_each]], limits),
     }
+
+
+def _check_apart(config: TrainConfig, users: Tensor, items: Tensor) -> dict[str, float]:
+    """Check that vectors float32 [n, dim] of both towers are apart; of an ensemble, those of each member."""
+    if config.ensemble is None:
+        return check_vectors("user", users, config.drift) | check_vectors("item", items, config.drift)
+    found, dims = dict[str, float](), [member.model.dim for member in config.members]
+    for member, *parts in zip(config.ensemble.members, users.split(dims, 1), items.split(dims, 1), strict=True):
+        for side, vectors in zip(("user", "item"), parts, strict=True):
+            found |= check_vectors(f"{member.name}_{side}", functional.normalize(vectors), config.drift)
+    return found
 
 
 def _whole(towers: AnyTowers, batch: Batch) -> NDArray[np.bool_]:

@@ -11,8 +11,8 @@ from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.evaluation.estimates import METRICS
 from pagoda.evaluation.offline import ask
-from pagoda.evaluation.opened_towers import OpenedTowers
-from pagoda.evaluation.ranking import DotScorer, rank
+from pagoda.evaluation.opened_towers import OpenedTowers, scorer_of
+from pagoda.evaluation.ranking import rank
 
 
 class Validator(Protocol):
@@ -39,7 +39,7 @@ class WindowValidator:
         asked = self._asked
         rows, histories = asked.rows, asked.histories["live"]
         vectors = towers.user_vectors(rows.users, rows.times_us, histories, rows.context)
-        ranks = rank(DotScorer(vectors, towers.item_vectors()), asked.targets, asked.seen)
+        ranks = rank(scorer_of(towers, vectors, towers.item_vectors()), asked.targets, asked.seen)
         return float(self._metric(ranks).mean())
 
 

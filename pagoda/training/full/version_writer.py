@@ -21,6 +21,7 @@ from pagoda.training.full.preparation import Prepared
 from pagoda.training.learner.optimisers import dense_state
 from pagoda.version_files import full
 from pagoda.version_files.full import FullVersionFiles, Lineage, save_tensors
+from pagoda.version_files.open_version import OpenTowers
 
 
 def write_version(
@@ -37,9 +38,19 @@ def write_version(
     learner.items.write(folder / full.ITEMS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    if config.cascade:
+        vectors = opened(prepared).item_vectors()
+        np.save(folder / full.RESCORE, vectors[:, config.cascade.first :].astype(np.float16))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
         export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
+
+
+def opened(prepared: Prepared) -> OpenTowers:
+    """What is being trained, as it is now; it lies in main memory."""
+    learner = prepared.learner
+    learner.towers.eval()
+    return OpenTowers(prepared.encoder, learner.towers, learner.users, learner.items, prepared.stream.dataset)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,25 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_files import SavedHistories
 from pagoda.embeddings.mapped_rows import verify_files
 from pagoda.errors import ConfigError, IntegrityError
-from pagoda.model.losses.objective import LearnedTemperature
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.checksums import checksum_file
-from pagoda.training.learner.objectives import build_objective
-from pagoda.version_files.full import HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
+from pagoda.training.learner.objectives import build_objective, learned_by, temperature_of
+from pagoda.version_files.full import HISTORY, ITEMS, RESCORE, TOWERS, USERS, FullVersionFiles
 from pagoda.version_files.open_version import item_vectors
 
 Int64Array = NDArray[np.int64]
 ITEM_VECTORS = "item_vectors"
+
+
+class FrozenMember(NamedTuple):
+    """One model of a full version, as its users' rows go on learning by it."""
+
+    dim: int
+    """How many numbers of vectors are its."""
+    weight: float
+    """What its cosine counts in the product of vectors."""
+    temperature: float
+    """Of the softmax that it was trained with; learned, if it learned one."""
 
 
 class FrozenBase:
@@ -74,13 +85,17 @@ class FrozenBase:
         return self.files.counted_shares(self.item_ids)
 
     @cached_property
-    def temperature(self) -> float:
-        """Of the softmax that the base was trained with; learned, if it learned one."""
-        objective = build_objective(self.config.objective, len(self.item_ids))
-        if isinstance(objective, LearnedTemperature) and (learned := self.files.objective_state()):
-            objective.load_state_dict(learned)
-            return float(objective.temperature.detach())
-        return self.config.objective.temperature
+    def members(self) -> tuple[FrozenMember, ...]:
+        """The models whose vectors lie end to end in the base's: one, or those of an ensemble."""
+        members = self.config.members
+        objectives = [build_objective(member.objective, len(self.item_ids)) for member in members]
+        learned = learned_by(objectives)
+        learned.load_state_dict(self.files.objective_state() or learned.state_dict())
+        with torch.no_grad():
+            return tuple(
+                FrozenMember(member.model.dim, weight, float(temperature_of(objective, member.objective)))
+                for member, weight, objective in zip(members, self.towers.weights, objectives, strict=True)
+            )
 
     @cached_property
     def squares(self) -> NDArray[np.float32]:
@@ -116,7 +131,8 @@ class FrozenBase:
             raise IntegrityError(f"{folder / TOWERS}: is not what the towers in memory were read from")
         verify_files(folder / ITEMS, self.items.description.files)
         tables = {f"{name}/{file}": checksum for name, file, checksum in self._table_files()}
-        return now | tables
+        beside = {RESCORE: checksum_file(self.files.rescore)} if self.files.rescore else {}
+        return now | tables | beside
 
     def _table_files(self) -> list[tuple[str, str, str]]:
         tables = {USERS: self.users, ITEMS: self.items}
@@ -125,7 +141,10 @@ class FrozenBase:
     def _in_memory(self) -> dict[str, str]:
         # Serialised again, the parameters must give the very file that they were read from.
         state = {name: tensor.detach().contiguous() for name, tensor in self.towers.state_dict().items()}
-        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(self.item_vectors[self._exported]))}
+        served = self.item_vectors[self._exported]
+        found, beside = served[:, : self.config.vector_dim], served[:, self.config.vector_dim :]
+        scored = {RESCORE: _checksum(_bytes(beside))} if self.config.cascade else {}
+        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(found)), **scored}
 
 
 def _vectors(
@@ -140,11 +159,26 @@ def _vectors(
     if exported is None:
         return ids, torch.from_numpy(item_vectors(files, towers, items)), np.arange(len(ids))
     served_ids, served = _read_vectors(exported)
+    if files.rescore:
+        served = np.concatenate([served, _read_rescore(files.rescore, len(served))], axis=1)
     new = np.flatnonzero(~np.isin(ids, served_ids))
     merged = np.concatenate([served_ids, ids[new]])
     both = np.concatenate([served, item_vectors(files, towers, items.take(new))])
     order = np.argsort(merged)
     return merged[order], torch.from_numpy(both[order]), np.flatnonzero(order < len(served_ids))
+
+
+def _read_rescore(path: Path, items: int) -> NDArray[np.float32]:
+    """The second part of a cascade's item vectors, float32 [items, D2]."""
+    try:
+        vectors = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path}: missing or damaged ({error})") from error
+    if len(vectors) != items:
+        raise IntegrityError(
+            f"{path}: holds {len(vectors)} items, but {items} were exported: the catalogue changed between"
+        )
+    return vectors
 
 
 def exported_checksum(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from pagoda.errors import GateError
 from pagoda.model.losses.dual_augmentation import mimic_losses
 from pagoda.model.losses.nearest import by_nearest
 from pagoda.training.incremental.examples import Examples
-from pagoda.training.incremental.frozen_base import FrozenBase
+from pagoda.training.incremental.frozen_base import FrozenBase, FrozenMember
 from pagoda.training.incremental.item_chances import Chances, CountedChances, StreamedChances
 from pagoda.training.learner.optimisers import adagrad_step
 from pagoda.training.tables import OOV, TrainableTable
@@ -100,11 +100,13 @@ class _Pass:
         self.chances.observe(examples.items[part])
         total, wanted = len(base.item_ids), self._config.candidates
         candidates, log_q = draw(self.chances, total, examples.items[part], wanted, self._rng)
-        items = base.item_vectors[torch.from_numpy(candidates)].T
-        cosines = by_nearest(lambda users: users @ items, vectors)
         targets = torch.from_numpy(np.searchsorted(candidates, examples.items[part]))
-        logits = cosines / base.temperature - torch.from_numpy(log_q)
-        loss = _cross_entropy(logits, targets, examples.weights, part)
+        items = base.item_vectors[torch.from_numpy(candidates)]
+        losses = [
+            _cross_entropy(logits - torch.from_numpy(log_q), targets, examples.weights, part)
+            for logits in _logits(base.members, vectors, items)
+        ]
+        loss = torch.stack(losses).sum()
         if (augment := base.config.model.augment) is not None:
             _, augmented = id_rows.chunk(2, 1)
             chosen = base.item_vectors[torch.from_numpy(examples.items[part])]
@@ -114,6 +116,18 @@ class _Pass:
         (gradient,) = torch.autograd.grad(loss / base.config.batch_size, [rows])
         adagrad_step(self.table, torch.from_numpy(places), gradient, self._config.learning_rate)
         return float(loss.detach())
+
+
+def _logits(members: Sequence[FrozenMember], users: Tensor, items: Tensor) -> Iterator[Tensor]:
+    """Cosines / temperature by each member that counts, float32 [B, m], from vectors of all members end to end."""
+    dims = [member.dim for member in members]
+    for member, of_users, of_items in zip(members, users.split(dims, -1), items.split(dims, -1), strict=True):
+        if member.weight:
+            yield _products(of_users, of_items) / (member.weight * member.temperature)
+
+
+def _products(users: Tensor, items: Tensor) -> Tensor:
+    return by_nearest(lambda user: user @ items.T, users)
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor, weights: NDArray[np.float32] | None, part: Int64Array) -> Tensor:

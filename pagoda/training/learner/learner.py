@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pagoda.config.training import TrainConfig
-from pagoda.model.losses.objective import Objective
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import moved
 from pagoda.training.learner.member import Member, vectors_of
+from pagoda.training.learner.objectives import learned_by
 from pagoda.training.learner.optimisers import adagrad_step, dense_optimiser
 from pagoda.training.negatives.candidates import CandidateMaker
 from pagoda.training.tables import TrainableTable
@@ -36,8 +36,7 @@ class Learner:
         self.members = tuple(Member(*part) for part in parts)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
-        self.objective = _learned([member.objective for member in self.members])
-        """What objectives have learned, by name; of an ensemble's members by their number too."""
+        self.objective = learned_by([member.objective for member in self.members])
         if own := list(self.objective.parameters()):
             self._parameters += own
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
@@ -67,8 +66,9 @@ class Learner:
 
     def _step(self, batch: Batch) -> float:
         users, items = self._own_rows(self.users, batch.user_rows), self._own_rows(self.items, batch.item_rows)
-        parts = zip(self.members, users, items, strict=True)
-        loss = torch.stack([member.loss(batch, own, of_items) for member, own, of_items in parts]).sum()
+        parts = enumerate(zip(self.members, users, items, strict=True))
+        losses = [member.loss(batch.of_member(number), *rows) for number, (member, *rows) in parts]
+        loss = torch.stack(losses).sum()
         if torch.isfinite(loss):
             # A user tower without ID row leaves the users' rows as they are.
             gradients = torch.autograd.grad(loss, [*users, *items, *self._parameters], allow_unused=True)
@@ -101,9 +101,3 @@ class Learner:
         with torch.no_grad():
             users, items = self.users.rows[batch.user_rows], self.items.rows[batch.item_rows]
             return vectors_of(self.towers, batch, users, items, self._config.precision)
-
-
-def _learned(objectives: Sequence[Objective]) -> nn.Module:
-    if len(objectives) == 1 and isinstance(objectives[0], nn.Module):
-        return objectives[0]
-    return nn.ModuleDict({str(number): each for number, each in enumerate(objectives) if isinstance(each, nn.Module)})

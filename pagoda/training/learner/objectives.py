@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 from pagoda.config.distillation import DistillationConfig
 from pagoda.config.objective import (
@@ -39,6 +41,13 @@ def build_objective(config: ObjectiveConfig, items: int) -> Objective:
             return TripletHinge(config.margin)
         case TripletLogisticConfig():
             return TripletLogistic(config.scale)
+
+
+def learned_by(objectives: Sequence[Objective]) -> nn.Module:
+    """What objectives learn, by name; of several by their number too."""
+    if len(objectives) == 1 and isinstance(objectives[0], nn.Module):
+        return objectives[0]
+    return nn.ModuleDict({str(number): each for number, each in enumerate(objectives) if isinstance(each, nn.Module)})
 
 
 def temperature_of(objective: Objective, config: ObjectiveConfig) -> Tensor | float:

@@ -107,9 +107,9 @@ def test_dropout_hides_the_declared_shares(dataset: Dataset) -> None:
 
 def test_log_q_is_the_chance_to_be_in_a_batch(dataset: Dataset) -> None:
     prepared = prepare(dataset, hours(0, 60), None, config())
-    share = torch.zeros(len(prepared.catalogue.log_q))
+    share = torch.zeros(len(prepared.sources[0].log_q))
     many = [batch for seed in range(20) for batch in batches(prepared, seed=seed)]
     for batch in many:
         share[batch.item_rows[batch.candidate_of] - 1] += 1 / len(many)
-    difference = share - torch.from_numpy(prepared.catalogue.log_q).exp()
+    difference = share - torch.from_numpy(prepared.sources[0].log_q).exp()
     assert difference.abs().mean() < 0.03
