@@ -20,8 +20,8 @@ from pagoda.index.sizes import item_bytes
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.item_vectors.filter_parser import FilterParser
-from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
 from pagoda.item_vectors.vector_files import vectors_batch
+from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById
 from pagoda.settings import CollectionConfig
 from pagoda.settings.index import Kind
 
@@ -105,7 +105,7 @@ class OverMilvus(MeasuredBackend):
         ids, vectors = self.scratch / IDS_FILE, self.scratch / VECTORS_FILE
         np.save(ids, np.arange(len(world.vectors)))
         np.save(vectors, np.asarray(world.vectors, np.float16))
-        self.originals = Originals(ids, vectors)
+        self.originals = VectorsById(ids, vectors)
 
     def search(self, query: NDArray[np.float32], effort: Any) -> NDArray[np.int64]:
         """The numbers of the best K, by codes and then by vectors, as recall does."""

@@ -15,6 +15,7 @@ from pagoda.errors import ConflictError, GateError, IntegrityError
 from pagoda.generations.manifest import (
     MILVUS,
     Artifact,
+    Cascade,
     Manifest,
     OriginalVectors,
     SegmentRef,
@@ -37,6 +38,7 @@ def create_generation(
     item_vectors: Artifact,
     item_fields: Sequence[Artifact] = (),
     originals: OriginalVectors | None = None,
+    cascade: Cascade | None = None,
     collection: str,
     dim: int,
     interests: int = 1,
@@ -56,6 +58,7 @@ def create_generation(
         item_vectors: The file that the collection was built from.
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
+        cascade: The second model, by which what the collection finds is scored; None: there is one alone.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         interests: Vectors of a user.
@@ -84,6 +87,7 @@ def create_generation(
             item_vectors=item_vectors,
             item_fields=tuple(item_fields),
             originals=originals,
+            cascade=cascade,
             collection=collection,
             backend=backend,
             texts=tuple(texts),

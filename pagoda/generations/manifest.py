@@ -37,19 +37,34 @@ class SegmentRef(_Part):
     rows: int
 
 
-class OriginalVectors(_Part):
-    """Item vectors as `pagoda.item_vectors.originals` has them, for who scores again what a collection finds."""
+class StoredVectors(_Part):
+    """Item vectors as `pagoda.item_vectors.vectors_by_id` has them, for who scores again what a collection finds."""
 
     ids: Artifact
     vectors: Artifact
+
+
+class OriginalVectors(StoredVectors):
+    """What a collection of codes, or of fewer numbers, stands for."""
+
     reduction: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
     """What the collection holds fewer numbers by; None: it holds all."""
 
-    @property
-    def files(self) -> dict[str, Artifact]:
-        """All, by what they are called to people."""
-        maps = {"maps to fewer numbers": self.reduction} if self.reduction else {}
-        return {"original IDs": self.ids, "original vectors": self.vectors, **maps}
+
+class Cascade(StoredVectors):
+    """A second model, by whose item vectors what the collection finds is scored (Huang et al., KDD 2020, section 6.2).
+
+    A user's vector is that of the first model, and then that of the second, end to end.
+    """
+
+    dim: int = Field(ge=1)
+    """Numbers of the second model's vectors."""
+    candidates: int = Field(ge=1)
+    """Items that the collection is asked for, at least."""
+
+    def parts(self, vector: list[float]) -> tuple[list[float], list[float]]:
+        """What a user is to the first model, and to the second."""
+        return vector[: -self.dim], vector[-self.dim :]
 
 
 class Manifest(_Part):
@@ -73,6 +88,8 @@ class Manifest(_Part):
     """Files with what answers may say of items, in order of their IDs; see `pagoda.item_vectors.item_fields`."""
     originals: OriginalVectors | None = Field(default=None, exclude_if=lambda files: files is None)
     """None: what the collection finds is not scored again, or it has the vectors itself."""
+    cascade: Cascade | None = Field(default=None, exclude_if=lambda model: model is None)
+    """None: what the collection finds is the answer, and its vectors are all that users have."""
     collection: str
     """Physical name."""
     backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)
@@ -90,6 +107,17 @@ class Manifest(_Part):
     window: Window
     """Interactions learned, up to the newest part."""
     created_at: AwareDatetime
+
+    @property
+    def vectors_beside(self) -> dict[str, Artifact]:
+        """Files of item vectors beside the collection, by what they are called to people."""
+        found: dict[str, Artifact] = {}
+        if self.originals:
+            found |= {"original IDs": self.originals.ids, "original vectors": self.originals.vectors}
+            found |= {"maps to fewer numbers": self.originals.reduction} if self.originals.reduction else {}
+        if self.cascade:
+            found |= {"IDs of the second model": self.cascade.ids, "vectors of the second model": self.cascade.vectors}
+        return found
 
     @property
     def order(self) -> tuple[int, int, int]:

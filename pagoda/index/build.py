@@ -17,13 +17,13 @@ from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError, GateError, IntegrityError
 from pagoda.index.base import METRIC, Collections, FileImport, made_of
-from pagoda.index.probe import SearchedCollection, probe, warm
+from pagoda.index.probe import PROBE_K, SearchedCollection, probe, warm
 from pagoda.item_vectors.fields import ITEM_ID, filter_fields
 from pagoda.item_vectors.item_fields import ItemFields
-from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.scoring import probe_queries, stored_batch, stored_dim, with_vectors
 from pagoda.item_vectors.texts import TEXT, text_names, with_texts
 from pagoda.item_vectors.vector_files import ItemVectors, vectors_of
+from pagoda.item_vectors.vectors_by_id import VectorsById
 from pagoda.settings import CollectionConfig
 from pagoda.storage.checksums import checksum_file
 
@@ -50,10 +50,10 @@ class IndexReport(BaseModel):
     checksum: str
     """Of the vectors file it holds."""
     recall_at_100: float
-    """Against exact search, over `queries` real query vectors."""
+    """Against exact search, over `queries` real query vectors; of a cascade at its candidates in place of 100."""
     queries: int
     search_ms: float
-    """Median of warm searches for the best 100, one at a time."""
+    """Median of warm searches for as many, one at a time."""
     reused: bool
     """Whether a complete one was there already."""
     seconds: dict[str, float]
@@ -69,7 +69,8 @@ def build_collection(
     queries: np.ndarray,
     config: CollectionConfig | None = None,
     texts: ItemFields | None = None,
-    originals: Originals | None = None,
+    originals: VectorsById | None = None,
+    asked: int = PROBE_K,
     progress: Progress | None = None,
 ) -> IndexReport:
     """Build collection `name` from `vectors`, or keep it if it is there and passes the same checks.
@@ -86,6 +87,7 @@ def build_collection(
         config: Kind of index, search effort and the recall it must reach. Default: HNSW.
         texts: Where the items' words are, by which it shall be searched, too; None: it is not.
         originals: The same vectors, where recall scores again by them what the collection finds.
+        asked: Items that recall will ask for, by which it is probed.
         progress: Told how far each stage is.
 
     Raises:
@@ -97,7 +99,7 @@ def build_collection(
     """
     source = ItemVectors(vectors, spec)
     config, told = config or CollectionConfig(), progress or _silent
-    build = _Build(collections, name, source, spec, queries, config, originals, told, texts)
+    build = _Build(collections, name, source, spec, queries, config, originals, asked, told, texts)
     build.check_input()
     return build.keep() or build.make()
 
@@ -110,7 +112,8 @@ class _Build:
     spec: FeatureSpec
     queries: np.ndarray
     config: CollectionConfig
-    originals: Originals | None
+    originals: VectorsById | None
+    asked: int
     progress: Progress
     texts: ItemFields | None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -227,8 +230,8 @@ class _Build:
         with self._stage("load"):
             self.collections.load(self.name)
         self._count("count", self.collections.count(self.name))
-        effort = self.config.effort
-        searched = SearchedCollection(self.collections, self.name, effort, self.config.refine, self.originals)
+        effort, refine = self.config.effort, self.config.refine
+        searched = SearchedCollection(self.collections, self.name, effort, refine, self.originals, self.asked)
         with self._stage("probe"):
             result = probe(searched, self.source, self.queries)
         if result.recall_at_100 < self.config.minimum_recall:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pagoda.index.base import Collections, ItemSearch
 from pagoda.index.elasticsearch import NEVER_RUN
 from pagoda.index.milvus import WORDS_NEVER_RUN
-from pagoda.item_vectors.originals import Originals, no_originals
+from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
 from pagoda.settings import Settings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def require_words(settings: Settings) -> None:
 def open_search(
     settings: Settings,
     request_id: Callable[[], str | None],
-    originals: Callable[[str], Originals | None] = no_originals,
+    originals: Callable[[str], VectorsById | None] = no_vectors,
 ) -> ItemSearch:
     """What the recall service needs; nothing is asked yet.
 

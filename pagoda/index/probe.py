@@ -9,8 +9,8 @@ import numpy as np
 
 from pagoda.index.base import MOST_FOUND, Collections, Hits
 from pagoda.item_vectors.exact_search import ExactSearch
-from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import VectorsById
 
 PROBE_K = 100
 PROBE_QUERIES = 200
@@ -25,9 +25,10 @@ class Probe:
     """What a probe measured."""
 
     recall_at_100: float
-    """Mean share of the exact best 100 (or all items, if fewer) that were found."""
+    """Mean share of the exact best k that were found."""
     queries: int
     k: int
+    """100, or a cascade's candidates; all items, if fewer."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class SearchedCollection:
     name: str
     effort: int
     refine: int = 1
-    originals: Originals | None = None
+    originals: VectorsById | None = None
     """What scores again what is found by codes; None: nothing does, or the backend itself."""
+    asked: int = PROBE_K
+    """Items that recall asks for: of a cascade, its candidates."""
 
     def search(self, queries: np.ndarray, k: int) -> list[Hits]:
         """The best k for each of float32 [q, dim]."""
@@ -66,7 +69,7 @@ def probe(searched: SearchedCollection, source: ItemVectors, queries: np.ndarray
         queries: float32 [q, dim]: real user vectors; at most 200, evenly spread, are used.
     """
     sample = queries[np.unique(np.linspace(0, len(queries) - 1, PROBE_QUERIES).astype(int))]
-    k = min(PROBE_K, source.rows)
+    k = min(searched.asked, source.rows)
     rows, ids = _found(searched, sample, k)
     scores = np.full(len(ids), -np.inf, dtype=np.float32)
     exact = ExactSearch(sample, k)
@@ -85,7 +88,7 @@ def warm(searched: SearchedCollection, queries: np.ndarray) -> float:
     took = []
     for query in queries[:_WARM_QUERIES]:
         begin = time.perf_counter()
-        searched.search(query[None], PROBE_K)
+        searched.search(query[None], searched.asked)
         took.append(time.perf_counter() - begin)
     return float(np.median(took[len(took) // 2 :]) * 1e3)
 

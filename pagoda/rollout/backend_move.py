@@ -17,6 +17,7 @@ from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport, Progress, build_collection
 from pagoda.index.factory import open_collections
+from pagoda.index.probe import PROBE_K
 from pagoda.item_vectors.item_fields import ItemFields
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.registry.publish import plan_move
@@ -28,8 +29,8 @@ from pagoda.storage.copies import fetch, local_path
 from pagoda.updates.full_steps import probe_queries
 from pagoda.updates.incremental import open_dataset, scratch_of
 from pagoda.updates.incremental_steps import base_files
+from pagoda.updates.item_artifacts import keep_originals, original_vectors
 from pagoda.updates.item_replay import replay
-from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.updates.readiness import collection_ready
 from pagoda.updates.step_outputs import StepOutputs, open_outputs
 
@@ -98,6 +99,7 @@ def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: 
         config=settings.index.collection,
         texts=_texts(settings, stable) if settings.index.text else None,
         originals=keep_originals(settings, outputs, source, stable.spec, queries),
+        asked=max(PROBE_K, stable.cascade.candidates if stable.cascade else 0),
         progress=progress,
     )
 

@@ -18,11 +18,11 @@ from pagoda.generations.creation import create_generation
 from pagoda.generations.live import live
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
-from pagoda.generations.versions import DATASET, INTERESTS, VersionDraft, VersionRecord
+from pagoda.generations.versions import CANDIDATES, DATASET, INTERESTS, VersionDraft, VersionRecord
 from pagoda.index.build import IndexReport, build_collection
 from pagoda.index.factory import open_collections
-from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names, write_item_fields
-from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
+from pagoda.index.probe import PROBE_K
+from pagoda.item_vectors.item_fields import FIELDS_FILE, field_names, write_item_fields
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
@@ -31,13 +31,27 @@ from pagoda.updates.full import MODEL, FullUpdate
 from pagoda.updates.full_evaluation import evaluate, judge, judge_first
 from pagoda.updates.incremental import tip_of
 from pagoda.updates.incremental_steps import catch_up_to
+from pagoda.updates.item_artifacts import (
+    FIELDS,
+    FIRST_FILE,
+    SECOND_FILE,
+    VECTORS,
+    all_vectors,
+    candidates_of,
+    cascade_of,
+    item_fields,
+    item_texts,
+    keep_originals,
+    keep_second,
+    original_vectors,
+    part_of,
+)
 from pagoda.updates.item_replay import replay
-from pagoda.updates.kept_originals import keep_originals, original_vectors
 from pagoda.version_files.full import FullVersionFiles
 
-VECTORS, INDEX, TOWER, FIELDS = "vectors", "index", "tower", "fields"
-"""Folders of the steps."""
-REPORT, VECTORS_FILE = "report.json", "item_vectors.parquet"
+INDEX, TOWER = "index", "tower"
+"""Folders of the steps, beside those of `item_artifacts`."""
+REPORT = "report.json"
 MINED, MINED_FILE = "mined", "mined.parquet"
 TEACHER = "teacher.parquet"
 _PROBES = 400
@@ -122,6 +136,7 @@ def register(update: FullUpdate) -> VersionRecord:
             DATASET: update.describe()["dataset"],
             TAG: str(files.lineage.forgotten),
             **({INTERESTS: str(files.interests)} if files.interests > 1 else {}),
+            **({CANDIDATES: str(files.config.cascade.candidates)} if files.config.cascade else {}),
             **judged.tags(),
         },
         folder=files.folder,
@@ -134,57 +149,27 @@ def register(update: FullUpdate) -> VersionRecord:
 def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
     """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file.
 
-    Beside it, what answers may say of these items is kept.
+    Beside it are those of a cascade's second model, and what answers may say of these items.
     """
 
     def export(folder: Path) -> None:
         from pagoda.version_files.open_version import item_vectors as compute_vectors
 
         files, items = update.files(), update.data.items((shard, update.shards))
-        dim, similarity = files.config.vector_dim, files.config.model.similarity
-        with ItemVectorsWriter(folder / VECTORS_FILE, update.data.spec, dim, similarity) as writer:
-            shares = files.shares(items.column("item_id").to_numpy()) if update.data.spec.rules else None
-            writer.write(items, compute_vectors(files, files.towers(), items)[:, :dim], shares)
+        spec, similarity = update.data.spec, files.config.model.similarity
+        shares = files.shares(items.column("item_id").to_numpy()) if spec.rules else None
+        models = np.split(compute_vectors(files, files.towers(), items), [files.config.vector_dim], axis=1)
+        for name, vectors in zip((FIRST_FILE, SECOND_FILE), models, strict=True):
+            if dim := vectors.shape[1]:
+                with ItemVectorsWriter(folder / name, spec, dim, similarity) as writer:
+                    writer.write(items, vectors, shares)
 
     def tell(folder: Path) -> None:
         write_item_fields(folder / FIELDS_FILE, update.data.spec, update.data.items((shard, update.shards)))
 
     if field_names(update.data.spec):
-        update.step(_part(update, FIELDS, shard), tell)
-    return update.step(_part(update, VECTORS, shard), export) / VECTORS_FILE
-
-
-def all_vectors(update: FullUpdate) -> Path:
-    """The vectors of all items: the one Parquet file, or the list of its parts.
-
-    Raises:
-        ConflictError: A part has not been exported yet.
-    """
-
-    def gather(folder: Path) -> None:
-        steps = [_part(update, VECTORS, shard) for shard in range(update.shards)]
-        made = update.outputs
-        parts = [
-            VectorPart(uri=made.uri(step, VECTORS_FILE), checksum=made.checksum(step, VECTORS_FILE)) for step in steps
-        ]
-        VectorParts(parts=tuple(parts)).write(folder / PARTS_FILE)
-
-    folder = update.outputs.get(VECTORS) if update.shards == 1 else update.step(VECTORS, gather)
-    # Whoever ran first decided the number of parts.
-    return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else VECTORS_FILE)
-
-
-def _item_fields(update: FullUpdate) -> list[Artifact]:
-    """What answers may say of items; nothing where the dataset has nothing, or an older release did the export."""
-    made, steps = update.outputs, [_part(update, FIELDS, shard) for shard in range(update.shards)]
-    if not all(made.done(step) for step in steps):
-        return []
-    return [Artifact(uri=made.uri(step, FIELDS_FILE), checksum=made.checksum(step, FIELDS_FILE)) for step in steps]
-
-
-def _part(update: FullUpdate, step: str, shard: int) -> str:
-    """The name of a step for one part of the items."""
-    return step if update.shards == 1 else f"{step}-{shard:05}-of-{update.shards:05}"
+        update.step(part_of(update, FIELDS, shard), tell)
+    return update.step(part_of(update, VECTORS, shard), export) / FIRST_FILE
 
 
 def build_index(update: FullUpdate) -> IndexReport:
@@ -198,6 +183,7 @@ def build_index(update: FullUpdate) -> IndexReport:
     if name in offered and collections.exists(name):
         return index_report(update)  # It was built, and may serve; item changes have made it differ from the file.
     queries = probe_queries(update.files(), update.data)
+    keep_second(update)
     report = build_collection(
         collections,
         name,
@@ -205,19 +191,12 @@ def build_index(update: FullUpdate) -> IndexReport:
         spec,
         queries=queries,
         config=update.settings.index.collection,
-        texts=_texts(update) if update.settings.index.text else None,
+        texts=item_texts(update) if update.settings.index.text else None,
         originals=keep_originals(update.settings, update.outputs, ItemVectors(vectors, spec), spec, queries),
+        asked=max(PROBE_K, candidates_of(update)),
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
-
-
-def _texts(update: FullUpdate) -> ItemFields | None:
-    """Where the items' words are; None where `_item_fields` has nothing."""
-    steps = [_part(update, FIELDS, shard) for shard in range(update.shards)]
-    if not (field_names(update.data.spec) and all(map(update.outputs.done, steps))):
-        return None
-    return ItemFields([update.outputs.get(step) / FIELDS_FILE for step in steps])
 
 
 def index_report(update: FullUpdate) -> IndexReport:
@@ -251,8 +230,9 @@ def offer(update: FullUpdate) -> Manifest:
         version.version,
         tower=Artifact(uri=update.outputs.uri(TOWER, archive.name), checksum=checksum_file(archive, SHA256)),
         item_vectors=Artifact(uri=update.outputs.uri(VECTORS, vectors.name), checksum=index.checksum),
-        item_fields=_item_fields(update),
+        item_fields=item_fields(update),
         originals=original_vectors(update.settings, update.outputs),
+        cascade=cascade_of(update),
         collection=index.name,
         dim=index.dim,
         interests=int(version.tags.get(INTERESTS, 1)),
@@ -288,7 +268,10 @@ def newest(update: FullUpdate) -> Manifest:
 
 
 def probe_queries(files: FullVersionFiles, data: Dataset) -> NDArray[np.float32]:
-    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe: all of each."""
+    """Vectors of some of a version's users as of its window's end, float32 [n, dim], for the probe: all of each.
+
+    Of a cascade, those that the collection is asked by.
+    """
     from pagoda.version_files.open_version import OpenVersion
 
     users = np.asarray(files.users.ids)

@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pagoda.data.mirror import open_local_or_mirrored
-from pagoda.generations.manifest import Manifest, OriginalVectors
+from pagoda.data.spec import FeatureSpec
+from pagoda.generations.manifest import Manifest, OriginalVectors, StoredVectors
 from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.generations.versions import DATASET
 from pagoda.index.factory import open_collections
@@ -17,13 +20,13 @@ from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_ta
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
-from pagoda.item_vectors.changed_originals import ChangedOriginals
+from pagoda.item_vectors.changed_vectors import ChangedVectors
 from pagoda.item_vectors.fields import ITEM_ID
-from pagoda.item_vectors.originals import number_type
 from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.scoring import stored_batch, with_vectors
 from pagoda.item_vectors.texts import texts_of, with_texts
 from pagoda.item_vectors.vector_files import vectors_batch, vectors_of
+from pagoda.item_vectors.vectors_by_id import number_type
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch, local_path, verified
 from pagoda.storage.inventory import select
@@ -70,11 +73,14 @@ class ItemReplay:
             table = items_table(manifest.spec, stay)
             vectors = item_vectors(files, towers, table)
             shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
-            stored = stored_batch(manifest.spec, vectors_batch(manifest.spec, table, vectors, shares))
+            if cascade := manifest.cascade:
+                vectors, second = np.split(vectors, [-cascade.dim], axis=1)
+                # First: what is found and not among them is left out of answers.
+                _put_beside(cascade, head, manifest.spec, _stored(manifest.spec, table, second, shares))
+            stored = _stored(manifest.spec, table, vectors, shares)
             if manifest.originals:
                 # First: what is found by codes and not among them would have the scores of codes.
-                changed = ChangedOriginals(manifest.originals.vectors.uri)
-                changed.add(head, stored[ITEM_ID].to_numpy(), vectors_of(stored), number_type(manifest.spec))
+                _put_beside(manifest.originals, head, manifest.spec, stored)
                 stored = self._reduced(manifest.full_version, manifest.originals, stored)
             if manifest.texts:
                 stored = with_texts(stored, texts_of(table, manifest.texts))
@@ -108,6 +114,18 @@ class ItemReplay:
             return place
         parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY))
         return fetch(record.uri, parts, self._scratch / str(version))
+
+
+def _stored(
+    spec: FeatureSpec, items: pa.Table, vectors: NDArray[np.float32], shares: NDArray[np.float64] | None
+) -> pa.RecordBatch:
+    """Items [n] with their vectors [n, dim] as a collection stores them."""
+    return stored_batch(spec, vectors_batch(spec, items, vectors, shares))
+
+
+def _put_beside(files: StoredVectors, head: int, spec: FeatureSpec, rows: pa.RecordBatch) -> None:
+    changed = ChangedVectors(files.vectors.uri)
+    changed.add(head, rows[ITEM_ID].to_numpy(), vectors_of(rows), number_type(spec))
 
 
 def imported_items(settings: Settings, dataset: str, ids: Collection[ItemId]) -> dict[ItemId, dict[str, Any]]:

@@ -31,7 +31,7 @@ from serving.recall.request.warm_up import WARM_AGAIN_SECONDS, warm_again, warm_
 from serving.recall.servers.batching import JoinedIndex, JoinedStore, JoinedTower
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
-from serving.recall.servers.held_originals import HeldOriginals, require_whole
+from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from serving.recall.servers.ports import Servers, Words
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
@@ -50,7 +50,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
     async with AsyncExitStack() as stack:
         store = OnlineStore(settings.redis.url, settings.recall.store_seconds)
         tower = await stack.enter_async_context(open_tower(settings))
-        originals = HeldOriginals()
+        originals, second = HeldVectors(), HeldVectors()
         index = open_search(settings, tracing.trace_id, originals.of)
         outcomes = OutcomeWriter(settings.redis.url, settings.recall.outcomes_bytes)
         for part in (store, index, outcomes):
@@ -68,17 +68,14 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         if settings.tower.runtime == "in_process":
             # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
             servers = replace(servers, tower=tower)
-        channels = channels_of(servers.index, items.removed)
+        channels = channels_of(servers.index, items.removed, second.of)
         text = TextChannel(servers.match) if servers.match else None
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
 
         async def get_warm(live: LiveGeneration) -> None:
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
-            if settings.index.keeps_originals:
-                await originals.open(live.manifest, live)
-            else:
-                require_whole(live.manifest)
+            await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)
@@ -92,7 +89,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         )
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
-        loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow]
+        loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, generations

@@ -2,139 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import numpy as np
-import pytest
-import yaml
-
-from pagoda.config.training import TrainConfig
-from pagoda.data.history.histories import Histories
-from pagoda.data.window import Window
-from pagoda.embeddings.overlay import Overlay
-from pagoda.embeddings.segment import Segment
-from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import open_log
-from pagoda.index.factory import open_search
-from pagoda.model.table_inputs import histories_at
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout.measures.candidate import measure
-from pagoda.settings import IndexSettings, Settings
-from pagoda.storage.copies import local_path
-from pagoda.updates import full_steps
-from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental_steps import Done, run_all
-from pagoda.version_files.full import FullVersionFiles
-from pagoda.version_files.open_version import OpenVersion
-from serving import tracing
-from serving.recall.channels.factory import channels_of
-from serving.recall.generations.generation import LiveGeneration
-from serving.recall.request.answer import answer_by
-from serving.recall.request.parts import Parts
-from serving.recall.servers import in_process_tower
-from serving.recall.servers.batching import JoinedIndex
-from serving.recall.servers.in_process_tower import InProcessTower
-from serving.tower.archive import package
-from serving.tower.program import load_program
-from serving.workers.follower import Follower
-from serving.workers.loop import follow
-from serving.workers.tower_archives import TowerArchives
-from serving.workers.tower_host import LocalTowers
-from tests.serving.fakes import FakeStore
-from tests.serving.recall.setting import begun
-from tests.training.worlds import config, hours, make
+from tests.training.worlds import config, hours
 
-USER, K, DIM, INTERESTS = 3, 10, 8, 3
-NOW = hours(0, 60)
+from .homes import Home
+
+DIM, INTERESTS = 8, 3
 HISTORY = {"kind": "self_attentive", "interests": INTERESTS, "hidden": 8}
 SEVERAL = config(
     bootstrap_epochs=2, model={"dim": DIM, "feature_dim": 4, "history": HISTORY}, drift={"max_interest_cosine": 1}
 )
-
-
-class Home:
-    """An installation in this process."""
-
-    def __init__(self, folder: Path) -> None:
-        index = IndexSettings(backend="in_process", kind="FLAT")
-        self.settings, self.dataset = Settings(home=folder / "home", index=index), make(folder / "data")
-        tables, towers = self.settings.tables_folder, self.settings.towers_folder
-        self.follower = Follower(open_log(self.settings), tables, LocalTowers(TowerArchives(towers, tables)))
-        self.tower = InProcessTower(towers, tables)
-        channels = channels_of(JoinedIndex(open_search(self.settings, tracing.trace_id)), frozenset())
-        self.parts = Parts(FakeStore(), self.tower, channels)
-
-    def full(self, window: Window, how: TrainConfig) -> Manifest:
-        """A first version of a window, up to its offer."""
-        update = FullUpdate(self.settings, str(self.dataset.path), window, None)
-        full_steps.train(update, yaml.safe_dump(how.model_dump(mode="json")))
-        full_steps.register(update)
-        full_steps.export_vectors(update)
-        full_steps.build_index(update)
-        full_steps.package_tower(update, package)
-        return full_steps.offer(update)
-
-    @contextmanager
-    def followed(self) -> Iterator[None]:
-        """While the follower goes on by itself."""
-        stop = threading.Event()
-        thread = threading.Thread(target=follow, args=(self.follower, stop, 0.02, "follower"))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-    async def answer(self, manifest: Manifest) -> tuple[list[int], list[float]]:
-        """Items and scores that a generation has for a user, who says what they did."""
-        self.follower.step()
-        await self.tower.open(manifest)
-        live, padded = LiveGeneration(manifest), self.past().padded()
-        did = [
-            {"item_id": int(item), "timestamp": int(at)}
-            for item, at in zip(padded.items[padded.mask], padded.times_us[padded.mask], strict=True)
-        ]
-        wanted = {"k": K, "history": did, "timestamp": NOW.end_us, "profile": {"kind": f"k{USER}"}}
-        (said,) = await answer_by(live, "stable", self.parts, begun(live, user_id=USER, **wanted))
-        assert (said["generation"], said["known_user"]) == (manifest.id, True)
-        return [int(item["item_id"]) for item in said["items"]], [item["score"] for item in said["items"]]
-
-    def past(self) -> Histories:
-        """What the user did."""
-        state = histories_at(self.dataset, NOW.end, None, None)
-        assert state is not None
-        return state.read(np.array([USER]), np.array([NOW.end_us]))
-
-    def expected(self, manifest: Manifest) -> dict[int, float]:
-        """The score of every item, from the version's own files: without any part that serves."""
-        folder = local_path(open_log(self.settings).state().versions[manifest.full_version].uri) or Path()
-        files = FullVersionFiles(folder, folder)
-        segments = [Segment.open(local_path(part.uri) or Path()) for part in manifest.segments]
-        towers = OpenVersion(files, self.dataset).under(Overlay(files.users, segments))
-        vectors = towers.user_vectors(np.array([USER]), np.array([NOW.end_us]), self.past())
-        scores = (vectors.reshape(-1, DIM) @ towers.item_vectors().T).max(0)
-        return dict(zip(self.dataset.items()["item_id"].to_pylist(), scores.tolist(), strict=True))
-
-    async def check(self, manifest: Manifest) -> list[float]:
-        """An answer is the best of all items; its scores."""
-        items, scores = await self.answer(manifest)
-        expected = self.expected(manifest)
-        np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:K], atol=1e-4)
-        np.testing.assert_allclose([expected[item] for item in items], scores, atol=1e-4)
-        return scores
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    # tests/serving/tower/test_program.py has it done in a process of its own, which imports PyTorch each time.
-    monkeypatch.setattr(in_process_tower, "load_small", load_program)
-    made = Home(tmp_path)
-    yield made
-    made.follower.close()
 
 
 async def test_a_plain_model_and_one_of_several_interests_take_each_others_place(home: Home) -> None:

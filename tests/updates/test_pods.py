@@ -20,7 +20,7 @@ from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.settings import CollectionConfig, RegistrySettings, Settings
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.copies import download, upload
-from pagoda.updates import full_evaluation, full_steps
+from pagoda.updates import full_evaluation, full_steps, item_artifacts
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.incremental import IncrementalUpdate
 from pagoda.updates.incremental_steps import exported_vectors
@@ -104,12 +104,12 @@ def test_item_vectors_are_exported_by_a_pod_each_and_read_as_one(cluster: Cluste
     cluster.description["shards"] = "3"
     made = [full_steps.export_vectors(cluster.pod(f"export-{shard}"), shard) for shard in (0, 1)]
     with pytest.raises(ConflictError, match="run the step 'vectors-00002-of-00003' first"):
-        full_steps.all_vectors(cluster.pod("too-early"))
+        item_artifacts.all_vectors(cluster.pod("too-early"))
     made.append(full_steps.export_vectors(cluster.pod("export-2"), 2))
     assert [pq.read_metadata(path).num_rows for path in made] == [13, 13, 14]
 
     reader = cluster.pod("reader")
-    source = ItemVectors(full_steps.all_vectors(reader), reader.data.spec)
+    source = ItemVectors(item_artifacts.all_vectors(reader), reader.data.spec)
     assert all(uri.startswith(cluster.bucket) for uri in source.files), "read where they are, not copied"
     ids, vectors = zip(*source.blocks(), strict=True)
     alone = OpenVersion(FullVersionFiles(files / "version", files / "state"), reader.data)

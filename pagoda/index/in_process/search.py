@@ -20,7 +20,7 @@ from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.index.base import MOST_FOUND, FoundItem, Hits, TextSearch
 from pagoda.index.in_process.collections import FolderCollections
 from pagoda.item_vectors.filter import Filter
-from pagoda.item_vectors.originals import Originals, no_originals
+from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
 from pagoda.settings import CollectionConfig
 
 _LOOK_SECONDS = 0.25
@@ -57,7 +57,7 @@ class FolderSearch:
         folder: Path,
         effort: int = CollectionConfig().effort,
         refine: int = 1,
-        originals: Callable[[str], Originals | None] | None = None,
+        originals: Callable[[str], VectorsById | None] | None = None,
     ) -> None:
         """Nothing is read yet.
 
@@ -68,7 +68,7 @@ class FolderSearch:
             originals: Those of a collection that holds fewer numbers; None: all hold the vectors themselves.
         """
         self._collections = FolderCollections(folder, _LOOK_SECONDS, 1 if originals else refine)
-        self._effort, self._refine, self._originals = effort, refine, originals or no_originals
+        self._effort, self._refine, self._originals = effort, refine, originals or no_vectors
         # Faiss and NumPy let others run while they compute. A search has one thread: who asks is more than one.
         self._cores = len(os.sched_getaffinity(0))
         self._threads = ThreadPoolExecutor(self._cores, "search", initializer=faiss.omp_set_num_threads, initargs=(1,))
@@ -157,7 +157,7 @@ class FolderSearch:
         return [_best(*one, kind.k, originals) for one in zip(queries, found, strict=True)]
 
 
-def _best(query: NDArray[np.float32], hits: Hits, k: int, originals: Originals) -> Hits:
+def _best(query: NDArray[np.float32], hits: Hits, k: int, originals: VectorsById) -> Hits:
     places, scores = originals.best(query, hits.ids, hits.scores, k)
     keys = None if hits.keys is None else [hits.keys[place] for place in places]
     return Hits(hits.ids[places], scores, keys)

@@ -25,7 +25,7 @@ from pagoda.index.milvus.parameters import search_params
 from pagoda.index.words import words_of
 from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
 from pagoda.item_vectors.filter import Filter
-from pagoda.item_vectors.originals import Originals, no_originals
+from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
 
 logger = logging.getLogger(__name__)
 _RECONNECTING = {f"grpc.{which}_reconnect_backoff_ms": 1000 for which in ("initial", "min", "max")}
@@ -48,7 +48,7 @@ class MilvusSearch:
         request_id: Callable[[], str | None] = _untraced,
         *,
         refine: int = 1,
-        originals: Callable[[str], Originals | None] = no_originals,
+        originals: Callable[[str], VectorsById | None] = no_vectors,
     ) -> None:
         """Make a client, which connects at the first search.
 
@@ -193,7 +193,7 @@ async def _search(handler: Any, request: Any, timeout: float, context: CallConte
 
 
 def _refined(
-    found: SearchResultData, keys: bool, vectors: Sequence[Sequence[float]], k: int, originals: Originals
+    found: SearchResultData, keys: bool, vectors: Sequence[Sequence[float]], k: int, originals: VectorsById
 ) -> list[list[FoundItem]]:
     """The best k for each vector of what was found by codes."""
     ids, scores = np.array(found.ids.int_id.data, np.int64), np.array(found.scores, np.float32)

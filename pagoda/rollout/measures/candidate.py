@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,13 @@ from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import DATASET
 from pagoda.index.build import IndexReport
 from pagoda.index.factory import open_collections, open_copies
-from pagoda.index.probe import SearchedCollection, probe
+from pagoda.index.probe import PROBE_K, SearchedCollection, probe
 from pagoda.item_changes.changes import ItemChanges, int64_ids
 from pagoda.item_changes.log import open_item_log
-from pagoda.item_vectors.originals import Originals
 from pagoda.item_vectors.parts import is_list, read_parts
 from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import VectorsById
 from pagoda.model.table_inputs import no_histories
 from pagoda.registry.factory import open_registry
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows, inspect_vectors
@@ -93,7 +94,7 @@ class _Measuring:
             checksums={
                 "item vectors": (candidate.item_vectors.checksum, sum_),
                 **self._part_sums(vectors),
-                **self._original_sums(),
+                **self._sums_beside(),
                 "tower": (candidate.tower.checksum, self._file(candidate.tower)[1]),
                 **self._table_sums(),
             },
@@ -105,10 +106,8 @@ class _Measuring:
         here = [(part, path) for part in parts if (path := local_path(part.uri))]
         return {f"item vectors in {path.parent.name}": (part.checksum, checksum_file(path)) for part, path in here}
 
-    def _original_sums(self) -> Mapping[str, tuple[str, str]]:
-        files = self._candidate.originals
-        named = files.files if files else {}
-        return {name: (file.checksum, self._file(file)[1]) for name, file in named.items()}
+    def _sums_beside(self) -> Mapping[str, tuple[str, str]]:
+        return {name: (file.checksum, self._file(file)[1]) for name, file in self._candidate.vectors_beside.items()}
 
     def _table_sums(self) -> Mapping[str, tuple[str, str]]:
         folder = self._version(self._candidate.full_version)
@@ -144,16 +143,17 @@ class _Measuring:
         vectors = opened.user_vectors(users, moments, no_histories(len(users)))
         queries = vectors.reshape(-1, vectors.shape[-1])[:, : source.dim]
         name, index = self._candidate.collection, self._settings.index
-        searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals())
+        asked = max(PROBE_K, self._candidate.cascade.candidates if self._candidate.cascade else 0)
+        searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals(), asked)
         return probe(searched, source, queries).recall_at_100
 
-    def _originals(self) -> Originals | None:
+    def _originals(self) -> VectorsById | None:
         """What recall scores again by, where it is told to and the generation brings it."""
         files = self._candidate.originals
         if files is None or not self._settings.index.keeps_originals:
             return None
         ids, vectors = (self._file(one)[0] for one in (files.ids, files.vectors))
-        return Originals(ids, vectors, Reduction.read(self._file(files.reduction)[0]) if files.reduction else None)
+        return VectorsById(ids, vectors, Reduction.read(self._file(files.reduction)[0]) if files.reduction else None)
 
     def _recall(self) -> RecallRows | None:
         champion = self._champion
@@ -177,15 +177,25 @@ class _Measuring:
             return None  # Nothing was positive since.
 
     def _hits(self, manifest: Manifest, questions: Questions, dataset: Dataset) -> NDArray[np.float64]:
-        """Recall of each row, float64 [rows]: the generation's user vectors against the item vectors it searches."""
+        """Recall of each row, float64 [rows]: the generation's user vectors against the item vectors it answers by."""
         rows = questions.rows
         opened = self._open(manifest)
         users = opened.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
         catalogue = dataset.items().column("item_id").to_numpy()
-        path = self._file(manifest.item_vectors)[0]
-        scorer = _Catalogue(opened, users, catalogue, ItemVectors(path, manifest.spec))
+        scorer = _Catalogue(opened, users, catalogue, self._models(manifest))
         k = max(1, min(_K, len(catalogue) // _SHARE))
         return recall(rank(scorer, questions.targets, questions.seen), k)
+
+    def _models(self, manifest: Manifest) -> list[_Model]:
+        """The item vectors that the collection was built from, and those of a cascade's second model."""
+        source = ItemVectors(self._file(manifest.item_vectors)[0], manifest.spec)
+        models = [_Model(source.dim, source.blocks())]
+        if cascade := manifest.cascade:
+            ids, stored = (np.load(self._file(one)[0], mmap_mode="r") for one in (cascade.ids, cascade.vectors))
+            # With rules they are times the items' weights, and another number is behind them.
+            weighed = np.asarray(stored[:, : cascade.dim], np.float32)
+            models.append(_Model(cascade.dim, [(ids, weighed / np.linalg.norm(weighed, axis=1, keepdims=True))]))
+        return models
 
     def _dataset(self) -> Dataset:
         record = self._state.version(self._candidate.full_version)
@@ -237,8 +247,7 @@ class _Measuring:
         kept = {str(part.version) for one in (self._candidate, self._champion) if one for part in one.segments}
         for one in (self._candidate, self._champion):
             if one:
-                kept_files = one.originals.files.values() if one.originals else ()
-                files = (one.item_vectors, one.tower, *kept_files)
+                files = (one.item_vectors, one.tower, *one.vectors_beside.values())
                 kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
         for folder in self._scratch.glob("*"):
             if folder.name not in {*kept, _COPIES}:
@@ -247,21 +256,28 @@ class _Measuring:
             self._copies.keep({one.collection for one in (self._candidate, self._champion) if one})
 
 
+class _Model(NamedTuple):
+    """A model's item vectors."""
+
+    dim: int
+    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+    """IDs [n] and vectors [n, dim]."""
+
+
 class _Catalogue:
     """Scores against the whole catalogue, of which a generation's vectors may lack items; those are never found."""
 
     def __init__(
-        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], source: ItemVectors
+        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], models: Sequence[_Model]
     ) -> None:
-        items = np.zeros((len(catalogue), source.dim), np.float32)
-        self._absent = np.ones(len(catalogue), np.bool_)
-        for ids, vectors in source.blocks():
-            there = np.isin(ids, catalogue, assume_unique=True)
-            places = np.searchsorted(catalogue, ids[there])
-            items[places], self._absent[places] = vectors[there], False
-        if opened.cascade:
-            # The collection has no more than the first model's.
-            items = np.concatenate([items, opened.item_vectors()[:, opened.cascade.first :]], axis=1)
+        items = np.zeros((len(catalogue), sum(model.dim for model in models)), np.float32)
+        self._absent, start = np.ones(len(catalogue), np.bool_), 0
+        for model in models:
+            for ids, vectors in model.blocks:
+                there = np.isin(ids, catalogue, assume_unique=True)
+                places = np.searchsorted(catalogue, ids[there])
+                items[places, start : start + model.dim], self._absent[places] = vectors[there], False
+            start += model.dim
         self._scorer, self.items = scorer_of(opened, users, items), len(items)
 
     def block(self, rows: slice) -> NDArray[np.float32]:

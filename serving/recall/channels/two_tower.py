@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from itertools import islice
 
+import numpy as np
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import UnavailableError
+from pagoda.generations.manifest import Cascade
+from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
+from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.generations.generation import LiveGeneration
@@ -14,25 +22,51 @@ from serving.users.keys import Key
 
 
 class TwoTowerChannel(Channel):
-    """Searches the generation's collection by the user's vectors, one for each interest."""
+    """Searches the generation's collection by the user's vectors, one for each interest.
+
+    Of a cascade, by the first model's; what is found is scored by the second model, and by that alone.
+    """
 
     name = "two_tower"
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self, index: Index, second: Callable[[str], VectorsById | None] = no_vectors) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            index: Finds items by vector.
+            second: Vectors of a cascade's second model, by collection.
+        """
+        self._index, self._second = index, second
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
-        """See `Channel.candidates`; an item has the score of the nearest interest."""
-        one = lookup.instance
-        found = await self._index.search(
+        """See `Channel.candidates`; an item has the score of the nearest interest, or of a cascade's second model."""
+        if live.manifest.cascade is not None:
+            items = await self._by_both(live, lookup, live.manifest.cascade)
+        else:
+            found = await self._search(live, lookup, _distinct(lookup.vectors), lookup.depth)
+            items = _best(found, lookup.depth)
+        return live.scored(lookup.instance, items)
+
+    async def _by_both(self, live: LiveGeneration, lookup: Lookup, cascade: Cascade) -> list[RecalledItem]:
+        if (vectors := self._second(live.manifest.collection)) is None:
+            raise UnavailableError(f"generation {live.id}: its second model's vectors are not open", part="index")
+        first, second = cascade.parts(lookup.vectors[0])
+        (found,) = await self._search(live, lookup, [first], max(cascade.candidates, lookup.depth))
+        query = live.query(lookup.instance, second)
+        # A page that is not in memory is waited for, and nobody else may have to.
+        return await asyncio.to_thread(_rescored, live.spec, vectors, query, found, lookup.depth)
+
+    async def _search(
+        self, live: LiveGeneration, lookup: Lookup, vectors: Sequence[Vector], k: int
+    ) -> list[list[RecalledItem]]:
+        return await self._index.search(
             live.manifest.collection,
-            [live.query(one, vector) for vector in _distinct(lookup.vectors)],
-            lookup.depth,
+            [live.query(lookup.instance, vector) for vector in vectors],
+            k,
             wanted=lookup.wanted,
-            excluded=live.seen(one, lookup.stored),
+            excluded=live.seen(lookup.instance, lookup.stored),
             keys=live.spec.id_type == "string",
         )
-        return live.scored(one, _best(found, lookup.depth))
 
 
 def _distinct(vectors: Sequence[Vector]) -> Sequence[Vector]:
@@ -51,3 +85,18 @@ def _best(found: Sequence[list[RecalledItem]], k: int) -> list[RecalledItem]:
     for item in sorted((item for items in found for item in items), key=lambda item: -item["score"]):
         best.setdefault(item["item_id"], item)
     return list(islice(best.values(), k))
+
+
+def _rescored(
+    spec: FeatureSpec, vectors: VectorsById, query: Vector, found: Sequence[RecalledItem], k: int
+) -> list[RecalledItem]:
+    """The best k of what was found by the second model's vectors, with its scores; of equal ones the lower ID first.
+
+    An item that was added a moment ago has none of these yet, and the first model's score is no other's equal.
+    """
+    ids = read_ids(spec, [item["item_id"] for item in found], "items")
+    products, there = vectors.products(np.asarray(query, np.float32), ids)
+    scores = np.where(there, products, -np.inf)
+    order = np.lexsort((ids, -scores))[: min(k, int(there.sum()))]
+    best = zip(order.tolist(), scores[order].tolist(), strict=True)
+    return [{"item_id": found[place]["item_id"], "score": score} for place, score in best]

@@ -62,6 +62,12 @@ class Serving:
         return self.canary
 
     @property
+    def candidates(self) -> int:
+        """Items that an arm looks for at least; 0: as many as are asked for."""
+        cascades = (live.manifest.cascade for live in (self.stable, self.canary) if live)
+        return max((one.candidates for one in cascades if one), default=0)
+
+    @property
     def generations(self) -> dict[Arm, LiveGeneration]:
         """Of each arm that has one."""
         return {"stable": self.stable, **({"canary": self.canary} if self.canary else {})}

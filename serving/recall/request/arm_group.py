@@ -28,11 +28,13 @@ class ArmGroup:
     places: tuple[int, ...]
     """In the request."""
     asked: tuple[RecallInstance, ...]
+    candidates: int = 0
+    """Items that are looked for at least, for each."""
 
     @property
     def cost(self) -> float:
         """See `cost_of`."""
-        return sum(map(cost_of, self.asked))
+        return sum(cost_of(one, self.candidates) for one in self.asked)
 
     def slices(self) -> list[ArmGroup]:
         """The same users in groups that cost little: what is asked at once takes no longer than others may wait for it,
@@ -41,9 +43,9 @@ class ArmGroup:
             return [self]
         ends, room = [], 0.0
         for number, one in enumerate(self.asked):
-            if (room := room - cost_of(one)) < 0:
+            if (room := room - cost_of(one, self.candidates)) < 0:
                 ends.append(number)
-                room = SLICE - cost_of(one)
+                room = SLICE - cost_of(one, self.candidates)
         return [
             replace(self, places=self.places[start:end], asked=self.asked[start:end])
             for start, end in pairwise((*ends, len(self.asked)))
@@ -58,13 +60,18 @@ class ArmGroup:
         return [live.begin(one, f"instances.{place}") for place, one in zip(self.places, self.asked, strict=True)]
 
 
-def cost_of(one: RecallInstance) -> float:
+def cost_of(one: RecallInstance, candidates: int = 0) -> float:
     """What a user costs, in users who want a hundred items: a search looks at so many more items the more it is to
     find, and at four times as many under a filter (`pagoda.index.milvus.parameters.search_params`); a hundred values of
-    its items take a tenth of such a user (0.14 of 1.4 ms of processor time), counted twice for those that are long."""
+    its items take a tenth of such a user (0.14 of 1.4 ms of processor time), counted twice for those that are long.
+
+    Args:
+        one: The user.
+        candidates: Items that are looked for at least, whatever k is.
+    """
     filtered = 4.0 if one.filter else 1.0
     words = 0.0 if one.text is None else filtered + _words(one.text) / 16
-    return max(1.0, one.k / 100) * filtered + words + one.k * len(one.fields) / 500
+    return max(1.0, max(one.k, candidates) / 100) * filtered + words + one.k * len(one.fields) / 500
 
 
 def _words(text: str) -> float:
@@ -84,6 +91,6 @@ def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | N
     for place, instance in enumerate(asked):
         places.setdefault(serving.choose(instance.user_id, header), []).append(place)
     return [
-        ArmGroup(arm, counted, tuple(among), tuple(asked[place] for place in among))
+        ArmGroup(arm, counted, tuple(among), tuple(asked[place] for place in among), serving.candidates)
         for (arm, counted), among in places.items()
     ]

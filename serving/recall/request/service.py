@@ -80,8 +80,9 @@ class Recall:
         """
         caller = callers.current()
         check_values(asked)
-        with IN_FLIGHT.track_inprogress(), self._admission.admitted(caller.client, sum(map(cost_of, asked))):
-            serving = self._generations.require()
+        serving = self._generations.require()
+        cost = sum(cost_of(one, serving.candidates) for one in asked)
+        with IN_FLIGHT.track_inprogress(), self._admission.admitted(caller.client, cost):
             groups = [part for group in groups_of(serving, asked, header) for part in group.slices()]
             if len(groups) == 1:
                 return await self._in_cohort(serving, groups[0], caller)

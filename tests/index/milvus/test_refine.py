@@ -13,8 +13,8 @@ from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.search import MilvusSearch
 from pagoda.index.probe import SearchedCollection, probe
 from pagoda.item_vectors.filter_parser import FilterParser
-from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals, write_originals
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
 from pagoda.settings import CollectionConfig
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 
@@ -29,8 +29,8 @@ def test_codes_of_two_bytes_pass_the_probe_and_recall_answers_exactly(
 ) -> None:
     write_vectors(tmp_path / "v.parquet", ROWS)
     source = ItemVectors(tmp_path / "v.parquet", SPEC)
-    write_originals(tmp_path, source, SPEC)
-    originals = Originals(tmp_path / IDS_FILE, tmp_path / VECTORS_FILE)
+    write_vectors_by_id(tmp_path, source, SPEC)
+    originals = VectorsById(tmp_path / IDS_FILE, tmp_path / VECTORS_FILE)
     report = build_collection(
         collections, "refined", source.path, SPEC, queries=QUERIES, config=CODES, originals=originals
     )

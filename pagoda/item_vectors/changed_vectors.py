@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pagoda.append_log.store import open_store
 from pagoda.errors import ConflictError, IntegrityError, UnavailableError
-from pagoda.item_vectors.originals import Ids, Vectors
+from pagoda.item_vectors.vectors_by_id import Ids, Vectors
 from pagoda.storage.copies import children, delete
 
 _NAME = re.compile(r"changed-(\d{12})\.npz")
@@ -25,7 +25,7 @@ _KEPT = 2
 """Files that stay: somebody may be reading the last but one."""
 
 
-class ChangedOriginals:
+class ChangedVectors:
     """The files of one generation's changed vectors."""
 
     def __init__(self, vectors: str) -> None:

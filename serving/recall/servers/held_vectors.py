@@ -1,4 +1,4 @@
-"""Original vectors of the generations that serve: mapped, and followed as items change."""
+"""Item vectors beside the collections of generations that serve: mapped, and followed as items change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pagoda.errors import GateError, PagodaError, UnavailableError
-from pagoda.generations.manifest import Manifest, OriginalVectors
-from pagoda.item_vectors.changed_originals import ChangedOriginals
-from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, Originals
+from pagoda.generations.manifest import Manifest, OriginalVectors, StoredVectors
+from pagoda.item_vectors.changed_vectors import ChangedVectors
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
+from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById
 from pagoda.storage.copies import local_path, size, verified
 from serving.background import every
 
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class _Held:
-    originals: Originals
-    changed: ChangedOriginals
+    vectors: VectorsById
+    changed: ChangedVectors
     number: int = 0
     """Of the newest file of changes that is in memory."""
 
@@ -41,12 +41,12 @@ class _Held:
             IntegrityError: The file is damaged.
         """
         if (newest := self.changed.newest()) > self.number and (found := self.changed.read(newest)):
-            self.originals.change(*found)
+            self.vectors.change(*found)
             self.number = newest
 
 
-class HeldOriginals:
-    """Original vectors by collection."""
+class HeldVectors:
+    """Vectors of one kind, by collection."""
 
     def __init__(self) -> None:
         """Hold nothing yet."""
@@ -55,33 +55,27 @@ class HeldOriginals:
         self._latest: deque[_Held] = deque(maxlen=_LATEST)
         self._held: WeakValueDictionary[str, _Held] = WeakValueDictionary()
 
-    def of(self, collection: str) -> Originals | None:
+    def of(self, collection: str) -> VectorsById | None:
         """Those of a collection; None: its generation was made without."""
         held = self._held.get(collection)
-        return held.originals if held else None
+        return held.vectors if held else None
 
-    async def open(self, manifest: Manifest, live: object) -> None:
+    async def open(self, collection: str, files: StoredVectors, live: object) -> None:
         """Map a generation's, with all changes so far, before it answers anybody.
 
         Args:
-            manifest: Of the generation.
+            collection: Of the generation.
+            files: Its vectors.
             live: What answers by it; they are held as long as that is there.
 
         Raises:
             UnavailableError: They cannot be read now, or a copy of them would be too large.
             IntegrityError: They are damaged.
         """
-        if manifest.originals is None:
-            logger.warning(
-                "%s was made without original vectors and answers with the scores of codes; the next full update "
-                "has them",
-                manifest.id,
-            )
-            return
-        if (held := self._held.get(manifest.collection)) is None:
-            held = await asyncio.to_thread(_opened, manifest.originals)
+        if (held := self._held.get(collection)) is None:
+            held = await asyncio.to_thread(_opened, files)
             self._latest.append(held)
-        self._of[live] = self._held[manifest.collection] = held
+        self._of[live] = self._held[collection] = held
 
     async def follow(self) -> None:
         """Follow item changes until cancelled."""
@@ -95,12 +89,34 @@ class HeldOriginals:
                 logger.warning("changes of %s: %s", collection, error)
 
 
-def require_whole(manifest: Manifest) -> None:
-    """Refuse a generation whose collection holds fewer numbers than vectors have, where nothing is scored again.
+async def open_vectors(manifest: Manifest, live: object, originals: HeldVectors | None, second: HeldVectors) -> None:
+    """Map all that lies beside a generation's collection, before it answers anybody.
+
+    Args:
+        manifest: Of the generation.
+        live: What answers by it.
+        originals: Holds original vectors; None: nothing is scored again by them.
+        second: Holds those of the second models of cascades.
 
     Raises:
-        GateError: It does.
+        UnavailableError: They cannot be read now, or a copy of them would be too large.
+        IntegrityError: They are damaged.
+        GateError: The collection holds fewer numbers than vectors have, and nothing is scored again.
     """
+    if originals is None:
+        _require_whole(manifest)
+    elif manifest.originals is None:
+        logger.warning(
+            "%s was made without original vectors and answers with the scores of codes; the next full update has them",
+            manifest.id,
+        )
+    else:
+        await originals.open(manifest.collection, manifest.originals, live)
+    if manifest.cascade is not None:
+        await second.open(manifest.collection, manifest.cascade, live)
+
+
+def _require_whole(manifest: Manifest) -> None:
     if manifest.originals and manifest.originals.reduction:
         raise GateError(
             f"generation {manifest.id}: its collection holds {manifest.dim} numbers of a vector, and index.dim is not "
@@ -108,16 +124,15 @@ def require_whole(manifest: Manifest) -> None:
         )
 
 
-def _opened(files: OriginalVectors) -> _Held:
-    every = files.files.values()
+def _opened(files: StoredVectors) -> _Held:
+    maps = files.reduction if isinstance(files, OriginalVectors) else None
+    every = (files.ids, files.vectors, *([maps] if maps else []))
     if (copied := sum(size(one.uri) for one in every if local_path(one.uri) is None)) > MOST_BYTES:
         raise UnavailableError(f"{files.vectors.uri}: {copied:,} bytes; {MOST_BYTES:,} at most are copied here")
-    with TemporaryDirectory(prefix="pagoda-originals-") as folder:
+    with TemporaryDirectory(prefix="pagoda-vectors-") as folder:
         ids = verified(files.ids.uri, files.ids.checksum, Path(folder, IDS_FILE))
         vectors = verified(files.vectors.uri, files.vectors.checksum, Path(folder, VECTORS_FILE))
-        reduction = None
-        if (maps := files.reduction) is not None:
-            reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
-        held = _Held(Originals(ids, vectors, reduction), ChangedOriginals(files.vectors.uri))
+        reduction = maps and Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
+        held = _Held(VectorsById(ids, vectors, reduction), ChangedVectors(files.vectors.uri))
     held.look()
     return held

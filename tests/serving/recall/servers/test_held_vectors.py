@@ -10,13 +10,13 @@ import pytest
 
 from pagoda.errors import GateError, IntegrityError
 from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
-from pagoda.item_vectors.changed_originals import ChangedOriginals
-from pagoda.item_vectors.originals import IDS_FILE, VECTORS_FILE, write_originals
+from pagoda.item_vectors.changed_vectors import ChangedVectors
 from pagoda.item_vectors.vector_files import ItemVectors
+from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, write_vectors_by_id
 from pagoda.storage.checksums import checksum_file
 from serving.recall.generations.generation import LiveGeneration
-from serving.recall.servers import held_originals as subject
-from serving.recall.servers.held_originals import HeldOriginals, require_whole
+from serving.recall.servers import held_vectors as subject
+from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
 from tests.serving.fakes import manifest
 
@@ -27,7 +27,7 @@ QUERY = unit_vectors(1, seed=3)[0]
 def refined(tmp_path: Path) -> Manifest:
     write_vectors(tmp_path / "v.parquet", 50)
     (folder := tmp_path / "originals").mkdir()
-    write_originals(folder, ItemVectors(tmp_path / "v.parquet", SPEC), SPEC)
+    write_vectors_by_id(folder, ItemVectors(tmp_path / "v.parquet", SPEC), SPEC)
     ids, vectors = (
         Artifact(uri=f"file://{folder / name}", checksum=checksum_file(folder / name))
         for name in (IDS_FILE, VECTORS_FILE)
@@ -38,7 +38,7 @@ def refined(tmp_path: Path) -> Manifest:
 def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refined.originals
     monkeypatch.setattr(subject, "_POLL_SECONDS", 0.02)
-    held, changed = HeldOriginals(), ChangedOriginals(refined.originals.vectors.uri)
+    held, changed = HeldVectors(), ChangedVectors(refined.originals.vectors.uri)
     changed.add(1, np.array([60]), QUERY[None], np.float16)
 
     def score(item: int) -> float:
@@ -46,9 +46,11 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
         assert originals
         return float(originals.best(QUERY, np.array([item]), np.zeros(1, np.float32), 1)[1][0])
 
+    live = LiveGeneration(refined)
+
     async def follow() -> None:
         assert held.of(refined.collection) is None
-        await held.open(refined, LiveGeneration(refined))
+        await open_vectors(refined, live, held, HeldVectors())
         assert score(60) == pytest.approx(1, abs=1e-3), "what had changed before it was opened"
         following = asyncio.create_task(held.follow())
         changed.add(2, np.array([61]), -QUERY[None], np.float16)
@@ -63,14 +65,14 @@ def test_no_number_of_candidates_takes_them_from_what_serves(
     refined: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject, "_POLL_SECONDS", 0.0)
-    held, stable = HeldOriginals(), LiveGeneration(refined)
+    held, stable = HeldVectors(), LiveGeneration(refined)
 
     async def try_many() -> None:
-        await held.open(refined, stable)
+        await open_vectors(refined, stable, held, HeldVectors())
         following = asyncio.create_task(held.follow())
         for number in range(2, 8):
             other = refined.model_copy(update={"collection": f"items_{number}"})
-            await held.open(other, LiveGeneration(other))
+            await open_vectors(other, LiveGeneration(other), held, HeldVectors())
             await asyncio.sleep(0.01)
         following.cancel()
 
@@ -85,19 +87,21 @@ def test_damaged_ones_keep_their_generation_from_serving(refined: Manifest) -> N
     path = Path(refined.originals.vectors.uri.removeprefix("file://"))
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
     with pytest.raises(IntegrityError, match=VECTORS_FILE):
-        asyncio.run(HeldOriginals().open(refined, LiveGeneration(refined)))
+        asyncio.run(open_vectors(refined, LiveGeneration(refined), HeldVectors(), HeldVectors()))
 
 
 def test_a_generation_of_before_serves_without(caplog: pytest.LogCaptureFixture) -> None:
-    held, before = HeldOriginals(), manifest(1)
-    asyncio.run(held.open(before, LiveGeneration(before)))
+    held, before = HeldVectors(), manifest(1)
+    asyncio.run(open_vectors(before, LiveGeneration(before), held, HeldVectors()))
     assert held.of(before.collection) is None
     assert "answers with the scores of codes" in caplog.text
 
 
 def test_fewer_numbers_do_not_serve_without_them_and_the_settings_that_help_are_named(refined: Manifest) -> None:
     assert refined.originals
-    require_whole(refined)
+    without = HeldVectors()
+    asyncio.run(open_vectors(refined, LiveGeneration(refined), None, without))
     fewer = refined.originals.model_copy(update={"reduction": refined.originals.ids})
+    wrong = refined.model_copy(update={"originals": fewer})
     with pytest.raises(GateError, match=r"holds 2 numbers.*index\.dim.*index\.refine"):
-        require_whole(refined.model_copy(update={"originals": fewer}))
+        asyncio.run(open_vectors(wrong, LiveGeneration(wrong), None, without))

@@ -1,7 +1,8 @@
-"""Original vectors: what a collection of codes stands for, so that what it finds can be scored again exactly.
+"""Item vectors by ID beside a collection, by which what it finds is scored again.
 
-`ids.npy` (int64 [n], ascending) and `vectors.npy` (float16 [n, dim]) are a part of the generation, and mapped. Vectors
-of items that were changed since stand before them; see `changed_originals`.
+They are the original ones, which a collection of codes stands for, or those of the second model of a cascade. `ids.npy`
+(int64 [n], ascending) and `vectors.npy` (float16 [n, dim]) are a part of the generation, and mapped. Vectors of items
+that were changed since stand before them; see `changed_vectors`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def number_type(spec: FeatureSpec) -> type[np.float16] | type[np.float32]:
     return np.float32 if spec.rules is not None and spec.rules.weight is not None else np.float16
 
 
-def write_originals(folder: Path, source: ItemVectors, spec: FeatureSpec) -> None:
+def write_vectors_by_id(folder: Path, source: ItemVectors, spec: FeatureSpec) -> None:
     """Write the two files into a folder, from what a collection is built from; memory follows a batch, and the IDs."""
     ids: list[Ids] = []
     shape = (source.rows, stored_dim(spec, source.dim))
@@ -43,14 +44,14 @@ def write_originals(folder: Path, source: ItemVectors, spec: FeatureSpec) -> Non
     save_array(folder / IDS_FILE, np.concatenate([np.empty(0, np.int64), *ids]), np.int64)
 
 
-class Originals:
+class VectorsById:
     """Vectors by item ID. Files may be unlinked meanwhile; what has changed is replaced whole, by any thread."""
 
     def __init__(self, ids: Path, vectors: Path, reduction: Reduction | None = None) -> None:
         """Map the files.
 
         Args:
-            ids: Of `write_originals`.
+            ids: Of `write_vectors_by_id`.
             vectors: The same.
             reduction: What the collection holds fewer numbers by; None: it holds all.
 
@@ -88,27 +89,38 @@ class Originals:
         exact = np.array(scores, np.float32)
         if self.reduction is not None:
             exact += query @ self.reduction.mean
+        products, there = self.products(query, ids)
+        exact[there] = products[there]
+        order = np.lexsort((ids, -exact))[:k]
+        return order, exact[order]
+
+    def products(self, query: NDArray[np.float32], ids: Ids) -> tuple[Scores, NDArray[np.bool_]]:
+        """Inner products of a query [dim] with items [m], float32 [m], and which of them are here, bool [m].
+
+        Of one that is not, added a moment ago, the product says nothing.
+        """
+        products = np.zeros(len(ids), np.float32)
         places, there = self._places.find(ids)
-        exact[there] = self._vectors[places[there]].astype(np.float32) @ query
+        products[there] = self._vectors[places[there]].astype(np.float32) @ query
         changed, vectors = self._changed
         if len(changed):
             rows = np.minimum(np.searchsorted(changed, ids), len(changed) - 1)
-            there = changed[rows] == ids
-            exact[there] = vectors[rows[there]].astype(np.float32) @ query
-        order = np.lexsort((ids, -exact))[:k]
-        return order, exact[order]
+            new = changed[rows] == ids
+            products[new] = vectors[rows[new]].astype(np.float32) @ query
+            there |= new
+        return products, there
 
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise IntegrityError(f"{path}: not readable as original vectors ({error})") from error
+        raise IntegrityError(f"{path}: not readable as vectors ({error})") from error
     # A plain array over the same mapping: numpy's memmap subclass costs microseconds a call.
     plain: NDArray[Any] = mapped.view(np.ndarray)
     return plain
 
 
-def no_originals(_collection: str) -> Originals | None:
+def no_vectors(_collection: str) -> VectorsById | None:
     """None, whatever the collection."""
     return None
