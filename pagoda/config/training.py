@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, Valida
 
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
+from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, EnsembleConfig, MemberConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
@@ -99,14 +100,48 @@ class TrainConfig(Section):
     """Of the item tower; None: without."""
     distillation: DistillationConfig | None = None
     """From a teacher's scores; None: without."""
+    ensemble: EnsembleConfig | None = None
+    """Several models as one version; None: one."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
     incremental: IncrementalConfig = IncrementalConfig()
     """Of the incremental updates over this version."""
 
+    @property
+    def members(self) -> tuple[TrainConfig, ...]:
+        """How each member of the ensemble is trained; of a single model, this."""
+        if self.ensemble is None:
+            return (self,)
+        return tuple(self._member(member) for member in self.ensemble.members)
+
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What the towers of a version and of its parent must have in common."""
+        ensemble = self.ensemble
+        names = (ensemble.combine, *[member.name for member in ensemble.members]) if ensemble else ()
+        return *names, *[member.model for member in self.members]
+
+    @property
+    def row_dim(self) -> int:
+        """Length of what the tables of ID rows hold of an ID: the rows of all members, end to end."""
+        return sum(member.model.row_dim for member in self.members)
+
+    def _member(self, member: MemberConfig) -> TrainConfig:
+        own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
+        of_model = {name: own.pop(name) for name in MODEL_KEYS if name in own}
+        try:
+            model = ModelConfig(**{**dict(self.model), **of_model})
+            return TrainConfig(**{**dict(self), **own, "model": model, "ensemble": None})
+        except ValidationError as error:
+            problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"ensemble.members: {member.name}: {problem}") from error
+
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        if self.ensemble is not None:
+            self._refuse_beside(self.ensemble)
+            return self
         refuse_contradictions(self.objective, self.negatives)
         of_cosines = isinstance(self.objective, PointwiseConfig) and self.objective.loss == "squares"
         if self.model.similarity == "dot" and of_cosines:
@@ -123,6 +158,28 @@ class TrainConfig(Section):
         if self.validation is not None and self.bootstrap_epochs == 1:
             raise ValueError("validation chooses among epochs, but bootstrap_epochs is 1: leave it out, or allow more")
         return self
+
+    def _refuse_beside(self, ensemble: EnsembleConfig) -> None:
+        # To make the members is to check each.
+        several = max(member.model.interests for member in self.members)
+        there = {
+            f"model.history gives {several} vectors of a user": several > 1,
+            "model.similarity is dot": self.model.similarity == "dot",
+            "model.branches are declared": bool(self.model.branches),
+            "model.augment is declared": self.model.augment is not None,
+            "self_supervision is declared": self.self_supervision is not None,
+            "distillation is declared": self.distillation is not None,
+            "negatives.bad is set": any(member.negatives.bad for member in self.members),
+        }
+        for what, is_there in there.items():
+            if is_there:
+                raise ValueError(f"{what}, which is for a single model; leave it out, or ensemble")
+        for name in MEMBER_KEYS:
+            of = self.model if name in MODEL_KEYS else self
+            idle = getattr(of, name) != type(of).model_fields[name].default
+            if idle and all(getattr(member, name) is not None for member in ensemble.members):
+                where = f"model.{name}" if name in MODEL_KEYS else name
+                raise ValueError(f"{where} has no effect, since each of ensemble.members names its own; leave it out")
 
     def _refuse_interests(self) -> None:
         history = self.model.history

@@ -13,7 +13,7 @@ from pagoda.model.encoder import Encoder
 from pagoda.model.program_file import read_program
 from pagoda.model.table_inputs import no_histories
 from pagoda.model.tensors import tensors
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.model.user_moments import UserMoments
 
@@ -21,7 +21,7 @@ _EXAMPLE_ROWS = 3
 _MOST_ROWS = 1 << 20
 
 
-def export_towers(towers: Towers, encoder: Encoder, row_dim: int, user_path: Path, item_path: Path) -> None:
+def export_towers(towers: AnyTowers, encoder: Encoder, row_dim: int, user_path: Path, item_path: Path) -> None:
     """Write both towers as `torch.export` programs (.pt2) that take any batch size from 1 on.
 
     The user program takes the fields of `UserInputs` one by one, the item program (id_rows, features); `row_dim` is the

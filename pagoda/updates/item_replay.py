@@ -31,7 +31,7 @@ from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS
 
 # Where there is no change to replay, nobody waits for PyTorch.
 if TYPE_CHECKING:
-    from pagoda.model.towers.towers import Towers
+    from pagoda.model.towers.ensemble import AnyTowers
 
 
 class ItemReplay:
@@ -40,7 +40,7 @@ class ItemReplay:
     def __init__(self, settings: Settings, log: ReleaseLog) -> None:
         self._log, self._scratch = log, settings.home / "work" / "items"
         self._collections = open_collections(settings)
-        self._towers: dict[int, tuple[FullVersionFiles, Towers]] = {}
+        self._towers: dict[int, tuple[FullVersionFiles, AnyTowers]] = {}
         self._reductions: dict[int, Reduction] = {}
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class ItemReplay:
         self._towers = {version: opened for version, opened in self._towers.items() if version in full_versions}
         self._reductions = {version: maps for version, maps in self._reductions.items() if version in full_versions}
 
-    def _open(self, version: int) -> tuple[FullVersionFiles, Towers]:
+    def _open(self, version: int) -> tuple[FullVersionFiles, AnyTowers]:
         if version not in self._towers:
             files = FullVersionFiles(self._folder(version), Path())
             self._towers[version] = (files, files.towers())

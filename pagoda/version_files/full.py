@@ -26,7 +26,7 @@ from pagoda.model.encoder import Encoder
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pagoda.model.towers.towers import Towers
+    from pagoda.model.towers.ensemble import AnyTowers
 
 ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
@@ -126,11 +126,11 @@ class FullVersionFiles:
         """The towers' parameters by name."""
         return load_tensors(self.folder / TOWERS)
 
-    def towers(self) -> Towers:
+    def towers(self) -> AnyTowers:
         """The towers, ready for inference."""
-        from pagoda.model.towers.towers import Towers
+        from pagoda.model.towers.ensemble import build_towers
 
-        towers = Towers(self.config.model, self.encoder)
+        towers = build_towers(self.config, self.encoder)
         towers.load_state_dict(self.parameters())
         return towers.eval()
 

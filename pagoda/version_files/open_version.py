@@ -16,7 +16,7 @@ from pagoda.data.history.histories import Histories
 from pagoda.embeddings.overlay import Overlay
 from pagoda.model.encoder import Encoder
 from pagoda.model.tensors import tensors
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.model.user_inputs import RowLookup
 from pagoda.model.user_moments import user_moments
 from pagoda.version_files.full import FullVersionFiles
@@ -29,7 +29,9 @@ _ROWS = 4096
 class OpenTowers:
     """Towers and ID rows over a dataset's profiles and items."""
 
-    def __init__(self, encoder: Encoder, towers: Towers, users: RowLookup, items: RowLookup, dataset: Dataset) -> None:
+    def __init__(
+        self, encoder: Encoder, towers: AnyTowers, users: RowLookup, items: RowLookup, dataset: Dataset
+    ) -> None:
         """Open towers that are ready for inference; `dataset` has the users' profiles and the items."""
         self._encoder, self._towers, self._dataset = encoder, towers, dataset
         self._users, self._items = users, items
@@ -102,7 +104,7 @@ class OpenVersion(OpenTowers):
         return opened
 
 
-def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Float32Array:
+def item_vectors(files: FullVersionFiles, towers: AnyTowers, items: pa.Table) -> Float32Array:
     """Vectors of items; one without an ID row is known by its features.
 
     Args:
@@ -116,7 +118,7 @@ def item_vectors(files: FullVersionFiles, towers: Towers, items: pa.Table) -> Fl
     return _item_vectors(files.encoder, towers, files.items, items)
 
 
-def _item_vectors(encoder: Encoder, towers: Towers, table: RowLookup, items: pa.Table) -> Float32Array:
+def _item_vectors(encoder: Encoder, towers: AnyTowers, table: RowLookup, items: pa.Table) -> Float32Array:
     ids = items.column("item_id").to_numpy()
     encoded = encoder.encode_table("item", items)
 

@@ -252,7 +252,7 @@ def test_a_history_that_is_not_there_is_refused_before_the_window_is_read(
 def test_a_child_begins_with_what_its_parent_knew_of_frequencies(dataset: Dataset, tmp_path: Path) -> None:
     how = config(negatives={"correction": "streaming", "queue": 2}, bootstrap_epochs=1)
     first = full_update(dataset, hours(0, 40), None, how, tmp_path / "first")
-    maker = prepare(dataset, hours(40, 50), first, how).learner.candidates
+    maker = prepare(dataset, hours(40, 50), first, how).learner.members[0].candidates
     items = dataset.items()["item_id"].to_numpy()
     learned = prepare(dataset, hours(40, 50), first, how).survey.positives
     expected = 1 - (1 - first.counted_shares(items)) ** (learned / np.ceil(learned / 64))

@@ -207,12 +207,18 @@ class Towers(nn.Module):
         self.user = UserTower(config, encoder.fields("user"), self.history_length, told_events, self.branches)
         self.item = ItemTower(config, encoder.fields("item"), self.branches)
 
+    @property
+    def members(self) -> tuple[Towers, ...]:
+        """The models of which these are the towers: one."""
+        return (self,)
+
     def directions(self, vectors: Tensor) -> Tensor:
         """Where vectors float32 [..., D] of either tower point: of unit length."""
         return vectors if self._similarity == "cosine" else functional.normalize(vectors, dim=-1)
 
-    def warm_start(self, parameters: Mapping[str, Tensor]) -> None:
-        """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""
-        with torch.no_grad():
-            for name, own in self.state_dict().items():
-                own[: len(parameters[name])].copy_(parameters[name])
+
+def warm_start(towers: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    """Take over a parent's parameters; embeddings that have grown keep their new rows as initialised."""
+    with torch.no_grad():
+        for name, own in towers.state_dict().items():
+            own[: len(parameters[name])].copy_(parameters[name])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from pagoda.config.objective import single_negatives
 from pagoda.config.training import DropoutConfig, TrainConfig
@@ -20,7 +19,8 @@ from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
 from pagoda.model.losses.objective import log_missed
 from pagoda.model.table_inputs import Int64Array
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import build_towers, weigh_as_declared
+from pagoda.model.towers.towers import warm_start
 from pagoda.training.batches.augmentation import Augmenter
 from pagoda.training.batches.batcher import Batcher, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
@@ -159,8 +159,11 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
             f"{dataset.path}/features.yaml differs from the declaration that the parent was trained with; "
             "train a first version, without a parent"
         )
-    if config.model != parent.config.model:
-        raise ConfigError("`model` differs from the parent's, whose towers cannot be continued; train a first version")
+    if config.architecture != parent.config.architecture:
+        what = "model" if config.ensemble == parent.config.ensemble else "ensemble"
+        raise ConfigError(
+            f"`{what}` differs from the parent's, whose towers cannot be continued; train a first version"
+        )
 
 
 def _stream(
@@ -188,27 +191,32 @@ def _stream(
     )
 
 
-def _candidates(found: Survey, batch: float, parent: FullVersionFiles | None, config: TrainConfig) -> CandidateMaker:
-    """Makes the candidates of batches of `batch` positives; what the parent counted is where an estimate begins."""
+def _candidates(
+    found: Survey, batch: float, parent: FullVersionFiles | None, config: TrainConfig
+) -> list[CandidateMaker]:
+    """Make each member's candidates of batches of `batch` positives.
+
+    What the parent counted is where an estimate begins.
+    """
     known = None if parent is None else -np.expm1(log_missed(parent.counted_shares(found.catalogue), batch))
-    return CandidateMaker(config.negatives, len(found.catalogue), known)
+    return [CandidateMaker(member.negatives, len(found.catalogue), known) for member in config.members]
 
 
 def _learner(
     encoder: Encoder,
     tables: Tables,
-    candidates: CandidateMaker,
+    candidates: list[CandidateMaker],
     parent: FullVersionFiles | None,
     config: TrainConfig,
 ) -> Learner:
     # Initial values come from PyTorch's global generator; the caller's own use of it goes on undisturbed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        towers = Towers(config.model, encoder)
+        towers = build_towers(config, encoder)
     learner = Learner(config, towers, *tables, candidates)
     if parent is not None:
-        towers.warm_start(parent.parameters())
+        warm_start(towers, parent.parameters())
+        weigh_as_declared(towers, config)
         restore_dense_state(towers, learner.optimiser, parent.dense_state())
-        if isinstance(learner.objective, nn.Module):
-            learner.objective.load_state_dict(parent.objective_state() or learner.objective.state_dict())
+        learner.objective.load_state_dict(parent.objective_state() or learner.objective.state_dict())
     return learner

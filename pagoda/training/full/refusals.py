@@ -34,12 +34,13 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
         DataError: The file of mined negatives or of scores cannot be read.
     """
     refuse_what_the_data_lacks(config, dataset, window)
-    _refuse_mined(config.negatives.mined, beside.mined)
+    _refuse_mined(max(member.negatives.mined for member in config.members), beside.mined)
     _refuse_teacher(config, beside.teacher)
-    if config.negatives.catalogue:
+    if any(member.negatives.catalogue for member in config.members):
         refuse_too_many(dataset.items().num_rows, config)
-    if isinstance(config.objective, PointwiseConfig) and config.objective.calibration:
-        _refuse_more_than_others(config.objective.negatives, dataset.items().num_rows)
+    for member in config.members:
+        if isinstance(member.objective, PointwiseConfig) and member.objective.calibration:
+            _refuse_more_than_others(member.objective.negatives, dataset.items().num_rows)
 
 
 def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Window) -> None:
@@ -48,10 +49,11 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     Raises:
         ConfigError: It asks for rejections, features, histories or frequencies of them that are not there.
     """
-    if dataset.spec.history is None:
-        _refuse_histories(config, dataset)
-    elif isinstance(config.model.history, Bsarec):
-        _refuse_quick(config.model.history.frequencies, dataset.spec.history.length)
+    for member in config.members:
+        if dataset.spec.history is None:
+            _refuse_histories(member, dataset)
+        elif isinstance(member.model.history, Bsarec):
+            _refuse_quick(member.model.history.frequencies, dataset.spec.history.length)
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
         _refuse_category(name, dataset)
@@ -59,7 +61,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
         )
-    for key in config.negatives.rejections:
+    for key in dict.fromkeys(key for member in config.members for key in member.negatives.rejections):
         event = REJECTIONS[key]
         found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
@@ -83,7 +85,8 @@ def refuse_too_many(items: int, config: TrainConfig) -> None:
     Raises:
         ConfigError: They take more than half of the memory that is available.
     """
-    dim, interests, there = config.model.dim, config.model.interests, psutil.virtual_memory().available
+    dim = sum(member.model.dim for member in config.members)
+    interests, there = config.model.interests, psutil.virtual_memory().available
     bytes_of_item, beside = dim * _BYTES, ""
     if interests > 1:
         bytes_of_item += interests * config.batch_size * _LOGIT_BYTES

@@ -22,7 +22,7 @@ from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, GateError
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.atomic import build_folder
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
@@ -218,7 +218,7 @@ def _check(prepared: Prepared, config: TrainConfig) -> dict[str, float]:
     }
 
 
-def _whole(towers: Towers, batch: Batch) -> NDArray[np.bool_]:
+def _whole(towers: AnyTowers, batch: Batch) -> NDArray[np.bool_]:
     """Who of a batch has several interests, and did enough to have all of them, bool [B]."""
     history = towers.user.history
     if history is None or history.interests == 1:

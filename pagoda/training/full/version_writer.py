@@ -10,7 +10,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
-from torch import nn
 
 from pagoda.code_version import code_version
 from pagoda.config.training import TrainConfig
@@ -40,7 +39,7 @@ def write_version(
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
-        export_towers(learner.towers, prepared.encoder, config.model.row_dim, *files)
+        export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:
@@ -52,8 +51,8 @@ def write_state(folder: Path, prepared: Prepared) -> None:
     for table, seen in prepared.seen.items():
         np.save(folder / f"{table}_seen.npy", seen)
     save_tensors(dense_state(learner.towers, learner.optimiser), folder / full.DENSE_STATE)
-    if isinstance(learner.objective, nn.Module):
-        save_tensors(learner.objective.state_dict(), folder / full.OBJECTIVE_STATE)
+    if learned := learner.objective.state_dict():
+        save_tensors(learned, folder / full.OBJECTIVE_STATE)
     if prepared.stream.after is not None:
         prepared.stream.after.save(folder / full.HISTORY)
 

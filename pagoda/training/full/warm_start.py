@@ -62,7 +62,7 @@ def _table(
 ) -> tuple[TrainableTable, Int64Array]:
     """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
     if parent is None:
-        table = TrainableTable.first(ids, config.model.row_dim, generator)
+        table = TrainableTable.first(ids, config.row_dim, generator)
         return table, last_seen(table, ids, window.end_us, None)
     published = parent.users if name == USERS else parent.items
     carried = config.optimiser.users_carried if name == USERS else 1.0

@@ -19,7 +19,7 @@ from pagoda.data.history.history_files import SavedHistories
 from pagoda.embeddings.mapped_rows import verify_files
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.model.losses.objective import LearnedTemperature
-from pagoda.model.towers.towers import Towers
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.learner.objectives import build_objective
 from pagoda.version_files.full import HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
@@ -129,7 +129,7 @@ class FrozenBase:
 
 
 def _vectors(
-    files: FullVersionFiles, towers: Towers, dataset: Dataset, exported: Path | None
+    files: FullVersionFiles, towers: AnyTowers, dataset: Dataset, exported: Path | None
 ) -> tuple[Int64Array, Tensor, Int64Array]:
     """All items, their vectors, and which of these were exported.
 

@@ -19,7 +19,10 @@ def tensors_of(learner: Learner) -> dict[str, Tensor]:
     for number, parameter in enumerate(_optimised(learner)):
         for name, value in learner.optimiser.state[parameter].items():
             tensors[f"{_OPTIMISER}.{number}.{name}"] = value
-    return tensors | {f"{_CANDIDATES}.{name}": value for name, value in learner.candidates.state_dict().items()}
+    for number, member in enumerate(learner.members):
+        state = member.candidates.state_dict()
+        tensors |= {f"{_CANDIDATES}.{number}.{name}": value for name, value in state.items()}
+    return tensors
 
 
 def restore(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
@@ -29,7 +32,8 @@ def restore(learner: Learner, tensors: Mapping[str, Tensor]) -> None:
     for number, parameter in enumerate(_optimised(learner)):
         state = _under(tensors, f"{_OPTIMISER}.{number}")
         learner.optimiser.state[parameter] = {name: _beside(parameter, value) for name, value in state.items()}
-    learner.candidates.load_state_dict(_under(tensors, _CANDIDATES))
+    for number, member in enumerate(learner.members):
+        member.candidates.load_state_dict(_under(tensors, f"{_CANDIDATES}.{number}"))
 
 
 @contextmanager
@@ -58,8 +62,7 @@ def _move(learner: Learner, device: torch.device) -> None:
 
 def _modules(learner: Learner) -> Iterator[tuple[str, nn.Module]]:
     yield _TOWERS, learner.towers
-    if isinstance(learner.objective, nn.Module):
-        yield _OBJECTIVE, learner.objective
+    yield _OBJECTIVE, learner.objective
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -56,7 +56,7 @@ from pagoda.model.history.bsarec import slow_changes
 from pagoda.model.history.factory import build_history
 from pagoda.model.history.sequence_history import SequenceHistory
 from pagoda.model.tensors import tensors
-from pagoda.model.towers.towers import EXAMPLE_AGE, Towers
+from pagoda.model.towers.towers import EXAMPLE_AGE, Towers, warm_start
 from pagoda.model.user_inputs import UserInputs
 
 DIM = 8
@@ -180,7 +180,7 @@ def test_towers_that_are_told_events_are_exported_and_begin_without_them(tmp_pat
     read, _ = inputs(encoder, 6, 3)
     kinds = torch.arange(18).reshape(3, 6) % 4
     plain, _ = make(FeatureSpec(history=History(length=6)), config)
-    plain.warm_start({name: value for name, value in towers.state_dict().items() if "events" not in name})
+    warm_start(plain, {name: value for name, value in towers.state_dict().items() if "events" not in name})
     assert towers.user.events is not None
     assert torch.equal(towers.user(*told(read, kinds)), plain.user(*read))
     torch.nn.init.normal_(towers.user.events.weight[1:])
@@ -351,7 +351,7 @@ def test_a_warm_start_keeps_what_was_learned_and_grows() -> None:
     parent, encoder = make(spec, config)
     grown = Encoder.fit(spec, pa.table({"job": ["c", "d"]}), pa.table({}), encoder)
     child = Towers(config, grown)
-    child.warm_start(parent.state_dict())
+    warm_start(child, parent.state_dict())
     assert child.user.features.tables["job"].weight.shape[0] == 5
     read, item_features = inputs(grown, child.history_length, 4)
     assert torch.equal(child.user(*read), parent.user(*read))
