@@ -12,7 +12,8 @@ from pagoda.config.training import TrainConfig
 
 Tower = Literal["sequence", "mean"]
 TOWERS: tuple[Tower, ...] = get_args(Tower)
-_DIM: dict[Tower, int] = {"sequence": 128, "mean": 256}
+_WIDE, _NARROW, _MEAN = 128, 64, 256
+"""Lengths of vectors: of both members of the ensemble of sequence towers, and of the mean tower's."""
 _MOST_EPOCHS: dict[Tower, int] = {"sequence": 20, "mean": 15}
 _FEWEST_EPOCHS = 5
 _LEARNED = 10_000_000
@@ -41,12 +42,7 @@ def settings(tower: Tower, sizes: Sizes) -> TrainConfig:
             "learn": "sequences",
             "batch_size": 512,
             "bootstrap_epochs": epochs,
-            "model": {
-                "dim": _DIM[tower],
-                "history": _history(tower, sizes),
-                "user": {"blocks": [], "id_row": False},
-                "item": {"blocks": []},
-            },
+            **_model(tower, sizes),
             "objective": {"kind": "listwise", "temperature": 0.07},
             "negatives": _negatives(tower, sizes, epochs),
             "optimiser": {"table_memory": 0.99, "weight_decay": 0.0, "cooldown": 0.3},
@@ -65,11 +61,19 @@ def _negatives(tower: Tower, sizes: Sizes, epochs: int) -> dict[str, Any]:
     return {"in_batch": False, "uniform": 512, "popularity": 512}
 
 
-def _history(tower: Tower, sizes: Sizes) -> dict[str, Any]:
+def _model(tower: Tower, sizes: Sizes) -> dict[str, Any]:
+    blocks = {"user": {"blocks": [], "id_row": False}, "item": {"blocks": []}}
     if tower == "mean":
-        return {"kind": "mean"}
-    dropout = 0.5 if sizes.positives < _DENSE * sizes.items else 0.2
-    return {"kind": "bsarec", "layers": 2, "heads": 1, "hidden": 2 * _DIM[tower], "dropout": dropout}
+        return {"model": {"dim": _MEAN, "history": {"kind": "mean"}, **blocks}}
+    dense = sizes.positives >= _DENSE * sizes.items
+    # A narrow member has less to hide.
+    wide = {"name": "wide", "weight": 0.6, "dim": _WIDE, "history": _bsarec(0.2 if dense else 0.5)}
+    narrow = {"name": "narrow", "weight": 0.4, "dim": _NARROW, "history": _bsarec(0.2 if dense else 0.4)}
+    return {"model": blocks, "ensemble": {"members": [wide, narrow]}}
+
+
+def _bsarec(dropout: float) -> dict[str, Any]:
+    return {"kind": "bsarec", "layers": 2, "heads": 1, "hidden": 256, "dropout": dropout}
 
 
 HISTORY = 200
