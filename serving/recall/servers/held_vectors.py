@@ -96,7 +96,7 @@ async def open_vectors(manifest: Manifest, live: object, originals: HeldVectors 
         manifest: Of the generation.
         live: What answers by it.
         originals: Holds original vectors; None: nothing is scored again by them.
-        second: Holds those of the second models of cascades.
+        second: Holds those of the second members of cascades.
 
     Raises:
         UnavailableError: They cannot be read now, or a copy of them would be too large.
