@@ -132,7 +132,9 @@ def _opened(files: StoredVectors) -> _Held:
     with TemporaryDirectory(prefix="pagoda-vectors-") as folder:
         ids = verified(files.ids.uri, files.ids.checksum, Path(folder, IDS_FILE))
         vectors = verified(files.vectors.uri, files.vectors.checksum, Path(folder, VECTORS_FILE))
-        reduction = maps and Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
+        reduction = None
+        if maps is not None:
+            reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
         held = _Held(VectorsById(ids, vectors, reduction), ChangedVectors(files.vectors.uri))
     held.look()
     return held
