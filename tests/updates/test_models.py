@@ -44,9 +44,7 @@ WHOLE: dict[str, dict[str, Any]] = {
     "a weighted ensemble": {
         "model": {"feature_dim": 4},
         "ensemble": {"members": MEMBERS},
-        "drift": {
-            "max_mean_cosine": 0.99
-        },  # After a handful of steps vectors of few numbers are near each other still.
+        "drift": {"max_mean_cosine": 0.99},  # Few numbers after few steps are near each other still.
     },
 }
 
