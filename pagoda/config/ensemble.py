@@ -61,6 +61,14 @@ class EnsembleConfig(Section):
         given = tuple(member.weight for member in self.members if member.weight is not None)
         return given or None
 
+    def without_others(self) -> EnsembleConfig:
+        """The same without what a version before this one has to say about negatives."""
+        members = [
+            member.model_copy(update={"negatives": member.negatives.without_others()}) if member.negatives else member
+            for member in self.members
+        ]
+        return self.model_copy(update={"members": tuple(members)})
+
     @model_validator(mode="after")
     def _named(self) -> Self:
         names = [member.name for member in self.members]

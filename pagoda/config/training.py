@@ -100,8 +100,8 @@ class TrainConfig(Section):
     """Of the item tower; None: without."""
     distillation: DistillationConfig | None = None
     """From a teacher's scores; None: without."""
-    ensemble: EnsembleConfig | None = None
-    """Several models as one version; None: one."""
+    ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
+    """Several models as one version; None: one, of which files say nothing of it."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
@@ -149,6 +149,18 @@ class TrainConfig(Section):
     def row_dim(self) -> int:
         """Length of what the tables of ID rows hold of an ID: the rows of all members, end to end."""
         return sum(member.model.row_dim for member in self.members)
+
+    @property
+    def mined(self) -> int:
+        """How many negatives that `pagoda mine` found a positive has: of an ensemble, of the member that has most."""
+        return max(member.negatives.mined for member in self.members)
+
+    def without_others(self) -> TrainConfig:
+        """The same without what a version before this one has to say about negatives."""
+        changes: dict[str, object] = {"negatives": self.negatives.without_others()}
+        if self.ensemble is not None:
+            changes["ensemble"] = self.ensemble.without_others()
+        return self.model_copy(update=changes)
 
     def _member(self, member: MemberConfig) -> TrainConfig:
         own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
@@ -199,8 +211,8 @@ class TrainConfig(Section):
                 raise ValueError(f"{what}, which is for a single model; leave it out, or ensemble")
         for name in MEMBER_KEYS:
             of = self.model if name in MODEL_KEYS else self
-            idle = getattr(of, name) != type(of).model_fields[name].default
-            if idle and all(getattr(member, name) is not None for member in ensemble.members):
+            given = getattr(of, name) != type(of).model_fields[name].default
+            if given and all(getattr(member, name) is not None for member in ensemble.members):
                 where = f"model.{name}" if name in MODEL_KEYS else name
                 raise ValueError(f"{where} has no effect, since each of ensemble.members names its own; leave it out")
 

@@ -58,6 +58,8 @@ class ExactRecommender:
         """See `Version.recommend`."""
         if k < 1:
             raise RequestError(f"k: must be at least 1 (got {k})")
+        if self._towers.cascade and self._dataset.spec.rules:
+            raise RequestError("a cascade with rules is not searched here; ask the platform that serves it")
         given, ids = self._ids(user_ids)
         times = np.full(len(ids), to_us(moment), np.int64)
         seen = self._seen(ids, times, moment) if exclude_seen else ExcludedPairs(*np.empty((2, 0), np.int64))

@@ -81,10 +81,10 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
         scale = scale_named(teacher_scale)
         scores = Teacher(update.fetched(TEACHER, teacher), scale) if teacher else None
         parent, mined = update.parent_files(), None
-        if chosen.negatives.mined and parent is not None:
+        if chosen.mined and parent is not None:
             mined = update.step(MINED, partial(_mine, update, parent)) / MINED_FILE
         if parent is None:
-            chosen = chosen.model_copy(update={"negatives": chosen.negatives.without_others()})
+            chosen = chosen.without_others()
             judge_first(update, chosen, SideInputs(teacher=scores))
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagoda.config.ensemble import CascadeShape
 from pagoda.errors import IntegrityError
 from pagoda.evaluation import ranking
 from pagoda.evaluation.metrics import ndcg, recall
-from pagoda.evaluation.ranking import DotScorer, ExcludedPairs, Ranks, StaticScorer, rank
+from pagoda.evaluation.ranking import CascadeScorer, DotScorer, ExcludedPairs, Ranks, StaticScorer, rank
 
 NOTHING = ExcludedPairs(np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -80,3 +81,22 @@ def test_vectors_that_are_not_finite_are_refused() -> None:
         DotScorer(good, bad)
     with pytest.raises(IntegrityError, match="user vector 1"):
         DotScorer(bad, good)
+
+
+@given(seed=st.integers(0, 1000), items=st.integers(2, 15), data=st.data())
+def test_a_cascade_orders_by_its_second_model_what_its_first_finds(seed: int, items: int, data: st.DataObject) -> None:
+    rng, first, k = np.random.default_rng(seed), 3, data.draw(st.integers(1, items))
+    users, catalogue = (rng.standard_normal((count, first + 2)).astype(np.float32) for count in (4, items))
+    finding = DotScorer(users[:, :first], catalogue[:, :first]).block(slice(None))
+    ordering = DotScorer(users[:, first:], catalogue[:, first:]).block(slice(None))
+    scores = CascadeScorer(users, catalogue, CascadeShape(first, k)).block(slice(None))
+    for row in range(len(users)):
+        best = np.argsort(-finding[row])[:k]
+        assert set(np.argsort(-scores[row])[:k]) == set(best)
+        np.testing.assert_array_equal(np.argsort(-scores[row])[:k], best[np.argsort(-ordering[row][best])])
+    every = CascadeScorer(users, catalogue, CascadeShape(first, items + 1)).block(slice(None))
+    np.testing.assert_array_equal(every, ordering)
+    # What the first model does not find is in no answer.
+    target = np.argmin(finding, 1)
+    ranks = rank(CascadeScorer(users, catalogue, CascadeShape(first, k)), target, NOTHING)
+    assert k == items or not recall(ranks, k).any()

@@ -18,7 +18,7 @@ from pagoda.updates.full import FullUpdate
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from tests.training.worlds import config, hours
-from tests.updates.test_models import DIM, MODELS
+from tests.updates.test_models import WHOLE
 from tests.waiting import wait_for
 
 from .served.homes import Home
@@ -36,13 +36,13 @@ def first_version(home: Home, end: int, **changes: Any) -> str:
 
 def test_users_come_from_the_plain_model_to_each_other_one_and_back(tmp_path: Path) -> None:
     with serving(tmp_path, "evaluation: {first_version: false}\n", profile="compact") as home:
-        for end, model in enumerate(MODELS.values(), 51):
-            roll_out(home, first_version(home, end, model={"dim": DIM, "feature_dim": 4} | model))
+        for end, changes in enumerate(WHOLE.values(), 51):
+            roll_out(home, first_version(home, end, **changes))
             home.now = hours(0, end).end
             newest = home.learn().manifest.id
             wait_for(lambda newest=newest: answer(home)[0] == newest)
             assert_computed(home)
-        roll_out(home, first_version(home, 53))
+        roll_out(home, first_version(home, 51 + len(WHOLE)))
 
 
 def assert_computed(home: Home) -> None:

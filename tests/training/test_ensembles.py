@@ -17,6 +17,7 @@ from pagoda.evaluation.evaluate import evaluate
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import histories_at
 from pagoda.storage.checksums import checksum_file
+from pagoda.training.full import update
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.update import full_update
 from pagoda.training.full.validation import WindowValidator
@@ -40,12 +41,14 @@ MEMBERS: list[dict[str, Any]] = [
         "objective": {"learn_temperature": True},
     },
 ]
+FEW_STEPS: dict[str, Any] = {"bootstrap_epochs": 3, "drift": {"max_mean_cosine": 0.99}}
+"""After which vectors of few numbers are near each other still."""
 KINDS = {
     "weighted": config(
-        bootstrap_epochs=2,
+        **FEW_STEPS,
         ensemble={"members": [one | {"weight": weight} for one, weight in zip(MEMBERS, (0.7, 0.3), strict=True)]},
     ),
-    "cascade": config(bootstrap_epochs=2, ensemble={"combine": "cascade", "candidates": 12, "members": MEMBERS}),
+    "cascade": config(**FEW_STEPS, ensemble={"combine": "cascade", "candidates": 12, "members": MEMBERS}),
 }
 
 
@@ -66,7 +69,7 @@ def versions(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 def test_each_member_meets_the_candidates_that_it_declares(dataset: Dataset) -> None:
     members = [{"name": "all", "negatives": {"catalogue": True}}, {"name": "few", "negatives": {"uniform": 3}}]
-    prepared = prepare(dataset, hours(0, 38), None, config(ensemble={"members": members}))
+    prepared = prepare(dataset, hours(0, 38), None, config(negatives={}, ensemble={"members": members}))
     block = next(iter(prepared.stream.blocks(final=True)))
     batch = next(prepared.batcher(NOTHING, 0).batches(block, 16))
     every, few = (batch.of_member(number) for number in range(2))
@@ -103,7 +106,8 @@ def test_a_cascade_has_its_second_models_item_vectors_beside_it(
 def test_weights_that_nobody_gave_are_what_finds_most_and_stay(dataset: Dataset, tmp_path: Path) -> None:
     validation = ValidationConfig(hours=6, metric="ndcg@10", rows=200)
     members = [{"name": "one"}, {"name": "tiny", "dim": 1}]
-    how = config(bootstrap_epochs=2, ensemble={"members": members}, validation=validation)
+    # One number has two directions.
+    how = config(bootstrap_epochs=2, ensemble={"members": members}, validation=validation, drift={"max_mean_cosine": 1})
     files = full_update(dataset, hours(0, 38), None, how, tmp_path / "first", programs=False)
     searched, given = files.metrics()["weight_search"], files.metrics()["member_weights"]
     best = max(searched, key=lambda each: each["found"])
@@ -125,7 +129,9 @@ def test_a_child_takes_the_weights_of_its_file_and_refuses_other_members(
 ) -> None:
     parent, ensemble = versions["weighted"], KINDS["weighted"].model_dump()["ensemble"]
     ensemble["members"][0]["weight"], ensemble["members"][1]["weight"] = 0.2, 0.8
-    child = full_update(dataset, hours(38, 42), parent, config(ensemble=ensemble), tmp_path / "child", programs=False)
+    child = full_update(
+        dataset, hours(38, 42), parent, config(**FEW_STEPS, ensemble=ensemble), tmp_path / "child", programs=False
+    )
     assert child.metrics()["member_weights"] == pytest.approx({"easy": 0.2, "hard": 0.8})
     with pytest.raises(ConfigError, match="`ensemble` differs"):
         full_update(dataset, hours(38, 42), parent, KINDS["cascade"], tmp_path / "other", programs=False)
@@ -181,3 +187,20 @@ def test_an_incremental_is_refused_over_other_vectors_of_the_second_model(
     base.item_vectors[0, -1] += 1e-3
     with pytest.raises(IntegrityError, match=r"rescore\.npy changed while"):
         incremental_update(dataset, hours(38, 40), base, None, how, out=tmp_path / "out")
+
+
+def test_a_version_whose_writing_is_killed_is_written_again_to_the_same_bits(
+    dataset: Dataset, versions: dict[str, FullVersionFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = versions["cascade"], tmp_path / "out"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(update, "write_state", killed)  # After the version's own files, those of the second model too.
+        full_update(dataset, hours(0, 38), None, KINDS["cascade"], out, programs=False)
+    assert not out.exists()
+    again = full_update(dataset, hours(0, 38), None, KINDS["cascade"], out, programs=False)
+    for name in ("rescore.npy", "towers.safetensors", "users/rows.npy", "items/rows.npy"):
+        assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name

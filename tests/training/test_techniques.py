@@ -61,6 +61,7 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     },
     "an ensemble along sequences": {
         "learn": "sequences",
+        "negatives": {},
         "ensemble": {
             "members": [
                 {"name": "all", "negatives": {"catalogue": True}},

@@ -14,6 +14,7 @@ from pagoda.cli.main import app
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, DataError
+from pagoda.evaluation.opened_towers import scorer_of
 from pagoda.index.base import Collections
 from pagoda.index.build import build_collection
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
@@ -50,11 +51,16 @@ def ranked(dataset: Dataset, version: FullVersionFiles, user: int) -> list[int]:
     towers, users, at = OpenVersion(version, dataset), np.array([user]), np.array([moment])
     vectors = towers.user_vectors(users, at, state.read(users, at)).reshape(-1, version.config.model.dim)
     scores = (vectors @ towers.item_vectors().T).max(0)
-    had: set[int] = set()
+    items, known = dataset.items()["item_id"].to_numpy(), had(dataset, user)
+    return [int(item) for item in items[np.argsort(-scores, kind="stable")] if item not in known]
+
+
+def had(dataset: Dataset, user: int) -> set[int]:
+    """What a user chose before the version's end."""
+    found: set[int] = set()
     for batch in dataset.batches(hours(0, 40), events=["click"]):
-        had |= set(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == user].tolist())
-    items = dataset.items()["item_id"].to_numpy()
-    return [int(item) for item in items[np.argsort(-scores, kind="stable")] if item not in had]
+        found |= set(batch["item_id"].to_numpy()[batch["user_id"].to_numpy() == user].tolist())
+    return found
 
 
 def read(path: Path) -> dict[int, list[tuple[int, int]]]:
@@ -84,6 +90,24 @@ def test_of_several_interests_the_best_score_of_each_item_ranks_it(dataset: Data
     found = read(tmp_path / "mined")
     for user in (0, 7, 31):
         assert found[user] == [(item, rank) for rank, item in enumerate(ranked(dataset, version, user)[:6], 1)]
+
+
+def test_of_a_cascade_the_second_model_ranks_what_the_first_finds(dataset: Dataset, tmp_path: Path) -> None:
+    members = [{"name": "easy"}, {"name": "hard", "dim": 4}]
+    how = config(bootstrap_epochs=1, ensemble={"combine": "cascade", "candidates": 15, "members": members})
+    version = full_update(dataset, hours(0, 40), None, how, tmp_path / "out", programs=False)
+    mine(dataset, version, tmp_path / "mined", ranks=(1, 40))
+    towers, found, at = OpenVersion(version, dataset), read(tmp_path / "mined"), np.array([hours(0, 40).end_us])
+    items, state = dataset.items()["item_id"].to_numpy(), histories_at(dataset, hours(0, 40).end, None, None)
+    assert state is not None
+    for user in (0, 7, 31):
+        vectors = towers.user_vectors(np.array([user]), at, state.read(np.array([user]), at))
+        scores = scorer_of(towers, vectors, towers.item_vectors()).block(slice(None))[0]
+        order = items[np.argsort(-scores, kind="stable")][:15].tolist()
+        mined = [item for item, _ in found[user]]
+        assert 0 < len(mined) <= 15
+        assert mined == [item for item in order if item in mined]
+        assert set(order) - set(mined) <= had(dataset, user)
 
 
 def test_what_cannot_be_mined_is_refused(dataset: Dataset, version: FullVersionFiles, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,9 +49,13 @@ class UserTowers(_Members):
     history = None
 
     @property
+    def _towers(self) -> Iterator[UserTower]:
+        return cast("Iterator[UserTower]", iter(self.towers))
+
+    @property
     def reads_age(self) -> bool:
         """As `UserTower.reads_age`, which all members have alike."""
-        return any(tower.reads_age for tower in self.towers)
+        return any(tower.reads_age for tower in self._towers)
 
     def forward(
         self,
@@ -66,7 +71,7 @@ class UserTowers(_Members):
 
     def along(self, inputs: UserInputs, after: Tensor) -> Tensor:
         """Compute vectors float32 [B, sum of D] as `UserTower.along` does."""
-        parts = zip(self.towers, self._apart(inputs), strict=True)
+        parts = zip(self._towers, self._apart(inputs), strict=True)
         return self._joined([tower.along(part, after) for tower, part in parts])
 
     def _apart(self, inputs: UserInputs) -> list[UserInputs]:
@@ -103,7 +108,8 @@ class Ensemble(nn.Module):
     @property
     def weights(self) -> list[float]:
         """How much each member counts in the product of two vectors: its cosine times this is its part of it."""
-        return self.user.weights.tolist()
+        weights: list[float] = self.user.weights.tolist()
+        return weights
 
     def weigh(self, weights: Sequence[float]) -> None:
         """Have each member count so much, all together 1."""

@@ -34,7 +34,7 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
         DataError: The file of mined negatives or of scores cannot be read.
     """
     refuse_what_the_data_lacks(config, dataset, window)
-    _refuse_mined(max(member.negatives.mined for member in config.members), beside.mined)
+    _refuse_mined(config.mined, beside.mined)
     _refuse_teacher(config, beside.teacher)
     if any(member.negatives.catalogue for member in config.members):
         refuse_too_many(dataset.items().num_rows, config)

@@ -24,7 +24,7 @@ from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, GateError
-from pagoda.model.towers.ensemble import AnyTowers
+from pagoda.model.towers.ensemble import AnyTowers, Ensemble
 from pagoda.storage.atomic import build_folder
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
@@ -211,14 +211,14 @@ def _search(
     batch: Batch,
 ) -> dict[str, Any]:
     """Choose how much each member of a weighted ensemble counts, where nobody has said it: a first version does."""
-    ensemble = config.ensemble
-    if ensemble is None or ensemble.combine != "weighted":
+    towers, ensemble = prepared.learner.towers, config.ensemble
+    if ensemble is None or not isinstance(towers, Ensemble) or towers.cascade:
         return {}
     chosen = {}
     if ensemble.weights is None and parent is None:
-        chosen = {"weight_search": choose_weights(prepared, config, validator, batch)}
+        chosen = {"weight_search": choose_weights(prepared, towers, validator, batch)}
     names = [member.name for member in ensemble.members]
-    return {"member_weights": dict(zip(names, prepared.learner.towers.weights, strict=True)), **chosen}
+    return {"member_weights": dict(zip(names, towers.weights, strict=True)), **chosen}
 
 
 def _check(prepared: Prepared, config: TrainConfig, batch: Batch) -> dict[str, float]:

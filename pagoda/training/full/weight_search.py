@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pagoda.config.training import TrainConfig
 from pagoda.data.history.histories import Histories
 from pagoda.evaluation.metrics import ndcg
 from pagoda.evaluation.opened_towers import OpenedTowers
@@ -29,19 +28,17 @@ _AT = 10
 
 
 def choose_weights(
-    prepared: Prepared, config: TrainConfig, validator: Validator | None, batch: Batch
+    prepared: Prepared, towers: Ensemble, validator: Validator | None, batch: Batch
 ) -> list[dict[str, Any]]:
     """Have each member count so much that most is found; return what is found by which weights, for people.
 
     Args:
-        prepared: A first version whose members are trained, and count evenly. It is changed.
-        config: How it was trained.
+        prepared: A first version whose members are trained.
+        towers: Its towers, whose members count evenly. They are changed.
         validator: Says what is found; None: the positives of `batch` are, among its items.
         batch: Some of what was learned.
     """
-    towers, dims = prepared.learner.towers, [member.model.dim for member in config.members]
-    if not isinstance(towers, Ensemble):
-        raise ValueError("a single model has no weights to choose")
+    dims = [member.dim for member in towers.members]
     measure = _of_batch(prepared, batch) if validator is None else _of_validator(prepared, validator)
     found = {weights: measure(_scale(weights, dims)) for weights in grid(len(dims))}
     towers.weigh(max(found, key=found.__getitem__))

@@ -88,8 +88,10 @@ class Learner:
     def _change(self, table: TrainableTable, places: Tensor, gradients: Sequence[Tensor | None]) -> None:
         there = [gradient for gradient in gradients if gradient is not None]
         if there:
-            rate = self._settings.table_learning_rate * self._pace
-            adagrad_step(table, places, torch.cat(there, 1), rate, self._settings.table_memory)
+            rate, whole = self._settings.table_learning_rate * self._pace, there[0]
+            if len(there) > 1:
+                whole = torch.cat(there, 1)
+            adagrad_step(table, places, whole, rate, self._settings.table_memory)
 
     def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim].

@@ -41,27 +41,26 @@ def cosines(ensemble: Ensemble, number: int) -> Tensor:
 
 _, ENCODER = make(SPECS["everything"], CONFIG.members[0].model)
 READ = inputs(ENCODER, 6, ROWS, sum(DIMS))
+ENSEMBLE = Ensemble(CONFIG, ENCODER).eval()
 ITEM_ROWS = torch.randn(ROWS, sum(DIMS), generator=torch.Generator().manual_seed(1))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 1, width=32))
 def test_the_product_is_the_weighted_mean_of_the_members_cosines(weight: float) -> None:
-    ensemble = Ensemble(CONFIG, ENCODER).eval()
-    ensemble.weigh([weight, 1 - weight])
-    users, items = vectors(ensemble)
-    expected = weight * cosines(ensemble, 0) + (1 - weight) * cosines(ensemble, 1)
+    ENSEMBLE.weigh([weight, 1 - weight])
+    users, items = vectors(ENSEMBLE)
+    expected = weight * cosines(ENSEMBLE, 0) + (1 - weight) * cosines(ENSEMBLE, 1)
     np.testing.assert_allclose(users @ items.T, expected, atol=1e-6)
     for side in (users, items):
         np.testing.assert_allclose(side.norm(dim=1), 1, atol=1e-6)
 
 
 def test_with_all_weight_on_a_member_items_are_ordered_as_by_it_alone() -> None:
-    ensemble = Ensemble(CONFIG, ENCODER).eval()
     for number, weights in enumerate(([1.0, 0.0], [0.0, 1.0])):
-        ensemble.weigh(weights)
-        users, items = vectors(ensemble)
-        np.testing.assert_array_equal((users @ items.T).argsort(1), cosines(ensemble, number).argsort(1))
+        ENSEMBLE.weigh(weights)
+        users, items = vectors(ENSEMBLE)
+        np.testing.assert_array_equal((users @ items.T).argsort(1), cosines(ENSEMBLE, number).argsort(1))
 
 
 def test_a_cascade_has_each_members_vectors_as_they_are() -> None:
