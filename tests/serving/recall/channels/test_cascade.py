@@ -22,13 +22,16 @@ from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
+from pagoda.rollout.state.split import Split
 from pagoda.settings import CollectionConfig
 from serving.http.fields import PastItems
-from serving.recall.api import RecalledItem
+from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.fallback.fallback import Fallback
+from serving.recall.generations.follower import Serving
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
+from serving.recall.request.arm_group import groups_of
 from serving.recall.servers.batching import JoinedIndex
 from serving.recall.servers.tower import UserVectors
 from serving.users.online_store import KeptVectors, StoredUser
@@ -239,3 +242,13 @@ async def test_a_kept_vector_answers_by_both_members(world: Searched) -> None:
     assert fallback.stand_in(live, [lookup])
     answer = await channel.candidates(live, lookup)
     assert [item["item_id"] for item in answer] == world.expected(user(2), K, 20, ALL)
+
+
+def test_users_of_a_cascade_wait_as_those_who_want_as_many_items() -> None:
+    plain, both = (
+        Serving(Split(stable=one.id), LiveGeneration(one)) for one in (manifest(4, SPEC), cascade(candidates=800))
+    )
+    (few,) = groups_of(both, [RecallInstance(user_id=user, k=10) for user in range(6)], None)
+    (many,) = groups_of(plain, [RecallInstance(user_id=user, k=800) for user in range(6)], None)
+    assert few.cost == many.cost
+    assert [group.places for group in few.slices()] == [group.places for group in many.slices()]
