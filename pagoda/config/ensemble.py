@@ -52,8 +52,8 @@ class EnsembleConfig(Section):
     combine: Literal["weighted", "cascade"] = "weighted"
     """`weighted`: an item's score is the weighted mean of the members' cosines, in one search. `cascade`: the first of
     two members finds `candidates` items, and the second orders them."""
-    candidates: PositiveInt = 1000
-    """For `cascade` alone: what the first member finds."""
+    candidates: Annotated[int, Field(ge=1, le=16_384)] = 1000
+    """For `cascade` alone: what the first member finds; no more than one search of an index gives."""
 
     @property
     def weights(self) -> tuple[float, ...] | None:

@@ -58,7 +58,7 @@ def create_generation(
         item_vectors: The file that the collection was built from.
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
-        cascade: The second model, by which what the collection finds is scored; None: there is one alone.
+        cascade: The second member, by which what the collection finds is scored; None: there is one alone.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         interests: Vectors of a user.

@@ -52,18 +52,18 @@ class OriginalVectors(StoredVectors):
 
 
 class Cascade(StoredVectors):
-    """A second model, by whose item vectors what the collection finds is scored (Huang et al., KDD 2020, section 6.2).
+    """A second member, by whose item vectors what the collection finds is scored (Huang et al., KDD 2020, section 6.2).
 
-    A user's vector is that of the first model, and then that of the second, end to end.
+    A user's vector is that of the first member, and then that of the second, end to end.
     """
 
     dim: int = Field(ge=1)
-    """Numbers of the second model's vectors."""
+    """Numbers of the second member's vectors."""
     candidates: int = Field(ge=1)
     """Items that the collection is asked for, at least."""
 
     def parts(self, vector: list[float]) -> tuple[list[float], list[float]]:
-        """What a user is to the first model, and to the second."""
+        """What a user is to the first member, and to the second."""
         return vector[: -self.dim], vector[-self.dim :]
 
 
@@ -115,8 +115,8 @@ class Manifest(_Part):
         if self.originals:
             found |= {"original IDs": self.originals.ids, "original vectors": self.originals.vectors}
             found |= {"maps to fewer numbers": self.originals.reduction} if self.originals.reduction else {}
-        if self.cascade:
-            found |= {"IDs of the second model": self.cascade.ids, "vectors of the second model": self.cascade.vectors}
+        if (second := self.cascade) is not None:
+            found |= {"IDs of the second member": second.ids, "vectors of the second member": second.vectors}
         return found
 
     @property

@@ -21,7 +21,7 @@ DATASET = "dataset"
 INTERESTS = "interests"
 """Tag of a full version: how many vectors a user has, where there are several."""
 CANDIDATES = "candidates"
-"""Tag of a full version that is a cascade: how many items its first model finds for its second to order."""
+"""Tag of a full version that is a cascade: how many items its first member finds for its second to order."""
 JUDGEMENT, WARNING = "judgement", "warning"
 """Tags of a full version: what it was found to be worth, in words, and what of that is bad, where anything is."""
 

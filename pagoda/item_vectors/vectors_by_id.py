@@ -1,6 +1,6 @@
 """Item vectors by ID beside a collection, by which what it finds is scored again.
 
-They are the original ones, which a collection of codes stands for, or those of the second model of a cascade. `ids.npy`
+They are the original ones, which a collection of codes stands for, or those of a cascade's second member. `ids.npy`
 (int64 [n], ascending) and `vectors.npy` (float16 [n, dim]) are a part of the generation, and mapped. Vectors of items
 that were changed since stand before them; see `changed_vectors`.
 """

@@ -149,7 +149,7 @@ def register(update: FullUpdate) -> VersionRecord:
 def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
     """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file.
 
-    Beside it are those of a cascade's second model, and what answers may say of these items.
+    Beside it are those of a cascade's second member, and what answers may say of these items.
     """
 
     def export(folder: Path) -> None:

@@ -24,7 +24,17 @@ from pagoda.settings import Settings
 from pagoda.storage.copies import fetch
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
 from pagoda.updates.readiness import checks_of
-from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.full import (
+    CONFIG,
+    ENCODER,
+    ITEMS,
+    LINEAGE,
+    POPULARITY,
+    RESCORE,
+    TOWERS,
+    USERS,
+    FullVersionFiles,
+)
 from pagoda.version_files.incremental import STATE, VERSION, IncrementalFiles
 
 # What learns is imported where it is used: a step that learns nothing shall not wait for PyTorch.
@@ -170,7 +180,8 @@ def base_files(settings: Settings, base: int) -> FullVersionFiles:
     """A full version's files on this machine: fetched and verified once, mapped read-only ever after."""
     registry, folder = open_registry(settings), scratch_of(settings, base)
     if not (folder / VERSION).exists():
-        registry.fetch(base, folder / VERSION, _PARTS)
+        beside = [name for name in (RESCORE,) if name in registry.get(base).files]
+        registry.fetch(base, folder / VERSION, (*_PARTS, *beside))
     if not (folder / STATE).exists():
         registry.fetch_state(base, folder / STATE)
     return FullVersionFiles(folder / VERSION, folder / STATE)

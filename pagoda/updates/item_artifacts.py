@@ -1,7 +1,7 @@
 """What a generation has of the items, out of the steps of a full update: what the export wrote, and vectors by ID.
 
 Vectors by ID lie beside the collection: the original ones where it holds less of them (codes, or fewer numbers), and
-those of a cascade's second model.
+those of a cascade's second member.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pagoda.updates.step_outputs import StepOutputs
 VECTORS, FIELDS = "vectors", "fields"
 """Folders of the steps of the export; each part of the items has its own, see `part_of`."""
 FIRST_FILE, SECOND_FILE = "item_vectors.parquet", "second_vectors.parquet"
-"""What a collection is built from, and beside it what a cascade's second model makes of the same items."""
+"""What a collection is built from, and beside it what a cascade's second member makes of the same items."""
 _ORIGINALS, _SECOND, _SECOND_PARTS = "originals", "second", "second-parts"
 
 
@@ -50,7 +50,7 @@ def all_vectors(update: FullUpdate) -> Path:
 
 
 def second_vectors(update: FullUpdate) -> Path:
-    """The same by a cascade's second model."""
+    """The same by a cascade's second member."""
     beside = all_vectors(update).with_name(SECOND_FILE)
     return beside if beside.exists() else _gathered(update, _SECOND_PARTS, SECOND_FILE) / PARTS_FILE
 
@@ -81,12 +81,12 @@ def item_texts(update: FullUpdate) -> ItemFields | None:
 
 
 def candidates_of(update: FullUpdate) -> int:
-    """Items that a cascade's first model finds for its second to order; 0: the version is none."""
+    """Items that a cascade's first member finds for its second to order; 0: the version is none."""
     return int(update.version().tags.get(CANDIDATES, 0))
 
 
 def keep_second(update: FullUpdate) -> None:
-    """Write the vectors of a cascade's second model by ID, once; nothing where there is none."""
+    """Write the vectors of a cascade's second member by ID, once; nothing where there is none."""
     if candidates_of(update):
         spec = update.data.spec
         source = ItemVectors(second_vectors(update), spec)

@@ -141,6 +141,13 @@ def in_process(home: Home, manifest: Manifest) -> dict[int, float]:
     assert read is not None
     version = OpenVersion(FullVersionFiles(folder, folder), home.dataset)
     (vectors,) = version.user_vectors(users, moments, read.read(users, moments), None)
+    if (cascade := manifest.cascade) is not None:
+        by_first, by_second = (
+            version.item_vectors()[:, part] @ vectors[part] for part in (slice(-cascade.dim), slice(-cascade.dim, None))
+        )
+        found = np.argsort(-by_first)[: max(cascade.candidates, K)]
+        ids = home.dataset.items()["item_id"].to_numpy()
+        return dict(zip(ids[found].tolist(), by_second[found].tolist(), strict=True))
     source = ItemVectors(local_path(manifest.item_vectors.uri) or Path(), home.dataset.spec)
     return {
         int(item): float(np.max(vectors @ row))  # Of several interests, the nearest.

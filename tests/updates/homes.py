@@ -61,13 +61,18 @@ class Home:
 
     def full(self, window: Window, how: TrainConfig) -> Manifest:
         """A first version of a window, up to its offer."""
+        update = self.exported(window, how)
+        full_steps.build_index(update)
+        return full_steps.offer(update)
+
+    def exported(self, window: Window, how: TrainConfig) -> FullUpdate:
+        """The same, up to its index."""
         update = FullUpdate(self.settings, str(self.dataset.path), window, None)
         full_steps.train(update, yaml.safe_dump(how.model_dump(mode="json")))
         full_steps.register(update)
         full_steps.export_vectors(update)
-        full_steps.build_index(update)
         full_steps.package_tower(update, package)
-        return full_steps.offer(update)
+        return update
 
     @contextmanager
     def followed(self) -> Iterator[None]:

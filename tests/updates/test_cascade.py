@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,8 +15,11 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.item_vectors.changed_vectors import ChangedVectors
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout.measures.candidate import measure
+from pagoda.storage.copies import local_path
+from pagoda.updates import full_steps
 from pagoda.updates.incremental_steps import Done, run_all
 from serving.workers.items import open_item_worker
+from tests.embeddings.test_tables_killed import run_killed_at
 from tests.training.worlds import config, hours
 
 from .homes import Home
@@ -30,12 +36,12 @@ async def test_a_plain_model_and_a_cascade_take_each_others_place(home: Home) ->
     cascade = home.full(hours(0, 40), CASCADE)
     assert "cascade" not in plain.model_dump()
     assert cascade.cascade is not None and (cascade.dim, cascade.cascade.dim) == DIMS
-    for ours, theirs in ((cascade, plain), (plain, cascade)):
-        evidence = measure(home.settings, ours, theirs)
+    measured = [measure(home.settings, *arms) for arms in ((cascade, plain), (plain, cascade))]
+    for evidence in measured:
         assert evidence.ann_recall == 1
         assert evidence.recall is not None and len(evidence.recall.users)
         assert all(said == found for said, found in evidence.checksums.values())
-    assert "vectors of the second model" in measure(home.settings, cascade, plain).checksums
+    assert [("vectors of the second member" in one.checksums) for one in measured] == [True, False]
     before = await home.check(cascade)
     assert await home.check(plain) != before
     publish(open_log(home.settings), cascade.id, "stable")
@@ -50,7 +56,7 @@ async def test_a_plain_model_and_a_cascade_take_each_others_place(home: Home) ->
     await home.check(plain)
 
 
-async def test_changes_of_items_reach_both_models_and_the_next_generation(home: Home) -> None:
+async def test_changes_of_items_reach_both_members_and_the_next_generation(home: Home) -> None:
     """Member by member as the item tower has it: a new item is found by the one and scored by the other."""
     cascade = home.full(hours(0, 40), CASCADE)
     publish(open_log(home.settings), cascade.id, "stable")
@@ -68,9 +74,32 @@ async def _hold(home: Home, manifest: Manifest) -> None:
     """Every item of the log is as it says, in what a generation answers."""
     assert manifest.cascade is not None
     changed = ChangedVectors(manifest.cascade.vectors.uri)
-    ids, vectors = changed.read(changed.newest()) or pytest.fail("no vector has reached the second model")
+    ids, vectors = changed.read(changed.newest()) or pytest.fail("no vector has reached the second member")
     assert (ids.tolist(), vectors.shape) == ([103, NEW], (2, DIMS[1]))
     np.testing.assert_allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=1e-3)
     items, scores = await home.answer(manifest, k=100)
     assert {NEW, 103} <= set(items) and GONE not in items
     assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.long
+def test_killed_while_the_second_member_is_kept_and_run_again(home: Home, tmp_path: Path) -> None:
+    update, before, told = home.exported(hours(0, 40), CASCADE), tmp_path / "before", tmp_path / "told"
+    shutil.copytree(home.settings.home, before)
+    place = local_path(update.outputs.uri("", "")) or Path()
+
+    def finish() -> None:
+        full_steps.build_index(update)
+        told.write_text(full_steps.offer(update).model_dump_json(include={"cascade", "collection", "item_count"}))
+
+    killed, offered = 0, set[str]()
+    while True:
+        shutil.rmtree(home.settings.home)
+        shutil.copytree(before, home.settings.home)
+        dead = run_killed_at(1 + 3 * killed, finish, place)
+        assert not run_killed_at(1 << 30, finish, place), "the same again finishes the job"
+        offered.add(told.read_text())
+        if not dead:
+            break
+        killed += 1
+    assert killed > 5 and len(offered) == 1

@@ -182,20 +182,20 @@ class _Measuring:
         opened = self._open(manifest)
         users = opened.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
         catalogue = dataset.items().column("item_id").to_numpy()
-        scorer = _Catalogue(opened, users, catalogue, self._models(manifest))
+        scorer = _Catalogue(opened, users, catalogue, self._members(manifest))
         k = max(1, min(_K, len(catalogue) // _SHARE))
         return recall(rank(scorer, questions.targets, questions.seen), k)
 
-    def _models(self, manifest: Manifest) -> list[_Model]:
-        """The item vectors that the collection was built from, and those of a cascade's second model."""
+    def _members(self, manifest: Manifest) -> list[_Member]:
+        """The item vectors that the collection was built from, and those of a cascade's second member."""
         source = ItemVectors(self._file(manifest.item_vectors)[0], manifest.spec)
-        models = [_Model(source.dim, source.blocks())]
+        members = [_Member(source.dim, source.blocks())]
         if cascade := manifest.cascade:
             ids, stored = (np.load(self._file(one)[0], mmap_mode="r") for one in (cascade.ids, cascade.vectors))
             # With rules they are times the items' weights, and another number is behind them.
             weighed = np.asarray(stored[:, : cascade.dim], np.float32)
-            models.append(_Model(cascade.dim, [(ids, weighed / np.linalg.norm(weighed, axis=1, keepdims=True))]))
-        return models
+            members.append(_Member(cascade.dim, [(ids, weighed / np.linalg.norm(weighed, axis=1, keepdims=True))]))
+        return members
 
     def _dataset(self) -> Dataset:
         record = self._state.version(self._candidate.full_version)
@@ -256,8 +256,8 @@ class _Measuring:
             self._copies.keep({one.collection for one in (self._candidate, self._champion) if one})
 
 
-class _Model(NamedTuple):
-    """A model's item vectors."""
+class _Member(NamedTuple):
+    """A member's item vectors."""
 
     dim: int
     blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
@@ -268,16 +268,16 @@ class _Catalogue:
     """Scores against the whole catalogue, of which a generation's vectors may lack items; those are never found."""
 
     def __init__(
-        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], models: Sequence[_Model]
+        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], members: Sequence[_Member]
     ) -> None:
-        items = np.zeros((len(catalogue), sum(model.dim for model in models)), np.float32)
+        items = np.zeros((len(catalogue), sum(member.dim for member in members)), np.float32)
         self._absent, start = np.ones(len(catalogue), np.bool_), 0
-        for model in models:
-            for ids, vectors in model.blocks:
+        for member in members:
+            for ids, vectors in member.blocks:
                 there = np.isin(ids, catalogue, assume_unique=True)
                 places = np.searchsorted(catalogue, ids[there])
-                items[places, start : start + model.dim], self._absent[places] = vectors[there], False
-            start += model.dim
+                items[places, start : start + member.dim], self._absent[places] = vectors[there], False
+            start += member.dim
         self._scorer, self.items = scorer_of(opened, users, items), len(items)
 
     def block(self, rows: slice) -> NDArray[np.float32]:

@@ -20,6 +20,6 @@ def channels_of(
     Args:
         index: Finds items by vector.
         removed: Items that are gone, as callers know them; it may change at any time.
-        second: Vectors of a cascade's second model, by collection.
+        second: Vectors of a cascade's second member, by collection.
     """
     return TwoTowerChannel(index, second), PopularChannel(removed)

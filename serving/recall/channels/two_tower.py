@@ -24,7 +24,7 @@ from serving.users.keys import Key
 class TwoTowerChannel(Channel):
     """Searches the generation's collection by the user's vectors, one for each interest.
 
-    Of a cascade, by the first model's; what is found is scored by the second model, and by that alone.
+    Of a cascade, by the first member's; what is found is scored by the second member, and by that alone.
     """
 
     name = "two_tower"
@@ -34,12 +34,12 @@ class TwoTowerChannel(Channel):
 
         Args:
             index: Finds items by vector.
-            second: Vectors of a cascade's second model, by collection.
+            second: Vectors of a cascade's second member, by collection.
         """
         self._index, self._second = index, second
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
-        """See `Channel.candidates`; an item has the score of the nearest interest, or of a cascade's second model."""
+        """See `Channel.candidates`; an item has the score of the nearest interest, or of a cascade's second member."""
         if live.manifest.cascade is not None:
             items = await self._by_both(live, lookup, live.manifest.cascade)
         else:
@@ -49,7 +49,7 @@ class TwoTowerChannel(Channel):
 
     async def _by_both(self, live: LiveGeneration, lookup: Lookup, cascade: Cascade) -> list[RecalledItem]:
         if (vectors := self._second(live.manifest.collection)) is None:
-            raise UnavailableError(f"generation {live.id}: its second model's vectors are not open", part="index")
+            raise UnavailableError(f"generation {live.id}: its second member's vectors are not open", part="index")
         first, second = cascade.parts(lookup.vectors[0])
         (found,) = await self._search(live, lookup, [first], max(cascade.candidates, lookup.depth))
         query = live.query(lookup.instance, second)
@@ -90,9 +90,9 @@ def _best(found: Sequence[list[RecalledItem]], k: int) -> list[RecalledItem]:
 def _rescored(
     spec: FeatureSpec, vectors: VectorsById, query: Vector, found: Sequence[RecalledItem], k: int
 ) -> list[RecalledItem]:
-    """The best k of what was found by the second model's vectors, with its scores; of equal ones the lower ID first.
+    """The best k of what was found by the second member's vectors, with its scores; of equal ones the lower ID first.
 
-    An item that was added a moment ago has none of these yet, and the first model's score is no other's equal.
+    An item that was added a moment ago has none of these yet, and the first member's score is no other's equal.
     """
     ids = read_ids(spec, [item["item_id"] for item in found], "items")
     products, there = vectors.products(np.asarray(query, np.float32), ids)

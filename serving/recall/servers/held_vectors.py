@@ -96,7 +96,7 @@ async def open_vectors(manifest: Manifest, live: object, originals: HeldVectors 
         manifest: Of the generation.
         live: What answers by it.
         originals: Holds original vectors; None: nothing is scored again by them.
-        second: Holds those of the second models of cascades.
+        second: Holds those of the second members of cascades.
 
     Raises:
         UnavailableError: They cannot be read now, or a copy of them would be too large.
@@ -132,7 +132,9 @@ def _opened(files: StoredVectors) -> _Held:
     with TemporaryDirectory(prefix="pagoda-vectors-") as folder:
         ids = verified(files.ids.uri, files.ids.checksum, Path(folder, IDS_FILE))
         vectors = verified(files.vectors.uri, files.vectors.checksum, Path(folder, VECTORS_FILE))
-        reduction = maps and Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
+        reduction = None
+        if maps is not None:
+            reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
         held = _Held(VectorsById(ids, vectors, reduction), ChangedVectors(files.vectors.uri))
     held.look()
     return held

@@ -1,4 +1,4 @@
-"""Cascades: the first model finds, the second alone scores, under filters, exclusions, rules and changes of items."""
+"""Cascades: the first member finds, the second alone scores, under filters, exclusions, rules and changes of items."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from pagoda.index.in_process.collections import FolderCollections
 from pagoda.index.in_process.search import FolderSearch
 from pagoda.item_vectors.vector_files import ItemVectors, ItemVectorsWriter
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
+from pagoda.rollout.state.split import Split
 from pagoda.settings import CollectionConfig
 from serving.http.fields import PastItems
-from serving.recall.api import RecalledItem
+from serving.recall.api import RecalledItem, RecallInstance
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.fallback.fallback import Fallback
+from serving.recall.generations.follower import Serving
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
+from serving.recall.request.arm_group import groups_of
 from serving.recall.servers.batching import JoinedIndex
 from serving.recall.servers.tower import UserVectors
 from serving.users.online_store import KeptVectors, StoredUser
@@ -49,13 +52,13 @@ RULED = FeatureSpec(
 
 
 def cascade(candidates: int, spec: FeatureSpec = SPEC) -> Manifest:
-    """A generation of two models."""
+    """A generation of two members."""
     second = Cascade(ids=NOTHING, vectors=NOTHING, dim=SECOND, candidates=candidates)
     return manifest(3, spec).model_copy(update={"cascade": second, "collection": "first"})
 
 
 class Searched:
-    """A collection of the first model's vectors, and the second's beside it."""
+    """A collection of the first member's vectors, and the second's beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.first = write_vectors(folder / "first.parquet", ITEMS)
@@ -101,7 +104,7 @@ def user(seed: int) -> np.ndarray:
     seen=st.sets(st.integers(0, ITEMS - 1), max_size=30),
     kind=st.sampled_from([None, "kind 1", "kind 4"]),
 )
-async def test_answers_are_the_second_models_best_of_what_the_first_finds(
+async def test_answers_are_the_second_members_best_of_what_the_first_finds(
     world: Searched, seed: int, depths: tuple[int, int], seen: set[int], kind: str | None
 ) -> None:
     (k, candidates), asked = depths, user(seed)
@@ -119,7 +122,9 @@ async def test_answers_are_the_second_models_best_of_what_the_first_finds(
     assert {item["item_id"] for item in answer} <= among
 
 
-async def test_all_items_as_candidates_are_the_second_models_order_and_k_the_first_models_set(world: Searched) -> None:
+async def test_all_items_as_candidates_are_the_seconds_order_and_k_of_them_the_firsts_set(
+    world: Searched,
+) -> None:
     asked = user(5)
     by_first, by_second = world.first @ asked[:FIRST], world.second @ asked[FIRST:]
     every, few = [await world.answer(count, asked, k=K) for count in (ITEMS, K)]
@@ -139,14 +144,14 @@ async def test_an_item_is_in_no_answer_before_the_second_model_has_its_vector(tm
 
 
 def _without(folder: Path, item: int) -> tuple[Path, Path]:
-    """The second model's files without an item that was added since."""
+    """The second member's files without an item that was added since."""
     places = folder / "before_ids.npy", folder / "before_vectors.npy"
     for name, place in zip((IDS_FILE, VECTORS_FILE), places, strict=True):
         np.save(place, np.delete(np.load(folder / name), item, axis=0))
     return places
 
 
-async def test_rules_weigh_the_second_models_cosine(tmp_path: Path) -> None:
+async def test_rules_weigh_the_second_members_cosine(tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     weights, shares = random.uniform(0.5, 1.5, ITEMS), random.dirichlet(np.ones(ITEMS))
     items = {"item_id": np.arange(ITEMS), "year": np.full(ITEMS, 2000.0), "value": weights}
@@ -190,16 +195,16 @@ async def test_items_with_names_are_scored_by_them(tmp_path: Path) -> None:
     assert index.asked == [([[0.0] * FIRST], 5)]
 
 
-async def test_without_the_second_models_vectors_the_channel_has_no_answer(world: Searched) -> None:
+async def test_without_the_second_members_vectors_the_channel_has_no_answer(world: Searched) -> None:
     live = LiveGeneration(cascade(5))
     (lookup,) = begun(live)
     lookup.vectors = (user(1).tolist(),)
-    with pytest.raises(UnavailableError, match="generation g3: its second model's vectors are not open"):
+    with pytest.raises(UnavailableError, match="generation g3: its second member's vectors are not open"):
         await TwoTowerChannel(JoinedIndex(world.search)).candidates(live, lookup)
 
 
-class TwoModels(FakeTower):
-    """Its users have a vector of each model, end to end."""
+class TwoMembers(FakeTower):
+    """Its users have a vector of each member, end to end."""
 
     async def vectors(self, *given: Any) -> list[UserVectors]:
         return [replace(one, vectors=(user(2).tolist(),)) for one in await super().vectors(*given)]
@@ -209,7 +214,7 @@ async def test_a_cascade_and_a_plain_model_answer_as_arms_of_one_rollout(world: 
     setting = Failing()
     plain = manifest(4, SPEC).model_copy(update={"collection": "first"})
 
-    class Either(TwoModels):
+    class Either(TwoMembers):
         async def vectors(self, *given: Any) -> list[UserVectors]:
             found = await super().vectors(*given)
             return found if given[1] == "g3" else [replace(one, vectors=(one.vectors[0][:FIRST],)) for one in found]
@@ -225,7 +230,7 @@ async def test_a_cascade_and_a_plain_model_answer_as_arms_of_one_rollout(world: 
     assert answers[0] == answers[2] != answers[1] == world.expected(user(2), K, 20, ALL)
 
 
-async def test_a_kept_vector_answers_by_both_models(world: Searched) -> None:
+async def test_a_kept_vector_answers_by_both_members(world: Searched) -> None:
     kept = KeptVectors.decode(KeptVectors(4, (user(2).tolist(),)).encode())
     live, fallback, channel = (
         LiveGeneration(cascade(20)),
@@ -237,3 +242,13 @@ async def test_a_kept_vector_answers_by_both_models(world: Searched) -> None:
     assert fallback.stand_in(live, [lookup])
     answer = await channel.candidates(live, lookup)
     assert [item["item_id"] for item in answer] == world.expected(user(2), K, 20, ALL)
+
+
+def test_users_of_a_cascade_wait_as_those_who_want_as_many_items() -> None:
+    plain, both = (
+        Serving(Split(stable=one.id), LiveGeneration(one)) for one in (manifest(4, SPEC), cascade(candidates=800))
+    )
+    (few,) = groups_of(both, [RecallInstance(user_id=user, k=10) for user in range(6)], None)
+    (many,) = groups_of(plain, [RecallInstance(user_id=user, k=800) for user in range(6)], None)
+    assert few.cost == many.cost
+    assert [group.places for group in few.slices()] == [group.places for group in many.slices()]
