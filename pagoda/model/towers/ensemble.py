@@ -75,7 +75,8 @@ class UserTowers(_Members):
         return self._joined([tower.along(part, after) for tower, part in parts])
 
     def _apart(self, inputs: UserInputs) -> list[UserInputs]:
-        of_users, of_history = inputs.id_rows.split(self._rows, 1), inputs.history_rows.split(self._rows, 2)
+        of_users = torch.split(inputs.id_rows, self._rows, 1)
+        of_history = torch.split(inputs.history_rows, self._rows, 2)
         return [inputs._replace(id_rows=own, history_rows=past) for own, past in zip(of_users, of_history, strict=True)]
 
 
@@ -84,7 +85,7 @@ class ItemTowers(_Members):
 
     def forward(self, id_rows: Tensor, features: dict[str, Tensor]) -> Tensor:
         """Compute item vectors float32 [B, sum of D] as `ItemTower.forward` does, from rows of all members."""
-        parts = zip(self.towers, id_rows.split(self._rows, 1), strict=True)
+        parts = zip(self.towers, torch.split(id_rows, self._rows, 1), strict=True)
         return self._joined([tower(rows, features) for tower, rows in parts])
 
 

@@ -246,7 +246,8 @@ def _check_apart(config: TrainConfig, users: Tensor, items: Tensor) -> dict[str,
     if config.ensemble is None:
         return check_vectors("user", users, config.drift) | check_vectors("item", items, config.drift)
     found, dims = dict[str, float](), [member.model.dim for member in config.members]
-    for member, *parts in zip(config.ensemble.members, users.split(dims, 1), items.split(dims, 1), strict=True):
+    of_members = zip(config.ensemble.members, torch.split(users, dims, 1), torch.split(items, dims, 1), strict=True)
+    for member, *parts in of_members:
         for side, vectors in zip(("user", "item"), parts, strict=True):
             found |= check_vectors(f"{member.name}_{side}", functional.normalize(vectors), config.drift)
     return found

@@ -41,7 +41,8 @@ def choose_weights(
     dims = [member.dim for member in towers.members]
     measure = _of_batch(prepared, batch) if validator is None else _of_validator(prepared, validator)
     found = {weights: measure(_scale(weights, dims)) for weights in grid(len(dims))}
-    towers.weigh(max(found, key=found.__getitem__))
+    best = max(found, key=found.__getitem__)
+    towers.weigh(best)
     return [{"weights": list(weights), "found": value} for weights, value in found.items()]
 
 

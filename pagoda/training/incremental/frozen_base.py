@@ -171,7 +171,7 @@ def _vectors(
 def _read_rescore(path: Path, items: int) -> NDArray[np.float32]:
     """The second part of a cascade's item vectors, float32 [items, D2]."""
     try:
-        vectors = np.load(path, allow_pickle=False).astype(np.float32)
+        vectors: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32)
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path}: missing or damaged ({error})") from error
     if len(vectors) != items:

@@ -121,7 +121,8 @@ class _Pass:
 def _logits(members: Sequence[FrozenMember], users: Tensor, items: Tensor) -> Iterator[Tensor]:
     """Cosines / temperature by each member that counts, float32 [B, m], from vectors of all members end to end."""
     dims = [member.dim for member in members]
-    for member, of_users, of_items in zip(members, users.split(dims, -1), items.split(dims, -1), strict=True):
+    parts = zip(members, torch.split(users, dims, -1), torch.split(items, dims, -1), strict=True)
+    for member, of_users, of_items in parts:
         if member.weight:
             yield _products(of_users, of_items) / (member.weight * member.temperature)
 

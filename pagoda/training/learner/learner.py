@@ -82,7 +82,7 @@ class Learner:
 
     def _own_rows(self, table: TrainableTable, places: Tensor) -> list[Tensor]:
         """The part of rows that is each member's, float32 [m, rows]."""
-        parts = table.rows[places].split([member.row_dim for member in self.members], 1)
+        parts = torch.split(table.rows[places], [member.row_dim for member in self.members], 1)
         return [part.contiguous().requires_grad_() for part in parts]
 
     def _change(self, table: TrainableTable, places: Tensor, gradients: Sequence[Tensor | None]) -> None:

@@ -68,5 +68,6 @@ def test_a_cascade_has_each_members_vectors_as_they_are() -> None:
     ensemble = Ensemble(CONFIG.model_copy(update={"ensemble": of_cascade}), ENCODER).eval()
     users, items = vectors(ensemble)
     assert users.shape == items.shape == (ROWS, sum(DIMS))
-    for number, (of_users, of_items) in enumerate(zip(users.split(DIMS, 1), items.split(DIMS, 1), strict=True)):
+    parts = (torch.split(side, list(DIMS), 1) for side in (users, items))
+    for number, (of_users, of_items) in enumerate(zip(*parts, strict=True)):
         np.testing.assert_allclose(of_users @ of_items.T, cosines(ensemble, number), atol=1e-6)
