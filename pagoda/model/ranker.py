@@ -72,10 +72,13 @@ class TargetAttentionRanker(nn.Module):
 
         The unit reads event, target and their product; their difference would add nothing to two linear layers.
         """
-        events, fading = inputs.history_rows, torch.exp2(-inputs.history_age[..., None] / self.half_lives)
+        events, mask, age = inputs.history_rows, inputs.history_mask, inputs.history_age
+        # Ages from the newest event on, since training asks within visits and scoring long after them.
+        newest = age.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
+        fading = torch.exp2((newest - age).masked_fill(~mask, -torch.inf)[..., None] / self.half_lives)
         of_events = self.event(torch.cat([events, fading], -1)).transpose(1, 2)  # [B, H, L]
         of_both = (targets[:, :, None] * self.product.weight).flatten(1, 2) @ events.transpose(1, 2)
         hidden = of_both.view(*targets.shape[:2], _ATTENTION, -1) + of_events[:, None]
         hidden = self.activation(hidden + self.target(targets)[..., None])  # [B, n, H, L]
         weights = torch.einsum("bnhl,h->bnl", hidden, self.weight.weight[0]) + self.weight.bias
-        return (weights * inputs.history_mask[:, None]) @ events
+        return (weights * mask[:, None]) @ events

@@ -54,8 +54,9 @@ def test_attention_is_the_papers_unit_over_each_event(ranker: TargetAttentionRan
         for user in range(USERS):
             for place in range(3):
                 target, total = targets[user, place], torch.zeros(DIM)
-                for event in np.flatnonzero(inputs.history_mask[user]):
-                    row, age = inputs.history_rows[user, event], inputs.history_age[user, event]
+                there, ages = np.flatnonzero(inputs.history_mask[user]), inputs.history_age[user]
+                for event in there:
+                    row, age = inputs.history_rows[user, event], ages[event] - ages[there].min()
                     told = torch.cat([row, torch.exp2(-age / ranker.half_lives)])
                     unit = ranker.event(told) + ranker.target(target) + ranker.product(row * target)
                     total += ranker.weight(ranker.activation(unit)) * row

@@ -72,7 +72,7 @@ class OwnTeacher:
         fields = (prepared.encoder.fields(tower) for tower in ("user", "item"))
         dataset, window = prepared.stream.dataset, prepared.stream.window
         shown = next(dataset.batches(window, events=[_SHOWN], columns=["timestamp"], batch_rows=1), None) is not None
-        self._drawn, self._epochs = (_BESIDE_SHOWN, 1) if shown else (_ALONE, like.bootstrap_epochs)
+        self._drawn = _BESIDE_SHOWN if shown else _ALONE
         self._stream = replace(prepared.stream, others=(_SHOWN,) if shown else ())
         self._catalogue, self._ids = prepared.catalogue, prepared.survey.catalogue
         self._items, self._how = prepared.learner.items, like
@@ -86,8 +86,7 @@ class OwnTeacher:
         Args:
             dataset: Declares histories. Where the window has impressions, each is an example, a positive another.
             window: What it learns.
-            like: Of a version, whose seed, batches, dimensions and optimiser it has too, and without impressions its
-                epochs.
+            like: Of a version, whose seed, batches, epochs, dimensions and optimiser it has too.
             progress: Watches.
 
         Raises:
@@ -149,7 +148,7 @@ class OwnTeacher:
         return scores
 
     def _learn(self, positives: int, progress: Progress) -> None:
-        progress.begin(positives, self._epochs)
+        progress.begin(positives, self._how.bootstrap_epochs)
         with closing(ahead(self._batches(), _AHEAD)) as batches:
             for lists, wanted, weights in batches:
                 loss = self._step(lists, wanted, weights)
@@ -161,8 +160,8 @@ class OwnTeacher:
                 progress.advance(int(wanted.sum()), loss)
 
     def _batches(self) -> Iterator[tuple[_Lists, Tensor, Tensor | None]]:
-        for epoch in range(self._epochs):
-            for block in self._stream.blocks(final=epoch == self._epochs - 1):
+        for epoch in range(self._how.bootstrap_epochs):
+            for block in self._stream.blocks(final=epoch == self._how.bootstrap_epochs - 1):
                 rng = np.random.default_rng((self._how.seed, epoch, block.number))
                 order = rng.permutation(len(block))
                 for rows in np.array_split(order, -(-len(order) // self._how.batch_size)):

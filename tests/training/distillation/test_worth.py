@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import spearmanr
 
 from benchmarks.ablation.teacher import write_truth
 from pagoda.config.training import TrainConfig, parse_config
@@ -20,8 +21,11 @@ from pagoda.evaluation.ranking import DotScorer, rank
 from pagoda.simulation import World, simulate
 from pagoda.simulation.config import WorldConfig
 from pagoda.training.distillation.score_file import Teacher
+from pagoda.training.full.loop import Silent
+from pagoda.training.full.own_teacher import RANKS, OwnTeacher
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
+from pagoda.updates.negative_mining import mine
 from pagoda.version_files.open_version import OpenVersion
 
 WORLD = WorldConfig(users=500, items=600, days=4, events=60_000, seed=5, new_users=0.0)
@@ -71,3 +75,33 @@ def test_the_truth_helps_and_a_shuffled_one_that_is_believed_harms(tmp_path: Pat
     print("Recall@50", values.mean(0), "gain", gain, "harm", harm)  # noqa: T201 - for docs/training.md
     assert gain[0] > 0
     assert harm[1] < 0
+
+
+@pytest.mark.long
+def test_our_own_teacher_knows_what_users_want_among_what_was_found(tmp_path: Path) -> None:
+    """Nearer to the truth than to chance; what its students gain is printed, since it is no promise."""
+    simulate(WORLD, tmp_path / "data")
+    dataset, world = Dataset.open(tmp_path / "data"), World.open(tmp_path / "data")
+    span, cut = dataset.span(), WORLD.window.end - timedelta(days=1)
+    learned, asked = Window(start=span.start, end=cut), Window(start=cut, end=span.end)
+    plain = parse_config(PLAIN % "")
+    files = full_update(dataset, learned, None, plain, tmp_path / "plain", programs=False)
+    mine(dataset, files, tmp_path / "found", ranks=RANKS)
+    OwnTeacher.trained(dataset, learned, plain, Silent()).write_scores(tmp_path / "found", tmp_path / "own")
+    users, items, scores = (column.to_numpy() for column in pq.read_table(tmp_path / "own").columns)
+    ends = np.flatnonzero(np.diff(users, append=-1)) + 1
+    lists = list(zip(np.split(items, ends[:-1]), np.split(scores, ends[:-1]), users[ends - 1], strict=True))
+    agrees = [
+        spearmanr(said, world.preferences(np.array([user]), these[None], learned.end_us)[0]).statistic
+        for these, said, user in lists
+    ]
+    taught = SideInputs(teacher=Teacher(tmp_path / "own"))
+    questions = ask(dataset, asked, protocol="each", limit=5_000, seed=0)
+    values = [found(OpenVersion(files, dataset), questions)]
+    for kind in ("listwise", "margin"):
+        how = parse_config(PLAIN % f", distillation: {{kind: {kind}}}")
+        values.append(found(trained(how, dataset, learned, tmp_path / kind, taught), questions))
+    samples = resample(np.stack(values, 1), questions.rows.users).samples
+    gains = [interval(samples[:, place] - samples[:, 0]) for place in (1, 2)]
+    print("agreement", np.mean(agrees), "Recall@50", np.mean(values, 1), "gains", gains)  # noqa: T201 - for the docs
+    assert np.mean(agrees) > 0.1
