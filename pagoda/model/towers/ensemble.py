@@ -76,7 +76,7 @@ class UserTowers(_Members):
 
     def without_own(self, inputs: UserInputs, own: Tensor) -> Tensor:
         """Compute vectors float32 [B, sum of D] as `UserTower.without_own` does."""
-        parts = zip(self.towers, self._apart(inputs), strict=True)
+        parts = zip(self._towers, self._apart(inputs), strict=True)
         return self._joined([tower.without_own(part, own) for tower, part in parts])
 
     def _apart(self, inputs: UserInputs) -> list[UserInputs]:
