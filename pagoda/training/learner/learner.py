@@ -35,7 +35,10 @@ class Learner:
         users: TrainableTable,
         items: TrainableTable,
         candidates: CandidateMaker,
+        *,
+        pace: float = 1.0,
     ) -> None:
+        """Take over the parts; all learning rates are multiplied by `pace`."""
         self.towers, self.users, self.items, self.candidates = towers, users, items, candidates
         self._supervision, self._augment = config.self_supervision, config.model.augment
         self._distillation, self._negatives, self._declared = config.distillation, config.negatives, config.objective
@@ -48,7 +51,8 @@ class Learner:
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
         self._seed, self.steps = config.seed, 0
         self.device, self._precision = torch.device("cpu"), config.precision
-        self._settings, self._pace = config.optimiser, 1.0
+        self._settings, self.full_pace = config.optimiser, pace
+        self.slow_down(0.0)
 
     def learn(self, batch: Batch) -> float:
         """Take one step and return the batch's loss before it; when that is not finite, nothing is changed.
@@ -67,7 +71,7 @@ class Learner:
     def slow_down(self, done: float) -> None:
         """Set the pace of the steps that follow by the share of training that is `done`."""
         cooldown = self._settings.cooldown
-        self._pace = min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0
+        self._pace = self.full_pace * (min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self._settings.dense_learning_rate * self._pace
 
