@@ -25,6 +25,9 @@ from pagoda.yaml_text import load_yaml
 class OptimiserConfig(Section):
     """Row-wise Adagrad for the ID tables, AdamW for the towers."""
 
+    full_pace_users: PositiveInt = 100
+    """A window with a parent that has so many users takes steps of full length. Of fewer, all learning rates are lower
+    in proportion, since a step is as long whatever it knows of the others. 1: always full length."""
     table_learning_rate: PositiveFloat = 0.1
     table_memory: Annotated[float, Field(gt=0, le=1)] = 1.0
     """1: Adagrad, whose steps shrink for ever, so that what was learned long settles. Below: a row's steps shrink until

@@ -33,7 +33,7 @@ from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
 from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
-from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before
+from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before, pace_of
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.optimisers import restore_dense_state
 from pagoda.training.negatives.candidates import CandidateMaker
@@ -119,7 +119,7 @@ def prepare(
     return Prepared(
         survey=found,
         encoder=encoder,
-        learner=_learner(encoder, tables, _candidates(found, batch, parent, config), parent, config),
+        learner=_learner(encoder, tables, found, parent, config, batch=batch),
         stream=stream,
         catalogue=Catalogue(rows=tables[1].places(found.catalogue), features=features, times=times),
         sources=tuple(_source(member, found, lists, learned, batch) for member in config.drawing),
@@ -231,15 +231,18 @@ def _candidates(
 def _learner(
     encoder: Encoder,
     tables: Tables,
-    candidates: list[CandidateMaker],
+    found: Survey,
     parent: FullVersionFiles | None,
     config: TrainConfig,
+    *,
+    batch: float,
 ) -> Learner:
     # Initial values come from PyTorch's global generator; the caller's own use of it goes on undisturbed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         towers = build_towers(config, encoder)
-    learner = Learner(config, towers, *tables, candidates)
+    candidates = _candidates(found, batch, parent, config)
+    learner = Learner(config, towers, *tables, candidates, pace=pace_of(found, parent, config))
     if parent is not None:
         warm_start(towers, parent.parameters())
         weigh_as_declared(towers, config)

@@ -173,7 +173,7 @@ def _validate(prepared: Prepared, validator: Validator) -> float:
 
 
 def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
-    branches = prepared.learner.towers.branches
+    branches, pace = prepared.learner.towers.branches, prepared.learner.full_pace
     return {
         "positives": prepared.survey.positives,
         "users": len(prepared.learner.users.ids),
@@ -183,6 +183,7 @@ def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
         "samples_per_second": outcome.samples_per_second,
         **({"validations": outcome.validations, "best_epoch": outcome.best_epoch} if outcome.validations else {}),
         **({"branch_weights": branches.weights_by_kind()} if branches else {}),
+        **({"pace": pace} if pace < 1 else {}),
     }
 
 

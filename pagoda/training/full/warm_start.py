@@ -50,6 +50,15 @@ def grown_tables(
     return (users, items), {USERS: users_seen, ITEMS: items_seen}
 
 
+def pace_of(found: Survey, parent: FullVersionFiles | None, config: TrainConfig) -> float:
+    """What all learning rates are multiplied by, in (0, 1]; 1 for a first version, which has nothing to lose.
+
+    AdamW and Adagrad divide by what gradients were like before, so one of a few users, whose positives are alike, makes
+    as long a step as one of everybody. What it says of everybody else grows with the number of users, not of rows.
+    """
+    return 1.0 if parent is None else min(len(found.users) / config.optimiser.full_pace_users, 1.0)
+
+
 def _table(
     name: str,
     ids: Int64Array,

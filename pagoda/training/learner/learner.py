@@ -29,8 +29,10 @@ class Learner:
         users: TrainableTable,
         items: TrainableTable,
         candidates: Sequence[CandidateMaker],
+        *,
+        pace: float = 1.0,
     ) -> None:
-        """Make one; each member of an ensemble has `candidates` of its own."""
+        """Make one; each member of an ensemble has `candidates` of its own. All learning rates are times `pace`."""
         self.towers, self.users, self.items = towers, users, items
         parts = zip(config.members, towers.members, candidates, strict=True)
         self.members = tuple(Member(*part) for part in parts)
@@ -41,7 +43,8 @@ class Learner:
             self._parameters += own
             self.optimiser.add_param_group({"params": own, "weight_decay": 0.0})
         self.steps, self.device = 0, torch.device("cpu")
-        self._config, self._settings, self._pace = config, config.optimiser, 1.0
+        self._config, self._settings, self.full_pace = config, config.optimiser, pace
+        self.slow_down(0.0)
 
     def learn(self, batch: Batch) -> float:
         """Take one step and return the batch's loss before it; when that is not finite, nothing is changed.
@@ -60,7 +63,7 @@ class Learner:
     def slow_down(self, done: float) -> None:
         """Set the pace of the steps that follow by the share of training that is `done`."""
         cooldown = self._settings.cooldown
-        self._pace = min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0
+        self._pace = self.full_pace * (min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self._settings.dense_learning_rate * self._pace
 
