@@ -86,7 +86,7 @@ def test_a_version_says_at_which_pace_it_has_learned(
     assert "pace" not in full_update(dataset, hours(39, 40), parent, at(1), tmp_path / "whole").metrics()
 
 
-KINDS, OF_A_KIND, DAYS = 4, 40, 10
+KINDS, OF_A_KIND, DAYS = 4, 40, 20
 
 
 def sittings() -> list[Event]:
@@ -123,5 +123,5 @@ def test_days_of_a_few_users_do_not_unlearn_what_many_taught(tmp_path: Path) -> 
         return float(asked.methods["live"].groups["all"].metrics["recall@50"].value)
 
     frozen, daily, as_ever = recall(first), after(config()), after(config(optimiser={"full_pace_users": 1}))
-    assert daily > frozen - 0.02
-    assert as_ever < frozen - 0.05
+    assert daily > frozen - 0.01
+    assert as_ever < frozen - 0.02
