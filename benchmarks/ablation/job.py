@@ -69,7 +69,7 @@ def one(technique: Technique, data: Path, folder: Path) -> tuple[str, KeptRun]:
     if technique.penalty:
         rises = -technique.penalty * np.log(files.shares(dataset.items()["item_id"].to_numpy()))
         vectors, items = _widened(vectors, np.ones(len(vectors))), _widened(items, rises)
-    ranks = rank(scorer_of(towers, vectors, items), questions.targets, questions.seen)
+    ranks = rank(scorer_of(towers, vectors, items, questions.seen), questions.targets, questions.seen)
     third = thirds(questions.clicks)[questions.targets]
     found = recall(ranks, 50)
     by_third = {name: np.where(third == place, found, np.nan) for place, name in enumerate(THIRDS)}

@@ -50,7 +50,7 @@ def learn(model: str, seed: int, split: SetSplit, asked: AskedUsers, folder: Pat
     files = full_update(asked.dataset, split.learned, None, config, folder, programs=False)
     version, rows = OpenVersion(files, asked.dataset), asked.rows
     vectors = version.user_vectors(rows.users, rows.times_us, asked.histories, rows.context)
-    return scorer_of(version, vectors, version.item_vectors())
+    return scorer_of(version, vectors, version.item_vectors(), asked.had)
 
 
 def _config(model: str, split: SetSplit, asked: AskedUsers) -> TrainConfig:

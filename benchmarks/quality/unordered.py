@@ -83,7 +83,7 @@ class Unordered:
         vectors = version.user_vectors(users, times, state.read(users, times))
         had = _had(users, had_users, np.searchsorted(catalogue, had_items))
         return UserValues(
-            users, find(scorer_of(version, vectors, version.item_vectors()), relevant, had, 1).metrics(_METRICS)
+            users, find(scorer_of(version, vectors, version.item_vectors(), had), relevant, had, 1).metrics(_METRICS)
         )
 
 

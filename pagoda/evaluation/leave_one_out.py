@@ -55,7 +55,7 @@ def leave_one_out(towers: OpenedTowers, dataset: Dataset, window: Window, *, at:
     asked = ask(dataset, window, protocol="last", limit=_ALL, seed=0)
     rows = asked.rows
     vectors = towers.user_vectors(rows.users, rows.times_us, asked.histories["live"], rows.context)
-    ranks = rank(scorer_of(towers, vectors, towers.item_vectors()), asked.targets, asked.seen)
+    ranks = rank(scorer_of(towers, vectors, towers.item_vectors(), asked.seen), asked.targets, asked.seen)
     columns = {f"{name}@{k}": metric(ranks, k) for k in at for name, metric in (("hr", recall), ("ndcg", ndcg))}
     found = resample(np.stack(list(columns.values()), axis=1), rows.users)
     return LeftOut(

@@ -150,7 +150,9 @@ def answer(
     rows, items = questions.rows, towers.item_vectors()
     # One call for all rows: towers read the users' profiles once, and bound their own memory.
     scorers: dict[str, Scorer] = {
-        name: scorer_of(towers, towers.user_vectors(rows.users, rows.times_us, histories, rows.context), items)
+        name: scorer_of(
+            towers, towers.user_vectors(rows.users, rows.times_us, histories, rows.context), items, questions.seen
+        )
         for name, histories in questions.histories.items()
     }
     baseline = None

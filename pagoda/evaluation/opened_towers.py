@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pagoda.config.ensemble import CascadeShape
 from pagoda.data.history.histories import Histories
-from pagoda.evaluation.ranking import CascadeScorer, DotScorer, Scorer
+from pagoda.evaluation.ranking import CascadeScorer, DotScorer, ExcludedPairs, Scorer
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
@@ -38,12 +38,16 @@ class OpenedTowers(Protocol):
         """Which users have an ID row of their own, bool [n]."""
 
 
-def scorer_of(towers: OpenedTowers, user_vectors: Float32Array, item_vectors: Float32Array) -> Scorer:
+def scorer_of(
+    towers: OpenedTowers, user_vectors: Float32Array, item_vectors: Float32Array, excluded: ExcludedPairs
+) -> Scorer:
     """Scores as the version's answers are ordered; vectors as `towers` gives them.
+
+    What is `excluded` takes no place among the candidates of a cascade, as in serving; elsewhere it has a score.
 
     Raises:
         IntegrityError: A vector is not finite.
     """
     if towers.cascade is None:
         return DotScorer(user_vectors, item_vectors)
-    return CascadeScorer(user_vectors, item_vectors, towers.cascade)
+    return CascadeScorer(user_vectors, item_vectors, towers.cascade, excluded)

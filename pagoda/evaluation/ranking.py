@@ -64,11 +64,29 @@ class DotScorer:
         return scores
 
 
+@dataclass(frozen=True)
+class ExcludedPairs:
+    """Items to leave out, as pairs (row, item position), int64 [m] each, ordered by row."""
+
+    rows: Int64Array
+    items: Int64Array
+
+    def within(self, start: int, stop: int) -> tuple[Int64Array, Int64Array]:
+        """The pairs of rows start to stop, rows counted from start."""
+        first, last = np.searchsorted(self.rows, [start, stop])
+        return self.rows[first:last] - start, self.items[first:last]
+
+
+NOTHING_EXCLUDED = ExcludedPairs(*np.empty((2, 0), np.int64))
+
+
 class CascadeScorer:
     """Scores of a cascade: by the second model for what the first one finds, and none for other items."""
 
-    def __init__(self, user_vectors: Float32Array, item_vectors: Float32Array, cascade: CascadeShape) -> None:
-        """Take vectors float32 [rows, dim] and [items, dim] of both models, end to end.
+    def __init__(
+        self, user_vectors: Float32Array, item_vectors: Float32Array, cascade: CascadeShape, excluded: ExcludedPairs
+    ) -> None:
+        """Take vectors float32 [rows, dim] and [items, dim] of both models, end to end; `excluded` ones are not found.
 
         Raises:
             IntegrityError: A vector is not finite.
@@ -76,12 +94,14 @@ class CascadeScorer:
         parts = (user_vectors, item_vectors)
         self._finding = DotScorer(*(vectors[:, : cascade.first] for vectors in parts))
         self._ordering = DotScorer(*(vectors[:, cascade.first :] for vectors in parts))
-        self.items = len(item_vectors)
+        self.items, self._rows, self._excluded = len(item_vectors), len(user_vectors), excluded
         self._candidates = min(cascade.candidates, self.items)
 
     def block(self, rows: slice) -> Float32Array:
         """Scores float32 [rows, items] of some rows, -inf for what is no candidate; ties for the last place all are."""
         found, scores = self._finding.block(rows), self._ordering.block(rows)
+        start, stop, _ = rows.indices(self._rows)
+        found[self._excluded.within(start, stop)] = -np.inf
         least, _ = torch.topk(torch.from_numpy(found), self._candidates, dim=1)
         scores[found < least[:, -1:].numpy()] = -np.inf
         return scores
@@ -98,19 +118,6 @@ class StaticScorer:
     def block(self, rows: slice) -> Float32Array:
         """Scores float32 [rows, items] of some rows."""
         return np.tile(self._scores, (len(range(*rows.indices(self._rows))), 1))
-
-
-@dataclass(frozen=True)
-class ExcludedPairs:
-    """Items to leave out, as pairs (row, item position), int64 [m] each, ordered by row."""
-
-    rows: Int64Array
-    items: Int64Array
-
-    def within(self, start: int, stop: int) -> tuple[Int64Array, Int64Array]:
-        """The pairs of rows start to stop, rows counted from start."""
-        first, last = np.searchsorted(self.rows, [start, stop])
-        return self.rows[first:last] - start, self.items[first:last]
 
 
 @dataclass(frozen=True)

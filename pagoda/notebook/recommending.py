@@ -17,7 +17,7 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.window import Window, to_us
 from pagoda.errors import RequestError
 from pagoda.evaluation.opened_towers import scorer_of
-from pagoda.evaluation.ranking import ExcludedPairs, Scorer
+from pagoda.evaluation.ranking import NOTHING_EXCLUDED, ExcludedPairs, Scorer
 from pagoda.item_vectors.scoring import CENTRE, SCALE, rule_columns, stored_vectors
 from pagoda.model.table_inputs import histories_at, no_histories
 from pagoda.version_files.full import FullVersionFiles
@@ -62,9 +62,9 @@ class ExactRecommender:
             raise RequestError("a cascade with rules is not searched here; ask the platform that serves it")
         given, ids = self._ids(user_ids)
         times = np.full(len(ids), to_us(moment), np.int64)
-        seen = self._seen(ids, times, moment) if exclude_seen else ExcludedPairs(*np.empty((2, 0), np.int64))
+        seen = self._seen(ids, times, moment) if exclude_seen else NOTHING_EXCLUDED
         queries, shift = self._queries(ids, times, moment)
-        found = list(_best(scorer_of(self._towers, queries, self._vectors), len(ids), seen, k))
+        found = list(_best(scorer_of(self._towers, queries, self._vectors, seen), len(ids), seen, k))
         rows, places = (np.concatenate([part[column] for part in found]) for column in (0, 1))
         scores = np.concatenate([part[2] for part in found]) + np.float32(shift)
         return self._table(given, rows, places, scores)

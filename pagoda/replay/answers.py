@@ -53,6 +53,7 @@ class Answering:
             asked.histories["live"].take(np.arange(start, stop)),
             asked.rows.context.slice(start, stop - start),
         )
-        scorer = scorer_of(self._served.towers, users, self._served.item_vectors)
-        ranks = rank(scorer, asked.targets[part], ExcludedPairs(*asked.seen.within(start, stop)))
+        seen = ExcludedPairs(*asked.seen.within(start, stop))
+        scorer = scorer_of(self._served.towers, users, self._served.item_vectors, seen)
+        ranks = rank(scorer, asked.targets[part], seen)
         self._above[part], self._tied[part] = ranks.above, ranks.tied

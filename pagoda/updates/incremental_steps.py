@@ -30,7 +30,6 @@ from pagoda.version_files.full import (
     ITEMS,
     LINEAGE,
     POPULARITY,
-    RESCORE,
     TOWERS,
     USERS,
     FullVersionFiles,
@@ -180,8 +179,7 @@ def base_files(settings: Settings, base: int) -> FullVersionFiles:
     """A full version's files on this machine: fetched and verified once, mapped read-only ever after."""
     registry, folder = open_registry(settings), scratch_of(settings, base)
     if not (folder / VERSION).exists():
-        beside = [name for name in (RESCORE,) if name in registry.get(base).files]
-        registry.fetch(base, folder / VERSION, (*_PARTS, *beside))
+        registry.fetch(base, folder / VERSION, _PARTS)
     if not (folder / STATE).exists():
         registry.fetch_state(base, folder / STATE)
     return FullVersionFiles(folder / VERSION, folder / STATE)

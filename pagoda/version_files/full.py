@@ -32,7 +32,6 @@ ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
 USERS, ITEMS = "users", "items"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
-RESCORE = "rescore.npy"
 DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
 
@@ -78,11 +77,6 @@ class FullVersionFiles:
     def interests(self) -> int:
         """Vectors of a user."""
         return self.config.model.interests if self.encoder.spec.history else 1
-
-    @property
-    def rescore(self) -> Path | None:
-        """Of a cascade: item vectors of its second model, float16 [N, D2], in the order of the item vectors."""
-        return self.folder / RESCORE if self.config.cascade else None
 
     @cached_property
     def lineage(self) -> Lineage:

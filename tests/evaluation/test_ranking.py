@@ -89,14 +89,19 @@ def test_a_cascade_orders_by_its_second_model_what_its_first_finds(seed: int, it
     users, catalogue = (rng.standard_normal((count, first + 2)).astype(np.float32) for count in (4, items))
     finding = DotScorer(users[:, :first], catalogue[:, :first]).block(slice(None))
     ordering = DotScorer(users[:, first:], catalogue[:, first:]).block(slice(None))
-    scores = CascadeScorer(users, catalogue, CascadeShape(first, k)).block(slice(None))
+    scores = CascadeScorer(users, catalogue, CascadeShape(first, k), NOTHING).block(slice(None))
     for row in range(len(users)):
         best = np.argsort(-finding[row])[:k]
         assert set(np.argsort(-scores[row])[:k]) == set(best)
         np.testing.assert_array_equal(np.argsort(-scores[row])[:k], best[np.argsort(-ordering[row][best])])
-    every = CascadeScorer(users, catalogue, CascadeShape(first, items + 1)).block(slice(None))
+    every = CascadeScorer(users, catalogue, CascadeShape(first, items + 1), NOTHING).block(slice(None))
     np.testing.assert_array_equal(every, ordering)
+    # What somebody has seen takes no place among the candidates.
+    seen = ExcludedPairs(np.arange(len(users)), np.argmax(finding, 1))
+    others = CascadeScorer(users, catalogue, CascadeShape(first, k), seen).block(slice(None))
+    for row in range(len(users)):
+        assert set(np.flatnonzero(np.isfinite(others[row]))) >= set(np.argsort(-finding[row])[1 : k + 1])
     # What the first model does not find is in no answer.
     target = np.argmin(finding, 1)
-    ranks = rank(CascadeScorer(users, catalogue, CascadeShape(first, k)), target, NOTHING)
+    ranks = rank(CascadeScorer(users, catalogue, CascadeShape(first, k), NOTHING), target, NOTHING)
     assert k == items or not recall(ranks, k).any()

@@ -92,17 +92,6 @@ def test_a_version_finds_what_users_like_and_says_how_much_each_member_counts(
     assert {"easy_user_mean_cosine", "hard_item_mean_cosine"} < set(versions["weighted"].metrics())
 
 
-def test_a_cascade_has_its_second_models_item_vectors_beside_it(
-    dataset: Dataset, versions: dict[str, FullVersionFiles]
-) -> None:
-    files = versions["cascade"]
-    assert files.rescore is not None
-    beside, whole = np.load(files.rescore), OpenVersion(files, dataset).item_vectors()
-    assert (beside.dtype, beside.shape) == (np.float16, (ITEMS, HARD))
-    np.testing.assert_allclose(beside, whole[:, EASY:], atol=1e-3)
-    assert versions["weighted"].rescore is None
-
-
 def test_weights_that_nobody_gave_are_what_finds_most_and_stay(dataset: Dataset, tmp_path: Path) -> None:
     validation = ValidationConfig(hours=6, metric="ndcg@10", rows=200)
     members = [{"name": "one"}, {"name": "tiny", "dim": 1}]
@@ -185,7 +174,7 @@ def test_an_incremental_is_refused_over_other_vectors_of_the_second_model(
 ) -> None:
     base, how = FrozenBase(versions["cascade"], dataset, 3), KINDS["cascade"]
     base.item_vectors[0, -1] += 1e-3
-    with pytest.raises(IntegrityError, match=r"rescore\.npy changed while"):
+    with pytest.raises(IntegrityError, match="second_vectors changed while"):
         incremental_update(dataset, hours(38, 40), base, None, how, out=tmp_path / "out")
 
 
@@ -198,9 +187,9 @@ def test_a_version_whose_writing_is_killed_is_written_again_to_the_same_bits(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(update, "write_state", killed)  # After the version's own files, those of the second model too.
+        patch.setattr(update, "write_state", killed)  # After the version's own files.
         full_update(dataset, hours(0, 38), None, KINDS["cascade"], out, programs=False)
     assert not out.exists()
     again = full_update(dataset, hours(0, 38), None, KINDS["cascade"], out, programs=False)
-    for name in ("rescore.npy", "towers.safetensors", "users/rows.npy", "items/rows.npy"):
+    for name in ("towers.safetensors", "users/rows.npy", "items/rows.npy"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name

@@ -15,6 +15,7 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, DataError
 from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.ranking import NOTHING_EXCLUDED
 from pagoda.index.base import Collections
 from pagoda.index.build import build_collection
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
@@ -102,7 +103,7 @@ def test_of_a_cascade_the_second_model_ranks_what_the_first_finds(dataset: Datas
     assert state is not None
     for user in (0, 7, 31):
         vectors = towers.user_vectors(np.array([user]), at, state.read(np.array([user]), at))
-        scores = scorer_of(towers, vectors, towers.item_vectors()).block(slice(None))[0]
+        scores = scorer_of(towers, vectors, towers.item_vectors(), NOTHING_EXCLUDED).block(slice(None))[0]
         order = items[np.argsort(-scores, kind="stable")][:15].tolist()
         mined = [item for item, _ in found[user]]
         assert 0 < len(mined) <= 15

@@ -18,7 +18,7 @@ from pagoda.errors import IntegrityError, NothingToAskError, UnavailableError
 from pagoda.evaluation.metrics import recall
 from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.opened_towers import scorer_of
-from pagoda.evaluation.ranking import rank
+from pagoda.evaluation.ranking import ExcludedPairs, rank
 from pagoda.generations.creation import tables_checksum
 from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import open_log
@@ -182,7 +182,7 @@ class _Measuring:
         opened = self._open(manifest)
         users = opened.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
         catalogue = dataset.items().column("item_id").to_numpy()
-        scorer = _Catalogue(opened, users, catalogue, self._members(manifest))
+        scorer = _Catalogue(opened, users, catalogue, self._members(manifest), questions.seen)
         k = max(1, min(_K, len(catalogue) // _SHARE))
         return recall(rank(scorer, questions.targets, questions.seen), k)
 
@@ -268,20 +268,28 @@ class _Catalogue:
     """Scores against the whole catalogue, of which a generation's vectors may lack items; those are never found."""
 
     def __init__(
-        self, opened: OpenVersion, users: NDArray[np.float32], catalogue: NDArray[np.int64], members: Sequence[_Member]
+        self,
+        opened: OpenVersion,
+        users: NDArray[np.float32],
+        catalogue: NDArray[np.int64],
+        members: Sequence[_Member],
+        seen: ExcludedPairs,
     ) -> None:
         items = np.zeros((len(catalogue), sum(member.dim for member in members)), np.float32)
-        self._absent, start = np.ones(len(catalogue), np.bool_), 0
+        there, start = np.zeros(len(catalogue), np.bool_), 0
         for member in members:
             for ids, vectors in member.blocks:
-                there = np.isin(ids, catalogue, assume_unique=True)
-                places = np.searchsorted(catalogue, ids[there])
-                items[places, start : start + member.dim], self._absent[places] = vectors[there], False
+                known = np.isin(ids, catalogue, assume_unique=True)
+                places = np.searchsorted(catalogue, ids[known])
+                items[places, start : start + member.dim], there[places] = vectors[known], True
             start += member.dim
-        self._scorer, self.items = scorer_of(opened, users, items), len(items)
+        self._there, self.items, kept = np.flatnonzero(there), len(items), there[seen.items]
+        excluded = ExcludedPairs(seen.rows[kept], np.searchsorted(self._there, seen.items[kept]))
+        self._scorer = scorer_of(opened, users, items[self._there], excluded)
 
     def block(self, rows: slice) -> NDArray[np.float32]:
         """Scores float32 [rows, catalogue]."""
-        scores = self._scorer.block(rows)
-        scores[:, self._absent] = -np.inf
+        found = self._scorer.block(rows)
+        scores = np.full((len(found), self.items), -np.inf, np.float32)
+        scores[:, self._there] = found
         return scores

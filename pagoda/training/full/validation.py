@@ -39,7 +39,7 @@ class WindowValidator:
         asked = self._asked
         rows, histories = asked.rows, asked.histories["live"]
         vectors = towers.user_vectors(rows.users, rows.times_us, histories, rows.context)
-        ranks = rank(scorer_of(towers, vectors, towers.item_vectors()), asked.targets, asked.seen)
+        ranks = rank(scorer_of(towers, vectors, towers.item_vectors(), asked.seen), asked.targets, asked.seen)
         return float(self._metric(ranks).mean())
 
 

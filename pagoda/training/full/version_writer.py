@@ -38,9 +38,6 @@ def write_version(
     learner.items.write(folder / full.ITEMS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
-    if config.cascade:
-        vectors = opened(prepared).item_vectors()
-        np.save(folder / full.RESCORE, vectors[:, config.cascade.first :].astype(np.float16))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
         export_towers(learner.towers, prepared.encoder, config.row_dim, *files)

@@ -22,11 +22,11 @@ from pagoda.errors import ConfigError, IntegrityError
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.learner.objectives import build_objective, learned_by, temperature_of
-from pagoda.version_files.full import HISTORY, ITEMS, RESCORE, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.full import HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
 from pagoda.version_files.open_version import item_vectors
 
 Int64Array = NDArray[np.int64]
-ITEM_VECTORS = "item_vectors"
+ITEM_VECTORS, SECOND_VECTORS = "item_vectors", "second_vectors"
 
 
 class FrozenMember(NamedTuple):
@@ -131,8 +131,7 @@ class FrozenBase:
             raise IntegrityError(f"{folder / TOWERS}: is not what the towers in memory were read from")
         verify_files(folder / ITEMS, self.items.description.files)
         tables = {f"{name}/{file}": checksum for name, file, checksum in self._table_files()}
-        beside = {RESCORE: checksum_file(self.files.rescore)} if self.files.rescore else {}
-        return now | tables | beside
+        return now | tables
 
     def _table_files(self) -> list[tuple[str, str, str]]:
         tables = {USERS: self.users, ITEMS: self.items}
@@ -143,8 +142,8 @@ class FrozenBase:
         state = {name: tensor.detach().contiguous() for name, tensor in self.towers.state_dict().items()}
         served = self.item_vectors[self._exported]
         found, beside = served[:, : self.config.vector_dim], served[:, self.config.vector_dim :]
-        scored = {RESCORE: _checksum(_bytes(beside))} if self.config.cascade else {}
-        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(found)), **scored}
+        second = {SECOND_VECTORS: _checksum(_bytes(beside))} if self.config.cascade else {}
+        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(found)), **second}
 
 
 def _vectors(
@@ -159,26 +158,19 @@ def _vectors(
     if exported is None:
         return ids, torch.from_numpy(item_vectors(files, towers, items)), np.arange(len(ids))
     served_ids, served = _read_vectors(exported)
-    if files.rescore:
-        served = np.concatenate([served, _read_rescore(files.rescore, len(served))], axis=1)
-    new = np.flatnonzero(~np.isin(ids, served_ids))
-    merged = np.concatenate([served_ids, ids[new]])
-    both = np.concatenate([served, item_vectors(files, towers, items.take(new))])
+    new = ~np.isin(ids, served_ids)
+    if files.config.cascade:
+        # Only those of the first member were exported there.
+        computed = item_vectors(files, towers, items)
+        beside = np.zeros((len(served), computed.shape[1] - served.shape[1]), np.float32)
+        _, there, here = np.intersect1d(served_ids, ids, assume_unique=True, return_indices=True)
+        beside[there] = computed[here, served.shape[1] :]
+        served, added = np.concatenate([served, beside], axis=1), computed[new]
+    else:
+        added = item_vectors(files, towers, items.filter(pa.array(new)))
+    merged, both = np.concatenate([served_ids, ids[new]]), np.concatenate([served, added])
     order = np.argsort(merged)
     return merged[order], torch.from_numpy(both[order]), np.flatnonzero(order < len(served_ids))
-
-
-def _read_rescore(path: Path, items: int) -> NDArray[np.float32]:
-    """The second part of a cascade's item vectors, float32 [items, D2]."""
-    try:
-        vectors: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32)
-    except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: missing or damaged ({error})") from error
-    if len(vectors) != items:
-        raise IntegrityError(
-            f"{path}: holds {len(vectors)} items, but {items} were exported: the catalogue changed between"
-        )
-    return vectors
 
 
 def exported_checksum(path: Path) -> str:
