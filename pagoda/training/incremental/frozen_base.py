@@ -131,6 +131,7 @@ class FrozenBase:
             raise IntegrityError(f"{folder / TOWERS}: is not what the towers in memory were read from")
         verify_files(folder / ITEMS, self.items.description.files)
         tables = {f"{name}/{file}": checksum for name, file, checksum in self._table_files()}
+        del now[SECOND_VECTORS]  # They follow from towers and tables, and no file of the version holds them.
         return now | tables
 
     def _table_files(self) -> list[tuple[str, str, str]]:
@@ -142,8 +143,8 @@ class FrozenBase:
         state = {name: tensor.detach().contiguous() for name, tensor in self.towers.state_dict().items()}
         served = self.item_vectors[self._exported]
         found, beside = served[:, : self.config.vector_dim], served[:, self.config.vector_dim :]
-        second = {SECOND_VECTORS: _checksum(_bytes(beside))} if self.config.cascade else {}
-        return {TOWERS: _checksum(save(state)), ITEM_VECTORS: _checksum(_bytes(found)), **second}
+        vectors = {ITEM_VECTORS: _checksum(_bytes(found)), SECOND_VECTORS: _checksum(_bytes(beside))}
+        return {TOWERS: _checksum(save(state)), **vectors}
 
 
 def _vectors(
