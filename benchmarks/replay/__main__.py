@@ -37,13 +37,14 @@ def main() -> None:
     parser.add_argument("--drifts", type=Drift, nargs="*", default=DRIFTS)
     parser.add_argument("--history", choices=("with", "without", "both"), default="both")
     parser.add_argument("--movielens", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--window-days", type=int, default=1, help="that a full update learns")
     parser.add_argument("--config", type=Path, help="training configuration (YAML), default: the defaults")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="replays at once")
     parser.add_argument("--out", type=Path, default=Path("build/bench/replay.json"))
     arguments = parser.parse_args()
     histories = {"with": (True,), "without": (False,), "both": (False, True)}[arguments.history]
     jobs = [
-        Job(drift, history, seed, arguments.config)
+        Job(drift, history, seed, arguments.config, arguments.window_days)
         for drift in (*arguments.drifts, *([None] if arguments.movielens else []))
         for history in histories
         for seed in arguments.seeds or seeds_of(drift, history=history)

@@ -34,12 +34,14 @@ class Job:
     history: bool
     seed: int
     config: Path | None
+    window_days: int = 1
 
     @property
     def name(self) -> str:
         """Of its plot, too."""
-        history = HISTORY[self.history]
-        return f"world-{self.drift}-{history}-{self.seed}" if self.drift else f"movielens-100k-{history}"
+        what = f"world-{self.drift}" if self.drift else "movielens-100k"
+        every = f"-{self.window_days}-days" if self.window_days > 1 else ""
+        return f"{what}-{HISTORY[self.history]}{f'-{self.seed}' if self.drift else ''}{every}"
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -67,4 +69,5 @@ def one(job: Job) -> tuple[Job, ReplayReport]:
         if not job.history:
             data = view_without_history(data, Path(folder) / "view")
         settings = MOVIELENS_REPLAY if job.drift is None else WORLD_REPLAY
+        settings = settings.model_copy(update={"window_days": job.window_days})
         return job, replay(Dataset.open(data), settings, train, Path(folder))

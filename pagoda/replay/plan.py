@@ -26,7 +26,7 @@ class Policy(StrEnum):
 
     @property
     def full(self) -> bool:
-        """Full updates, daily."""
+        """Full updates, daily or every few days."""
         return self in (Policy.FULL, Policy.BOTH)
 
     @property
@@ -44,6 +44,8 @@ class ReplayConfig(BaseModel):
     """Between incremental updates, counted from each full update's moment."""
     full_at: time = time()
     """UTC time of day of the full update."""
+    window_days: Annotated[int, Field(ge=1)] = 1
+    """Days that a full update learns, and so from one to the next."""
     first: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=3)
     """How much the first version learns, to the nearest moment of a full update."""
     policies: tuple[Policy, ...] = Field(tuple(Policy), min_length=1)
@@ -59,7 +61,7 @@ class ReplayPlan:
 
     first: Window
     days: tuple[Window, ...]
-    """From one full update to the next; the last one ends with the log."""
+    """From one full update to the next, each `window_days` long; the last one ends with the log."""
     every: timedelta
 
     @property
@@ -96,8 +98,8 @@ def make_plan(span: Window, config: ReplayConfig) -> ReplayPlan:
     days = []
     start = begin
     while start < span.end:
-        days.append(Window(start=start, end=min(start + DAY, span.end)))
-        start += DAY
+        days.append(Window(start=start, end=min(start + config.window_days * DAY, span.end)))
+        start = days[-1].end
     return ReplayPlan(Window(start=span.start, end=begin), tuple(days), config.every)
 
 

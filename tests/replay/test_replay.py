@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pagoda.cli.main import app
 from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec, History, PastText, Text
+from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.evaluation.offline import answer
 from pagoda.evaluation.ranking import Ranks
@@ -151,6 +152,19 @@ def test_costs_count_the_updates_of_each_policy(replayed: tuple[Path, ReplayRepo
     assert [costs[policy].incremental_updates for policy in Policy] == [0, 0, steps - 3, steps - 3]
     assert costs[Policy.BOTH].seconds > costs[Policy.FULL].seconds > 0
     assert [path.name for path in folder.iterdir()] == ["data"]  # no version is left
+
+
+def test_windows_of_several_days_follow_one_another_to_the_end_of_the_log() -> None:
+    span = Window(start=datetime(2026, 3, 1, tzinfo=UTC), end=datetime(2026, 3, 9, 7, tzinfo=UTC))
+    plan = make_plan(span, CONFIG.model_copy(update={"window_days": 3}))
+    assert [(day.start, day.end) for day in plan.days] == [
+        (datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 5, tzinfo=UTC)),
+        (datetime(2026, 3, 5, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC)),
+        (datetime(2026, 3, 8, tzinfo=UTC), span.end),
+    ]
+    steps = [step for day in plan.days for step in plan.steps(day)]
+    assert len(steps) == plan.step_count
+    assert [step.start for step in steps[1:]] == [step.end for step in steps[:-1]]
 
 
 def test_cli_writes_report_and_plot(tmp_path: Path) -> None:

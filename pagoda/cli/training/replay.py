@@ -28,6 +28,7 @@ def replay(
     config: Annotated[Path | None, typer.Option(help="Training configuration (YAML); default: the defaults.")] = None,
     every: Annotated[str, typer.Option(help="Between incremental updates: 30m, 1h.")] = "30m",
     full_at: Annotated[str, typer.Option(help="UTC time of day of the full update: midnight or HH:MM.")] = "midnight",
+    window_days: Annotated[int, typer.Option(min=1, help="Days that a full update learns, one after the other.")] = 1,
     first: Annotated[str, typer.Option(help="What the first version learns, to the nearest full update: 3d.")] = "3d",
     policies: Annotated[
         str, typer.Option(help="Comma-separated, of frozen, full, incremental, full+incremental; default: all.")
@@ -56,6 +57,7 @@ def replay(
         {
             "every": _duration(every, "--every"),
             "full_at": _time_of_day(full_at),
+            "window_days": window_days,
             "first": _duration(first, "--first"),
             "rows": rows,
             "seed": seed,
