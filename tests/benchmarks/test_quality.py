@@ -92,6 +92,8 @@ def test_settings_follow_from_sizes(tower: str) -> None:
     sizes = [Sizes(22_000, 12_000, 154_000), Sizes(30_000, 41_000, 800_000), Sizes(6_000, 3_400, 1_000_000)]
     chosen = [settings("mean" if tower == "mean" else "sequence", each) for each in sizes]
     assert chosen[0].bootstrap_epochs > chosen[1].bootstrap_epochs > chosen[2].bootstrap_epochs > 1
-    assert {each.model.history.kind for each in chosen} == {"mean" if tower == "mean" else "bsarec"}
+    assert {member.model.history.kind for each in chosen for member in each.members} == {
+        "mean" if tower == "mean" else "bsarec"
+    }
     # All items are compared where those are few enough.
     assert [each.negatives.catalogue for each in chosen] == [tower == "sequence", False, tower == "sequence"]

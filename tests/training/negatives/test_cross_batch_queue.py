@@ -53,7 +53,7 @@ class Batch:
         self.places, self.targets = torch.unique(items, return_inverse=True)
         self.log_missed = len(items) * torch.log1p(-self.shares[self.places])
         self.first_shared = 0
-        self.negatives = self.hard = self.hard_missed = None
+        self.negatives = self.hard = self.hard_missed = self.masked = None
 
 
 def test_true_preferences_are_the_optimum_with_a_queue_too() -> None:
