@@ -47,19 +47,21 @@ def sets_of(block: Block, rows: Int64Array, rng: np.random.Generator) -> tuple[B
 
 
 def others_of(sets: Int64Array, items: Int64Array) -> Int64Array:
-    """All pairs of a positive and another item of its set.
+    """All pairs of a positive and another item of its set, each once, however often a user chose it.
 
     Args:
-        sets: int64 [B], ascending: whose each positive is.
+        sets: int64 [B], whose each positive is.
         items: int64 [B], what was chosen.
 
     Returns:
         int64 [2, n]: positives, ascending, and items.
     """
-    _, first, of, counts = np.unique(sets, return_index=True, return_inverse=True, return_counts=True)
-    each = counts[of]
+    width = items.max() + 1
+    owners, within = np.divmod(np.unique(sets * width + items), width)
+    first = np.searchsorted(owners, sets)
+    each = np.searchsorted(owners, sets, "right") - first
     positives = np.repeat(np.arange(len(sets)), each)
-    within = np.arange(len(positives)) - np.repeat(np.cumsum(each) - each, each)
-    others = items[first[of][positives] + within]
+    begin = np.repeat(first - (np.cumsum(each) - each), each)
+    others = within[begin + np.arange(len(positives))]
     kept = others != items[positives]
     return np.stack([positives[kept], others[kept]])

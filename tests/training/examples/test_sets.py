@@ -62,12 +62,17 @@ def test_every_positive_comes_once_and_is_one_of_its_set(pairs: list[tuple[int, 
 def test_other_items_of_a_set_are_no_negatives(pairs: list[tuple[int, int]]) -> None:
     sets, items = (np.array(column) for column in zip(*sorted(pairs), strict=True))
     expected = [
-        (one, items[other])
+        (one, other)
         for one in range(len(sets))
-        for other in range(len(sets))
-        if sets[one] == sets[other] and items[one] != items[other]
+        for other in sorted(set(items[sets == sets[one]].tolist()))
+        if other != items[one]
     ]
     assert list(zip(*others_of(sets, items).tolist(), strict=True)) == expected
+
+
+def test_who_chooses_the_same_again_and_again_takes_no_more_memory_than_their_set() -> None:
+    sets, items = np.zeros(30_000, np.int64), np.arange(30_000) % 2
+    assert others_of(sets, items).shape == (2, 30_000)
 
 
 def test_a_pass_over_a_set_gives_the_vectors_of_the_tower_that_serves(dataset: Dataset) -> None:
