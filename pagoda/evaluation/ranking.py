@@ -137,7 +137,7 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
 
     Args:
         scorer: Scores of rows against items.
-        targets: int64 [rows], positions of the target items.
+        targets: int64 [rows], positions of the target items; one whose score is -inf comes after all items.
         seen: Items left out; never a row's own target.
         shown_at: Values of k for which to note what is shown.
 
@@ -151,8 +151,10 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
         scores = scorer.block(rows)
         scores[seen.within(rows.start, rows.stop)] = -np.inf
         target = scores[np.arange(len(scores)), targets[rows], None]
-        above[rows] = (scores > target).sum(axis=1)
-        tied[rows] = (scores == target).sum(axis=1)
+        # What is no candidate of a cascade is not tied with what was seen and with others that are none.
+        found = target[:, 0] > -np.inf
+        above[rows] = np.where(found, (scores > target).sum(axis=1), scorer.items)
+        tied[rows] = np.where(found, (scores == target).sum(axis=1), 1)
         _note_shown(scores, shown)
     return Ranks(above, tied, shown)
 

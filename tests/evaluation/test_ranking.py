@@ -75,6 +75,14 @@ def test_seen_items_make_room() -> None:
     assert np.flatnonzero(ranks.shown[1]).tolist() == [2, 4]
 
 
+def test_what_a_cascade_does_not_find_is_not_found_however_many_are_asked_for() -> None:
+    items = np.array([[3, 1], [2, 2], [1, 9], [0, 9]], np.float32)
+    users, seen = np.ones((2, 2), np.float32), ExcludedPairs(np.array([1]), np.array([0]))
+    ranks = rank(CascadeScorer(users, items, CascadeShape(1, 2), seen), np.array([2, 2]), seen)
+    np.testing.assert_array_equal(recall(ranks, 4), [0, 1])
+    np.testing.assert_array_equal(ndcg(ranks, 4), [0, 1])
+
+
 def test_vectors_that_are_not_finite_are_refused() -> None:
     good, bad = np.ones((2, 3), np.float32), np.array([[1, 1, 1], [1, np.nan, 1]], np.float32)
     with pytest.raises(IntegrityError, match="item vector 1"):
