@@ -46,22 +46,20 @@ def sets_of(block: Block, rows: Int64Array, rng: np.random.Generator) -> tuple[B
     )
 
 
-def others_of(sets: Int64Array, items: Int64Array) -> Int64Array:
-    """All pairs of a positive and another item of its set, each once, however often a user chose it.
+def others_of(members: Int64Array, of: Int64Array, candidates: Int64Array, targets: Int64Array) -> Int64Array:
+    """All pairs of a positive and a candidate that is another item of its set, learned in this batch or not.
 
     Args:
-        sets: int64 [B], whose each positive is.
-        items: int64 [B], what was chosen.
+        members: int64 [S, L], places of the sets' items in the item table; -1 fills up.
+        of: int64 [B], whose each positive is.
+        candidates: int64 [M], their places in the item table.
+        targets: int64 [B], which of the candidates was chosen.
 
     Returns:
-        int64 [2, n]: positives, ascending, and items.
+        int64 [2, n]: positives, ascending, and which of the candidates.
     """
-    width = items.max() + 1
-    owners, within = np.divmod(np.unique(sets * width + items), width)
-    first = np.searchsorted(owners, sets)
-    each = np.searchsorted(owners, sets, "right") - first
-    positives = np.repeat(np.arange(len(sets)), each)
-    begin = np.repeat(first - (np.cumsum(each) - each), each)
-    others = within[begin + np.arange(len(positives))]
-    kept = others != items[positives]
-    return np.stack([positives[kept], others[kept]])
+    order = np.argsort(candidates)
+    at = np.searchsorted(candidates, members, sorter=order).clip(max=len(candidates) - 1)
+    found = np.where(candidates[order[at]] == members, order[at], -1)[of]
+    positives, place = np.nonzero((found >= 0) & (found != targets[:, None]))
+    return np.stack([positives, found[positives, place]])
