@@ -137,7 +137,7 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
 
     Args:
         scorer: Scores of rows against items.
-        targets: int64 [rows], positions of the target items.
+        targets: int64 [rows], positions of the target items; one whose score is -inf comes after all items.
         seen: Items left out; never a row's own target.
         shown_at: Values of k for which to note what is shown.
 
@@ -150,11 +150,20 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
         rows = slice(start, min(start + step, len(targets)))
         scores = scorer.block(rows)
         scores[seen.within(rows.start, rows.stop)] = -np.inf
-        target = scores[np.arange(len(scores)), targets[rows], None]
-        above[rows] = (scores > target).sum(axis=1)
-        tied[rows] = (scores == target).sum(axis=1)
+        above[rows], tied[rows] = places_of(targets[rows], scores)
         _note_shown(scores, shown)
     return Ranks(above, tied, shown)
+
+
+def places_of(targets: Int64Array, scores: Float32Array) -> tuple[Int64Array, Int64Array]:
+    """How many of each row's scores float32 [n, items] are above that of its target, int64 [n], and how many equal it.
+
+    What is no candidate of a cascade is not tied with what was seen, or with others that are none: it is after all.
+    """
+    target = scores[np.arange(len(scores)), targets, None]
+    found = target[:, 0] > -np.inf
+    above = np.where(found, (scores > target).sum(axis=1), scores.shape[1])
+    return above, np.where(found, (scores == target).sum(axis=1), 1)
 
 
 def _note_shown(scores: Float32Array, shown: dict[int, NDArray[np.bool_]]) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pagoda.evaluation.metrics import THIRDS, Float64Array, ndcg, recall
-from pagoda.evaluation.ranking import BLOCK_BYTES, ExcludedPairs, Int64Array, Ranks, Scorer
+from pagoda.evaluation.ranking import BLOCK_BYTES, ExcludedPairs, Int64Array, Ranks, Scorer, places_of
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,7 @@ def find(scorer: Scorer, relevant: Relevant, seen: ExcludedPairs, shown_at: int)
         first, last = np.searchsorted(relevant.rows, [start, stop])
         for pair in range(first, last, step):
             part = slice(pair, min(pair + step, last))
-            of_row = scores[relevant.rows[part] - start]
-            target = of_row[np.arange(len(of_row)), relevant.items[part], None]
-            above[part] = (of_row > target).sum(axis=1)
-            tied[part] = (of_row == target).sum(axis=1)
+            above[part], tied[part] = places_of(relevant.items[part], scores[relevant.rows[part] - start])
         shown += _counts(scores, shown_at)
     return RelevantRanks(relevant, Ranks(above, tied, {}), shown)
 

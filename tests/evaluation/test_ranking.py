@@ -12,6 +12,7 @@ from pagoda.errors import IntegrityError
 from pagoda.evaluation import ranking
 from pagoda.evaluation.metrics import ndcg, recall
 from pagoda.evaluation.ranking import CascadeScorer, DotScorer, ExcludedPairs, Ranks, StaticScorer, rank
+from pagoda.evaluation.relevance import Relevant, find
 
 NOTHING = ExcludedPairs(np.empty(0, np.int64), np.empty(0, np.int64))
 
@@ -73,6 +74,16 @@ def test_seen_items_make_room() -> None:
     ranks = rank(StaticScorer(scores, 2), np.array([2, 2]), seen, shown_at=(1,))
     assert ranks.above.tolist() == [2, 0]
     assert np.flatnonzero(ranks.shown[1]).tolist() == [2, 4]
+
+
+def test_what_a_cascade_does_not_find_is_not_found_however_many_are_asked_for() -> None:
+    items = np.array([[3, 1], [2, 2], [1, 9], [0, 9]], np.float32)
+    users, seen = np.ones((2, 2), np.float32), ExcludedPairs(np.array([1]), np.array([0]))
+    ranks = rank(CascadeScorer(users, items, CascadeShape(1, 2), seen), np.array([2, 2]), seen)
+    np.testing.assert_array_equal(recall(ranks, 4), [0, 1])
+    np.testing.assert_array_equal(ndcg(ranks, 4), [0, 1])
+    several = find(CascadeScorer(users, items, CascadeShape(1, 2), seen), Relevant.single(np.array([2, 2])), seen, 1)
+    np.testing.assert_array_equal(several.recall(4), [0, 1])
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:

@@ -11,16 +11,19 @@ import pytest
 from pagoda.config.training import TrainConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.spec import FeatureSpec, History
 from pagoda.embeddings.overlay import Overlay
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
 from pagoda.model.table_inputs import histories_at
+from pagoda.model.towers.ensemble import Ensemble
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.full import update
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.update import full_update
 from pagoda.training.full.validation import WindowValidator
+from pagoda.training.full.weight_search import choose_weights
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.training.incremental.invariance_check import check_incremental
 from pagoda.training.incremental.update import incremental_update
@@ -79,6 +82,30 @@ def test_each_member_meets_the_candidates_that_it_declares(dataset: Dataset) -> 
     for own in (every, few):
         rows = batch.item_rows[own.candidate_of].numpy()
         np.testing.assert_array_equal(rows, prepared.catalogue.rows[own.places.numpy()])
+
+
+def test_no_member_learns_or_is_weighed_by_what_else_is_in_a_set(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "data", FeatureSpec(history=History(length=40)), clicks_an_hour=15)
+    members = [{"name": "many", "negatives": {"in_batch": False, "uniform": 20}}, {"name": "few"}]
+    model, negatives = {"dim": 8, "history": {"kind": "mean"}}, {"in_batch": False, "uniform": 3}
+    how = config(learn="sets", model=model, negatives=negatives, ensemble={"members": members})
+    prepared = prepare(dataset, hours(0, 20), None, how)
+    towers, block = prepared.learner.towers, next(iter(prepared.stream.blocks(final=True)))
+    batch = next(prepared.batcher(NOTHING, 0).batches(block, 32))
+    hidden = []
+    for own in (batch.of_member(0), batch.of_member(1)):
+        assert own.masked is not None
+        hidden.append(set(zip(own.masked[0].tolist(), own.places[own.masked[1]].tolist(), strict=True)))
+    assert hidden[0] == hidden[1] != set()
+    users, items = prepared.learner.vectors(batch)
+    expected = []
+    for row, scores in enumerate((users @ items.T).numpy()):
+        left = [place for place, item in enumerate(batch.places.tolist()) if (row, item) not in hidden[0]]
+        rank = 1 + (scores[left] > scores[batch.targets[row]]).sum()
+        expected.append(1 / np.log2(rank + 1) if rank <= 10 else 0)
+    assert isinstance(towers, Ensemble)
+    searched = choose_weights(prepared, towers, None, batch)
+    assert next(each["found"] for each in searched if each["weights"] == [0.5, 0.5]) == pytest.approx(np.mean(expected))
 
 
 def test_a_version_finds_what_users_like_and_says_how_much_each_member_counts(

@@ -129,7 +129,7 @@ def teacher(
 ) -> None:
     """Train a ranker that attends to the history (DIN), and write its scores for `pagoda train full --teacher`.
 
-    It is trained like the version: seed, batches, epochs, dimensions, optimiser and dropout. It never serves.
+    It is trained like the version: seed, batches, epochs, dimensions and optimiser. It never serves.
     """
     from tempfile import TemporaryDirectory
 
@@ -137,12 +137,14 @@ def teacher(
 
     from pagoda.cli.training.evaluate import version_files
     from pagoda.data.dataset import Dataset
+    from pagoda.storage.atomic import make_folder
     from pagoda.training.full.own_teacher import RANKS, OwnTeacher
     from pagoda.training.progress import TerminalProgress
     from pagoda.updates.negative_mining import mine
 
     if out.exists():
         raise ConfigError(f"{out}: exists already")
+    make_folder(out.parent)
     dataset, files = Dataset.open(data), version_files(version, home)
     window = _between(dataset.span(), window_start, window_end)
     with TerminalProgress(Console(stderr=True)) as progress:

@@ -129,7 +129,7 @@ class BatchPositives(NamedTuple):
     own: Tensor | None = None
     """Both as in `Batch`."""
     sets: Int64Array | None = None
-    """int64 [B], ascending: whose items are no negatives of each other; None: all are."""
+    """int64 [B]: in which of the histories each positive lies, whose items are no negatives of it; None: all are."""
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,10 @@ class Batcher:
         self, source: CandidateSource, chosen: ChosenItems, candidate_of: Int64Array, part: BatchPositives
     ) -> dict[str, Any]:
         """What a batch says of the candidates from one source."""
-        places = chosen.places
+        places, keys, masked = chosen.places, part.keys, None
+        if part.sets is not None:
+            members = np.where(keys.history_mask, keys.history_items, -1)
+            masked = torch.from_numpy(others_of(members, part.sets, self._catalogue.rows[places], chosen.targets))
         return {
             **chosen._asdict(),
             "places": torch.from_numpy(places),
@@ -245,7 +248,7 @@ class Batcher:
             "candidate_of": torch.from_numpy(candidate_of),
             "item_features": tensors(self._catalogue.features, places),
             "log_missed": torch.from_numpy(source.log_missed[places]),
-            "masked": None if part.sets is None else torch.from_numpy(others_of(part.sets, chosen.targets)),
+            "masked": masked,
         }
 
     def _kept(self, items: Int64Array) -> Int64Array:

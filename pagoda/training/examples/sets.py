@@ -46,20 +46,20 @@ def sets_of(block: Block, rows: Int64Array, rng: np.random.Generator) -> tuple[B
     )
 
 
-def others_of(sets: Int64Array, items: Int64Array) -> Int64Array:
-    """All pairs of a positive and another item of its set.
+def others_of(members: Int64Array, of: Int64Array, candidates: Int64Array, targets: Int64Array) -> Int64Array:
+    """All pairs of a positive and a candidate that is another item of its set, learned in this batch or not.
 
     Args:
-        sets: int64 [B], ascending: whose each positive is.
-        items: int64 [B], what was chosen.
+        members: int64 [S, L], places of the sets' items in the item table; -1 fills up.
+        of: int64 [B], whose each positive is.
+        candidates: int64 [M], their places in the item table.
+        targets: int64 [B], which of the candidates was chosen.
 
     Returns:
-        int64 [2, n]: positives, ascending, and items.
+        int64 [2, n]: positives, ascending, and which of the candidates.
     """
-    _, first, of, counts = np.unique(sets, return_index=True, return_inverse=True, return_counts=True)
-    each = counts[of]
-    positives = np.repeat(np.arange(len(sets)), each)
-    within = np.arange(len(positives)) - np.repeat(np.cumsum(each) - each, each)
-    others = items[first[of][positives] + within]
-    kept = others != items[positives]
-    return np.stack([positives[kept], others[kept]])
+    order = np.argsort(candidates)
+    at = np.searchsorted(candidates, members, sorter=order).clip(max=len(candidates) - 1)
+    found = np.where(candidates[order[at]] == members, order[at], -1)[of]
+    positives, place = np.nonzero((found >= 0) & (found != targets[:, None]))
+    return np.stack([positives, found[positives, place]])

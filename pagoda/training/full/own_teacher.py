@@ -86,7 +86,7 @@ class OwnTeacher:
         Args:
             dataset: Declares histories. Where the window has impressions, each is an example, a positive another.
             window: What it learns.
-            like: Of a version, whose seed, batches, epochs, dimensions and optimiser it has too.
+            like: Of a version, whose seed, batches, epochs, dimensions and optimiser (without `cooldown`) it has too.
             progress: Watches.
 
         Raises:
@@ -203,7 +203,8 @@ class OwnTeacher:
             for parameter, its in zip(parameters, dense, strict=True):
                 parameter.grad = its
             self._optimiser.step()
-            adagrad_step(self._items, lists.item_rows, gradient, self._how.optimiser.table_learning_rate)
+            how = self._how.optimiser
+            adagrad_step(self._items, lists.item_rows, gradient, how.table_learning_rate, how.table_memory)
         return float(loss.detach())
 
     def _scores(self, lists: _Lists, rows: Tensor) -> Tensor:

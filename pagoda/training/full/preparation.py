@@ -247,5 +247,9 @@ def _learner(
         warm_start(towers, parent.parameters())
         weigh_as_declared(towers, config)
         restore_dense_state(towers, learner.optimiser, parent.dense_state())
-        learner.objective.load_state_dict(parent.objective_state() or learner.objective.state_dict())
+        # What the parent's objectives learned and these do not is left behind.
+        known = parent.objective_state() or {}
+        learner.objective.load_state_dict(
+            {name: known.get(name, first) for name, first in learner.objective.state_dict().items()}
+        )
     return learner

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pagoda.data.history.histories import Histories
 from pagoda.evaluation.metrics import ndcg
 from pagoda.evaluation.opened_towers import OpenedTowers
-from pagoda.evaluation.ranking import NOTHING_EXCLUDED, DotScorer, rank
+from pagoda.evaluation.ranking import NOTHING_EXCLUDED, DotScorer, ExcludedPairs, rank
 from pagoda.model.towers.ensemble import Ensemble
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.full.preparation import Prepared
@@ -52,10 +52,11 @@ def _of_validator(prepared: Prepared, validator: Validator) -> Callable[[Float32
 
 
 def _of_batch(prepared: Prepared, batch: Batch) -> Callable[[Float32Array], float]:
-    """NDCG@10 of the batch's positives."""
+    """NDCG@10 of the batch's positives, without what is no negative of each."""
     users, items = (vectors.numpy(force=True) for vectors in prepared.learner.vectors(batch))
-    targets, nothing = batch.targets.numpy(), NOTHING_EXCLUDED
-    return lambda scale: float(ndcg(rank(DotScorer(users * scale, items * scale), targets, nothing), _AT).mean())
+    targets = batch.targets.numpy()
+    others = NOTHING_EXCLUDED if batch.masked is None else ExcludedPairs(*batch.masked.numpy())
+    return lambda scale: float(ndcg(rank(DotScorer(users * scale, items * scale), targets, others), _AT).mean())
 
 
 def grid(members: int) -> list[Weights]:

@@ -58,16 +58,30 @@ def test_every_positive_comes_once_and_is_one_of_its_set(pairs: list[tuple[int, 
         assert parts[of][found.seen[place]] == rows[items[found.rows[place]]]
 
 
-@given(pairs=PAIRS)
-def test_other_items_of_a_set_are_no_negatives(pairs: list[tuple[int, int]]) -> None:
-    sets, items = (np.array(column) for column in zip(*sorted(pairs), strict=True))
-    expected = [
-        (one, items[other])
-        for one in range(len(sets))
-        for other in range(len(sets))
-        if sets[one] == sets[other] and items[one] != items[other]
-    ]
-    assert list(zip(*others_of(sets, items).tolist(), strict=True)) == expected
+@pytest.mark.parametrize("positives", [{}, {"thin_above": 0.005}], ids=["all", "thinned"])
+def test_other_items_of_a_set_are_no_negatives(dataset: Dataset, positives: dict[str, float]) -> None:
+    prepared = prepare(dataset, hours(0, 20), None, config(**SETS, model=ROWS, positives=positives))
+    block, others = next(prepared.stream.blocks(final=True)), 0
+    for batch in prepared.batcher(NOTHING_HIDDEN, 0).batches(block, 64):
+        assert batch.masked is not None
+        users, places = batch.user_rows[batch.keys.users].tolist(), batch.places.tolist()
+        expected = {
+            (row, column)
+            for row, user in enumerate(users)
+            for column in np.flatnonzero(np.isin(places, block.items[block.moments.users == user])).tolist()
+            if column != batch.targets[row]
+        }
+        found = list(zip(*batch.masked.tolist(), strict=True))
+        assert [row for row, _ in found] == sorted(row for row, _ in found)
+        assert len(found) == len(expected)
+        assert set(found) == expected
+        others += len(found)
+    assert others > 0
+
+
+def test_who_chooses_the_same_again_and_again_takes_no_more_memory_than_their_set() -> None:
+    of, targets = np.zeros(30_000, np.int64), np.arange(30_000) % 2
+    assert others_of(np.array([[7, 5, -1]]), of, np.array([5, 7, 9]), targets).shape == (2, 30_000)
 
 
 def test_a_pass_over_a_set_gives_the_vectors_of_the_tower_that_serves(dataset: Dataset) -> None:

@@ -46,6 +46,20 @@ KINDS = {
         "objective": {"learn_temperature": True},
         "negatives": {"correction": "streaming"},
     },
+    "sets": {
+        "learn": "sets",
+        "model": {"dim": 8, "feature_dim": 4, "history": {"kind": "mean"}},
+        "negatives": {"in_batch": False, "uniform": 16},
+    },
+    "an ensemble with a queue, a learned temperature, and weights to be chosen": {
+        "drift": {"max_mean_cosine": 0.99},
+        "ensemble": {
+            "members": [
+                {"name": "one", "negatives": {"queue": 3, "queue_warm_up": 4}},
+                {"name": "two", "dim": 4, "objective": {"learn_temperature": True}},
+            ]
+        },
+    },
 }
 
 

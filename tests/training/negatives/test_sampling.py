@@ -142,6 +142,16 @@ def test_every_objective_learns_and_goes_on(objective: dict[str, object], tmp_pa
     assert (first.objective_state() is not None) == ("learn_temperature" in objective)
 
 
+def test_a_child_of_a_version_with_a_learned_temperature_may_be_given_one(tmp_path: Path) -> None:
+    dataset = make(tmp_path / "data", clicks_an_hour=5)
+    sampled = {"in_batch": False, "uniform": 20}
+    learns, given = (config(objective={"learn_temperature": one}, negatives=sampled) for one in (True, False))
+    first = full_update(dataset, hours(0, 40), None, learns, tmp_path / "a", programs=False)
+    assert first.objective_state() is not None
+    child = full_update(dataset, hours(40, 50), first, given, tmp_path / "b", programs=False)
+    assert child.objective_state() is None
+
+
 def test_calibrated_probabilities_are_those_of_being_chosen() -> None:
     """The gradient vanishes, on average, where each probability is the item's share; uncalibrated, it does not."""
     torch.manual_seed(0)
