@@ -30,7 +30,8 @@ VECTORS, FIELDS = "vectors", "fields"
 """Folders of the steps of the export; each part of the items has its own, see `part_of`."""
 FIRST_FILE, SECOND_FILE = "item_vectors.parquet", "second_vectors.parquet"
 """What a collection is built from, and beside it what a cascade's second member makes of the same items."""
-_ORIGINALS, _SECOND, _SECOND_PARTS = "originals", "second", "second-parts"
+_SECOND_PARTS_FILE = "second_vectors.json"
+_ORIGINALS, _SECOND = "originals", "second"
 
 
 def part_of(update: FullUpdate, step: str, shard: int) -> str:
@@ -44,26 +45,25 @@ def all_vectors(update: FullUpdate) -> Path:
     Raises:
         ConflictError: A part has not been exported yet.
     """
-    folder = update.outputs.get(VECTORS) if update.shards == 1 else _gathered(update, VECTORS, FIRST_FILE)
+    one = update.shards == 1
+    folder = update.outputs.get(VECTORS) if one else update.step(VECTORS, lambda folder: _gather(update, folder))
     # Whoever ran first decided the number of parts.
     return folder / (PARTS_FILE if (folder / PARTS_FILE).exists() else FIRST_FILE)
 
 
 def second_vectors(update: FullUpdate) -> Path:
     """The same by a cascade's second member."""
-    beside = all_vectors(update).with_name(SECOND_FILE)
-    return beside if beside.exists() else _gathered(update, _SECOND_PARTS, SECOND_FILE) / PARTS_FILE
+    first = all_vectors(update)
+    return first.with_name(_SECOND_PARTS_FILE if first.name == PARTS_FILE else SECOND_FILE)
 
 
-def _gathered(update: FullUpdate, step: str, file: str) -> Path:
-    """The folder with the list of a file's parts."""
-
-    def gather(folder: Path) -> None:
-        parts, made = [part_of(update, VECTORS, shard) for shard in range(update.shards)], update.outputs
-        listed = tuple(VectorPart(uri=made.uri(part, file), checksum=made.checksum(part, file)) for part in parts)
-        VectorParts(parts=listed).write(folder / PARTS_FILE)
-
-    return update.step(step, gather)
+def _gather(update: FullUpdate, folder: Path) -> None:
+    """Write the lists of the parts, each member's."""
+    steps, made = [part_of(update, VECTORS, shard) for shard in range(update.shards)], update.outputs
+    lists = {PARTS_FILE: FIRST_FILE, **({_SECOND_PARTS_FILE: SECOND_FILE} if update.files().config.cascade else {})}
+    for name, file in lists.items():
+        parts = tuple(VectorPart(uri=made.uri(step, file), checksum=made.checksum(step, file)) for step in steps)
+        VectorParts(parts=parts).write(folder / name)
 
 
 def item_fields(update: FullUpdate) -> list[Artifact]:

@@ -28,9 +28,11 @@ from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving.recall.items.item_values import open_fields
 from serving.tower.archive import package
-from tests.training.worlds import CONFIG, ITEMS, make
+from tests.training.worlds import CONFIG, ITEMS, config, make
 
-CONFIG_TEXT = yaml.safe_dump(CONFIG.model_dump(mode="json"))
+CONFIG_TEXT, DIM = yaml.safe_dump(CONFIG.model_dump(mode="json")), 12
+MEMBERS = [{"name": "easy"}, {"name": "hard", "dim": DIM}]
+CASCADE = config(bootstrap_epochs=1, ensemble={"members": MEMBERS, "combine": "cascade", "candidates": 15})
 
 
 class Cluster:
@@ -115,6 +117,29 @@ def test_item_vectors_are_exported_by_a_pod_each_and_read_as_one(cluster: Cluste
     alone = OpenVersion(FullVersionFiles(files / "version", files / "state"), reader.data)
     assert np.array_equal(np.concatenate(ids), reader.data.items().column("item_id"))
     np.testing.assert_allclose(np.concatenate(vectors), alone.item_vectors(), atol=1e-6)
+
+
+def test_a_cascades_second_vectors_are_exported_by_the_same_pods_and_kept_as_one(cluster: Cluster) -> None:
+    """Also where whoever goes on after a kill was told another number of pods."""
+    files = full_steps.train(cluster.pod("train"), CASCADE.to_yaml())
+    full_steps.register(cluster.pod("register"))
+    cluster.description["shards"] = "3"
+    for shard in range(3):
+        full_steps.export_vectors(cluster.pod(f"export-{shard}"), shard)
+    item_artifacts.all_vectors(cluster.pod("killed"))
+    cluster.description["shards"] = "1"
+    item_artifacts.keep_second(cluster.pod("index"))
+
+    reader = cluster.pod("reader")
+    kept = item_artifacts.cascade_of(reader)
+    assert kept is not None
+    assert (kept.dim, kept.candidates) == (DIM, CASCADE.cascade and CASCADE.cascade.candidates)
+    for name in ("ids", "vectors"):
+        download(getattr(kept, name).uri, reader.scratch / f"{name}.npy")
+    ids, vectors = np.load(reader.scratch / "ids.npy"), np.load(reader.scratch / "vectors.npy")
+    alone = OpenVersion(FullVersionFiles(files / "version", files / "state"), reader.data)
+    assert np.array_equal(ids, reader.data.items().column("item_id"))
+    np.testing.assert_allclose(vectors, alone.item_vectors()[:, -DIM:], atol=1e-3)
 
 
 def test_a_generation_names_the_list_of_parts_and_incrementals_fetch_them(

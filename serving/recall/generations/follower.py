@@ -61,10 +61,11 @@ class Serving:
             raise UnavailableError(f"canary {self.split.canary} could not be warmed up")
         return self.canary
 
-    @property
-    def candidates(self) -> int:
-        """Items that an arm looks for at least; 0: as many as are asked for."""
-        cascades = (live.manifest.cascade for live in (self.stable, self.canary) if live)
+    def candidates(self, arm: Arm) -> int:
+        """Items that are looked for at least by an arm, or by the stable one in a canary's place; 0: as many as are
+        asked for."""
+        answering = (self.stable, self.canary if arm == "canary" else None)
+        cascades = (live.manifest.cascade for live in answering if live)
         return max((one.candidates for one in cascades if one), default=0)
 
     @property

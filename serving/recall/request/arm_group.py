@@ -91,6 +91,6 @@ def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | N
     for place, instance in enumerate(asked):
         places.setdefault(serving.choose(instance.user_id, header), []).append(place)
     return [
-        ArmGroup(arm, counted, tuple(among), tuple(asked[place] for place in among), serving.candidates)
+        ArmGroup(arm, counted, tuple(among), tuple(asked[place] for place in among), serving.candidates(arm))
         for (arm, counted), among in places.items()
     ]

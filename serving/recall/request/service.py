@@ -25,7 +25,7 @@ from serving.recall.generations.follower import Generations, Serving
 from serving.recall.metrics import IN_FLIGHT
 from serving.recall.request.admission import UNBOUNDED, Admission
 from serving.recall.request.arm_answers import ArmAnswers
-from serving.recall.request.arm_group import ArmGroup, cost_of, groups_of
+from serving.recall.request.arm_group import ArmGroup, groups_of
 from serving.recall.request.cohorts import Cohorts
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
@@ -81,9 +81,10 @@ class Recall:
         caller = callers.current()
         check_values(asked)
         serving = self._generations.require()
-        cost = sum(cost_of(one, serving.candidates) for one in asked)
+        by_arm = groups_of(serving, asked, header)
+        cost = sum(group.cost for group in by_arm)
         with IN_FLIGHT.track_inprogress(), self._admission.admitted(caller.client, cost):
-            groups = [part for group in groups_of(serving, asked, header) for part in group.slices()]
+            groups = [part for group in by_arm for part in group.slices()]
             if len(groups) == 1:
                 return await self._in_cohort(serving, groups[0], caller)
             return await self._by_groups(serving, groups, caller)

@@ -54,6 +54,8 @@ class HeldVectors:
         """As long as whoever answers by them is there, so that nothing takes them from one that serves."""
         self._latest: deque[_Held] = deque(maxlen=_LATEST)
         self._held: WeakValueDictionary[str, _Held] = WeakValueDictionary()
+        # Generations that are warmed at once may have one collection, whose vectors are copied and mapped once.
+        self._opening = asyncio.Lock()
 
     def of(self, collection: str) -> VectorsById | None:
         """Those of a collection; None: its generation was made without."""
@@ -72,10 +74,11 @@ class HeldVectors:
             UnavailableError: They cannot be read now, or a copy of them would be too large.
             IntegrityError: They are damaged.
         """
-        if (held := self._held.get(collection)) is None:
-            held = await asyncio.to_thread(_opened, files)
-            self._latest.append(held)
-        self._of[live] = self._held[collection] = held
+        async with self._opening:
+            if (held := self._held.get(collection)) is None:
+                held = await asyncio.to_thread(_opened, files)
+                self._latest.append(held)
+            self._of[live] = self._held[collection] = held
 
     async def follow(self) -> None:
         """Follow item changes until cancelled."""

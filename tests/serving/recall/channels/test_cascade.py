@@ -252,3 +252,13 @@ def test_users_of_a_cascade_wait_as_those_who_want_as_many_items() -> None:
     (many,) = groups_of(plain, [RecallInstance(user_id=user, k=800) for user in range(6)], None)
     assert few.cost == many.cost
     assert [group.places for group in few.slices()] == [group.places for group in many.slices()]
+
+
+def test_a_cascade_as_canary_makes_no_user_of_the_stable_arm_dearer() -> None:
+    plain, both = LiveGeneration(manifest(4, SPEC)), LiveGeneration(cascade(candidates=800))
+    serving = Serving(Split(stable=plain.id, canary=both.id, percent=50), plain, both)
+    alone = Serving(Split(stable=plain.id), plain)
+    asked = [RecallInstance(user_id=user, k=10) for user in range(40)]
+    for group in groups_of(serving, asked, None):
+        (as_before,) = groups_of(alone, group.asked, None)
+        assert group.cost == (8 if group.arm == "canary" else 1) * as_before.cost

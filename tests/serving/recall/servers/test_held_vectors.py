@@ -82,6 +82,21 @@ def test_no_number_of_candidates_takes_them_from_what_serves(
     assert held.of("items_7"), "a rollback to what served just now reads nothing again"
 
 
+def test_a_canary_of_the_same_collection_takes_them_from_nobody_when_it_goes(refined: Manifest) -> None:
+    """Of both arms of an incremental's rollout, when recall is started in its midst."""
+    held, stable, canary = HeldVectors(), LiveGeneration(refined), [LiveGeneration(refined)]
+
+    async def start_and_go_on() -> None:
+        await asyncio.gather(*(open_vectors(refined, live, held, HeldVectors()) for live in (stable, *canary)))
+        canary.clear()
+        for number in range(2, 8):
+            other = refined.model_copy(update={"collection": f"items_{number}"})
+            await open_vectors(other, LiveGeneration(other), held, HeldVectors())
+
+    asyncio.run(start_and_go_on())
+    assert held.of(stable.manifest.collection)
+
+
 def test_damaged_ones_keep_their_generation_from_serving(refined: Manifest) -> None:
     assert refined.originals
     path = Path(refined.originals.vectors.uri.removeprefix("file://"))
