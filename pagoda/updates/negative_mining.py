@@ -80,7 +80,9 @@ class CascadeSearch:
         ids = self._finding(first, self._cascade.candidates).ids
         places = np.searchsorted(self._ids, ids).clip(max=len(self._ids) - 1)
         known = self._ids[places] == ids
-        scores = np.where(known, np.einsum("qd,qmd->qm", second, self._vectors[places]), -np.inf)
+        # One after the other: the candidates' vectors of all at once would be gigabytes.
+        products = [self._vectors[row] @ query for row, query in zip(places, second, strict=True)]
+        scores = np.where(known, np.stack(products), -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         best = np.where(known, ids, -1)
         return NearestItems(np.take_along_axis(best, order, 1), np.take_along_axis(scores, order, 1))

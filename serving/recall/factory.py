@@ -68,7 +68,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         if settings.tower.runtime == "in_process":
             # Nobody waits for it, so nobody is to be spared that; and it joins what is asked by itself.
             servers = replace(servers, tower=tower)
-        channels = channels_of(servers.index, items.removed, second.of)
+        channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
 

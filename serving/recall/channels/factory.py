@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Set
 
 from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
@@ -13,7 +14,10 @@ from serving.users.keys import Key
 
 
 def channels_of(
-    index: Index, removed: Set[Key], second: Callable[[str], VectorsById | None] = no_vectors
+    index: Index,
+    removed: Set[Key],
+    second: Callable[[str], VectorsById | None] = no_vectors,
+    seconds: float = math.inf,
 ) -> tuple[Channel, ...]:
     """All channels, in the order in which a request asks them.
 
@@ -21,5 +25,6 @@ def channels_of(
         index: Finds items by vector.
         removed: Items that are gone, as callers know them; it may change at any time.
         second: Vectors of a cascade's second member, by collection.
+        seconds: That these may take.
     """
-    return TwoTowerChannel(index, second), PopularChannel(removed)
+    return TwoTowerChannel(index, second, seconds), PopularChannel(removed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from itertools import islice
 
@@ -12,6 +13,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Cascade
 from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
+from serving.http.deadlines import left
 from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
@@ -29,14 +31,17 @@ class TwoTowerChannel(Channel):
 
     name = "two_tower"
 
-    def __init__(self, index: Index, second: Callable[[str], VectorsById | None] = no_vectors) -> None:
+    def __init__(
+        self, index: Index, second: Callable[[str], VectorsById | None] = no_vectors, seconds: float = math.inf
+    ) -> None:
         """Nothing is asked yet.
 
         Args:
             index: Finds items by vector.
             second: Vectors of a cascade's second member, by collection.
+            seconds: That these may take.
         """
-        self._index, self._second = index, second
+        self._index, self._second, self._seconds = index, second, seconds
 
     async def candidates(self, live: LiveGeneration, lookup: Lookup) -> list[RecalledItem]:
         """See `Channel.candidates`; an item has the score of the nearest interest, or of a cascade's second member."""
@@ -53,8 +58,14 @@ class TwoTowerChannel(Channel):
         first, second = cascade.parts(lookup.vectors[0])
         (found,) = await self._search(live, lookup, [first], max(cascade.candidates, lookup.depth))
         query = live.query(lookup.instance, second)
-        # A page that is not in memory is waited for, and nobody else may have to.
-        return await asyncio.to_thread(_rescored, live.spec, vectors, query, found, lookup.depth)
+        # A page that is not in memory is waited for, and nobody else may have to; nor this one for long.
+        try:
+            async with asyncio.timeout(None if math.isinf(seconds := left(self._seconds)) else seconds):
+                return await asyncio.to_thread(_rescored, live.spec, vectors, query, found, lookup.depth)
+        except TimeoutError:
+            raise UnavailableError(
+                f"generation {live.id}: its second member's vectors were not read in time", part="index"
+            ) from None
 
     async def _search(
         self, live: LiveGeneration, lookup: Lookup, vectors: Sequence[Vector], k: int

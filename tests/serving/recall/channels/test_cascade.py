@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pyarrow as pa
@@ -208,6 +209,25 @@ class TwoMembers(FakeTower):
 
     async def vectors(self, *given: Any) -> list[UserVectors]:
         return [replace(one, vectors=(user(2).tolist(),)) for one in await super().vectors(*given)]
+
+
+async def test_vectors_that_a_disk_does_not_give_are_not_waited_for(world: Searched) -> None:
+    asked = threading.Event()
+
+    class Stuck:
+        def products(self, *_: object) -> NoReturn:
+            asked.wait()
+            raise AssertionError
+
+    live = LiveGeneration(cascade(20))
+    (lookup,) = begun(live)
+    lookup.vectors = (user(1).tolist(),)
+    channel = TwoTowerChannel(JoinedIndex(world.search), lambda _: cast(VectorsById, Stuck()), 0.05)
+    try:
+        with pytest.raises(UnavailableError, match="not read in time"):
+            await channel.candidates(live, lookup)
+    finally:
+        asked.set()
 
 
 async def test_a_cascade_and_a_plain_model_answer_as_arms_of_one_rollout(world: Searched) -> None:
