@@ -60,8 +60,8 @@ TECHNIQUES: tuple[Technique, ...] = (
         {
             "pointwise": {"objective": {"kind": "pointwise"}},
             "pointwise, cross-entropy": {"objective": {"kind": "pointwise", "loss": "bce"}},
-            "256 negatives, calibrated cross-entropy": {
-                "objective": {"kind": "pointwise", "loss": "bce", "negatives": 256, "calibration": 0.75},
+            "32 negatives, calibrated cross-entropy": {
+                "objective": {"kind": "pointwise", "loss": "bce", "negatives": 32, "calibration": 0.75},
                 "negatives": {"in_batch": False, "uniform": 512},
             },
             "triplet hinge": {"objective": {"kind": "triplet_hinge"}},
