@@ -66,7 +66,7 @@ class TripletHingeConfig(_Comparison):
     """Positives nearer than negatives by a margin."""
 
     kind: Literal["triplet_hinge"] = "triplet_hinge"
-    margin: Annotated[float, Field(gt=0, le=2)] = 0.1
+    margin: Annotated[float, Field(gt=0, le=2)] = 0.4
 
 
 class TripletLogisticConfig(_Comparison):
