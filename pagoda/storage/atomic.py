@@ -61,6 +61,13 @@ def write_atomic(path: Path, content: bytes) -> None:
     fsync_folder(path.parent)
 
 
+def move_durably(made: Path, path: Path) -> None:
+    """Put a file that was made beside `path` in its place: after a crash there is the old one or the new one, whole."""
+    _fsync(made)
+    made.replace(path)
+    fsync_folder(path.parent)
+
+
 def replace_by(path: Path, made: Path) -> None:
     """Replace `path`, which exists, by a copy of `made`: readers see the old file or the new one, never a part."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):  # Of one who was killed while replacing it.
@@ -69,15 +76,9 @@ def replace_by(path: Path, made: Path) -> None:
     try:
         shutil.copyfile(made, aside)
         aside.chmod(path.stat().st_mode & 0o777)
-        descriptor = os.open(aside, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        aside.replace(path)
+        move_durably(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    fsync_folder(path.parent)
 
 
 def put_if_absent(path: Path, content: bytes) -> None:

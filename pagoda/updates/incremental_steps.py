@@ -24,16 +24,7 @@ from pagoda.settings import Settings
 from pagoda.storage.copies import fetch
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
 from pagoda.updates.readiness import checks_of
-from pagoda.version_files.full import (
-    CONFIG,
-    ENCODER,
-    ITEMS,
-    LINEAGE,
-    POPULARITY,
-    TOWERS,
-    USERS,
-    FullVersionFiles,
-)
+from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
 from pagoda.version_files.incremental import STATE, VERSION, IncrementalFiles
 
 # What learns is imported where it is used: a step that learns nothing shall not wait for PyTorch.

@@ -58,7 +58,7 @@ class HistoryEncoder(nn.Module, ABC):
         Returns:
             float32 [S, L, vectors, D].
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} reads events in order")
 
 
 Encodes = TypeVar("Encodes", bound=type[HistoryEncoder])

@@ -26,6 +26,7 @@ from pagoda.model.table_inputs import no_histories
 from pagoda.model.tensors import tensors
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.model.user_moments import user_moments
+from pagoda.storage.atomic import move_durably
 from pagoda.training.batches.prefetch import ahead
 from pagoda.training.device import few_threads
 from pagoda.training.examples.stream import Block
@@ -127,7 +128,7 @@ class OwnTeacher:
                     scores = self.logits(users, items)[there]
                     writer.write_table(pa.table([owners, items[there], scores], schema=_SCHEMA))
                     rows += len(scores)
-            aside.replace(out)
+            move_durably(aside, out)
         finally:
             aside.unlink(missing_ok=True)
         return rows
