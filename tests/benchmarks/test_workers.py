@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 BENCHMARK = """
 import os, time
 from benchmarks.workers import worker_pool
@@ -20,7 +21,13 @@ if __name__ == "__main__":
 
 def test_a_worker_does_not_outlive_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     (tmp_path / "benchmark.py").write_text(BENCHMARK)
-    with subprocess.Popen([sys.executable, tmp_path / "benchmark.py"], stdout=subprocess.PIPE, text=True) as benchmark:
+    started = subprocess.Popen(
+        [sys.executable, tmp_path / "benchmark.py"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with started as benchmark:
         assert benchmark.stdout is not None
         worker = os.pidfd_open(int(benchmark.stdout.readline()))
         benchmark.kill()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -340,18 +339,3 @@ def test_wrong_vectors_specs_and_files_are_refused() -> None:
         Encoder.fit(FeatureSpec(), pa.table({}), pa.table({}), Encoder(spec))
     with pytest.raises(IntegrityError, match="not an encoder"):
         Encoder.from_json("{}")
-
-
-def test_one_request_is_encoded_in_microseconds() -> None:
-    spec = FeatureSpec(
-        features=(*(FEATURES[k][0][0] for k in ("categorical", "multi", "numeric")), TimeOf(name="h", part="hour"))
-    )
-    encoder = Encoder.fit(spec, pa.table({"c": ["a", "b"]}), pa.table({}))
-    row = {"c": "a", "m": ["a", "b"], "n": 0.5}
-    moment = np.array([10**15])
-    seconds = []
-    for _ in range(200):
-        start = time.perf_counter()
-        encoder.encode_rows("user", [row], moment)
-        seconds.append(time.perf_counter() - start)
-    assert float(np.median(seconds)) < 200e-6
