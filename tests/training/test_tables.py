@@ -60,7 +60,7 @@ def test_a_step_is_row_wise_adagrad_and_leaves_the_others_alone() -> None:
     made = table(np.arange(4))
     before, squares = made.rows.clone(), made.squares.clone()
     gradient = torch.randn(2, 3)
-    adagrad_step(made, torch.tensor([3, 1]), gradient, 0.5)
+    adagrad_step(made, torch.tensor([3, 1]), [gradient], 0.5)
     for row, place in enumerate([3, 1]):
         total = squares[place] + sum(float(g) ** 2 for g in gradient[row]) / 3
         torch.testing.assert_close(made.squares[place], total)

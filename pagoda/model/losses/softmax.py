@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 from typing_extensions import override
 
 _BLOCK_NUMBERS = 1 << 19
@@ -80,11 +81,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         shared = sums[0].items
         for part in sums[1:]:
             shared += part.items
-        by_item = torch.zeros_like(items)
-        by_item[first:] = shared.T
+        by_item = functional.pad(shared, (0, 0, first, 0)) if first else shared
         by_item.index_add_(0, targets, lacks * users, alpha=-1)
-        mean = problem.scale / len(users)
-        ctx.save_for_backward(by_user.mul_(mean), by_item.mul_(mean), users)
+        ctx.save_for_backward(by_user, by_item, users)
         ctx.scale = problem.scale
         return torch.cat([part.losses for part in sums]).mean()
 
@@ -93,9 +92,10 @@ class _SoftmaxLoss(torch.autograd.Function):
     @override
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         by_user, by_item, users = ctx.saved_tensors
+        mean = gradient / len(users)
         # By the scale, logits have the gradient that they have by the users, times the users over the scale.
-        by_scale = (by_user * users).sum() / ctx.scale * gradient if ctx.needs_input_grad[2] else None
-        return gradient * by_user, gradient * by_item, by_scale, None
+        by_scale = (by_user * users).sum() * mean if ctx.needs_input_grad[2] else None
+        return by_user * (mean * ctx.scale), by_item * (mean * ctx.scale), by_scale, None
 
 
 class _Sums(NamedTuple):
@@ -106,7 +106,7 @@ class _Sums(NamedTuple):
     users: Tensor
     """[rows, D]."""
     items: Tensor
-    """[D, columns]."""
+    """[columns, D]."""
     lacks: Tensor
     """[rows]: how much of each row's own item is to be taken off: 1 less what the softmax gives it elsewhere, by the
     row's weight."""
@@ -127,7 +127,7 @@ class _Problem:
     ) -> None:
         self.weights, self.masked = weights, masked
         self.users, self.items, self.scale, self.targets, self.first = users, items, scale, targets, first
-        self.columns = items[first:].T.contiguous()
+        self.shared = items[first:]
         longest = abs(scale) * float(users.norm(dim=1).max() * items.norm(dim=1).max())
         highest = longest + float(bias.max())
         # Where no logit is far below the highest possible one, that is taken off all of them, with the bias.
@@ -135,7 +135,7 @@ class _Problem:
         self.bias = bias - highest if self.safe else bias
 
     def solve(self) -> list[_Sums]:
-        rows = _rows_of_block(self.columns.shape[1])
+        rows = _rows_of_block(len(self.shared))
         parts = [slice(start, start + rows) for start in range(0, len(self.users), rows)]
         return list(_pool().map(self._block, parts)) if len(parts) > 1 else [self._block(parts[0])]
 
@@ -143,8 +143,8 @@ class _Problem:
         users, targets = self.users[part], self.targets[part]
         # A worker thread does not inherit the caller's autograd mode.
         with torch.no_grad():
-            room = _workspace(len(users) * self.columns.shape[1], users.dtype).view(len(users), -1)
-            logits = torch.addmm(self.bias[self.first :], users, self.columns, alpha=self.scale, out=room)
+            room = _workspace(len(users) * len(self.shared), users.dtype).view(len(users), -1)
+            logits = torch.addmm(self.bias[self.first :], users, self.shared.T, alpha=self.scale, out=room)
             self._mask(part, logits)
             own = self._own(users, targets, logits)
             if not self.safe:
@@ -163,8 +163,8 @@ class _Problem:
             # Dividing each row of the small factors by its total saves a pass over the powers.
             return _Sums(
                 losses=losses,
-                users=(powers @ self.columns.T).div_(totals[:, None]),
-                items=(users / totals[:, None]).T @ powers,
+                users=(powers @ self.shared).div_(totals[:, None]),
+                items=powers.T @ (users / totals[:, None]),
                 lacks=lacks,
             )
 

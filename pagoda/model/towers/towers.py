@@ -21,6 +21,7 @@ from pagoda.model.features.feature_embeddings import FeatureEmbeddings
 from pagoda.model.history.factory import build_history
 from pagoda.model.towers.blocks import build_blocks
 from pagoda.model.towers.branches import Branches, SharedBranches
+from pagoda.model.unit_vectors import normalized
 from pagoda.model.user_inputs import UserInputs
 
 EXAMPLE_AGE = "example_age"
@@ -58,12 +59,13 @@ class _Tower(nn.Module):
 
         Of several interests [B, interests, D] from [B, interests, rows, D], each by the same weights.
         """
-        total = rows.sum(-2)
+        # The sum of one row would be copied, and its gradient too.
+        total = rows.sum(-2) if rows.shape[-2] > 1 else rows.squeeze(-2)
         if self.branches is not None:
             total = self.branches(self._behind_blocks(rows, features), total)
         elif self.projection is not None:
             total = self.projection(self._behind_blocks(rows, features)) + total
-        return functional.normalize(total, dim=-1) if self._similarity == "cosine" else total
+        return normalized(total, training=self.training) if self._similarity == "cosine" else total
 
     def _take_apart(self, id_rows: Tensor, features: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """ID rows float32 [B, D], and features with the augmented vectors that were beside them."""

@@ -205,7 +205,7 @@ class OwnTeacher:
                 parameter.grad = its
             self._optimiser.step()
             how = self._how.optimiser
-            adagrad_step(self._items, lists.item_rows, gradient, how.table_learning_rate, how.table_memory)
+            adagrad_step(self._items, lists.item_rows, [gradient], how.table_learning_rate, how.table_memory)
         return float(loss.detach())
 
     def _scores(self, lists: _Lists, rows: Tensor) -> Tensor:

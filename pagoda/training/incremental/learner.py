@@ -114,7 +114,7 @@ class _Pass:
         # Divided as in the full update's mean over its batch: so a gradient has the size that the sums carried over
         # are made of, however few positives came.
         (gradient,) = torch.autograd.grad(loss / base.config.batch_size, [rows])
-        adagrad_step(self.table, torch.from_numpy(places), gradient, self._config.learning_rate)
+        adagrad_step(self.table, torch.from_numpy(places), [gradient], self._config.learning_rate)
         return float(loss.detach())
 
 

@@ -85,16 +85,14 @@ class Learner:
 
     def _own_rows(self, table: TrainableTable, places: Tensor) -> list[Tensor]:
         """The part of rows that is each member's, float32 [m, rows]."""
-        parts = torch.split(table.rows[places], [member.row_dim for member in self.members], 1)
-        return [part.contiguous().requires_grad_() for part in parts]
+        parts = torch.split(table.rows, [member.row_dim for member in self.members], 1)
+        return [part.index_select(0, places).requires_grad_() for part in parts]
 
     def _change(self, table: TrainableTable, places: Tensor, gradients: Sequence[Tensor | None]) -> None:
         there = [gradient for gradient in gradients if gradient is not None]
         if there:
-            rate, whole = self._settings.table_learning_rate * self._pace, there[0]
-            if len(there) > 1:
-                whole = torch.cat(there, 1)
-            adagrad_step(table, places, whole, rate, self._settings.table_memory)
+            rate = self._settings.table_learning_rate * self._pace
+            adagrad_step(table, places, there, rate, self._settings.table_memory)
 
     def vectors(self, given: Batch) -> tuple[Tensor, Tensor]:
         """Vectors of the batch's users, float32 [B, dim], and of its distinct items, float32 [M, dim].

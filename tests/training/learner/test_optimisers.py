@@ -24,7 +24,7 @@ def steps_of(memory: float, count: int) -> list[float]:
     table, lengths = TrainableTable(np.array([7]), torch.zeros(2, 4), torch.zeros(2)), []
     for _ in range(count):
         before = table.rows[1].clone()
-        adagrad_step(table, torch.tensor([1]), torch.ones(1, 4), 0.1, memory)
+        adagrad_step(table, torch.tensor([1]), [torch.ones(1, 4)], 0.1, memory)
         lengths.append(float((before - table.rows[1])[0]))
     assert not table.rows[0].any()
     return lengths
