@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,7 +19,7 @@ from pagoda.errors import PagodaError, UnavailableError
 from pagoda.settings import KafkaSettings
 from serving.error_reasons import reason
 
-Record = ConsumerRecord[bytes, bytes]
+Record: TypeAlias = ConsumerRecord[bytes, bytes]
 _RECORDS = 500
 """Applied together."""
 _PAUSE_SECONDS = 0.5

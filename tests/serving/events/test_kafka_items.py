@@ -1,0 +1,257 @@
+"""Item changes by way of a real Kafka-compatible broker: in order by item, each once, whatever ends in between."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from prometheus_client import REGISTRY
+
+from pagoda.append_log.store import FolderStore
+from pagoda.data.spec import FeatureSpec
+from pagoda.errors import UnavailableError
+from pagoda.item_changes.changes import upserted
+from pagoda.item_changes.log import ItemLog
+from pagoda.item_changes.records import ItemChange
+from pagoda.item_changes.snapshots import Fold
+from pagoda.settings import ItemKafkaSettings
+from serving.background import cancel
+from serving.events.kafka_items import FETCH_BYTES, KafkaItems
+from serving.events.kafka_topic import TopicFollower
+from tests.kafka_broker import make_topic
+
+from .test_items import SPEC, Specs
+
+pytestmark = pytest.mark.integration
+PARTITIONS = 3
+
+
+@pytest.fixture
+async def settings(servers: str) -> ItemKafkaSettings:
+    """A topic of the test's own."""
+    topic = await make_topic(servers, PARTITIONS)
+    return ItemKafkaSettings(servers=servers, topic=topic, group=topic)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> ItemLog:
+    return ItemLog(str(tmp_path / "items"))
+
+
+@asynccontextmanager
+async def taking(settings: ItemKafkaSettings, folder: Path, specs: Any = None) -> AsyncIterator[None]:
+    """A process that takes what is in the topic, until the block ends."""
+    items = KafkaItems(ItemLog(str(folder / "items")), specs or Specs(), FolderStore(folder / "items" / "refused"))
+    follower = TopicFollower(settings, settings.group, items, fetch_bytes=FETCH_BYTES)
+    following = asyncio.create_task(follower.follow())
+    try:
+        yield
+    finally:
+        await cancel(following)
+
+
+async def send(settings: ItemKafkaSettings, records: Sequence[tuple[bytes | None, bytes | None]]) -> None:
+    """Records by key and value, each in the partition of its key."""
+    producer = AIOKafkaProducer(bootstrap_servers=settings.servers)
+    await producer.start()
+    try:
+        for key, value in records:
+            await producer.send(settings.topic, value, key=key)
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+def item(number: int, year: int) -> tuple[bytes, bytes]:
+    return str(number).encode(), orjson.dumps({"item_id": number, "year": year})
+
+
+def tombstone(number: int) -> tuple[bytes, None]:
+    return str(number).encode(), None
+
+
+def change(number: int, year: int) -> ItemChange:
+    return upserted(SPEC, {"item_id": number, "year": year}, "item")
+
+
+def read(log: ItemLog) -> list[ItemChange]:
+    """All changes in the log, in order."""
+    return [one for record in log.records() for one in record.changes]
+
+
+def states(log: ItemLog) -> dict[int | str, Any]:
+    """What the log says last of each item: its year; None: it is removed."""
+    fold = Fold()
+    fold.take_all(log.records())
+    found = {one.item_id: fold.state_of(one.item_id) for one in read(log)}
+    return {id_: one.features and one.features.get("year") for id_, one in found.items() if one}
+
+
+async def until(log: ItemLog, changes: int) -> None:
+    """Wait for so many changes in the log."""
+    async with asyncio.timeout(60):
+        while len(read(log)) < changes:
+            await asyncio.sleep(0.05)
+
+
+async def until_committed(settings: ItemKafkaSettings, records: int) -> None:
+    """Wait until the group has committed so many records."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.servers, group_id=settings.group, enable_auto_commit=False)
+    places = [TopicPartition(settings.topic, number) for number in range(PARTITIONS)]
+    consumer.assign(places)
+    await consumer.start()
+    try:
+        async with asyncio.timeout(60):
+            while sum([await consumer.committed(place) or 0 for place in places]) < records:
+                await asyncio.sleep(0.05)
+    finally:
+        await consumer.stop()
+
+
+async def test_what_is_in_the_topic_comes_into_the_log_in_order_by_item_and_many_in_a_record(
+    settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path
+) -> None:
+    rounds = [[item(number, 2000 + turn) for number in range(40)] for turn in range(10)]
+    last = [tombstone(number) for number in range(0, 40, 2)]
+    await send(settings, [record for one in [*rounds, last] for record in one])
+    async with taking(settings, tmp_path):
+        await until(log, 420)
+        await until_committed(settings, 420)
+    assert states(log) == {number: None if number % 2 == 0 else 2009.0 for number in range(40)}
+    for number in range(40):
+        years = [one.features["year"] for one in read(log) if one.item_id == number and one.features]
+        assert years == [2000.0 + turn for turn in range(10)]
+    assert len(list(log.records())) <= 40
+
+
+async def test_who_takes_over_goes_on_and_two_at_once_take_each_record_once(
+    settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path
+) -> None:
+    async with taking(settings, tmp_path):
+        await send(settings, [item(number, 1) for number in range(30)])
+        await until(log, 30)
+    await send(settings, [item(number, 2) for number in range(30)])
+    async with taking(settings, tmp_path), taking(settings, tmp_path):
+        await send(settings, [item(number, 3) for number in range(30)])
+        await until(log, 90)
+        await until_committed(settings, 90)
+    assert len(read(log)) == 90
+    assert states(log) == dict.fromkeys(range(30), 3.0)
+
+
+KILLED = """
+import asyncio, os, signal
+from pathlib import Path
+from pagoda.append_log.store import FolderStore
+from pagoda.item_changes.log import ItemLog
+from pagoda.settings import ItemKafkaSettings
+from serving.events.kafka_items import KafkaItems
+from serving.events.kafka_topic import TopicFollower
+from tests.serving.events.test_items import Specs
+
+class Killed(ItemLog):
+    def append(self, *arguments, **further):
+        if {after}:
+            super().append(*arguments, **further)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+settings = ItemKafkaSettings(servers={servers!r}, topic={topic!r}, group={topic!r})
+items = KafkaItems(Killed({folder!r}), Specs(), FolderStore(Path({folder!r}) / "refused"))
+asyncio.run(TopicFollower(settings, settings.group, items).follow())
+"""
+
+
+@pytest.mark.parametrize("after", [True, False])
+async def test_a_kill_before_the_commit_loses_nothing_and_undoes_no_later_change(
+    settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path, *, after: bool
+) -> None:
+    folder = str(tmp_path / "items")
+    await send(settings, [item(7, 1990), (b"7", b"bad"), item(7, 1991)])
+    program = KILLED.format(after=after, servers=settings.servers, topic=settings.topic, folder=folder)
+    killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    taken = [change(7, 1990), change(7, 1991)]
+    assert read(log) == (taken if after else [])
+    await until_committed(settings, 0)
+    log.append([change(7, 2026)])  # over HTTP, meanwhile
+    await send(settings, [item(8, 1)])
+    async with taking(settings, tmp_path):
+        await until_committed(settings, 4)
+    # What was read before is not read again; what was not comes when it is read.
+    assert states(log) == {7: 2026.0 if after else 1991.0, 8: 1.0}
+    assert len(read(log)) == 4
+    (line,) = [line for file in (tmp_path / "items" / "refused").iterdir() for line in file.read_bytes().splitlines()]
+    assert orjson.loads(line)["value"] == "bad"
+
+
+async def test_bad_records_are_filed_with_the_reason_and_hold_up_no_other(
+    settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = {
+        b"{": "body: not JSON",
+        b"[1]": "body: must be a JSON object, not list",
+        b'{"item_id": 5, "colour": 1}': "body.colour: unknown field",
+        b'{"item_id": 5, "year": "old"}': "body.year: feature 'year'",
+        b'{"item_id": 6}': "key: must be the item's ID, 6 (got 5)",
+        b'{"year": 1}': "body.item_id: must be an integer",
+        b"\xff": "body: not JSON",
+    }
+    before = counted("taken"), counted("refused")
+    keyless = [(None, b'{"item_id": 5}'), (b"five", None)]
+    await send(settings, [item(5, 1), *((b"5", value) for value in bad), *keyless, item(5, 2)])
+    async with taking(settings, tmp_path):
+        await until(log, 2)
+        await until_committed(settings, 11)
+    assert read(log) == [change(5, 1), change(5, 2)]
+    rows = [
+        orjson.loads(line)
+        for file in (tmp_path / "items" / "refused").iterdir()
+        for line in file.read_bytes().splitlines()
+    ]
+    reasons = {row["value"]: row["reason"] for row in rows if row["key"] == "5"}
+    assert len(rows) == 9
+    for value, named in bad.items():
+        assert reasons[value.decode(errors="backslashreplace")].startswith(named)
+    assert sorted(row["reason"] for row in rows if row["key"] != "5") == [
+        "key: must be the item's ID as text (got None)",
+        "key: must be the item's ID as text (got b'five')",
+    ]
+    assert (counted("taken"), counted("refused")) == (before[0] + 2, before[1] + 9)
+    said = [line for line in caplog.messages if "are refused" in line]
+    assert said
+    assert not any(("colour" in line and line == "1") or "old" in line for line in said)
+
+
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("pagoda_kafka_item_records_total", {"outcome": outcome}) or 0.0
+
+
+async def test_records_wait_in_kafka_until_something_is_released(
+    settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Later:
+        released = False
+
+        async def spec(self) -> FeatureSpec:
+            if not self.released:
+                raise UnavailableError("no generation was released yet")
+            return SPEC
+
+    specs = Later()
+    await send(settings, [item(1, 1)])
+    async with taking(settings, tmp_path, specs):
+        async with asyncio.timeout(60):
+            while "item changes wait in Kafka: no generation was released yet" not in caplog.messages:
+                await asyncio.sleep(0.05)
+        assert read(log) == []
+        specs.released = True
+        await until(log, 1)
