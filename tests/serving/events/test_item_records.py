@@ -14,10 +14,11 @@ import pytest
 from aiokafka import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from pagoda.append_log.store import FolderStore
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import RequestError
+from pagoda.errors import RequestError, UnavailableError
 from pagoda.item_changes.changes import removed, upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
@@ -83,7 +84,7 @@ def test_a_record_says_what_a_request_says() -> None:
     assert change_of(SPEC, b"17", None) == ItemChange(item_id=17, features=None)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_whoever_reads_again_and_from_wherever_each_record_is_in_the_log_once_and_in_order(data: st.DataObject) -> None:
     topic = [
@@ -107,6 +108,73 @@ def _changes(log: ItemLog) -> list[ItemChange]:
     return [one for each in log.records() for one in each.changes]
 
 
+BAD = {
+    b"{": "body: not JSON",
+    b"\xff": "body: not JSON",
+    b"": "body: not JSON",
+    b"[1]": "body: must be a JSON object, not list",
+    b'{"item_id": 5, "colour": 1}': "body.colour: unknown field",
+    b'{"item_id": 5, "year": "MCM"}': "body.year: feature 'year'",
+    b'{"item_id": 6}': "key: must be the item's ID, 6 (got 5)",
+    b'{"year": 1}': "body.item_id: must be an integer",
+}
+
+
+def test_bad_records_are_filed_with_the_reason_counted_and_hold_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = counted("taken"), counted("refused")
+    values = [(b"5", value) for value in BAD] + [(None, b'{"item_id": 5}'), (b"five", None)]
+    records = [record(offset, key, value) for offset, (key, value) in enumerate(values, 1)]
+    assert apply(items(tmp_path), -1, [upsert(0, 5, 1), *records, upsert(11, 5, 2)]) == 12
+    assert [one.features and one.features["year"] for one in _changes(ItemLog(str(tmp_path)))] == [1.0, 2.0]
+    rows = refused(tmp_path)
+    assert [row["offset"] for row in rows] == list(range(1, 11))
+    assert [row["value"] for row in rows] == [_text(value) for _, value in values]
+    named = [*BAD.values(), *["key: must be the item's ID as text"] * 2]
+    assert all(row["reason"].startswith(why) for row, why in zip(rows, named, strict=True))
+    assert (counted("taken"), counted("refused")) == (before[0] + 2, before[1] + 10)
+    (line,) = caplog.messages
+    assert line.startswith("Kafka items/0: 10 records of item changes are refused, the first at 1 (body); ")
+
+
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("pagoda_kafka_item_records_total", {"outcome": outcome}) or 0.0
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="backslashreplace")
+
+
+def refused(folder: Path) -> list[dict[str, Any]]:
+    """The records that were filed, in order."""
+    lines = [line for file in (folder / "refused").iterdir() for line in file.read_bytes().splitlines()]
+    return sorted(map(orjson.loads, lines), key=lambda row: row["offset"])
+
+
+def test_a_record_is_filed_before_the_log_is_past_it_and_once(tmp_path: Path) -> None:
+    class Down(ItemLog):
+        def append(self, *_: object, **__: object) -> Any:
+            raise UnavailableError("item log: does not answer")
+
+    down = KafkaItems(Down(str(tmp_path)), Specs(), FolderStore(tmp_path / "refused"))
+    for process in (down, down):
+        with pytest.raises(UnavailableError):
+            apply(process, -1, [record(0, b"x", None)])
+    assert apply(items(tmp_path), -1, [record(0, b"x", None), upsert(1, 5, 1)]) == 2
+    assert [row["offset"] for row in refused(tmp_path)] == [0]
+
+
+def test_records_wait_until_something_is_released(tmp_path: Path) -> None:
+    class Later:
+        async def spec(self) -> FeatureSpec:
+            raise UnavailableError("no generation was released yet")
+
+    with pytest.raises(UnavailableError, match="released"):
+        apply(KafkaItems(ItemLog(str(tmp_path)), Later(), FolderStore(tmp_path / "refused")), -1, [upsert(0, 5, 1)])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_removals_beyond_what_may_go_are_refused_and_all_else_is_taken(tmp_path: Path) -> None:
     process = items(tmp_path, RemovalLimit(0.1, timedelta(days=1), lambda: 20))
     records = [record(n, str(n).encode(), None) for n in range(4)] + [upsert(4, 9, 1), record(5, b"0", None)]
@@ -115,10 +183,8 @@ def test_removals_beyond_what_may_go_are_refused_and_all_else_is_taken(tmp_path:
     assert [(one.item_id, one.features is None) for one in _changes(log)] == [
         *((0, True), (1, True), (9, False), (0, True))
     ]
-    (file,) = (tmp_path / "refused").iterdir()
-    refused = [orjson.loads(line) for line in file.read_bytes().splitlines()]
-    assert [row["key"] for row in refused] == ["2", "3"]
-    assert "more than the 2 (10.0% of the catalogue's 20)" in refused[0]["reason"]
+    assert [row["key"] for row in refused(tmp_path)] == ["2", "3"]
+    assert "more than the 2 (10.0% of the catalogue's 20)" in refused(tmp_path)[0]["reason"]
     assert log.offset("items/0") == 5
 
 
