@@ -130,6 +130,7 @@ class TopicFollower(ConsumerRebalanceListener):  # type: ignore[misc]
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_min_bytes=self._fetch_bytes,
+            isolation_level="read_committed",  # What a producer's transaction has aborted was never said.
         )
         consumer.subscribe([self._settings.topic], listener=self)
         return consumer
