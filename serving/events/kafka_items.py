@@ -61,6 +61,8 @@ class KafkaItems:
             refused: Where records are filed that cannot be taken.
         """
         self._log, self._specs, self._refused = log, specs, refused
+        for outcome in ("taken", "refused"):  # From 0 on: a counter that is born at 1 has no increase to alert by.
+            ITEM_RECORDS.labels(outcome)
 
     async def applied(self, partition: str) -> int | None:
         """See `RecordTarget.applied`."""

@@ -175,6 +175,15 @@ def test_records_wait_until_something_is_released(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_record_of_the_log_names_offsets_only_where_it_has_some(tmp_path: Path) -> None:
+    """Earlier releases read what did not come from Kafka."""
+    ItemLog(str(tmp_path)).append([ItemChange(item_id=1, features=None)])
+    apply(items(tmp_path), -1, [upsert(7, 1, 1)])
+    posted, read = (orjson.loads(file.read_bytes()) for file in sorted(tmp_path.glob("*.json")))
+    assert posted.keys() == {"number", "at", "token", "changes"}
+    assert read["offsets"] == {"items/0": 7}
+
+
 def test_removals_beyond_what_may_go_are_refused_and_all_else_is_taken(tmp_path: Path) -> None:
     process = items(tmp_path, RemovalLimit(0.1, timedelta(days=1), lambda: 20))
     records = [record(n, str(n).encode(), None) for n in range(4)] + [upsert(4, 9, 1), record(5, b"0", None)]

@@ -9,24 +9,25 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from pagoda.append_log.store import FolderStore
+from pagoda.generations.arms import Arms
+from pagoda.generations.release_log import ReleaseLog
 from pagoda.item_changes.changes import upserted
 from pagoda.item_changes.log import ItemLog
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.snapshots import Fold
-from pagoda.settings import ItemKafkaSettings
-from serving.background import cancel
-from serving.events.kafka_items import FETCH_BYTES, KafkaItems
-from serving.events.kafka_topic import TopicFollower
+from pagoda.settings import ItemKafkaSettings, ItemSettings, RedisSettings, Settings
+from serving.events import factory
+from serving.release_follower import ReleaseFollower
 from tests.kafka_broker import make_topic
+from tests.serving.fakes import FakeLog, manifest
 
-from .test_items import SPEC, Specs
+from .test_items import SPEC
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 3
@@ -41,19 +42,17 @@ async def settings(servers: str) -> ItemKafkaSettings:
 
 @pytest.fixture
 def log(tmp_path: Path) -> ItemLog:
-    return ItemLog(str(tmp_path / "items"))
+    return ItemLog(str(tmp_path / "log" / "items"))
 
 
 @asynccontextmanager
-async def taking(settings: ItemKafkaSettings, folder: Path) -> AsyncIterator[None]:
-    """A process that takes what is in the topic, until the block ends."""
-    items = KafkaItems(ItemLog(str(folder / "items")), Specs(), FolderStore(folder / "items" / "refused"))
-    follower = TopicFollower(settings, settings.group, items, fetch_bytes=FETCH_BYTES)
-    following = asyncio.create_task(follower.follow())
-    try:
+async def taking(kafka: ItemKafkaSettings, home: Path) -> AsyncIterator[None]:
+    """What a recall process does with the topic, until the block ends."""
+    releases = ReleaseFollower(cast(ReleaseLog, FakeLog([manifest(3, SPEC)], Arms(stable="g3"))))
+    await releases.look()
+    settings = Settings(home=home, redis=RedisSettings(url="redis://127.0.0.1:9"), items=ItemSettings(kafka=kafka))
+    async with factory.taking(settings, releases, lambda _: None):
         yield
-    finally:
-        await cancel(following)
 
 
 async def send(settings: ItemKafkaSettings, records: Sequence[tuple[bytes | None, bytes | None]]) -> None:
@@ -150,17 +149,21 @@ KILLED = """
 import asyncio, os, signal
 from pathlib import Path
 from pagoda.append_log.store import FolderStore
+from pagoda.data.spec import FeatureSpec
 from pagoda.item_changes.log import ItemLog
 from pagoda.settings import ItemKafkaSettings
 from serving.events.kafka_items import KafkaItems
 from serving.events.kafka_topic import TopicFollower
-from tests.serving.events.test_items import Specs
 
 class Killed(ItemLog):
     def append(self, *arguments, **further):
         if {after}:
             super().append(*arguments, **further)
         os.kill(os.getpid(), signal.SIGKILL)
+
+class Specs:
+    async def spec(self):
+        return FeatureSpec.model_validate_json({spec!r})
 
 # In a group of its own: the broker would wait for the dead to come back.
 settings = ItemKafkaSettings(servers={servers!r}, topic={topic!r}, group="killed")
@@ -173,9 +176,10 @@ asyncio.run(TopicFollower(settings, settings.group, items).follow())
 async def test_a_kill_before_the_commit_loses_nothing_and_undoes_no_later_change(
     settings: ItemKafkaSettings, log: ItemLog, tmp_path: Path, *, after: bool
 ) -> None:
-    folder = str(tmp_path / "items")
+    folder = str(tmp_path / "log" / "items")
     await send(settings, [item(7, 1990), (b"7", b"bad"), item(7, 1991)])
-    program = KILLED.format(after=after, servers=settings.servers, topic=settings.topic, folder=folder)
+    place = {"servers": settings.servers, "topic": settings.topic, "folder": folder}
+    program = KILLED.format(after=after, spec=SPEC.model_dump_json(), **place)
     killed = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], timeout=60)
     assert killed.returncode == -signal.SIGKILL
     taken = [change(7, 1990), change(7, 1991)]
@@ -187,5 +191,5 @@ async def test_a_kill_before_the_commit_loses_nothing_and_undoes_no_later_change
     # What was read before is not read again; what was not comes when it is read.
     assert states(log) == {7: 2026.0 if after else 1991.0, 8: 1.0}
     assert len(read(log)) == 4
-    (line,) = [line for file in (tmp_path / "items" / "refused").iterdir() for line in file.read_bytes().splitlines()]
-    assert orjson.loads(line)["value"] == "bad"
+    (file,) = Path(folder, "refused").iterdir()
+    assert [orjson.loads(line)["value"] for line in file.read_bytes().splitlines()] == ["bad"]
