@@ -1,0 +1,39 @@
+"""Which channels have tables, and the folder of a full version that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pagoda.channels.base import ChannelKind, ChannelTable, Source
+from pagoda.config.channels import ChannelConfig
+
+FOLDER = "channels"
+"""Of a full version, with a folder of its own for each channel that has a table."""
+_KINDS: Mapping[str, ChannelKind] = {}
+
+
+def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
+    """Write the tables of all `channels` that have one; `folder` is made, where there are any.
+
+    Raises:
+        ConfigError: A channel names what the data lacks.
+    """
+    for declared in with_table(channels):
+        own = folder / declared.kind
+        own.mkdir(parents=True)
+        _KINDS[declared.kind].write(own, declared, source)
+
+
+def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:
+    """Open one channel's table of those that `write_tables` wrote into `folder`.
+
+    Raises:
+        IntegrityError: A file is missing or damaged.
+    """
+    return _KINDS[declared.kind].open(folder / declared.kind, declared)
+
+
+def with_table(channels: Sequence[ChannelConfig]) -> list[ChannelConfig]:
+    """Those that have a table: all but the towers, whose candidates are the collection's."""
+    return [declared for declared in channels if declared.kind != "two_tower"]
