@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pagoda.channels.base import ChannelKind, ChannelTable, Source
+from pagoda.channels.item_to_item import ItemToItemChannel
 from pagoda.config.channels import ChannelConfig
 
 FOLDER = "channels"
 """Of a full version, with a folder of its own for each channel that has a table."""
-_KINDS: Mapping[str, ChannelKind] = {}
+_KINDS: Mapping[str, ChannelKind] = {
+    "item_to_item": ItemToItemChannel(),
+}
 
 
 def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
