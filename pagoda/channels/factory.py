@@ -7,22 +7,29 @@ from pathlib import Path
 
 from pagoda.channels.base import ChannelKind, ChannelTable, Source
 from pagoda.config.channels import ChannelConfig
+from pagoda.data.spec import FeatureSpec
 
-FOLDER = "channels"
+TABLES = "channels"
 """Of a full version, with a folder of its own for each channel that has a table."""
 _KINDS: Mapping[str, ChannelKind] = {}
 
 
 def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
-    """Write the tables of all `channels` that have one; `folder` is made, where there are any.
+    """Write the tables of all `channels` that have one; `folder` is made, where there are any."""
+    for declared in with_table(channels):
+        own = folder / declared.kind
+        own.mkdir(parents=True)
+        _KINDS[declared.kind].write(own, declared, source)
+
+
+def refuse_channels(channels: Sequence[ChannelConfig], spec: FeatureSpec) -> None:
+    """Compare what is declared with the data's declaration.
 
     Raises:
         ConfigError: A channel names what the data lacks.
     """
     for declared in with_table(channels):
-        own = folder / declared.kind
-        own.mkdir(parents=True)
-        _KINDS[declared.kind].write(own, declared, source)
+        _KINDS[declared.kind].refuse(declared, spec)
 
 
 def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:

@@ -5,6 +5,7 @@ store_missing     the user's ID alone: neither profile nor behaviour
 tower_cached      the vector that the generation's tower computed last, some minutes ago at most
 tower_oov         the vector of a user of whom nothing is known
 index_popular     the generation's most popular items that satisfy the filter
+two_tower_missing the other channels, where a generation declares some; `popular_missing` and the like: the rest
 text_missing      nothing: what the vector finds alone, for the items' words cannot be searched
 fields_missing    nothing: the generation was made without fields of items, or they cannot be read
 """
@@ -17,7 +18,8 @@ POPULAR = "index_popular"
 TEXT = "text_missing"
 FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
-NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR})
+TOWERS = "two_tower_missing"
+NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR, TOWERS})
 """Steps that make an answer a fallback to the gates of a rollout."""
 OF_NO_SERVER = frozenset({FIELDS})
 """Steps for which no server is to blame, and so no arm."""
