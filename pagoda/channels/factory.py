@@ -11,7 +11,8 @@ from pagoda.data.spec import FeatureSpec
 
 TABLES = "channels"
 """Of a full version, with a folder of its own for each channel that has a table."""
-_KINDS: Mapping[str, ChannelKind] = {}
+KINDS: Mapping[str, ChannelKind] = {}
+"""Those that have a table: all but the towers, whose candidates are the collection's."""
 
 
 def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
@@ -19,7 +20,7 @@ def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source
     for declared in with_table(channels):
         own = folder / declared.kind
         own.mkdir(parents=True)
-        _KINDS[declared.kind].write(own, declared, source)
+        KINDS[declared.kind].write(own, declared, source)
 
 
 def refuse_channels(channels: Sequence[ChannelConfig], spec: FeatureSpec) -> None:
@@ -29,7 +30,7 @@ def refuse_channels(channels: Sequence[ChannelConfig], spec: FeatureSpec) -> Non
         ConfigError: A channel names what the data lacks.
     """
     for declared in with_table(channels):
-        _KINDS[declared.kind].refuse(declared, spec)
+        KINDS[declared.kind].refuse(declared, spec)
 
 
 def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:
@@ -38,9 +39,9 @@ def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:
     Raises:
         IntegrityError: A file is missing or damaged.
     """
-    return _KINDS[declared.kind].open(folder / declared.kind, declared)
+    return KINDS[declared.kind].open(folder / declared.kind, declared)
 
 
 def with_table(channels: Sequence[ChannelConfig]) -> list[ChannelConfig]:
-    """Those that have a table: all but the towers, whose candidates are the collection's."""
-    return [declared for declared in channels if declared.kind != "two_tower"]
+    """Those that have a table."""
+    return [declared for declared in channels if declared.kind in KINDS]

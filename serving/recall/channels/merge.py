@@ -13,7 +13,7 @@ from pagoda.errors import UnavailableError
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.channels.tables import TableChannels
-from serving.recall.fallback.steps import TEXT
+from serving.recall.fallback.steps import TEXT, without
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
@@ -81,7 +81,7 @@ async def _found(channels: Sequence[Channel], live: LiveGeneration, lookup: Look
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares = shares_of(mixture.channels, mixture.merging, len(past))
     lookup.items = _mixed(lookup, shares, mixture.merging)
-    lookup.degraded += [f"{channel}_missing" for channel in shares if channel not in lookup.candidates]
+    lookup.degraded += [without(channel) for channel in shares if channel not in lookup.candidates]
 
 
 def _mixed(lookup: Lookup, shares: Mapping[str, float], merging: MergingConfig) -> list[RecalledItem]:

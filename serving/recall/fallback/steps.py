@@ -12,14 +12,22 @@ fields_missing    nothing: the generation was made without fields of items, or t
 
 from __future__ import annotations
 
+from pagoda.channels.factory import KINDS
+
 REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
 POPULAR = "index_popular"
 TEXT = "text_missing"
 FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
-TOWERS = "two_tower_missing"
+_MISSING = "_missing"
+TOWERS = f"two_tower{_MISSING}"
 NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR, TOWERS})
 """Steps that make an answer a fallback to the gates of a rollout."""
-OF_NO_SERVER = frozenset({FIELDS})
+OF_NO_SERVER = frozenset({FIELDS, *(f"{channel}{_MISSING}" for channel in KINDS)})
 """Steps for which no server is to blame, and so no arm."""
+
+
+def without(channel: str) -> str:
+    """The step of an answer for which a declared channel gave nothing, since it is not there."""
+    return f"{channel}{_MISSING}"
