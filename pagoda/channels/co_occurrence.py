@@ -89,8 +89,8 @@ def read_positives(
     The arguments are those of `read_user_items`.
     """
     start, share = dataset.span().start, 1.0
-    if days is not None:
-        start = max(start, until - timedelta(days=days))
+    if days is not None and days < (until - start) / timedelta(days=1):
+        start = until - timedelta(days=days)
     if start >= until:
         return np.empty(0, np.int64), np.empty(0, np.int64), share
     parts: list[tuple[Int64Array, Int64Array]] = []

@@ -11,6 +11,7 @@ from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Kno
 from pagoda.channels.co_occurrence import LONGEST, UserItems, read_user_items
 from pagoda.channels.item_similarity import cosine_neighbours, swing_neighbours
 from pagoda.config.channels import ItemToItem
+from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.array_files import open_array, save_array
 from pagoda.embeddings.sorted_ids import SortedIds
 
@@ -54,10 +55,10 @@ class ItemToItemTable:
         newest = np.sort(first)[: self._declared.seeds]
         places, there = self._places.find(known.items[newest])
         ages = np.maximum(known.ages_days[newest[there]], 0)
-        return places[there], 0.5 ** (ages / np.float32(self._declared.half_life_days))
+        return places[there], np.exp2(-ages / np.float32(self._declared.half_life_days), dtype=np.float32)
 
 
-class ItemToItemChannel:
+class ItemToItemKind:
     """How its tables are written and opened; see `ChannelKind`."""
 
     def write(self, folder: Path, declared: ItemToItem, source: Source) -> None:
@@ -72,6 +73,9 @@ class ItemToItemChannel:
         save_array(folder / "starts.npy", near.indptr, np.int64)
         save_array(folder / "neighbours.npy", near.indices, np.int32)
         save_array(folder / "weights.npy", near.data, np.float32)
+
+    def refuse(self, declared: ItemToItem, spec: FeatureSpec) -> None:
+        """Every dataset has what it needs: positives."""
 
     def open(self, folder: Path, declared: ItemToItem) -> ItemToItemTable:
         """Map the table; see `ChannelKind`."""
