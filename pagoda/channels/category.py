@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.channels.base import NOTHING, Allowed, Int64Array, Known, Ranked, Source
+from pagoda.channels.base import NOTHING, Allowed, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.item_lists import ItemLists, best
 from pagoda.channels.positives import count_by_item
 from pagoda.config.channels import Category
@@ -38,7 +38,7 @@ class CategoryKind:
         """See `ChannelKind.refuse`."""
         category_feature(declared.by, spec)
 
-    def write(self, folder: Path, declared: Category, source: Source) -> None:
+    def write(self, folder: Path, declared: Category, source: TableSource) -> None:
         """See `ChannelKind.write`."""
         pairs, words = _categories(source, category_feature(declared.by, source.dataset.spec))
         clicks = _clicks(pairs.items, count_by_item(source, declared.days), source)
@@ -105,7 +105,7 @@ def category_feature(by: str, spec: FeatureSpec) -> Categorical | MultiValued:
     return features[by]
 
 
-def _categories(source: Source, feature: Categorical | MultiValued) -> tuple[_Pairs, list[str]]:
+def _categories(source: TableSource, feature: Categorical | MultiValued) -> tuple[_Pairs, list[str]]:
     """The categories of all items of the dataset, for what a user had may be gone; no word is no category."""
     table = source.dataset.items()
     column = table[feature.column].combine_chunks()
@@ -131,7 +131,7 @@ def _lists(pairs: _Pairs, clicks: Int64Array, kept: int) -> dict[int, Ranked]:
     return dict(zip(places.tolist(), ranked, strict=False))  # Without any, one empty part is left.
 
 
-def _clicks(items: Int64Array, counts: Int64Array, source: Source) -> Int64Array:
+def _clicks(items: Int64Array, counts: Int64Array, source: TableSource) -> Int64Array:
     """Positives of each of `items`, int64 [m], 0 for what is no candidate; `counts` are those of the source's items."""
     clicks: Int64Array = np.append(counts, 0)[Slots(source.items).find(items)]  # What is `MISSING` is the last.
     return clicks

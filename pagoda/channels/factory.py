@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pagoda.channels.base import ChannelKind, ChannelTable, Source
+from pagoda.channels.base import ChannelKind, ChannelTable, TableSource
 from pagoda.channels.category import CategoryKind
 from pagoda.channels.fresh import FreshKind
 from pagoda.channels.item_to_item import ItemToItemKind
@@ -24,7 +24,7 @@ KINDS: Mapping[str, ChannelKind] = {
 """Those that have a table: all but the towers, whose candidates are the collection's."""
 
 
-def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
+def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: TableSource) -> None:
     """Write the tables of all `channels` that have one; `folder` is made, where there are any."""
     for declared in with_table(channels):
         own = folder / declared.kind

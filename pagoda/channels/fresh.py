@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, Source
+from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item, interactions
 from pagoda.config.channels import Fresh
@@ -23,7 +23,7 @@ class FreshKind:
     def refuse(self, declared: Fresh, spec: FeatureSpec) -> None:
         """See `ChannelKind.refuse`: any data has items that came last."""
 
-    def write(self, folder: Path, declared: Fresh, source: Source) -> None:
+    def write(self, folder: Path, declared: Fresh, source: TableSource) -> None:
         """See `ChannelKind.write`. It reads all interactions that there are: each may be an item's first."""
         births = births_of(source)
         fresh = np.flatnonzero(births >= source.window.end_us - declared.days * DAY_US)
@@ -48,7 +48,7 @@ class FreshTable:
         return first_allowed(self._newest, allowed, k)
 
 
-def births_of(source: Source) -> Int64Array:
+def births_of(source: TableSource) -> Int64Array:
     """When each of the source's items had its first interaction, in microseconds since 1970, UTC, int64 [i].
 
     One that had none came after all others: the greatest int64.

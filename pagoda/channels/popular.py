@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, Source
+from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item, positives
 from pagoda.channels.situation import Situation, SituationColumn, column_of, situation_of
@@ -39,7 +39,7 @@ class PopularKind:
         if declared.by is not None:
             situation_of(declared.by, spec)
 
-    def write(self, folder: Path, declared: Popular, source: Source) -> None:
+    def write(self, folder: Path, declared: Popular, source: TableSource) -> None:
         """See `ChannelKind.write`."""
         counts = count_by_item(source, declared.days)
         there = np.flatnonzero(counts)
@@ -87,7 +87,7 @@ def smoothed(counts: Int64Array, shares: Float64Array) -> Float64Array:
 
 
 def _counts_by_word(
-    items: Int64Array, days: float, column: SituationColumn, source: Source
+    items: Int64Array, days: float, column: SituationColumn, source: TableSource
 ) -> Iterator[tuple[str, Int64Array]]:
     """Positives of each of `items` in each situation that has a list."""
     slots = Slots(items)
@@ -105,7 +105,7 @@ def _counts_by_word(
         yield from zip(words, counts, strict=True)
 
 
-def _commonest(days: float, column: SituationColumn, source: Source) -> list[str]:
+def _commonest(days: float, column: SituationColumn, source: TableSource) -> list[str]:
     counts: Counter[str] = Counter()
     for batch in positives(source, days, [column.column]):
         counts.update(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
-from pagoda.channels.base import Known, Ranked, Source
+from pagoda.channels.base import Known, Ranked, TableSource
 from pagoda.channels.factory import open_table, write_tables
 from pagoda.config.channels import ChannelConfig
 from pagoda.data.dataset import Dataset
@@ -85,7 +85,7 @@ def opened(declared: ChannelConfig, acts: list[Act], items: list[int] | None = N
     with tempfile.TemporaryDirectory() as folder:
         data = write_dataset(Path(folder, "data"), parts=_parts(acts), users=USERS, items=ITEMS, spec=SPEC)
         candidates = np.array([row["item_id"] for row in ITEMS] if items is None else sorted(items), np.int64)
-        source = Source(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), candidates)
+        source = TableSource(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), candidates)
         write_tables(Path(folder, "channels"), [declared], source)
         yield open_table(Path(folder, "channels"), declared)
 
