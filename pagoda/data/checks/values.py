@@ -115,9 +115,8 @@ def _check_positive_weight(rows: RowBatch, column: str) -> None:
 def _check_shown(rows: RowBatch) -> None:
     propensity, position = rows.batch["propensity"], rows.batch["position"]
     bad = pc.invert(pc.and_(pc.greater(propensity, 0), pc.less_equal(propensity, 1)))
-    rows.tell(
-        Kind.WEIGHT, "propensity", bad, "a propensity is above 0 and at most 1; leave it null where there is none"
-    )
+    message = "a propensity is above 0 and at most 1; leave it null where there is none"
+    rows.tell(Kind.WEIGHT, "propensity", bad, message)
     message = "positions count from 0; leave it null where there is none"
     rows.tell(Kind.WEIGHT, "position", pc.less(position, 0), message)
 
