@@ -101,9 +101,7 @@ def test_receipts_can_be_declared_while_a_dataset_is_learned(dataset: Dataset, t
 
 def test_what_nothing_says_cannot_be_weighed(tmp_path: Path) -> None:
     plain = make(tmp_path / "plain", SPEC)
-    with pytest.raises(
-        ConfigError, match=r"positives\.by_channel is set, but .* does not declare receipts"
-    ):
+    with pytest.raises(ConfigError, match=r"positives\.by_channel is set, but .* does not declare receipts"):
         prepare(plain, hours(0, 40), None, counting(by_channel={"popular": 0}))
 
 
