@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,7 +60,7 @@ def _column(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _named(values: pa.Array, given: Mapping[str, float]) -> Float64Array:
+def _named(values: pa.Array, given: Mapping[Any, float]) -> Float64Array:
     """What `given` says of each value, 1 of others and of nulls."""
     place = pc.index_in(values, pa.array(list(given), pa.string())).fill_null(len(given)).to_numpy()
     named: Float64Array = np.array([*given.values(), 1.0])[place]
