@@ -8,14 +8,14 @@ from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from pagoda.rollout.measures.outcomes import Click
+from pagoda.rollout.measures.outcomes import PlacedClick
 from serving.events.bodies import EventsAnswer, SentEvent
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
 from serving.receipts import Receipts
 
-Clicked = Callable[[Sequence[Click]], None]
+Clicked = Callable[[Sequence[PlacedClick]], None]
 """Told, after the append, what positive events came in."""
 _EXPLORE = ["explore"]
 """Channels of an item that was tried out: no choice of the arm's own."""
@@ -99,8 +99,8 @@ class EventIntake:
         return self._rules
 
 
-def _click_of(one: Accepted) -> Click:
+def _click_of(one: Accepted) -> PlacedClick:
     row = one.row
     if "position" not in row or row.get("channels") == _EXPLORE:
-        return Click(one.user)
-    return Click(one.user, row["position"], row.get("propensity", 1.0))
+        return PlacedClick(one.user)
+    return PlacedClick(one.user, row["position"], row.get("propensity", 1.0))

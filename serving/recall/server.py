@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import UnavailableError
-from pagoda.rollout.measures.outcomes import Click
+from pagoda.rollout.measures.outcomes import PlacedClick
 from pagoda.settings import Settings
 from serving.background import background, every
 from serving.http.certificate import Certificate
@@ -164,7 +164,7 @@ class Intakes(Protocol):
 
 
 OpenIntakes = Callable[
-    [Settings, ReleaseFollower, Callable[[Sequence[Click]], None]], AbstractAsyncContextManager[Intakes]
+    [Settings, ReleaseFollower, Callable[[Sequence[PlacedClick]], None]], AbstractAsyncContextManager[Intakes]
 ]
 """Opens them until a block ends; its function is told what positive events came in."""
 

@@ -12,7 +12,17 @@ import numpy as np
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from pagoda.rollout.measures.outcomes import APPEND, PLACE, ROW, SIZE, STREAM, Click, Flag, OutcomeBatch, user_hash
+from pagoda.rollout.measures.outcomes import (
+    APPEND,
+    PLACE,
+    ROW,
+    SIZE,
+    STREAM,
+    Flag,
+    OutcomeBatch,
+    PlacedClick,
+    user_hash,
+)
 from pagoda.rollout.state.split import Split
 from serving.background import every
 from serving.error_reasons import reason
@@ -28,13 +38,23 @@ _Row = tuple[int, int, float, int]
 logger = logging.getLogger(__name__)
 
 
+def _is_fallback(answer: Prediction, channels: frozenset[str]) -> bool:
+    """Whether it is not what the arm's parts are for: something stood in, or one of its channels gave nothing."""
+    if not NOT_OF_THE_TOWERS.isdisjoint(answer["degraded"]):
+        return True
+    # Users of whom a channel knows nothing are in both arms alike.
+    return bool(channels) and not channels.issubset(
+        name for item in answer["items"] for name in item.get("channels", ())
+    )
+
+
 class Ledger(Protocol):
     """Takes down what became of users. Its calls neither wait nor fail."""
 
     def take(self, timing: ArmTiming, predictions: Sequence[Prediction] | None = None) -> None:
         """What an arm did to its users; without predictions they got no answer."""
 
-    def clicked(self, split: Split, clicks: Sequence[Click]) -> None:
+    def clicked(self, split: Split, clicks: Sequence[PlacedClick]) -> None:
         """Positive events that have just come in."""
 
 
@@ -72,11 +92,11 @@ class OutcomeWriter:
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
-                flags |= Flag.FALLBACK * (not NOT_OF_THE_TOWERS.isdisjoint(predictions[number]["degraded"]))
+                flags |= Flag.FALLBACK * _is_fallback(predictions[number], timing.compared_channels)
             rows.append((now_us, user_hash(one.user_id), timing.ms, int(flags)))
         self._add(timing.split, rows)
 
-    def clicked(self, split: Split, clicks: Sequence[Click]) -> None:
+    def clicked(self, split: Split, clicks: Sequence[PlacedClick]) -> None:
         """See `Ledger.clicked`."""
         if not split.rollout or not clicks:
             return

@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pagoda.errors import RequestError
-from pagoda.rollout.measures.outcomes import Click
+from pagoda.rollout.measures.outcomes import PlacedClick
 from serving.http import callers
 from serving.http.callers import Caller
 from serving.recall.api import Prediction, RecallInstance, check_values
@@ -117,7 +117,7 @@ class Recall:
                 raise end
         return [answers[place] for place in range(len(answers))]
 
-    def clicked(self, clicks: Sequence[Click]) -> None:
+    def clicked(self, clicks: Sequence[PlacedClick]) -> None:
         """Take down that users took to something."""
         if self._generations.ready:
             self._ledger.clicked(self._generations.require().split, clicks)

@@ -25,8 +25,8 @@ from pagoda.training.incremental.update import incremental_update
 from tests.training.worlds import SPEC, config, hours, make
 
 WITH_RECEIPTS = SPEC.model_copy(update={"receipts": True})
-CHANNELS = (None, ["popular"], ["two_tower", "popular"], ["explore"])
-_names = st.sampled_from(["popular", "two_tower", "explore", "fresh"])
+CHANNELS = (None, ["popular"], ["two_tower", "popular"], ["category"])
+_names = st.sampled_from(["popular", "two_tower", "category", "fresh"])
 _weight = st.sampled_from([0.0, 0.5, 1.0, 3.0])
 
 
@@ -103,6 +103,11 @@ def test_what_nothing_says_cannot_be_weighed(tmp_path: Path) -> None:
     plain = make(tmp_path / "plain", SPEC)
     with pytest.raises(ConfigError, match=r"positives\.by_channel is set, but .* does not declare receipts"):
         prepare(plain, hours(0, 40), None, counting(by_channel={"popular": 0}))
+
+
+def test_a_misspelt_channel_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'populer' is no channel; these are: two_tower, .*popular"):
+        PositivesConfig(by_channel={"populer": 0})
 
 
 def test_where_nothing_counts_it_is_said_why(tmp_path: Path) -> None:

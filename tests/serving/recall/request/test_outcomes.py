@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 from pagoda.errors import UnavailableError
 from pagoda.rollout.measures.base import Measures
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.measures.outcomes import STREAM, Click
+from pagoda.rollout.measures.outcomes import STREAM, PlacedClick
 from pagoda.rollout.policy import ClickWeights
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
@@ -182,8 +182,8 @@ async def test_rows_that_wait_are_bounded(url: str) -> None:
     service.setting.log.try_out(50)
     async with service.client():
         split = service.setting.generations.require().split
-        service.outcomes.clicked(split, [Click(user) for user in range(MOST_PENDING)])
-        service.outcomes.clicked(split, [Click(user) for user in range(10)])
+        service.outcomes.clicked(split, [PlacedClick(user) for user in range(MOST_PENDING)])
+        service.outcomes.clicked(split, [PlacedClick(user) for user in range(10)])
     assert dropped() - before == 10
 
 
