@@ -36,6 +36,8 @@ class Recommendation(_Answer):
     degraded: tuple[str, ...] = ()
     """What stood in for a server that did not answer; empty: nothing did."""
     timing_ms: dict[str, float] = {}
+    receipt: str | None = None
+    """To be handed back with the user's events on these items; None: the service gives none."""
 
     @property
     def item_ids(self) -> list[int | str]:

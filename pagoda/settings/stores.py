@@ -28,8 +28,9 @@ class RegistrySettings(SettingsSection):
     log: str = ""
     """Folder or object-store URL of the release log. Empty: `log/` below home."""
     signing_key: Annotated[str, AfterValidator(_long)] = Field(default="", repr=False)
-    """Signs the records of the release log and the item log, where others can write to their store; 32 characters or
-    more, the same for all that read or write. Empty: that of `signing.key` in home, which `pagoda up` makes."""
+    """Signs the records of the release log and the item log, where others can write to their store, and answers'
+    receipts; 32 characters or more, the same for all that read or write. Empty: that of `signing.key` in home, which
+    `pagoda up` makes."""
     artifacts: str = ""
     """Folder or object-store URL of step outputs and segments. Empty: `artifacts/` below home."""
 

@@ -21,6 +21,7 @@ from serving.events.redis_stream import RedisStream, Room
 from serving.events.routes import events_router
 from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
+from serving.receipts import open_receipts
 from serving.release_follower import ReleaseFollower
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked
     redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:
-        intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events))
+        intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events), open_receipts(settings))
         stack.push_async_callback(intake.close)
         if kafka:
             await stack.enter_async_context(background(kafka.follow))

@@ -99,6 +99,8 @@ class Prediction(TypedDict):
     degraded: list[str]
     """What stood in for a server that did not answer; see docs/serving.md. Empty: nothing did."""
     timing_ms: dict[str, float]
+    receipt: NotRequired[str]
+    """To be handed back with this user's events on these items, as it is. There where the dataset declares receipts."""
 
 
 class RecallAnswer(TypedDict):
@@ -120,7 +122,8 @@ class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
 
     Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
-    channels, `channels` holds the names of each item's, separated by commas.
+    channels, `channels` holds the names of each item's, separated by commas; where the dataset declares receipts,
+    `receipt` holds each user's.
     """
 
     model_name: str
@@ -256,6 +259,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         outputs.append(_output("channels", "BYTES", [",".join(item.get("channels", ())) for item in items]))
     if any("fields" in item for item in items):
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
+    if all("receipt" in prediction for prediction in predictions):
+        outputs.append(_output("receipt", "BYTES", [prediction["receipt"] for prediction in predictions]))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -34,10 +35,12 @@ from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
 from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from serving.recall.servers.ports import Servers, Words
+from serving.receipts import NO_KEY, open_receipts
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
 _VECTOR_SECONDS = 600
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -74,7 +77,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
         parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, text)
 
+        receipts = open_receipts(settings)
+
         async def get_warm(live: LiveGeneration) -> None:
+            if live.spec.receipts and receipts is None:
+                logger.warning("%s: its dataset declares receipts, but no answer has one: %s", live.id, NO_KEY)
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
             await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
@@ -86,6 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             generations,
             outcomes,
             canary_seconds=own.canary_timeout_seconds,
+            receipts=receipts,
             admission=Admission(own.users_at_once),
             cohorts_at_once=own.cohorts_at_once,
         )
