@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from pagoda.config.cold import ColdConfig
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
 from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
@@ -106,6 +107,8 @@ class TrainConfig(Section):
     """From a teacher's scores; None: without."""
     ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
     """Several models as one version; None: one, of which files say nothing of it."""
+    cold: ColdConfig | None = Field(default=None, exclude_if=lambda cold: cold is None)
+    """What stands for items without an ID row; None: the out-of-vocabulary row, and files say nothing of it."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()

@@ -31,6 +31,7 @@ from pagoda.training.distillation.scored_lists import ScoredLists, scored_lists
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
+from pagoda.training.full.cold_items import ColdItems, cold_items
 from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before, pace_of
@@ -59,6 +60,7 @@ class Prepared:
     sources: tuple[CandidateSource, ...]
     """One, or one for each member of an ensemble whose members have candidates of their own."""
     augmenter: Augmenter | None
+    cold: ColdItems | None
     batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
     """When the IDs of each table were last seen, as `pagoda.training.full.retirement` has it."""
@@ -81,6 +83,7 @@ class Prepared:
             seed=seed,
             sources=self.sources,
             augmenter=self.augmenter,
+            lender=self.cold.lender(self.catalogue.rows) if self.cold else None,
             age_until_us=self.stream.window.end_us if ages else None,
         )
 
@@ -124,6 +127,7 @@ def prepare(
         catalogue=Catalogue(rows=tables[1].places(found.catalogue), features=features, times=times),
         sources=tuple(_source(member, found, lists, learned, batch) for member in config.drawing),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
+        cold=cold_items(config.cold, encoder, found, features),
         batchers=_BATCHERS[config.learn],
         seen=seen,
     )

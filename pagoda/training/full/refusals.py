@@ -58,7 +58,9 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         _refuse_other_events(dataset)
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
-        _refuse_category(name, dataset)
+        _refuse_category("model.augment.category", name, dataset)
+    if config.cold:
+        _refuse_category("cold.by", config.cold.by, dataset)
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
@@ -141,11 +143,11 @@ def _refuse_other_events(dataset: Dataset) -> None:
         )
 
 
-def _refuse_category(name: str, dataset: Dataset) -> None:
+def _refuse_category(key: str, name: str, dataset: Dataset) -> None:
     declared = [one.name for one in dataset.spec.of("item") if isinstance(one, Categorical | MultiValued)]
     if name not in declared:
         raise ConfigError(
-            f"model.augment.category is {name!r}, which is no categorical or multi-valued feature of items in "
+            f"{key} is {name!r}, which is no categorical or multi-valued feature of items in "
             f"{dataset.path}/features.yaml; these are: {', '.join(declared) or 'none'}"
         )
 
