@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from pagoda.config.channels import ChannelConfig, MergingConfig, refuse_mixture
 from pagoda.config.cold import ColdConfig
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
@@ -109,6 +110,10 @@ class TrainConfig(Section):
     """Several models as one version; None: one, of which files say nothing of it."""
     cold: ColdConfig | None = Field(default=None, exclude_if=lambda cold: cold is None)
     """What stands for items without an ID row; None: the out-of-vocabulary row, and files say nothing of it."""
+    channels: tuple[ChannelConfig, ...] = Field(default=(), exclude_if=lambda channels: not channels)
+    """Where the candidates of an answer come from; none: the two towers alone, of which files say nothing."""
+    merging: MergingConfig = Field(default=MergingConfig(), exclude_if=lambda merging: merging == MergingConfig())
+    """How the candidates of channels become one answer."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
@@ -181,6 +186,9 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        refuse_mixture(self.channels)
+        if not self.channels and self.merging != MergingConfig():
+            raise ValueError("merging has no effect without channels: leave it out, or declare some")
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)
             return self
