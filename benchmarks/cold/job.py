@@ -7,77 +7,88 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from benchmarks.cold.datasets import Said, declare
 from benchmarks.kept_run import KeptRun, UserValues
 from pagoda.config.training import TrainConfig
-from pagoda.data.dataset import Dataset
-from pagoda.data.layout import DAY_US, FEATURES_FILE, schema_of
-from pagoda.data.new_folder import new_dataset
-from pagoda.data.parquet import write_table
-from pagoda.data.spec import write_spec
+from pagoda.data.layout import DAY_US
 from pagoda.data.window import Window
 from pagoda.evaluation.metrics import recall
 from pagoda.evaluation.offline import ask
 from pagoda.evaluation.opened_towers import scorer_of
+from pagoda.evaluation.positives import PositiveRows
 from pagoda.evaluation.ranking import rank
 from pagoda.simulation import World
 from pagoda.simulation.config import WorldConfig
-from pagoda.simulation.features import SPEC, items_table
 from pagoda.training.full.update import full_update
 from pagoda.version_files.open_version import OpenVersion
 
-WORLD = WorldConfig(users=3_000, items=3_000, days=9, events=900_000, seed=17, new_users=0.1, new_items=0.5)
-"""Half of the items arrive after the start, about 170 a day."""
+WORLD = WorldConfig(users=3_000, items=3_000, days=9, events=900_000, seed=17, new_users=0.3, new_items=0.5)
+"""Half of the items arrive after the start, about 170 a day, and about 100 users a day."""
+_CUT = WORLD.window.end - timedelta(days=1)
+LEARNED, LAST_DAY = Window(start=WORLD.start, end=_CUT), Window(start=_CUT, end=WORLD.window.end)
+
+
+class Row(NamedTuple):
+    """What differs."""
+
+    cold: dict[str, str] | None = None
+    said: Said = "undeclared"
+    """Of users' interests, when the version is asked; while it learns nobody says any."""
+
+
+_INTERESTS = {"users": "interests", "by": "tags"}
 ROWS = {
-    "OOV row": None,
-    "category means": {"by": "category"},
-    "tag means": {"by": "tags"},
+    "nothing": Row(),
+    "category means of items": Row({"items": "category_mean", "by": "category"}),
+    "tag means of items": Row({"items": "category_mean", "by": "tags"}),
+    "interests, not said": Row(_INTERESTS, "nothing"),
+    "interests, three said": Row(_INTERESTS, "truth"),
 }
-"""What stands for an item without a row. The first is what the others are compared with."""
+"""The first is what the others are compared with."""
 SEEDS = 3
 ASKED = "each"
 """Under which a training keeps what it was asked: every positive of the last day that is no repetition."""
-_CONFIG = {"model": {"dim": 32, "feature_dim": 8}, "bootstrap_epochs": 4, "device": "cpu"}
-_K = 50
+_CONFIG: dict[str, Any] = {"model": {"dim": 32, "feature_dim": 8}, "bootstrap_epochs": 4, "device": "cpu"}
+_K, _ROWS = 50, 30_000
+_SESSION_US = 1_800_000_000
 
 
-def train_and_ask(name: str, seed: int, data: Path, known: Path, folder: Path) -> tuple[str, int, KeptRun]:
-    """Learn all but the last day of `data` over the items in `known`, and ask that day over all that there are.
+def train_and_ask(name: str, seed: int, data: Path, folder: Path) -> tuple[str, KeptRun]:
+    """Learn all but the last day of `data` over the items of then, and ask that day over all that there are.
 
-    Values are NaN where a positive is not of a metric's group: items younger than a day, and the others.
+    Values are NaN where a positive is not of a metric's group: on items younger than a day, on others, and of the first
+    half hour of users who came on the last day.
     """
     torch.set_num_threads(1)
-    learned, asked = _windows(Dataset.open(data))
-    config = TrainConfig.model_validate(_CONFIG | {"seed": seed, "cold": ROWS[name]})
-    files = full_update(Dataset.open(known), learned, None, config, folder / f"{name}-{seed}", programs=False)
-    dataset, arrival_us = Dataset.open(data), World.open(data).item_table.arrival_us
-    questions = ask(dataset, asked, protocol="each", limit=30_000, seed=0)
+    row, out = ROWS[name], folder / f"{name.replace(' ', '-')}-{seed}"
+    config = TrainConfig.model_validate(_CONFIG | {"seed": seed, "cold": row.cold})
+    said: Said = "undeclared" if row.said == "undeclared" else "nothing"
+    known = declare(data, out.with_suffix(".known"), said, LEARNED.end_us)
+    files = full_update(known, LEARNED, None, config, out, programs=False)
+    dataset = declare(data, out.with_suffix(".asked"), row.said, LAST_DAY.end_us)
+    questions = ask(dataset, LAST_DAY, protocol="each", limit=_ROWS, seed=0)
     rows, towers = questions.rows, OpenVersion(files, dataset)
     vectors = towers.user_vectors(rows.users, rows.times_us, questions.histories["live"], rows.context)
     ranks = rank(scorer_of(towers, vectors, towers.item_vectors(), questions.seen), questions.targets, questions.seen)
-    # The world's items are numbered from 1.
-    young = rows.times_us - arrival_us[rows.items - 1] < DAY_US
-    found = recall(ranks, _K)
-    values = {"all": found, "young": np.where(young, found, np.nan), "older": np.where(young, np.nan, found)}
-    return name, seed, KeptRun({ASKED: UserValues(rows.users, values)}, {"young": int(young.sum())})
+    found, groups = recall(ranks, _K), _groups(World.open(data), rows)
+    values = {group: np.where(there, found, np.nan) for group, there in groups.items()}
+    facts = {group: int(there.sum()) for group, there in groups.items()}
+    return name, KeptRun({ASKED: UserValues(rows.users, values)}, facts)
 
 
-def without_later_items(data: Path, out: Path) -> None:
-    """The dataset folder `data` of a world once more in `out`, without the items that arrive on its last day."""
-    world, learned = World.open(data), _windows(Dataset.open(data))[0]
-    table = items_table(world)
-    there = table.filter(world.item_table.arrival_us < learned.end_us)
-    with new_dataset(out) as folder:
-        write_spec(SPEC, folder / FEATURES_FILE)
-        for name in ("interactions", "users"):
-            (folder / name).symlink_to(data / name)
-        write_table(folder / "items", iter(there.to_batches()), schema_of(SPEC, "items"))
-
-
-def _windows(dataset: Dataset) -> tuple[Window, Window]:
-    span = dataset.span()
-    cut = WORLD.window.end - timedelta(days=1)
-    return Window(start=span.start, end=cut), Window(start=cut, end=span.end)
+def _groups(world: World, rows: PositiveRows) -> dict[str, NDArray[np.bool_]]:
+    """Which positives are of each group, bool [rows]."""
+    # The world's users and items are numbered from 1.
+    young = rows.times_us - world.item_table.arrival_us[rows.items - 1] < DAY_US
+    came = world.user_table.arrival_us[rows.users - 1]
+    first = np.full(world.config.users + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, rows.users, rows.times_us)
+    session = (came >= LAST_DAY.start_us) & (rows.times_us < first[rows.users] + _SESSION_US)
+    every = np.ones(len(rows), np.bool_)
+    return {"all": every, "young items": young, "older items": ~young, "first sessions": session}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pagoda.data.spec import COMPUTED, Feature, FeatureSpec
+from pagoda.data.spec import COMPUTED, Feature, FeatureSpec, MultiValued
 from pagoda.data.window import to_us
 
 Table = Literal["interactions", "users", "items"]
@@ -15,6 +15,8 @@ FEATURES_FILE = "features.yaml"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 INTERACTION_COLUMNS = ("user_id", "item_id", "event", "timestamp")
 DAY_US = 86_400_000_000
+INTERESTS = "interests"
+"""The feature of users, where it is declared as `multi`, that holds the categories they say they like."""
 _PREFIX = "date="
 
 
@@ -55,6 +57,11 @@ def features_of(spec: FeatureSpec, table: Table) -> list[Feature]:
         return [feature for feature in spec.features if feature.source == "context" and feature.kind not in COMPUTED]
     tower = table.removesuffix("s")
     return [f for f in spec.features if f.tower == tower and f.source == "table" and f.kind not in COMPUTED]
+
+
+def says_interests(spec: FeatureSpec) -> bool:
+    """Whether users can say what they like."""
+    return any(isinstance(one, MultiValued) and one.name == INTERESTS for one in features_of(spec, "users"))
 
 
 def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:

@@ -97,7 +97,7 @@ class FullVersionFiles:
     @cached_property
     def category_means(self) -> CategoryMeans | None:
         """Rows of items that the item-ID table lacks; None where all have its out-of-vocabulary row."""
-        if (cold := self.config.cold) is None:
+        if (cold := self.config.cold) is None or cold.items is None:
             return None
         size = next(field.size for field in self.encoder.fields("item") if field.name == cold.by)
         return CategoryMeans.open(self.folder / CATEGORY_MEANS, cold.by, size, self.config.row_dim)

@@ -72,6 +72,15 @@ def test_events_go_by_the_two_hundred_and_are_counted_together(ask: Ask, service
     assert (taken.taken, len(set(taken.event_ids)), len(service.asked)) == (450, 450, 3)
 
 
+def test_what_a_user_likes_is_put_and_may_be_sent_again(ask: Ask, service: Service) -> None:
+    service.answers = [(HANG_UP, None)]
+    said = ask("say_interests", np.int64(5), ["Drama", "Comedy"])
+    assert (said.interests, said.stored) == (("Drama", "Comedy"), True)
+    assert [(path, body) for path, body, _ in service.asked] == [
+        ("/v1/users/5/interests", {"interests": ["Drama", "Comedy"]})
+    ] * 2
+
+
 def test_an_item_change_that_may_have_been_taken_is_not_sent_again(ask: Ask, service: Service) -> None:
     service.answers = [(HANG_UP, None)]
     with pytest.raises(UnavailableError, match="may have been taken"):

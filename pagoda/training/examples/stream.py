@@ -17,6 +17,7 @@ from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
+from pagoda.training.examples.made_interests import MadeInterests
 from pagoda.training.examples.positive_weights import MeanWeight, relative_weights
 from pagoda.training.tables import TrainableTable
 
@@ -58,6 +59,8 @@ class ExampleStream:
     """Of the window's positives, where the dataset declares what they weigh."""
     before: HistoryState | None
     """Histories as of the window's start; None where the dataset declares none."""
+    interests: MadeInterests | None = None
+    """What is shown of users' interests; None: what they say."""
     others: tuple[str, ...] = ()
     """Events that are examples beside positives."""
     after: HistoryState | None = None
@@ -128,6 +131,8 @@ class ExampleStream:
             histories=histories.take(taken),
             context=rows,
         )
+        if self.interests:
+            moments = self.interests.shown(moments, number)
         return Block(
             moments=self._placed(moments),
             items=catalogue_places(self.catalogue, item_ids[taken], self.dataset),

@@ -52,7 +52,7 @@ class ColdItems:
 
 def cold_items(config: ColdConfig | None, encoder: Encoder, found: Survey, features: Encoded) -> ColdItems | None:
     """The categories of a catalogue whose encoded `features` those are; None where nothing is declared."""
-    if config is None:
+    if config is None or config.items is None:
         return None
     size = next(field.size for field in encoder.fields("item") if field.name == config.by)
     # An item of an earlier window counts, too, though nobody chose it in this one.

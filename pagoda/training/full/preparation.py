@@ -28,6 +28,7 @@ from pagoda.training.batches.batcher import Batcher, CandidateSource, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
 from pagoda.training.batches.set_batcher import SetBatcher
 from pagoda.training.distillation.scored_lists import ScoredLists, scored_lists
+from pagoda.training.examples.made_interests import MadeInterests, made_interests
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
@@ -107,7 +108,10 @@ def prepare(
     encoder = grown_encoder(dataset, window, found, items, parent)
     tables, seen = grown_tables(found, window, parent, config, forgotten)
     before = histories_before(dataset, window, parent, forgotten)
-    stream = _stream(dataset, window, config, found=found, encoder=encoder, tables=tables, before=before)
+    interests = made_interests(config, dataset, window, found=found, encoder=encoder, items=items)
+    stream = _stream(
+        dataset, window, config, found=found, encoder=encoder, tables=tables, before=before, interests=interests
+    )
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
     batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
@@ -205,6 +209,7 @@ def _stream(
     encoder: Encoder,
     tables: Tables,
     before: HistoryState | None,
+    interests: MadeInterests | None,
 ) -> ExampleStream:
     """The window's examples, with histories that go on from the parent's."""
     users, items = tables
@@ -218,6 +223,7 @@ def _stream(
         block_rows=config.shuffle_rows,
         before=before,
         mean_weight=found.mean_weight,
+        interests=interests,
     )
 
 

@@ -19,7 +19,7 @@ from pagoda.version_files.full import CATEGORY_MEANS, FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion, item_vectors
 from tests.training.worlds import config, hours, make
 
-COLD = {"by": "tags"}
+COLD = {"by": "tags", "items": "category_mean"}
 
 
 @pytest.fixture(scope="module")
@@ -84,4 +84,4 @@ def test_a_version_that_declares_nothing_says_nothing_of_it(dataset: Dataset, tm
 
 def test_a_feature_that_is_no_category_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cold\.by is 'kind', which is no categorical .* these are: tags"):
-        full_update(dataset, hours(0, 40), None, config(cold={"by": "kind"}), tmp_path / "out")
+        full_update(dataset, hours(0, 40), None, config(cold=COLD | {"by": "kind"}), tmp_path / "out")
