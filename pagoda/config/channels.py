@@ -25,7 +25,7 @@ class _Channel(Section):
     """Of the items of a user who did nothing yet; see `merging.known_after`. All channels have one, or none has."""
 
 
-class TwoTower(_Channel):
+class TwoTowers(_Channel):
     """The items whose vectors are nearest to the user's. It fills the places that others leave."""
 
     kind: Literal["two_tower"] = "two_tower"
@@ -45,7 +45,7 @@ class ItemToItem(_Channel):
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 100
     """Of each item, the nearest that are kept."""
     half_life_days: PositiveFloat = 7.0
-    """Age at which an item of the history counts half."""
+    """How much older than the newest an item of the history is that counts half as much."""
 
 
 class Popular(_Channel):
@@ -87,7 +87,7 @@ class Fresh(_Channel):
     """The newest items that are kept."""
 
 
-ChannelConfig = Annotated[TwoTower | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
+ChannelConfig = Annotated[TwoTowers | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
 
 
 class MergingConfig(Section):
