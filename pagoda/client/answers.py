@@ -60,3 +60,11 @@ class ItemsChanged(_Answer):
 
     record: int
     changes: int
+
+
+class InterestsSaid(_Answer):
+    """Given when the online store has what a user likes."""
+
+    interests: tuple[str, ...]
+    stored: bool
+    """False where the user is being forgotten."""

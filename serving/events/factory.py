@@ -16,6 +16,7 @@ from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
 from pagoda.settings import KafkaSettings, Settings
 from serving.background import background
 from serving.events.intake import Clicked, EventIntake
+from serving.events.interests import InterestIntake, interests_router
 from serving.events.item_changes import ItemIntake, items_router
 from serving.events.redis_stream import RedisStream, Room
 from serving.events.routes import events_router
@@ -23,6 +24,7 @@ from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
 from serving.receipts import open_receipts
 from serving.release_follower import ReleaseFollower
+from serving.users.interests import InterestStore
 
 if TYPE_CHECKING:
     from serving.events.kafka_stream import KafkaStream
@@ -55,13 +57,16 @@ async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked
     async with AsyncExitStack() as stack:
         intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events), open_receipts(settings))
         stack.push_async_callback(intake.close)
+        interests = InterestStore(settings.redis.url)
+        stack.push_async_callback(interests.close)
         if kafka:
             await stack.enter_async_context(background(kafka.follow))
         item_log = open_item_log(settings)
         if settings.items.kafka.servers:
             records = _item_records(settings, item_log, specs)
             await stack.enter_async_context(background(records.follow))
-        yield Taking([events_router(intake)], [items_router(ItemIntake(item_log, specs))])
+        users = interests_router(InterestIntake(interests, specs))
+        yield Taking([events_router(intake), users], [items_router(ItemIntake(item_log, specs))])
 
 
 def _before(redis: RedisStream, settings: KafkaSettings) -> KafkaStream:

@@ -102,7 +102,8 @@ def build_app(
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
-        straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
+        posted = (one for one in router.routes if isinstance(one, APIRoute) and "POST" in one.methods)
+        straight.update({route.path: route.endpoint for route in posted})
     _add_errors(app)
     describe_bodies(app, further)
     describe_tokens(app)

@@ -81,6 +81,15 @@ def test_a_receipt_is_handed_back_as_it_came_and_left_out_where_there_is_none(as
     assert handed["receipt"] == "cGFnb2Rh" and "receipt" not in without
 
 
+def test_what_a_user_likes_is_put_and_may_be_sent_again(ask: Ask, service: Service) -> None:
+    service.answers = [(HANG_UP, None)]
+    said = ask("say_interests", np.int64(5), ["Drama", "Comedy"])
+    assert (said.interests, said.stored) == (("Drama", "Comedy"), True)
+    assert [(path, body) for path, body, _ in service.asked] == [
+        ("/v1/users/5/interests", {"interests": ["Drama", "Comedy"]})
+    ] * 2
+
+
 def test_an_item_change_that_may_have_been_taken_is_not_sent_again(ask: Ask, service: Service) -> None:
     service.answers = [(HANG_UP, None)]
     with pytest.raises(UnavailableError, match="may have been taken"):
