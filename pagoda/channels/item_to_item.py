@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Known, Ranked, Source
+from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.co_occurrence import LONGEST, UserItems, read_user_items
 from pagoda.channels.item_similarity import cosine_neighbours, swing_neighbours
 from pagoda.config.channels import ItemToItem
@@ -61,7 +61,7 @@ class ItemToItemTable:
 class ItemToItemKind:
     """How its tables are written and opened; see `ChannelKind`."""
 
-    def write(self, folder: Path, declared: ItemToItem, source: Source) -> None:
+    def write(self, folder: Path, declared: ItemToItem, source: TableSource) -> None:
         """Measure which items go with which, of the last days' positives; memory follows `_MOST` and the catalogue."""
         had = read_user_items(source.dataset, source.window.end, source.items, _MOST, declared.days)
         near = sparse.csr_array((0, 0), dtype=np.float32)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagoda.channels import co_occurrence, item_to_item
-from pagoda.channels.base import ChannelTable, Known, Source
+from pagoda.channels.base import ChannelTable, Known, TableSource
 from pagoda.channels.factory import open_table, write_tables
 from pagoda.config.channels import ItemToItem
 from pagoda.data.dataset import Dataset
@@ -46,7 +46,7 @@ def _written(log: Path, positives: list[Positive], declared: ItemToItem = ITEM_C
     parts = [(day, [row for row in rows if day == f"date={row['timestamp'].date().isoformat()}"]) for day in days]
     users = [{"user_id": user} for user in sorted({one[0] for one in positives})]
     data = write_dataset(log, parts=parts, users=users, items=[{"item_id": item} for item in ITEMS], spec=FeatureSpec())
-    source = Source(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), np.array(items, np.int64))
+    source = TableSource(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), np.array(items, np.int64))
     write_tables(log / "channels", [declared], source)
     return open_table(log / "channels", declared)
 
