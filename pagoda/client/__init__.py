@@ -1,4 +1,4 @@
-"""The Python client: recommendations, items like others, events and item changes over HTTP. It needs no more than httpx and pydantic."""
+"""The Python client: recommendations, similar items, events and item changes over HTTP. Light: httpx and pydantic."""
 
 from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, RecommendedItem, SimilarItems
 from pagoda.client.async_client import AsyncClient

@@ -68,13 +68,13 @@ class TableChannels:
             raise RequestError(
                 f"by: generation {live.id} has no channel {_SIMILAR}; ask by vector, or declare it in the training file"
             )
-        catalogue, table = self._catalogues.get(live), self._of(_SIMILAR).get(live)
-        if catalogue is None or table is None:
+        served, table = self._items.get(live), self._of(_SIMILAR).get(live)
+        if served is None or table is None:
             raise UnavailableError(f"generation {live.id}: its channel {_SIMILAR} is not open")
         seeds = np.array(ids, np.int64)
-        known, there = Known(seeds, np.zeros(len(seeds), np.float32), 0), catalogue.holds(seeds)
-        found = table.candidates(known, catalogue.allowed(wanted, seeds), k)
-        return _named(catalogue, found), set(seeds[there].tolist())
+        known, there = Known(seeds, np.zeros(len(seeds), np.float32), 0), served.holds(seeds)
+        found = table.candidates(known, served.allowed(wanted, seeds), k)
+        return _named(served, found), set(seeds[there].tolist())
 
     def _of(self, kind: str) -> PerVersion[ChannelTable]:
         if kind not in self._tables:
