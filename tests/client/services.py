@@ -37,6 +37,8 @@ class Service:
                 return 200, {"event_ids": ids, "taken": len(ids), "duplicates": 0}
             case "/v1/items":
                 return 200, {"record": 4, "changes": len(body["upsert"]) + len(body["remove"])}
+            case "/v1/models/recall:similar":
+                return 200, {"predictions": [{**prediction(one["k"]), "unknown": [7]} for one in body["instances"]]}
         return 200, {"predictions": [prediction(one.get("k", 2)) for one in body["instances"]]}
 
 

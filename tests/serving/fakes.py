@@ -139,7 +139,9 @@ class FakeIndex:
 
     asked: list[tuple[str, Filter, tuple[int, ...]]] = field(default_factory=list)
     """Collection, filter and the items that must not come back."""
-    vectors: list[list[float]] = field(default_factory=list)
+    queries: list[list[float]] = field(default_factory=list)
+    held: dict[int, list[float]] = field(default_factory=dict)
+    """Vectors of items, by ID."""
     items: int = 2
 
     async def search(
@@ -154,9 +156,13 @@ class FakeIndex:
     ) -> list[list[RecalledItem]]:
         """As a backend would."""
         self.asked.append((collection, wanted, excluded))
-        self.vectors.extend(map(list, vectors))
+        self.queries.extend(map(list, vectors))
         count = range(min(k, self.items))
         return [[{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in count] for vector in vectors]
+
+    async def vectors(self, _: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """As a backend would."""
+        return {item: self.held[item] for item in ids if item in self.held}
 
 
 class FakeText:

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
+from pagoda.data.spec import Rules
 from pagoda.errors import UnavailableError
 from pagoda.generations.arms import Arms
 from pagoda.generations.manifest import Manifest
@@ -19,12 +20,14 @@ from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_values import ItemValues
 from serving.recall.server import RecallServer
 from serving.recall.servers.batching import JoinedIndex
+from serving.recall.similar.bodies import SimilarInstance
 from serving.recall.similar.routes import PATH, similar_router
 from serving.recall.similar.service import SimilarService
 from tests.item_vectors.worlds import items_table
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.recall.channels.mixtures import ITEMS, VECTORS, make_generation
 from tests.serving.recall.setting import Setting
+from tests.serving.worlds import make_spec
 
 KIND_0 = {row["item_id"] for row in items_table(ITEMS).to_pylist() if row["kind"] == "kind 0"}
 
@@ -168,3 +171,12 @@ async def test_fields_that_a_generation_lacks_are_said_to_be_missing(caller: Sim
 async def test_who_may_not_ask_is_refused(caller: Similar) -> None:
     answer = await caller.http.post(PATH, json={"instances": [{"item_ids": [7]}]}, headers={"authorization": ""})
     assert answer.status_code == 401
+
+
+async def test_weights_of_items_say_nothing_of_what_they_are_like_and_popularity_counts_for_nothing() -> None:
+    setting = Setting(make_spec().model_copy(update={"rules": Rules(popularity=True, penalty=0.3)}))
+    await setting.follow()
+    setting.index.held = {1: [4.0, 0.0, 0.7], 2: [0.0, 0.1, -0.2]}
+    service = SimilarService(setting.generations, setting.index, TableChannels(), ItemValues({}))
+    await service.answer([SimilarInstance(item_ids=(1, 2))])
+    assert setting.index.queries[-1] == pytest.approx([0.5**0.5, 0.5**0.5, 0])
