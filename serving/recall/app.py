@@ -103,7 +103,7 @@ def build_app(
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
-        posted = (one for one in router.routes if isinstance(one, APIRoute) and "POST" in one.methods)
+        posted = (one for one in router.routes if isinstance(one, APIRoute) and "POST" in (one.methods or ()))
         straight.update({route.path: route.endpoint for route in posted})
     _add_errors(app)
     describe_bodies(app, further)
