@@ -6,10 +6,12 @@ from collections.abc import Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from pagoda.errors import IntegrityError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.storage.copies import verified
-from serving.recall.channels.item_columns import read_columns, reading_items
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.generations.per_version import PerVersion
 from serving.users.keys import Key
@@ -53,9 +55,10 @@ def _read(manifest: Manifest) -> list[Key]:
     """
     if (file := manifest.onboarding) is None:
         raise IntegrityError(f"generation {manifest.id}: declares nothing to show first")
-    what = f"what {manifest.id} shows first"
-    with TemporaryDirectory(prefix="pagoda-onboarding-") as folder, reading_items(what):
-        items: list[Key] = read_columns(str(verified(file.uri, file.checksum, Path(folder, "items"))))[
-            "item_id"
-        ].to_pylist()
+    with TemporaryDirectory(prefix="pagoda-onboarding-") as folder:
+        path = verified(file.uri, file.checksum, Path(folder, "items"))
+        try:
+            items: list[Key] = pq.read_table(path, columns=["item_id"])["item_id"].to_pylist()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise IntegrityError(f"{file.uri}: not readable as items to show first ({error})") from error
     return items
