@@ -111,6 +111,14 @@ class RecallAnswer(TypedDict):
     predictions: list[Prediction]
 
 
+class FirstItems(TypedDict):
+    """What to show first to whom nothing is known of."""
+
+    items: list[int | str]
+    generation: str
+    """Whose version says it."""
+
+
 class Output(TypedDict):
     """One output of a KServe v2 answer, flat."""
 

@@ -25,6 +25,7 @@ from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.onboarding import Onboarding
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -76,7 +77,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, text)
+        first = Onboarding(items.removed)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, text)
 
         receipts = open_receipts(settings)
 

@@ -9,6 +9,7 @@ from serving.recall.channels.tables import TableChannels
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.onboarding import Onboarding
 from serving.recall.servers.ports import Store, Tower
 
 
@@ -26,6 +27,8 @@ class Parts:
     """Keeps the vectors that the tower computes; None: nothing does."""
     item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
     """Says more of items than their IDs, where a request asks that."""
+    onboarding: Onboarding = field(default_factory=Onboarding)
+    """Says what to show first."""
     tables: TableChannels = field(default_factory=TableChannels)
     """Asked beside the channels, of a generation that declares some."""
     text: Channel | None = None

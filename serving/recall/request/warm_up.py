@@ -49,6 +49,7 @@ async def warm_again(generations: Generations, parts: Parts) -> None:
 async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
     """What a generation can serve without, but should not for long."""
     await parts.item_values.warm(live)
+    await parts.onboarding.warm(live)
     await parts.tables.warm(live)
     for channel in (*parts.channels, *([parts.text] if parts.text else [])):
         await channel.warm(live)
