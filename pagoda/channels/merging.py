@@ -50,10 +50,11 @@ def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) ->
     lists = {channel: candidates[channel] for channel in shares if channel in candidates}
     weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
     # Asked of the answer's items alone, which are far fewer than all candidates.
-    had = [(channel, items if isinstance(items, Mapping) else frozenset(items)) for channel, items in lists.items()]
-    return [
-        Merged(item, tuple([channel for channel, items in had if item in items]), weight) for item, weight in weights
-    ]
+    had: dict[Item, tuple[str, ...]] = dict.fromkeys((item for item, _ in weights), ())
+    for channel, items in lists.items():
+        for item in had.keys() & (items.keys() if isinstance(items, Mapping) else frozenset(items)):
+            had[item] += (channel,)
+    return [Merged(item, had[item], weight) for item, weight in weights]
 
 
 def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
@@ -86,7 +87,7 @@ def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tu
         # What comes first of each channel comes first of all: the n-th of a channel with quota q stands at n / q.
         own = list(islice((item for item in items if item not in taken), quotas[channel]))
         taken.update({item: (number + 0.5) / quotas[channel] for number, item in enumerate(own)})
-    in_turn = sorted(taken, key=lambda item: taken[item])
+    in_turn = sorted(taken, key=taken.__getitem__)
     fillers = sorted(candidates, key=lambda channel: channel != FILLER)
     left = dict.fromkeys(in_turn)
     for channel in fillers:
