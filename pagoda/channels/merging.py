@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
@@ -12,7 +12,10 @@ _RRF = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
 FILLER = "two_tower"
 """The channel that gives what the others' quotas leave."""
+EXPLORE = "explore"
+"""The channel whose items chance puts between those of all others."""
 Item = int | str
+T = TypeVar("T")
 Lists = Mapping[str, Sequence[Item]]
 
 
@@ -50,6 +53,21 @@ def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) ->
             had[item].append(channel)
     weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
     return [Merged(item, tuple(had[item]), weight) for item, weight in weights]
+
+
+def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
+    """The shares of all others, as of a whole, and that of `channel`; 0 where it has none. It must not be the whole."""
+    own = shares.get(channel, 0.0)
+    return {name: share / (1 - own) for name, share in shares.items() if name != channel}, own
+
+
+def spread(items: Sequence[T], among: Sequence[T], k: int) -> list[T]:
+    """The first of `items` with all of `among`, which has at most k, at even distances between them: k at most."""
+    kept = items[: k - len(among)]
+    total = len(kept) + len(among)
+    placed = {int((number + 0.5) * total / len(among)): item for number, item in enumerate(among)}
+    others = iter(kept)
+    return [placed[place] if place in placed else next(others) for place in range(total)]
 
 
 def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:

@@ -19,6 +19,8 @@ class RecommendedItem(_Answer):
     """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it."""
     channels: tuple[str, ...] = ()
     """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
+    propensity: float | None = None
+    """The probability with which chance chose the item, where it did."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 
@@ -36,6 +38,8 @@ class Recommendation(_Answer):
     degraded: tuple[str, ...] = ()
     """What stood in for a server that did not answer; empty: nothing did."""
     timing_ms: dict[str, float] = {}
+    receipt: str | None = None
+    """To be handed back with the user's events on these items; None: the service gives none."""
 
     @property
     def item_ids(self) -> list[int | str]:
@@ -74,3 +78,11 @@ class ItemsChanged(_Answer):
 
     record: int
     changes: int
+
+
+class InterestsSaid(_Answer):
+    """Given when the online store has what a user likes."""
+
+    interests: tuple[str, ...]
+    stored: bool
+    """False where the user is being forgotten."""

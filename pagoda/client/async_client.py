@@ -11,7 +11,7 @@ import httpx
 from tenacity import AsyncRetrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
 from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
@@ -79,6 +79,10 @@ class AsyncClient:
         """See `Client`."""
         return await self._send(calls.change_items(upsert, remove))
 
+    async def say_interests(self, user_id: int | str, interests: Sequence[str]) -> InterestsSaid:
+        """See `Client`."""
+        return await self._send(calls.say_interests(user_id, interests))
+
     async def wait_ready(self, seconds: float = 60.0) -> None:
         """See `Client`."""
         await AsyncRetrying(**until_ready(seconds))(self._ready)
@@ -99,7 +103,8 @@ class AsyncClient:
     async def _once(self, call: Call[T]) -> T:
         url = self._to.base(call.role)
         try:
-            answer = await self._http.post(url + call.path, content=call.body, headers=self._to.headers(call))
+            headers = self._to.headers(call)
+            answer = await self._http.request(call.method, url + call.path, content=call.body, headers=headers)
         except httpx.TransportError as error:
             raise failed(call, url, error) from error
         return read(call, url, answer)

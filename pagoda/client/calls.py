@@ -9,13 +9,15 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
 
 from pagoda.access.roles import Role
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
 from pagoda.client.events import MAX_EVENTS, Event
 from pagoda.errors import RequestError
 
 PREDICT, SIMILAR, EVENTS, ITEMS = "/v1/models/recall:predict", "/v1/models/recall:similar", "/v1/events", "/v1/items"
+INTERESTS = "/v1/users/{user}/interests"
 READY = "/v2/health/ready"
 MAX_USERS, MAX_VALUES, DEFAULT_K = 100, 20_000, 100
 """Users of one request, values of items' fields in its answer, and items a user; see `docs/serving.md`."""
@@ -34,6 +36,7 @@ class Call(Generic[T]):
     repeatable: bool
     """Whether it may be sent again when nobody knows if it was taken."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: Literal["POST", "PUT"] = "POST"
 
 
 class Options(TypedDict, total=False):
@@ -137,6 +140,12 @@ def change_items(upsert: Sequence[Mapping[str, Any]], remove: Sequence[int | str
     """A request that changes items: all or none. Sent twice, it could undo what another caller changed in between."""
     body = _json({"upsert": [dict(one) for one in upsert], "remove": list(remove)})
     return Call("items", ITEMS, body, ItemsChanged.model_validate, repeatable=False)
+
+
+def say_interests(user: int | str, interests: Sequence[str]) -> Call[InterestsSaid]:
+    """A request that says what a user likes, in place of what they said before."""
+    path, body = INTERESTS.format(user=quote(str(_plain(user)), safe="")), _json({"interests": list(interests)})
+    return Call("users", path, body, InterestsSaid.model_validate, repeatable=True, method="PUT")
 
 
 def _parts(things: Iterable[T], most: int) -> Iterator[list[T]]:

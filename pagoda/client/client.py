@@ -11,7 +11,7 @@ import httpx
 from tenacity import Retrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
 from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
@@ -92,6 +92,10 @@ class Client:
         """Add items or replace all features of those that exist, and remove others; all or nothing."""
         return self._send(calls.change_items(upsert, remove))
 
+    def say_interests(self, user_id: int | str, interests: Sequence[str]) -> InterestsSaid:
+        """Say what a user likes, in place of what they said before; the next answer knows it."""
+        return self._send(calls.say_interests(user_id, interests))
+
     def wait_ready(self, seconds: float = 60.0) -> None:
         """Wait until a request has gone all the way through the service.
 
@@ -115,7 +119,8 @@ class Client:
     def _once(self, call: Call[T]) -> T:
         url = self._to.base(call.role)
         try:
-            answer = self._http.post(url + call.path, content=call.body, headers=self._to.headers(call))
+            headers = self._to.headers(call)
+            answer = self._http.request(call.method, url + call.path, content=call.body, headers=headers)
         except httpx.TransportError as error:
             raise failed(call, url, error) from error
         return read(call, url, answer)

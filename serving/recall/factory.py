@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,6 +16,8 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
+from serving.recall.channels.exploration import Exploration
+from serving.recall.channels.exploration_counts import ExplorationCounts
 from serving.recall.channels.factory import channels_of
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
@@ -24,6 +27,7 @@ from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.onboarding import Onboarding
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -35,10 +39,12 @@ from serving.recall.servers.factory import open_tower
 from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from serving.recall.servers.ports import Servers, Words
 from serving.recall.similar.service import SimilarService
+from serving.receipts import NO_KEY, open_receipts
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
 _VECTOR_SECONDS = 600
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -73,9 +79,17 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, text)
+        first = Onboarding(items.removed)
+        counts = ExplorationCounts(settings.redis.url)
+        stack.push_async_callback(counts.close)
+        exploration = Exploration(tables, counts)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, exploration, text)
+
+        receipts = open_receipts(settings)
 
         async def get_warm(live: LiveGeneration) -> None:
+            if live.spec.receipts and receipts is None:
+                logger.warning("%s: its dataset declares receipts, but no answer has one: %s", live.id, NO_KEY)
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
             await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
@@ -89,12 +103,14 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
             generations,
             outcomes,
             canary_seconds=own.canary_timeout_seconds,
+            receipts=receipts,
             admission=admission,
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
+        loops.append(exploration.follow)
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, similar, generations

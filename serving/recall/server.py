@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import UnavailableError
+from pagoda.rollout.measures.outcomes import PlacedClick
 from pagoda.settings import Settings
 from serving.background import background, every
 from serving.http.certificate import Certificate
@@ -33,7 +34,6 @@ from serving.recall.generations.follower import Generations
 from serving.recall.request.service import Recall
 from serving.recall.similar.routes import similar_router
 from serving.release_follower import ReleaseFollower
-from serving.users.keys import Key
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -53,7 +53,7 @@ _OUTPUTS = {
     "score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
-    **dict.fromkeys(("generation", "arm", "degraded", "fields"), "BYTES"),
+    **dict.fromkeys(("generation", "arm", "degraded", "fields", "receipt"), "BYTES"),
 }
 
 
@@ -165,9 +165,9 @@ class Intakes(Protocol):
 
 
 OpenIntakes = Callable[
-    [Settings, ReleaseFollower, Callable[[Sequence[Key]], None]], AbstractAsyncContextManager[Intakes]
+    [Settings, ReleaseFollower, Callable[[Sequence[PlacedClick]], None]], AbstractAsyncContextManager[Intakes]
 ]
-"""Opens them until a block ends; its function is told whose positive events came in."""
+"""Opens them until a block ends; its function is told what positive events came in."""
 
 
 async def serve(

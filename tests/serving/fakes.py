@@ -16,6 +16,7 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.item_vectors.filter import Filter
+from pagoda.rollout.measures.outcomes import PlacedClick
 from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
@@ -92,7 +93,7 @@ class FakeLedger:
         """As the real one."""
         self.timings.append((timing, predictions))
 
-    def clicked(self, split: Split, users: Sequence[Key]) -> None:
+    def clicked(self, split: Split, clicks: Sequence[PlacedClick]) -> None:
         """As the real one."""
 
 
@@ -143,6 +144,8 @@ class FakeIndex:
     held: dict[int, list[float]] = field(default_factory=dict)
     """Vectors of items, by ID."""
     items: int = 2
+    ids: Sequence[int] = ()
+    """Given instead, where there are some."""
 
     async def search(
         self,
@@ -157,6 +160,8 @@ class FakeIndex:
         """As a backend would."""
         self.asked.append((collection, wanted, excluded))
         self.queries.extend(map(list, vectors))
+        if self.ids:
+            return [[{"item_id": item, "score": 0.5} for item in self.ids[:k]] for _ in vectors]
         count = range(min(k, self.items))
         return [[{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in count] for vector in vectors]
 

@@ -23,6 +23,7 @@ from pagoda.training.full.preparation import Prepared
 from pagoda.training.learner.optimisers import dense_state
 from pagoda.version_files import full
 from pagoda.version_files.full import FullVersionFiles, Lineage, save_tensors
+from pagoda.version_files.onboarding import ONBOARDING, write_onboarding
 from pagoda.version_files.open_version import OpenTowers
 
 
@@ -38,8 +39,14 @@ def write_version(
     (folder / full.METRICS).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     learner.users.write(folder / full.USERS)
     learner.items.write(folder / full.ITEMS)
+    if prepared.cold:
+        prepared.cold.means(learner.items).save(folder / full.CATEGORY_MEANS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    if config.cold and config.cold.users:
+        clicks, stream = prepared.survey.clicks, prepared.stream
+        vectors = opened(prepared).item_vectors()
+        write_onboarding(folder / ONBOARDING, stream.dataset, stream.window, clicks, vectors)
     write_tables(folder / TABLES, config.channels, _source(prepared))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
@@ -50,7 +57,9 @@ def opened(prepared: Prepared) -> OpenTowers:
     """What is being trained, as it is now; it lies in main memory."""
     learner = prepared.learner
     learner.towers.eval()
-    return OpenTowers(prepared.encoder, learner.towers, learner.users, learner.items, prepared.stream.dataset)
+    tables = learner.users, learner.items
+    means = prepared.cold.means(learner.items) if prepared.cold else None
+    return OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset, category_means=means)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:
