@@ -11,8 +11,8 @@ import httpx
 from tenacity import AsyncRetrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation
-from pagoda.client.calls import READY, Call, Options
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
 from pagoda.client.retrying import check_ready, failed, not_ready, policy, read, until_ready
@@ -64,6 +64,10 @@ class AsyncClient:
     async def recommend_many(self, user_ids: Iterable[int | str], **options: Unpack[Options]) -> list[Recommendation]:
         """See `Client`."""
         return [one for call in calls.recommend(user_ids, options) for one in await self._send(call)]
+
+    async def similar(self, *item_ids: int | str, **options: Unpack[SimilarOptions]) -> SimilarItems:
+        """See `Client`."""
+        return await self._send(calls.similar(item_ids, options))
 
     async def send_events(self, events: Iterable[Event]) -> EventsTaken:
         """See `Client`."""

@@ -11,8 +11,8 @@ import httpx
 from tenacity import Retrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation
-from pagoda.client.calls import READY, Call, Options
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
 from pagoda.client.retrying import check_ready, failed, not_ready, policy, read, until_ready
@@ -74,6 +74,10 @@ class Client:
     def recommend_many(self, user_ids: Iterable[int | str], **options: Unpack[Options]) -> list[Recommendation]:
         """The items of many users, asked for in requests of up to a hundred."""
         return [one for call in calls.recommend(user_ids, options) for one in self._send(call)]
+
+    def similar(self, *item_ids: int | str, **options: Unpack[SimilarOptions]) -> SimilarItems:
+        """Items like these."""
+        return self._send(calls.similar(item_ids, options))
 
     def send_events(self, events: Iterable[Event]) -> EventsTaken:
         """Tell what users did, in requests of up to two hundred, each taken whole or not at all.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pagoda.data.spec import COMPUTED, Feature, FeatureSpec, MultiValued
+from pagoda.data.spec import COMPUTED, SHOWN, Feature, FeatureSpec, MultiValued
 from pagoda.data.window import to_us
 
 Table = Literal["interactions", "users", "items"]
@@ -15,6 +15,13 @@ FEATURES_FILE = "features.yaml"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 INTERACTION_COLUMNS = ("user_id", "item_id", "event", "timestamp")
 DAY_US = 86_400_000_000
+_SHOWN_TYPES = {
+    "arm": pa.string(),
+    "generation": pa.string(),
+    "channels": pa.list_(pa.string()),
+    "position": pa.int64(),
+    "propensity": pa.float64(),
+}
 INTERESTS = "interests"
 """The feature of users, where it is declared as `multi`, that holds the categories they say they like."""
 _PREFIX = "date="
@@ -74,11 +81,18 @@ def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:
     fields += [(feature.column, column_type(feature)) for feature in features_of(spec, table)]
     if table == "interactions" and spec.positive_weight:
         fields.append((spec.positive_weight, pa.float64()))
+    if table == "interactions" and spec.receipts:
+        fields += [(name, _SHOWN_TYPES[name]) for name in SHOWN]
     if table == "items" and spec.title and spec.title not in dict(fields):
         fields.append((spec.title, pa.string()))
     if table == "items" and spec.rules and spec.rules.weight and spec.rules.weight not in dict(fields):
         fields.append((spec.rules.weight, pa.float64()))
     return pa.schema(fields)
+
+
+def optional_columns(spec: FeatureSpec, table: Table) -> tuple[str, ...]:
+    """Columns of `schema_of` that a file may lack; its rows then have no values there."""
+    return SHOWN if table == "interactions" and spec.receipts else ()
 
 
 def column_type(feature: Feature) -> pa.DataType:

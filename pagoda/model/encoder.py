@@ -64,12 +64,17 @@ class Encoder:
         Raises:
             DataError: `previous` was fitted to another declaration, so its indices mean something else.
         """
-        if previous is not None and previous.spec != spec:
+        if previous is not None and not previous.reads(spec):
             raise DataError("the feature declaration differs from the previous encoder's; fit a new one without it")
         encoder = cls(spec, previous.vocabularies if previous else None)
         encoder.grow("user", users)
         encoder.grow("item", items)
         return encoder
+
+    def reads(self, spec: FeatureSpec) -> bool:
+        """Whether a dataset of this declaration is encoded as this encoder's own. Receipts say something of events, and
+        no tower reads them, so they may be declared at any time."""
+        return self.spec.model_copy(update={"receipts": spec.receipts}) == spec
 
     def grow(self, tower: Tower, table: pa.Table) -> None:
         """Take in the words of one tower's features that `table` has columns for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from pagoda.load_test.sending import PREDICT
 from pagoda.simulation import World
 
 EVENTS = "/v1/events"
+_TOWERS = "two_tower"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Answered:
     generation: str = ""
     items: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+    """Cosines; NaN of what the towers did not find, where several channels answer."""
     clicks: tuple[int, ...] = ()
     degraded: tuple[str, ...] = ()
     """What stood in for a server that did not answer."""
@@ -191,11 +194,11 @@ class Player:
             return
         answer = orjson.loads(content)["predictions"][0]
         items = tuple(int(item["item_id"]) for item in answer["items"])
-        scores = tuple(float(item["score"]) for item in answer["items"])
+        scores = tuple(item["score"] if _is_of_towers(item) else math.nan for item in answer["items"])
         clicks = self._clicks(number, user, items[: script.shown], moment)
         named = answer["arm"], answer["generation"], items, scores, clicks, tuple(answer.get("degraded", ()))
         self.played.answers.append(Answered(user, moment, seconds, status, *named))
-        await self._log(telling, user, items[: script.shown], clicks)
+        await self._log(telling, user, items[: script.shown], clicks, answer.get("receipt"))
 
     def _clicks(self, number: int, user: int, shown: tuple[int, ...], moment: int) -> tuple[int, ...]:
         if not shown:
@@ -204,10 +207,18 @@ class Player:
         draws = np.random.default_rng((self._script.seed, 4, number)).random(len(shown))
         return tuple(item for item, clicked in zip(shown, draws < wants, strict=True) if clicked)
 
-    async def _log(self, telling: Connection, user: int, shown: tuple[int, ...], clicks: tuple[int, ...]) -> None:
-        events = [{"user_id": user, "item_id": item, "event": "click"} for item in clicks]
-        if self._script.impressions:
-            events = [{"user_id": user, "item_id": item, "event": "impression"} for item in shown] + events
+    async def _log(
+        self,
+        telling: Connection,
+        user: int,
+        shown: tuple[int, ...],
+        clicks: tuple[int, ...],
+        receipt: str | None,
+    ) -> None:
+        told = [("impression", item) for item in shown] if self._script.impressions else []
+        told += [("click", item) for item in clicks]
+        handed = {} if receipt is None else {"receipt": receipt}
+        events = [{"user_id": user, "item_id": item, "event": event, **handed} for event, item in told]
         if not events:
             return
         status = 0
@@ -223,3 +234,7 @@ class Player:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _is_of_towers(item: dict[str, Any]) -> bool:
+    return _TOWERS in item.get("channels", (_TOWERS,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
@@ -262,8 +263,8 @@ def _told(error: Exception, status: int) -> str:
 
 
 def _protocol(path: str) -> str:
-    """What a request counts as: `v1`, `v2`, or for others than recall the end of its path."""
-    return path[1:3] if "/models/" in path else path.rsplit("/", 1)[-1]
+    """What a request counts as: `v1`, `v2`, or what else is asked, the end of its path."""
+    return path[1:3] if path.endswith((":predict", "/infer")) else re.split("[/:]", path)[-1]
 
 
 def _status(error: Exception) -> tuple[int, str]:

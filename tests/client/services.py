@@ -39,6 +39,8 @@ class Service:
                 return 200, {"interests": body["interests"], "stored": True}
             case "/v1/items":
                 return 200, {"record": 4, "changes": len(body["upsert"]) + len(body["remove"])}
+            case "/v1/models/recall:similar":
+                return 200, {"predictions": [{**prediction(one["k"]), "unknown": [7]} for one in body["instances"]]}
         return 200, {"predictions": [prediction(one.get("k", 2)) for one in body["instances"]]}
 
 

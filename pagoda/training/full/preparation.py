@@ -104,7 +104,7 @@ def prepare(
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
     items = dataset.items()
-    found = survey(dataset, window, items.column("item_id").to_numpy())
+    found = survey(dataset, window, items.column("item_id").to_numpy(), config.positives)
     encoder = grown_encoder(dataset, window, found, items, parent)
     tables, seen = grown_tables(found, window, parent, config, forgotten)
     before = histories_before(dataset, window, parent, forgotten)
@@ -188,7 +188,7 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
             f"the window starts at {window.start.isoformat()}, but the parent has learned up to "
             f"{parent.lineage.window.end.isoformat()}: each interaction is learned once"
         )
-    if dataset.spec != parent.encoder.spec:
+    if not parent.encoder.reads(dataset.spec):
         raise ConfigError(
             f"{dataset.path}/features.yaml differs from the declaration that the parent was trained with; "
             "train a first version, without a parent"
@@ -223,6 +223,7 @@ def _stream(
         block_rows=config.shuffle_rows,
         before=before,
         mean_weight=found.mean_weight,
+        counting=config.positives,
         interests=interests,
     )
 

@@ -17,6 +17,7 @@ from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.distillation.score_file import Teacher, refuse_other_columns
+from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.mined_file import most_of_a_user
 from pagoda.version_files.full import FullVersionFiles
@@ -59,6 +60,11 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     refuse_channels(config.channels, dataset.spec)
     if config.learn == "sets":
         _refuse_other_events(dataset)
+    if (by := shown_columns(config.positives)) and not dataset.spec.receipts:
+        raise ConfigError(
+            f"positives.by_{by[0].removesuffix('s')} is set, but {dataset.path}/features.yaml does not declare "
+            "receipts: true, so nothing says what showed an item"
+        )
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
         _refuse_category("model.augment.category", name, dataset)
@@ -191,7 +197,7 @@ def refuse_nobody_to_ask(
         return
     if not bad:
         raise ConfigError(f"negatives.bad is 0, so --relevance {relevance.folder.parent} would not be asked")
-    if relevance.encoder.spec != dataset.spec:
+    if not relevance.encoder.reads(dataset.spec):
         raise ConfigError(f"--relevance {relevance.folder.parent} reads other features than {dataset.path} has")
     if (interests := relevance.config.model.interests) > 1:
         raise ConfigError(

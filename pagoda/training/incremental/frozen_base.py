@@ -61,7 +61,7 @@ class FrozenBase:
             ConfigError: The dataset declares other features than the version was trained with.
             IntegrityError: A file is missing or damaged.
         """
-        if dataset.spec != files.encoder.spec:
+        if not files.encoder.reads(dataset.spec):
             raise ConfigError(
                 f"{dataset.path}/features.yaml differs from the declaration that the base was trained with; "
                 "incrementals go on when a full version knows it"
