@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
+from pagoda.channels.factory import FOLDER
+from pagoda.channels.mixture import Mixture, open_mixture
 from pagoda.config.training import TrainConfig, read_config
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
@@ -92,6 +94,16 @@ class FullVersionFiles:
     def items(self) -> IdTable:
         """The item-ID table."""
         return IdTable.open(self.folder / ITEMS)
+
+    def mixture(self) -> Mixture | None:
+        """Its channels, opened; None where it declares none.
+
+        Raises:
+            IntegrityError: A table is missing or damaged.
+        """
+        if not self.config.channels:
+            return None
+        return open_mixture(self.folder / FOLDER, self.config.channels, self.config.merging)
 
     def metrics(self) -> dict[str, Any]:
         """How training went."""
