@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 
 Int64Array = NDArray[np.int64]
@@ -76,11 +77,15 @@ class ChannelKind(Protocol):
 
         Args:
             folder: The channel's own.
-            declared: Its section of the training file.
+            declared: Its section of the training file, which `refuse` has found to fit the data.
             source: What to write it from.
+        """
+
+    def refuse(self, declared: Any, spec: FeatureSpec) -> None:
+        """Compare its section with the data's declaration, before any work starts.
 
         Raises:
-            ConfigError: The section names what the data lacks.
+            ConfigError: The section names what the data lacks; the message begins with `channels: ` and the kind.
         """
 
     def open(self, folder: Path, declared: Any) -> ChannelTable:

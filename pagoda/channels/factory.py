@@ -7,22 +7,30 @@ from pathlib import Path
 
 from pagoda.channels.base import ChannelKind, ChannelTable, Source
 from pagoda.config.channels import ChannelConfig
+from pagoda.data.spec import FeatureSpec
 
-FOLDER = "channels"
+TABLES = "channels"
 """Of a full version, with a folder of its own for each channel that has a table."""
-_KINDS: Mapping[str, ChannelKind] = {}
+KINDS: Mapping[str, ChannelKind] = {}
+"""Those that have a table: all but the towers, whose candidates are the collection's."""
 
 
 def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
-    """Write the tables of all `channels` that have one; `folder` is made, where there are any.
+    """Write the tables of all `channels` that have one; `folder` is made, where there are any."""
+    for declared in with_table(channels):
+        own = folder / declared.kind
+        own.mkdir(parents=True)
+        KINDS[declared.kind].write(own, declared, source)
+
+
+def refuse_channels(channels: Sequence[ChannelConfig], spec: FeatureSpec) -> None:
+    """Compare what is declared with the data's declaration.
 
     Raises:
         ConfigError: A channel names what the data lacks.
     """
     for declared in with_table(channels):
-        own = folder / declared.kind
-        own.mkdir(parents=True)
-        _KINDS[declared.kind].write(own, declared, source)
+        KINDS[declared.kind].refuse(declared, spec)
 
 
 def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:
@@ -31,9 +39,9 @@ def open_table(folder: Path, declared: ChannelConfig) -> ChannelTable:
     Raises:
         IntegrityError: A file is missing or damaged.
     """
-    return _KINDS[declared.kind].open(folder / declared.kind, declared)
+    return KINDS[declared.kind].open(folder / declared.kind, declared)
 
 
 def with_table(channels: Sequence[ChannelConfig]) -> list[ChannelConfig]:
-    """Those that have a table: all but the towers, whose candidates are the collection's."""
-    return [declared for declared in channels if declared.kind != "two_tower"]
+    """Those that have a table."""
+    return [declared for declared in channels if declared.kind in KINDS]

@@ -17,12 +17,14 @@ class RecommendedItem(_Answer):
     item_id: int | str
     score: float
     """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it."""
+    channels: tuple[str, ...] = ()
+    """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 
 
 class Recommendation(_Answer):
-    """One user's items, by falling score."""
+    """One user's items, by falling score; of several channels, the best of each in turn."""
 
     user_id: int | str
     items: tuple[RecommendedItem, ...]

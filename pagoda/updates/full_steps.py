@@ -225,6 +225,7 @@ def offer(update: FullUpdate) -> Manifest:
     archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), all_vectors(update)
     if index.checksum != checksum_file(vectors):
         raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
+    config = update.files().config
     own = create_generation(
         log,
         version.version,
@@ -233,6 +234,8 @@ def offer(update: FullUpdate) -> Manifest:
         item_fields=item_fields(update),
         originals=original_vectors(update.settings, update.outputs),
         cascade=cascade_of(update),
+        channels=config.channels,
+        merging=config.merging,
         collection=index.name,
         dim=index.dim,
         interests=int(version.tags.get(INTERESTS, 1)),

@@ -78,13 +78,17 @@ class RecalledItem(TypedDict):
 
     item_id: int | str
     score: float
+    channels: NotRequired[list[str]]
+    """Where it comes from, all that had it among their candidates; there where the generation declares channels. The
+    score is then that of the first of them (of `merging: {kind: rrf}` the sum), and the order of items is the answer's:
+    scores of different channels do not compare."""
     fields: NotRequired[dict[str, Any]]
     """What was asked of the item, by name; null where it has no value. There where the request has `fields`, unless
     `degraded` says `fields_missing`."""
 
 
 class Prediction(TypedDict):
-    """One user's answer, items by falling score."""
+    """One user's answer, items by falling score; of several channels, the best of each in turn."""
 
     items: list[RecalledItem]
     generation: str
@@ -115,7 +119,8 @@ class Output(TypedDict):
 class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
 
-    Where `fields` were asked for, `fields` holds those of each item as a JSON text.
+    Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
+    channels, `channels` holds the names of each item's, separated by commas.
     """
 
     model_name: str
@@ -247,6 +252,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
         _output("degraded", "BYTES", [",".join(prediction["degraded"]) for prediction in predictions]),
     ]
+    if any("channels" in item for item in items):
+        outputs.append(_output("channels", "BYTES", [",".join(item.get("channels", ())) for item in items]))
     if any("fields" in item for item in items):
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})

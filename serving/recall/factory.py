@@ -16,6 +16,7 @@ from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
@@ -70,7 +71,8 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
+        tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, text)
 
         async def get_warm(live: LiveGeneration) -> None:
             require_backend(live.manifest, settings.index.backend, "and this process searches")

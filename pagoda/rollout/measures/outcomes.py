@@ -61,7 +61,7 @@ class Flag(IntFlag):
     SHORT = 16
     """With fewer items than were asked for."""
     FALLBACK = 32
-    """Not from the two towers."""
+    """Not from the two towers, or with no item of a channel that both arms' generations declare."""
     CLICK = 64
     """No answer but a positive event."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+from pagoda.channels.factory import refuse_channels
 from pagoda.config.model import Bsarec, ModelConfig, TowerConfig
 from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
@@ -54,6 +55,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
             _refuse_histories(member, dataset)
         elif isinstance(member.model.history, Bsarec):
             _refuse_quick(member.model.history.frequencies, dataset.spec.history.length)
+    refuse_channels(config.channels, dataset.spec)
     if config.learn == "sets":
         _refuse_other_events(dataset)
     _refuse_pooling(config.model, dataset)

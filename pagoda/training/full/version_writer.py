@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from pagoda.channels.base import Source
+from pagoda.channels.factory import TABLES, write_tables
 from pagoda.code_version import code_version
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
@@ -38,6 +40,7 @@ def write_version(
     learner.items.write(folder / full.ITEMS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    write_tables(folder / TABLES, config.channels, _source(prepared))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
         export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
@@ -77,6 +80,10 @@ def lineage_of(
         code_version=code_version(),
         forgotten=forgotten,
     )
+
+
+def _source(prepared: Prepared) -> Source:
+    return Source(prepared.stream.dataset, prepared.stream.window, prepared.survey.catalogue)
 
 
 def _popularity(survey: Survey) -> pa.Table:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from pagoda.channels.base import Known
+from pagoda.data.layout import DAY_US
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.generations.manifest import MILVUS, Manifest
@@ -72,6 +77,19 @@ class LiveGeneration:
         if instance.timestamp is not None:
             told["timestamp"] = instance.timestamp
         return told
+
+    def known(self, instance: RecallInstance, stored: StoredUser) -> Known:
+        """What channels are told of the user: raw values and past items, a request's own before the stored ones."""
+        past = stored.recent if instance.history is None else PastItems.of(instance.history)
+        moment = time.time_ns() // 1000 if instance.timestamp is None else instance.timestamp
+        ages = (moment - np.array(past.timestamps, np.int64)) / DAY_US
+        newest = np.argsort(ages, kind="stable")
+        return Known(
+            items=read_ids(self.spec, past.ids, "history.item_id")[newest],
+            ages_days=np.maximum(ages[newest], 0).astype(np.float32),
+            moment_us=moment,
+            values={**_only(stored.profile, self._profile), **instance.profile, **instance.context},
+        )
 
     def _read_of(self, recent: PastItems) -> PastItems:
         """Recent behaviour without what this generation does not read.

@@ -29,6 +29,16 @@ _Row = tuple[int, int, float, int]
 logger = logging.getLogger(__name__)
 
 
+def _is_fallback(answer: Prediction, channels: frozenset[str]) -> bool:
+    """Whether it is not what the arm's parts are for: something stood in, or one of its channels gave nothing."""
+    if not NOT_OF_THE_TOWERS.isdisjoint(answer["degraded"]):
+        return True
+    # Users of whom a channel knows nothing are in both arms alike.
+    return bool(channels) and not channels.issubset(
+        name for item in answer["items"] for name in item.get("channels", ())
+    )
+
+
 class Ledger(Protocol):
     """Takes down what became of users. Its calls neither wait nor fail."""
 
@@ -71,7 +81,7 @@ class OutcomeWriter:
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
-                flags |= Flag.FALLBACK * (not NOT_OF_THE_TOWERS.isdisjoint(predictions[number]["degraded"]))
+                flags |= Flag.FALLBACK * _is_fallback(predictions[number], timing.compared_channels)
             rows.append((now_us, user_hash(one.user_id), timing.ms, int(flags)))
         self._add(timing.split, rows)
 
