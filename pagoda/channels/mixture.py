@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pagoda.channels.base import Allowed, ChannelTable, Known
 from pagoda.channels.factory import open_table, with_table
-from pagoda.channels.merging import Lists, Merged, merged, shares_of
+from pagoda.channels.merging import FILLER, Lists, Merged, merged, shares_of
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """Channels and how their candidates are merged."""
+class OpenMixture:
+    """Channels with their tables, and how their candidates are merged."""
 
     channels: tuple[ChannelConfig, ...]
     merging: MergingConfig
@@ -23,8 +23,8 @@ class Mixture:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of the channels, in the order declared."""
-        return tuple(channel.kind for channel in self.channels)
+        """Of the channels that the version itself gives candidates of, in the order declared."""
+        return tuple(one.kind for one in self.channels if one.kind == FILLER or one.kind in self.tables)
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> dict[str, list[int]]:
         """Up to k of each channel that has a table, the best first."""
@@ -35,11 +35,11 @@ class Mixture:
         return merged(candidates, shares_of(self.channels, self.merging, past), self.merging.kind, k)
 
 
-def open_mixture(folder: Path, channels: Sequence[ChannelConfig], merging: MergingConfig) -> Mixture:
+def open_mixture(folder: Path, channels: Sequence[ChannelConfig], merging: MergingConfig) -> OpenMixture:
     """Open the tables that `write_tables` wrote into `folder`.
 
     Raises:
         IntegrityError: A file is missing or damaged.
     """
     tables: dict[str, ChannelTable] = {declared.kind: open_table(folder, declared) for declared in with_table(channels)}
-    return Mixture(tuple(channels), merging, tables)
+    return OpenMixture(tuple(channels), merging, tables)

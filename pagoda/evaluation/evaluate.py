@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.channels.mixture import Mixture
+from pagoda.channels.mixture import OpenMixture
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.evaluation.baselines.item_baseline import MOST, BaselineLimits
@@ -37,7 +37,7 @@ def evaluate(
     seed: int = 0,
     repeats: bool = False,
     limits: BaselineLimits | None = MOST,
-    mixture: Mixture | None = None,
+    mixture: OpenMixture | None = None,
 ) -> Report:
     """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
 
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _mixture(
-    mixture: Mixture, towers: OpenedTowers, dataset: Dataset, answers: Answers, seed: int
+    mixture: OpenMixture, towers: OpenedTowers, dataset: Dataset, answers: Answers, seed: int
 ) -> tuple[MixtureFigures, ...]:
     """Answers of all channels to the same rows, of each length that leaves anything out."""
     rows, histories = answers.rows, answers.histories["live"]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
-from pagoda.channels.factory import FOLDER
-from pagoda.channels.mixture import Mixture, open_mixture
+from pagoda.channels.factory import TABLES
+from pagoda.channels.mixture import OpenMixture, open_mixture
 from pagoda.config.training import TrainConfig, read_config
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
@@ -95,7 +95,7 @@ class FullVersionFiles:
         """The item-ID table."""
         return IdTable.open(self.folder / ITEMS)
 
-    def mixture(self) -> Mixture | None:
+    def mixture(self) -> OpenMixture | None:
         """Its channels, opened; None where it declares none.
 
         Raises:
@@ -103,7 +103,7 @@ class FullVersionFiles:
         """
         if not self.config.channels:
             return None
-        return open_mixture(self.folder / FOLDER, self.config.channels, self.config.merging)
+        return open_mixture(self.folder / TABLES, self.config.channels, self.config.merging)
 
     def metrics(self) -> dict[str, Any]:
         """How training went."""

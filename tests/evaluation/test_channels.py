@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pagoda.channels.base import Allowed, Known, Ranked
 from pagoda.channels.merging import merged, shares_of
-from pagoda.channels.mixture import Mixture
+from pagoda.channels.mixture import OpenMixture
 from pagoda.config.training import parse_config
 from pagoda.data.spec import Categorical, FeatureSpec, History
 from pagoda.evaluation.channels.asking import MERGED, ask_mixture
@@ -67,9 +67,9 @@ class OrderedTowers(NotingTowers):
         return np.ones((len(user_ids), 1), np.float32)
 
 
-def mixture_of(gives: Mapping[str, Gives], merging: str = "quota") -> Mixture:
+def mixture_of(gives: Mapping[str, Gives], merging: str = "quota") -> OpenMixture:
     config = parse_config(CONFIG % merging)
-    return Mixture(config.channels, config.merging, {kind: TellingTable(one) for kind, one in gives.items()})
+    return OpenMixture(config.channels, config.merging, {kind: TellingTable(one) for kind, one in gives.items()})
 
 
 EVENTS = st.lists(st.tuples(st.integers(1, 4), st.integers(100, 99 + ITEMS), st.integers(0, 50)), max_size=40)

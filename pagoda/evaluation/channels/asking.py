@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.channels.merging import FILLER, Item, Lists
-from pagoda.channels.mixture import Mixture
+from pagoda.channels.mixture import OpenMixture
 from pagoda.evaluation.channels.known_users import AllowedItems, KnownUsers
 from pagoda.evaluation.ranking import ExcludedPairs, Scorer, best
 from pagoda.evaluation.relevance import Relevant
@@ -53,7 +53,7 @@ class MixtureFound:
             shared={frozenset(pair): 0 for pair in combinations(kinds, 2)},
         )
 
-    def note(self, mixture: Mixture, candidates: Lists, past: int, pairs: slice, wanted: Sequence[int]) -> None:
+    def note(self, mixture: OpenMixture, candidates: Lists, past: int, pairs: slice, wanted: Sequence[int]) -> None:
         """Add a row.
 
         Args:
@@ -80,7 +80,7 @@ class MixtureFound:
 
 
 def ask_mixture(
-    mixture: Mixture,
+    mixture: OpenMixture,
     users: KnownUsers,
     towers: Scorer,
     catalogue: Int64Array,
