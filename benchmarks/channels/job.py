@@ -66,7 +66,9 @@ def one(job: ChannelsJob) -> MixtureFigures:
     split = split_of(job)
     asked = ask_users(job.folder, split)
     with tempfile.TemporaryDirectory(prefix="channels-") as folder:
-        files = full_update(asked.dataset, split.learned, None, rule(), Path(folder) / "version", programs=False)
+        files = full_update(
+            asked.dataset, split.learned, None, rule(split.learned), Path(folder) / "version", programs=False
+        )
         found = figures(files, asked, split)
     write_atomic(job.kept_at, found.model_dump_json(indent=1).encode())
     return found
