@@ -60,7 +60,7 @@ class ChannelTable(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class TableSource:
     """What tables are written from: all that is in it lies before the version's window ends."""
 
     dataset: Dataset
@@ -72,7 +72,7 @@ class Source:
 class ChannelKind(Protocol):
     """How the tables of one kind are written and read; `factory` has one a kind."""
 
-    def write(self, folder: Path, declared: Any, source: Source) -> None:
+    def write(self, folder: Path, declared: Any, source: TableSource) -> None:
         """Write the table into `folder`, which is there and empty. Memory is bounded by the catalogue, not by the data.
 
         Args:

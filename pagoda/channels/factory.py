@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pagoda.channels.base import ChannelKind, ChannelTable, Source
+from pagoda.channels.base import ChannelKind, ChannelTable, TableSource
+from pagoda.channels.category import CategoryKind
+from pagoda.channels.fresh import FreshKind
+from pagoda.channels.item_to_item import ItemToItemKind
+from pagoda.channels.popular import PopularKind
 from pagoda.config.channels import ChannelConfig
 from pagoda.data.spec import FeatureSpec
 
 TABLES = "channels"
 """Of a full version, with a folder of its own for each channel that has a table."""
-KINDS: Mapping[str, ChannelKind] = {}
+KINDS: Mapping[str, ChannelKind] = {
+    "item_to_item": ItemToItemKind(),
+    "popular": PopularKind(),
+    "category": CategoryKind(),
+    "fresh": FreshKind(),
+}
 """Those that have a table: all but the towers, whose candidates are the collection's."""
 
 
-def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: Source) -> None:
+def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: TableSource) -> None:
     """Write the tables of all `channels` that have one; `folder` is made, where there are any."""
     for declared in with_table(channels):
         own = folder / declared.kind

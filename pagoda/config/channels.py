@@ -25,7 +25,7 @@ class _Channel(Section):
     """Of the items of a user who did nothing yet; see `merging.known_after`. All channels have one, or none has."""
 
 
-class TwoTower(_Channel):
+class TwoTowers(_Channel):
     """The items whose vectors are nearest to the user's. It fills the places that others leave."""
 
     kind: Literal["two_tower"] = "two_tower"
@@ -87,7 +87,7 @@ class Fresh(_Channel):
     """The newest items that are kept."""
 
 
-ChannelConfig = Annotated[TwoTower | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
+ChannelConfig = Annotated[TwoTowers | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
 
 
 class MergingConfig(Section):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from pagoda.channels.base import Source
+from pagoda.channels.base import TableSource
 from pagoda.channels.factory import TABLES, write_tables
 from pagoda.code_version import code_version
 from pagoda.config.training import TrainConfig
@@ -82,8 +82,8 @@ def lineage_of(
     )
 
 
-def _source(prepared: Prepared) -> Source:
-    return Source(prepared.stream.dataset, prepared.stream.window, prepared.survey.catalogue)
+def _source(prepared: Prepared) -> TableSource:
+    return TableSource(prepared.stream.dataset, prepared.stream.window, prepared.survey.catalogue)
 
 
 def _popularity(survey: Survey) -> pa.Table:

@@ -31,7 +31,7 @@ KEPT = 20_000
 _POPULARITY = "popularity.parquet"
 
 
-class Popular:
+class PopularItems:
     """Items by falling popularity, with what requests filter by."""
 
     def __init__(self, spec: FeatureSpec, items: pa.Table, removed: Set[Key] = frozenset()) -> None:
@@ -66,12 +66,12 @@ class Popular:
         ]
 
 
-def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular:
+def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> PopularItems:
     """Read the list of a generation: its version's popularity, and the filter columns of its item vectors.
 
     Args:
         manifest: The generation's.
-        removed: As for `Popular`.
+        removed: As for `PopularItems`.
 
     Raises:
         UnavailableError: A file is not there, or cannot be read now.
@@ -88,7 +88,7 @@ def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular
         items = pa.concat_tables(parts).combine_chunks()
         rank = pc.index_in(items[ITEM_ID], popular)
         items = items.append_column("clicks", clicks["clicks"].take(rank))
-        return Popular(manifest.spec, items.take(pc.sort_indices(rank)), removed)
+        return PopularItems(manifest.spec, items.take(pc.sort_indices(rank)), removed)
 
 
 class PopularChannel(Channel):
@@ -101,7 +101,7 @@ class PopularChannel(Channel):
         """Hold nothing yet.
 
         Args:
-            removed: As for `Popular`.
+            removed: As for `PopularItems`.
         """
         self._lists = PerVersion(lambda manifest: load_popular(manifest, removed), "has no answer without its index")
 

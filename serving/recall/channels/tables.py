@@ -16,7 +16,7 @@ from pagoda.errors import IntegrityError
 from pagoda.generations.manifest import Manifest
 from pagoda.storage.copies import verified
 from serving.recall.api import RecalledItem
-from serving.recall.channels.catalogue import Catalogue, read_catalogue
+from serving.recall.channels.served_items import ServedItems, read_served_items
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
@@ -27,29 +27,29 @@ class TableChannels:
     """The tables of all generations that serve."""
 
     def __init__(self, removed: Set[Key] = frozenset(), changed: Mapping[Key, bytes] | None = None) -> None:
-        """Hold nothing yet; `removed` and `changed` are as for `Catalogue`."""
-        read = partial(read_catalogue, removed=removed, changed={} if changed is None else changed)
-        self._catalogues: PerVersion[Catalogue] = PerVersion(read, "answers by its towers alone")
+        """Hold nothing yet; `removed` and `changed` are as for `ServedItems`."""
+        read = partial(read_served_items, removed=removed, changed={} if changed is None else changed)
+        self._items: PerVersion[ServedItems] = PerVersion(read, "answers by its towers alone")
         self._tables: dict[str, PerVersion[ChannelTable]] = {}
 
     async def warm(self, live: LiveGeneration) -> None:
         """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
         if not (declared := _declared(live)):
             return
-        await self._catalogues.warm(live)
+        await self._items.warm(live)
         for channel in declared:
             await self._of(channel.kind).warm(live)
 
     def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, list[RecalledItem]]:
         """What each channel gives for a user, by its name; one that could not be opened is absent."""
-        if not (declared := _declared(live)) or (catalogue := self._catalogues.get(live)) is None:
+        if not (declared := _declared(live)) or (served := self._items.get(live)) is None:
             return {}
         known = live.known(lookup.instance, lookup.stored)
         seen = np.array(live.seen(lookup.instance, lookup.stored), np.int64)
-        allowed, found = catalogue.allowed(lookup.wanted, seen), dict[str, list[RecalledItem]]()
+        allowed, found = served.allowed(lookup.wanted, seen), dict[str, list[RecalledItem]]()
         for channel in declared:
             if (table := self._of(channel.kind).get(live)) is not None:
-                found[channel.kind] = _named(catalogue, table.candidates(known, allowed, lookup.depth))
+                found[channel.kind] = _named(served, table.candidates(known, allowed, lookup.depth))
         return found
 
     def _of(self, kind: str) -> PerVersion[ChannelTable]:
@@ -63,8 +63,8 @@ def _declared(live: LiveGeneration) -> list[ChannelConfig]:
     return with_table(mixture.channels) if mixture else []
 
 
-def _named(catalogue: Catalogue, ranked: Ranked) -> list[RecalledItem]:
-    pairs = zip(catalogue.names(ranked.ids), ranked.scores.tolist(), strict=True)
+def _named(served: ServedItems, ranked: Ranked) -> list[RecalledItem]:
+    pairs = zip(served.names(ranked.ids), ranked.scores.tolist(), strict=True)
     return [{"item_id": name, "score": score} for name, score in pairs]
 
 

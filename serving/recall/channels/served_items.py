@@ -20,7 +20,7 @@ from serving.recall.channels.item_columns import read_columns, reading_items
 from serving.users.keys import Key
 
 
-class Catalogue:
+class ServedItems:
     """All items that a generation has vectors for, with what requests filter by."""
 
     def __init__(self, spec: FeatureSpec, items: pa.Table, removed: Set[Key], changed: Mapping[Key, bytes]) -> None:
@@ -64,7 +64,7 @@ class Catalogue:
         return which
 
 
-def read_catalogue(manifest: Manifest, removed: Set[Key], changed: Mapping[Key, bytes]) -> Catalogue:
+def read_served_items(manifest: Manifest, removed: Set[Key], changed: Mapping[Key, bytes]) -> ServedItems:
     """Read a generation's items from the file of its vectors, without these.
 
     Raises:
@@ -76,4 +76,4 @@ def read_catalogue(manifest: Manifest, removed: Set[Key], changed: Mapping[Key, 
     with reading_items(f"items of {manifest.id}"):
         files = part_uris(manifest.item_vectors.uri)
         items = pa.concat_tables([read_columns(uri, columns) for uri in files])
-        return Catalogue(manifest.spec, items, removed, changed)
+        return ServedItems(manifest.spec, items, removed, changed)
