@@ -13,9 +13,9 @@ _FEWEST_DAYS, _PART = 30.0, 4
 _CHANNELS = """
 channels:
   - {{kind: two_tower, share: 0.5, cold_share: 0.5}}
-  - {{kind: item_to_item, share: 0.3, cold_share: 0.2, days: {days:g}, seeds: 50}}
-  - {{kind: popular, share: 0.2, cold_share: 0.3, days: {days:g}}}
-merging: {{kind: rrf}}
+  - {{kind: item_to_item, share: 0.4, cold_share: 0.2, days: {days:g}, seeds: 50}}
+  - {{kind: popular, share: 0.1, cold_share: 0.3, days: {days:g}}}
+merging: {{kind: rrf, known_after: 5}}
 """
 
 

@@ -9,13 +9,19 @@ from rich.table import Table
 from pagoda.evaluation.rendering.cells import difference_cell, mean_cell
 from pagoda.evaluation.report import MixtureFigures
 
+_CAPTION = (
+    "recall: of a channel's own candidates; adds: what the answers' recall loses without it; candidates: of it, divided "
+    "by the answers' places; answers: share of their items that it had; overlap: share of a row's candidates that a "
+    "column has, too."
+)
+
 
 def mixture_tables(mixture: Sequence[MixtureFigures]) -> list[Table | str]:
     """Merged answers beside the towers' own by length, then the channels of the longest; nothing without channels."""
     if not mixture:
         return []
     longest = mixture[-1]
-    return [_lengths(mixture), "", _channels(longest), "", _overlap(longest), ""]
+    return [_lengths(mixture), "", _channels(longest), "", _overlap(longest), "", f"[dim]{_CAPTION}[/]", ""]
 
 
 def _lengths(mixture: Sequence[MixtureFigures]) -> Table:
@@ -36,8 +42,7 @@ def _lengths(mixture: Sequence[MixtureFigures]) -> Table:
 
 def _channels(one: MixtureFigures) -> Table:
     table = _table(
-        f"by channel, of {one.k} items: its own recall; what the answer's loses without it; its candidates a place of "
-        "the answers; the share of these that it had",
+        f"by channel, of {one.k} items",
         (f"recall@{one.k}", "adds", "candidates", "answers", "coverage"),
     )
     for kind, found in one.channels.items():
@@ -47,7 +52,7 @@ def _channels(one: MixtureFigures) -> Table:
 
 
 def _overlap(one: MixtureFigures) -> Table:
-    table = _table("overlap: of a row's candidates, the share that a column has too", tuple(one.channels))
+    table = _table("overlap", tuple(one.channels))
     for kind, found in one.channels.items():
         table.add_row(kind, *(f"{found.overlap[other]:.3f}" if other != kind else "" for other in one.channels))
     return table
