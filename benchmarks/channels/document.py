@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 
 from benchmarks.channels.rule import K
-from pagoda.evaluation.rendering.cells import difference_cell, mean_cell
-from pagoda.evaluation.rendering.mixture import mixture_tables
+from pagoda.evaluation.rendering.mixture import CAPTION, beside_towers, channel_tables
 from pagoda.evaluation.report import MixtureFigures
 
 
@@ -42,12 +40,5 @@ def _row(name: str, one: MixtureFigures) -> dict[str, Any]:
 
 def tables(found: Mapping[str, MixtureFigures]) -> Group:
     """All sets, then the channels of each."""
-    table = Table(title=f"recall@{K}, 95 % intervals over users", title_justify="left", box=None, pad_edge=False)
-    for column in ("", "merged", "two_tower", "gain", "gain in tail", "coverage", "two_tower's"):
-        table.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, one in found.items():
-        tail = difference_cell(one.tail_gain) if one.tail_gain else ""
-        means = (mean_cell(one.recall), mean_cell(one.recall_two_tower), difference_cell(one.gain), tail)
-        table.add_row(name, *means, f"{one.coverage:.3f}", f"{one.coverage_two_tower:.3f}")
-    channels = [part for name, one in found.items() for part in (f"[bold]{name}[/]", *mixture_tables([one])[2:])]
-    return Group(table, "", *channels)
+    channels = [part for name, one in found.items() for part in (f"[bold]{name}[/]", *channel_tables(one))]
+    return Group(beside_towers(f"recall@{K}", found), "", *channels, f"[dim]{CAPTION}[/]")

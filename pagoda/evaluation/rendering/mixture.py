@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from pagoda.evaluation.rendering.cells import difference_cell, mean_cell
 from pagoda.evaluation.report import MixtureFigures
 
-_CAPTION = (
-    "recall: of a channel's own candidates; adds: what the answers' recall loses without it; candidates: of it, divided "
-    "by the answers' places; answers: share of their items that it had; overlap: share of a row's candidates that a "
-    "column has, too."
+CAPTION = (
+    "±: half of the 95 % interval over users. recall: of a channel's own candidates; adds: what the answers' recall "
+    "loses without it; candidates: of it, divided by the answers' places; answers: share of their items that it had; "
+    "overlap: share of a row's candidates that a column has, too."
 )
 
 
@@ -20,16 +20,17 @@ def mixture_tables(mixture: Sequence[MixtureFigures]) -> list[Table | str]:
     """Merged answers beside the towers' own by length, then the channels of the longest; nothing without channels."""
     if not mixture:
         return []
-    longest = mixture[-1]
-    return [_lengths(mixture), "", _channels(longest), "", _overlap(longest), "", f"[dim]{_CAPTION}[/]", ""]
+    title = "answers merged from all channels, beside as many items of the two towers alone"
+    lengths = beside_towers(title, {f"recall@{one.k}": one for one in mixture})
+    return [lengths, "", *channel_tables(mixture[-1]), f"[dim]{CAPTION}[/]", ""]
 
 
-def _lengths(mixture: Sequence[MixtureFigures]) -> Table:
-    columns = ("merged", "two_tower", "gain", "gain in tail", "coverage", "two_tower's")
-    table = _table("answers merged from all channels, beside as many items of the two towers alone", columns)
-    for one in mixture:
+def beside_towers(title: str, named: Mapping[str, MixtureFigures]) -> Table:
+    """Merged answers beside the towers' own, a line for each name."""
+    table = _table(title, ("merged", "two_tower", "gain", "gain in tail", "coverage", "two_tower's"))
+    for name, one in named.items():
         table.add_row(
-            f"recall@{one.k}",
+            name,
             mean_cell(one.recall),
             mean_cell(one.recall_two_tower),
             difference_cell(one.gain),
@@ -38,6 +39,11 @@ def _lengths(mixture: Sequence[MixtureFigures]) -> Table:
             f"{one.coverage_two_tower:.3f}",
         )
     return table
+
+
+def channel_tables(one: MixtureFigures) -> list[Table | str]:
+    """What each channel gives beside the others, and what it shares with each; `CAPTION` says what columns are."""
+    return [_channels(one), "", _overlap(one), ""]
 
 
 def _channels(one: MixtureFigures) -> Table:
