@@ -54,7 +54,9 @@ class ItemToItemTable:
         _, first = np.unique(known.items, return_index=True)
         newest = np.sort(first)[: self._declared.seeds]
         places, there = self._places.find(known.items[newest])
-        ages = np.maximum(known.ages_days[newest[there]], 0)
+        ages = known.ages_days[newest[there]]
+        # Only the order counts, and of a user who was away for years all would count nothing.
+        ages = ages - ages.min(initial=np.inf)
         return places[there], np.exp2(-ages / np.float32(self._declared.half_life_days), dtype=np.float32)
 
 

@@ -45,7 +45,7 @@ class ItemToItem(_Channel):
     neighbours: Annotated[int, Field(ge=1, le=1000)] = 100
     """Of each item, the nearest that are kept."""
     half_life_days: PositiveFloat = 7.0
-    """Age at which an item of the history counts half."""
+    """How much older than the newest an item of the history is that counts half as much."""
 
 
 class Popular(_Channel):

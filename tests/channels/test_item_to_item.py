@@ -142,10 +142,11 @@ def test_candidates_are_the_best_allowed_by_what_the_last_items_say_of_them(
     for item, age in past:
         if len(last) < seeds:
             last.setdefault(item, age)
+    newest = min((age for item, age in last.items() if item in ITEMS), default=0)
     expected: defaultdict[int, float] = defaultdict(float)
     for (item, near), weight in weights.items():
         if item in last and near not in barred:
-            expected[near] += weight * 0.5 ** (last[item] / 7)
+            expected[near] += weight * 0.5 ** ((last[item] - newest) / 7)
     np.testing.assert_allclose(scores, sorted(expected.values(), reverse=True)[:k], rtol=1e-5)
     assert len(set(ids.tolist())) == len(ids)
     np.testing.assert_allclose([expected[item] for item in ids.tolist()], scores, rtol=1e-5)
