@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -88,6 +88,9 @@ class Fresh(_Channel):
 
 
 ChannelConfig = Annotated[TwoTowers | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
+_SECTIONS = get_args(get_args(ChannelConfig)[0])
+CHANNEL_NAMES: tuple[str, ...] = (*(section.model_fields["kind"].default for section in _SECTIONS), "text")
+"""What an item of an answer may have among its `channels`: those that are declared, and what a request's text finds."""
 
 
 class MergingConfig(Section):
