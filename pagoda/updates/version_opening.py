@@ -14,6 +14,7 @@ from pagoda.errors import RequestError
 from pagoda.registry.factory import open_registry
 from pagoda.settings import Settings, load_settings
 from pagoda.training.full.update import STATE, VERSION, open_version
+from pagoda.updates.incremental import scratch_of
 from pagoda.updates.incremental_steps import base_files, chain_files
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.incremental import chain_of
