@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -15,10 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from pagoda.channels.base import Allowed, Known, Ranked
 from pagoda.channels.merging import merged, shares_of
-from pagoda.channels.mixture import OpenMixture
-from pagoda.config.training import parse_config
 from pagoda.data.spec import Categorical, FeatureSpec, History
 from pagoda.evaluation.channels.asking import MERGED, ask_mixture
 from pagoda.evaluation.channels.known_users import KnownUsers
@@ -29,47 +24,11 @@ from pagoda.evaluation.relevance import Relevant
 from pagoda.evaluation.rendering.tables import as_tables
 from pagoda.evaluation.report import Report
 
-from .worlds import HOUR, NotingTowers, hours, write_dataset
+from .channel_tables import TellingTable, mixture_of
+from .worlds import HOUR, NotingTowers, OrderedTowers, hours, write_dataset
 
 ITEMS = 12
 KINDS = ("two_tower", "item_to_item", "popular")
-CONFIG = """
-channels:
-  - {kind: two_tower, share: 0.4, cold_share: 0.2}
-  - {kind: item_to_item, share: 0.4, cold_share: 0.2}
-  - {kind: popular, share: 0.2, cold_share: 0.6}
-merging: {kind: %s}
-"""
-Gives = Callable[[Known], list[int]]
-
-
-@dataclass
-class TellingTable:
-    """Gives what it was made to, and keeps what it is told of users."""
-
-    gives: Gives
-    told: list[Known] = field(default_factory=list)
-
-    def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
-        self.told.append(known)
-        ids = np.array(self.gives(known), np.int64)
-        ids = ids[allowed(ids)][:k]
-        return Ranked(ids, -np.arange(len(ids), dtype=np.float32))
-
-
-class OrderedTowers(NotingTowers):
-    """Like the items with the lowest numbers best, whoever asks."""
-
-    def item_vectors(self) -> np.ndarray:
-        return -np.arange(self.items, dtype=np.float32)[:, None]
-
-    def user_vectors(self, user_ids: np.ndarray, *_: object) -> np.ndarray:
-        return np.ones((len(user_ids), 1), np.float32)
-
-
-def mixture_of(gives: Mapping[str, Gives], merging: str = "quota") -> OpenMixture:
-    config = parse_config(CONFIG % merging)
-    return OpenMixture(config.channels, config.merging, {kind: TellingTable(one) for kind, one in gives.items()})
 
 
 EVENTS = st.lists(st.tuples(st.integers(1, 4), st.integers(100, 99 + ITEMS), st.integers(0, 50)), max_size=40)

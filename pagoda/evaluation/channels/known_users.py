@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,14 @@ class KnownUsers:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def part(self, rows: slice) -> KnownUsers:
+        """Those of some rows."""
+        chosen = np.zeros(len(self), np.bool_)
+        chosen[rows] = True
+        part = copy.copy(self)
+        part._rows, part._histories = self._rows.take(chosen), self._histories.take(rows)
+        return part
 
     def of(self, row: int) -> Known:
         """The user of one row."""
