@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pagoda.channels.base import Allowed, ChannelTable, Known
 from pagoda.channels.factory import open_table, with_table
-from pagoda.channels.merging import FILLER, Lists, Merged, merged, shares_of
+from pagoda.channels.merging import EXPLORE, FILLER, Lists, Merged, apart, merged, shares_of, spread
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
 
@@ -31,8 +31,15 @@ class OpenMixture:
         return {kind: table.candidates(known, allowed, k).ids.tolist() for kind, table in self.tables.items()}
 
     def answer(self, candidates: Lists, past: int, k: int) -> list[Merged]:
-        """Up to k items from the `candidates` of all channels, for a user with so many `past` items."""
-        return merged(candidates, shares_of(self.channels, self.merging, past), self.merging.kind, k)
+        """Up to k items from the `candidates` of all channels, for a user with so many `past` items.
+
+        Where chance would choose what is explored, the first candidates that no other channel brings are.
+        """
+        shares, explored = apart(shares_of(self.channels, self.merging, past), EXPLORE)
+        found = merged(candidates, shares, self.merging.kind, k)
+        shown = {one.item for one in found}
+        new = [Merged(item, (EXPLORE,), 0.0) for item in candidates.get(EXPLORE, ()) if item not in shown]
+        return spread(found, new[: int(explored * k)], k)
 
 
 def open_mixture(folder: Path, channels: Sequence[ChannelConfig], merging: MergingConfig) -> OpenMixture:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.channels.merging import FILLER, Item, Lists
+from pagoda.channels.merging import FILLER, Item
 from pagoda.channels.mixture import OpenMixture
 from pagoda.evaluation.channels.known_users import AllowedItems, KnownUsers
 from pagoda.evaluation.ranking import ExcludedPairs, Scorer, best
@@ -53,7 +53,9 @@ class MixtureFound:
             shared={frozenset(pair): 0 for pair in combinations(kinds, 2)},
         )
 
-    def note(self, mixture: OpenMixture, candidates: Lists, past: int, pairs: slice, wanted: Sequence[int]) -> None:
+    def note(
+        self, mixture: OpenMixture, candidates: Mapping[str, list[int]], past: int, pairs: slice, wanted: list[int]
+    ) -> None:
         """Add a row.
 
         Args:
@@ -65,7 +67,7 @@ class MixtureFound:
         """
         given = {kind: items[: self.k] for kind, items in candidates.items()}
         answer = mixture.answer(given, past, self.k)
-        lists: Lists = {MERGED: [one.item for one in answer], **given}
+        lists: dict[str, Sequence[Item]] = {MERGED: [one.item for one in answer], **given}
         for name, items in lists.items():
             self.found[name][pairs] = _among(wanted, items)
             self.shown[name][np.asarray(items, np.int64)] += 1
