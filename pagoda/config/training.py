@@ -16,6 +16,7 @@ from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Sh
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
 from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig, single_negatives
 from pagoda.config.positives import PositivesConfig
+from pagoda.config.prerank import PrerankConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.errors import ConfigError, explain
@@ -106,6 +107,8 @@ class TrainConfig(Section):
     """From a teacher's scores; None: without."""
     ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
     """Several models as one version; None: one, of which files say nothing of it."""
+    prerank: PrerankConfig | None = Field(default=None, exclude_if=lambda prerank: prerank is None)
+    """A pre-ranker of what is found; None: without, and files say nothing of it."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
@@ -178,6 +181,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
+        if self.prerank is not None:
+            self.prerank.refuse_beside(self.model, self.ensemble)
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)
             return self

@@ -18,6 +18,7 @@ from pagoda.generations.manifest import (
     Cascade,
     Manifest,
     OriginalVectors,
+    Prerank,
     SegmentRef,
     generation_id,
     versions_in,
@@ -39,6 +40,7 @@ def create_generation(
     item_fields: Sequence[Artifact] = (),
     originals: OriginalVectors | None = None,
     cascade: Cascade | None = None,
+    prerank: Prerank | None = None,
     collection: str,
     dim: int,
     interests: int = 1,
@@ -59,6 +61,7 @@ def create_generation(
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         cascade: The second member, by which what the collection finds is scored; None: there is one alone.
+        prerank: The model that orders what is found; None: none does.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         interests: Vectors of a user.
@@ -88,6 +91,7 @@ def create_generation(
             item_fields=tuple(item_fields),
             originals=originals,
             cascade=cascade,
+            prerank=prerank,
             collection=collection,
             backend=backend,
             texts=tuple(texts),
