@@ -78,6 +78,9 @@ class RecalledItem(TypedDict):
 
     item_id: int | str
     score: float
+    recall_score: NotRequired[float]
+    """The score that it was found with. There where the generation's pre-ranker ordered the answer, whose score is the
+    chance of a click."""
     fields: NotRequired[dict[str, Any]]
     """What was asked of the item, by name; null where it has no value. There where the request has `fields`, unless
     `degraded` says `fields_missing`."""
@@ -115,7 +118,8 @@ class Output(TypedDict):
 class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
 
-    Where `fields` were asked for, `fields` holds those of each item as a JSON text.
+    Where `fields` were asked for, `fields` holds those of each item as a JSON text; where a pre-ranker ordered them,
+    `recall_score` the scores that they were found with.
     """
 
     model_name: str
@@ -247,6 +251,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
         _output("degraded", "BYTES", [",".join(prediction["degraded"]) for prediction in predictions]),
     ]
+    if any("recall_score" in item for item in items):
+        outputs.append(_output("recall_score", "FP32", [item.get("recall_score", item["score"]) for item in items]))
     if any("fields" in item for item in items):
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})

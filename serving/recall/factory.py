@@ -23,6 +23,7 @@ from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.preranking import PreRanking
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -70,7 +71,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, ItemValues(items.changed), text)
+        preranking = PreRanking()
+        stack.callback(preranking.close)
+        told = ItemValues(items.changed)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, told, preranking, text)
 
         async def get_warm(live: LiveGeneration) -> None:
             require_backend(live.manifest, settings.index.backend, "and this process searches")

@@ -59,7 +59,7 @@ class LiveGeneration:
             self._refuse_text(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
-        return Lookup(instance, wanted)
+        return Lookup(instance, wanted, self.manifest.prerank.candidates if self.manifest.prerank else 0)
 
     def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
         """What the user tower is told: raw values, those of the request before the stored ones."""

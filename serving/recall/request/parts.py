@@ -8,6 +8,7 @@ from serving.recall.channels.base import Channel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.preranking import PreRanking
 from serving.recall.servers.ports import Store, Tower
 
 
@@ -25,6 +26,8 @@ class Parts:
     """Keeps the vectors that the tower computes; None: nothing does."""
     item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
     """Says more of items than their IDs, where a request asks that."""
+    preranking: PreRanking = field(default_factory=PreRanking)
+    """Orders what was found, where a generation has a model for that."""
     text: Channel | None = None
     """Asked beside the channels, where a request has text; None: the index searches no words."""
 
