@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from pagoda.config.prerank import PrerankConfig
-from pagoda.config.training import TrainConfig
+from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.generations.manifest import Manifest
@@ -21,7 +20,7 @@ from pagoda.version_files.full import FullVersionFiles
 from serving.tower.archive import package
 
 WORLD = WorldConfig(users=2_000, items=5_000, days=8, events=500_000, seed=11, new_users=0.0)
-HOW = TrainConfig(prerank=PrerankConfig())
+HOW = parse_config("prerank: {}")
 """Defaults all through: 1,000 candidates in 3 ms at most."""
 _ASKED = timedelta(days=1)
 

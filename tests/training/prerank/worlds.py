@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
-from tests.training.worlds import ITEMS, config, make
+from pagoda.data.spec import FeatureSpec
+from tests.training.worlds import ITEMS, SPEC, config, make
 
 GROUPS = ("user_vector", "product", "cosine", "popularity", "item.tags", "user.kind", "share.tags", "since.tags")
 PRERANK = config(bootstrap_epochs=2, prerank={"candidates": 20, "hidden": [16], "features": list(GROUPS)})
@@ -20,9 +21,9 @@ def pre_ranked(**changes: object) -> TrainConfig:
     return config(bootstrap_epochs=2, prerank={"candidates": 20, "hidden": [16], **changes})
 
 
-def make_shown(path: Path) -> Dataset:
+def make_shown(path: Path, spec: FeatureSpec = SPEC) -> Dataset:
     """A minute before each positive its item was shown, with three others; two more were rejected."""
-    make(path)
+    make(path, spec)
     rng = np.random.default_rng(2)
     for part in (path / "interactions").rglob("*.parquet"):
         positives = pq.read_table(part)
