@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.leaderboard.questions import AskedUsers
+from pagoda.channels.co_occurrence import UserItems, read_positives, read_user_items
 from pagoda.data.window import Window
 from pagoda.errors import DataError
-from pagoda.evaluation.baselines.co_occurrence import UserItems, read_positives, read_user_items
+from pagoda.evaluation.baselines.ease import ease
 from pagoda.evaluation.baselines.implicit_als import DIM, learn_items, solve
-from pagoda.evaluation.baselines.item_baseline import MOST, ItemBaselineScorer, ItemWeights
-from pagoda.evaluation.baselines.item_similarity import ease, neighbours
+from pagoda.evaluation.baselines.item_baseline import MOST, ItemBaselineScorer, ItemWeights, item_knn
 from pagoda.evaluation.baselines.transitions import TransitionScorer, transitions
 from pagoda.evaluation.ranking import DotScorer, Scorer, StaticScorer
 
@@ -37,7 +36,7 @@ class LearnedLog:
     @cached_property
     def had(self) -> UserItems:
         """Who had what."""
-        found = read_user_items(self.asked.dataset, self._until, self.asked.catalogue, MOST.rows)
+        found = read_user_items(self.asked.dataset, self.learned.end, self.asked.catalogue, MOST.rows)
         if found is None:
             raise DataError(f"{self.asked.dataset.path}: no positive in window {self.learned.key}, nothing to learn")
         return found
@@ -45,7 +44,7 @@ class LearnedLog:
     @cached_property
     def in_order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Users and positions of items, int64 [n] each, in time order."""
-        return read_positives(self.asked.dataset, self._until, self.asked.catalogue, MOST.rows)[:2]
+        return read_positives(self.asked.dataset, self.learned.end, self.asked.catalogue, MOST.rows)[:2]
 
     @cached_property
     def clicks(self) -> NDArray[np.int64]:
@@ -53,10 +52,6 @@ class LearnedLog:
         counts = np.zeros(len(self.asked.catalogue), np.int64)
         counts[self.had.places] = np.asarray(self.had.matrix.sum(axis=0), np.int64)
         return counts
-
-    @property
-    def _until(self) -> Window:
-        return Window(start=self.learned.end, end=self.learned.end + timedelta(microseconds=1))
 
 
 def baseline(name: BaselineName, log: LearnedLog) -> Scorer:
@@ -73,7 +68,7 @@ def _popularity(log: LearnedLog) -> Scorer:
 
 
 def _item_knn(log: LearnedLog) -> Scorer:
-    return _by_weights(log, neighbours(log.had))
+    return _by_weights(log, item_knn(log.had))
 
 
 def _ease(log: LearnedLog) -> Scorer:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks.prerank.world import Offered
+from pagoda.config.positives import PositivesConfig
 from pagoda.evaluation.bootstrap import interval, resample
 from pagoda.evaluation.metrics import user_auc
 from pagoda.generations.manifest import Prerank
@@ -61,6 +62,7 @@ def _later(made: Offered, model: Prerank) -> ShownExamples:
         block_rows=_BLOCK,
         mean_weight=MeanWeight(),
         before=files.history(),
+        counting=PositivesConfig(),
         others=OTHERS,
     )
     items = EncodedItems.open([local_path(one.uri) or Path() for one in model.items])

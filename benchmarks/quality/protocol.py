@@ -8,6 +8,7 @@ from typing import Protocol
 
 from benchmarks.kept_run import KeptRun, UserValues
 from benchmarks.quality.settings import Sizes, Tower, settings
+from pagoda.config.positives import PositivesConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.imports.sequences import import_sequences
@@ -79,7 +80,7 @@ def trained(
 
 def sizes_of(dataset: Dataset, window: Window) -> Sizes:
     """Of what a window has to learn."""
-    found = survey(dataset, window, dataset.items().column("item_id").to_numpy())
+    found = survey(dataset, window, dataset.items().column("item_id").to_numpy(), PositivesConfig())
     return Sizes(users=len(found.users), items=int(found.used.sum()), positives=found.positives)
 
 

@@ -20,12 +20,14 @@ class RecommendedItem(_Answer):
     version with a pre-ranker the chance of a click."""
     recall_score: float | None = None
     """What it was found with, where a pre-ranker has ordered the answer."""
+    channels: tuple[str, ...] = ()
+    """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 
 
 class Recommendation(_Answer):
-    """One user's items, by falling score."""
+    """One user's items, by falling score; of several channels, the best of each in turn."""
 
     user_id: int | str
     items: tuple[RecommendedItem, ...]
@@ -37,6 +39,24 @@ class Recommendation(_Answer):
     degraded: tuple[str, ...] = ()
     """What stood in for a server that did not answer; empty: nothing did."""
     timing_ms: dict[str, float] = {}
+    receipt: str | None = None
+    """To be handed back with the user's events on these items; None: the service gives none."""
+
+    @property
+    def item_ids(self) -> list[int | str]:
+        """The items alone."""
+        return [item.item_id for item in self.items]
+
+
+class SimilarItems(_Answer):
+    """Items like those that were asked about, by falling score."""
+
+    items: tuple[RecommendedItem, ...]
+    unknown: tuple[int | str, ...] = ()
+    """Of the items asked about, those that the generation does not have; the others are what the answer is like."""
+    generation: str
+    arm: str
+    degraded: tuple[str, ...] = ()
 
     @property
     def item_ids(self) -> list[int | str]:
@@ -59,3 +79,11 @@ class ItemsChanged(_Answer):
 
     record: int
     changes: int
+
+
+class InterestsSaid(_Answer):
+    """Given when the online store has what a user likes."""
+
+    interests: tuple[str, ...]
+    stored: bool
+    """False where the user is being forgotten."""

@@ -28,6 +28,8 @@ class Event:
     context: Mapping[str, Any] = field(default_factory=dict)
     """Raw values of the features that come with a request, and what the event weighs, if the dataset declares that."""
     event_id: str = field(default_factory=_new_id)
+    receipt: str | None = None
+    """Of the `Recommendation` that the item came with."""
 
     def body(self) -> dict[str, Any]:
         """As it is sent."""
@@ -38,4 +40,5 @@ class Event:
             "event": self.event,
             **({} if self.timestamp is None else {"timestamp": self.timestamp}),
             **({"context": dict(self.context)} if self.context else {}),
+            **({} if self.receipt is None else {"receipt": self.receipt}),
         }

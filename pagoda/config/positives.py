@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from pagoda.config.channels import CHANNEL_NAMES
 from pagoda.config.model import Section
+
+Weight = Annotated[float, Field(ge=0, le=100)]
 
 
 class PositivesConfig(Section):
@@ -20,6 +23,19 @@ class PositivesConfig(Section):
     repeat_below: float | None = Field(default=None, gt=0, lt=1)
     """Positives of an item whose share s is smaller are learned sqrt(this / s) times in an epoch, at most 10 times.
     None: once."""
+
+    by_arm: dict[Literal["stable", "canary"], Weight] = Field(default={}, exclude_if=lambda given: not given)
+    """What positives on items that an arm showed count in the loss, 1 where it is not named or not known; 0: they are
+    not learned. Of a dataset that declares `receipts`."""
+    by_channel: dict[str, Weight] = Field(default={}, exclude_if=lambda given: not given)
+    """The same by channel; an item that several found counts as that of them which counts most."""
+
+    @field_validator("by_channel")
+    @classmethod
+    def _known(cls, given: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(given.keys() - set(CHANNEL_NAMES)):
+            raise ValueError(f"{unknown[0]!r} is no channel; these are: {', '.join(CHANNEL_NAMES)}")
+        return given
 
     @model_validator(mode="after")
     def _consistent(self) -> PositivesConfig:

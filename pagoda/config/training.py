@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from pagoda.config.channels import ChannelConfig, MergingConfig, refuse_mixture
+from pagoda.config.cold import ColdConfig
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
 from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
@@ -109,6 +111,12 @@ class TrainConfig(Section):
     """Several models as one version; None: one, of which files say nothing of it."""
     prerank: PrerankConfig | None = Field(default=None, exclude_if=lambda prerank: prerank is None)
     """A pre-ranker of what is found; None: without, and files say nothing of it."""
+    cold: ColdConfig | None = Field(default=None, exclude_if=lambda cold: cold is None)
+    """What stands for what is unknown of new items and users; None: out-of-vocabulary rows, and files say nothing."""
+    channels: tuple[ChannelConfig, ...] = Field(default=(), exclude_if=lambda channels: not channels)
+    """Where the candidates of an answer come from; none: the two towers alone, of which files say nothing."""
+    merging: MergingConfig = Field(default=MergingConfig(), exclude_if=lambda merging: merging == MergingConfig())
+    """How the candidates of channels become one answer."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
@@ -164,10 +172,8 @@ class TrainConfig(Section):
 
     def without_others(self) -> TrainConfig:
         """The same without what a version before this one has to say about negatives."""
-        changes: dict[str, object] = {"negatives": self.negatives.without_others()}
-        if self.ensemble is not None:
-            changes["ensemble"] = self.ensemble.without_others()
-        return self.model_copy(update=changes)
+        ensemble = self.ensemble and self.ensemble.without_others()
+        return self.model_copy(update={"negatives": self.negatives.without_others(), "ensemble": ensemble})
 
     def _member(self, member: MemberConfig) -> TrainConfig:
         own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
@@ -183,6 +189,7 @@ class TrainConfig(Section):
     def _consistent(self) -> TrainConfig:
         if self.prerank is not None:
             self.prerank.refuse_beside(self.model, self.ensemble)
+        refuse_mixture(self.channels, self.merging)
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)
             return self
@@ -236,6 +243,10 @@ class TrainConfig(Section):
             )
         if self.model.seed_item:
             raise ValueError("learn: sets has no last item, which model.seed_item reads; leave one of them out")
+        if self.cold and self.cold.users:
+            raise ValueError(
+                "learn: sets has no first items, which cold.users makes interests of; leave one of them out"
+            )
         if objective != "listwise":
             raise ValueError(
                 f"learn: sets says which candidates are no negatives, and objective.kind {objective} takes single "

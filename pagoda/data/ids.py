@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
+from numpy.typing import NDArray
 
 from pagoda.errors import DataError
 
@@ -64,3 +65,14 @@ def hash_ids(keys: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:
     digests = np.fromiter(map(xxhash.xxh3_64_intdigest, distinct), np.uint64, len(distinct)).view(np.int64)
     hashed: np.ndarray = digests[encoded.indices.to_numpy()]
     return hashed
+
+
+def user_places(users: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Where each user stands in [0, 1), evenly and for ever: float64 [n], by the mixer of SplitMix64 (Steele et al.,
+    OOPSLA 2014), since IDs that were counted upwards are no random numbers."""
+    mixed = users.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    spread: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return spread

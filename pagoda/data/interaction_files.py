@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pagoda.data.layout import schema_of
-from pagoda.data.parquet import open_parquet, reading
+from pagoda.data.parquet import in_columns, open_parquet, reading
 from pagoda.data.partitions import Part, row_groups_within, timestamps_us
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -47,8 +47,9 @@ def _read(part: Part, window: Window | None, schema: pa.Schema, columns: list[st
         groups = list(range(file.metadata.num_row_groups))
         if window is not None:
             groups = row_groups_within(file.metadata, window.start_us, window.end_us)
-        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
-            yield batch.select(columns).cast(wanted, safe=False)
+        there = [name for name in columns if name in file.schema_arrow.names]  # Some columns are optional.
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=there):
+            yield in_columns(batch, wanted)
 
 
 def _ordered(batch: pa.RecordBatch, part: Part, last_us: int | None) -> int | None:

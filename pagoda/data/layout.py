@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pagoda.data.spec import COMPUTED, Feature, FeatureSpec
+from pagoda.data.spec import COMPUTED, SHOWN, Feature, FeatureSpec, MultiValued
 from pagoda.data.window import to_us
 
 Table = Literal["interactions", "users", "items"]
@@ -15,6 +15,15 @@ FEATURES_FILE = "features.yaml"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 INTERACTION_COLUMNS = ("user_id", "item_id", "event", "timestamp")
 DAY_US = 86_400_000_000
+_SHOWN_TYPES = {
+    "arm": pa.string(),
+    "generation": pa.string(),
+    "channels": pa.list_(pa.string()),
+    "position": pa.int64(),
+    "propensity": pa.float64(),
+}
+INTERESTS = "interests"
+"""The feature of users, where it is declared as `multi`, that holds the categories they say they like."""
 _PREFIX = "date="
 
 
@@ -57,6 +66,11 @@ def features_of(spec: FeatureSpec, table: Table) -> list[Feature]:
     return [f for f in spec.features if f.tower == tower and f.source == "table" and f.kind not in COMPUTED]
 
 
+def says_interests(spec: FeatureSpec) -> bool:
+    """Whether users can say what they like."""
+    return any(isinstance(one, MultiValued) and one.name == INTERESTS for one in features_of(spec, "users"))
+
+
 def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:
     """The columns of `table` with the types that `Dataset` gives them, for IDs as they are in the files."""
     id_type = pa.int64() if spec.id_type == "int64" else pa.string()
@@ -67,11 +81,18 @@ def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:
     fields += [(feature.column, column_type(feature)) for feature in features_of(spec, table)]
     if table == "interactions" and spec.positive_weight:
         fields.append((spec.positive_weight, pa.float64()))
+    if table == "interactions" and spec.receipts:
+        fields += [(name, _SHOWN_TYPES[name]) for name in SHOWN]
     if table == "items" and spec.title and spec.title not in dict(fields):
         fields.append((spec.title, pa.string()))
     if table == "items" and spec.rules and spec.rules.weight and spec.rules.weight not in dict(fields):
         fields.append((spec.rules.weight, pa.float64()))
     return pa.schema(fields)
+
+
+def optional_columns(spec: FeatureSpec, table: Table) -> tuple[str, ...]:
+    """Columns of `schema_of` that a file may lack; its rows then have no values there."""
+    return SHOWN if table == "interactions" and spec.receipts else ()
 
 
 def column_type(feature: Feature) -> pa.DataType:

@@ -44,6 +44,18 @@ def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     )
 
 
+def in_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The columns of `schema` of a batch, null where it lacks one."""
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(field.name).cast(field.type, safe=False)
+        if field.name in there
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 def _with_dictionary(schema: pa.Schema) -> list[str]:
     """All columns but timestamps and numbers of users: few come twice, and a dictionary costs time and room."""
     return [

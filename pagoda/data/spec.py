@@ -24,6 +24,8 @@ EVENTS = ("impression", "click", "like", "purchase", "skip", "preranking_rejecte
 
 RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key", "example_age"})
 """Columns with a meaning of their own, which no feature can have as its name."""
+SHOWN = ("arm", "generation", "channels", "position", "propensity")
+"""Columns with what an event's receipt says of its item, of a dataset that declares `receipts`."""
 HISTORY_EVENT = "history_event"
 """What a user tower reads the kinds of a history's events by, among its features; see `FeatureSpec.embeds_events`."""
 
@@ -193,6 +195,8 @@ class FeatureSpec(_Model):
     positive_weight: str | None = Field(default=None, exclude_if=lambda name: name is None)
     """Column of `interactions` with what a positive weighs in the loss, a number from 0 on: seconds of dwell time, say.
     They count against each other: divided by their mean in what is learned, and 1 for a positive without one."""
+    receipts: bool = Field(default=False, exclude_if=lambda on: not on)
+    """Whether answers carry receipts, and interactions may say what showed their items: `SHOWN`."""
     events: tuple[str, ...] = ()
     """Events of this dataset beside the common ones."""
     history: History | None = History()
@@ -207,7 +211,8 @@ class FeatureSpec(_Model):
         names = [feature.name for feature in self.features]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features {twice} are declared twice")
-        if reserved := sorted(set(names) & (RESERVED | {HISTORY_EVENT} if self.embeds_events else RESERVED)):
+        told = {HISTORY_EVENT} if self.embeds_events else set()
+        if reserved := sorted(set(names) & (self._own_columns | told)):
             raise ValueError(f"features {reserved} have the names of Pagoda's own columns; rename them")
         for feature in self.features:
             if feature.tower == "item" and (feature.source == "context" or feature.kind in COMPUTED):
@@ -216,15 +221,18 @@ class FeatureSpec(_Model):
                 )
             if feature.filterable and feature.tower == "user":
                 raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
-        if self.positive_weight in {*names, *RESERVED}:
+        if self.positive_weight in {*names, *self._own_columns}:
             raise ValueError(
                 f"positive_weight {self.positive_weight!r} is a column with another meaning: features are known before "
                 "the user chooses, a weight is known afterwards"
             )
-        if self.rules is not None:
-            _check_weight(self.rules.weight, self.features, self.title)
-        check_references(self)
+        check_references(self, RESERVED)
         return self
+
+    @property
+    def _own_columns(self) -> frozenset[str]:
+        """Of interactions: no feature and no weight can have their names."""
+        return RESERVED.union(SHOWN if self.receipts else ())
 
     @property
     def known_events(self) -> frozenset[str]:
@@ -257,16 +265,6 @@ class FeatureSpec(_Model):
     def of(self, tower: Tower) -> tuple[Feature, ...]:
         """The features of one tower, in declared order."""
         return tuple(feature for feature in self.features if feature.tower == tower)
-
-
-def _check_weight(name: str | None, features: tuple[Feature, ...], title: str | None) -> None:
-    if name in RESERVED or (name is not None and name == title):
-        raise ValueError(f"rules.weight {name!r} is a column with another meaning")
-    for feature in features:
-        if feature.name == name and (feature.kind != "numeric" or feature.tower != "item"):
-            raise ValueError(
-                f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
-            )
 
 
 def read_spec(path: Path) -> FeatureSpec:

@@ -68,8 +68,13 @@ def save_array(path: Path, values: NDArray[Any], dtype: DTypeLike) -> str:
     return writer.checksum
 
 
-def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+def open_array(path: Path, dtype: DTypeLike, shape: tuple[int | None, ...]) -> NDArray[Any]:
     """Map a `.npy` file read-only, after checking that it is as long as `dtype` and `shape` demand.
+
+    Args:
+        path: The file.
+        dtype: Of its numbers.
+        shape: Of the array; None where any length will do.
 
     Raises:
         IntegrityError: The file is missing, truncated, or another array.
@@ -80,7 +85,8 @@ def open_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[
         raise IntegrityError(f"{path}: missing") from None
     except (OSError, ValueError, EOFError) as error:
         raise IntegrityError(f"{path}: damaged or truncated ({error})") from error
-    if mapped.dtype != np.dtype(dtype) or mapped.shape != shape:
+    expected = tuple(found if asked is None else asked for asked, found in zip(shape, mapped.shape, strict=False))
+    if mapped.dtype != np.dtype(dtype) or mapped.shape != expected or len(shape) != mapped.ndim:
         raise IntegrityError(
             f"{path}: holds {mapped.dtype}{list(mapped.shape)}, expected {np.dtype(dtype)}{list(shape)}"
         )

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pagoda.append_log.records import Draft
+from pagoda.channels.factory import TABLES
+from pagoda.config.channels import ChannelConfig, MergingConfig
 from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -17,6 +19,7 @@ from pagoda.generations.manifest import (
     Artifact,
     Cascade,
     Manifest,
+    Mixture,
     OriginalVectors,
     Prerank,
     SegmentRef,
@@ -41,6 +44,8 @@ def create_generation(
     originals: OriginalVectors | None = None,
     cascade: Cascade | None = None,
     prerank: Prerank | None = None,
+    channels: Sequence[ChannelConfig] = (),
+    merging: MergingConfig | None = None,
     collection: str,
     dim: int,
     interests: int = 1,
@@ -62,6 +67,8 @@ def create_generation(
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         cascade: The second member, by which what the collection finds is scored; None: there is one alone.
         prerank: The model that orders what is found; None: none does.
+        channels: Where candidates come from, whose tables the version's artifact holds; none: from the towers alone.
+        merging: How these become one answer; None: by its defaults.
         collection: Physical name of the verified collection.
         dim: Length of a vector.
         interests: Vectors of a user.
@@ -92,6 +99,7 @@ def create_generation(
             originals=originals,
             cascade=cascade,
             prerank=prerank,
+            mixture=_mixture(record, channels, merging or MergingConfig()),
             collection=collection,
             backend=backend,
             texts=tuple(texts),
@@ -224,6 +232,18 @@ def _usable(state: ReleaseState, number: int, update: str) -> VersionRecord:
     if record.pruned:
         raise GateError(f"version {number}: retention has deleted its artifacts")
     return record
+
+
+def _mixture(record: VersionRecord, channels: Sequence[ChannelConfig], merging: MergingConfig) -> Mixture | None:
+    if not channels:
+        return None
+    below = f"{TABLES}/"
+    tables = {
+        name.removeprefix(below): Artifact(uri=f"{record.uri}/{name}", checksum=checksum)
+        for name, checksum in record.files.items()
+        if name.startswith(below)
+    }
+    return Mixture(channels=tuple(channels), merging=merging, tables=tables)
 
 
 def tables_checksum(files: Inventory) -> str:

@@ -6,6 +6,7 @@ import re
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pagoda.config.channels import ChannelConfig, MergingConfig
 from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -83,6 +84,16 @@ class Prerank(_Part):
     """What it reads of items, in files in order of their IDs; see `pagoda.prerank.items`."""
 
 
+class Mixture(_Part):
+    """Several channels that answer together."""
+
+    channels: tuple[ChannelConfig, ...] = Field(min_length=1)
+    """As the training file declares them."""
+    merging: MergingConfig
+    tables: dict[str, Artifact]
+    """The files of those that have a table, by their names in the full version's folder of them: `popular/ids.npy`."""
+
+
 class Manifest(_Part):
     """What one generation is made of. Nothing in it is edited later.
 
@@ -108,6 +119,8 @@ class Manifest(_Part):
     """None: what the collection finds is the answer, and its vectors are all that users have."""
     prerank: Prerank | None = Field(default=None, exclude_if=lambda model: model is None)
     """None: answers are in the order of what is found."""
+    mixture: Mixture | None = Field(default=None, exclude_if=lambda mixture: mixture is None)
+    """None: what the towers find is the answer."""
     collection: str
     """Physical name."""
     backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)

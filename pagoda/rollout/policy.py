@@ -83,6 +83,16 @@ class ClusterGate(RateGate):
     """Effective users in each arm, (Σn)²/Σn² over the requests of each; fewer is hold."""
 
 
+class ClickWeights(_Section):
+    """What clicks weigh by what their receipts say, so that arms are compared as if both had shown their own choice in
+    the same places; see `pagoda.rollout.measures.click_weights`."""
+
+    examination: float = Field(default=1.0, ge=0, le=4)
+    """η: an item at place p of an answer, from 1 on, is looked at with probability p^-η. 0: all are."""
+    cap: float = Field(default=10.0, ge=1)
+    """Most that a click weighs, and all clicks of one answer together: few rare ones would else decide."""
+
+
 class ClickGate(ClusterGate):
     """Click-through; `tolerance` is a relative drop here.
 
@@ -96,6 +106,9 @@ class ClickGate(ClusterGate):
     minimum_users: int = Field(default=100, ge=2)
     effect: float = Field(default=0.1, gt=0, lt=1)
     """Relative drop at which the sequential test is made most sensitive."""
+    weights: ClickWeights | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    """Clicks with a receipt alone count, by these weights. None: an answer is clicked or not, wherever its items stood.
+    """
 
 
 class OnlineGates(_Section):

@@ -195,7 +195,7 @@ class Player:
         clicks = self._clicks(number, user, items[: script.shown], moment)
         named = answer["arm"], answer["generation"], items, scores, clicks, tuple(answer.get("degraded", ()))
         self.played.answers.append(Answered(user, moment, seconds, status, *named))
-        await self._log(telling, user, items[: script.shown], clicks)
+        await self._log(telling, user, items[: script.shown], clicks, answer.get("receipt"))
 
     def _clicks(self, number: int, user: int, shown: tuple[int, ...], moment: int) -> tuple[int, ...]:
         if not shown:
@@ -204,10 +204,18 @@ class Player:
         draws = np.random.default_rng((self._script.seed, 4, number)).random(len(shown))
         return tuple(item for item, clicked in zip(shown, draws < wants, strict=True) if clicked)
 
-    async def _log(self, telling: Connection, user: int, shown: tuple[int, ...], clicks: tuple[int, ...]) -> None:
-        events = [{"user_id": user, "item_id": item, "event": "click"} for item in clicks]
-        if self._script.impressions:
-            events = [{"user_id": user, "item_id": item, "event": "impression"} for item in shown] + events
+    async def _log(
+        self,
+        telling: Connection,
+        user: int,
+        shown: tuple[int, ...],
+        clicks: tuple[int, ...],
+        receipt: str | None,
+    ) -> None:
+        told = [("impression", item) for item in shown] if self._script.impressions else []
+        told += [("click", item) for item in clicks]
+        handed = {} if receipt is None else {"receipt": receipt}
+        events = [{"user_id": user, "item_id": item, "event": event, **handed} for event, item in told]
         if not events:
             return
         status = 0

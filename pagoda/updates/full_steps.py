@@ -229,6 +229,7 @@ def offer(update: FullUpdate) -> Manifest:
     archive, vectors = next(update.outputs.get(TOWER).glob("*.mar")), all_vectors(update)
     if index.checksum != checksum_file(vectors):
         raise GateError(f"collection {index.name!r} was built from other vectors than {vectors}; build it again")
+    config = update.files().config
     own = create_generation(
         log,
         version.version,
@@ -238,6 +239,8 @@ def offer(update: FullUpdate) -> Manifest:
         originals=original_vectors(update.settings, update.outputs),
         cascade=cascade_of(update),
         prerank=prerank_of(update),
+        channels=config.channels,
+        merging=config.merging,
         collection=index.name,
         dim=index.dim,
         interests=int(version.tags.get(INTERESTS, 1)),

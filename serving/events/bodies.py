@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
 from serving.http.fields import Id, Moment, load_json, refuse
+from serving.receipts import MAX_CHARACTERS, PATTERN
 
 MAX_EVENTS = 200
 """Of one request: Redis answers nobody else while it takes them, some 10 ms."""
@@ -28,6 +29,8 @@ class SentEvent(BaseModel):
     """Absent: now."""
     context: dict[str, Any] = {}
     """Raw values of the features that come with a request, and what the event weighs, if the dataset declares that."""
+    receipt: Annotated[str, Field(strict=True, max_length=MAX_CHARACTERS, pattern=PATTERN)] | None = None
+    """The user's, of the answer that the item came with, as it is."""
 
 
 class EventsBody(BaseModel):
@@ -38,7 +41,7 @@ class EventsBody(BaseModel):
     events: Annotated[list[SentEvent], Field(min_length=1, max_length=MAX_EVENTS)]
 
 
-class Receipt(TypedDict):
+class EventsAnswer(TypedDict):
     """Given when the events are in the stream, and in their users' recent behaviour."""
 
     event_ids: list[str]

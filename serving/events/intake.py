@@ -8,14 +8,17 @@ from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from serving.events.bodies import Receipt, SentEvent
+from pagoda.rollout.measures.outcomes import PlacedClick
+from serving.events.bodies import EventsAnswer, SentEvent
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
-from serving.users.keys import Key
+from serving.receipts import Receipts
 
-Clicked = Callable[[Sequence[Key]], None]
-"""Told, after the append, whose positive events came in."""
+Clicked = Callable[[Sequence[PlacedClick]], None]
+"""Told, after the append, what positive events came in."""
+_EXPLORE = ["explore"]
+"""Channels of an item that was tried out: no choice of the arm's own."""
 
 
 class SpecSource(Protocol):
@@ -33,7 +36,12 @@ class EventIntake:
     """Takes events. Safe to share between requests."""
 
     def __init__(
-        self, stream: EventStream, specs: SpecSource, clicked: Clicked = lambda _: None, times: Times = USUAL_TIMES
+        self,
+        stream: EventStream,
+        specs: SpecSource,
+        clicked: Clicked = lambda _: None,
+        times: Times = USUAL_TIMES,
+        receipts: Receipts | None = None,
     ) -> None:
         """Make one.
 
@@ -42,8 +50,9 @@ class EventIntake:
             specs: What events are checked against.
             clicked: Told of positive events.
             times: When events may have happened.
+            receipts: Reads those that answers had; None: they have none.
         """
-        self._times = times
+        self._times, self._receipts = times, receipts
         self._stream, self._specs, self._clicked = stream, specs, clicked
         self._rules: EventRules | None = None
 
@@ -51,7 +60,7 @@ class EventIntake:
         """Close the stream's connections."""
         await self._stream.close()
 
-    async def take(self, events: Sequence[SentEvent]) -> Receipt:
+    async def take(self, events: Sequence[SentEvent]) -> EventsAnswer:
         """Append events to the stream; all of them or none.
 
         When it returns, they survive any crash of a process; what a power loss costs is in docs/events.md.
@@ -69,7 +78,7 @@ class EventIntake:
         ]
         with SECONDS.time():
             taken = await self._append(accepted)
-        self._clicked([one.user for one in accepted if one.positive])
+        self._clicked([_click_of(one) for one in accepted if one.positive])
         EVENTS.labels("taken").inc(taken)
         EVENTS.labels("duplicate").inc(len(events) - taken)
         ids = [one.row["event_id"] for one in accepted]
@@ -86,5 +95,12 @@ class EventIntake:
         spec = await self._specs.spec()
         # The same object as long as the log brings nothing new, so nothing is compared for each request.
         if self._rules is None or self._rules.spec is not spec:
-            self._rules = EventRules(spec, self._times)
+            self._rules = EventRules(spec, self._times, self._receipts)
         return self._rules
+
+
+def _click_of(one: Accepted) -> PlacedClick:
+    row = one.row
+    if "position" not in row or row.get("channels") == _EXPLORE:
+        return PlacedClick(one.user)
+    return PlacedClick(one.user, row["position"], row.get("propensity", 1.0))

@@ -37,7 +37,7 @@ class ItemsBody(BaseModel):
     remove: Annotated[list[Id], Field(max_length=MAX_CHANGES)] = []
 
 
-class ItemsReceipt(TypedDict):
+class ItemsAnswer(TypedDict):
     """Given when the changes are in the item log; collections have them within seconds."""
 
     record: int
@@ -77,7 +77,7 @@ class ItemIntake:
         self._log, self._specs = log, specs
         self._complained = False
 
-    async def take(self, body: ItemsBody) -> ItemsReceipt:
+    async def take(self, body: ItemsBody) -> ItemsAnswer:
         """Append changes to the item log; all of them or none.
 
         Raises:
@@ -102,15 +102,15 @@ def items_router(intake: ItemIntake) -> APIRouter:
 
     async def items(request: Request) -> Response:
         """Change items in every live collection, and for all later updates."""
-        receipt = await intake.take(parse_items(await read_body(request)))
-        return Response(orjson.dumps(receipt), media_type="application/json")
+        taken = await intake.take(parse_items(await read_body(request)))
+        return Response(orjson.dumps(taken), media_type="application/json")
 
     router.add_api_route(
         PATH,
         items,
         methods=["POST"],
         response_class=Response,
-        responses={200: {"model": ItemsReceipt, "description": "All are in the item log."}, **REFUSALS},
+        responses={200: {"model": ItemsAnswer, "description": "All are in the item log."}, **REFUSALS},
         openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
     )
     return router

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from serving.events.bodies import EventsBody, Receipt, parse_events
+from serving.events.bodies import EventsAnswer, EventsBody, parse_events
 from serving.events.intake import EventIntake
 from serving.http.body_reading import read_body
 from serving.http.openapi import REFUSALS, needs, takes
@@ -23,15 +23,15 @@ def events_router(intake: EventIntake) -> APIRouter:
 
     async def events(request: Request) -> Response:
         """Take what users did: into the stream for the updates, and into the next answer of these users."""
-        receipt = await intake.take(parse_events(await read_body(request, _WEIGHT)))
-        return Response(orjson.dumps(receipt), media_type="application/json")
+        taken = await intake.take(parse_events(await read_body(request, _WEIGHT)))
+        return Response(orjson.dumps(taken), media_type="application/json")
 
     router.add_api_route(
         PATH,
         events,
         methods=["POST"],
         response_class=Response,
-        responses={200: {"model": Receipt, "description": "All are in the stream."}, **REFUSALS},
+        responses={200: {"model": EventsAnswer, "description": "All are in the stream."}, **REFUSALS},
         openapi_extra={**takes(EventsBody, _EXAMPLE), **needs("events")},
     )
     return router

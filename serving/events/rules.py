@@ -15,6 +15,7 @@ from pagoda.settings import EventSettings
 from serving.events.bodies import SentEvent
 from serving.http.features import read_ids
 from serving.http.fields import shown
+from serving.receipts import NO_KEY, Receipts
 from serving.users.keys import Key
 from serving.users.recent import recent_entry
 
@@ -93,14 +94,14 @@ USUAL_TIMES = Times()
 class EventRules:
     """The rules of one feature declaration."""
 
-    def __init__(self, spec: FeatureSpec, times: Times) -> None:
-        """Check events against a declaration.
+    def __init__(self, spec: FeatureSpec, times: Times, receipts: Receipts | None = None) -> None:
+        """Check events against a declaration; without `receipts`, none was given.
 
         Raises:
             UnavailableError: It was made before such names were refused, and has a context feature `event_id`: its
                 values would be taken for the events' IDs, and most events for duplicates.
         """
-        self.spec, self._times = spec, times
+        self.spec, self._times, self._receipts = spec, times, receipts
         self._context = features_of(spec, "interactions")
         if any(feature.name == "event_id" for feature in self._context):
             raise UnavailableError(
@@ -113,7 +114,8 @@ class EventRules:
 
         Raises:
             RequestError: An ID is not of the dataset's type, the event or a context feature is unknown, a value is of
-                the wrong type, or the timestamp is too far from now; the message names the field below `place`.
+                the wrong type, the timestamp is too far from now, or the receipt is none of this user's answers with
+                this item; the message names the field below `place`.
         """
         try:
             read_ids(self.spec, [event.user_id], "user_id")
@@ -136,11 +138,24 @@ class EventRules:
             "timestamp": moment,
             **normal(self._context, context, f"{place}context"),
             **weight,
+            **self._shown(event, place),
         }
         spec = self.spec
         text = (row.get(spec.past_text.of) or "")[:PAST_CHARACTERS] if spec.past_text else None
         enters, positive = event.event in spec.history_events, event.event in spec.positives
         return Accepted(row, enters, positive, spec.embeds_events, text)
+
+    def _shown(self, event: SentEvent, place: str) -> dict[str, Any]:
+        """What showed the item, by column. Nothing where the dataset declares no receipts: a rollback must not make
+        events of answers that had one unwelcome."""
+        if event.receipt is None or not self.spec.receipts:
+            return {}
+        try:
+            if self._receipts is None:
+                raise RequestError(f"receipt: is of another installation; {NO_KEY}")
+            return self._receipts.read(event.receipt, event.user_id, event.item_id).columns()
+        except RequestError as error:
+            raise RequestError(f"{place}{error}") from None
 
     def _popped_weight(self, context: dict[str, Any], place: str) -> dict[str, float]:
         """What a positive weighs, by its column's name, taken out of what came with the event; nothing for none."""

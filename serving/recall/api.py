@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Protocol, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -21,15 +21,17 @@ MAX_TEXT = 1000
 """Characters."""
 _LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
 """From then on, reading a body and writing an answer take milliseconds."""
-_MAX_FIELDS = 64
+MAX_FIELDS = 64
 _MAX_VALUES = 20_000
 """Of items' fields in one answer."""
+T = TypeVar("T")
 _STRUCTURED = ("context", "profile", "history", "filter", "fields")
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(names: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a repetition, with ValueError."""
     if len(set(names)) < len(names):
-        raise ValueError("each name once")
+        raise ValueError("each one once")
     return names
 
 
@@ -53,7 +55,7 @@ class RecallInstance(BaseModel):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
-    fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS), AfterValidator(_distinct)] = ()
+    fields: Annotated[tuple[str, ...], Field(max_length=MAX_FIELDS), AfterValidator(distinct)] = ()
     """What the answer says of each item beside its ID: its title, or item features, by their names."""
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     """What is looked for in the items' titles and text features, beside what the user's vector is nearest to."""
@@ -81,13 +83,17 @@ class RecalledItem(TypedDict):
     recall_score: NotRequired[float]
     """The score that it was found with. There where the generation's pre-ranker ordered the answer, whose score is the
     chance of a click."""
+    channels: NotRequired[list[str]]
+    """Where it comes from, all that had it among their candidates; there where the generation declares channels. The
+    score is then that of the first of them (of `merging: {kind: rrf}` the sum), and the order of items is the answer's:
+    scores of different channels do not compare."""
     fields: NotRequired[dict[str, Any]]
     """What was asked of the item, by name; null where it has no value. There where the request has `fields`, unless
     `degraded` says `fields_missing`."""
 
 
 class Prediction(TypedDict):
-    """One user's answer, items by falling score."""
+    """One user's answer, items by falling score; of several channels, the best of each in turn."""
 
     items: list[RecalledItem]
     generation: str
@@ -98,6 +104,8 @@ class Prediction(TypedDict):
     degraded: list[str]
     """What stood in for a server that did not answer; see docs/serving.md. Empty: nothing did."""
     timing_ms: dict[str, float]
+    receipt: NotRequired[str]
+    """To be handed back with this user's events on these items, as it is. There where the dataset declares receipts."""
 
 
 class RecallAnswer(TypedDict):
@@ -118,8 +126,10 @@ class Output(TypedDict):
 class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
 
-    Where `fields` were asked for, `fields` holds those of each item as a JSON text; where a pre-ranker ordered them,
-    `recall_score` the scores that they were found with.
+    Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
+    channels, `channels` holds the names of each item's, separated by commas; where its pre-ranker ordered them,
+    `recall_score` the scores that they were found with; where the dataset declares receipts, `receipt` holds each
+    user's.
     """
 
     model_name: str
@@ -203,7 +213,19 @@ def _v2_rows(raw: bytes) -> tuple[list[dict[str, Any]], str]:
     return rows_of(body, _STRUCTURED), body.id or ""
 
 
-def check_values(asked: Sequence[RecallInstance]) -> None:
+class Telling(Protocol):
+    """What of each of k items is asked."""
+
+    @property
+    def k(self) -> int:
+        """Items at most."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is said of each."""
+
+
+def check_values(asked: Sequence[Telling]) -> None:
     """Refuse to say more of items than an answer can hold.
 
     Raises:
@@ -253,8 +275,12 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
     ]
     if any("recall_score" in item for item in items):
         outputs.append(_output("recall_score", "FP32", [item.get("recall_score", item["score"]) for item in items]))
+    if any("channels" in item for item in items):
+        outputs.append(_output("channels", "BYTES", [",".join(item.get("channels", ())) for item in items]))
     if any("fields" in item for item in items):
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
+    if all("receipt" in prediction for prediction in predictions):
+        outputs.append(_output("receipt", "BYTES", [prediction["receipt"] for prediction in predictions]))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
 
 

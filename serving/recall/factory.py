@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
@@ -34,14 +36,17 @@ from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
 from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from serving.recall.servers.ports import Servers, Words
+from serving.recall.similar.service import SimilarService
+from serving.receipts import NO_KEY, open_receipts
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
 
 _VECTOR_SECONDS = 600
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
+async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarService, Generations]]:
     """Connect to everything, and follow the release log until the block ends.
 
     Raises:
@@ -73,22 +78,29 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         text = TextChannel(servers.match) if servers.match else None
         preranking = PreRanking()
         stack.callback(preranking.close)
-        told = ItemValues(items.changed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, told, preranking, text)
+        tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, preranking, text)
+
+        receipts = open_receipts(settings)
 
         async def get_warm(live: LiveGeneration) -> None:
+            if live.spec.receipts and receipts is None:
+                logger.warning("%s: its dataset declares receipts, but no answer has one: %s", live.id, NO_KEY)
             require_backend(live.manifest, settings.index.backend, "and this process searches")
             await tower.open(live.manifest)
             await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)
+        admission = Admission(own.users_at_once)
+        similar = SimilarService(generations, servers.index, tables, values, admission)
         recall = Recall(
             parts,
             generations,
             outcomes,
             canary_seconds=own.canary_timeout_seconds,
-            admission=Admission(own.users_at_once),
+            receipts=receipts,
+            admission=admission,
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
@@ -96,7 +108,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
-        yield recall, generations
+        yield recall, similar, generations
 
 
 def vector_cache(store: OnlineStore, settings: Settings) -> VectorCache | None:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import UnavailableError
+from pagoda.rollout.measures.outcomes import PlacedClick
 from pagoda.settings import Settings
 from serving.background import background, every
 from serving.http.certificate import Certificate
@@ -31,8 +32,8 @@ from serving.recall.app import build_app, build_items_app
 from serving.recall.factory import require, running
 from serving.recall.generations.follower import Generations
 from serving.recall.request.service import Recall
+from serving.recall.similar.routes import similar_router
 from serving.release_follower import ReleaseFollower
-from serving.users.keys import Key
 
 _FINISH_SECONDS = 10
 _UNCOLLECTED = 50_000
@@ -53,7 +54,7 @@ _OUTPUTS = {
     "recall_score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
-    **dict.fromkeys(("generation", "arm", "degraded", "fields"), "BYTES"),
+    **dict.fromkeys(("generation", "arm", "degraded", "fields", "receipt"), "BYTES"),
 }
 
 
@@ -165,9 +166,9 @@ class Intakes(Protocol):
 
 
 OpenIntakes = Callable[
-    [Settings, ReleaseFollower, Callable[[Sequence[Key]], None]], AbstractAsyncContextManager[Intakes]
+    [Settings, ReleaseFollower, Callable[[Sequence[PlacedClick]], None]], AbstractAsyncContextManager[Intakes]
 ]
-"""Opens them until a block ends; its function is told whose positive events came in."""
+"""Opens them until a block ends; its function is told what positive events came in."""
 
 
 async def serve(
@@ -199,11 +200,12 @@ async def serve(
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
-        recall, generations = await stack.enter_async_context(running(settings))
+        recall, similar, generations = await stack.enter_async_context(running(settings))
         intakes = await stack.enter_async_context(open_intakes(settings, generations.releases, recall.clicked))
         await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
         others = {own: build_items_app(intakes.items, tokens, hosts)} if own else {}
-        server = RecallServer(recall, generations, tokens, intakes.events, hosts)
+        further = [similar_router(similar), *intakes.events]
+        server = RecallServer(recall, generations, tokens, further, hosts)
         bounds = settings.recall
         limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
         await server.serve(listener, bounds.drain_seconds, limits, others, shown)

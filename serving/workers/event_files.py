@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pagoda.data.layout import DAY_US, INTERACTION_COLUMNS, TIMESTAMP, day_of, partition_name, schema_of
+from pagoda.data.parquet import in_columns
 from pagoda.data.sorting.batches import sort_batch
 from pagoda.data.spec import FeatureSpec
 
@@ -88,13 +89,7 @@ def parquet(batches: Sequence[pa.RecordBatch] | Iterator[pa.RecordBatch], schema
 def batches_in(content: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """The rows of the content of a file, null in columns that it lacks."""
     for batch in pq.ParquetFile(pa.BufferReader(content)).iter_batches(_BATCH_ROWS, columns=None):
-        columns = [
-            batch.column(field.name).cast(field.type)
-            if field.name in batch.schema.names
-            else pa.nulls(batch.num_rows, field.type)
-            for field in schema
-        ]
-        yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        yield in_columns(batch, schema)
 
 
 def _table(entries: Sequence[bytes], schema: pa.Schema) -> tuple[pa.RecordBatch, list[bytes]]:

@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from pagoda.channels import co_occurrence
+from pagoda.channels.co_occurrence import UserItems, read_user_items
 from pagoda.data.dataset import Dataset
+from pagoda.data.ids import user_places
 from pagoda.data.increments import Arrivals
 from pagoda.data.spec import FeatureSpec
-from pagoda.evaluation.baselines import co_occurrence, user_sample
-from pagoda.evaluation.baselines.co_occurrence import UserItems, read_user_items
+from pagoda.evaluation.baselines import user_sample
+from pagoda.evaluation.baselines.ease import ease
 from pagoda.evaluation.baselines.item_baseline import (
     MOST,
     BaselineLimits,
     ItemBaselineScorer,
     ItemWeights,
+    item_knn,
     learn_item_baseline,
 )
-from pagoda.evaluation.baselines.item_similarity import ease, neighbours
-from pagoda.evaluation.baselines.user_sample import SampledUsers, places
+from pagoda.evaluation.baselines.user_sample import SampledUsers
 from pagoda.evaluation.ranking import ExcludedPairs
 
 from .worlds import hours, write_dataset
@@ -47,17 +50,17 @@ def test_neighbours_have_the_cosine_of_who_had_both(had: UserItems) -> None:
     lengths = np.maximum(np.linalg.norm(dense, axis=0), 1e-9)
     expected = dense.T @ dense / np.outer(lengths, lengths)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(neighbours(had).toarray(), expected, atol=1e-6)
+    np.testing.assert_allclose(item_knn(had).toarray(), expected, atol=1e-6)
 
 
 def test_only_the_nearest_are_kept_and_blocks_change_nothing(had: UserItems, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, weights = neighbours(had).toarray(), ease(had)
+    whole, weights = item_knn(had).toarray(), ease(had)
     monkeypatch.setattr(co_occurrence, "_BLOCK", 50)
     assert len(list(had.together())) > 10
-    np.testing.assert_array_equal(neighbours(had).toarray(), whole)
+    np.testing.assert_array_equal(item_knn(had).toarray(), whole)
     np.testing.assert_array_equal(ease(had), weights)
-    monkeypatch.setattr("pagoda.evaluation.baselines.item_similarity._NEIGHBOURS", 3)
-    nearest = neighbours(had).toarray()
+    monkeypatch.setattr("pagoda.evaluation.baselines.item_baseline._NEIGHBOURS", 3)
+    nearest = item_knn(had).toarray()
     for item in range(30):  # A column holds what speaks for it: rows are what a user had.
         kept = np.flatnonzero(nearest[:, item])
         assert len(kept) == 3 and whole[kept, item].min() >= np.delete(whole[:, item], kept).max()
@@ -66,7 +69,7 @@ def test_only_the_nearest_are_kept_and_blocks_change_nothing(had: UserItems, mon
 def test_a_log_with_too_many_rows_is_read_of_some_users_but_of_these_whole(tmp_path: Path) -> None:
     events = [(user, 100 + item, item, "click") for item in range(10) for user in range(200)]
     dataset = write_dataset(tmp_path / "d", events, 10, FeatureSpec())
-    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110), most=700)
+    found = read_user_items(dataset, hours(20, 21).start, np.arange(100, 110), most=700)
     assert found is not None and found.share == 0.25
     assert 30 < found.matrix.shape[0] < 70
     assert (found.matrix.sum(axis=1) == 10).all()
@@ -75,8 +78,8 @@ def test_a_log_with_too_many_rows_is_read_of_some_users_but_of_these_whole(tmp_p
 def test_of_a_user_with_thousands_the_newest_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = [(1, 100 + item, item, "click") for item in range(10)] + [(1, 100, 10, "click")]
     dataset = write_dataset(tmp_path / "d", events, 10, FeatureSpec())
-    monkeypatch.setattr(co_occurrence, "_LONGEST", 3)
-    found = read_user_items(dataset, hours(20, 21), np.arange(100, 110), most=100)
+    monkeypatch.setattr(co_occurrence, "LONGEST", 3)
+    found = read_user_items(dataset, hours(20, 21).start, np.arange(100, 110), most=100)
     assert found is not None and found.places.tolist() == [0, 8, 9]
 
 
@@ -106,13 +109,13 @@ def test_a_sample_of_users_is_the_same_everywhere_and_even(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_held: int
 ) -> None:
     monkeypatch.setattr(user_sample, "_MOST_HELD", most_held)
-    spread = places(np.arange(100_000))
+    spread = user_places(np.arange(100_000))
     assert np.histogram(spread, 10, (0, 1))[0].std() < 200
     events = [(user, 100, hour, "click") for hour in range(3) for user in range(100)]
     dataset = write_dataset(tmp_path / "d", events, 1, FeatureSpec())
     sample = SampledUsers(dataset, 0.3)
     rows = [batch.column("user_id").to_numpy() for batch in sample.batches(columns=["timestamp", "user_id"])]
-    expected = np.flatnonzero(places(np.arange(100)) < 0.3)
+    expected = np.flatnonzero(user_places(np.arange(100)) < 0.3)
     np.testing.assert_array_equal(np.concatenate(rows), np.tile(expected, 3))
     assert sample.count() == sample.count(hours(0, 3), events=["click"]) == 3 * len(expected)
     assert sample.count(hours(1, 2)) == len(expected)

@@ -29,6 +29,7 @@ class Recall(ThreadingHTTPServer):
     def __init__(self, world: World) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.world, self.best, self.down, self.events = world, True, False, list[dict[str, Any]]()
+        self.receipts = False
 
     @property
     def url(self) -> str:
@@ -38,7 +39,8 @@ class Recall(ThreadingHTTPServer):
         top = self.world.true_top(np.array([instance["user_id"]]), instance["timestamp"], 40)[0]
         items = top[: instance["k"]] if self.best else top[::-1][: instance["k"]]
         listed = [{"item_id": int(item), "score": 0.5} for item in items]
-        return {"items": listed, "arm": "canary" if instance["user_id"] % 2 else "stable", "generation": "g1"}
+        given = {"receipt": f"of-{instance['user_id']}"} if self.receipts else {}
+        return {**given, "items": listed, "arm": "canary" if instance["user_id"] % 2 else "stable", "generation": "g1"}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -96,6 +98,13 @@ def test_the_same_seed_gives_the_same_clicks(recall: Recall) -> None:
 def test_what_is_shown_can_be_logged_too(recall: Recall) -> None:
     played = play(recall.world, recall.url, Script(rate=50, seconds=1, shown=5, impressions=True))
     assert sum(event["event"] == "impression" for event in recall.events) == 5 * len(played.answers)
+
+
+def test_receipts_are_handed_back_with_what_was_shown_and_clicked(recall: Recall) -> None:
+    recall.receipts = True
+    play(recall.world, recall.url, Script(rate=50, seconds=1, shown=5, impressions=True))
+    assert {event["event"] for event in recall.events} == {"impression", "click"}
+    assert all(event["receipt"] == f"of-{event['user_id']}" for event in recall.events)
 
 
 def test_a_service_that_fails_is_counted(recall: Recall) -> None:

@@ -192,7 +192,9 @@ class Said:
     down: bool = False
     asked: list[tuple[str, datetime, float | None]] = field(default_factory=list)
 
-    def measure(self, rollout: str, since: datetime, _until: datetime, limit_ms: float | None) -> Measures:
+    def measure(
+        self, rollout: str, since: datetime, _until: datetime, limit_ms: float | None, _weights: object = None
+    ) -> Measures:
         if self.down:
             raise UnavailableError("no metrics now")
         self.asked.append((rollout, since, limit_ms))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pagoda.updates.incremental_steps import Done, run_all
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving.recall.items import preranker
+from serving.recall.items.preranking import PreRanking
 from serving.recall.servers import in_process_tower
 from serving.tower.program import load_program
 from tests.training.prerank.worlds import PRERANK, make_shown
@@ -98,9 +100,12 @@ async def test_late_or_broken_it_costs_its_order_and_nothing_else(home: Home, mo
         assert all("recall_score" not in item for item in said["items"])
 
     await home.prediction(manifest)
-    await check(lambda *_: time.sleep(0.2))
     await check(lambda *_: 1 / 0)
+    monkeypatch.setattr(preranker.OpenPreRanker, "seconds", 0.001)
+    await check(lambda *_: time.sleep(0.5))
     assert manifest.prerank is not None
     program = local_path(manifest.prerank.program.uri) or Path()
     program.write_bytes(program.read_bytes()[:-1])
+    home.parts.preranking.close()
+    home.parts = replace(home.parts, preranking=PreRanking())
     await check(lambda *_: pytest.fail("it was opened although it is damaged"))

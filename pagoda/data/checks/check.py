@@ -19,7 +19,7 @@ from pagoda.data.checks.times import LogTimes
 from pagoda.data.checks.values import RowBatch, check_known_items, check_values
 from pagoda.data.increments import changes_of
 from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
-from pagoda.data.parquet import all_batches, open_parquet, reading
+from pagoda.data.parquet import all_batches, in_columns, open_parquet, reading
 from pagoda.data.partitions import Part, timestamps_us
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError, DataError
@@ -134,10 +134,9 @@ class _Check:
         first_row = 1
         try:
             with reading(path), open_parquet(path) as file:
-                for batch in all_batches(file, _BATCH_ROWS, schema.names):
-                    yield RowBatch(
-                        batch.select(schema.names).cast(schema, safe=False), str(path), first_row, self._sink
-                    )
+                there = [name for name in schema.names if name in file.schema_arrow.names]
+                for batch in all_batches(file, _BATCH_ROWS, there):
+                    yield RowBatch(in_columns(batch, schema), str(path), first_row, self._sink)
                     first_row += batch.num_rows
         except DataError as error:
             message = str(error).removeprefix(f"{path}: ")

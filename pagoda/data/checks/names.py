@@ -15,7 +15,8 @@ from pagoda.data.spec import RESERVED, Categorical, Feature, FeatureSpec, TimeOf
 from pagoda.errors import ConfigError
 
 IN_EVENTS = frozenset({"event_id", "user_id", "item_id", "event", "timestamp", "context"})
-"""Fields of an event: its row in the stream holds context features beside them."""
+"""Fields of an event: its row in the stream holds context features beside them. Not `receipt`, which came later and is
+never in a row: what it says is, and the declaration reserves those names."""
 IN_REQUESTS = frozenset(
     {
         "user_id",

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pagoda.data.spec import FeatureSpec
 
 
-def check_references(spec: FeatureSpec) -> None:
-    """Raise ValueError for the first part that refers to what is not there; the message says what to do."""
+def check_references(spec: FeatureSpec, reserved: Collection[str]) -> None:
+    """Raise ValueError for the first part that refers to what is not there, or to one of Pagoda's own columns
+    (`reserved`); the message says what to do."""
+    if spec.rules is not None and spec.rules.weight is not None:
+        _check_rules_weight(spec, spec.rules.weight, reserved)
     _check_events(spec)
     _check_zones(spec)
     _check_past_texts(spec)
     if spec.embeds_events:
         _check_told_events(spec)
+
+
+def _check_rules_weight(spec: FeatureSpec, name: str, reserved: Collection[str]) -> None:
+    if name in reserved or name == spec.title:
+        raise ValueError(f"rules.weight {name!r} is a column with another meaning")
+    for feature in spec.features:
+        if feature.name == name and (feature.kind != "numeric" or feature.tower != "item"):
+            raise ValueError(
+                f"rules.weight {name!r} is a {feature.kind} feature of the {feature.tower} tower, no number of items"
+            )
 
 
 def _check_events(spec: FeatureSpec) -> None:

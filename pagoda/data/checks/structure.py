@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,7 @@ import pyarrow as pa
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink
 from pagoda.data.horizon import read_horizon
 from pagoda.data.increments import current_items
-from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, schema_of
+from pagoda.data.layout import FEATURES_FILE, Table, accepts, key_column, optional_columns, schema_of
 from pagoda.data.parquet import open_parquet, parquet_files, reading
 from pagoda.data.partitions import Part, list_parts
 from pagoda.data.spec import FeatureSpec, read_spec
@@ -93,16 +93,18 @@ def _sound_rows(path: Path, spec: FeatureSpec, table: Table, sink: ProblemSink) 
     except DataError as error:
         sink.add(Problem(Kind.CORRUPT, str(path), str(error).removeprefix(f"{path}: ")))
         return None
-    problems = list(compare(schema, schema_of(spec, table), str(path)))
+    problems = list(compare(schema, schema_of(spec, table), str(path), optional_columns(spec, table)))
     for problem in problems:
         sink.add(problem)
     return None if problems else rows
 
 
-def compare(given: pa.Schema, wanted: pa.Schema, file: str) -> Iterator[Problem]:
-    """How the columns of a file differ from the declared ones."""
+def compare(given: pa.Schema, wanted: pa.Schema, file: str, optional: Collection[str] = ()) -> Iterator[Problem]:
+    """How the columns of a file differ from the declared ones, of which it may lack those that are `optional`."""
     for field in wanted:
         if field.name not in given.names:
+            if field.name in optional:
+                continue
             message = f"the column is missing; the file has {given.names}"
             yield Problem(Kind.MISSING_COLUMN, file, message, field.name)
         elif given.names.count(field.name) == 1 and not _fits(field, given.field(field.name).type):

@@ -56,6 +56,8 @@ def check_values(rows: RowBatch, spec: FeatureSpec, table: Table) -> None:
             _check_timestamp(rows)
         if spec.positive_weight is not None:
             _check_positive_weight(rows, spec.positive_weight)
+        if spec.receipts:
+            _check_shown(rows)
     else:
         check_key(rows, key_column(table))
         if table == "items":
@@ -108,6 +110,15 @@ def _check_positive_weight(rows: RowBatch, column: str) -> None:
     bad = no_positive_weights(rows.batch[column].fill_null(1.0).to_numpy(zero_copy_only=False))
     message = f"a positive's weight is from 0 to {LARGEST_WEIGHT:g}; leave it null where there is none"
     rows.tell(Kind.WEIGHT, column, bad, message)
+
+
+def _check_shown(rows: RowBatch) -> None:
+    propensity, position = rows.batch["propensity"], rows.batch["position"]
+    bad = pc.invert(pc.and_(pc.greater(propensity, 0), pc.less_equal(propensity, 1)))
+    message = "a propensity is above 0 and at most 1; leave it null where there is none"
+    rows.tell(Kind.WEIGHT, "propensity", bad, message)
+    message = "positions count from 0; leave it null where there is none"
+    rows.tell(Kind.WEIGHT, "position", pc.less(position, 0), message)
 
 
 def _check_feature(rows: RowBatch, feature: Feature) -> None:

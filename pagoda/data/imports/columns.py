@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -37,8 +37,10 @@ class ColumnNames:
         if unknown := sorted(set(self.renamed) - known):
             raise ConfigError(f"column {unknown[0]!r} cannot be read from a file: this dataset has {sorted(known)}")
 
-    def find(self, given: list[str], wanted: list[str], file: str) -> dict[str, str]:
-        """Name in Pagoda → name in the file, for all `wanted` columns; an absent event is left out.
+    def find(
+        self, given: list[str], wanted: list[str], file: str, optional: Collection[str] = ("event",)
+    ) -> dict[str, str]:
+        """Name in Pagoda → name in the file, for all `wanted` columns; those that may be absent are then left out.
 
         Raises:
             DataError: A column is missing or there twice.
@@ -51,7 +53,7 @@ class ColumnNames:
                 _SINK.add(Problem(Kind.EXTRA_COLUMN, file, "the column is there more than once", source))
             if source in given:
                 used[name] = source
-            elif name != "event":
+            elif name not in optional:
                 option = f"--{name.removesuffix('_id')}-column" if name in _WITH_OPTION else f"--rename {name}="
                 message = f"the column is missing; the file has {given}; if it has another name there, say {option}"
                 _SINK.add(Problem(Kind.MISSING_COLUMN, file, message, renamed))

@@ -20,7 +20,7 @@ from pagoda.data.imports.rows.refusals import Reason, Refusals
 from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
 from pagoda.data.imports.sources.base import SourceReader
-from pagoda.data.layout import Table, schema_of
+from pagoda.data.layout import Table, optional_columns, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
 
@@ -116,7 +116,8 @@ class TableReader:
             if name not in given:
                 message = f"the column is missing; the file has {given}"
                 _SINK.add(Problem(Kind.MISSING_COLUMN, str(path), message, name))
-        used = self.names.find(given, self.schema(table).names, str(path))
+        optional = ("event", *optional_columns(self.spec, table))
+        used = self.names.find(given, self.schema(table).names, str(path), optional)
         if table == "interactions" and self.rules.events and "event" not in used:
             raise ConfigError(f"--map-event: {path} has no column of events, but {given}; name it by --event-column")
         for name in self.names.left_over(given, used, beside):
@@ -176,6 +177,8 @@ class _Batch:
 
     def _array(self, wanted: pa.Field, out: np.ndarray) -> pa.Array:
         """A column of the contract; `out` is set where its event becomes none."""
+        if wanted.name not in self._used and wanted.name != "event":
+            return pa.nulls(self._raw.num_rows, wanted.type)
         if wanted.name not in self._used:
             return pa.repeat(self._reader.default_event, self._raw.num_rows)
         if wanted.name == "event" and self._reader.rules.events:

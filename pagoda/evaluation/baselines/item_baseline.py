@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pagoda.channels.co_occurrence import UserItems, read_user_items
+from pagoda.channels.item_similarity import cosine_neighbours
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
-from pagoda.evaluation.baselines.co_occurrence import read_user_items
-from pagoda.evaluation.baselines.item_similarity import ease, neighbours
+from pagoda.evaluation.baselines.ease import ease
 from pagoda.evaluation.ranking import ExcludedPairs
 from pagoda.evaluation.report import ItemBaselineName
+
+_NEIGHBOURS = 100
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,17 @@ def learn_item_baseline(
     dataset: Dataset, until: Window, catalogue: NDArray[np.int64], limits: BaselineLimits
 ) -> ItemBaseline | None:
     """Learn from the positives before the start of `until`, within `limits`; None where there is none."""
-    had = read_user_items(dataset, until, catalogue, limits.rows)
+    had = read_user_items(dataset, until.start, catalogue, limits.rows)
     if had is None:
         return None
     name: ItemBaselineName = "ease" if had.matrix.shape[1] <= limits.ease_items else "item_knn"
-    return ItemBaseline(ease(had) if name == "ease" else neighbours(had), had.places, name, had.share)
+    return ItemBaseline(ease(had) if name == "ease" else item_knn(had), had.places, name, had.share)
+
+
+def item_knn(had: UserItems) -> sparse.csr_array:
+    """Each item's nearest by the cosine of the sets of users who had them, float32 [items, items]: a column has the
+    neighbours of its item, so what a user had adds up along the rows."""
+    return cosine_neighbours(had, _NEIGHBOURS).T.tocsr()
 
 
 class ItemBaselineScorer:

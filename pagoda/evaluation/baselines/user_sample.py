@@ -8,25 +8,14 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.ids import user_places
 from pagoda.data.parquet import row_count
 from pagoda.data.window import Window
 
 _MOST_HELD = 2_000_000
 """Rows that are held in memory: a hundred megabytes or two."""
-
-
-def places(users: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where each user stands in [0, 1), evenly and for ever: float64 [n], by the mixer of SplitMix64 (Steele et al.,
-    OOPSLA 2014), since IDs that were counted upwards are no random numbers."""
-    mixed = users.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    spread: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return spread
 
 
 class SampledUsers(Dataset):
@@ -69,7 +58,7 @@ class SampledUsers(Dataset):
 
     def _ours(self, rows: Iterator[pa.RecordBatch], columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in rows:
-            ours = places(batch.column("user_id").to_numpy()) < self._share
+            ours = user_places(batch.column("user_id").to_numpy()) < self._share
             yield batch.filter(pa.array(ours)).select(columns)
 
     @staticmethod

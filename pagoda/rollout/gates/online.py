@@ -147,13 +147,20 @@ def _clicks(gate: ClickGate, alpha: float, stable: UserSums, canary: UserSums) -
     return GateResult(
         gate="clicks",
         verdict=_verdict(high < -gate.tolerance, gate, stable, canary),
-        detail=f"click-through {_rate(canary.y, canary.n):.3%} against {_rate(stable.y, stable.n):.3%}: "
-        f"{difference / scale:+.1%} [{low:+.1%}, {high:+.1%}]; " + _users(gate, stable, canary),
+        detail=f"{_click_rates(gate, stable, canary)}: {difference / scale:+.1%} [{low:+.1%}, {high:+.1%}]; "
+        + _users(gate, stable, canary),
         value=difference / scale,
         low=low,
         high=high,
         limit=-gate.tolerance,
     )
+
+
+def _click_rates(gate: ClickGate, stable: UserSums, canary: UserSums) -> str:
+    ours, theirs = _rate(canary.y, canary.n), _rate(stable.y, stable.n)
+    if gate.weights is None:
+        return f"click-through {ours:.3%} against {theirs:.3%}"
+    return f"clicks an answer, weighed by place and propensity, {ours:.4g} against {theirs:.4g}"
 
 
 def compare(stable: UserSums, canary: UserSums) -> tuple[float, float]:

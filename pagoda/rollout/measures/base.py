@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pagoda.generations.arms import Arm
+from pagoda.rollout.policy import ClickWeights
 
 Counts = npt.NDArray[np.int64]
 
@@ -67,7 +68,7 @@ class ArmMeasure:
 
     requests: Requests = Requests()
     clicks: UserSums = UserSums()
-    """n_u items shown and y_u items clicked, or answers and answers with a click."""
+    """n_u answers, y_u of them with a click; or the sum of what their clicks weigh, where the gate weighs them."""
     short_answers: UserSums = UserSums()
     """n_u answers, y_u of them with fewer items than were asked for (none at all included)."""
     fallbacks: UserSums = UserSums()
@@ -80,13 +81,21 @@ Measures = Mapping[Arm, ArmMeasure]
 class Metrics(Protocol):
     """Measures both arms. It keeps its own history, so that a driver needs no memory."""
 
-    def measure(self, rollout: str, since: datetime, until: datetime, limit_ms: float | None) -> Measures:
+    def measure(
+        self,
+        rollout: str,
+        since: datetime,
+        until: datetime,
+        limit_ms: float | None,
+        weights: ClickWeights | None = None,
+    ) -> Measures:
         """What both arms did in [since, until), requests whose arm a tester chose left out.
 
         During shadow the canary's requests are the copies. Windows are at most 5 s long.
 
         Args:
             limit_ms: Answers slower than this are `Requests.slow`; None: none are.
+            weights: What clicks weigh; None: answers with a click are counted.
 
         Raises:
             UnavailableError: The measures cannot be read now.

@@ -15,8 +15,10 @@ from pagoda.data.window import to_us
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.arms import ARMS
 from pagoda.rollout.measures.base import ArmMeasure, Counts, Measures, Requests
+from pagoda.rollout.measures.click_weights import weighed_rows
 from pagoda.rollout.measures.outcomes import ROW, STREAM, Flag, OutcomeBatch, Rows
 from pagoda.rollout.measures.user_sums import UserTable
+from pagoda.rollout.policy import ClickWeights
 
 WINDOW_US = 5_000_000
 SETTLING_US = 2_000_000
@@ -39,11 +41,18 @@ class StreamMetrics:
         self._url = url
         self._phase: PhaseSums | None = None
 
-    def measure(self, rollout: str, since: datetime, until: datetime, limit_ms: float | None) -> Measures:
+    def measure(
+        self,
+        rollout: str,
+        since: datetime,
+        until: datetime,
+        limit_ms: float | None,
+        weights: ClickWeights | None = None,
+    ) -> Measures:
         """See `Metrics.measure`."""
-        phase = self._phase
-        if phase is None or not phase.goes_on(rollout, to_us(since), to_us(until), limit_ms):
-            phase = PhaseSums(rollout, to_us(since), limit_ms)
+        phase, asked = self._phase, (rollout, to_us(since), limit_ms, weights)
+        if phase is None or not phase.goes_on(asked, to_us(until)):
+            phase = PhaseSums(*asked)
         self._phase = None  # Should the reading end half way, the next look starts anew.
         try:
             for page in self._pages(phase):
@@ -68,8 +77,10 @@ class StreamMetrics:
 class PhaseSums:
     """Sums over one phase of a rollout."""
 
-    def __init__(self, rollout: str, since_us: int, limit_ms: float | None) -> None:
-        self._key = rollout, since_us, limit_ms
+    def __init__(
+        self, rollout: str, since_us: int, limit_ms: float | None, weights: ClickWeights | None = None
+    ) -> None:
+        self._key = rollout, since_us, limit_ms, weights
         self.next_entry = f"{max(since_us // 1000 - _CLOCKS_MS, 0)}-0"
         self._stage = (False, 0)
         self._clear()
@@ -79,11 +90,12 @@ class PhaseSums:
         self._waiting: list[Rows] = []
         self._windows = np.zeros((len(ARMS), 3, 0), np.int64)
         self._latency = np.zeros((len(ARMS), _BUCKETS), np.int64)
-        self._users = UserTable()
+        weights = self._key[-1]
+        self._users = UserTable(cap=weights.cap if weights else None)
 
-    def goes_on(self, rollout: str, since_us: int, until_us: int, limit_ms: float | None) -> bool:
-        """Whether these sums are the beginning of those that are asked for."""
-        return self._key == (rollout, since_us, limit_ms) and self._closed <= _windows(since_us, until_us)
+    def goes_on(self, asked: tuple[str, int, float | None, ClickWeights | None], until_us: int) -> bool:
+        """Whether these sums are the beginning of those that are asked for, by what `PhaseSums` is made of."""
+        return self._key == asked and self._closed <= _windows(asked[1], until_us)
 
     def add(self, fields: dict[bytes, Any]) -> None:
         """Take in an entry of the stream, if it is of this phase."""
@@ -92,7 +104,7 @@ class PhaseSums:
         except IntegrityError as error:
             _log.warning("%s; it is left out", error)
             return
-        rollout, since_us, _ = self._key
+        rollout, since_us, _, weights = self._key
         if batch.rollout != rollout or batch.stage < self._stage:
             return
         if batch.stage > self._stage:
@@ -100,12 +112,12 @@ class PhaseSums:
             # users were in the other arm.
             self._stage = batch.stage
             self._clear()
-        rows = batch.rows[batch.rows["time_us"] >= since_us]
-        self._waiting.append(rows)
+        rows = weighed_rows(batch, weights) if weights else batch.rows
+        self._waiting.append(rows[rows["time_us"] >= since_us])
 
     def close(self, until_us: int) -> None:
         """Sum up the rows of the windows that are closed at a moment."""
-        _, since_us, limit_ms = self._key
+        _, since_us, limit_ms, _ = self._key
         self._closed = _windows(since_us, until_us)
         rows = np.concatenate([np.zeros(0, ROW), *self._waiting])
         over = rows["time_us"] < since_us + self._closed * WINDOW_US

@@ -11,9 +11,9 @@ stay in their arm, so whoever reads finds it from the user's last answer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,10 @@ SIZE = "outcomes:bytes"
 ROW = np.dtype([("time_us", "<i8"), ("user", "<u8"), ("ms", "<f4"), ("flags", "u1")])
 """When it ended (by the service's clock), who, how long the chosen arm took or was waited for, and what happened."""
 Rows = npt.NDArray[np.void]
+PLACE = np.dtype([("position", "<u2"), ("propensity", "<f4")])
+"""Where in an answer the item of a click stood, from 0 on, and how probable it was that it did; the latter is 0 where
+nothing is known of that, or the item was no choice of the arm's own."""
+PlaceRows = npt.NDArray[np.void]
 
 # KEYS: stream, size. ARGV: most bytes, then field, value, … of the entry, the rows last.
 APPEND = """
@@ -61,9 +65,18 @@ class Flag(IntFlag):
     SHORT = 16
     """With fewer items than were asked for."""
     FALLBACK = 32
-    """Not from the two towers."""
+    """Not from the two towers, or with no item of a channel that both arms' generations declare."""
     CLICK = 64
     """No answer but a positive event."""
+
+
+class PlacedClick(NamedTuple):
+    """A positive event, as it comes in."""
+
+    user: int | str
+    position: int = 0
+    propensity: float = 0.0
+    """See `PLACE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,8 @@ class OutcomeBatch:
     percent: int
     shadow: bool
     rows: Rows
+    places: PlaceRows = field(default_factory=lambda: np.zeros(0, PLACE))
+    """Of `PLACE`, one for each click among the rows, in their order; none where no click says any."""
 
     @property
     def stage(self) -> tuple[bool, int]:
@@ -82,10 +97,13 @@ class OutcomeBatch:
 
     def encode(self) -> dict[str, bytes | str | int]:
         """As fields of the entry, the rows last."""
+        # A field that came later is there where it says something; who does not know it counts the clicks alone.
+        places = {"places": self.places.tobytes()} if self.places["propensity"].any() else {}
         return {
             "rollout": self.rollout,
             "percent": self.percent,
             "mirrored": int(self.shadow),
+            **places,
             "rows": self.rows.tobytes(),
         }
 
@@ -97,8 +115,10 @@ class OutcomeBatch:
             IntegrityError: It is no such entry.
         """
         try:
-            rows = np.frombuffer(fields[b"rows"], ROW)
-            return cls(fields[b"rollout"].decode(), int(fields[b"percent"]), fields[b"mirrored"] == b"1", rows)
+            rows, places = np.frombuffer(fields[b"rows"], ROW), np.frombuffer(fields.get(b"places", b""), PLACE)
+            if len(places) not in (0, np.count_nonzero(rows["flags"] & Flag.CLICK)):
+                raise ValueError(f"{len(places)} places of clicks")
+            return cls(fields[b"rollout"].decode(), int(fields[b"percent"]), fields[b"mirrored"] == b"1", rows, places)
         except (KeyError, ValueError) as error:
             raise IntegrityError(f"stream {STREAM}: an entry is damaged ({error!r})") from error
 

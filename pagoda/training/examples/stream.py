@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pagoda.config.positives import PositivesConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import kinds_of
 from pagoda.data.history.history_state import HistoryState
@@ -18,7 +19,9 @@ from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
+from pagoda.training.examples.made_interests import MadeInterests
 from pagoda.training.examples.positive_weights import MeanWeight, relative_weights
+from pagoda.training.examples.shown_weights import counted, multiplied, shown_columns
 from pagoda.training.tables import TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -60,6 +63,10 @@ class ExampleStream:
     """Of the window's positives, where the dataset declares what they weigh."""
     before: HistoryState | None
     """Histories as of the window's start; None where the dataset declares none."""
+    counting: PositivesConfig
+    """Which examples count more or less by what showed their items, or not at all."""
+    interests: MadeInterests | None = None
+    """What is shown of users' interests; None: what they say."""
     others: tuple[str, ...] = ()
     """Events that are examples beside positives."""
     after: HistoryState | None = None
@@ -102,7 +109,7 @@ class ExampleStream:
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         spec = self.dataset.spec
-        columns = interaction_columns(spec)
+        columns = [*interaction_columns(spec), *shown_columns(self.counting)]
         events = {*spec.positives, *self.others, *spec.history_events}
         return self.dataset.batches(self.window, events=events, columns=columns, batch_rows=self.block_rows)
 
@@ -118,7 +125,7 @@ class ExampleStream:
         user_ids, item_ids = (batch.column(name).to_numpy() for name in ("user_id", "item_id"))
         times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
         events = batch.column("event")
-        taken = np.flatnonzero(among(events, (*spec.positives, *self.others)))
+        taken, shown = counted(batch, (*spec.positives, *self.others), self.counting)
         enters, kinds = among(events, spec.history_events), kinds_of(events, spec)
         histories = state.advance(user_ids, item_ids, times_us, enters, kinds) if state else no_histories(len(batch))
         rows = pa.Table.from_batches([batch]).take(taken)
@@ -130,11 +137,13 @@ class ExampleStream:
             histories=histories.take(taken),
             context=rows,
         )
+        if self.interests:
+            moments = self.interests.shown(moments, number)
         return Block(
             moments=self._placed(moments),
             items=catalogue_places(self.catalogue, item_ids[taken], self.dataset),
             number=number,
-            weights=relative_weights(rows, self.dataset, self.mean_weight),
+            weights=multiplied(relative_weights(rows, self.dataset, self.mean_weight), shown),
             events=_numbers(events.take(pa.array(taken)), self.others) if self.others else None,
         )
 

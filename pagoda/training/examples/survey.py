@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pagoda.config.positives import PositivesConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import DataError
-from pagoda.model.table_inputs import among, catalogue_places
+from pagoda.model.table_inputs import catalogue_places
 from pagoda.training.examples.positive_weights import MeanWeight, positive_weights
+from pagoda.training.examples.shown_weights import counted, shown_columns
 
 Int64Array = NDArray[np.int64]
 _BATCH_ROWS = 1 << 18
@@ -40,13 +42,14 @@ class Survey:
         return int(self.clicks.sum())
 
 
-def survey(dataset: Dataset, window: Window, catalogue: Int64Array) -> Survey:
+def survey(dataset: Dataset, window: Window, catalogue: Int64Array, counting: PositivesConfig) -> Survey:
     """Count the window's positives.
 
     Args:
         dataset: Where they are.
         window: Which.
         catalogue: int64 [i], ascending: all items of the dataset.
+        counting: Which positives do not count, by what showed their items.
 
     Raises:
         DataError: There is no positive in the window, one of an item that `catalogue` lacks, or one whose weight is
@@ -54,23 +57,25 @@ def survey(dataset: Dataset, window: Window, catalogue: Int64Array) -> Survey:
     """
     spec, mean = dataset.spec, MeanWeight()
     columns = (*_COLUMNS, "timestamp", spec.positive_weight) if spec.positive_weight else _COLUMNS
+    columns = (*columns, *shown_columns(counting))
     users, waiting = np.empty(0, np.int64), _Waiting()
     clicks = np.zeros(len(catalogue), np.int64)
     used = np.zeros(len(catalogue), bool)
     events = {*spec.positives, *spec.history_events}
     for batch in dataset.batches(window, events=events, columns=columns, batch_rows=_BATCH_ROWS):
         place = catalogue_places(catalogue, batch.column("item_id").to_numpy(), dataset)
-        positive = among(batch.column("event"), spec.positives)
+        positive, _ = counted(batch, spec.positives, counting)
         waiting.add(batch.column("user_id").to_numpy()[positive])
         if waiting.rows > len(users):
             users = waiting.join(users)
         clicks += np.bincount(place[positive], minlength=len(catalogue))
         used[place] = True
         if spec.positive_weight:
-            rows = pa.Table.from_batches([batch]).filter(pa.array(positive))
+            rows = pa.Table.from_batches([batch]).take(pa.array(positive))
             mean.add(positive_weights(rows, spec.positive_weight, dataset))
     if not clicks.any():
-        raise DataError(f"{dataset.path}: no positive ({' or '.join(spec.positives)}) in window {window.key}")
+        left = " that positives.by_arm and by_channel let count" if shown_columns(counting) else ""
+        raise DataError(f"{dataset.path}: no positive ({' or '.join(spec.positives)}){left} in window {window.key}")
     return Survey(waiting.join(users), catalogue, clicks, used, mean)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pagoda.config.positives import PositivesConfig
 from pagoda.config.training import TrainConfig
 from pagoda.model.table_inputs import Int64Array
 from pagoda.training.examples.stream import ExampleStream
@@ -37,6 +38,8 @@ def trained_preranker(
         block_rows=told.block_rows,
         mean_weight=told.mean_weight,
         before=histories_before(told.dataset, told.window, parent, forgotten),
+        # What was shown is learned from, whoever showed it.
+        counting=PositivesConfig(),
         others=OTHERS,
     )
     features = prepared.catalogue.features

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import psutil
 
+from pagoda.channels.factory import refuse_channels
 from pagoda.config.model import Bsarec, ModelConfig, TowerConfig
 from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.layout import INTERESTS, says_interests
 from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
 from pagoda.training.distillation.score_file import Teacher, refuse_other_columns
+from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.mined_file import most_of_a_user
 from pagoda.training.prerank.shown import SHOWN, has_impressions
@@ -55,11 +58,24 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
             _refuse_histories(member, dataset)
         elif isinstance(member.model.history, Bsarec):
             _refuse_quick(member.model.history.frequencies, dataset.spec.history.length)
+    refuse_channels(config.channels, dataset.spec)
     if config.learn == "sets":
         _refuse_other_events(dataset)
+    if (by := shown_columns(config.positives)) and not dataset.spec.receipts:
+        raise ConfigError(
+            f"positives.by_{by[0].removesuffix('s')} is set, but {dataset.path}/features.yaml does not declare "
+            "receipts: true, so nothing says what showed an item"
+        )
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
-        _refuse_category(name, dataset)
+        _refuse_category("model.augment.category", name, dataset)
+    if config.cold:
+        _refuse_category("cold.by", config.cold.by, dataset)
+        if config.cold.users and not says_interests(dataset.spec):
+            raise ConfigError(
+                f"cold.users is {config.cold.users}, but {dataset.path}/features.yaml declares no such feature; add "
+                f"{{kind: multi, name: {INTERESTS}, tower: user, max_values: 3}}"
+            )
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
@@ -156,11 +172,11 @@ def _refuse_other_events(dataset: Dataset) -> None:
         )
 
 
-def _refuse_category(name: str, dataset: Dataset) -> None:
+def _refuse_category(key: str, name: str, dataset: Dataset) -> None:
     declared = [one.name for one in dataset.spec.of("item") if isinstance(one, Categorical | MultiValued)]
     if name not in declared:
         raise ConfigError(
-            f"model.augment.category is {name!r}, which is no categorical or multi-valued feature of items in "
+            f"{key} is {name!r}, which is no categorical or multi-valued feature of items in "
             f"{dataset.path}/features.yaml; these are: {', '.join(declared) or 'none'}"
         )
 
@@ -196,7 +212,7 @@ def refuse_nobody_to_ask(
         return
     if not bad:
         raise ConfigError(f"negatives.bad is 0, so --relevance {relevance.folder.parent} would not be asked")
-    if relevance.encoder.spec != dataset.spec:
+    if not relevance.encoder.reads(dataset.spec):
         raise ConfigError(f"--relevance {relevance.folder.parent} reads other features than {dataset.path} has")
     if (interests := relevance.config.model.interests) > 1:
         raise ConfigError(

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from pagoda.channels.base import TableSource
+from pagoda.channels.factory import TABLES, write_tables
 from pagoda.code_version import code_version
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
@@ -36,8 +38,11 @@ def write_version(
     (folder / full.METRICS).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     learner.users.write(folder / full.USERS)
     learner.items.write(folder / full.ITEMS)
+    if prepared.cold:
+        prepared.cold.means(learner.items).save(folder / full.CATEGORY_MEANS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    write_tables(folder / TABLES, config.channels, _source(prepared))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
         export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
@@ -47,7 +52,9 @@ def opened(prepared: Prepared) -> OpenTowers:
     """What is being trained, as it is now; it lies in main memory."""
     learner = prepared.learner
     learner.towers.eval()
-    return OpenTowers(prepared.encoder, learner.towers, learner.users, learner.items, prepared.stream.dataset)
+    tables = learner.users, learner.items
+    means = prepared.cold.means(learner.items) if prepared.cold else None
+    return OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset, category_means=means)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:
@@ -77,6 +84,10 @@ def lineage_of(
         code_version=code_version(),
         forgotten=forgotten,
     )
+
+
+def _source(prepared: Prepared) -> TableSource:
+    return TableSource(prepared.stream.dataset, prepared.stream.window, prepared.survey.catalogue)
 
 
 def _popularity(survey: Survey) -> pa.Table:

@@ -16,6 +16,7 @@ from pagoda.data.window import Window
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories, no_history_state
 from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.training.examples.positive_weights import relative_weights
+from pagoda.training.examples.shown_weights import counted, multiplied, shown_columns
 from pagoda.training.incremental.frozen_base import FrozenBase
 from pagoda.version_files.incremental import IncrementalFiles, chain_of
 
@@ -59,9 +60,10 @@ def read_examples(base: FrozenBase, window: Window, parent: IncrementalFiles | N
     """
     spec = base.dataset.spec
     events = {*spec.positives, *spec.history_events}
-    stream = base.dataset.batches(window, events=events, columns=interaction_columns(spec))
+    columns = [*interaction_columns(spec), *shown_columns(base.config.positives)]
+    stream = base.dataset.batches(window, events=events, columns=columns)
     batches = list(stream)
-    if not batches or not any(among(batch.column("event"), spec.positives).any() for batch in batches):
+    if not any(len(counted(batch, spec.positives, base.config.positives)[0]) for batch in batches):
         return None
     table = pa.Table.from_batches(batches).combine_chunks()
     rows = distinct(table)
@@ -82,7 +84,7 @@ def _examples(
     users, items = (table.column(name).to_numpy() for name in ("user_id", "item_id"))
     times_us = table.column("timestamp").cast(pa.int64()).to_numpy()
     kinds = table.column("event").combine_chunks()
-    positive = np.flatnonzero(among(kinds, spec.positives))
+    positive, shown = counted(table, spec.positives, base.config.positives)
     chosen = table.take(positive)
     rows = _Rows(users, items, times_us, among(kinds, spec.history_events), kinds_of(kinds, spec))
     histories, past = _histories(base, parent, window, rows)
@@ -97,7 +99,7 @@ def _examples(
     return Examples(
         moments=moments,
         items=catalogue_places(base.item_ids, items[positive], dataset),
-        weights=relative_weights(chosen, dataset),
+        weights=multiplied(relative_weights(chosen, dataset), shown),
         past=past,
         interactions=found,
         duplicates=found - table.num_rows,

@@ -4,62 +4,120 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from pagoda.channels.merging import merged, shares_of
+from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
-from serving.recall.fallback.steps import TEXT
+from serving.recall.channels.tables import TableChannels
+from serving.recall.fallback.steps import TEXT, without
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
+NO_TABLES = TableChannels()
 _RRF = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
 
 
-async def merge(channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup, text: Channel | None = None) -> None:
-    """Fill in a user's items: those of the first channel that answers, and what a request's text finds beside them.
+async def merge(
+    channels: Sequence[Channel],
+    live: LiveGeneration,
+    lookup: Lookup,
+    tables: TableChannels = NO_TABLES,
+    text: Channel | None = None,
+) -> None:
+    """Fill in a user's items: what answers, and what a request's text finds beside it.
+
+    What answers is the first of `channels` that does, or where the generation declares channels, these together.
 
     Args:
-        channels: One at least, in the order in which they are asked; the ones after it are not.
+        channels: One at least, the towers' first, in the order in which they are asked; the ones after it are not.
         live: The generation that answers.
         lookup: The user, after the tower's stage.
+        tables: Those that a generation declares beside the towers.
         text: Searches words; where it does not answer, the others' items are the answer, which says so.
 
     Raises:
         UnavailableError: No channel answers; why the first one does not.
     """
     if lookup.instance.text is None:
-        await _first(channels, live, lookup)
+        await _found(channels, live, lookup, tables)
         return
     # What fails leaves nothing under way that nobody waits for.
-    ends = await asyncio.gather(_first(channels, live, lookup), _beside(text, live, lookup), return_exceptions=True)
+    found = _found(channels, live, lookup, tables)
+    ends = await asyncio.gather(found, _beside(text, live, lookup), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
             raise end
     if text and text.name in lookup.candidates:
         weigh = _by_score if lookup.instance.merge == "sum" else _by_place
-        lookup.items = _sums([weigh(lookup.items), weigh(lookup.candidates[text.name])])
+        words = lookup.candidates[text.name]
+        if live.manifest.mixture:
+            words = _from_text(lookup.items, words, text.name)
+        lookup.items = _sums([lookup.items, words], weigh)
     else:  # Said here, so that answers say it in one order, whichever of the two failed first.
         lookup.degraded.append(TEXT)
     lookup.items = lookup.items[: lookup.instance.k]
+
+
+async def _found(channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup, tables: TableChannels) -> None:
+    mixture = live.manifest.mixture
+    if mixture is None:
+        await _first(channels, live, lookup)
+        return
+    lookup.candidates |= tables.candidates(live, lookup)
+    try:
+        lookup.candidates[channels[0].name] = await channels[0].candidates(live, lookup)
+    except UnavailableError as error:
+        if not any(lookup.candidates.values()):
+            await _in_place(error, channels[1:], live, lookup)
+            return
+        if len(channels) == 1:  # Nothing may stand in.
+            raise
+    past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
+    shares = shares_of(mixture.channels, mixture.merging, len(past))
+    lookup.items = _mixed(lookup, shares, mixture.merging)
+    lookup.degraded += [without(channel) for channel in shares if channel not in lookup.candidates]
+
+
+def _mixed(lookup: Lookup, shares: Mapping[str, float], merging: MergingConfig) -> list[RecalledItem]:
+    """The declared channels' candidates as one list, each item with the score of the first that has it."""
+    lists = {channel: lookup.candidates[channel] for channel in shares if channel in lookup.candidates}
+    scores = {item["item_id"]: item["score"] for items in reversed(lists.values()) for item in items}
+    ids = {channel: [item["item_id"] for item in items] for channel, items in lists.items()}
+    return [
+        {
+            "item_id": one.item,
+            "score": one.weight if merging.kind == "rrf" else scores[one.item],
+            "channels": list(one.channels),
+        }
+        for one in merged(ids, shares, merging.kind, lookup.depth)
+    ]
 
 
 async def _first(channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup) -> None:
     channel = channels[0]
     try:
         found = await channel.candidates(live, lookup)
-    except UnavailableError:
-        if len(channels) > 1:
-            with suppress(UnavailableError):
-                await _first(channels[1:], live, lookup)
-                return
-        raise
+    except UnavailableError as error:
+        await _in_place(error, channels[1:], live, lookup)
+        return
     lookup.candidates[channel.name] = lookup.items = found
     if channel.stands_in:
         lookup.degraded.append(channel.stands_in)
+
+
+async def _in_place(error: UnavailableError, channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup) -> None:
+    """What stands in for a channel that had this error, which is raised where nothing does."""
+    if channels:
+        with suppress(UnavailableError):
+            await _first(channels, live, lookup)
+            return
+    raise error
 
 
 async def _beside(text: Channel | None, live: LiveGeneration, lookup: Lookup) -> None:
@@ -67,6 +125,18 @@ async def _beside(text: Channel | None, live: LiveGeneration, lookup: Lookup) ->
     if text is not None:  # Else this index searches no words.
         with suppress(UnavailableError):
             lookup.candidates[text.name] = await text.candidates(live, lookup)
+
+
+def _from_text(items: Sequence[RecalledItem], words: Sequence[RecalledItem], name: str) -> list[RecalledItem]:
+    """What a text found, with where else it comes from; and the items found elsewhere too say that they match it."""
+    elsewhere = {item["item_id"]: item for item in items}
+    told: list[RecalledItem] = []
+    for found in words:
+        names = [name]
+        if (there := elsewhere.get(found["item_id"])) is not None:
+            there["channels"] = names = [*there.get("channels", ()), name]
+        told.append({**found, "channels": names})
+    return told
 
 
 def _by_place(items: Sequence[RecalledItem]) -> dict[Key, float]:
@@ -80,10 +150,18 @@ def _by_score(items: Sequence[RecalledItem]) -> dict[Key, float]:
     return {item["item_id"]: (item["score"] - least) / span if span else 1.0 for item in items}
 
 
-def _sums(lists: Sequence[Mapping[Key, float]]) -> list[RecalledItem]:
+def _sums(
+    lists: Sequence[Sequence[RecalledItem]], weigh: Callable[[Sequence[RecalledItem]], Mapping[Key, float]]
+) -> list[RecalledItem]:
     """Items of all lists by falling sum of what they have in each; of equal ones that of the first list first."""
     sums: defaultdict[Key, float] = defaultdict(float)
     for one in lists:
-        for item, score in one.items():
+        for item, score in weigh(one).items():
             sums[item] += score
-    return [{"item_id": item, "score": score} for item, score in sorted(sums.items(), key=lambda it: -it[1])]
+    first = {item["item_id"]: item for one in reversed(lists) for item in one}
+    return [_scored(first[item], score) for item, score in sorted(sums.items(), key=lambda it: -it[1])]
+
+
+def _scored(item: RecalledItem, score: float) -> RecalledItem:
+    item["score"] = score
+    return item

@@ -5,23 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence, Set
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.parts import part_uris
-from pagoda.storage.stores import is_of_a_store
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
+from serving.recall.channels.item_columns import read_columns, reading_items
 from serving.recall.fallback.steps import POPULAR
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.generations.per_version import PerVersion
@@ -33,7 +31,7 @@ KEPT = 20_000
 _POPULARITY = "popularity.parquet"
 
 
-class Popular:
+class PopularItems:
     """Items by falling popularity, with what requests filter by."""
 
     def __init__(self, spec: FeatureSpec, items: pa.Table, removed: Set[Key] = frozenset()) -> None:
@@ -68,39 +66,29 @@ class Popular:
         ]
 
 
-def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> Popular:
+def load_popular(manifest: Manifest, removed: Set[Key] = frozenset()) -> PopularItems:
     """Read the list of a generation: its version's popularity, and the filter columns of its item vectors.
 
     Args:
         manifest: The generation's.
-        removed: As for `Popular`.
+        removed: As for `PopularItems`.
 
     Raises:
         UnavailableError: A file is not there, or cannot be read now.
         IntegrityError: One is not what it should be.
     """
-    try:
-        clicks = _read(f"{manifest.base.uri.rstrip('/')}/{_POPULARITY}").slice(0, KEPT)
+    with reading_items(f"popular items of {manifest.id}"):
+        clicks = read_columns(f"{manifest.base.uri.rstrip('/')}/{_POPULARITY}").slice(0, KEPT)
         columns = [ITEM_ID, *([ITEM_KEY] if manifest.spec.id_type == "string" else [])]
         columns += [field.name for field in filter_fields(manifest.spec)]
-        files = part_uris(manifest.item_vectors.uri)
-        items = pa.concat_tables([_read(uri, columns, clicks[ITEM_ID]) for uri in files]).combine_chunks()
-        rank = pc.index_in(items[ITEM_ID], clicks[ITEM_ID].combine_chunks())
+        popular, parts = clicks[ITEM_ID].combine_chunks(), []
+        for uri in part_uris(manifest.item_vectors.uri):
+            part = read_columns(uri, columns)
+            parts.append(part.filter(pc.is_in(part[ITEM_ID], popular)))
+        items = pa.concat_tables(parts).combine_chunks()
+        rank = pc.index_in(items[ITEM_ID], popular)
         items = items.append_column("clicks", clicks["clicks"].take(rank))
-        return Popular(manifest.spec, items.take(pc.sort_indices(rank)), removed)
-    except (ValueError, KeyError, pa.ArrowException) as error:
-        raise IntegrityError(f"popular items of {manifest.id}: {error}") from error
-    except Exception as error:
-        if not (isinstance(error, OSError) or is_of_a_store(error)):
-            raise
-        raise UnavailableError(f"popular items of {manifest.id}: {error}") from error
-
-
-def _read(uri: str, columns: list[str] | None = None, ids: pa.ChunkedArray | None = None) -> pa.Table:
-    """Columns of a Parquet file, of the items `ids` alone; vectors are not read."""
-    with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw) as file:
-        found = file.read(columns)
-    return found if ids is None else found.filter(pc.is_in(found[ITEM_ID], ids.combine_chunks()))
+        return PopularItems(manifest.spec, items.take(pc.sort_indices(rank)), removed)
 
 
 class PopularChannel(Channel):
@@ -113,7 +101,7 @@ class PopularChannel(Channel):
         """Hold nothing yet.
 
         Args:
-            removed: As for `Popular`.
+            removed: As for `PopularItems`.
         """
         self._lists = PerVersion(lambda manifest: load_popular(manifest, removed), "has no answer without its index")
 

@@ -68,6 +68,15 @@ class Serving:
         return max(live.manifest.candidates for live in answering if live)
 
     @property
+    def compared_channels(self) -> frozenset[str]:
+        """Those that both arms declare: an answer without one speaks against its arm. None without a canary."""
+        if self.canary is None:
+            return frozenset()
+        mixtures = [live.manifest.mixture for live in (self.stable, self.canary)]
+        declared = [frozenset(one.kind for one in mixture.channels) if mixture else frozenset() for mixture in mixtures]
+        return declared[0] & declared[1]
+
+    @property
     def generations(self) -> dict[Arm, LiveGeneration]:
         """Of each arm that has one."""
         return {"stable": self.stable, **({"canary": self.canary} if self.canary else {})}

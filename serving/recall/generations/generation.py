@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from pagoda.channels.base import Known
+from pagoda.data.layout import DAY_US
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.generations.manifest import MILVUS, Manifest
+from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
@@ -53,13 +59,21 @@ class LiveGeneration:
                 refuse_told(self.spec, past.events, past.texts)
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
-            self._refuse_fields(instance.fields)
-            wanted = self._filters.parse(instance.filter)
+            wanted = self.wanted(instance.filter, instance.fields)
             self._refuse_penalty(instance)
             self._refuse_text(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
         return Lookup(instance, wanted, self.manifest.prerank.candidates if self.manifest.prerank else 0)
+
+    def wanted(self, wanted: Mapping[str, Any], fields: Sequence[str]) -> Filter:
+        """What a request wants of items: its filter as this generation reads it.
+
+        Raises:
+            RequestError: The filter is wrong, or nothing is said of items by the name of a field.
+        """
+        self._refuse_fields(fields)
+        return self._filters.parse(wanted)
 
     def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
         """What the user tower is told: raw values, those of the request before the stored ones."""
@@ -72,6 +86,19 @@ class LiveGeneration:
         if instance.timestamp is not None:
             told["timestamp"] = instance.timestamp
         return told
+
+    def known(self, instance: RecallInstance, stored: StoredUser) -> Known:
+        """What channels are told of the user: raw values and past items, a request's own before the stored ones."""
+        past = stored.recent if instance.history is None else PastItems.of(instance.history)
+        moment = time.time_ns() // 1000 if instance.timestamp is None else instance.timestamp
+        ages = (moment - np.array(past.timestamps, np.int64)) / DAY_US
+        newest = np.argsort(ages, kind="stable")
+        return Known(
+            items=read_ids(self.spec, past.ids, "history.item_id")[newest],
+            ages_days=np.maximum(ages[newest], 0).astype(np.float32),
+            moment_us=moment,
+            values={**_only(stored.profile, self._profile), **instance.profile, **instance.context},
+        )
 
     def _read_of(self, recent: PastItems) -> PastItems:
         """Recent behaviour without what this generation does not read.

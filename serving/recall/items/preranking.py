@@ -89,32 +89,29 @@ class PreRanking:
 
 def _put_in_order(lookup: Lookup, chances: NDArray[np.float32], there: NDArray[np.bool_]) -> None:
     """By falling chance; of equal ones what was found first."""
-    before = np.array([item["score"] for item in lookup.items])
-    chances = chances_of_all(before, chances, there)
+    chances = chances_of_all(chances, there)
     order = np.argsort(-chances, kind="stable")[: lookup.instance.k]
-    best = zip(order.tolist(), chances[order].tolist(), strict=True)
-    lookup.items = [
-        {"item_id": lookup.items[at]["item_id"], "score": chance, "recall_score": lookup.items[at]["score"]}
-        for at, chance in best
-    ]
+    found, lookup.items = lookup.items, []
+    for at, chance in zip(order.tolist(), chances[order].tolist(), strict=True):
+        item = found[at]
+        item["recall_score"], item["score"] = item["score"], chance
+        lookup.items.append(item)
 
 
-def chances_of_all(
-    before: NDArray[np.float64], chances: NDArray[np.float32], there: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def chances_of_all(chances: NDArray[np.float32], there: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The chance of each item, float32 [n], where some were added a moment ago, so that the model does not know them.
 
-    Such an item has the chance that stands at its place among the others.
+    Such an item has the chance that stands at its place: what was found k-th has the k-th highest.
 
     Args:
-        before: float64 [n], the scores that items were found with.
-        chances: float32 [n], of those that are there.
+        chances: float32 [n], in the order in which items were found; of those that are there.
         there: bool [n], which the model knows.
     """
     if there.all() or not there.any():
         return np.where(there, chances, np.float32(0))
-    unknown = np.interp(before, np.sort(before[there]), np.sort(chances[there]))
-    return np.where(there, chances, unknown).astype(np.float32)
+    falling = -np.sort(-chances[there])
+    before = np.minimum(np.cumsum(there), len(falling) - 1)
+    return np.where(there, chances, falling[before])
 
 
 def _opened(manifest: Manifest) -> OpenPreRanker:

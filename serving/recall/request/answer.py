@@ -51,9 +51,9 @@ async def answer_by(
         await fill_vectors(live, parts, lookups, held=held)
         watch.lap("tower")
         if len(lookups) == 1:
-            await merge(parts.channels, live, lookups[0], parts.text)  # Without a task.
+            await merge(parts.channels, live, lookups[0], parts.tables, parts.text)  # Without a task.
         else:
-            await asyncio.gather(*(merge(parts.channels, live, lookup, parts.text) for lookup in lookups))
+            await asyncio.gather(*(merge(parts.channels, live, one, parts.tables, parts.text) for one in lookups))
         watch.lap("index")
         if live.manifest.prerank is not None:
             await parts.preranking.order(live, lookups)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 
 from pagoda.errors import NotHeldError, RequestError
@@ -25,6 +26,7 @@ from serving.recall.request.arm_timing import ArmTiming
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
 from serving.recall.request.shadow import Shadow
+from serving.receipts import Receipts
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +34,16 @@ logger = logging.getLogger(__name__)
 class ArmAnswers:
     """Answers arm groups."""
 
-    def __init__(self, parts: Parts, generations: Generations, ledger: Ledger, canary_seconds: float) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        generations: Generations,
+        ledger: Ledger,
+        canary_seconds: float,
+        receipts: Receipts | None = None,
+    ) -> None:
         """Nothing is asked yet; see `Recall`."""
+        self._receipts = receipts
         self._parts, self._strict, self._generations, self._ledger = parts, parts.strict, generations, ledger
         self._canary_seconds = canary_seconds
         self._shadow = Shadow(self._strict, ledger, canary_seconds)
@@ -62,6 +72,9 @@ class ArmAnswers:
             FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
         self._ledger.take(timing, predictions)
         self._shadow.copy(serving, group)
+        # Of both arms by the stable one's declaration, which events are checked against.
+        if self._receipts and serving.stable.spec.receipts:
+            _give(self._receipts, group, predictions)
         return predictions
 
     async def close(self) -> None:
@@ -91,6 +104,11 @@ class ArmAnswers:
             newer = self._generations.require().stable
             # Where it still is the same one, the tower has lost it, by a restart, say.
             return await _ask(newer, "stable", self._parts, group, held=False)
+
+
+def _give(receipts: Receipts, group: ArmGroup, predictions: Sequence[Prediction]) -> None:
+    for asked, one in zip(group.asked, predictions, strict=True):
+        one["receipt"] = receipts.give(asked.user_id, one["arm"], one["generation"], one["items"])
 
 
 async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: ArmGroup, *, held: bool = True) -> list[Prediction]:

@@ -26,6 +26,7 @@ class ArmTiming:
             shadow: It is a copy, whose answer nobody sees.
         """
         self.split, self.group, self.shadow = serving.split, group, shadow
+        self.compared_channels = serving.compared_channels
         self.failed = False
         self.ms = -1.0
         self._late = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from serving.recall.channels.base import Channel
+from serving.recall.channels.tables import TableChannels
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
@@ -26,6 +27,8 @@ class Parts:
     """Keeps the vectors that the tower computes; None: nothing does."""
     item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
     """Says more of items than their IDs, where a request asks that."""
+    tables: TableChannels = field(default_factory=TableChannels)
+    """Asked beside the channels, of a generation that declares some."""
     preranking: PreRanking = field(default_factory=PreRanking)
     """Orders what was found, where a generation has a model for that."""
     text: Channel | None = None

@@ -19,6 +19,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pagoda.errors import RequestError
+from pagoda.rollout.measures.outcomes import PlacedClick
 from serving.http import callers
 from serving.http.callers import Caller
 from serving.recall.api import Prediction, RecallInstance, check_values
@@ -31,7 +32,7 @@ from serving.recall.request.cohorts import Cohorts
 from serving.recall.request.outcomes import Ledger
 from serving.recall.request.parts import Parts
 from serving.recall.servers.company import company
-from serving.users.keys import Key
+from serving.receipts import Receipts
 
 _GROUPS_AT_ONCE = 8
 """Of one request. More would not get further: see `Cohorts`."""
@@ -49,6 +50,7 @@ class Recall:
         ledger: Ledger,
         *,
         canary_seconds: float,
+        receipts: Receipts | None = None,
         admission: Admission = UNBOUNDED,
         cohorts_at_once: int = 1 << 30,
     ) -> None:
@@ -59,12 +61,13 @@ class Recall:
             generations: What serves.
             ledger: Takes down what became of each user.
             canary_seconds: How long the canary arm may take before the stable arm answers in its place.
+            receipts: Gives answers theirs; None: they have none.
             admission: Says who has to come back later.
             cohorts_at_once: How many cohorts of requests are under way; see `Cohorts`.
         """
         self._generations, self._ledger, self._admission = generations, ledger, admission
         self._cohorts = Cohorts(cohorts_at_once)
-        self._arms = ArmAnswers(parts, generations, ledger, canary_seconds)
+        self._arms = ArmAnswers(parts, generations, ledger, canary_seconds, receipts)
 
     async def answer(self, asked: Sequence[RecallInstance], header: str | None = None) -> list[Prediction]:
         """Answer one request by what serves at its start.
@@ -115,10 +118,10 @@ class Recall:
                 raise end
         return [answers[place] for place in range(len(answers))]
 
-    def clicked(self, users: Sequence[Key]) -> None:
+    def clicked(self, clicks: Sequence[PlacedClick]) -> None:
         """Take down that users took to something."""
         if self._generations.ready:
-            self._ledger.clicked(self._generations.require().split, users)
+            self._ledger.clicked(self._generations.require().split, clicks)
 
     async def close(self) -> None:
         """End what goes on in the background."""

@@ -28,6 +28,7 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
         PagodaError: One was not answered, or with no item.
     """
     await parts.preranking.warm(live)
+    await parts.tables.warm(live)
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
     asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):
@@ -52,5 +53,6 @@ async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
     """What a generation can serve without, but should not for long."""
     await parts.item_values.warm(live)
     await parts.preranking.warm(live)
+    await parts.tables.warm(live)
     for channel in (*parts.channels, *([parts.text] if parts.text else [])):
         await channel.warm(live)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pagoda.errors import UnavailableError
 from serving.recall.api import Prediction, RecalledItem
-from serving.recall.channels.popular import Popular, PopularChannel
+from serving.recall.channels.popular import PopularChannel, PopularItems
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.generations.per_version import PerVersion
@@ -67,7 +67,7 @@ class Listed(PopularChannel):
     """Has the list from nowhere."""
 
     def __init__(self) -> None:
-        self._lists = PerVersion(lambda manifest: Popular(manifest.spec, ITEMS), "")
+        self._lists = PerVersion(lambda manifest: PopularItems(manifest.spec, ITEMS), "")
 
 
 class Failing(Setting):

@@ -14,7 +14,9 @@ from pagoda.data.spec import FeatureSpec
 from tests.training.worlds import ITEMS, SPEC, config, make
 
 GROUPS = ("user_vector", "product", "cosine", "popularity", "item.tags", "user.kind", "share.tags", "since.tags")
-PRERANK = config(bootstrap_epochs=2, prerank={"candidates": 20, "hidden": [16], "features": list(GROUPS)})
+PRERANK = config(
+    bootstrap_epochs=2, prerank={"candidates": 20, "hidden": [16], "features": list(GROUPS), "budget_ms": 500}
+)
 
 
 def pre_ranked(**changes: object) -> TrainConfig:

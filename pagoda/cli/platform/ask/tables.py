@@ -24,7 +24,13 @@ def as_json(seen: UserSeen) -> dict[str, Any]:
 
     def titled(answer: Recommendation) -> dict[str, Any]:
         items = [
-            {"item_id": one.item_id, "title": seen.titles.get(one.item_id), "score": one.score} for one in answer.items
+            {
+                "item_id": one.item_id,
+                "title": seen.titles.get(one.item_id),
+                "score": one.score,
+                **({"channels": one.channels} if one.channels else {}),
+            }
+            for one in answer.items
         ]
         return {"items": items, **answer.model_dump(mode="json", exclude={"items", "user_id"})}
 
@@ -102,6 +108,10 @@ def _answers(seen: UserSeen, answers: Sequence[Recommendation], heads: Sequence[
             table.add_column("", no_wrap=True, justify="right")
         table.add_column(Text(head), ratio=1, no_wrap=True, overflow="ellipsis")
         table.add_column("score", justify="right", no_wrap=True)
+    # Side by side there is no room for it.
+    told = len(answers) == 1 and any(item.channels for item in answers[0].items)
+    if told:
+        table.add_column("from", no_wrap=True)
     moved = [moves(answers[0].items, answer.items) for answer in answers]
     for row in range(max((len(answer.items) for answer in answers), default=0)):
         cells: list[str | Text] = [str(row + 1)]
@@ -111,6 +121,8 @@ def _answers(seen: UserSeen, answers: Sequence[Recommendation], heads: Sequence[
                 cells.append(_move(moved[place][row]) if there else "")
             item = answer.items[row] if there else None
             cells += [Text(_name(seen, item.item_id)), f"{item.score:.3f}"] if item else ["", ""]
+            if item and told:
+                cells.append(", ".join(item.channels))
         table.add_row(*cells)
     return table
 

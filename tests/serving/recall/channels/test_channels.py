@@ -17,7 +17,7 @@ from serving.recall.channels import popular
 from serving.recall.channels.base import Channel
 from serving.recall.channels.factory import channels_of
 from serving.recall.channels.merge import merge
-from serving.recall.channels.popular import Popular, PopularChannel
+from serving.recall.channels.popular import PopularChannel, PopularItems
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
@@ -97,9 +97,9 @@ async def test_a_canary_is_asked_for_what_is_its_own_alone() -> None:
 async def test_what_is_held_of_a_generation_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
 
-    def load(made: Any, removed: Any) -> Popular:
+    def load(made: Any, removed: Any) -> PopularItems:
         read.append(made.id)
-        return Popular(made.spec, LIST, removed)
+        return PopularItems(made.spec, LIST, removed)
 
     monkeypatch.setattr(popular, "load_popular", load)
     channel, fallback = PopularChannel(frozenset()), Fallback()
@@ -126,6 +126,6 @@ async def test_a_generation_whose_popular_items_cannot_be_read_serves_without(
     assert "g3 has no answer without its index: " in caplog.text
     with pytest.raises(UnavailableError, match="popular items"):
         await channel.candidates(LIVE, lookup())
-    monkeypatch.setattr(popular, "load_popular", lambda made, removed: Popular(made.spec, LIST, removed))
+    monkeypatch.setattr(popular, "load_popular", lambda made, removed: PopularItems(made.spec, LIST, removed))
     await channel.warm(LIVE)
     assert [item["item_id"] for item in await channel.candidates(LIVE, lookup())] == [7], "once they can be"

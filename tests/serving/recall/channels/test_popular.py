@@ -18,7 +18,7 @@ from pagoda.item_changes.records import ItemChange
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.vector_files import ItemVectorsWriter
-from serving.recall.channels.popular import Popular, load_popular
+from serving.recall.channels.popular import PopularItems, load_popular
 from serving.recall.items.item_log import ItemLogFollower
 from tests.serving.fakes import manifest
 from tests.serving.recall.failing import ITEMS
@@ -57,7 +57,7 @@ def test_the_popular_list_is_read_from_the_generations_files(id_type: str, tmp_p
 def test_removed_items_are_in_no_popular_list_until_they_come_back(tmp_path: Path) -> None:
     log = ItemLog(str(tmp_path))
     removed = ItemLogFollower(log)
-    popular = Popular(make_spec(), ITEMS, removed.removed)
+    popular = PopularItems(make_spec(), ITEMS, removed.removed)
     for changes, expected in (
         ([ItemChange(item_id=7, features=None), ItemChange(item_id=9, features=None)], [3, 1]),
         ([ItemChange(item_id=7, features={})], [7, 3]),

@@ -15,13 +15,15 @@ from prometheus_client import REGISTRY
 from pagoda.errors import UnavailableError
 from pagoda.rollout.measures.base import Measures
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.measures.outcomes import STREAM
+from pagoda.rollout.measures.outcomes import STREAM, PlacedClick
+from pagoda.rollout.policy import ClickWeights
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
 from serving.events.routes import events_router
 from serving.recall.request.outcomes import MOST_PENDING, OutcomeWriter
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
+from serving.receipts import Receipts
 from tests.redis_databases import database
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.events.test_events import Specs
@@ -32,6 +34,8 @@ from tests.serving.worlds import make_spec
 pytestmark = pytest.mark.integration
 PREDICT = "/v1/models/recall:predict"
 USERS = range(200)
+SPEC = make_spec().model_copy(update={"receipts": True})
+RECEIPTS = Receipts("k" * 32)
 
 
 @pytest.fixture
@@ -44,16 +48,24 @@ class Service:
     """Recall and events over stand-ins, with real outcomes."""
 
     def __init__(self, url: str) -> None:
-        self.url, self.setting = url, Setting()
+        self.url, self.setting = url, Setting(SPEC)
+        self.setting.index.ids = (70, 71)
         self.outcomes = OutcomeWriter(url, 1 << 24)
-        self.recall = Recall(self.setting.parts, self.setting.generations, self.outcomes, canary_seconds=CANARY_SECONDS)
+        self.recall = Recall(
+            self.setting.parts,
+            self.setting.generations,
+            self.outcomes,
+            canary_seconds=CANARY_SECONDS,
+            receipts=RECEIPTS,
+        )
         self.began = datetime.now(UTC)
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
         """Of the application."""
         await self.setting.follow()
-        intake = EventIntake(RedisStream(self.url, length=10_000), Specs(make_spec()), self.recall.clicked)
+        stream = RedisStream(self.url, length=10_000)
+        intake = EventIntake(stream, Specs(SPEC), self.recall.clicked, receipts=RECEIPTS)
         app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
@@ -64,10 +76,10 @@ class Service:
         await self.outcomes.close()
         await intake.close()
 
-    def measure(self) -> Measures:
+    def measure(self, weights: ClickWeights | None = None) -> Measures:
         """As a driver would, some seconds later."""
         later = datetime.now(UTC) + timedelta(seconds=30)
-        return StreamMetrics(self.url).measure("r7", self.began, later, None)
+        return StreamMetrics(self.url).measure("r7", self.began, later, None, weights)
 
 
 async def answer(client: httpx.AsyncClient, users: list[int], k: int = 2, **headers: str) -> list[dict[str, Any]]:
@@ -170,6 +182,22 @@ async def test_rows_that_wait_are_bounded(url: str) -> None:
     service.setting.log.try_out(50)
     async with service.client():
         split = service.setting.generations.require().split
-        service.outcomes.clicked(split, range(MOST_PENDING))
-        service.outcomes.clicked(split, range(10))
+        service.outcomes.clicked(split, [PlacedClick(user) for user in range(MOST_PENDING)])
+        service.outcomes.clicked(split, [PlacedClick(user) for user in range(10)])
     assert dropped() - before == 10
+
+
+async def test_clicks_weigh_by_the_place_that_their_receipt_says(url: str) -> None:
+    service = Service(url)
+    service.setting.log.try_out(50)
+    async with service.client() as client:
+        for user in USERS[:20]:
+            (given,) = await answer(client, [user])
+            event = {"user_id": user, "item_id": given["items"][1]["item_id"], "event": "click"}
+            if user % 2:  # The others' clicks say no place.
+                event["receipt"] = given["receipt"]
+            (await client.post("/v1/events", json=event)).raise_for_status()
+    plain, weighed = service.measure(), service.measure(ClickWeights(examination=2))
+    assert sum(one.clicks.y for one in plain.values()) == 20
+    assert sum(one.clicks.y for one in weighed.values()) == 10 * 2**2
+    assert [one.clicks.n for one in plain.values()] == [one.clicks.n for one in weighed.values()]

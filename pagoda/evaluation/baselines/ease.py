@@ -1,17 +1,16 @@
-"""Which items go with which: EASE where the catalogue allows it, else the cosine of who had both."""
+"""Which items go with which, by EASE: where the catalogue allows its matrix."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, sparse
+from scipy import linalg
 
-from pagoda.evaluation.baselines.co_occurrence import UserItems
+from pagoda.channels.co_occurrence import UserItems
 
 Float32Array = NDArray[np.float32]
 _REGULARISATION = 250.0
 """Of EASE: as RecBole has it, which tunes it for no one set (recbole 1.2.1, properties/model/EASE.yaml)."""
-_NEIGHBOURS = 100
 
 
 def ease(had: UserItems) -> Float32Array:
@@ -32,30 +31,6 @@ def ease(had: UserItems) -> Float32Array:
     weights: Float32Array = np.divide(inverse, -np.diag(inverse).copy(), out=inverse)
     np.fill_diagonal(weights, 0.0)
     return weights
-
-
-def neighbours(had: UserItems) -> sparse.csr_array:
-    """Each item's `_NEIGHBOURS` nearest by the cosine of the sets of users who had them, float32 [items, items]."""
-    lengths = np.sqrt(np.asarray(had.matrix.sum(axis=0), np.float32))
-    blocks = []
-    for rows, block in had.together():
-        row, column = (counts := block.tocoo()).coords
-        cosine = counts.data / (lengths[row + rows.start] * lengths[column])
-        other = column != row + rows.start
-        blocks.append(_nearest(row[other], column[other], cosine[other], counts.shape))
-    # Transposed: a column has the neighbours of its item, so what a user had adds up along the rows.
-    return sparse.vstack(blocks, format="csr").T.tocsr()
-
-
-def _nearest(
-    row: NDArray[np.int32], column: NDArray[np.int32], cosine: Float32Array, shape: tuple[int, int]
-) -> sparse.csr_array:
-    # Positive floats are ordered like their bits, so rows and falling cosines are one number: sorted in a third of the
-    # time that two keys take.
-    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | ~cosine.view(np.uint32))
-    row, column, cosine = row[order], column[order], cosine[order]
-    kept = np.arange(len(row)) - np.searchsorted(row, row) < _NEIGHBOURS
-    return sparse.csr_array((cosine[kept], (row[kept], column[kept])), shape=shape)
 
 
 def _mirror(matrix: Float32Array) -> None:

@@ -1,0 +1,90 @@
+"""The channel `item_to_item`: items that the users of a user's last items chose too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Known, Ranked, TableSource
+from pagoda.channels.co_occurrence import LONGEST, UserItems, read_user_items
+from pagoda.channels.item_similarity import cosine_neighbours, swing_neighbours
+from pagoda.config.channels import ItemToItem
+from pagoda.data.spec import FeatureSpec
+from pagoda.embeddings.array_files import open_array, save_array
+from pagoda.embeddings.sorted_ids import SortedIds
+
+_MOST = 8_000_000
+"""Positives that are read into memory; of more, those of a share of the users."""
+_MEASURES = {"swing": swing_neighbours, "item_cf": cosine_neighbours}
+
+
+class ItemToItemTable:
+    """Neighbours of each item, mapped: `ids.npy` int64 [n], ascending; of the i-th, those from `starts[i]` to
+    `starts[i + 1]` (int64 [n + 1]) of `neighbours.npy` (int32 [m], places in `ids`) and `weights.npy` (float32 [m])."""
+
+    def __init__(self, folder: Path, declared: ItemToItem) -> None:
+        self._declared = declared
+        self._ids: Int64Array = open_array(folder / "ids.npy", np.int64, (None,))
+        self._starts: Int64Array = open_array(folder / "starts.npy", np.int64, (len(self._ids) + 1,))
+        size = (int(self._starts[-1]),)
+        self._neighbours = open_array(folder / "neighbours.npy", np.int32, size)
+        self._weights: Float32Array = open_array(folder / "weights.npy", np.float32, size)
+        self._places = SortedIds(self._ids)
+
+    def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
+        """By Σ over the last items of similarity · 0.5 ^ (age / half-life); see `ChannelTable`."""
+        places, decays = self._seeds(known)
+        parts = [slice(*self._starts[place : place + 2]) for place in places]
+        if not parts:
+            return NOTHING
+        found, which = np.unique(np.concatenate([self._neighbours[part] for part in parts]), return_inverse=True)
+        weights = [self._weights[part] * decay for part, decay in zip(parts, decays, strict=True)]
+        scores = np.bincount(which, np.concatenate(weights), len(found)).astype(np.float32)
+        ids = self._ids[found]
+        kept = allowed(ids)
+        ids, scores = ids[kept], scores[kept]
+        # IDs ascend, so of equal scores the order is theirs, whatever the request.
+        best = np.argsort(-scores, kind="stable")[:k]
+        return Ranked(ids[best], scores[best])
+
+    def _seeds(self, known: Known) -> tuple[Int64Array, Float32Array]:
+        """Places of the user's last distinct items that have any neighbour, and what each counts, [n] both."""
+        _, first = np.unique(known.items, return_index=True)
+        newest = np.sort(first)[: self._declared.seeds]
+        places, there = self._places.find(known.items[newest])
+        ages = known.ages_days[newest[there]]
+        # Only the order counts, and of a user who was away for years all would count nothing.
+        ages = ages - ages.min(initial=np.inf)
+        return places[there], np.exp2(-ages / np.float32(self._declared.half_life_days), dtype=np.float32)
+
+
+class ItemToItemKind:
+    """How its tables are written and opened; see `ChannelKind`."""
+
+    def write(self, folder: Path, declared: ItemToItem, source: TableSource) -> None:
+        """Measure which items go with which, of the last days' positives; memory follows `_MOST` and the catalogue."""
+        had = read_user_items(source.dataset, source.window.end, source.items, _MOST, declared.days)
+        near = sparse.csr_array((0, 0), dtype=np.float32)
+        ids = source.items[:0]
+        if had is not None:
+            near = _MEASURES[declared.method](_without_robots(had), declared.neighbours)
+            ids = source.items[had.places]
+        save_array(folder / "ids.npy", ids, np.int64)
+        save_array(folder / "starts.npy", near.indptr, np.int64)
+        save_array(folder / "neighbours.npy", near.indices, np.int32)
+        save_array(folder / "weights.npy", near.data, np.float32)
+
+    def refuse(self, declared: ItemToItem, spec: FeatureSpec) -> None:
+        """Every dataset has what it needs: positives."""
+
+    def open(self, folder: Path, declared: ItemToItem) -> ItemToItemTable:
+        """Map the table; see `ChannelKind`."""
+        return ItemToItemTable(folder, declared)
+
+
+def _without_robots(had: UserItems) -> UserItems:
+    """Without users who had `LONGEST` items or more: what they had together says little, and takes longest."""
+    few = np.asarray(had.matrix.sum(axis=1)) < LONGEST
+    return UserItems(had.matrix[few], had.places, had.share)

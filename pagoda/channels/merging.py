@@ -1,0 +1,84 @@
+"""How the candidates of several channels become one list."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pagoda.config.channels import ChannelConfig, MergingConfig
+
+_RRF = 60
+"""Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
+FILLER = "two_tower"
+"""The channel that gives what the others' quotas leave."""
+Item = int | str
+Lists = Mapping[str, Sequence[Item]]
+
+
+class Merged(NamedTuple):
+    """One item of an answer, in the answer's order."""
+
+    item: Item
+    channels: tuple[str, ...]
+    """All that had it among their candidates, in the order declared."""
+    weight: float
+    """Of rrf: the sum; of quota: 1 / place."""
+
+
+def shares_of(channels: Sequence[ChannelConfig], merging: MergingConfig, past: int) -> dict[str, float]:
+    """The share of each channel in the answer for a user with so many `past` items; they add up to 1."""
+    if channels[0].cold_share is None:
+        return {channel.kind: channel.share for channel in channels}
+    known = past / (past + merging.known_after) if past or merging.known_after else 0.0
+    return {channel.kind: known * channel.share + (1 - known) * (channel.cold_share or 0.0) for channel in channels}
+
+
+def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) -> list[Merged]:
+    """The answer: up to k distinct items.
+
+    Args:
+        candidates: By channel, each best first and distinct; one that gave nothing may be absent.
+        shares: By channel, in the order declared; what one cannot give goes to the others, the towers first.
+        kind: As of `MergingConfig.kind`.
+        k: Of the answer.
+    """
+    had: defaultdict[Item, list[str]] = defaultdict(list)
+    lists = {channel: candidates[channel] for channel in shares if channel in candidates}
+    for channel, items in lists.items():
+        for item in items:
+            had[item].append(channel)
+    weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
+    return [Merged(item, tuple(had[item]), weight) for item, weight in weights]
+
+
+def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:
+    sums: defaultdict[Item, float] = defaultdict(float)
+    for channel, items in candidates.items():
+        for place, item in enumerate(items, 1):
+            sums[item] += shares[channel] / (_RRF + place)
+    return sorted(sums.items(), key=lambda pair: -pair[1])[:k]
+
+
+def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:
+    quotas = _quotas(shares, k)
+    taken: dict[Item, float] = {}
+    for channel, items in candidates.items():
+        # What comes first of each channel comes first of all: the n-th of a channel with quota q stands at n / q.
+        own = [item for item in items if item not in taken][: quotas[channel]]
+        taken.update({item: (number + 0.5) / quotas[channel] for number, item in enumerate(own)})
+    in_turn = sorted(taken, key=lambda item: taken[item])
+    fillers = sorted(candidates, key=lambda channel: channel != FILLER)
+    left = [item for channel in fillers for item in candidates[channel] if item not in taken]
+    order = [*in_turn, *dict.fromkeys(left)][:k]
+    return [(item, 1 / place) for place, item in enumerate(order, 1)]
+
+
+def _quotas(shares: Mapping[str, float], k: int) -> dict[str, int]:
+    """Whole numbers that add up to k, each less than 1 from its share of it: largest remainders."""
+    exact = {channel: share * k for channel, share in shares.items()}
+    quotas = {channel: int(number) for channel, number in exact.items()}
+    by_rest = sorted(exact, key=lambda channel: quotas[channel] - exact[channel])
+    for channel in by_rest[: k - sum(quotas.values())]:
+        quotas[channel] += 1
+    return quotas

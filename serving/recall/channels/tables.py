@@ -1,0 +1,117 @@
+"""Channels that a generation's full version carries tables of: opened with it, asked together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from pagoda.channels.base import ChannelTable, Known, Ranked
+from pagoda.channels.factory import open_table, with_table
+from pagoda.config.channels import ChannelConfig
+from pagoda.errors import IntegrityError, RequestError, UnavailableError
+from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.filter import Filter
+from pagoda.storage.copies import verified
+from serving.recall.api import RecalledItem
+from serving.recall.channels.served_items import ServedItems, read_served_items
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.generations.per_version import PerVersion
+from serving.recall.lookup import Lookup
+from serving.users.keys import Key
+
+_SIMILAR = "item_to_item"
+
+
+class TableChannels:
+    """The tables of all generations that serve."""
+
+    def __init__(self, removed: Set[Key] = frozenset(), changed: Mapping[Key, bytes] | None = None) -> None:
+        """Hold nothing yet; `removed` and `changed` are as for `ServedItems`."""
+        read = partial(read_served_items, removed=removed, changed={} if changed is None else changed)
+        self._items: PerVersion[ServedItems] = PerVersion(read, "answers by its towers alone")
+        self._tables: dict[str, PerVersion[ChannelTable]] = {}
+
+    async def warm(self, live: LiveGeneration) -> None:
+        """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
+        if not (declared := _declared(live)):
+            return
+        await self._items.warm(live)
+        for channel in declared:
+            await self._of(channel.kind).warm(live)
+
+    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, list[RecalledItem]]:
+        """What each channel gives for a user, by its name; one that could not be opened is absent."""
+        if not (declared := _declared(live)) or (served := self._items.get(live)) is None:
+            return {}
+        known = live.known(lookup.instance, lookup.stored)
+        seen = np.array(live.seen(lookup.instance, lookup.stored), np.int64)
+        allowed, found = served.allowed(lookup.wanted, seen), dict[str, list[RecalledItem]]()
+        for channel in declared:
+            if (table := self._of(channel.kind).get(live)) is not None:
+                found[channel.kind] = _named(served, table.candidates(known, allowed, lookup.depth))
+        return found
+
+    def similar(
+        self, live: LiveGeneration, ids: Sequence[int], wanted: Filter, k: int
+    ) -> tuple[list[RecalledItem], set[int]]:
+        """Items that go with some by the channel `item_to_item`, and which of these the generation has.
+
+        Raises:
+            RequestError: The generation does not declare that channel.
+            UnavailableError: Its table could not be opened.
+        """
+        if not any(channel.kind == _SIMILAR for channel in _declared(live)):
+            raise RequestError(
+                f"by: generation {live.id} has no channel {_SIMILAR}; ask by vector, or declare it in the training file"
+            )
+        served, table = self._items.get(live), self._of(_SIMILAR).get(live)
+        if served is None or table is None:
+            raise UnavailableError(f"generation {live.id}: its channel {_SIMILAR} is not open")
+        seeds = np.array(ids, np.int64)
+        known, there = Known(seeds, np.zeros(len(seeds), np.float32), 0), served.holds(seeds)
+        found = table.candidates(known, served.allowed(wanted, seeds), k)
+        return _named(served, found), set(seeds[there].tolist())
+
+    def _of(self, kind: str) -> PerVersion[ChannelTable]:
+        if kind not in self._tables:
+            self._tables[kind] = PerVersion(partial(_open, kind=kind), f"answers without its channel {kind}")
+        return self._tables[kind]
+
+
+def _declared(live: LiveGeneration) -> list[ChannelConfig]:
+    mixture = live.manifest.mixture
+    return with_table(mixture.channels) if mixture else []
+
+
+def _named(served: ServedItems, ranked: Ranked) -> list[RecalledItem]:
+    pairs = zip(served.names(ranked.ids), ranked.scores.tolist(), strict=True)
+    return [{"item_id": name, "score": score} for name, score in pairs]
+
+
+def _open(manifest: Manifest, kind: str) -> ChannelTable:
+    """Open a channel's table where it is, or a verified copy of an object store's.
+
+    Raises:
+        IntegrityError: A file is missing or not what the manifest says.
+        UnavailableError: A file cannot be read now.
+    """
+    mixture = manifest.mixture
+    declared = next(channel for channel in mixture.channels if channel.kind == kind) if mixture else None
+    if mixture is None or declared is None:
+        raise IntegrityError(f"generation {manifest.id}: declares no channel {kind}")
+    with TemporaryDirectory(prefix="pagoda-channel-") as folder:
+        copy = Path(folder, kind)
+        copy.mkdir()
+        paths = [
+            verified(file.uri, file.checksum, copy / name.rpartition("/")[2])
+            for name, file in mixture.tables.items()
+            if name.startswith(f"{kind}/")
+        ]
+        if not paths:
+            raise IntegrityError(f"generation {manifest.id}: has no table of its channel {kind}")
+        # A copy has no name any more once it is open, so none is ever left behind.
+        return open_table(paths[0].parent.parent, declared)

@@ -1,0 +1,121 @@
+"""A generation that declares channels: filter, seen and removed items hold in each; a dead one costs its items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pagoda.data.spec import FeatureSpec
+from pagoda.data.window import to_us
+from pagoda.errors import UnavailableError
+from pagoda.generations.manifest import Manifest
+from pagoda.index.in_process.search import FolderSearch
+from serving.recall.channels.merge import merge
+from serving.recall.channels.tables import TableChannels
+from serving.recall.channels.two_tower import TwoTowerChannel
+from serving.recall.fallback.steps import TOWERS
+from serving.recall.generations.generation import LiveGeneration
+from serving.recall.lookup import Lookup
+from serving.recall.servers.batching import JoinedIndex
+from tests.item_vectors.worlds import items_table
+from tests.serving.fakes import manifest
+from tests.serving.recall.channels.mixtures import END, ITEMS, VECTORS, make_generation
+from tests.serving.recall.channels.test_channels import Stub
+from tests.serving.recall.setting import begun
+
+K = 12
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A generation with its tables and its collection."""
+    return make_generation(tmp_path_factory.mktemp("generation"))
+
+
+async def answered(
+    made: Manifest,
+    *,
+    removed: frozenset[int] = frozenset(),
+    changed: dict[int | str, bytes] | None = None,
+    towers: Any = None,
+    **fields: Any,
+) -> Lookup:
+    folder = Path(made.item_vectors.uri).parent
+    live, tables = LiveGeneration(made), TableChannels(removed, changed)
+    await tables.warm(live)
+    (lookup,) = begun(live, k=K, timestamp=to_us(END), **fields)
+    lookup.vectors = (VECTORS[0].tolist(),)
+    await merge((towers or TwoTowerChannel(JoinedIndex(FolderSearch(folder / "index"))),), live, lookup, tables)
+    return lookup
+
+
+def by_channel(lookup: Lookup) -> dict[str, set[int | str]]:
+    names = ("two_tower", "item_to_item", "popular")
+    return {name: {one["item_id"] for one in lookup.items if name in one["channels"]} for name in names}
+
+
+PAST = [{"item_id": 21, "timestamp": to_us(END) - 1}]
+"""Who chose item 21 chose item 40."""
+
+
+async def test_items_come_from_all_channels_and_say_which(made: Manifest) -> None:
+    lookup = await answered(made, history=PAST)
+    found = by_channel(lookup)
+    assert len({one["item_id"] for one in lookup.items}) == K
+    assert 40 in found["item_to_item"] & found["popular"]
+    assert len(found["two_tower"]) >= K // 4 and len(found["popular"]) >= K // 4
+    assert not lookup.degraded
+    newcomer = by_channel(await answered(made))
+    assert not newcomer["item_to_item"]
+    assert len(newcomer["popular"]) >= K // 2
+
+
+async def test_filter_and_seen_and_removed_items_hold_in_every_channel(made: Manifest) -> None:
+    wanted = {"kind": "kind 0"}
+    fine = {row["item_id"] for row in items_table(ITEMS).to_pylist() if row["kind"] == "kind 0"}
+    assert 40 in fine
+    found = by_channel(await answered(made, history=PAST, filter=wanted))
+    assert all(items <= fine for items in found.values())
+    assert 40 in found["item_to_item"] & found["popular"]
+    seen = [*PAST, {"item_id": 40, "timestamp": 5}]
+    for lookup in (
+        await answered(made, history=seen, exclude_seen=True),
+        await answered(made, removed=frozenset({40})),
+    ):
+        assert 40 not in by_channel(lookup)["popular"] | by_channel(lookup)["item_to_item"]
+    # What it is now, the index alone knows.
+    changed = await answered(made, history=PAST, filter=wanted, changed={40: b"{}"})
+    assert 40 not in by_channel(changed)["popular"] | by_channel(changed)["item_to_item"]
+    assert 40 in by_channel(await answered(made, history=PAST, changed={40: b"{}"}))["popular"]
+
+
+async def test_a_table_that_is_damaged_costs_its_items_and_nothing_else(made: Manifest) -> None:
+    assert made.mixture
+    tables = {
+        name: file.model_copy(update={"checksum": "xxh3:0"}) if name.startswith("popular/") else file
+        for name, file in made.mixture.tables.items()
+    }
+    damaged = made.model_copy(update={"mixture": made.mixture.model_copy(update={"tables": tables})})
+    lookup = await answered(damaged, history=PAST)
+    assert lookup.degraded == ["popular_missing"]
+    assert len(lookup.items) == K
+    assert 40 in by_channel(lookup)["item_to_item"]
+
+
+async def test_without_the_towers_the_other_channels_answer_where_anything_may_stand_in(made: Manifest) -> None:
+    gone = Stub("two_tower", UnavailableError("gone"))
+    with pytest.raises(UnavailableError, match="gone"):
+        await answered(made, history=PAST, towers=gone)
+    live, tables = LiveGeneration(made), TableChannels()
+    await tables.warm(live)
+    (lookup,) = begun(live, k=K, history=PAST)
+    await merge((gone, Stub("stand-in", stands_in="index_popular")), live, lookup, tables)
+    assert lookup.degraded == [TOWERS]
+    assert 40 in by_channel(lookup)["popular"]
+
+
+def test_a_manifest_without_channels_says_nothing_of_them(made: Manifest) -> None:
+    assert "mixture" not in manifest(3, FeatureSpec()).model_dump(mode="json")
+    assert Manifest.model_validate_json(made.model_dump_json()) == made
