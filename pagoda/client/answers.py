@@ -22,6 +22,8 @@ class RecommendedItem(_Answer):
     """What it was found with, where a pre-ranker has ordered the answer."""
     channels: tuple[str, ...] = ()
     """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
+    propensity: float | None = None
+    """The probability with which chance chose the item, where it did."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from pagoda.config.channels import ChannelConfig
 from pagoda.config.ensemble import EnsembleConfig
 from pagoda.config.model import ModelConfig, Section
 
@@ -30,12 +32,19 @@ class PrerankConfig(Section):
             raise ValueError("each group once")
         return features
 
-    def refuse_beside(self, model: ModelConfig, ensemble: EnsembleConfig | None) -> None:
+    def refuse_beside(
+        self, model: ModelConfig, ensemble: EnsembleConfig | None, channels: Sequence[ChannelConfig]
+    ) -> None:
         """Refuse what it is not made for.
 
         Raises:
-            ValueError: A user has several vectors, or something else orders what is found.
+            ValueError: A user has several vectors, or something else orders what is found, or gives places by chance.
         """
+        if any(channel.kind == "explore" for channel in channels):
+            raise ValueError(
+                "prerank orders what is found, and the channel explore gives places by chance, whose probabilities "
+                "another order would make wrong; choose one of them"
+            )
         if model.interests > 1:
             raise ValueError(
                 f"prerank is for users of one vector, and model.history gives {model.interests}; choose one of them"

@@ -188,7 +188,7 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
         if self.prerank is not None:
-            self.prerank.refuse_beside(self.model, self.ensemble)
+            self.prerank.refuse_beside(self.model, self.ensemble, self.channels)
         refuse_mixture(self.channels, self.merging)
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)

@@ -17,6 +17,10 @@ MEMBERS = "[{name: easy}, {name: hard, dim: 12}]"
         ("prerank: {hidden: []}", "hidden"),
         ("prerank: {candidates: 1}", "candidates"),
         ("{prerank: {}, model: {history: {kind: self_attentive, interests: 4}}}", "users of one vector"),
+        (
+            "{prerank: {}, channels: [{kind: two_tower, share: 0.9}, {kind: explore, share: 0.1}]}",
+            "gives places by chance",
+        ),
         (f"{{prerank: {{}}, ensemble: {{members: {MEMBERS}, combine: cascade}}}}", "choose one"),
     ],
 )
