@@ -122,6 +122,9 @@ bench-channels: .venv/installed ## What answers of several channels find beside 
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
+bench-prerank: .venv/installed ## What a pre-ranker is worth, which features it reads, and what 1,000 candidates cost a request (10 minutes on 2 cores).
+	$(PY) -m benchmarks.prerank
+
 bench-cold: .venv/installed ## What stands for new items, in a world where items arrive (5 minutes on 2 cores).
 	$(PY) -m benchmarks.cold
 
@@ -135,4 +138,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-prerank bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold test test-long test-cluster lint format charts images clean

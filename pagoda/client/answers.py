@@ -16,7 +16,10 @@ class RecommendedItem(_Answer):
 
     item_id: int | str
     score: float
-    """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it."""
+    """The cosine (the inner product, of a version that is trained so), what the dataset's rules make of it, or of a
+    version with a pre-ranker the chance of a click."""
+    recall_score: float | None = None
+    """What it was found with, where a pre-ranker has ordered the answer."""
     channels: tuple[str, ...] = ()
     """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
     propensity: float | None = None

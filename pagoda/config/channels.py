@@ -125,9 +125,11 @@ class MergingConfig(Section):
     """n past items of a user move n / (n + this) of the way from `cold_share` to `share`."""
 
 
-def refuse_mixture(channels: Sequence[ChannelConfig]) -> None:
-    """Raise ValueError for channels that are no whole; none are one."""
+def refuse_mixture(channels: Sequence[ChannelConfig], merging: MergingConfig) -> None:
+    """Raise ValueError for channels that are no whole, and for merging none; none are a whole."""
     if not channels:
+        if merging != MergingConfig():
+            raise ValueError("merging has no effect without channels: leave it out, or declare some")
         return
     kinds = Counter(channel.kind for channel in channels)
     if twice := [kind for kind, count in kinds.items() if count > 1]:

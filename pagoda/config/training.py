@@ -18,6 +18,7 @@ from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Sh
 from pagoda.config.negatives import NegativesConfig, refuse_contradictions
 from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseConfig, single_negatives
 from pagoda.config.positives import PositivesConfig
+from pagoda.config.prerank import PrerankConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.errors import ConfigError, explain
@@ -108,6 +109,8 @@ class TrainConfig(Section):
     """From a teacher's scores; None: without."""
     ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
     """Several models as one version; None: one, of which files say nothing of it."""
+    prerank: PrerankConfig | None = Field(default=None, exclude_if=lambda prerank: prerank is None)
+    """A pre-ranker of what is found; None: without, and files say nothing of it."""
     cold: ColdConfig | None = Field(default=None, exclude_if=lambda cold: cold is None)
     """What stands for what is unknown of new items and users; None: out-of-vocabulary rows, and files say nothing."""
     channels: tuple[ChannelConfig, ...] = Field(default=(), exclude_if=lambda channels: not channels)
@@ -169,10 +172,8 @@ class TrainConfig(Section):
 
     def without_others(self) -> TrainConfig:
         """The same without what a version before this one has to say about negatives."""
-        changes: dict[str, object] = {"negatives": self.negatives.without_others()}
-        if self.ensemble is not None:
-            changes["ensemble"] = self.ensemble.without_others()
-        return self.model_copy(update=changes)
+        ensemble = self.ensemble and self.ensemble.without_others()
+        return self.model_copy(update={"negatives": self.negatives.without_others(), "ensemble": ensemble})
 
     def _member(self, member: MemberConfig) -> TrainConfig:
         own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
@@ -186,9 +187,9 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainConfig:
-        refuse_mixture(self.channels)
-        if not self.channels and self.merging != MergingConfig():
-            raise ValueError("merging has no effect without channels: leave it out, or declare some")
+        if self.prerank is not None:
+            self.prerank.refuse_beside(self.model, self.ensemble, self.channels)
+        refuse_mixture(self.channels, self.merging)
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)
             return self

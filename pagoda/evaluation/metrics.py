@@ -1,4 +1,4 @@
-"""Recall@k and NDCG@k of ranked targets, and which items count as popular."""
+"""Recall@k and NDCG@k of ranked targets, AUC by user, and which items count as popular."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ def ndcg(ranks: Ranks, k: int) -> Float64Array:
     first, last = np.minimum(ranks.above, k), np.minimum(ranks.above + ranks.tied, k)
     mean: Float64Array = (gains[last] - gains[first]) / ranks.tied
     return mean
+
+
+def user_auc(scores: NDArray[np.floating], chosen: NDArray[np.bool_], users: NDArray[np.int64]) -> Float64Array:
+    """AUC of each row's user, float64 [rows]; NaN for users of whom all rows are chosen, or none.
+
+    The mean over rows is GAUC, in which a user counts by what they were shown (Zhou et al., KDD 2018, equation 9). A
+    tie is half won.
+
+    Args:
+        scores: [rows]
+        chosen: bool [rows]
+        users: int64 [rows]
+    """
+    _, user = np.unique(users, return_inverse=True)
+    order = np.lexsort((scores, user))
+    # Of each row the mean place among equal ones, over all users; a user's own places begin where they do.
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (user[order][1:] != user[order][:-1]) | (scores[order][1:] != scores[order][:-1])
+    group = np.cumsum(new) - 1
+    sizes = np.bincount(group)
+    mean_place = np.empty(len(order))
+    mean_place[order] = (np.cumsum(sizes) - (sizes - 1) / 2)[group]
+    rows, positives = np.bincount(user), np.bincount(user, chosen)
+    places = np.bincount(user, mean_place * chosen) - positives * (np.cumsum(rows) - rows)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = (places - positives * (positives + 1) / 2) / (positives * (rows - positives))
+    of_rows: Float64Array = auc[user]
+    return of_rows
 
 
 def thirds(clicks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from pagoda.generations.manifest import (
     Manifest,
     Mixture,
     OriginalVectors,
+    Prerank,
     SegmentRef,
     generation_id,
     versions_in,
@@ -42,6 +43,7 @@ def create_generation(
     item_fields: Sequence[Artifact] = (),
     originals: OriginalVectors | None = None,
     cascade: Cascade | None = None,
+    prerank: Prerank | None = None,
     channels: Sequence[ChannelConfig] = (),
     merging: MergingConfig | None = None,
     collection: str,
@@ -64,6 +66,7 @@ def create_generation(
         item_fields: Files with what answers may say of items, in order of their IDs; none: they say nothing.
         originals: The vectors beside a collection of codes; None where nothing is scored again by them.
         cascade: The second member, by which what the collection finds is scored; None: there is one alone.
+        prerank: The model that orders what is found; None: none does.
         channels: Where candidates come from, whose tables the version's artifact holds; none: from the towers alone.
         merging: How these become one answer; None: by its defaults.
         collection: Physical name of the verified collection.
@@ -95,6 +98,7 @@ def create_generation(
             item_fields=tuple(item_fields),
             originals=originals,
             cascade=cascade,
+            prerank=prerank,
             mixture=_mixture(record, channels, merging or MergingConfig()),
             onboarding=_onboarding(record),
             collection=collection,

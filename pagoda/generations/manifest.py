@@ -68,6 +68,22 @@ class Cascade(StoredVectors):
         return vector[: -self.dim], vector[-self.dim :]
 
 
+class Prerank(_Part):
+    """A model of user and item by which what is found is ordered (COLD: Wang et al., DLP-KDD 2020)."""
+
+    candidates: int = Field(ge=1)
+    """Items that a search is asked for, at least."""
+    budget_ms: float = Field(gt=0)
+    """Milliseconds that these were allowed to take where it was trained."""
+    groups: tuple[str, ...]
+    """Of features that it reads; see `pagoda.prerank.groups`."""
+    program: Artifact
+    encoder: Artifact
+    """By which users are encoded; the full version's."""
+    items: tuple[Artifact, ...]
+    """What it reads of items, in files in order of their IDs; see `pagoda.prerank.items`."""
+
+
 class Mixture(_Part):
     """Several channels that answer together."""
 
@@ -101,6 +117,8 @@ class Manifest(_Part):
     """None: what the collection finds is not scored again, or it has the vectors itself."""
     cascade: Cascade | None = Field(default=None, exclude_if=lambda model: model is None)
     """None: what the collection finds is the answer, and its vectors are all that users have."""
+    prerank: Prerank | None = Field(default=None, exclude_if=lambda model: model is None)
+    """None: answers are in the order of what is found."""
     mixture: Mixture | None = Field(default=None, exclude_if=lambda mixture: mixture is None)
     """None: what the towers find is the answer."""
     onboarding: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
@@ -124,15 +142,23 @@ class Manifest(_Part):
     created_at: AwareDatetime
 
     @property
-    def vectors_beside(self) -> dict[str, Artifact]:
-        """Files of item vectors beside the collection, by what they are called to people."""
+    def files_beside(self) -> dict[str, Artifact]:
+        """Files by which what the collection finds is scored again, by what they are called to people."""
         found: dict[str, Artifact] = {}
         if self.originals:
             found |= {"original IDs": self.originals.ids, "original vectors": self.originals.vectors}
             found |= {"maps to fewer numbers": self.originals.reduction} if self.originals.reduction else {}
         if (second := self.cascade) is not None:
             found |= {"IDs of the second member": second.ids, "vectors of the second member": second.vectors}
+        if self.prerank:
+            found |= {"program of the pre-ranker": self.prerank.program}
+            found |= {f"items of the pre-ranker, {at}": one for at, one in enumerate(self.prerank.items, 1)}
         return found
+
+    @property
+    def candidates(self) -> int:
+        """Items that a search is asked for at least; 0: as many as are wanted."""
+        return max((model.candidates for model in (self.cascade, self.prerank) if model), default=0)
 
     @property
     def order(self) -> tuple[int, int, int]:

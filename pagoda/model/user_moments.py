@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,18 @@ class UserMoments:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def take(self, rows: Int64Array) -> UserMoments:
+        """Some rows."""
+        context = {name: array[rows] for name, array in self.context.items()}
+        return replace(
+            self,
+            users=self.users[rows],
+            times_us=self.times_us[rows],
+            histories=self.histories.take(rows),
+            profile_rows=self.profile_rows[rows],
+            context=context,
+        )
 
     def keys(self, rows: Int64Array, length: int | None = None) -> UserKeys[Array]:
         """What a user tower reads of some rows, int64 [B]; histories cut to the last `length` events (default: not)."""

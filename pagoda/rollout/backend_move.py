@@ -99,7 +99,7 @@ def _build(settings: Settings, state: ReleaseState, stable: Manifest, progress: 
         config=settings.index.collection,
         texts=_texts(settings, stable) if settings.index.text else None,
         originals=keep_originals(settings, outputs, source, stable.spec, queries),
-        asked=max(PROBE_K, stable.cascade.candidates if stable.cascade else 0),
+        asked=max(PROBE_K, stable.candidates),
         progress=progress,
     )
 

@@ -37,14 +37,16 @@ from pagoda.updates.item_artifacts import (
     SECOND_FILE,
     VECTORS,
     all_vectors,
-    candidates_of,
     cascade_of,
     item_fields,
     item_texts,
+    keep_encoded,
     keep_originals,
     keep_second,
     original_vectors,
     part_of,
+    prerank_of,
+    searched_for,
 )
 from pagoda.updates.item_replay import replay
 from pagoda.version_files.full import FullVersionFiles
@@ -149,7 +151,8 @@ def register(update: FullUpdate) -> VersionRecord:
 def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
     """Compute the vectors of one of `update.shards` parts of the items; returns the Parquet file.
 
-    Beside it are those of a cascade's second member, and what answers may say of these items.
+    Beside it are those of a cascade's second member, what a pre-ranker reads of these items, and what answers may say
+    of them.
     """
 
     def export(folder: Path) -> None:
@@ -163,6 +166,7 @@ def export_vectors(update: FullUpdate, shard: int = 0) -> Path:
             if dim := vectors.shape[1]:
                 with ItemVectorsWriter(folder / name, spec, dim, similarity) as writer:
                     writer.write(items, vectors, shares)
+        keep_encoded(files, items, models[0], folder)
 
     def tell(folder: Path) -> None:
         write_item_fields(folder / FIELDS_FILE, update.data.spec, update.data.items((shard, update.shards)))
@@ -193,7 +197,7 @@ def build_index(update: FullUpdate) -> IndexReport:
         config=update.settings.index.collection,
         texts=item_texts(update) if update.settings.index.text else None,
         originals=keep_originals(update.settings, update.outputs, ItemVectors(vectors, spec), spec, queries),
-        asked=max(PROBE_K, candidates_of(update)),
+        asked=max(PROBE_K, searched_for(update)),
     )
     update.step(INDEX, lambda folder: _write(folder / REPORT, report))
     return index_report(update)
@@ -234,6 +238,7 @@ def offer(update: FullUpdate) -> Manifest:
         item_fields=item_fields(update),
         originals=original_vectors(update.settings, update.outputs),
         cascade=cascade_of(update),
+        prerank=prerank_of(update),
         channels=config.channels,
         merging=config.merging,
         collection=index.name,

@@ -1,7 +1,7 @@
 """What a generation has of the items, out of the steps of a full update: what the export wrote, and vectors by ID.
 
 Vectors by ID lie beside the collection: the original ones where it holds less of them (codes, or fewer numbers), and
-those of a cascade's second member.
+those of a cascade's second member; and what a pre-ranker reads of items.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
-from pagoda.generations.manifest import Artifact, Cascade, OriginalVectors
+from pagoda.generations.creation import ENCODER
+from pagoda.generations.manifest import Artifact, Cascade, OriginalVectors, Prerank
 from pagoda.generations.versions import CANDIDATES
 from pagoda.item_vectors.item_fields import FIELDS_FILE, ItemFields, field_names
 from pagoda.item_vectors.parts import PARTS_FILE, VectorPart, VectorParts
@@ -21,10 +23,14 @@ from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.item_vectors.scoring import probe_queries, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
+from pagoda.prerank.groups import item_features
+from pagoda.prerank.items import ITEMS_FILE, columns_of, write_items
+from pagoda.prerank.report import PrerankReport
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.step_outputs import StepOutputs
+from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM, FullVersionFiles
 
 VECTORS, FIELDS = "vectors", "fields"
 """Folders of the steps of the export; each part of the items has its own, see `part_of`."""
@@ -110,6 +116,48 @@ def cascade_of(update: FullUpdate) -> Cascade | None:
     )
 
 
+def searched_for(update: FullUpdate) -> int:
+    """Items that recall asks the collection for at least: a cascade's candidates, or a pre-ranker's."""
+    prerank = update.files().config.prerank
+    return prerank.candidates if prerank else candidates_of(update)
+
+
+def keep_encoded(files: FullVersionFiles, items: pa.Table, vectors: NDArray[np.float32], folder: Path) -> None:
+    """Write what the version's pre-ranker reads of some items; nothing where it has none.
+
+    Args:
+        files: The full version.
+        items: n rows of `Dataset.items()`.
+        vectors: float32 [n, D], theirs.
+        folder: Where to.
+    """
+    if files.config.prerank is None:
+        return
+    ids, count = items.column("item_id").to_numpy(), files.popularity().num_rows
+    encoded, names = files.encoder.encode_table("item", items), item_features(_prerank_report(files).groups)
+    columns = columns_of(vectors, count * files.shares(ids), {name: encoded[name] for name in names})
+    write_items(folder / ITEMS_FILE, ids, columns)
+
+
+def prerank_of(update: FullUpdate) -> Prerank | None:
+    """The version's pre-ranker, and how it is asked; None: it has none."""
+    files, made, version = update.files(), update.outputs, update.version()
+    if (how := files.config.prerank) is None:
+        return None
+    steps = [part_of(update, VECTORS, shard) for shard in range(update.shards)]
+    program, encoder = (
+        Artifact(uri=f"{version.uri}/{name}", checksum=version.files[name]) for name in (PRERANK_PROGRAM, ENCODER)
+    )
+    return Prerank(
+        candidates=how.candidates,
+        budget_ms=how.budget_ms,
+        groups=_prerank_report(files).groups,
+        program=program,
+        encoder=encoder,
+        items=tuple(_artifact(made, step, ITEMS_FILE) for step in steps),
+    )
+
+
 def keep_originals(
     settings: Settings, outputs: StepOutputs, source: ItemVectors, spec: FeatureSpec, users: NDArray[np.float32]
 ) -> VectorsById | None:
@@ -170,3 +218,7 @@ def _reduction(dim: int) -> str:
 
 def _artifact(outputs: StepOutputs, step: str, name: str) -> Artifact:
     return Artifact(uri=outputs.uri(step, name), checksum=outputs.checksum(step, name))
+
+
+def _prerank_report(files: FullVersionFiles) -> PrerankReport:
+    return PrerankReport.model_validate_json((files.folder / PRERANK).read_bytes())

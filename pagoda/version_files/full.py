@@ -35,6 +35,7 @@ ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
 USERS, ITEMS, CATEGORY_MEANS = "users", "items", "category_means.npy"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
+PRERANK, PRERANK_PROGRAM = "prerank.json", "prerank.pt2"
 DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
 
@@ -131,8 +132,7 @@ class FullVersionFiles:
         place = np.minimum(np.searchsorted(ids[order], item_ids), max(len(ids) - 1, 0))
         known = ids[order][place] == item_ids if len(ids) else np.zeros(len(item_ids), np.bool_)
         found = np.where(known, clicks[order][place] if len(ids) else 0, 0)
-        shares: NDArray[np.float64] = (found + 1.0) / (clicks.sum() + len(ids) + 1.0)
-        return shares
+        return smoothed_shares(found, int(clicks.sum()), len(ids))
 
     def counted_shares(self, items: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share of each of `items` (int64 [i], ascending) in the window's positives, float64 [i]; 0 for one without."""
@@ -178,6 +178,11 @@ class FullVersionFiles:
         """Histories as of the window's end; None where the dataset declares none."""
         folder = self.state / HISTORY
         return HistoryState.load(folder) if folder.exists() else None
+
+
+def smoothed_shares(clicks: NDArray[np.int64], total: int, items: int) -> NDArray[np.float64]:
+    """Share of `total` positives of each of n items with so many `clicks` [n], add-one smoothed over `items`. [n]"""
+    return np.asarray((clicks + 1.0) / (total + items + 1.0), np.float64)
 
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:

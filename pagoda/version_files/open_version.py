@@ -20,7 +20,7 @@ from pagoda.model.encoder import Encoder
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.model.user_inputs import RowLookup
-from pagoda.model.user_moments import user_moments
+from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.version_files.full import FullVersionFiles
 
 Int64Array = NDArray[np.int64]
@@ -85,8 +85,12 @@ class OpenTowers:
             self._dataset, self._encoder, user_ids, timestamps_us, histories=histories, context=given
         )
 
+        return self.vectors_at(moments)
+
+    def vectors_at(self, moments: UserMoments) -> Float32Array:
+        """The same of moments that are encoded already, with users and items of histories by ID."""
         # Histories of one length lie side by side, since a rectangle is as wide as its longest.
-        lengths = histories.ends - histories.starts
+        lengths = moments.histories.ends - moments.histories.starts
         order = np.argsort(lengths, kind="stable")
 
         def compute(part: slice) -> Tensor:
@@ -98,7 +102,7 @@ class OpenTowers:
             return vectors
 
         interests, dim = self._towers.user.interests, self._towers.dim
-        shape = (len(user_ids), dim) if interests == 1 else (len(user_ids), interests, dim)
+        shape = (len(moments), dim) if interests == 1 else (len(moments), interests, dim)
         vectors = np.empty(shape, np.float32)
         vectors[order] = _by_parts(shape, compute)
         return vectors

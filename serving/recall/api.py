@@ -80,6 +80,9 @@ class RecalledItem(TypedDict):
 
     item_id: int | str
     score: float
+    recall_score: NotRequired[float]
+    """The score that it was found with. There where the generation's pre-ranker ordered the answer, whose score is the
+    chance of a click."""
     channels: NotRequired[list[str]]
     """Where it comes from, all that had it among their candidates; there where the generation declares channels. The
     score is then that of the first of them (of `merging: {kind: rrf}` the sum), and the order of items is the answer's:
@@ -135,8 +138,8 @@ class V2Answer(TypedDict):
 
     Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
     channels, `channels` holds the names of each item's, separated by commas; where one explores, `propensity` holds the
-    probability of each item that chance chose, and 1 of the others. Where the dataset declares receipts, `receipt`
-    holds each user's.
+    probability of each item that chance chose, and 1 of the others; where its pre-ranker ordered them, `recall_score`
+    the scores that they were found with. Where the dataset declares receipts, `receipt` holds each user's.
     """
 
     model_name: str
@@ -280,6 +283,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         _output("known_user", "BOOL", [prediction["known_user"] for prediction in predictions]),
         _output("degraded", "BYTES", [",".join(prediction["degraded"]) for prediction in predictions]),
     ]
+    if any("recall_score" in item for item in items):
+        outputs.append(_output("recall_score", "FP32", [item.get("recall_score", item["score"]) for item in items]))
     if any("channels" in item for item in items):
         outputs.append(_output("channels", "BYTES", [",".join(item.get("channels", ())) for item in items]))
     if any("propensity" in item for item in items):

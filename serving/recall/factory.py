@@ -28,6 +28,7 @@ from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
 from serving.recall.items.onboarding import Onboarding
+from serving.recall.items.preranking import PreRanking
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -78,12 +79,26 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
             servers = replace(servers, tower=tower)
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
+        preranking = PreRanking()
+        stack.callback(preranking.close)
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
         first = Onboarding(items.removed)
         counts = ExplorationCounts(settings.redis.url)
         stack.push_async_callback(counts.close)
         exploration = Exploration(tables, counts)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, exploration, text)
+        parts = Parts(
+            servers.store,
+            servers.tower,
+            channels,
+            fallback,
+            cache,
+            item_values=values,
+            onboarding=first,
+            tables=tables,
+            exploration=exploration,
+            preranking=preranking,
+            text=text,
+        )
 
         receipts = open_receipts(settings)
 

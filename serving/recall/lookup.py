@@ -27,6 +27,8 @@ class Lookup:
     wanted: Filter
     """What the items must satisfy: the instance's filter as the generation reads it, once, before any server is asked.
     Each backend says it in its own language."""
+    least: int = 0
+    """Candidates that a channel is to give at least: where they are ordered again, more than are wanted."""
     stored: StoredUser = field(default_factory=lambda: StoredUser({}, PastItems(), ()))
     """What is known of the user: from the online store, or from what stood in for it."""
     degraded: list[str] = field(default_factory=list)
@@ -42,6 +44,6 @@ class Lookup:
 
     @property
     def depth(self) -> int:
-        """How many candidates a channel is to give: k, and enough to be merged with another's."""
+        """How many candidates a channel is to give: k, and enough to be merged with another's, or ordered again."""
         one = self.instance
-        return one.k if one.text is None else max(one.k, _MERGED)
+        return max(one.k, self.least) if one.text is None else max(one.k, _MERGED)

@@ -51,6 +51,7 @@ _INPUTS = {
 _OUTPUTS = {
     "item_id": "INT64",
     "score": "FP32",
+    "recall_score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
     **dict.fromkeys(("generation", "arm", "degraded", "fields", "receipt"), "BYTES"),

@@ -1,4 +1,4 @@
-"""The user tower's exported program, made quick for small batches.
+"""An exported program, of the user tower or of a pre-ranker, made quick for small batches.
 
 The artifact is the program of `torch.export`, without the model's code, and read without pickle. Called as a module, it
 checks every input against its declaration in Python, which takes longer than the tower itself; traced once when it is
@@ -22,7 +22,6 @@ import torch
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.model.program_file import read_program
-from pagoda.model.user_inputs import UserInputs
 
 Program = Callable[..., torch.Tensor]
 _TRACE: Callable[..., Any] = torch.jit.trace
@@ -34,7 +33,7 @@ _Inputs = tuple[Any, ...]
 
 
 def load_program(path: Path) -> Program:
-    """Load a program of the fields of `UserInputs`, one by one, for any batch size.
+    """Load a program of the fields of `UserInputs`, or of `PairInputs`, one by one, for any batch size.
 
     Raises:
         IntegrityError: It cannot be read, or holds something that loading would run.
@@ -111,8 +110,8 @@ def _traced(module: torch.nn.Module, example: _Inputs) -> Any:
 
 def _program(traced: Any) -> Program:
     """What was traced, as a program of all fields, features or not."""
-    _, *given = traced.graph.inputs()
-    if len(given) == len(UserInputs._fields):
+    *_, last = traced.graph.inputs()
+    if last.type().kind() == "DictType":
         return traced  # type: ignore[no-any-return]
     return lambda *inputs: traced(*inputs[:-1])
 

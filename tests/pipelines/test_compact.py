@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from pagoda.access.tokens import token_of
 from pagoda.client import Client
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window, to_us
 from pagoda.generations.hosts import holdings
 from pagoda.generations.manifest import Manifest
@@ -75,10 +76,16 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
 
 
 @contextmanager
-def serving(folder: Path, told: str, profile: str | None = None, how: TrainConfig = CONFIG) -> Iterator[Home]:
+def serving(
+    folder: Path,
+    told: str,
+    profile: str | None = None,
+    how: TrainConfig = CONFIG,
+    world: Callable[[Path, FeatureSpec], Dataset] = make,
+) -> Iterator[Home]:
     """A platform with these settings that has released a small world's first generation."""
     spec = SPEC.model_copy(update={"title": "name"})
-    dataset, platform = make(folder / "data", spec), Platform(folder / "home")
+    dataset, platform = world(folder / "data", spec), Platform(folder / "home")
     try:
         (folder / "home").mkdir()
         (folder / "home" / SETTINGS_FILE).write_text(told)

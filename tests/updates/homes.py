@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from pagoda.config.training import TrainConfig
+from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.data.window import Window
 from pagoda.embeddings.overlay import Overlay
@@ -27,6 +28,7 @@ from pagoda.updates.full import FullUpdate
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving import tracing
+from serving.recall.api import Prediction
 from serving.recall.channels.factory import channels_of
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
@@ -50,9 +52,9 @@ NOW = hours(0, 60)
 class Home:
     """An installation in this process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: Callable[[Path], Dataset] = make) -> None:
         index = IndexSettings(backend="in_process", kind="FLAT")
-        self.settings, self.dataset = Settings(home=folder / "home", index=index), make(folder / "data")
+        self.settings, self.dataset = Settings(home=folder / "home", index=index), made(folder / "data")
         tables, towers = self.settings.tables_folder, self.settings.towers_folder
         self.follower = Follower(open_log(self.settings), tables, LocalTowers(TowerArchives(towers, tables)))
         self.tower, self.second = InProcessTower(towers, tables), HeldVectors()
@@ -88,10 +90,16 @@ class Home:
 
     async def answer(self, manifest: Manifest, **asked: Any) -> tuple[list[int], list[float]]:
         """Items and scores that a generation has for a user, who says what they did; `asked` is asked besides."""
+        said = await self.prediction(manifest, **asked)
+        return [int(item["item_id"]) for item in said["items"]], [item["score"] for item in said["items"]]
+
+    async def prediction(self, manifest: Manifest, **asked: Any) -> Prediction:
+        """The same as the answer that it is."""
         self.follower.step()
         await self.tower.open(manifest)
         live, padded = LiveGeneration(manifest), self.past().padded()
         await open_vectors(manifest, live, None, self.second)
+        await self.parts.preranking.warm(live)
         did = [
             {"item_id": int(item), "timestamp": int(at)}
             for item, at in zip(padded.items[padded.mask], padded.times_us[padded.mask], strict=True)
@@ -99,7 +107,7 @@ class Home:
         wanted = {"k": K, "history": did, "timestamp": NOW.end_us, "profile": {"kind": f"k{USER}"}, **asked}
         (said,) = await answer_by(live, "stable", self.parts, begun(live, user_id=USER, **wanted))
         assert (said["generation"], said["known_user"]) == (manifest.id, True)
-        return [int(item["item_id"]) for item in said["items"]], [item["score"] for item in said["items"]]
+        return said
 
     def past(self) -> Histories:
         """What the user did."""

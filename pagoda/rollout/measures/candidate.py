@@ -107,7 +107,7 @@ class _Measuring:
         return {f"item vectors in {path.parent.name}": (part.checksum, checksum_file(path)) for part, path in here}
 
     def _sums_beside(self) -> Mapping[str, tuple[str, str]]:
-        return {name: (file.checksum, self._file(file)[1]) for name, file in self._candidate.vectors_beside.items()}
+        return {name: (file.checksum, self._file(file)[1]) for name, file in self._candidate.files_beside.items()}
 
     def _table_sums(self) -> Mapping[str, tuple[str, str]]:
         folder = self._version(self._candidate.full_version)
@@ -143,7 +143,7 @@ class _Measuring:
         vectors = opened.user_vectors(users, moments, no_histories(len(users)))
         queries = vectors.reshape(-1, vectors.shape[-1])[:, : source.dim]
         name, index = self._candidate.collection, self._settings.index
-        asked = max(PROBE_K, self._candidate.cascade.candidates if self._candidate.cascade else 0)
+        asked = max(PROBE_K, self._candidate.candidates)
         searched = SearchedCollection(self._collections, name, index.effort, index.refine, self._originals(), asked)
         return probe(searched, source, queries).recall_at_100
 
@@ -247,7 +247,7 @@ class _Measuring:
         kept = {str(part.version) for one in (self._candidate, self._champion) if one for part in one.segments}
         for one in (self._candidate, self._champion):
             if one:
-                files = (one.item_vectors, one.tower, *one.vectors_beside.values())
+                files = (one.item_vectors, one.tower, *one.files_beside.values())
                 kept |= {str(one.full_version), *(file.checksum.replace(":", "-") for file in files)}
         for folder in self._scratch.glob("*"):
             if folder.name not in {*kept, _COPIES}:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.config.positives import PositivesConfig
@@ -38,8 +39,8 @@ class Block:
     """Of the blocks of a pass."""
     weights: NDArray[np.float32] | None = None
     """float32 [n], 1 on average over the window; None: all have 1."""
-    chosen: NDArray[np.bool_] | None = None
-    """bool [n], which are positives where others are among them; None: all."""
+    events: Int64Array | None = None
+    """int64 [n], where others are among positives: 0 is one of these, i the i-th of the stream's `others`."""
 
     def __len__(self) -> int:
         return len(self.items)
@@ -52,8 +53,9 @@ class ExampleStream:
     dataset: Dataset
     window: Window
     encoder: Encoder
-    users: TrainableTable
-    items: TrainableTable
+    users: TrainableTable | None
+    """None: users stay what they are called by, as items of histories do."""
+    items: TrainableTable | None
     catalogue: Int64Array
     block_rows: int
     """Interactions read at a time."""
@@ -142,9 +144,17 @@ class ExampleStream:
             items=catalogue_places(self.catalogue, item_ids[taken], self.dataset),
             number=number,
             weights=multiplied(relative_weights(rows, self.dataset, self.mean_weight), shown),
-            chosen=among(events.take(pa.array(taken)), spec.positives) if self.others else None,
+            events=_numbers(events.take(pa.array(taken)), self.others) if self.others else None,
         )
 
     def _placed(self, moments: UserMoments) -> UserMoments:
+        if self.users is None or self.items is None:
+            return moments
         histories = replace(moments.histories, items=self.items.places(moments.histories.items))
         return replace(moments, users=self.users.places(moments.users), histories=histories)
+
+
+def _numbers(events: pa.Array, others: tuple[str, ...]) -> Int64Array:
+    """Which of `others` each is, from 1 on, int64 [n]; 0: none of them."""
+    places = pc.index_in(events, value_set=pa.array(others, pa.string()))
+    return np.asarray(pc.fill_null(pc.add(places, 1), 0), np.int64)

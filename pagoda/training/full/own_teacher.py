@@ -175,7 +175,7 @@ class OwnTeacher:
         drawn = rng.integers(len(self._ids), size=(len(rows), self._drawn))
         items = np.column_stack([block.items[rows], drawn])
         wanted = np.zeros(items.shape, np.float32)
-        wanted[:, 0] = 1 if block.chosen is None else block.chosen[rows]
+        wanted[:, 0] = 1 if block.events is None else block.events[rows] == 0
         weights = None if block.weights is None else torch.from_numpy(block.weights[rows])
         return self._lists(block.moments.keys(rows), items), torch.from_numpy(wanted), weights
 

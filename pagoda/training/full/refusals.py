@@ -20,6 +20,7 @@ from pagoda.training.distillation.score_file import Teacher, refuse_other_column
 from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.mined_file import most_of_a_user
+from pagoda.training.prerank.shown import SHOWN, has_impressions
 from pagoda.version_files.full import FullVersionFiles
 
 _BYTES, _SHARE = 4 * 12, 0.5
@@ -79,11 +80,25 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
         )
+    if config.prerank is not None:
+        _refuse_preranking(dataset, window)
     for key in dict.fromkeys(key for member in config.members for key in member.negatives.rejections):
         event = REJECTIONS[key]
         found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
             raise ConfigError(f"negatives.{key} is set, but {dataset.path} has no event {event} in {window.key}")
+
+
+def _refuse_preranking(dataset: Dataset, window: Window) -> None:
+    if not has_impressions(dataset, window):
+        raise ConfigError(
+            f"prerank learns from what was shown, but {dataset.path} has no event {SHOWN} in {window.key}; leave it out"
+        )
+    if dataset.spec.rules is not None:
+        raise ConfigError(
+            f"prerank orders by the chance of a click alone, so the rules of {dataset.path}/features.yaml would say "
+            "nothing in an answer's order; leave one of them out"
+        )
 
 
 def _refuse_pooling(model: ModelConfig, dataset: Dataset) -> None:

@@ -31,6 +31,7 @@ from pagoda.training.device import choose_device
 from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
 from pagoda.training.full.loop import Outcome, Progress, Silent, train
 from pagoda.training.full.preparation import Prepared, prepare
+from pagoda.training.full.preranking import trained_preranker
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.validation import Validator, WindowValidator, held_back
 from pagoda.training.full.version_writer import lineage_of, opened, write_state, write_version
@@ -78,7 +79,8 @@ def full_update(
             arguments; it need not exist, and is removed when training is over. None: training starts anew.
         validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
             `config.validation` declares.
-        programs: Export the towers, by which a version is served; what is only judged needs none.
+        programs: Export the towers, and train the pre-ranker, by which a version is served; what is only judged needs
+            none.
 
     Raises:
         ConfigError: The configuration, the features or the window do not fit the parent, or this machine; or there is
@@ -107,9 +109,13 @@ def full_update(
         searched = _search(prepared, config, parent, validator, checked)
         metrics = _summary(prepared, outcome) | searched | _retired(prepared, parent)
         metrics |= _check(prepared, config, checked)
+        # What is only judged answers by its towers.
+        preranker = trained_preranker(prepared, parent, config, forgotten.ids) if programs else None
         with build_folder(out) as aside:
             write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
             write_state(aside / STATE, prepared)
+            if preranker is not None:
+                preranker.write(aside / VERSION)
     return FullVersionFiles(out / VERSION, out / STATE)
 
 

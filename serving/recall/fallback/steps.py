@@ -7,6 +7,7 @@ tower_oov         the vector of a user of whom nothing is known
 index_popular     the generation's most popular items that satisfy the filter
 two_tower_missing the other channels, where a generation declares some; `popular_missing` and the like: the rest
 text_missing      nothing: what the vector finds alone, for the items' words cannot be searched
+prerank_skipped   nothing: items are in the order of what was found, for the pre-ranker is late, broken or not open
 fields_missing    nothing: the generation was made without fields of items, or they cannot be read
 """
 
@@ -18,6 +19,7 @@ REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
 POPULAR = "index_popular"
 TEXT = "text_missing"
+PRERANK = "prerank_skipped"
 FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
 _MISSING = "_missing"

@@ -66,8 +66,7 @@ class Serving:
         """Items that are looked for at least by an arm, or by the stable one in a canary's place; 0: as many as are
         asked for."""
         answering = (self.stable, self.canary if arm == "canary" else None)
-        cascades = (live.manifest.cascade for live in answering if live)
-        return max((one.candidates for one in cascades if one), default=0)
+        return max(live.manifest.candidates for live in answering if live)
 
     @property
     def compared_channels(self) -> frozenset[str]:

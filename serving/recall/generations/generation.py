@@ -69,7 +69,7 @@ class LiveGeneration:
             self._refuse_text(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
-        return Lookup(instance, wanted)
+        return Lookup(instance, wanted, self.manifest.prerank.candidates if self.manifest.prerank else 0)
 
     def wanted(self, wanted: Mapping[str, Any], fields: Sequence[str]) -> Filter:
         """What a request wants of items: its filter as this generation reads it.

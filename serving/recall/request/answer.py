@@ -1,10 +1,11 @@
-"""One generation's answer: store → tower → channels → merge.
+"""One generation's answer: store → tower → channels → merge → pre-ranker, where it has one.
 
 A `Lookup` of each user, begun by the generation, goes through the stages in this order, and each fills in its own part:
 
 store_stage       what is known of the user
 tower_stage       what the generation's tower makes of that: vectors
 channels          candidates, merged into items (`channels.merge`)
+preranking        the order of the items, where the generation has a model for it
 item_values       what the request asks of the items, where it does
 here              the lookups as the answer's fields, and the metrics
 
@@ -54,6 +55,9 @@ async def answer_by(
         else:
             await asyncio.gather(*(_merge(parts, live, one) for one in lookups))
         watch.lap("index")
+        if live.manifest.prerank is not None:
+            await parts.preranking.order(live, lookups)
+            watch.lap("prerank")
         if telling := [one for one in lookups if one.instance.fields]:
             await parts.item_values.fill(live, telling)
             watch.lap("fields")

@@ -11,6 +11,7 @@ from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
 from serving.recall.items.onboarding import Onboarding
+from serving.recall.items.preranking import PreRanking
 from serving.recall.servers.ports import Store, Tower
 
 
@@ -34,6 +35,8 @@ class Parts:
     """Asked beside the channels, of a generation that declares some."""
     exploration: Exploration | None = None
     """Puts new items among the others, of a generation that explores; None: an answer says that it is missing."""
+    preranking: PreRanking = field(default_factory=PreRanking)
+    """Orders what was found, where a generation has a model for that."""
     text: Channel | None = None
     """Asked beside the channels, where a request has text; None: the index searches no words."""
 

@@ -10,6 +10,7 @@ answer            one generation: its stages, one after the other
 store_stage       what is known of each user, from the online store
 tower_stage       vectors, from the user tower
 channels          candidates, from item search or what else there is; merged into items
+preranking        the order of these, where the generation has a pre-ranker
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecallInstance
-from serving.recall.fallback.steps import OF_THE_STORE
+from serving.recall.fallback.steps import OF_THE_STORE, PRERANK
 from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
@@ -15,22 +15,25 @@ WARM_UP = "warm-up"
 """Stands for the arm in the metrics of warm-up requests."""
 WARM_AGAIN_SECONDS = 10.0
 _WARM_UPS = 3
+_MAY_STAND_IN = OF_THE_STORE | {PRERANK}
 
 
 async def warm_up(live: LiveGeneration, parts: Parts) -> None:
     """Send real requests through every part of a generation, then get ready what may stand in for one of them.
 
-    The online store may be down: what stands in for it stands in for any user. Tower and index must answer.
+    The online store may be down: what stands in for it stands in for any user. So may a pre-ranker's files be gone, or
+    it be late at first. Tower and index must answer.
 
     Raises:
         PagodaError: One was not answered, or with no item.
     """
+    await parts.preranking.warm(live)
     await _open_tables(live, parts)
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
     asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):
         (prediction,) = await answer_by(live, WARM_UP, parts, [live.begin(asked, WARM_UP)])
-        if missing := [step for step in prediction["degraded"] if step not in OF_THE_STORE]:
+        if missing := [step for step in prediction["degraded"] if step not in _MAY_STAND_IN]:
             raise UnavailableError(f"generation {live.id}: not warm, {', '.join(missing)} stood in")
         if not prediction["items"]:
             raise UnavailableError(f"generation {live.id}: collection {live.manifest.collection} is empty")
@@ -55,6 +58,7 @@ async def _open_tables(live: LiveGeneration, parts: Parts) -> None:
 async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
     """What a generation can serve without, but should not for long."""
     await parts.item_values.warm(live)
+    await parts.preranking.warm(live)
     await parts.onboarding.warm(live)
     await _open_tables(live, parts)
     for channel in (*parts.channels, *([parts.text] if parts.text else [])):

@@ -1,0 +1,59 @@
+"""The world of the benchmark, and its version with a pre-ranker, offered as a platform offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from pagoda.config.training import TrainConfig, parse_config
+from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
+from pagoda.generations.manifest import Manifest
+from pagoda.settings import EvaluationSettings, IndexSettings, Settings
+from pagoda.simulation import simulate
+from pagoda.simulation.config import WorldConfig
+from pagoda.updates import full_steps
+from pagoda.updates.full import FullUpdate
+from pagoda.version_files.full import FullVersionFiles
+from serving.tower.archive import package
+
+WORLD = WorldConfig(users=2_000, items=5_000, days=8, events=500_000, seed=11, new_users=0.0)
+HOW = parse_config("prerank: {}")
+"""Defaults all through: 1,000 candidates in 3 ms at most."""
+_ASKED = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A generation, and what it was made of."""
+
+    settings: Settings
+    dataset: Dataset
+    files: FullVersionFiles
+    manifest: Manifest
+    later: Window
+    """What it has not learned."""
+
+
+def offered(folder: Path, world: WorldConfig, how: TrainConfig, tell: Callable[[str], object]) -> Offered:
+    """Make the world, train a version on all of it but the last day, and offer that."""
+    tell("the world")
+    simulate(world, folder / "data")
+    whole = world.window
+    learned = Window(start=whole.start, end=whole.end - _ASKED)
+    index = IndexSettings(backend="in_process", kind="HNSW")
+    # A first version is judged by a training of its own, of which nothing is asked here.
+    unjudged = EvaluationSettings(first_version=False)
+    settings = Settings(home=folder / "home", index=index, evaluation=unjudged)
+    update = FullUpdate(settings, str(folder / "data"), learned, None)
+    tell("training, groups of features included")
+    full_steps.train(update, how.to_yaml())
+    tell("the collection")
+    full_steps.register(update)
+    full_steps.export_vectors(update)
+    full_steps.package_tower(update, package)
+    full_steps.build_index(update)
+    manifest = full_steps.offer(update)
+    return Offered(settings, update.data, update.files(), manifest, Window(start=learned.end, end=whole.end))

@@ -1,0 +1,1 @@
+"""The pre-ranker: what it reads, its network, and the items it knows; the same for training and for each request."""

@@ -1,0 +1,79 @@
+"""Groups of features of a user and an item, which the pre-ranker's gates weigh and its selection keeps or drops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pagoda.data.spec import Categorical, FeatureSpec, MultiValued
+from pagoda.errors import ConfigError
+from pagoda.model.encoder import Encoder, Field
+
+USER_VECTOR, ITEM_VECTOR, PRODUCT, COSINE = "user_vector", "item_vector", "product", "cosine"
+OF_VECTORS = (ITEM_VECTOR, PRODUCT, COSINE)
+"""Of an item, made of the towers' vectors."""
+POPULARITY = "popularity"
+_USER, _ITEM = "user.", "item."
+SHARE, SINCE = "share.", "since."
+"""Begin the names of what is crossed: the share of the user's history that is of the item's category, and the time
+since its last event there."""
+
+
+class Groups(NamedTuple):
+    """Some groups, and the encoded fields among them; a field has its group's name."""
+
+    names: tuple[str, ...]
+    user: tuple[Field, ...]
+    """Of a user, whatever the item."""
+    pair: tuple[Field, ...]
+    """Of an item, or of a user and an item."""
+
+
+def group_names(spec: FeatureSpec) -> tuple[str, ...]:
+    """All groups that a dataset has."""
+    crossed = [mark + name for name in categories(spec) for mark in (SHARE, SINCE)] if spec.history else []
+    users, items = ([feature.name for feature in spec.of(tower)] for tower in ("user", "item"))
+    return (
+        *(USER_VECTOR, *OF_VECTORS, POPULARITY),
+        *(_ITEM + name for name in items),
+        *(_USER + name for name in users),
+        *crossed,
+    )
+
+
+def categories(spec: FeatureSpec) -> tuple[str, ...]:
+    """Item features that histories are crossed by."""
+    return tuple(one.name for one in spec.of("item") if isinstance(one, Categorical | MultiValued))
+
+
+def groups_of(encoder: Encoder, names: Sequence[str]) -> Groups:
+    """Some groups in the order in which all networks have them.
+
+    Raises:
+        ConfigError: One is unknown, or none says anything of items.
+    """
+    known = group_names(encoder.spec)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"prerank.features: there is no group {unknown[0]!r}; these are: {', '.join(known)}")
+    kept = tuple(name for name in known if name in names)
+    if not any(map(says_of_items, kept)):
+        raise ConfigError(f"prerank.features: {', '.join(kept)} say nothing of items; add {PRODUCT}, say")
+    user = {_USER + field.name: field for field in encoder.fields("user")}
+    pair = {_ITEM + field.name: field for field in encoder.fields("item")}
+    numbers = {name: Field(name, "dense", 1) for name in known if name.startswith((POPULARITY, SHARE, SINCE))}
+    return Groups(kept, _named(user, kept), _named({**pair, **numbers}, kept))
+
+
+def item_features(names: Sequence[str]) -> list[str]:
+    """Features of items that groups are made of."""
+    marks = (_ITEM, SHARE, SINCE)
+    return list(dict.fromkeys(name.partition(".")[2] for name in names if name.startswith(marks)))
+
+
+def says_of_items(name: str) -> bool:
+    """Whether a group tells items apart; what is of users alone does not."""
+    return name != USER_VECTOR and not name.startswith(_USER)
+
+
+def _named(fields: dict[str, Field], names: Sequence[str]) -> tuple[Field, ...]:
+    return tuple(fields[name]._replace(name=name) for name in names if name in fields)

@@ -1,0 +1,151 @@
+"""The pre-ranker of a full version, trained when its towers are done, which stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pagoda.config.prerank import PrerankConfig
+from pagoda.config.training import TrainConfig
+from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.user_inputs import Array, UserKeys
+from pagoda.prerank.groups import group_names, groups_of
+from pagoda.prerank.inputs import PairInputs, pair_inputs
+from pagoda.prerank.items import EncodedItems, columns_of
+from pagoda.prerank.network import PreRanker
+from pagoda.prerank.program import export_preranker
+from pagoda.prerank.report import CurvePoint, PrerankReport
+from pagoda.training.examples.stream import ExampleStream
+from pagoda.training.prerank.learning import learn, logits_of
+from pagoda.training.prerank.selection import HeldBack, measured, select
+from pagoda.training.prerank.shown import ShownExamples, shown_examples
+from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM, smoothed_shares
+from pagoda.version_files.open_version import OpenTowers
+
+_LEARNED = 0.9
+"""Share of the examples, the first ones, that the choice of groups learns from; it is judged by the others."""
+_EPOCHS = 3
+"""Of the one that serves; those that are compared learn what they do once."""
+_EXAMPLES = 3
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainedPreRanker:
+    """A pre-ranker as a version has it."""
+
+    ranker: PreRanker
+    report: PrerankReport
+    example: PairInputs
+
+    def write(self, folder: Path) -> None:
+        """Write its files into a version's folder."""
+        (folder / PRERANK).write_text(self.report.model_dump_json(indent=1))
+        export_preranker(self.ranker, self.example, folder / PRERANK_PROGRAM)
+
+
+def encoded_items(ids: Int64Array, clicks: Int64Array, features: Encoded, vectors: NDArray[np.float32]) -> EncodedItems:
+    """All items of a dataset as a pre-ranker reads them.
+
+    Args:
+        ids: int64 [i], ascending.
+        clicks: int64 [i], positives in the window.
+        features: As `Encoder` gives them.
+        vectors: float32 [i, D] of the item tower.
+    """
+    popularity = len(ids) * smoothed_shares(clicks, int(clicks.sum()), len(ids))
+    return EncodedItems([(ids, columns_of(vectors, popularity, features))])
+
+
+def train_preranker(
+    stream: ExampleStream, items: EncodedItems, towers: OpenTowers, encoder: Encoder, config: TrainConfig
+) -> TrainedPreRanker:
+    """Train one.
+
+    Args:
+        stream: As for `shown_examples`.
+        items: All that there are, in the order of the stream's catalogue.
+        towers: Trained; they stay as they are.
+        encoder: The version's.
+        config: The version's, which declares `prerank`.
+
+    Raises:
+        ConfigError: It names a group that there is not.
+        DataError: As `shown_examples`.
+        GateError: The loss is not finite.
+    """
+    if (how := config.prerank) is None:
+        raise ValueError("prerank is not declared")
+    names = group_names(encoder.spec) if how.features == "auto" else how.features
+    names = groups_of(encoder, names).names
+    examples = shown_examples(stream, towers, items, names, config.seed)
+    with torch.random.fork_rng(devices=[]):
+        return _Work(examples, encoder, config, how, stream.catalogue).trained(names)
+
+
+@dataclass(frozen=True)
+class _Work:
+    examples: ShownExamples
+    encoder: Encoder
+    config: TrainConfig
+    how: PrerankConfig
+    ids: Int64Array
+    """Of all items."""
+
+    def trained(self, names: Sequence[str]) -> TrainedPreRanker:
+        cut = int(_LEARNED * len(self.examples))
+        first = partial(self._fitted, np.arange(cut), 1)
+        held = HeldBack(self.examples, cut + np.flatnonzero(self.examples.shown[cut:]))
+        gates: dict[str, float] = {}
+        if self.how.features == "auto":
+            names, curve, gates = select(names, first, held, self._milliseconds, self.how.budget_ms)
+        else:
+            curve = [self._point(first(names, False), names, held)]
+        chosen = next(point for point in curve if point.groups == tuple(names))
+        report = PrerankReport(
+            groups=groups_of(self.encoder, names).names,
+            examples=len(self.examples),
+            gauc=chosen.gauc,
+            gauc_cosine=held.gauc(self.examples.cosines()[held.rows]),
+            curve=tuple(curve),
+            gates=gates,
+        )
+        ranker = self._fitted(np.arange(len(self.examples)), _EPOCHS, names, False)
+        example = self.examples.inputs(np.arange(min(_EXAMPLES, len(self.examples))), ranker.order)
+        return TrainedPreRanker(ranker, report, example)
+
+    def _fitted(self, rows: Int64Array, epochs: int, names: Sequence[str], gated: bool) -> PreRanker:
+        torch.manual_seed(self.config.seed)
+        dim, model = self.examples.vectors.shape[1], self.config.model
+        ranker = PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
+        learn(ranker, self.examples, rows, self.config.optimiser, epochs=epochs, seed=self.config.seed)
+        return ranker
+
+    def _point(self, ranker: PreRanker, names: Sequence[str], held: HeldBack) -> CurvePoint:
+        scores = logits_of(ranker, self.examples, held.rows)
+        return CurvePoint(groups=tuple(names), gauc=held.gauc(scores), milliseconds=self._milliseconds(ranker))
+
+    def _milliseconds(self, ranker: PreRanker) -> float:
+        """What all candidates of a user take, from their places on: a user with a full history."""
+        rng, items = np.random.default_rng(0), self.examples.items
+        history = self.encoder.spec.history
+        past = rng.choice(self.ids, (1, history.length if history else 0))
+        told = [name for name in ranker.order if name.startswith("user.")]
+        features = {name.partition(".")[2]: self.examples.features[name][:1] for name in told}
+        zeros = np.zeros(past.shape, np.float32)
+        keys: UserKeys[Array] = UserKeys(np.zeros(1, np.int64), past, np.ones(past.shape, np.bool_), zeros, features)
+        places = rng.integers(len(self.ids), size=self.how.candidates)
+        owner = np.zeros(len(places), np.int64)
+
+        def score() -> None:
+            read = pair_inputs(ranker.order, items, self.examples.vectors[:1], keys, places=places, owner=owner)
+            ranker(*read.tensors())
+
+        with torch.inference_mode():
+            return measured(score)
