@@ -122,7 +122,7 @@ async def test_vectors_are_kept_and_reused_only_while_what_they_were_made_of_is_
     asked = [RecallInstance(user_id=user, context={"a": 1} if user == 3 else {}) for user in range(5)]
     kept = [KeptVectors(9, ([1.0],)), KeptVectors(8, ([1.0],)), None, None, None]
     stored = [StoredUser({}, PastItems(), (), basis=9, vectors=each) for each in kept]
-    lookups = [Lookup(one, EVERYTHING, known) for one, known in zip(asked, stored, strict=True)]
+    lookups = [Lookup(one, EVERYTHING, stored=known) for one, known in zip(asked, stored, strict=True)]
     lookups[4].degraded.append("store_missing")
     assert [cache.fresh(one) for one in lookups] == [([1.0],) if reuse else None, *[None] * 4]
     for lookup in lookups:
