@@ -80,21 +80,23 @@ async def _found(
     if mixture is None:
         await _first(channels, live, lookup)
         return
-    lookup.candidates |= tables.candidates(live, lookup)
+    lists = tables.candidates(live, lookup)
     try:
-        lookup.candidates[channels[0].name] = await channels[0].candidates(live, lookup)
+        found = await channels[0].candidates(live, lookup)
+        lookup.candidates[channels[0].name] = found
+        lists[channels[0].name] = {item["item_id"]: item["score"] for item in found}
     except UnavailableError as error:
-        if not any(lookup.candidates.values()):
+        if not any(lists.values()):
             await _in_place(error, channels[1:], live, lookup)
             return
         if len(channels) == 1:  # Nothing may stand in.
             raise
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
-    lookup.items = _mixed(lookup, shares, mixture.merging)
+    lookup.items = _mixed(lists, shares, mixture.merging, lookup.depth)
     if budget and lookup.instance.text is None:
         _explore(exploration, live, lookup, budget)
-    lookup.degraded += [without(channel) for channel in shares if channel not in lookup.candidates]
+    lookup.degraded += [without(channel) for channel in shares if channel not in lists]
 
 
 def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float) -> None:
@@ -105,18 +107,19 @@ def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Look
         lookup.items = spread(lookup.items, found, lookup.depth)
 
 
-def _mixed(lookup: Lookup, shares: Mapping[str, float], merging: MergingConfig) -> list[RecalledItem]:
+def _mixed(
+    lists: Mapping[str, Mapping[Key, float]], shares: Mapping[str, float], merging: MergingConfig, k: int
+) -> list[RecalledItem]:
     """The declared channels' candidates as one list, each item with the score of the first that has it."""
-    lists = {channel: lookup.candidates[channel] for channel in shares if channel in lookup.candidates}
-    scores = {item["item_id"]: item["score"] for items in reversed(lists.values()) for item in items}
-    ids = {channel: [item["item_id"] for item in items] for channel, items in lists.items()}
+    found, by_sum = merged(lists, shares, merging.kind, k), merging.kind == "rrf"
+    names = {one.channels: list(one.channels) for one in found}  # There are few, and many items of each.
     return [
         {
             "item_id": one.item,
-            "score": one.weight if merging.kind == "rrf" else scores[one.item],
-            "channels": list(one.channels),
+            "score": one.weight if by_sum else lists[one.channels[0]][one.item],
+            "channels": names[one.channels],
         }
-        for one in merged(ids, shares, merging.kind, lookup.depth)
+        for one in found
     ]
 
 

@@ -50,15 +50,20 @@ class TableChannels:
         for channel in _declared(live):
             await self._of(channel.kind).warm(live)
 
-    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, list[RecalledItem]]:
-        """What each channel gives for a user, by its name; one that could not be opened is absent."""
+    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, dict[Key, float]]:
+        """What each channel gives for a user, by its name: scores by item, the best first.
+
+        One that could not be opened is absent.
+        """
         served, allowed = self._items.get(live), self.allowed(live, lookup)
         if not (declared := _declared(live)) or served is None or allowed is None:
             return {}
-        known, found = live.known(lookup.instance, lookup.stored), dict[str, list[RecalledItem]]()
+        known, found = live.known(lookup.instance, lookup.stored), dict[str, dict[Key, float]]()
         for channel in declared:
             if (table := self._of(channel.kind).get(live)) is not None:
-                found[channel.kind] = _named(served, table.candidates(known, allowed, lookup.depth))
+                # Of most of these nothing is said in the answer, so no item is made of them yet.
+                ranked = table.candidates(known, allowed, lookup.depth)
+                found[channel.kind] = dict(zip(served.names(ranked.ids), ranked.scores.tolist(), strict=True))
         return found
 
     def similar(
