@@ -27,7 +27,8 @@ class PrerankReport(BaseModel):
     gauc: float
     """Of what was shown in the last tenth of the window, by a network that has learned from the rest."""
     gauc_cosine: float
-    """Of the same by the towers alone, which have learned all of the window."""
+    """Of the same by the parent's towers, which had not learned it; of a first version by its own, which have: that
+    flatters it."""
     curve: tuple[CurvePoint, ...]
     gates: dict[str, float] = {}
     """Mean gate by group; none where the groups were named."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.training import TrainConfig
+from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array
+from pagoda.prerank.items import EncodedItems, columns_of
 from pagoda.training.examples.stream import ExampleStream
+from pagoda.training.examples.survey import Survey
 from pagoda.training.full.preparation import Prepared
-from pagoda.training.full.version_writer import opened
 from pagoda.training.full.warm_start import histories_before
 from pagoda.training.prerank.shown import OTHERS
-from pagoda.training.prerank.training import TrainedPreRanker, encoded_items, train_preranker
-from pagoda.version_files.full import FullVersionFiles
+from pagoda.training.prerank.training import TrainedPreRanker, train_preranker
+from pagoda.version_files.full import FullVersionFiles, smoothed_shares
+from pagoda.version_files.open_version import OpenTowers, OpenVersion
 
 
 def trained_preranker(
@@ -26,12 +32,13 @@ def trained_preranker(
     """
     if config.prerank is None:
         return None
-    told, towers, survey = prepared.stream, opened(prepared), prepared.survey
+    told, survey = prepared.stream, prepared.survey
+    towers, encoder = _unlearned(prepared, parent)
     # A pass of its own, from the same histories: of those that positives were learned with, the end alone is left.
     stream = ExampleStream(
         dataset=told.dataset,
         window=told.window,
-        encoder=told.encoder,
+        encoder=encoder,
         users=None,
         items=None,
         catalogue=told.catalogue,
@@ -42,6 +49,26 @@ def trained_preranker(
         counting=PositivesConfig(),
         others=OTHERS,
     )
-    features = prepared.catalogue.features
-    items = encoded_items(survey.catalogue, survey.clicks, features, towers.item_vectors())
-    return train_preranker(stream, items, towers, prepared.encoder, config)
+    columns = columns_of(towers.item_vectors(), _popularity(survey, parent), prepared.catalogue.features)
+    return train_preranker(stream, EncodedItems([(survey.catalogue, columns)]), towers, prepared.encoder, config)
+
+
+def _unlearned(prepared: Prepared, parent: FullVersionFiles | None) -> tuple[OpenTowers, Encoder]:
+    """Towers for the examples, and what they encode users with: such as have not learned what was clicked.
+
+    The parent's, whose vectors lie where those of the version lie that went on from them, and whose words have the same
+    numbers. A first version has its own alone, and users without the rows that have learned their clicks by heart.
+    """
+    dataset, learner = prepared.stream.dataset, prepared.learner
+    if parent is not None:
+        return OpenVersion(parent, dataset), parent.encoder
+    nobody = learner.users.kept(np.zeros(len(learner.users.ids), np.bool_))
+    return OpenTowers(prepared.encoder, learner.towers.eval(), nobody, learner.items, dataset), prepared.encoder
+
+
+def _popularity(survey: Survey, parent: FullVersionFiles | None) -> NDArray[np.float64]:
+    """How popular items were before the window, as they are before a request; of a first version in it. [items]"""
+    if parent is not None:
+        return parent.popularity().num_rows * parent.shares(survey.catalogue)
+    count = len(survey.catalogue)
+    return count * smoothed_shares(survey.clicks, survey.positives, count)

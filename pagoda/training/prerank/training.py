@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from pagoda.config.prerank import PrerankConfig
 from pagoda.config.training import TrainConfig
-from pagoda.model.encoder import Encoded, Encoder
+from pagoda.model.encoder import Encoder
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.prerank.groups import group_names, groups_of
 from pagoda.prerank.inputs import PairInputs, pair_inputs
-from pagoda.prerank.items import EncodedItems, columns_of
+from pagoda.prerank.items import EncodedItems
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.program import export_preranker
 from pagoda.prerank.report import CurvePoint, PrerankReport
@@ -25,7 +25,7 @@ from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.prerank.learning import learn, logits_of
 from pagoda.training.prerank.selection import HeldBack, measured, select
 from pagoda.training.prerank.shown import ShownExamples, shown_examples
-from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM, smoothed_shares
+from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM
 from pagoda.version_files.open_version import OpenTowers
 
 _LEARNED = 0.9
@@ -50,19 +50,6 @@ class TrainedPreRanker:
         export_preranker(self.ranker, self.example, folder / PRERANK_PROGRAM)
 
 
-def encoded_items(ids: Int64Array, clicks: Int64Array, features: Encoded, vectors: NDArray[np.float32]) -> EncodedItems:
-    """All items of a dataset as a pre-ranker reads them.
-
-    Args:
-        ids: int64 [i], ascending.
-        clicks: int64 [i], positives in the window.
-        features: As `Encoder` gives them.
-        vectors: float32 [i, D] of the item tower.
-    """
-    popularity = len(ids) * smoothed_shares(clicks, int(clicks.sum()), len(ids))
-    return EncodedItems([(ids, columns_of(vectors, popularity, features))])
-
-
 def train_preranker(
     stream: ExampleStream, items: EncodedItems, towers: OpenTowers, encoder: Encoder, config: TrainConfig
 ) -> TrainedPreRanker:
@@ -71,7 +58,7 @@ def train_preranker(
     Args:
         stream: As for `shown_examples`.
         items: All that there are, in the order of the stream's catalogue.
-        towers: Trained; they stay as they are.
+        towers: By which the examples are seen; they stay as they are.
         encoder: The version's.
         config: The version's, which declares `prerank`.
 
