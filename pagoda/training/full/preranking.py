@@ -69,6 +69,6 @@ def _unlearned(prepared: Prepared, parent: FullVersionFiles | None) -> tuple[Ope
 def _popularity(survey: Survey, parent: FullVersionFiles | None) -> NDArray[np.float64]:
     """How popular items were before the window, as they are before a request; of a first version in it. [items]"""
     if parent is not None:
-        return parent.popularity().num_rows * parent.shares(survey.catalogue)
+        return np.asarray(parent.popularity().num_rows * parent.shares(survey.catalogue), np.float64)
     count = len(survey.catalogue)
-    return count * smoothed_shares(survey.clicks, survey.positives, count)
+    return np.asarray(count * smoothed_shares(survey.clicks, survey.positives, count), np.float64)
