@@ -119,7 +119,7 @@ bench-leaderboard: .venv/installed ## Towers beside plain baselines on FILES (el
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
-bench-cold: .venv/installed ## What stands for new items, in a world where items arrive (5 minutes on 2 cores).
+bench-cold: .venv/installed ## What new items and users are known by, and its worth, in a world where they arrive (15 trainings, each about 20 s of a core).
 	$(PY) -m benchmarks.cold
 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
