@@ -16,6 +16,8 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
+from serving.recall.channels.exploration import Exploration
+from serving.recall.channels.exploration_counts import ExplorationCounts
 from serving.recall.channels.factory import channels_of
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
@@ -78,7 +80,10 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         text = TextChannel(servers.match) if servers.match else None
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
         first = Onboarding(items.removed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, text)
+        counts = ExplorationCounts(settings.redis.url)
+        stack.push_async_callback(counts.close)
+        exploration = Exploration(tables, counts)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, exploration, text)
 
         receipts = open_receipts(settings)
 
@@ -105,6 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
+        loops.append(exploration.follow)
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, similar, generations

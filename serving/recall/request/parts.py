@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from serving.recall.channels.base import Channel
+from serving.recall.channels.exploration import Exploration
 from serving.recall.channels.tables import TableChannels
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
@@ -31,6 +32,8 @@ class Parts:
     """Says what to show first."""
     tables: TableChannels = field(default_factory=TableChannels)
     """Asked beside the channels, of a generation that declares some."""
+    exploration: Exploration | None = None
+    """Puts new items among the others, of a generation that explores; None: an answer says that it is missing."""
     text: Channel | None = None
     """Asked beside the channels, where a request has text; None: the index searches no words."""
 
