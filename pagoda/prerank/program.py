@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.export import Dim
 
@@ -29,6 +30,8 @@ def export_preranker(ranker: PreRanker, example: PairInputs, path: Path) -> None
     users, pairs = (Dim(name, min=1, max=_MOST_ROWS) for name in ("users", "pairs"))
     named = {name: {0: users if name.startswith("user.") else pairs} for name in example.features}
     shapes = ({0: users}, {0: pairs}, {0: pairs}, named)
-    program = torch.export.export(ranker.eval(), example.tensors(), dynamic_shapes=shapes)
+    # All of the first user: whoever traces the program tries it with one, and keeps the example's indices.
+    alone = example._replace(owner=np.zeros_like(example.owner)).tensors()
+    program = torch.export.export(ranker.eval(), alone, dynamic_shapes=shapes)
     torch.export.save(program, path)
     read_program(path)
