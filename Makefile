@@ -122,14 +122,10 @@ bench-channels: .venv/installed ## What answers of several channels find beside 
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
-<<<<<<< HEAD
 bench-prerank: .venv/installed ## What a pre-ranker is worth, which features it reads, and what 1,000 candidates cost a request (10 minutes on 2 cores).
 	$(PY) -m benchmarks.prerank
 
-bench-cold: .venv/installed ## What stands for new items, in a world where items arrive (5 minutes on 2 cores).
-=======
 bench-cold: .venv/installed ## What new items and users are known by, and its worth, in a world where they arrive (15 trainings, each about 20 s of a core).
->>>>>>> cold
 	$(PY) -m benchmarks.cold
 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
