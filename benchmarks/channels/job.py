@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -28,7 +29,7 @@ from pagoda.storage.atomic import write_atomic
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import FullVersionFiles
 
-VALIDATION = "validation"
+VALIDATION: Final = "validation"
 
 
 @dataclass(frozen=True)
