@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import torch
 
@@ -15,7 +14,7 @@ from benchmarks.leaderboard.baselines import LearnedLog
 from benchmarks.leaderboard.models import tower_scorer
 from benchmarks.leaderboard.questions import AskedUsers, ask_users
 from benchmarks.leaderboard.sets import BenchmarkSet
-from benchmarks.leaderboard.splits import SetSplit, cut_in_time, open_splits, split_in_time
+from benchmarks.leaderboard.splits import SetSplit, SplitName, cut_in_time, open_splits, split_in_time
 from pagoda.channels.factory import TABLES
 from pagoda.channels.mixture import open_mixture
 from pagoda.data.dataset import Dataset
@@ -29,7 +28,7 @@ from pagoda.storage.atomic import write_atomic
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import FullVersionFiles
 
-VALIDATION: Final = "validation"
+VALIDATION: SplitName = "validation"
 
 
 @dataclass(frozen=True)
