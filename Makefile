@@ -119,6 +119,9 @@ bench-leaderboard: .venv/installed ## Towers beside plain baselines on FILES (el
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
+bench-cold: .venv/installed ## What stands for new items, in a world where items arrive (5 minutes on 2 cores).
+	$(PY) -m benchmarks.cold
+
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
 	$(PY) -m benchmarks.imports
 
@@ -129,4 +132,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-ablation test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-ablation bench-cold test test-long test-cluster lint format charts images clean

@@ -106,7 +106,8 @@ def check(stage: Stage, answers: Iterable[Answered], asked: Path, begin: int, na
 
 def _is(reference: Reference, vector: np.ndarray, answer: Answered) -> bool:
     scores = reference.scores(vector, answer.items)
-    return bool(np.nanmax(np.abs(scores - answer.scores), initial=0) < _TOLERANCE and not np.isnan(scores).any())
+    given = np.array(answer.scores)  # Of what other channels found there is none to compare.
+    return bool(np.nanmax(np.abs(scores - given), initial=0) < _TOLERANCE and not np.isnan(scores).any())
 
 
 def _told(path: Path, begin: int) -> dict[tuple[int, int, str], Mapping[str, Any]]:

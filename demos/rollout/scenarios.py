@@ -1,4 +1,4 @@
-"""The five candidates, and what becomes of each."""
+"""The six candidates, and what becomes of each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from demos.rollout.checking import CheckedAnswers, check
-from demos.rollout.stage import Stage, shuffle
+from demos.rollout.stage import Stage, forget_items, shuffle
 from pagoda.access.tokens import token_of
+from pagoda.data.dataset import Dataset
 from pagoda.generations.manifest import Manifest
 from pagoda.rollout.state.history import PastRollout
 from pagoda.rollout.state.log_reading import rollout_of
@@ -45,18 +45,18 @@ class Scenario:
     """Of its tower, as the proxy knows it."""
     sudden: bool = False
     """The tower is well at first, and breaks down when users depend on it."""
-    damage: Callable[[Stage], Callable[[Path], None]] | None = None
+    spoil_tables: Callable[[Path], None] | None = None
+    spoil_vectors: Callable[[Path, Dataset], None] | None = None
 
 
 SCENARIOS = (
     Scenario("good", "promoted", ("all gates passed",), 6),
-    Scenario(
-        "damaged_items", "rolled_back", ("recall",), 5.5, damage=lambda stage: partial(shuffle, dataset=stage.dataset)
-    ),
+    Scenario("damaged_items", "rolled_back", ("recall",), 5.5, spoil_vectors=shuffle),
     Scenario("fewer_clicks", "rolled_back", ("clicks",), 5, fault={"empty": ["history"]}),
     # On a busy machine many of its answers come later than the canary's deadline, which counts as an error.
     Scenario("slow", "rolled_back", ("latency", "errors"), 4.5, fault={"delay_ms": [120, 220]}, sudden=True),
     Scenario("failing", "rolled_back", ("errors",), 4, fault={"fail": 0.5}, sudden=True),
+    Scenario("stale_neighbours", "rolled_back", ("fallbacks",), 3.5, spoil_tables=forget_items),
 )
 
 
@@ -140,7 +140,12 @@ def _begin(stage: Stage, scenario: Scenario) -> Manifest:
     """The full update, which ends by starting the rollout."""
     following = 1 + max(stage.log.state().versions)
     stage.set_faults({} if scenario.sudden else {following: scenario.fault})
-    return stage.learn(scenario.hours_before_end, scenario.damage(stage) if scenario.damage else None)
+    spoil = scenario.spoil_vectors
+    return stage.learn(
+        scenario.hours_before_end,
+        spoil_tables=scenario.spoil_tables,
+        spoil_vectors=(lambda vectors: spoil(vectors, stage.dataset)) if spoil else None,
+    )
 
 
 def _decided(

@@ -18,6 +18,7 @@ import orjson
 import yaml
 
 from pagoda.access.tokens import token_of
+from pagoda.channels.factory import TABLES
 from pagoda.client import Client
 from pagoda.data.dataset import Dataset
 from pagoda.generations.manifest import Manifest
@@ -48,6 +49,8 @@ WORLD: dict[str, Any] = {
     "seed": 1,
 }
 """Small enough to be learned in seconds. Interests do not move, so that click rates change by the arms alone."""
+_LONG_GONE = 1 << 40
+"""Far above the ID of any item of the world."""
 
 
 @dataclass
@@ -77,20 +80,29 @@ class Stage:
         aside.write_bytes(orjson.dumps({str(version): fault for version, fault in faults.items()}))
         aside.replace(path)
 
-    def learn(self, hours_before_end: float, damage: Callable[[Path], None] | None = None) -> Manifest:
+    def learn(
+        self,
+        hours_before_end: float,
+        *,
+        spoil_tables: Callable[[Path], None] | None = None,
+        spoil_vectors: Callable[[Path], None] | None = None,
+    ) -> Manifest:
         """A full update up to so many hours before the world's end, and its rollout (the first: its release).
 
         Args:
             hours_before_end: Interactions after that are left for the offline gates.
-            damage: Done to the exported item vectors, before the collection is built of them.
+            spoil_tables: Done to the folder of the channels' tables, before the version is registered.
+            spoil_vectors: Done to the exported item vectors, before the collection is built of them.
         """
         end = self.dataset.span().end - timedelta(hours=hours_before_end)
         update = FullUpdate.resolve(self.settings, str(self.dataset.path), end.isoformat())
         full_steps.train(update, (HERE / "config.yaml").read_text())
+        if spoil_tables:
+            spoil_tables(update.files().folder / TABLES)
         full_steps.register(update)
         vectors = full_steps.export_vectors(update)
-        if damage:
-            damage(vectors)
+        if spoil_vectors:
+            spoil_vectors(vectors)
         full_steps.build_index(update)
         full_steps.package_tower(update, package)
         return release_full(update)
@@ -114,6 +126,12 @@ def shuffle(vectors: Path, dataset: Dataset) -> None:
     vectors.unlink()
     with ItemVectorsWriter(vectors, dataset.spec, found.shape[1]) as writer:
         writer.write(dataset.items(), shuffled)
+
+
+def forget_items(tables: Path) -> None:
+    """Make the neighbours in the channel `item_to_item` those of a catalogue that is no more; the file is fine."""
+    path = tables / "item_to_item" / "ids.npy"
+    np.save(path, np.load(path) + _LONG_GONE)
 
 
 @contextmanager

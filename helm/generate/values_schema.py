@@ -38,6 +38,12 @@ _SCHEDULE: Schema = {
     },
 }
 
+_KAFKA: dict[str, Schema] = {
+    "servers": {"type": "string", "pattern": "^([^:, ]+:[0-9]+(,[^:, ]+:[0-9]+)*)?$"},
+    "topic": {"type": "string", "minLength": 1},
+    "mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
+}
+
 BY_NAME: dict[str, Schema] = {
     "resources": _RESOURCES,
     "nodeSelector": _TEXTS,
@@ -100,9 +106,8 @@ BY_PATH: dict[str, Schema] = {
         f"recall.{key}": {"type": "integer", "minimum": 1}
         for key in ("usersAtOnce", "connections", "connectionsOfClient")
     },
-    "events.kafka.servers": {"type": "string", "pattern": "^([^:, ]+:[0-9]+(,[^:, ]+:[0-9]+)*)?$"},
-    "events.kafka.topic": {"type": "string", "minLength": 1},
-    "events.kafka.mechanism": {"enum": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
+    **{f"{section}.kafka.{key}": schema for section in ("events", "items") for key, schema in _KAFKA.items()},
+    "items.kafka.group": {"type": "string", "minLength": 1},
     "recall.httpRoute.parentRefs": {
         "type": "array",
         "items": {

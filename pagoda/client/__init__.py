@@ -1,8 +1,17 @@
-"""The Python client: recommendations, events and item changes over HTTP. It needs no more than httpx and pydantic."""
+"""The Python client: recommendations, similar items, events and item changes over HTTP. Light: httpx and pydantic."""
 
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, RecommendedItem
+from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation, RecommendedItem, SimilarItems
 from pagoda.client.async_client import AsyncClient
 from pagoda.client.client import Client
 from pagoda.client.events import Event
 
-__all__ = ["AsyncClient", "Client", "Event", "EventsTaken", "ItemsChanged", "Recommendation", "RecommendedItem"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Event",
+    "EventsTaken",
+    "ItemsChanged",
+    "Recommendation",
+    "RecommendedItem",
+    "SimilarItems",
+]

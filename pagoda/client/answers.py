@@ -45,6 +45,22 @@ class Recommendation(_Answer):
         return [item.item_id for item in self.items]
 
 
+class SimilarItems(_Answer):
+    """Items like those that were asked about, by falling score."""
+
+    items: tuple[RecommendedItem, ...]
+    unknown: tuple[int | str, ...] = ()
+    """Of the items asked about, those that the generation does not have; the others are what the answer is like."""
+    generation: str
+    arm: str
+    degraded: tuple[str, ...] = ()
+
+    @property
+    def item_ids(self) -> list[int | str]:
+        """The items alone."""
+        return [item.item_id for item in self.items]
+
+
 class EventsTaken(_Answer):
     """Given when events are in the stream and in their users' recent behaviour."""
 
@@ -60,3 +76,11 @@ class ItemsChanged(_Answer):
 
     record: int
     changes: int
+
+
+class InterestsSaid(_Answer):
+    """Given when the online store has what a user likes."""
+
+    interests: tuple[str, ...]
+    stored: bool
+    """False where the user is being forgotten."""

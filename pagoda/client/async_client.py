@@ -11,8 +11,8 @@ import httpx
 from tenacity import AsyncRetrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation
-from pagoda.client.calls import READY, Call, Options
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
 from pagoda.client.retrying import check_ready, failed, not_ready, policy, read, until_ready
@@ -65,6 +65,10 @@ class AsyncClient:
         """See `Client`."""
         return [one for call in calls.recommend(user_ids, options) for one in await self._send(call)]
 
+    async def similar(self, *item_ids: int | str, **options: Unpack[SimilarOptions]) -> SimilarItems:
+        """See `Client`."""
+        return await self._send(calls.similar(item_ids, options))
+
     async def send_events(self, events: Iterable[Event]) -> EventsTaken:
         """See `Client`."""
         return calls.together([await self._send(call) for call in calls.send_events(events)])
@@ -74,6 +78,10 @@ class AsyncClient:
     ) -> ItemsChanged:
         """See `Client`."""
         return await self._send(calls.change_items(upsert, remove))
+
+    async def say_interests(self, user_id: int | str, interests: Sequence[str]) -> InterestsSaid:
+        """See `Client`."""
+        return await self._send(calls.say_interests(user_id, interests))
 
     async def wait_ready(self, seconds: float = 60.0) -> None:
         """See `Client`."""
@@ -95,7 +103,8 @@ class AsyncClient:
     async def _once(self, call: Call[T]) -> T:
         url = self._to.base(call.role)
         try:
-            answer = await self._http.post(url + call.path, content=call.body, headers=self._to.headers(call))
+            headers = self._to.headers(call)
+            answer = await self._http.request(call.method, url + call.path, content=call.body, headers=headers)
         except httpx.TransportError as error:
             raise failed(call, url, error) from error
         return read(call, url, answer)

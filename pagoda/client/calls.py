@@ -9,13 +9,15 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
 
 from pagoda.access.roles import Role
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
 from pagoda.client.events import MAX_EVENTS, Event
 from pagoda.errors import RequestError
 
-PREDICT, EVENTS, ITEMS = "/v1/models/recall:predict", "/v1/events", "/v1/items"
+PREDICT, SIMILAR, EVENTS, ITEMS = "/v1/models/recall:predict", "/v1/models/recall:similar", "/v1/events", "/v1/items"
+INTERESTS = "/v1/users/{user}/interests"
 READY = "/v2/health/ready"
 MAX_USERS, MAX_VALUES, DEFAULT_K = 100, 20_000, 100
 """Users of one request, values of items' fields in its answer, and items a user; see `docs/serving.md`."""
@@ -34,6 +36,7 @@ class Call(Generic[T]):
     repeatable: bool
     """Whether it may be sent again when nobody knows if it was taken."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: Literal["POST", "PUT"] = "POST"
 
 
 class Options(TypedDict, total=False):
@@ -67,16 +70,49 @@ class Options(TypedDict, total=False):
     """Seconds; what the service cannot have by then is stood in for."""
 
 
+class SimilarOptions(TypedDict, total=False):
+    """What a request for items like others may name beside them; see `docs/serving.md`."""
+
+    by: Literal["vector", "behaviour"]
+    """The nearest vectors, which is the default, or what the same users chose."""
+    k: int
+    """Items at most; 100 where it is absent."""
+    filter: Mapping[str, Any]
+    """As of `Options`; so are the others."""
+    fields: Sequence[str]
+    user_id: int | str
+    """Who is shown them, whose arm answers; the stable one where it is absent."""
+    arm: str
+    deadline: float
+
+
 def recommend(users: Iterable[int | str], options: Options) -> Iterator[Call[list[Recommendation]]]:
     """Requests for users, as many at a time as the service takes."""
     fields: dict[str, Any] = {name: value for name, value in options.items() if name not in ("arm", "deadline")}
-    headers = {"x-pagoda-arm": options["arm"]} if "arm" in options else {}
-    if "deadline" in options:
-        headers["x-pagoda-deadline-ms"] = f"{options['deadline'] * 1e3:g}"
+    headers = _headers(options)
     values = options.get("k", DEFAULT_K) * len(options.get("fields", ()))
     for some in _parts(users, max(1, min(MAX_USERS, MAX_VALUES // max(1, values)))):
         body = _json({"instances": [{"user_id": user, **fields} for user in some]})
         yield Call("ask", PREDICT, body, partial(_read_predictions, some), repeatable=True, headers=headers)
+
+
+def similar(items: Iterable[int | str], options: SimilarOptions) -> Call[SimilarItems]:
+    """A request for items like some."""
+    fields: dict[str, Any] = {name: value for name, value in options.items() if name not in ("arm", "deadline")}
+    body = _json({"instances": [{"item_ids": list(items), **fields}]})
+    return Call("ask", SIMILAR, body, _read_similar, repeatable=True, headers=_headers(options))
+
+
+def _read_similar(answer: Any) -> SimilarItems:
+    (one,) = answer["predictions"]
+    return SimilarItems.model_validate(one)
+
+
+def _headers(options: Options | SimilarOptions) -> dict[str, str]:
+    headers = {"x-pagoda-arm": options["arm"]} if "arm" in options else {}
+    if "deadline" in options:
+        headers["x-pagoda-deadline-ms"] = f"{options['deadline'] * 1e3:g}"
+    return headers
 
 
 def _read_predictions(users: Sequence[int | str], answer: Any) -> list[Recommendation]:
@@ -104,6 +140,12 @@ def change_items(upsert: Sequence[Mapping[str, Any]], remove: Sequence[int | str
     """A request that changes items: all or none. Sent twice, it could undo what another caller changed in between."""
     body = _json({"upsert": [dict(one) for one in upsert], "remove": list(remove)})
     return Call("items", ITEMS, body, ItemsChanged.model_validate, repeatable=False)
+
+
+def say_interests(user: int | str, interests: Sequence[str]) -> Call[InterestsSaid]:
+    """A request that says what a user likes, in place of what they said before."""
+    path, body = INTERESTS.format(user=quote(str(_plain(user)), safe="")), _json({"interests": list(interests)})
+    return Call("users", path, body, InterestsSaid.model_validate, repeatable=True, method="PUT")
 
 
 def _parts(things: Iterable[T], most: int) -> Iterator[list[T]]:

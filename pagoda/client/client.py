@@ -11,8 +11,8 @@ import httpx
 from tenacity import Retrying
 
 from pagoda.client import calls
-from pagoda.client.answers import EventsTaken, ItemsChanged, Recommendation
-from pagoda.client.calls import READY, Call, Options
+from pagoda.client.answers import EventsTaken, InterestsSaid, ItemsChanged, Recommendation, SimilarItems
+from pagoda.client.calls import READY, Call, Options, SimilarOptions
 from pagoda.client.destinations import Destinations, Verify, http_options
 from pagoda.client.events import Event
 from pagoda.client.retrying import check_ready, failed, not_ready, policy, read, until_ready
@@ -75,6 +75,10 @@ class Client:
         """The items of many users, asked for in requests of up to a hundred."""
         return [one for call in calls.recommend(user_ids, options) for one in self._send(call)]
 
+    def similar(self, *item_ids: int | str, **options: Unpack[SimilarOptions]) -> SimilarItems:
+        """Items like these."""
+        return self._send(calls.similar(item_ids, options))
+
     def send_events(self, events: Iterable[Event]) -> EventsTaken:
         """Tell what users did, in requests of up to two hundred, each taken whole or not at all.
 
@@ -87,6 +91,10 @@ class Client:
     ) -> ItemsChanged:
         """Add items or replace all features of those that exist, and remove others; all or nothing."""
         return self._send(calls.change_items(upsert, remove))
+
+    def say_interests(self, user_id: int | str, interests: Sequence[str]) -> InterestsSaid:
+        """Say what a user likes, in place of what they said before; the next answer knows it."""
+        return self._send(calls.say_interests(user_id, interests))
 
     def wait_ready(self, seconds: float = 60.0) -> None:
         """Wait until a request has gone all the way through the service.
@@ -111,7 +119,8 @@ class Client:
     def _once(self, call: Call[T]) -> T:
         url = self._to.base(call.role)
         try:
-            answer = self._http.post(url + call.path, content=call.body, headers=self._to.headers(call))
+            headers = self._to.headers(call)
+            answer = self._http.request(call.method, url + call.path, content=call.body, headers=headers)
         except httpx.TransportError as error:
             raise failed(call, url, error) from error
         return read(call, url, answer)

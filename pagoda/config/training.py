@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from pagoda.config.channels import ChannelConfig, MergingConfig, refuse_mixture
+from pagoda.config.cold import ColdConfig
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
 from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
@@ -107,6 +108,8 @@ class TrainConfig(Section):
     """From a teacher's scores; None: without."""
     ensemble: EnsembleConfig | None = Field(default=None, exclude_if=lambda ensemble: ensemble is None)
     """Several models as one version; None: one, of which files say nothing of it."""
+    cold: ColdConfig | None = Field(default=None, exclude_if=lambda cold: cold is None)
+    """What stands for what is unknown of new items and users; None: out-of-vocabulary rows, and files say nothing."""
     channels: tuple[ChannelConfig, ...] = Field(default=(), exclude_if=lambda channels: not channels)
     """Where the candidates of an answer come from; none: the two towers alone, of which files say nothing."""
     merging: MergingConfig = Field(default=MergingConfig(), exclude_if=lambda merging: merging == MergingConfig())
@@ -239,6 +242,10 @@ class TrainConfig(Section):
             )
         if self.model.seed_item:
             raise ValueError("learn: sets has no last item, which model.seed_item reads; leave one of them out")
+        if self.cold and self.cold.users:
+            raise ValueError(
+                "learn: sets has no first items, which cold.users makes interests of; leave one of them out"
+            )
         if objective != "listwise":
             raise ValueError(
                 f"learn: sets says which candidates are no negatives, and objective.kind {objective} takes single "

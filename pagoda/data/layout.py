@@ -7,7 +7,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from pagoda.data.spec import COMPUTED, SHOWN, Feature, FeatureSpec
+from pagoda.data.spec import COMPUTED, SHOWN, Feature, FeatureSpec, MultiValued
 from pagoda.data.window import to_us
 
 Table = Literal["interactions", "users", "items"]
@@ -22,6 +22,8 @@ _SHOWN_TYPES = {
     "position": pa.int64(),
     "propensity": pa.float64(),
 }
+INTERESTS = "interests"
+"""The feature of users, where it is declared as `multi`, that holds the categories they say they like."""
 _PREFIX = "date="
 
 
@@ -62,6 +64,11 @@ def features_of(spec: FeatureSpec, table: Table) -> list[Feature]:
         return [feature for feature in spec.features if feature.source == "context" and feature.kind not in COMPUTED]
     tower = table.removesuffix("s")
     return [f for f in spec.features if f.tower == tower and f.source == "table" and f.kind not in COMPUTED]
+
+
+def says_interests(spec: FeatureSpec) -> bool:
+    """Whether users can say what they like."""
+    return any(isinstance(one, MultiValued) and one.name == INTERESTS for one in features_of(spec, "users"))
 
 
 def schema_of(spec: FeatureSpec, table: Table) -> pa.Schema:

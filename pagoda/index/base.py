@@ -254,5 +254,16 @@ class ItemSearch(Protocol):
             UnavailableError: The backend does not answer in time, or cannot search the collection now.
         """
 
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """Vectors of items by their IDs, as the collection was given them; an item that it lacks is absent.
+
+        Args:
+            collection: Physical name of a loaded collection.
+            ids: int64, distinct, up to 100.
+
+        Raises:
+            UnavailableError: As for `search`.
+        """
+
     async def close(self) -> None:
         """Let go of what the backend holds."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pagoda.data.ids import hash_ids
+from pagoda.data.ids import hash_ids, whole_number
 from pagoda.data.layout import features_of, schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, RequestError
@@ -73,6 +73,19 @@ def removed(spec: FeatureSpec, item_id: Any, place: str) -> ItemChange:
         RequestError: The ID is not of the dataset's type.
     """
     return ItemChange(item_id=_checked(spec, item_id, place), features=None)
+
+
+def item_id_of(spec: FeatureSpec, text: str) -> ItemId:
+    """The ID that a text writes out, on a command line or as the key of a record.
+
+    Raises:
+        RequestError: It is no ID of the dataset's type.
+    """
+    if spec.id_type == "string":
+        return text
+    if (number := whole_number(text)) is None:
+        raise RequestError(f"item {text!r}: IDs of this dataset are integers")
+    return number
 
 
 def _checked(spec: FeatureSpec, item_id: Any, place: str) -> ItemId:

@@ -16,7 +16,7 @@ from pagoda.append_log.records import record_name
 from pagoda.append_log.signing import open_signed
 from pagoda.errors import ConflictError
 from pagoda.generations.release_log import open_log
-from pagoda.item_changes.records import ItemChange, ItemRecord, parse_item_record
+from pagoda.item_changes.records import ItemChange, ItemRecord, OffsetRange, parse_item_record
 from pagoda.item_changes.removals import RemovalLimit, published_items
 from pagoda.item_changes.snapshots import Snapshots
 from pagoda.settings import Settings
@@ -42,6 +42,7 @@ class ItemLog:
         self._url, self._limit = url.rstrip("/"), limit
         self._store, self.snapshots = open_signed(url, _LOG, key), Snapshots(url, key)
         self._head = 0
+        self._offsets: dict[str, int] = {}
         self._lock = threading.Lock()
         self._look_at = 0.0
 
@@ -72,47 +73,91 @@ class ItemLog:
         """One record by its number; None: there is none, or it is gone."""
         return next((parse_item_record(one, number) for one in self._store.read([record_name(number)])), None)
 
-    def append(self, changes: Sequence[ItemChange], *, forced: bool = False, undoes: int | None = None) -> ItemRecord:
+    def offset(self, partition: str) -> int | None:
+        """The last offset of a partition of Kafka whose changes are in the log; None: it has none of that partition.
+
+        Raises:
+            UnavailableError: The store does not answer.
+        """
+        with self._lock:
+            self._catch_up()
+            return self._offsets.get(partition)
+
+    def append(
+        self,
+        changes: Sequence[ItemChange],
+        *,
+        forced: bool = False,
+        undoes: int | None = None,
+        source: OffsetRange | None = None,
+    ) -> ItemRecord:
         """Add a record after the last one.
 
         Args:
             changes: At most `MAX_CHANGES`.
             forced: Whether any number of items may be removed.
             undoes: The record that it takes back.
+            source: What of Kafka the changes were read from; None: they came otherwise.
 
         Raises:
+            ConflictError: The log does not end at `source.after` of that partition: somebody else has appended what
+                follows. Judged in the turn that writes, so each offset is in the log once.
             TooManyRemovalsError: It would remove too much of the catalogue. Judged by all records before this one: two
                 writers cannot both use up what is left.
             UnavailableError: The store does not answer.
         """
-        token, at = uuid.uuid4().hex, datetime.now(UTC)
+        draft = ItemRecord(
+            number=0,
+            at=datetime.now(UTC),
+            token=uuid.uuid4().hex,
+            changes=tuple(changes),
+            forced=forced,
+            undoes=undoes,
+            offsets={source.partition: source.last} if source else {},
+        )
         with self._lock:
             while True:
-                for record in self.records(self._head):
-                    self._head = record.number
-                    if self._limit:
-                        self._limit.take(record)
-                    if record.token == token:
-                        return record  # Its answer was lost on the way, and the client library tried again.
+                if written := self._catch_up(draft.token):
+                    return written  # Its answer was lost on the way, and the client library tried again.
+                if source:
+                    self._require(source)
                 if self._limit and not forced:
-                    self._limit.check(changes, at)
-                number = self._head + 1
-                record = ItemRecord(
-                    number=number, at=at, token=token, changes=tuple(changes), forced=forced, undoes=undoes
-                )
-                try:
-                    self._store.put(record_name(number), record.to_json())
-                except ConflictError:
-                    continue  # Another writer was first; each turn has one winner, so this ends.
-                if self.snapshots.newest() >= number:
-                    # This writer slept while the log was compacted: nobody reads this number any more.
-                    delete(f"{self._url}/{record_name(number)}")
-                    self._head = 0
-                    continue
-                if self._limit:
-                    self._limit.take(record)
-                self._head = number
+                    self._limit.check(changes, draft.at)
+                record = draft.model_copy(update={"number": self._head + 1})
+                if self._written(record):
+                    return record
+
+    def _written(self, record: ItemRecord) -> bool:
+        """Write a record; False: its number is taken, or nobody reads it any more."""
+        name = record_name(record.number)
+        try:
+            self._store.put(name, record.to_json())
+        except ConflictError:
+            return False  # Another writer was first; each turn has one winner, so this ends.
+        if self.snapshots.newest() >= record.number:  # This writer slept while the log was compacted.
+            delete(f"{self._url}/{name}")
+            self._head = 0
+            return False
+        self._take(record)
+        return True
+
+    def _catch_up(self, token: str = "") -> ItemRecord | None:
+        """Read up to the end of the log, or to the record of a token; then that record."""
+        for record in self.records(self._head):
+            self._take(record)
+            if token and record.token == token:
                 return record
+        return None
+
+    def _take(self, record: ItemRecord) -> None:
+        self._head = record.number
+        self._offsets.update(record.offsets)
+        if self._limit:
+            self._limit.take(record)
+
+    def _require(self, source: OffsetRange) -> None:
+        if (offset := self._offsets.get(source.partition, -1)) != source.after:
+            raise ConflictError(f"item log: holds {source.partition} up to {offset}, not up to {source.after}")
 
     def _newer_snapshot(self, after: int) -> ItemRecord | None:
         """What stands for records after `after` that may be gone."""

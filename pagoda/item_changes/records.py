@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -24,6 +25,18 @@ class ItemChange(BaseModel):
     """All of its features by column, in the form of `pagoda.model.features.raw_values`; None: it is removed."""
 
 
+@dataclass(frozen=True, slots=True)
+class OffsetRange:
+    """Records of one partition of Kafka that were read together."""
+
+    partition: str
+    """As `topic/0`."""
+    after: int
+    """The offset that was read last before them; -1: none was."""
+    last: int
+    """The offset of the last of them."""
+
+
 class ItemRecord(BaseModel):
     """Changes that were made at once."""
 
@@ -37,6 +50,8 @@ class ItemRecord(BaseModel):
     """Its removals were not held against the limit, and are not held against those that follow."""
     undoes: int | None = None
     """The record whose changes this one takes back."""
+    offsets: dict[str, int] = {}
+    """By partition of Kafka that its changes were read from, the last offset that the log holds with it."""
 
     def to_json(self) -> bytes:
         """The record as one line; what it makes no use of is left out, so that older readers understand it."""

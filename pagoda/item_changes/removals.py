@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from pagoda.errors import RequestError
@@ -14,6 +14,11 @@ ItemId = int | str
 
 class TooManyRemovalsError(RequestError):
     """More of the catalogue would be gone than is let go without force."""
+
+    def __init__(self, message: str, beyond: Collection[ItemId]) -> None:
+        """Make one; `beyond` are the items that are too many, those that are named last."""
+        super().__init__(message)
+        self.beyond = frozenset(beyond)
 
 
 class RemovalLimit:
@@ -45,7 +50,8 @@ class RemovalLimit:
         Raises:
             TooManyRemovalsError: They would remove too much; the message says how much, and what to do.
         """
-        new = {change.item_id for change in changes if change.features is None} - self._gone.keys()
+        removed = dict.fromkeys(change.item_id for change in changes if change.features is None)
+        new = [item for item in removed if item not in self._gone]
         if not new or not (items := self._catalogue()):
             return
         before = sum(1 for at in self._gone.values() if at is not None and now - at < self._window)
@@ -55,7 +61,8 @@ class RemovalLimit:
             raise TooManyRemovalsError(
                 f"remove: {len(new):,} items, after {before:,} of the last {hours:g} hours, are more than the "
                 f"{allowed:,} ({self._share:.1%} of the catalogue's {items:,}) that may go in that time; `pagoda items "
-                "remove --force` does it, items.removal_share and items.removal_hours set the limit"
+                "remove --force` does it, items.removal_share and items.removal_hours set the limit",
+                beyond=new[max(0, allowed - before) :],
             )
 
 

@@ -93,10 +93,12 @@ class Fold:
         self._last: ItemRecord | None = None
         self._features: dict[int | str, ItemChange] = {}
         self._gone: dict[int | str, ItemChange] = {}
+        self._offsets: dict[str, int] = {}
 
     def take(self, record: ItemRecord) -> None:
         """Take in the next record."""
         self._last = record
+        self._offsets.update(record.offsets)
         for change in record.changes:
             if change.features is None:
                 self._gone[change.item_id] = change
@@ -119,4 +121,4 @@ class Fold:
         if self._last is None:
             raise ValueError("no record was taken")
         changes = (*self._features.values(), *self._gone.values())
-        return ItemRecord(number=self._last.number, at=self._last.at, token="", changes=changes)
+        return ItemRecord(number=self._last.number, at=self._last.at, token="", changes=changes, offsets=self._offsets)

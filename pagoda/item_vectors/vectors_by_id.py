@@ -7,6 +7,7 @@ that were changed since stand before them; see `changed_vectors`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,16 @@ class VectorsById:
         exact[there] = products[there]
         order = np.lexsort((ids, -exact))[:k]
         return order, exact[order]
+
+    def of(self, ids: Sequence[int]) -> dict[int, list[float]]:
+        """Vectors by ID; an item that is not here is absent."""
+        wanted = np.asarray(ids, np.int64)
+        places, there = self._places.find(wanted)
+        found = self._vectors[places[there]].astype(np.float32)
+        changed, vectors = self._changed
+        new = np.isin(changed, wanted)
+        kept = [*zip(wanted[there].tolist(), found.tolist(), strict=True)]
+        return dict([*kept, *zip(changed[new].tolist(), vectors[new].astype(np.float32).tolist(), strict=True)])
 
     def products(self, query: NDArray[np.float32], ids: Ids) -> tuple[Scores, NDArray[np.bool_]]:
         """Inner products of a query [dim] with items [m], float32 [m], and which of them are here, bool [m].

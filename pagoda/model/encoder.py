@@ -29,7 +29,7 @@ from pagoda.data.spec import (
 )
 from pagoda.errors import DataError, IntegrityError
 from pagoda.model.features.categorical import CategoricalCodec, MultiValuedCodec, Vocabulary
-from pagoda.model.features.codec import Codec, Form, word
+from pagoda.model.features.codec import UNKNOWN, Codec, Form, word
 from pagoda.model.features.moments import TimeCodec
 from pagoda.model.features.numeric import DenseCodec, NumericCodec
 from pagoda.model.features.text import TextCodec
@@ -82,6 +82,20 @@ class Encoder:
             codec = self._codecs[feature.name]
             if isinstance(codec, CategoricalCodec | MultiValuedCodec) and feature.column in table.column_names:
                 codec.grow(table.column(feature.column))
+
+    def share_words(self, of: str, to: str) -> NDArray[np.int64]:
+        """Take the words of one categorical or multi-valued feature into the vocabulary of another.
+
+        Returns:
+            int64 [size]: what each index of the one is in the other; `UNKNOWN` stays.
+        """
+        given, taking = self._codecs[of], self._codecs[to]
+        if not isinstance(given, CategoricalCodec | MultiValuedCodec):
+            raise TypeError(f"feature {of} has no words")
+        if not isinstance(taking, CategoricalCodec | MultiValuedCodec):
+            raise TypeError(f"feature {to} has no words")
+        taking.vocabulary.grow(given.vocabulary.words)
+        return np.array([UNKNOWN, *(taking.vocabulary.index[word] for word in given.vocabulary.words)], np.int64)
 
     @property
     def vocabularies(self) -> dict[str, list[str]]:

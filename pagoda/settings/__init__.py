@@ -22,6 +22,7 @@ from pagoda.settings.services import (
 from pagoda.settings.stores import (
     AccessSettings,
     ElasticsearchSettings,
+    ItemKafkaSettings,
     KafkaSettings,
     MilvusSettings,
     RedisSettings,
@@ -48,6 +49,7 @@ __all__ = [
     "EvaluationSettings",
     "EventSettings",
     "IndexSettings",
+    "ItemKafkaSettings",
     "ItemSettings",
     "KafkaSettings",
     "MilvusSettings",

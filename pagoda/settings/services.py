@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pagoda.settings.section import HttpUrl, SettingsSection, one_of
-from pagoda.settings.stores import KafkaSettings
+from pagoda.settings.stores import ItemKafkaSettings, KafkaSettings
 
 
 class TowerSettings(SettingsSection):
@@ -108,6 +108,7 @@ class ItemSettings(SettingsSection):
     removal_hours: float = Field(default=24.0, gt=0)
     undo_days: float = Field(default=14.0, gt=0)
     """How long a record can be undone; older ones are compacted."""
+    kafka: ItemKafkaSettings = ItemKafkaSettings()
 
     @property
     def kept(self) -> timedelta:

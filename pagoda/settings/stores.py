@@ -86,10 +86,18 @@ class KafkaSettings(SettingsSection):
     """Kafka, which takes events before the stream in Redis does."""
 
     servers: str = ""
-    """`host:port`, several with commas. Empty: there is no Kafka, and events go straight into the stream."""
+    """`host:port`, several with commas. Empty: there is none."""
     topic: str = "pagoda-events"
     tls: bool = False
     username: str = ""
     """For SASL. Empty: none."""
     password: str = Field(default="", repr=False)
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+
+class ItemKafkaSettings(KafkaSettings):
+    """Kafka, from which item changes are read, beside those that are posted."""
+
+    topic: str = "pagoda-items"
+    group: str = "pagoda-items"
+    """Of the consumers that share the topic: one of its own for each installation that reads it."""

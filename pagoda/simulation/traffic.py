@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from pagoda.load_test.sending import PREDICT
 from pagoda.simulation import World
 
 EVENTS = "/v1/events"
+_TOWERS = "two_tower"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Answered:
     generation: str = ""
     items: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
+    """Cosines; NaN of what the towers did not find, where several channels answer."""
     clicks: tuple[int, ...] = ()
     degraded: tuple[str, ...] = ()
     """What stood in for a server that did not answer."""
@@ -191,7 +194,7 @@ class Player:
             return
         answer = orjson.loads(content)["predictions"][0]
         items = tuple(int(item["item_id"]) for item in answer["items"])
-        scores = tuple(float(item["score"]) for item in answer["items"])
+        scores = tuple(item["score"] if _is_of_towers(item) else math.nan for item in answer["items"])
         clicks = self._clicks(number, user, items[: script.shown], moment)
         named = answer["arm"], answer["generation"], items, scores, clicks, tuple(answer.get("degraded", ()))
         self.played.answers.append(Answered(user, moment, seconds, status, *named))
@@ -231,3 +234,7 @@ class Player:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _is_of_towers(item: dict[str, Any]) -> bool:
+    return _TOWERS in item.get("channels", (_TOWERS,))

@@ -30,7 +30,15 @@ from pagoda.item_vectors.vectors_by_id import number_type
 from pagoda.settings import Settings
 from pagoda.storage.copies import fetch, local_path, verified
 from pagoda.storage.inventory import select
-from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, POPULARITY, TOWERS, FullVersionFiles
+from pagoda.version_files.full import (
+    CATEGORY_MEANS,
+    CONFIG,
+    ENCODER,
+    ITEMS,
+    POPULARITY,
+    TOWERS,
+    FullVersionFiles,
+)
 
 # Where there is no change to replay, nobody waits for PyTorch.
 if TYPE_CHECKING:
@@ -112,8 +120,9 @@ class ItemReplay:
         place = local_path(record.uri)
         if place is not None:
             return place
-        parts = select(record.files, (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY))
-        return fetch(record.uri, parts, self._scratch / str(version))
+        wanted = (ENCODER, CONFIG, TOWERS, ITEMS, POPULARITY)
+        cold = (CATEGORY_MEANS,) if CATEGORY_MEANS in record.files else ()
+        return fetch(record.uri, select(record.files, (*wanted, *cold)), self._scratch / str(version))
 
 
 def _stored(

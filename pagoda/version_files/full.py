@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from pagoda.config.training import TrainConfig, read_config
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
+from pagoda.embeddings.category_means import CategoryMeans
 from pagoda.embeddings.table import IdTable
 from pagoda.errors import IntegrityError
 from pagoda.model.encoder import Encoder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 ENCODER, CONFIG, TOWERS = "encoder.json", "config.yaml", "towers.safetensors"
 USER_PROGRAM, ITEM_PROGRAM = "user_tower.pt2", "item_tower.pt2"
-USERS, ITEMS = "users", "items"
+USERS, ITEMS, CATEGORY_MEANS = "users", "items", "category_means.npy"
 POPULARITY, METRICS, LINEAGE = "popularity.parquet", "metrics.json", "lineage.json"
 DENSE_STATE, OBJECTIVE_STATE, HISTORY = "dense.safetensors", "objective.safetensors", "history"
 
@@ -92,6 +93,14 @@ class FullVersionFiles:
     def items(self) -> IdTable:
         """The item-ID table."""
         return IdTable.open(self.folder / ITEMS)
+
+    @cached_property
+    def category_means(self) -> CategoryMeans | None:
+        """Rows of items that the item-ID table lacks; None where all have its out-of-vocabulary row."""
+        if (cold := self.config.cold) is None or cold.items is None:
+            return None
+        size = next(field.size for field in self.encoder.fields("item") if field.name == cold.by)
+        return CategoryMeans.open(self.folder / CATEGORY_MEANS, cold.by, size, self.config.row_dim)
 
     def metrics(self) -> dict[str, Any]:
         """How training went."""

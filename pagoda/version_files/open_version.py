@@ -14,6 +14,7 @@ from torch import Tensor
 from pagoda.config.ensemble import CascadeShape
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
+from pagoda.embeddings.category_means import CategoryMeans
 from pagoda.embeddings.overlay import Overlay
 from pagoda.model.encoder import Encoder
 from pagoda.model.tensors import tensors
@@ -31,11 +32,21 @@ class OpenTowers:
     """Towers and ID rows over a dataset's profiles and items."""
 
     def __init__(
-        self, encoder: Encoder, towers: AnyTowers, users: RowLookup, items: RowLookup, dataset: Dataset
+        self,
+        encoder: Encoder,
+        towers: AnyTowers,
+        users: RowLookup,
+        items: RowLookup,
+        dataset: Dataset,
+        *,
+        category_means: CategoryMeans | None = None,
     ) -> None:
-        """Open towers that are ready for inference; `dataset` has the users' profiles and the items."""
+        """Open towers that are ready for inference; `dataset` has the users' profiles and the items.
+
+        What `items` lacks has a row of `category_means` in the item tower.
+        """
         self._encoder, self._towers, self._dataset = encoder, towers, dataset
-        self._users, self._items = users, items
+        self._users, self._items, self._category_means = users, items, category_means
 
     def knows(self, user_ids: Int64Array) -> NDArray[np.bool_]:
         """Which users have an ID row of their own, bool [n]."""
@@ -48,7 +59,8 @@ class OpenTowers:
 
     def item_vectors(self) -> Float32Array:
         """Vectors float32 [items, dim] of `Dataset.items()`, in its order."""
-        return _item_vectors(self._encoder, self._towers, self._items, self._dataset.items())
+        items = self._dataset.items()
+        return _item_vectors(self._encoder, self._towers, self._items, items, self._category_means)
 
     def user_vectors(
         self,
@@ -101,7 +113,8 @@ class OpenVersion(OpenTowers):
         Raises:
             IntegrityError: A file is missing or damaged.
         """
-        super().__init__(files.encoder, files.towers(), files.users, files.items, dataset)
+        tables = files.users, files.items
+        super().__init__(files.encoder, files.towers(), *tables, dataset, category_means=files.category_means)
 
     def under(self, users: Overlay) -> OpenVersion:
         """The same version with user-ID rows as a generation sees them: its base under delta segments."""
@@ -121,15 +134,19 @@ def item_vectors(files: FullVersionFiles, towers: AnyTowers, items: pa.Table) ->
     Returns:
         float32 [n, dim].
     """
-    return _item_vectors(files.encoder, towers, files.items, items)
+    return _item_vectors(files.encoder, towers, files.items, items, files.category_means)
 
 
-def _item_vectors(encoder: Encoder, towers: AnyTowers, table: RowLookup, items: pa.Table) -> Float32Array:
+def _item_vectors(
+    encoder: Encoder, towers: AnyTowers, table: RowLookup, items: pa.Table, means: CategoryMeans | None
+) -> Float32Array:
     ids = items.column("item_id").to_numpy()
     encoded = encoder.encode_table("item", items)
 
     def compute(part: slice) -> Tensor:
-        rows, _ = table.lookup(ids[part])
+        rows, found = table.lookup(ids[part])
+        if means is not None and not found.all():
+            rows[~found] = means.of_items(encoded[means.by][part][~found])
         vectors: Tensor = towers.item(torch.from_numpy(rows), tensors(encoded, part))
         return vectors
 

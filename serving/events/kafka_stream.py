@@ -12,34 +12,32 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from aiokafka.helpers import create_ssl_context
 
-from pagoda.errors import PagodaError, UnavailableError
+from pagoda.errors import UnavailableError
 from pagoda.settings import KafkaSettings
-from serving.error_reasons import reason
+from serving.events.kafka_topic import Record, TopicFollower, connection, partition_name
 from serving.events.redis_stream import APPLIED, KafkaRecord, RedisStream
 from serving.events.rules import Accepted
 from serving.http.body_reading import TooLargeError
 
 GROUP = "pagoda"
-_RECORDS = 500
-"""Applied in one round trip."""
 _APPEND_SECONDS = 5.0
 _NOW_SECONDS = 0.25
 """How long a 200 waits for Redis after Kafka has the events."""
-_PAUSE_SECONDS = 0.5
-"""After something went wrong, or while too many events wait for the sink."""
 _ROW = {"event_id", "user_id", "item_id", "event", "timestamp"}
 logger = logging.getLogger(__name__)
 
 
-class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Takes events into a topic, and applies what is in it."""
+class KafkaStream:
+    """Takes events into a topic, and applies what is in it: a `RecordTarget`."""
+
+    what = "events"
+    behind = "too many wait for the sink, or Redis has lost some"
+    remedy = f"`redis-cli HDEL {APPLIED} {{partition}}` has what it holds applied"
 
     def __init__(self, settings: KafkaSettings, redis: RedisStream) -> None:
         """Connect to nothing yet.
@@ -51,9 +49,6 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settings, self._redis = settings, redis
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
-        self._last: dict[TopicPartition, int] = {}
-        """By partition the last offset that is applied, as far as this process has seen to it."""
-        self._complaint = ""
 
     async def append(self, accepted: Sequence[Accepted]) -> int:
         """See `EventStream.append`. All count as new: which are not is found when they are applied.
@@ -84,7 +79,7 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
         """Apply a record that has just been taken, if all before it are: then the user's next answer knows of it."""
         with suppress(UnavailableError, TimeoutError):  # Whoever follows the partition will do it.
             async with asyncio.timeout(_NOW_SECONDS):
-                await self._redis.apply(_name(place), record.offset - 1, [record])
+                await self._redis.apply(partition_name(place), record.offset - 1, [record])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -94,59 +89,21 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def follow(self) -> None:
         """Apply what is in the topic and what comes, until cancelled. Trouble is logged, and passes."""
-        while True:
-            consumer = self._consumer()
-            try:
-                await consumer.start()
-                while True:
-                    await self._step(consumer)
-            except (KafkaError, PagodaError, OSError) as error:
-                self._complain(f"events wait in Kafka: {reason(error)}")
-            finally:
-                await consumer.stop()
-            await asyncio.sleep(_PAUSE_SECONDS)
+        await TopicFollower(self._settings, GROUP, self).follow()
 
-    async def _step(self, consumer: AIOKafkaConsumer) -> None:
-        found = await consumer.getmany(timeout_ms=500, max_records=_RECORDS)
-        for place, records in found.items():
-            if place not in self._last:
-                await self._rewind(consumer, place)
-                continue
-            applied = await self._redis.apply(_name(place), self._last[place], [_read(one) for one in records])
-            if applied:
-                self._last[place] = records[applied - 1].offset
-                await consumer.commit({place: records[applied - 1].offset + 1})
-            if applied < len(records):
-                self._complain("events wait in Kafka: too many wait for the sink, or Redis has lost some")
-                await asyncio.sleep(_PAUSE_SECONDS)
-                await self._rewind(consumer, place)
-            else:
-                self._complaint = ""
+    async def applied(self, partition: str) -> int | None:
+        """See `RecordTarget.applied`."""
+        return await self._redis.applied(partition)
 
-    async def _rewind(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
-        """Go on behind the last record that Redis has applied; where it knows of none, where the group was."""
-        applied = await self._redis.applied(_name(place))
-        end = (await consumer.end_offsets([place]))[place]
-        if applied is not None and applied >= end:
-            # What comes next would have the offsets of records that were applied, and be taken for them.
-            raise UnavailableError(
-                f"{_name(place)} ends at {end}, but its record {applied} was applied: the topic was made anew, or has "
-                f"lost records; `redis-cli HDEL {APPLIED} {_name(place)}` has what it holds applied"
-            )
-        self._last[place] = -1 if applied is None else applied
-        if applied is not None:
-            consumer.seek(place, applied + 1)
-            await consumer.commit({place: applied + 1})
-        elif committed := await consumer.committed(place):
-            consumer.seek(place, committed)
-        else:
-            await consumer.seek_to_beginning(place)
+    async def apply(self, partition: str, after: int, records: Sequence[Record]) -> int:
+        """See `RecordTarget.apply`."""
+        return await self._redis.apply(partition, after, [_read(one) for one in records])
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    **self._connection(),
+                    **connection(self._settings),
                     acks="all",
                     compression_type="gzip",
                     request_timeout_ms=int(_APPEND_SECONDS * 1000),
@@ -159,43 +116,8 @@ class KafkaStream(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._producer = producer
         return self._producer
 
-    def _consumer(self) -> AIOKafkaConsumer:
-        consumer = AIOKafkaConsumer(
-            **self._connection(), group_id=GROUP, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        consumer.subscribe([self._settings.topic], listener=self)
-        return consumer
 
-    def on_partitions_revoked(self, *_: object) -> None:
-        """Others may apply them from now on; when they come back, Redis says how far they are."""
-        self._last.clear()
-
-    def on_partitions_assigned(self, *_: object) -> None:
-        """Nothing yet: the first records of a partition do it."""
-
-    def _connection(self) -> dict[str, Any]:
-        known = self._settings
-        found: dict[str, Any] = {"bootstrap_servers": known.servers, "client_id": "pagoda"}
-        if known.tls:
-            found["ssl_context"] = create_ssl_context()
-        if known.username:
-            found |= {"sasl_plain_username": known.username, "sasl_plain_password": known.password}
-            found["sasl_mechanism"] = known.mechanism
-        found["security_protocol"] = f"{'SASL_' if known.username else ''}{'SSL' if known.tls else 'PLAINTEXT'}"
-        return found
-
-    def _complain(self, complaint: str) -> None:
-        if complaint != self._complaint:
-            logger.warning("%s", complaint)
-        self._complaint = complaint
-
-
-def _name(place: TopicPartition) -> str:
-    """What Redis calls a partition."""
-    return f"{place.topic}/{place.partition}"
-
-
-def _read(record: ConsumerRecord[bytes, bytes]) -> KafkaRecord:
+def _read(record: Record) -> KafkaRecord:
     try:
         accepted = [Accepted(**one) for one in orjson.loads(record.value or b"")]
         if any(_ROW - one.row.keys() for one in accepted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Histogram
 
 EVENTS = Counter("pagoda_events", "Events by how they ended.", ("outcome",))
+ITEM_RECORDS = Counter("pagoda_kafka_item_records", "Item changes from Kafka by how they ended.", ("outcome",))
 SECONDS = Histogram(
     "pagoda_events_append_seconds",
     "Time to append a request's events.",

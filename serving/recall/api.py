@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, Protocol, TypeVar
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -21,15 +21,17 @@ MAX_TEXT = 1000
 """Characters."""
 _LONG_BYTES, _LONG_ITEMS = 16 << 10, 5000
 """From then on, reading a body and writing an answer take milliseconds."""
-_MAX_FIELDS = 64
+MAX_FIELDS = 64
 _MAX_VALUES = 20_000
 """Of items' fields in one answer."""
+T = TypeVar("T")
 _STRUCTURED = ("context", "profile", "history", "filter", "fields")
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(names: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a repetition, with ValueError."""
     if len(set(names)) < len(names):
-        raise ValueError("each name once")
+        raise ValueError("each one once")
     return names
 
 
@@ -53,7 +55,7 @@ class RecallInstance(BaseModel):
     """By filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
-    fields: Annotated[tuple[str, ...], Field(max_length=_MAX_FIELDS), AfterValidator(_distinct)] = ()
+    fields: Annotated[tuple[str, ...], Field(max_length=MAX_FIELDS), AfterValidator(distinct)] = ()
     """What the answer says of each item beside its ID: its title, or item features, by their names."""
     text: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)] | None = None
     """What is looked for in the items' titles and text features, beside what the user's vector is nearest to."""
@@ -207,7 +209,19 @@ def _v2_rows(raw: bytes) -> tuple[list[dict[str, Any]], str]:
     return rows_of(body, _STRUCTURED), body.id or ""
 
 
-def check_values(asked: Sequence[RecallInstance]) -> None:
+class Telling(Protocol):
+    """What of each of k items is asked."""
+
+    @property
+    def k(self) -> int:
+        """Items at most."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What is said of each."""
+
+
+def check_values(asked: Sequence[Telling]) -> None:
     """Refuse to say more of items than an answer can hold.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
@@ -102,7 +103,8 @@ def build_app(
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
-        straight.update({route.path: route.endpoint for route in router.routes if isinstance(route, APIRoute)})
+        posted = (one for one in router.routes if isinstance(one, APIRoute) and "POST" in (one.methods or ()))
+        straight.update({route.path: route.endpoint for route in posted})
     _add_errors(app)
     describe_bodies(app, further)
     describe_tokens(app)
@@ -225,8 +227,8 @@ def _told(error: Exception, status: int) -> str:
 
 
 def _protocol(path: str) -> str:
-    """What a request counts as: `v1`, `v2`, or for others than recall the end of its path."""
-    return path[1:3] if "/models/" in path else path.rsplit("/", 1)[-1]
+    """What a request counts as: `v1`, `v2`, or what else is asked, the end of its path."""
+    return path[1:3] if path.endswith((":predict", "/infer")) else re.split("[/:]", path)[-1]
 
 
 def _status(error: Exception) -> tuple[int, str]:

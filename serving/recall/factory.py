@@ -35,6 +35,7 @@ from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.factory import open_tower
 from serving.recall.servers.held_vectors import HeldVectors, open_vectors
 from serving.recall.servers.ports import Servers, Words
+from serving.recall.similar.service import SimilarService
 from serving.receipts import NO_KEY, open_receipts
 from serving.users.online_store import OnlineStore
 from serving.users.tombstone_follower import Forgetting
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations]]:
+async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarService, Generations]]:
     """Connect to everything, and follow the release log until the block ends.
 
     Raises:
@@ -88,13 +89,15 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)
+        admission = Admission(own.users_at_once)
+        similar = SimilarService(generations, servers.index, tables, values, admission)
         recall = Recall(
             parts,
             generations,
             outcomes,
             canary_seconds=own.canary_timeout_seconds,
             receipts=receipts,
-            admission=Admission(own.users_at_once),
+            admission=admission,
             cohorts_at_once=own.cohorts_at_once,
         )
         stack.push_async_callback(recall.close)
@@ -102,7 +105,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, Generations
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
-        yield recall, generations
+        yield recall, similar, generations
 
 
 def vector_cache(store: OnlineStore, settings: Settings) -> VectorCache | None:

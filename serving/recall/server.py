@@ -32,6 +32,7 @@ from serving.recall.app import build_app, build_items_app
 from serving.recall.factory import require, running
 from serving.recall.generations.follower import Generations
 from serving.recall.request.service import Recall
+from serving.recall.similar.routes import similar_router
 from serving.release_follower import ReleaseFollower
 
 _FINISH_SECONDS = 10
@@ -198,11 +199,12 @@ async def serve(
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
-        recall, generations = await stack.enter_async_context(running(settings))
+        recall, similar, generations = await stack.enter_async_context(running(settings))
         intakes = await stack.enter_async_context(open_intakes(settings, generations.releases, recall.clicked))
         await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
         others = {own: build_items_app(intakes.items, tokens, hosts)} if own else {}
-        server = RecallServer(recall, generations, tokens, intakes.events, hosts)
+        further = [similar_router(similar), *intakes.events]
+        server = RecallServer(recall, generations, tokens, further, hosts)
         bounds = settings.recall
         limits = Limits(raise_file_limit(bounds.connections), bounds.connections_of_client)
         await server.serve(listener, bounds.drain_seconds, limits, others, shown)

@@ -22,7 +22,7 @@ from pagoda.generations.release_log import open_log
 from pagoda.rollout.measures import outcomes
 from pagoda.rollout.measures.outcomes import OutcomeBatch, user_hash
 from pagoda.settings import Settings
-from serving.users.keys import FIELD, STREAM, profile_key, recent_key, seen_key, vector_key
+from serving.users.keys import FIELD, STREAM, interests_key, profile_key, recent_key, seen_key, vector_key
 from serving.users.tombstones import Tombstones
 
 _PAGE = 1_000
@@ -36,7 +36,7 @@ class Forgot(BaseModel):
     receipt: str
     """Random; the release log's records `forgetting.…` bear it."""
     store: int
-    """Keys of the online store: profile, behaviour, seen items, kept vectors."""
+    """Keys of the online store: profile, interests, behaviour, seen items, kept vectors."""
     waiting: int
     """Events that waited for the sink."""
     outcomes: int
@@ -75,7 +75,7 @@ def forget(settings: Settings, user: str, dataset: str) -> Forgot:
     receipt = pending.start(user)
     tombstones.put(user, settings.events.forgotten_days)
     state = open_log(settings).state()
-    keys = [profile_key(user), recent_key(user), seen_key(user)]
+    keys = [profile_key(user), interests_key(user), recent_key(user), seen_key(user)]
     keys += [vector_key(generation, user) for generation in state.generations]
     try:
         known = _delete(redis, keys)

@@ -23,6 +23,11 @@ def profile_key(user: Key) -> str:
     return f"profile:{user}"
 
 
+def interests_key(user: Key) -> str:
+    """Where the categories are that a user says they like."""
+    return f"interests:{user}"
+
+
 def recent_key(user: Key) -> str:
     """Where a user's recent behaviour is."""
     return f"recent:{user}"

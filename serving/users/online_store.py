@@ -1,6 +1,7 @@
 """The online store: what is known of a user now, in Redis, read in one round trip.
 
 profile:{user}  JSON of raw profile values
+interests:{user}  JSON list of categories, where users can say what they like; it goes before what the profile says
 recent:{user}   list of items with their moments (`serving.users.recent`), the newest last, capped
 seen:{user}     sorted set of items that the user has had, by when they last had them, capped
 newcomers       sorted set of users whose `recent` and `seen` expire: nobody has loaded them
@@ -21,11 +22,12 @@ import orjson
 import xxhash
 from redis.exceptions import RedisError
 
+from pagoda.data.layout import INTERESTS, says_interests
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import IntegrityError, UnavailableError
 from serving.error_reasons import reason
 from serving.http.fields import PastItems
-from serving.users.keys import Key, profile_key, recent_key, seen_key, vector_key
+from serving.users.keys import Key, interests_key, profile_key, recent_key, seen_key, vector_key
 from serving.users.recent import RecentReader
 from serving.users.round_trips import Command, RoundTrips
 
@@ -101,11 +103,13 @@ class OnlineStore:
             UnavailableError: Redis does not answer in time.
             IntegrityError: What it holds is no user.
         """
-        length = spec.history.length if spec.history else 0
+        length, says = spec.history.length if spec.history else 0, says_interests(spec)
         # No transaction: a write between two of these makes another basis, and a kept vector is held against that.
         commands: list[Command] = []
         for user, with_seen in users:
             commands.append(("GET", profile_key(user)))
+            if says:
+                commands.append(("GET", interests_key(user)))
             if length:
                 commands.append(("LRANGE", recent_key(user), -length, -1))
             if with_seen:
@@ -119,6 +123,7 @@ class OnlineStore:
             _user(
                 _Raw(
                     next(found),
+                    next(found) if says else None,
                     next(found) if length else (),
                     next(found) if with_seen else (),
                     next(found) if generation else None,
@@ -148,6 +153,7 @@ class _Raw(NamedTuple):
     """A user as Redis has them."""
 
     profile: bytes | None
+    interests: bytes | None
     recent: Sequence[bytes]
     seen: Sequence[bytes]
     vectors: bytes | None
@@ -156,19 +162,26 @@ class _Raw(NamedTuple):
 def _user(raw: _Raw, item: Callable[[bytes], Key], recent: RecentReader) -> StoredUser:
     try:
         return StoredUser(
-            profile=_profile(raw.profile) if raw.profile else {},
+            profile=_profile(raw),
             recent=recent.read(raw.recent),
             seen=tuple(map(item, raw.seen)),
             # Of the bytes as they lie there, so whatever is written makes another one.
-            basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *raw.recent))),
+            basis=xxhash.xxh3_64_intdigest(b"\0".join((raw.profile or b"", *_said(raw), *raw.recent))),
             vectors=KeptVectors.decode(raw.vectors) if raw.vectors else None,
         )
     except ValueError as error:
         raise IntegrityError(f"online store: what it holds of a user is damaged ({type(error).__name__})") from error
 
 
-def _profile(raw: bytes) -> dict[str, Any]:
-    content = orjson.loads(raw)
+def _profile(raw: _Raw) -> dict[str, Any]:
+    content = orjson.loads(raw.profile) if raw.profile else {}
     if not isinstance(content, dict):
         raise ValueError("a profile is a JSON object")
+    for said in _said(raw):
+        content[INTERESTS] = orjson.loads(said)
     return content
+
+
+def _said(raw: _Raw) -> tuple[bytes, ...]:
+    """What the user says they like, if anything."""
+    return (raw.interests,) if raw.interests else ()

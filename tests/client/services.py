@@ -35,8 +35,12 @@ class Service:
             case "/v1/events":
                 ids = [one["event_id"] for one in body["events"]]
                 return 200, {"event_ids": ids, "taken": len(ids), "duplicates": 0}
+            case "/v1/users/5/interests":
+                return 200, {"interests": body["interests"], "stored": True}
             case "/v1/items":
                 return 200, {"record": 4, "changes": len(body["upsert"]) + len(body["remove"])}
+            case "/v1/models/recall:similar":
+                return 200, {"predictions": [{**prediction(one["k"]), "unknown": [7]} for one in body["instances"]]}
         return 200, {"predictions": [prediction(one.get("k", 2)) for one in body["instances"]]}
 
 
@@ -66,6 +70,9 @@ def serving(certificate: Path | None = None) -> Iterator[Service]:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             state.asked.append((self.path, body, dict(self.headers.items())))
             self._send(*state.answer(self.path, body))
+
+        def do_PUT(self) -> None:
+            self.do_POST()
 
         def _send(self, status: int, content: Any) -> None:
             if status == HANG_UP:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from pagoda.client.calls import change_items, recommend
 from pagoda.client.retrying import AgainError, failed, policy, read
 from pagoda.errors import ConfigError, RequestError, UnavailableError
 from serving.recall.api import check_values, parse_v1
+from serving.recall.similar.bodies import parse_similar
 from tests.certificates import write_certificate
 
 from .conftest import Ask
@@ -33,6 +35,16 @@ def test_a_recommendation_is_typed_and_keeps_what_a_newer_service_adds(ask: Ask,
         {"instances": [{"user_id": 5, "k": 3, "exclude_seen": True}]},
     )
     assert (headers["x-pagoda-arm"], headers["x-pagoda-deadline-ms"]) == ("canary", "250")
+
+
+def test_items_like_others_are_typed(ask: Ask, service: Service) -> None:
+    answer = ask("similar", np.int64(5), 7, k=3, by="behaviour", filter={"genres": "Drama"}, user_id=4, deadline=0.25)
+    assert (answer.item_ids, answer.unknown, answer.generation, answer.arm) == ([0, 1, 2], (7,), "g3", "stable")
+    path, body, headers = service.asked[0]
+    instance = {"item_ids": [5, 7], "k": 3, "by": "behaviour", "filter": {"genres": "Drama"}, "user_id": 4}
+    assert (path, body) == ("/v1/models/recall:similar", {"instances": [instance]})
+    assert headers["x-pagoda-deadline-ms"] == "250"
+    assert parse_similar(json.dumps(body).encode())[0].item_ids == (5, 7)
 
 
 def test_many_users_go_by_the_hundred_over_one_connection(ask: Ask, service: Service) -> None:
@@ -79,6 +91,15 @@ def test_a_receipt_is_handed_back_as_it_came_and_left_out_where_there_is_none(as
     ask("send_events", [Event(5, 0, receipt=told.receipt), Event(6, 0, receipt=silent.receipt)])
     handed, without = service.asked[-1][1]["events"]
     assert handed["receipt"] == "cGFnb2Rh" and "receipt" not in without
+
+
+def test_what_a_user_likes_is_put_and_may_be_sent_again(ask: Ask, service: Service) -> None:
+    service.answers = [(HANG_UP, None)]
+    said = ask("say_interests", np.int64(5), ["Drama", "Comedy"])
+    assert (said.interests, said.stored) == (("Drama", "Comedy"), True)
+    assert [(path, body) for path, body, _ in service.asked] == [
+        ("/v1/users/5/interests", {"interests": ["Drama", "Comedy"]})
+    ] * 2
 
 
 def test_an_item_change_that_may_have_been_taken_is_not_sent_again(ask: Ask, service: Service) -> None:

@@ -21,6 +21,8 @@ def test_every_call_is_taken(tmp_path: Path, redis_url: str) -> None:
             client.wait_ready()
             answer = client.recommend(5, k=3, exclude_seen=True, filter={"genres": ["Drama"]}, context={"device": "tv"})
             assert answer.generation == "g3" and answer.items and not answer.degraded
+            like = client.similar(50, 51, k=2)
+            assert (like.generation, len(like.items), like.unknown) == ("g3", 2, (51,))
             event = Event(5, 17)
             assert client.send_events([event, event]).duplicates == 1
             assert client.send_events([event]).taken == 0

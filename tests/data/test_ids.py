@@ -11,11 +11,11 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.cli.data.items import _id
 from pagoda.data.ids import hash_ids, look_like_numbers, whole_number
 from pagoda.data.imports.sequences import import_sequences
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import DataError, RequestError
+from pagoda.item_changes.changes import item_id_of
 from serving.http.features import read_ids
 from serving.users.forgetting import parse_user
 
@@ -72,7 +72,7 @@ def test_no_command_takes_other_text_for_a_number(text: str, tmp_path: Path) -> 
     with pytest.raises(RequestError):
         parse_user(FeatureSpec(), text)
     with pytest.raises(RequestError, match="IDs of this dataset are integers"):
-        _id(FeatureSpec(), text)
+        item_id_of(FeatureSpec(), text)
     with pytest.raises(RequestError):
         read_ids(FeatureSpec(), [text], "user_id")
     (tmp_path / "file").write_text(f"1 2 3 {text}\n")

@@ -56,3 +56,29 @@ def test_should_bring_bounds_to_the_pods_that_keep_them(
         for name in names:
             field = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
             assert getattr(getattr(found, section), field) == values[section][name], name
+
+
+KAFKA = {"servers": "a:9092,b:9093", "topic": "ours", "tls": True, "mechanism": "PLAIN"}
+
+
+@pytest.mark.parametrize(("section", "further"), [("events", {}), ("items", {"group": "staging"})])
+def test_should_bring_kafka_with_its_secret_to_recall_alone(
+    section: str, further: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart = given({f"{section}.kafka": {**KAFKA, **further, "existingSecret": f"{section}-kafka"}}, *WORKERS)
+    found = getattr(settings_in(chart, "Deployment/pagoda-recall/recall", monkeypatch), section).kafka
+    assert found.model_dump(include=KAFKA.keys() | further.keys()) == {**KAFKA, **further}
+    assert not (load_settings().items if section == "events" else load_settings().events).kafka.servers
+    secrets = {
+        (place, variable["name"]): variable["valueFrom"]["secretKeyRef"]
+        for place, container in chart.containers()
+        for variable in container.get("env", ())
+        if "__KAFKA__" in variable["name"] and "secretKeyRef" in variable["valueFrom"]
+    }
+    assert secrets == {
+        ("Deployment/pagoda-recall/recall", f"PAGODA_{section.upper()}__KAFKA__{key.upper()}"): {
+            "name": f"{section}-kafka",
+            "key": key,
+        }
+        for key in ("username", "password")
+    }

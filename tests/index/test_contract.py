@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class Opened:
 
     settings: Settings
     collections: Collections
-    vectors: np.ndarray
+    items: np.ndarray
+    """Their vectors."""
 
     def search(self, k: int = EFFORT, wanted: Any = None, excluded: Sequence[int] = ()) -> Hits:
         """What a job finds."""
@@ -78,6 +80,18 @@ class Opened:
                 await search.close()
 
         return asyncio.run(ask())
+
+    def vectors(self, name: str, *ids: int) -> dict[int, list[float]]:
+        """What the recall service reads of items."""
+
+        async def read() -> dict[int, list[float]]:
+            search = open_search(self.settings, lambda: None)
+            try:
+                return await search.vectors(name, ids)
+            finally:
+                await search.close()
+
+        return asyncio.run(read())
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -139,9 +153,9 @@ def test_a_filter_means_the_same_to_every_backend(opened: Opened, wanted: Any, h
 
 @pytest.mark.parametrize("wanted", [None, {"release_year": {"lt": 1985}}, {"release_year": [1951]}, {"kind": "none"}])
 def test_answers_are_those_of_exact_search_where_effort_is_no_matter(opened: Opened, wanted: Any) -> None:
-    items = pa.table(vectors_batch(SPEC, items_table(ROWS), opened.vectors))
+    items = pa.table(vectors_batch(SPEC, items_table(ROWS), opened.items))
     passing = matching(items, FilterParser(SPEC).parse(wanted))
-    scores = np.where(passing, opened.vectors @ QUERY[0], -np.inf)
+    scores = np.where(passing, opened.items @ QUERY[0], -np.inf)
     best = np.argsort(-scores)[: min(100, passing.sum())]
     assert opened.search(k=100, wanted=wanted).ids.tolist() == best.tolist()
 
@@ -156,7 +170,7 @@ def test_excluded_items_do_not_come_back(opened: Opened) -> None:
 def test_items_come_best_first_with_their_inner_products_and_fewer_where_there_are_fewer(opened: Opened) -> None:
     found = opened.search(k=300)
     assert len(found.ids) == 300
-    assert found.scores == pytest.approx(opened.vectors[found.ids] @ QUERY[0], abs=1e-5)
+    assert found.scores == pytest.approx(opened.items[found.ids] @ QUERY[0], abs=1e-5)
     assert (np.diff(found.scores) <= 0).all()
     assert len(opened.search(k=EFFORT).ids) == ROWS
     assert len(opened.search(wanted={"kind": "nothing is of this kind"}).ids) == 0
@@ -183,6 +197,13 @@ def test_recall_finds_what_jobs_find(opened: Opened) -> None:
     assert [item["score"] for item in found[0]] == pytest.approx(sync[0].scores.tolist())
 
 
+def test_recall_reads_the_vectors_of_items_by_their_ids(opened: Opened) -> None:
+    found = opened.vectors(NAME, 5, 699, 12345, 0)
+    assert sorted(found) == [0, 5, 699]
+    for item, vector in found.items():
+        np.testing.assert_allclose(vector, opened.items[item], atol=1e-6)
+
+
 def test_errors_name_the_collection_and_the_place(opened: Opened) -> None:
     absent = rf"'absent' at {re.escape(masked(opened.collections.uri))}: the collection does not exist"
     for call in (opened.collections.count, opened.collections.description):
@@ -191,9 +212,10 @@ def test_errors_name_the_collection_and_the_place(opened: Opened) -> None:
     assert not opened.collections.exists("absent")
     with pytest.raises(UnavailableError, match=NAME):
         opened.collections.search(NAME, QUERY[:, :4], 5, effort=8)
-    with pytest.raises(UnavailableError, match="absent") as error:
-        opened.recall("absent", 5)
-    assert error.value.part == "index"
+    for ask in (partial(opened.recall, "absent", 5), partial(opened.vectors, "absent", 1)):
+        with pytest.raises(UnavailableError, match="absent") as error:
+            ask()
+        assert error.value.part == "index"
 
 
 def test_what_is_not_searchable_yet_says_so(opened: Opened) -> None:
@@ -240,6 +262,9 @@ def test_a_collection_grows_changes_and_goes(opened: Opened) -> None:
     _soon(lambda: 4 not in _search(collections, None).ids)
     assert collections.count(CHANGING) == len(NASTY)
     assert _search(collections, {"kind": "changed"}, (2,)).keys == ["new"]
+    read = opened.vectors(CHANGING, 1, 2, 4, 70)
+    assert sorted(read) == [1, 2, 70]
+    np.testing.assert_allclose([read[1], read[2], read[70]], [vectors[1], *vectors[-2:]], atol=1e-6)
 
     collections.release(CHANGING)
     assert (collections.loaded(CHANGING), collections.exists(CHANGING)) == (False, True)

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pagoda.append_log.store import FolderStore
-from pagoda.errors import RequestError
+from pagoda.errors import ConflictError, RequestError
 from pagoda.item_changes import log as module
 from pagoda.item_changes.changes import ItemChanges, ItemId
 from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog
-from pagoda.item_changes.records import ItemChange
+from pagoda.item_changes.records import ItemChange, OffsetRange
 from pagoda.item_changes.undo import undo
 from serving.recall.items.item_log import ItemLogFollower
 
@@ -53,6 +53,20 @@ def test_old_records_go_and_whoever_starts_reads_the_same(tmp_path: Path) -> Non
         assert said(tmp_path) == before
     assert len(list(tmp_path.glob("*.json"))) <= 15
     assert len(list((tmp_path / "compacted").iterdir())) <= 4
+
+
+def test_a_snapshot_says_how_far_kafka_was_read(tmp_path: Path) -> None:
+    log, changes = ItemLog(str(tmp_path)), [ItemChange(item_id=1, features={})]
+    for last in range(5, 20, 5):
+        log.append(changes, source=OffsetRange("items/0", last - 5 if last > 5 else -1, last))
+    log.append(changes, source=OffsetRange("items/1", -1, 3))
+    for _ in range(2):  # The second forgets what the first one stands for.
+        fill(tmp_path, range(4))
+        compact(tmp_path)
+    fresh = ItemLog(str(tmp_path))
+    assert [fresh.offset(f"items/{partition}") for partition in range(3)] == [15, 3, None]
+    with pytest.raises(ConflictError, match=r"holds items/0 up to 15, not up to 10"):
+        ItemLog(str(tmp_path)).append(changes, source=OffsetRange("items/0", 10, 15))
 
 
 def test_young_records_stay_to_be_undone_and_older_ones_say_that_they_cannot(tmp_path: Path) -> None:

@@ -140,7 +140,9 @@ class FakeIndex:
 
     asked: list[tuple[str, Filter, tuple[int, ...]]] = field(default_factory=list)
     """Collection, filter and the items that must not come back."""
-    vectors: list[list[float]] = field(default_factory=list)
+    queries: list[list[float]] = field(default_factory=list)
+    held: dict[int, list[float]] = field(default_factory=dict)
+    """Vectors of items, by ID."""
     items: int = 2
     ids: Sequence[int] = ()
     """Given instead, where there are some."""
@@ -157,11 +159,15 @@ class FakeIndex:
     ) -> list[list[RecalledItem]]:
         """As a backend would."""
         self.asked.append((collection, wanted, excluded))
-        self.vectors.extend(map(list, vectors))
+        self.queries.extend(map(list, vectors))
         if self.ids:
             return [[{"item_id": item, "score": 0.5} for item in self.ids[:k]] for _ in vectors]
         count = range(min(k, self.items))
         return [[{"item_id": f"{collection}/{vector[0]:.0f}", "score": 0.5} for _ in count] for vector in vectors]
+
+    async def vectors(self, _: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """As a backend would."""
+        return {item: self.held[item] for item in ids if item in self.held}
 
 
 class FakeText:

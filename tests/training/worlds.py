@@ -46,8 +46,17 @@ def hours(start: int, end: int) -> Window:
     return Window(start=from_us(start * HOUR), end=from_us(end * HOUR))
 
 
-def make(path: Path, spec: FeatureSpec = SPEC, clicks_an_hour: int = 25, total_hours: int = 60) -> Dataset:
-    """Clicks and likes in time order; users from 50 on appear in hour 40, items from 35 on too."""
+def make(
+    path: Path,
+    spec: FeatureSpec = SPEC,
+    clicks_an_hour: int = 25,
+    total_hours: int = 60,
+    interests: list[str] | None = None,
+) -> Dataset:
+    """Clicks and likes in time order; users from 50 on appear in hour 40, items from 35 on too.
+
+    Where the feature is declared, all users have said the same `interests`, or nobody any.
+    """
     rng = np.random.default_rng(1)
     at = np.repeat(np.arange(total_hours), clicks_an_hour)
     early = at < 40
@@ -74,7 +83,8 @@ def make(path: Path, spec: FeatureSpec = SPEC, clicks_an_hour: int = 25, total_h
         of_day = pa.array([time.date() == day for time in times])
         _put(path / "interactions" / partition_name(day), table.filter(of_day))
     known = np.arange(USERS - 2)  # the last two users have interactions but no profile
-    _put(path / "users", _only(spec, "users", {"user_id": known, "kind": [f"k{user % KINDS}" for user in known]}))
+    said = {"kind": [f"k{user % KINDS}" for user in known], "interests": [interests for _ in known]}
+    _put(path / "users", _only(spec, "users", {"user_id": known, **said}))
     ids = np.arange(ITEMS)
     described = {
         "item_id": ids + 100,

@@ -234,13 +234,19 @@ intake:
   PAGODA_EVENTS__NEWCOMERS: {{ int64 .Values.events.newcomers | quote }}
   PAGODA_EVENTS__NEWCOMER_DAYS: {{ int64 .Values.events.newcomerDays | quote }}
   PAGODA_EVENTS__MEMORY_SHARE: {{ .Values.events.memoryShare | quote }}
-  {{- with .Values.events.kafka }}
+  {{- range $section := list "events" "items" }}
+  {{- $prefix := printf "PAGODA_%s__KAFKA__" (upper $section) }}
+  {{- with (get $.Values $section).kafka }}
   {{- if .servers }}
-  PAGODA_EVENTS__KAFKA__SERVERS: {{ .servers | quote }}
-  PAGODA_EVENTS__KAFKA__TOPIC: {{ .topic | quote }}
-  PAGODA_EVENTS__KAFKA__TLS: {{ .tls | quote }}
+  {{ $prefix }}SERVERS: {{ .servers | quote }}
+  {{ $prefix }}TOPIC: {{ .topic | quote }}
+  {{- with .group }}
+  {{ $prefix }}GROUP: {{ . | quote }}
+  {{- end }}
+  {{ $prefix }}TLS: {{ .tls | quote }}
   {{- if .existingSecret }}
-  PAGODA_EVENTS__KAFKA__MECHANISM: {{ .mechanism | quote }}
+  {{ $prefix }}MECHANISM: {{ .mechanism | quote }}
+  {{- end }}
   {{- end }}
   {{- end }}
   {{- end }}
@@ -367,13 +373,14 @@ recall:
       key: {{ . }}
 {{- end }}
 {{- end }}
-{{- with $root.Values.events.kafka }}
-{{- if and (has "intake" $groups) .servers .existingSecret }}
+{{- range $section := list "events" "items" }}
+{{- $kafka := (get $root.Values $section).kafka }}
+{{- if and (has "intake" $groups) $kafka.servers $kafka.existingSecret }}
 {{- range list "username" "password" }}
-- name: PAGODA_EVENTS__KAFKA__{{ upper . }}
+- name: PAGODA_{{ upper $section }}__KAFKA__{{ upper . }}
   valueFrom:
     secretKeyRef:
-      name: {{ $root.Values.events.kafka.existingSecret }}
+      name: {{ $kafka.existingSecret }}
       key: {{ . }}
 {{- end }}
 {{- end }}

@@ -50,12 +50,12 @@ def remove(
     home: HomeOption = None,
 ) -> None:
     """Take items out of every collection, for good or until they are upserted again."""
-    from pagoda.item_changes.changes import removed
+    from pagoda.item_changes.changes import item_id_of, removed
     from pagoda.settings import load_settings
 
     settings = load_settings(home)
     spec = _spec(settings)
-    _append(settings, [removed(spec, _id(spec, one), f"item {one}") for one in ids], output, forced=force)
+    _append(settings, [removed(spec, item_id_of(spec, one), f"item {one}") for one in ids], output, forced=force)
 
 
 @app.command()
@@ -136,16 +136,6 @@ def _spec(settings: Settings) -> FeatureSpec:
     if state.stable is None:
         raise UnavailableError("items: nothing was published yet, so what an item may hold is unknown")
     return state.generations[state.stable].spec
-
-
-def _id(spec: FeatureSpec, text: str) -> int | str:
-    from pagoda.data.ids import whole_number
-
-    if spec.id_type == "string":
-        return text
-    if (number := whole_number(text)) is None:
-        raise RequestError(f"item {text!r}: IDs of this dataset are integers")
-    return number
 
 
 def _read(items: str) -> list[dict[str, Any]]:

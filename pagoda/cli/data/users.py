@@ -82,6 +82,27 @@ def forget_user(
     )
 
 
+@app.command("interests")
+def say_interests(
+    user: Annotated[str, typer.Argument(help="The user's ID.")],
+    interests: Annotated[list[str] | None, typer.Argument(help="Categories; none: as if they had said none.")] = None,
+    *,
+    output: OutputOption = OutputFormat.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Say what a user likes, in place of what they said before: their next answer knows it."""
+    from pagoda.client.client import Client
+
+    with Client(home=home) as client:
+        said = client.say_interests(user, interests or [])
+    if output == OutputFormat.JSON:
+        typer.echo(said.model_dump_json())
+    elif said.stored:
+        typer.echo(f"User {user} likes {', '.join(said.interests) or 'nothing that they would say'}.")
+    else:
+        typer.echo(f"User {user} is being forgotten: nothing is stored.")
+
+
 def _store(settings: Settings) -> str:
     if not settings.redis.url:
         raise ConfigError(f"users: set redis.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")

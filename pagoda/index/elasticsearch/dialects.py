@@ -8,7 +8,7 @@ knn-spaces.md of opensearch-project/documentation-website at 0333fbd2; its scori
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from pagoda.index.elasticsearch.filter_query import Query
@@ -34,6 +34,12 @@ class VectorDialect(Protocol):
 
     def script(self, vector: Vector) -> dict[str, Any]:
         """Script that gives each item the score that the graph would give it."""
+
+    def telling(self) -> dict[str, Any]:
+        """The part of a search that has its hits tell their vectors."""
+
+    def told(self, hit: Mapping[str, Any]) -> list[float]:
+        """The vector that a hit tells."""
 
 
 class ElasticsearchDialect:
@@ -64,6 +70,15 @@ class ElasticsearchDialect:
         )
         return {"lang": "painless", "source": source, "params": {"query_vector": vector}}
 
+    def telling(self) -> dict[str, Any]:
+        """See `VectorDialect.telling`. Since 9.2 `_source` has no vectors, unless it is told so in words that earlier
+        versions refuse (`exclude_vectors` of specification/_global/search/_types/SourceFilter.ts, as above)."""
+        return {"_source": False, "fields": [VECTOR]}
+
+    def told(self, hit: Mapping[str, Any]) -> list[float]:
+        """See `VectorDialect.told`."""
+        return list(hit["fields"][VECTOR])
+
 
 class OpenSearchDialect:
     """OpenSearch 2.16 and later, with its k-NN plugin."""
@@ -90,6 +105,14 @@ class OpenSearchDialect:
         """See `VectorDialect.script`. The script of the k-NN plugin."""
         params = {"field": VECTOR, "query_value": vector, "space_type": "innerproduct"}
         return {"lang": "knn", "source": "knn_score", "params": params}
+
+    def telling(self) -> dict[str, Any]:
+        """See `VectorDialect.telling`."""
+        return {"_source": [VECTOR]}
+
+    def told(self, hit: Mapping[str, Any]) -> list[float]:
+        """See `VectorDialect.told`."""
+        return list(hit["_source"][VECTOR])
 
 
 DIALECTS: dict[Dialect, VectorDialect] = {"elasticsearch": ElasticsearchDialect(), "opensearch": OpenSearchDialect()}

@@ -57,6 +57,12 @@ def searches(
     return b"\n".join([*lines, b""])
 
 
+def looked_up(dialect: VectorDialect, ids: Sequence[int]) -> bytes:
+    """Body of `POST /INDEX/_msearch` for the vectors of items by their IDs."""
+    of_these = {"query": {"ids": {"values": list(map(str, ids))}}, "size": len(ids), "track_total_hits": False}
+    return b"\n".join([b"{}", orjson.dumps(of_these | dialect.telling()), b""])
+
+
 def refusal(answer: Any) -> tuple[int, str] | None:
     """Status and reason of the first search that was not answered, or not by all shards; None: all were."""
     for response in answer["responses"]:

@@ -15,8 +15,8 @@ from pagoda.index.base import FoundItem, TextSearch
 from pagoda.index.elasticsearch.connection import LINES, authorization
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import mark_of
-from pagoda.index.elasticsearch.multi_search import LIMITS, items_of, reason, refusal, searches
-from pagoda.item_vectors.filter import Filter
+from pagoda.index.elasticsearch.multi_search import LIMITS, items_of, looked_up, reason, refusal, searches
+from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.settings import ElasticsearchSettings
 
 _log = logging.getLogger(__name__)
@@ -72,10 +72,18 @@ class ElasticsearchSearch:
         lines = searches(
             self._dialect, kind, vectors, k, effort=self._effort, wanted=wanted, excluded=excluded, keys=keys
         )
+        return [items_of(response, keys=keys) for response in await self._searched(collection, lines, wanted)]
+
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `ItemSearch.vectors`."""
+        (response,) = await self._searched(collection, looked_up(self._dialect, ids), EVERYTHING)
+        return {int(hit["_id"]): self._dialect.told(hit) for hit in response["hits"]["hits"]}
+
+    async def _searched(self, collection: str, lines: bytes, wanted: Filter) -> list[dict[str, Any]]:
         status, answer = await self._ask(collection, "POST", "_msearch", lines)
         if refused := (status, reason(answer)) if status != _OK else refusal(answer):
             raise self._refused(collection, wanted, *refused)
-        return [items_of(response, keys=keys) for response in answer["responses"]]
+        return list(answer["responses"])
 
     def _refused(self, collection: str, wanted: Filter, status: int, why: str) -> PagodaError:
         where = f"search of collection {collection!r} at {self._uri}"

@@ -198,6 +198,10 @@ class FolderCollections:
             raise UnavailableError(f"{where}: {vectors.shape}, vectors have {snapshot.dim}")
         return snapshot.search(vectors, k, effort, wanted, excluded, keys=keys)
 
+    def vectors(self, name: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """Vectors of items by their IDs; see `pagoda.index.base.ItemSearch`."""
+        return self._snapshot("reading", name).vectors(ids)
+
     def match(
         self,
         name: str,

@@ -111,6 +111,15 @@ class FolderSearch:
         self._note(kind, max(seconds for _, seconds in parts))
         return [items for part, _ in parts for items in part]
 
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `ItemSearch.vectors`. In a thread: a page that is not in memory is waited for."""
+        originals = self._originals(collection)
+        read = partial(self._collections.vectors, collection) if originals is None else originals.of
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, read, ids)
+        except (IntegrityError, UnavailableError) as error:
+            raise UnavailableError(str(error), part="index") from error
+
     async def _match(
         self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool
     ) -> list[FoundItem]:

@@ -102,6 +102,14 @@ class Snapshot:
         changed = self._changed(queries, k, chosen.changed, excluded)
         return [self._hits(*both, k, keys=keys) for both in zip(found, changed, strict=True)]
 
+    def vectors(self, ids: Sequence[int]) -> dict[int, list[float]]:
+        """Vectors of items by their IDs; an item that is not there is absent."""
+        wanted, changed = np.asarray(ids, np.int64), self._overlay
+        rows = self.items.rows_of(np.setdiff1d(wanted, changed.touched))
+        found = zip(self.items.ids[rows].tolist(), self.items.index.vectors[rows].tolist(), strict=True)
+        places = np.flatnonzero(np.isin(changed.ids, wanted))
+        return dict([*found, *zip(changed.ids[places].tolist(), changed.vectors[places].tolist(), strict=True)])
+
     def match(self, text: str, k: int, wanted: Filter, excluded: Sequence[int], *, keys: bool) -> Hits:
         """Find the k items whose words are nearest to a text, with scores of BM25; see `TextSearch`.
 

@@ -23,8 +23,8 @@ from pagoda.index.milvus import full_text
 from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
 from pagoda.index.words import words_of
-from pagoda.item_vectors.fields import ITEM_KEY, VECTOR
-from pagoda.item_vectors.filter import Filter
+from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, VECTOR
+from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
 
 logger = logging.getLogger(__name__)
@@ -100,6 +100,21 @@ class MilvusSearch:
             return _items(results, keys)
         # A page that is not in memory is waited for, and nobody else may have to.
         return await asyncio.to_thread(_refined, results, keys, vectors, k, originals)
+
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `ItemSearch.vectors`."""
+        if (originals := self._originals(collection)) is not None:
+            return await asyncio.to_thread(originals.of, ids)
+        with self._errors(collection, EVERYTHING, "index"):
+            rows = await self._client.get(
+                collection,
+                list(ids),
+                output_fields=[VECTOR],
+                timeout=self._timeout,
+                consistency_level="Eventually",
+                client_request_id=self._request_id(),
+            )
+        return {row[ITEM_ID]: list(map(float, row[VECTOR])) for row in rows}
 
     async def _match(
         self, collection: str, text: str, k: int, *, wanted: Filter, excluded: Sequence[int], keys: bool

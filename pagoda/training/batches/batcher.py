@@ -21,6 +21,7 @@ from pagoda.model.tensors import tensors
 from pagoda.model.towers.towers import EXAMPLE_AGE
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.training.batches.augmentation import Augmenter
+from pagoda.training.batches.lent_rows import Lender, LentRows
 from pagoda.training.examples.repetition import repeated
 from pagoda.training.examples.sets import others_of
 from pagoda.training.examples.stream import Block
@@ -76,7 +77,7 @@ class Batch:
     keys: UserKeys[Tensor]
     """What the user tower reads; users and items by which of `user_rows` and `item_rows` they are."""
     candidate_of: Tensor
-    """int64 [M]: the M distinct items of the batch."""
+    """int64 [M]: the M distinct items of the batch, by which of `item_rows`, or after these of `lent`, is theirs."""
     item_features: dict[str, Tensor]
     """Of the M distinct items."""
     places: Tensor
@@ -100,6 +101,8 @@ class Batch:
     irrelevant: Tensor | None = None
     """As in `pagoda.training.negatives.item_choice.ChosenItems`."""
     views: ViewBatch | None = None
+    lent: LentRows | None = None
+    """What stands for items without a row, where such rows are lent."""
     after: Tensor | None = None
     """int64 [B]: where the histories are sequences for `UserTower.along`, the event that each positive comes after."""
     own: Tensor | None = None
@@ -155,6 +158,7 @@ class Batcher:
         seed: int,
         sources: Sequence[CandidateSource],
         augmenter: Augmenter | None = None,
+        lender: Lender | None = None,
         age_until_us: int | None = None,
     ) -> None:
         """Make one.
@@ -168,9 +172,10 @@ class Batcher:
             seed: Of all that is drawn.
             sources: Of candidates: one, or one for each member of an ensemble.
             augmenter: Draws views of items, where there is self-supervision.
+            lender: Lends candidates without a row those of their categories; None: the out-of-vocabulary row is theirs.
             age_until_us: The moment from which the age of examples counts back; None: they have none.
         """
-        self._sources, self._augmenter, self._age_until_us = sources, augmenter, age_until_us
+        self._sources, self._augmenter, self._lender, self._age_until_us = sources, augmenter, lender, age_until_us
         self._catalogue, self._dropout = catalogue, dropout
         self._seed, self._rng = seed, np.random.default_rng(seed)
         self._users, self._items = Numbering(len(users.rows)), Numbering(len(items.rows))
@@ -204,11 +209,17 @@ class Batcher:
         user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
         chosen = [source.chooser.choose(block.items[rows], users, self._rng) for source in self._sources]
         views = self._augmenter.draw(self._rng) if self._augmenter else None
-        touched = np.concatenate([*[self._catalogue.rows[of.places] for of in chosen], keys.history_items.ravel()])
+        candidates = np.concatenate([of.places for of in chosen])
+        touched = np.concatenate([self._catalogue.rows[candidates], keys.history_items.ravel()])
         touched = self._hide(touched, self._dropout.item)
         if views is not None:
             touched = np.append(touched, np.where(views.hides_id, OOV, self._catalogue.rows[views.items]))
         item_rows, item_of = self._items.distinct(touched)
+        lent = None
+        if self._lender:
+            without = np.flatnonzero(touched[: len(candidates)] == OOV)
+            chosen_of, lent = self._lender.draw(candidates[without], self._rng)
+            item_of[without[chosen_of]] = len(item_rows) + np.arange(len(chosen_of))
         ends = np.cumsum([*[len(of.places) for of in chosen], keys.history_items.size])
         *candidates_of, history_of, view_of = np.split(item_of, ends)
         moments_us = block.moments.times_us[rows]
@@ -225,6 +236,7 @@ class Batcher:
             ).tensors(),
             **first,
             weights=None if block.weights is None else torch.from_numpy(block.weights[rows]),
+            lent=lent,
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             own=part.own,

@@ -18,6 +18,7 @@ from pagoda.data.window import Window
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import among, catalogue_places, interaction_columns, no_histories
 from pagoda.model.user_moments import UserMoments, user_moments
+from pagoda.training.examples.made_interests import MadeInterests
 from pagoda.training.examples.positive_weights import MeanWeight, relative_weights
 from pagoda.training.examples.shown_weights import counted, multiplied, shown_columns
 from pagoda.training.tables import TrainableTable
@@ -62,6 +63,8 @@ class ExampleStream:
     """Histories as of the window's start; None where the dataset declares none."""
     counting: PositivesConfig
     """Which examples count more or less by what showed their items, or not at all."""
+    interests: MadeInterests | None = None
+    """What is shown of users' interests; None: what they say."""
     others: tuple[str, ...] = ()
     """Events that are examples beside positives."""
     after: HistoryState | None = None
@@ -132,6 +135,8 @@ class ExampleStream:
             histories=histories.take(taken),
             context=rows,
         )
+        if self.interests:
+            moments = self.interests.shown(moments, number)
         return Block(
             moments=self._placed(moments),
             items=catalogue_places(self.catalogue, item_ids[taken], self.dataset),

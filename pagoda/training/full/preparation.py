@@ -28,9 +28,11 @@ from pagoda.training.batches.batcher import Batcher, CandidateSource, Catalogue
 from pagoda.training.batches.sequence_batcher import SequenceBatcher
 from pagoda.training.batches.set_batcher import SetBatcher
 from pagoda.training.distillation.scored_lists import ScoredLists, scored_lists
+from pagoda.training.examples.made_interests import MadeInterests, made_interests
 from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
+from pagoda.training.full.cold_items import ColdItems, cold_items
 from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before, pace_of
@@ -59,6 +61,7 @@ class Prepared:
     sources: tuple[CandidateSource, ...]
     """One, or one for each member of an ensemble whose members have candidates of their own."""
     augmenter: Augmenter | None
+    cold: ColdItems | None
     batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
     """When the IDs of each table were last seen, as `pagoda.training.full.retirement` has it."""
@@ -81,6 +84,7 @@ class Prepared:
             seed=seed,
             sources=self.sources,
             augmenter=self.augmenter,
+            lender=self.cold.lender(self.catalogue.rows) if self.cold else None,
             age_until_us=self.stream.window.end_us if ages else None,
         )
 
@@ -104,7 +108,10 @@ def prepare(
     encoder = grown_encoder(dataset, window, found, items, parent)
     tables, seen = grown_tables(found, window, parent, config, forgotten)
     before = histories_before(dataset, window, parent, forgotten)
-    stream = _stream(dataset, window, config, found=found, encoder=encoder, tables=tables, before=before)
+    interests = made_interests(config, dataset, window, found=found, encoder=encoder, items=items)
+    stream = _stream(
+        dataset, window, config, found=found, encoder=encoder, tables=tables, before=before, interests=interests
+    )
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
     batch = _positives_of_a_batch(config, found.positives if learned is None else float(learned.sum()))
@@ -124,6 +131,7 @@ def prepare(
         catalogue=Catalogue(rows=tables[1].places(found.catalogue), features=features, times=times),
         sources=tuple(_source(member, found, lists, learned, batch) for member in config.drawing),
         augmenter=Augmenter(supervision, encoder, features, size) if supervision else None,
+        cold=cold_items(config.cold, encoder, found, features),
         batchers=_BATCHERS[config.learn],
         seen=seen,
     )
@@ -201,6 +209,7 @@ def _stream(
     encoder: Encoder,
     tables: Tables,
     before: HistoryState | None,
+    interests: MadeInterests | None,
 ) -> ExampleStream:
     """The window's examples, with histories that go on from the parent's."""
     users, items = tables
@@ -215,6 +224,7 @@ def _stream(
         before=before,
         mean_weight=found.mean_weight,
         counting=config.positives,
+        interests=interests,
     )
 
 

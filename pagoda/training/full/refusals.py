@@ -12,6 +12,7 @@ from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.layout import INTERESTS, says_interests
 from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
@@ -66,7 +67,14 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         )
     _refuse_pooling(config.model, dataset)
     if config.model.augment and (name := config.model.augment.category) is not None:
-        _refuse_category(name, dataset)
+        _refuse_category("model.augment.category", name, dataset)
+    if config.cold:
+        _refuse_category("cold.by", config.cold.by, dataset)
+        if config.cold.users and not says_interests(dataset.spec):
+            raise ConfigError(
+                f"cold.users is {config.cold.users}, but {dataset.path}/features.yaml declares no such feature; add "
+                f"{{kind: multi, name: {INTERESTS}, tower: user, max_values: 3}}"
+            )
     if config.self_supervision and not dataset.spec.of("item"):
         raise ConfigError(
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
@@ -149,11 +157,11 @@ def _refuse_other_events(dataset: Dataset) -> None:
         )
 
 
-def _refuse_category(name: str, dataset: Dataset) -> None:
+def _refuse_category(key: str, name: str, dataset: Dataset) -> None:
     declared = [one.name for one in dataset.spec.of("item") if isinstance(one, Categorical | MultiValued)]
     if name not in declared:
         raise ConfigError(
-            f"model.augment.category is {name!r}, which is no categorical or multi-valued feature of items in "
+            f"{key} is {name!r}, which is no categorical or multi-valued feature of items in "
             f"{dataset.path}/features.yaml; these are: {', '.join(declared) or 'none'}"
         )
 

@@ -38,6 +38,8 @@ def write_version(
     (folder / full.METRICS).write_bytes(orjson.dumps(metrics, option=orjson.OPT_INDENT_2))
     learner.users.write(folder / full.USERS)
     learner.items.write(folder / full.ITEMS)
+    if prepared.cold:
+        prepared.cold.means(learner.items).save(folder / full.CATEGORY_MEANS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
     write_tables(folder / TABLES, config.channels, _source(prepared))
@@ -50,7 +52,9 @@ def opened(prepared: Prepared) -> OpenTowers:
     """What is being trained, as it is now; it lies in main memory."""
     learner = prepared.learner
     learner.towers.eval()
-    return OpenTowers(prepared.encoder, learner.towers, learner.users, learner.items, prepared.stream.dataset)
+    tables = learner.users, learner.items
+    means = prepared.cold.means(learner.items) if prepared.cold else None
+    return OpenTowers(prepared.encoder, learner.towers, *tables, prepared.stream.dataset, category_means=means)
 
 
 def write_state(folder: Path, prepared: Prepared) -> None:

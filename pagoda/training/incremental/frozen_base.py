@@ -22,7 +22,7 @@ from pagoda.errors import ConfigError, IntegrityError
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.checksums import checksum_file
 from pagoda.training.learner.objectives import build_objective, learned_by, temperature_of
-from pagoda.version_files.full import HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.full import CATEGORY_MEANS, HISTORY, ITEMS, TOWERS, USERS, FullVersionFiles
 from pagoda.version_files.open_version import item_vectors
 
 Int64Array = NDArray[np.int64]
@@ -131,6 +131,8 @@ class FrozenBase:
             raise IntegrityError(f"{folder / TOWERS}: is not what the towers in memory were read from")
         verify_files(folder / ITEMS, self.items.description.files)
         tables = {f"{name}/{file}": checksum for name, file, checksum in self._table_files()}
+        if self.files.category_means is not None:
+            tables[CATEGORY_MEANS] = checksum_file(folder / CATEGORY_MEANS)
         del now[SECOND_VECTORS]  # They follow from towers and tables, and no file of the version holds them.
         return now | tables
 

@@ -69,7 +69,7 @@ class Learner:
 
     def _step(self, batch: Batch) -> float:
         users, items = self._own_rows(self.users, batch.user_rows), self._own_rows(self.items, batch.item_rows)
-        parts = enumerate(zip(self.members, users, items, strict=True))
+        parts = enumerate(zip(self.members, users, self._with_lent(batch, items), strict=True))
         losses = [member.loss(batch.of_member(number), *rows) for number, (member, *rows) in parts]
         loss = torch.stack(losses).sum()
         if torch.isfinite(loss):
@@ -88,6 +88,13 @@ class Learner:
         parts = torch.split(table.rows, [member.row_dim for member in self.members], 1)
         return [part.index_select(0, places).requires_grad_() for part in parts]
 
+    def _with_lent(self, batch: Batch, items: list[Tensor]) -> list[Tensor]:
+        """Each member's rows of items float32 [m, rows], followed by those that are lent, [h, rows]."""
+        if batch.lent is None:
+            return items
+        lent = torch.split(batch.lent.rows(self.items.rows), [part.shape[1] for part in items], 1)
+        return [torch.cat(parts) for parts in zip(items, lent, strict=True)]
+
     def _change(self, table: TrainableTable, places: Tensor, gradients: Sequence[Tensor | None]) -> None:
         there = [gradient for gradient in gradients if gradient is not None]
         if there:
@@ -103,4 +110,5 @@ class Learner:
         batch = moved(given, self.device)
         with torch.no_grad():
             users, items = self.users.rows[batch.user_rows], self.items.rows[batch.item_rows]
+            (items,) = self._with_lent(batch, [items])
             return vectors_of(self.towers, batch, users, items, self._config.precision)

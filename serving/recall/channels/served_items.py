@@ -42,6 +42,10 @@ class ServedItems:
         names: list[Key] = self._keys.take(pa.array(np.searchsorted(self._ids, ids))).to_pylist()
         return names
 
+    def holds(self, ids: Int64Array) -> BoolArray:
+        """Which of some items, int64 [n], are there, bool [n]."""
+        return self._find(ids)[1]
+
     def allowed(self, wanted: Filter, excluded: NDArray[np.int64]) -> Allowed:
         """Says which items satisfy a filter, are not `excluded` (int64 [n]), and are not gone.
 
@@ -49,8 +53,7 @@ class ServedItems:
         """
 
         def which(ids: Int64Array) -> BoolArray:
-            places = np.minimum(np.searchsorted(self._ids, ids), max(len(self._ids) - 1, 0))
-            found: BoolArray = self._ids[places] == ids if len(self._ids) else np.zeros(len(ids), np.bool_)
+            places, found = self._find(ids)
             if len(excluded):
                 found &= ~np.isin(ids, excluded)
             gone = self._removed | self._changed.keys() if wanted else self._removed
@@ -62,6 +65,10 @@ class ServedItems:
             return found
 
         return which
+
+    def _find(self, ids: Int64Array) -> tuple[Int64Array, BoolArray]:
+        places = np.minimum(np.searchsorted(self._ids, ids), max(len(self._ids) - 1, 0))
+        return places, self._ids[places] == ids if len(self._ids) else np.zeros(len(ids), np.bool_)
 
 
 def read_served_items(manifest: Manifest, removed: Set[Key], changed: Mapping[Key, bytes]) -> ServedItems:

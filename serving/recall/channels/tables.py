@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pagoda.channels.base import ChannelTable, Ranked
+from pagoda.channels.base import ChannelTable, Known, Ranked
 from pagoda.channels.factory import open_table, with_table
 from pagoda.config.channels import ChannelConfig
-from pagoda.errors import IntegrityError
+from pagoda.errors import IntegrityError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.filter import Filter
 from pagoda.storage.copies import verified
 from serving.recall.api import RecalledItem
 from serving.recall.channels.served_items import ServedItems, read_served_items
@@ -21,6 +22,8 @@ from serving.recall.generations.generation import LiveGeneration
 from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
+
+_SIMILAR = "item_to_item"
 
 
 class TableChannels:
@@ -51,6 +54,27 @@ class TableChannels:
             if (table := self._of(channel.kind).get(live)) is not None:
                 found[channel.kind] = _named(served, table.candidates(known, allowed, lookup.depth))
         return found
+
+    def similar(
+        self, live: LiveGeneration, ids: Sequence[int], wanted: Filter, k: int
+    ) -> tuple[list[RecalledItem], set[int]]:
+        """Items that go with some by the channel `item_to_item`, and which of these the generation has.
+
+        Raises:
+            RequestError: The generation does not declare that channel.
+            UnavailableError: Its table could not be opened.
+        """
+        if not any(channel.kind == _SIMILAR for channel in _declared(live)):
+            raise RequestError(
+                f"by: generation {live.id} has no channel {_SIMILAR}; ask by vector, or declare it in the training file"
+            )
+        served, table = self._items.get(live), self._of(_SIMILAR).get(live)
+        if served is None or table is None:
+            raise UnavailableError(f"generation {live.id}: its channel {_SIMILAR} is not open")
+        seeds = np.array(ids, np.int64)
+        known, there = Known(seeds, np.zeros(len(seeds), np.float32), 0), served.holds(seeds)
+        found = table.candidates(known, served.allowed(wanted, seeds), k)
+        return _named(served, found), set(seeds[there].tolist())
 
     def _of(self, kind: str) -> PerVersion[ChannelTable]:
         if kind not in self._tables:

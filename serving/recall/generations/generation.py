@@ -13,6 +13,7 @@ from pagoda.data.layout import DAY_US
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
 from pagoda.generations.manifest import MILVUS, Manifest
+from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.item_fields import field_names
 from pagoda.item_vectors.scoring import query, score
@@ -58,13 +59,21 @@ class LiveGeneration:
                 refuse_told(self.spec, past.events, past.texts)
             refuse_unknown("profile", instance.profile, self._profile)
             refuse_unknown("context", instance.context, self._context)
-            self._refuse_fields(instance.fields)
-            wanted = self._filters.parse(instance.filter)
+            wanted = self.wanted(instance.filter, instance.fields)
             self._refuse_penalty(instance)
             self._refuse_text(instance)
         except RequestError as error:
             raise RequestError(f"{place}.{error}") from None
         return Lookup(instance, wanted)
+
+    def wanted(self, wanted: Mapping[str, Any], fields: Sequence[str]) -> Filter:
+        """What a request wants of items: its filter as this generation reads it.
+
+        Raises:
+            RequestError: The filter is wrong, or nothing is said of items by the name of a field.
+        """
+        self._refuse_fields(fields)
+        return self._filters.parse(wanted)
 
     def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
         """What the user tower is told: raw values, those of the request before the stored ones."""

@@ -70,12 +70,23 @@ class ItemValues:
         # A page that is not in memory is waited for, and nobody else may have to.
         await asyncio.to_thread(self._fill, live, fields, lookups)
 
+    async def tell(self, live: LiveGeneration, items: Sequence[RecalledItem], names: Sequence[str]) -> bool:
+        """Put these fields beside items; False: the generation has none."""
+        if (fields := self._files.get(live)) is None:
+            return False
+        await asyncio.to_thread(self._tell, live, fields, items, names)
+        return True
+
     def _fill(self, live: LiveGeneration, fields: ItemFields, lookups: Sequence[Lookup]) -> None:
         for lookup in lookups:
-            names = lookup.instance.fields
-            ids = read_ids(live.spec, [item["item_id"] for item in lookup.items], "items")
-            for item, values in zip(lookup.items, fields.read(ids, names), strict=True):
-                item["fields"] = self._now(item, names) or values
+            self._tell(live, fields, lookup.items, lookup.instance.fields)
+
+    def _tell(
+        self, live: LiveGeneration, fields: ItemFields, items: Sequence[RecalledItem], names: Sequence[str]
+    ) -> None:
+        ids = read_ids(live.spec, [item["item_id"] for item in items], "items")
+        for item, values in zip(items, fields.read(ids, names), strict=True):
+            item["fields"] = self._now(item, names) or values
 
     def _now(self, item: RecalledItem, names: Sequence[str]) -> dict[str, Any]:
         """What the item log says of an item; nothing where it says nothing."""

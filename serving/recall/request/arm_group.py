@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from pagoda.generations.arms import Arm
 from pagoda.index.base import MOST_WORDS
-from serving.recall.api import RecallInstance
+from serving.recall.api import RecallInstance, Telling
 from serving.recall.generations.follower import Serving
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
@@ -61,17 +61,27 @@ class ArmGroup:
 
 
 def cost_of(one: RecallInstance, candidates: int = 0) -> float:
-    """What a user costs, in users who want a hundred items: a search looks at so many more items the more it is to
-    find, and at four times as many under a filter (`pagoda.index.milvus.parameters.search_params`); a hundred values of
-    its items take a tenth of such a user (0.14 of 1.4 ms of processor time), counted twice for those that are long.
+    """What a user costs, in users who want a hundred items: a search, another where words are looked for, and fields.
 
     Args:
         one: The user.
         candidates: Items that are looked for at least, whatever k is.
     """
-    filtered = 4.0 if one.filter else 1.0
-    words = 0.0 if one.text is None else filtered + _words(one.text) / 16
-    return max(1.0, max(one.k, candidates) / 100) * filtered + words + one.k * len(one.fields) / 500
+    filtered = bool(one.filter)
+    words = 0.0 if one.text is None else cost_of_search(0, filtered=filtered) + _words(one.text) / 16
+    return cost_of_search(max(one.k, candidates), filtered=filtered) + words + cost_of_fields(one)
+
+
+def cost_of_search(k: int, *, filtered: bool) -> float:
+    """A search looks at so many more items the more it is to find, and at four times as many under a filter
+    (`pagoda.index.milvus.parameters.search_params`)."""
+    return max(1.0, k / 100) * (4.0 if filtered else 1.0)
+
+
+def cost_of_fields(one: Telling) -> float:
+    """A hundred values of items take a tenth of a user (0.14 of 1.4 ms of processor time), counted twice for those that
+    are long."""
+    return one.k * len(one.fields) / 500
 
 
 def _words(text: str) -> float:

@@ -110,6 +110,10 @@ class JoinedIndex:
         """See `Index.search`."""
         return await self._joined.ask(_Kind(collection, k, wanted, excluded, keys), vectors)
 
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `Index.vectors`; each request asks for its own."""
+        return await self._index.vectors(collection, ids)
+
     async def _send(self, kind: _Kind, asks: Sequence[_Vectors]) -> list[list[list[RecalledItem]]]:
         every = [vector for vectors in asks for vector in vectors]
         found = await self._index.search(

@@ -60,6 +60,13 @@ class GuardedIndex:
                 lambda: self._index.search(collection, vectors, k, **wanted), self._seconds
             )
 
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `Index.vectors`."""
+        with span("index", collection=collection):
+            return await self._breakers.of(f"index {collection}").call(
+                lambda: self._index.vectors(collection, ids), self._seconds
+            )
+
 
 class GuardedText:
     """Search for words, collection by collection.

@@ -57,6 +57,9 @@ class Index(Protocol):
     ) -> list[list[RecalledItem]]:
         """See `pagoda.index.base.ItemSearch`, for the vectors of one user."""
 
+    async def vectors(self, collection: str, ids: Sequence[int]) -> dict[int, list[float]]:
+        """See `pagoda.index.base.ItemSearch`."""
+
 
 class Words(Protocol):
     """What finds items by words."""

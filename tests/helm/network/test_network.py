@@ -163,6 +163,10 @@ def test_should_let_events_out_only_to_where_kafka_listens(network: Network) -> 
     sending = Network(with_values(*ALL, r"events.kafka.servers=a.kafka:9093\,b.kafka:9093\,c.kafka:9094"))
     for port in (9093, 9094):
         assert {one for one in sending.components() - {"milvus"} if sending.allows(one, brokers, port)} == {"recall"}
+    items = r"items.kafka.servers=b.kafka:9094\,c.kafka:9095"
+    reading, both = Network(with_values(*ALL, items)), Network(with_values(*ALL, "events.kafka.servers=a:9093", items))
+    assert [reading.allows("recall", brokers, port) for port in (9093, 9094, 9095)] == [False, True, True]
+    assert all(both.allows("recall", brokers, port) for port in (9093, 9094, 9095))
 
 
 def test_should_let_traces_out_only_where_they_are_sent(network: Network) -> None:

@@ -21,7 +21,7 @@ OTHERS = re.compile(r"up|kube_\w+")
 @pytest.fixture
 def production() -> Chart:
     """The profile with alerts."""
-    return in_profile("production")
+    return in_profile("production", "items.kafka.servers=kafka:9092")
 
 
 def _rules(chart: Chart) -> list[dict[str, str]]:

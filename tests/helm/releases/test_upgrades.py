@@ -67,6 +67,7 @@ def test_should_restart_nothing_for_another_chart_version(tmp_path: Path) -> Non
         ),
         ("tracing.endpoint=http://collector:4318", {"Deployment/pagoda-recall", "ServingRuntime/pagoda-tower"}),
         ("events.kafka.servers=kafka:9092", {"Deployment/pagoda-recall"}),
+        ("items.kafka.servers=kafka:9092", {"Deployment/pagoda-recall"}),
         ("events.newcomers=9,recall.connections=9", {"Deployment/pagoda-recall"}),
         ("events.forgottenDays=9", {"Deployment/pagoda-rollout"}),
         ("items.removalHours=12", {"Deployment/pagoda-recall", "Deployment/pagoda-rollout"}),

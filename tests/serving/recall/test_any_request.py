@@ -20,18 +20,23 @@ from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
 from serving.events.routes import PATH, events_router
 from serving.events.rules import Accepted
+from serving.recall.channels.tables import TableChannels
+from serving.recall.items.item_values import ItemValues
 from serving.recall.server import RecallServer
+from serving.recall.similar import routes as similar_routes
+from serving.recall.similar.service import SimilarService
 from tests.serving.callers import HEADERS, tokens
 from tests.serving.worlds import make_spec
 
 from .setting import Setting
 
-PATHS = ("/v1/models/recall:predict", "/v2/models/recall/infer", PATH)
+PATHS = ("/v1/models/recall:predict", "/v2/models/recall/infer", similar_routes.PATH, PATH)
 REQUESTS = 100_000
 GROWTH_BYTES = 24 << 20
 SEEDS = (
     b'{"instances": [{"user_id": 5, "k": 3, "filter": {"year": {"gte": 1990}}}]}',
     b'{"instances": [{"user_id": 5, "history": [{"item_id": 1, "timestamp": 2}], "popularity_penalty": null}]}',
+    b'{"instances": [{"item_ids": [5, 12], "by": "vector", "k": 3, "filter": {"year": [1990]}, "user_id": 5}]}',
     b'{"inputs": [{"name": "user_id", "datatype": "INT64", "shape": [1], "data": [5]}]}',
     b'{"events": [{"event_id": "a", "user_id": 5, "item_id": 7, "event": "click", "context": {"device": "tv"}}]}',
 )
@@ -59,7 +64,10 @@ def application() -> RecallServer:
     setting = Setting(SPEC)
     asyncio.run(setting.generations.refresh())
     intake = Intake(RedisStream("redis://127.0.0.1:9", length=1), Specs())
-    return RecallServer(setting.recall, setting.generations, tokens(), [events_router(intake)])
+    setting.index.held = {5: [1.0, 0.0], 12: [0.0, 1.0]}
+    similar = SimilarService(setting.generations, setting.index, TableChannels(), ItemValues({}))
+    routers = [similar_routes.similar_router(similar), events_router(intake)]
+    return RecallServer(setting.recall, setting.generations, tokens(), routers)
 
 
 @pytest.mark.long

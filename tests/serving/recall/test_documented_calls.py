@@ -28,6 +28,8 @@ from serving.recall.app import build_items_app
 from serving.recall.channels.text import TextChannel
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
+from serving.recall.similar.routes import similar_router
+from serving.recall.similar.service import SimilarService
 from tests.serving.fakes import FakeText
 from tests.serving.worlds import make_spec
 
@@ -50,7 +52,9 @@ async def serve(descriptor: int, home: Path, id_type: str, redis_url: str) -> No
     specs, tokens, hosts = StableSpec(setting.generations.releases), Tokens(home / "tokens"), ["127.0.0.1"]
     events = events_router(EventIntake(RedisStream(redis_url, length=1000), specs))
     items = items_router(ItemIntake(ItemLog(str(home / "items")), specs))
-    server = RecallServer(recall, setting.generations, tokens, [events], hosts)
+    setting.index.held = {50: [1.0, 0.0]}
+    similar = similar_router(SimilarService(setting.generations, setting.index, parts.tables, parts.item_values))
+    server = RecallServer(recall, setting.generations, tokens, [similar, events], hosts)
     with socket.create_server(("127.0.0.1", 0)) as own, socket.socket(fileno=descriptor) as listener:
         print(own.getsockname()[1], flush=True)  # noqa: T201
         others = {own: build_items_app([items], tokens, hosts)}

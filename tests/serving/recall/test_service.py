@@ -256,11 +256,11 @@ async def test_a_penalty_reaches_the_search_and_the_scores_and_is_refused_where_
     await ruled.generations.refresh()
     for fields, penalty in (({}, 0.5), ({"popularity_penalty": 0}, 0.0), ({"popularity_penalty": 0.25}, 0.25)):
         (prediction,) = await ruled.recall.answer(ask(**fields))
-        assert ruled.index.vectors[-1] == [3.0, 0.0, penalty / SCALE]
+        assert ruled.index.queries[-1] == [3.0, 0.0, penalty / SCALE]
         assert prediction["items"][0]["score"] == pytest.approx(0.5 + penalty * CENTRE)
     plain = Setting()
     await plain.generations.refresh()
     await plain.recall.answer(ask())
-    assert plain.index.vectors[-1] == [3.0, 0.0]
+    assert plain.index.queries[-1] == [3.0, 0.0]
     with pytest.raises(RequestError, match=r"instances\.0\.popularity_penalty"):
         await plain.recall.answer(ask(popularity_penalty=0.1))

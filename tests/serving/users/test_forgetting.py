@@ -33,7 +33,7 @@ from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.steps import MISSING, REMEMBERED
 from serving.recall.lookup import Lookup
 from serving.users import forgetting
-from serving.users.keys import STREAM, profile_key, recent_key
+from serving.users.keys import STREAM, interests_key, profile_key, recent_key
 from serving.users.loading import load_store
 from serving.users.online_store import KeptVectors, OnlineStore, StoredUser
 from serving.users.tombstone_follower import Forgetting
@@ -228,17 +228,18 @@ def test_the_command_line_takes_the_id_from_standard_input_so_that_no_shell_hist
 ) -> None:
     monkeypatch.setenv("PAGODA_REDIS__URL", url)
     client.set(profile_key(ANN), "{}")
+    client.set(interests_key(ANN), '["Drama"]')
     client.rpush(recent_key(BEN), "1:x")
     words = ["forget", "-", "--home", str(settings.home), "-o", "json"]
     found = CliRunner().invoke(cli, words, input=f"{ANN}\n", catch_exceptions=False)
     assert {**json.loads(found.stdout), "receipt": ""} == {
         "receipt": "",
-        "store": 1,
+        "store": 2,
         "waiting": 0,
         "outcomes": 0,
         "files": 2,
     }
-    assert (client.exists(profile_key(ANN)), client.exists(recent_key(BEN))) == (0, 1)
+    assert (client.exists(profile_key(ANN), interests_key(ANN)), client.exists(recent_key(BEN))) == (0, 1)
 
 
 def test_without_redis_it_says_so_and_can_be_run_again(settings: Settings) -> None:

@@ -180,7 +180,7 @@ app.kubernetes.io/component: pipelines
       protocol: TCP
     {{- end }}
 {{- else if eq . "kafka" }}
-{{- with $v.events.kafka.servers }}
+{{- with compact (list $v.events.kafka.servers $v.items.kafka.servers) | join "," }}
 - to:
     {{- toYaml $v.networkPolicy.external.kafka | nindent 4 }}
   ports:

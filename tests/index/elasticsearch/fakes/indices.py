@@ -88,6 +88,8 @@ class FakeIndex:
         size, most = body["size"], int(self.settings.get("max_result_window", MOST))
         if size > most:
             raise RefusedError("illegal_argument_exception", f"Result window is too large: {size} > {most}")
+        if looked_up := body.get("query", {}).get("ids"):
+            return _answered([self._hit(id_, np.float32(1), body) for id_ in looked_up["values"] if id_ in self.seen])
         vector, passing, k = self._asked(body)
         if len(vector) != self.dim:
             raise RefusedError("illegal_argument_exception", f"the query vector has a different dimension [{self.dim}]")
@@ -97,13 +99,7 @@ class FakeIndex:
         scores = np.where(products < 0, 1 / (1 - np.minimum(products, 0)), products + 1).astype(np.float32)
         best = np.argsort(-scores, kind="stable")[: min(k, size)]
         hits = [self._hit(ids[place], scores[place], body) for place in best.tolist()]
-        return {
-            "took": 1,
-            "timed_out": False,
-            "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
-            "hits": {"max_score": scores[best[0]] if hits else None, "hits": hits},
-            "status": 200,
-        }
+        return _answered(hits)
 
     def _asked(self, body: Mapping[str, Any]) -> tuple[list[float], Any, int]:
         """The vector, what must pass, and how many are wanted of each shard."""
@@ -128,7 +124,22 @@ class FakeIndex:
         hit: dict[str, Any] = {"_index": "index", "_id": id_, "_score": score}
         if names := body.get("docvalue_fields"):
             hit["fields"] = {name: [self.seen[id_][name]] for name in names}
+        if names := body.get("fields"):
+            hit["fields"] = {name: self.seen[id_][name] for name in names}
+        if names := body.get("_source"):
+            hit["_source"] = {name: self.seen[id_][name] for name in names}
         return hit
+
+
+def _answered(hits: list[dict[str, Any]]) -> dict[str, Any]:
+    """A search's answer, of hits by falling score."""
+    return {
+        "took": 1,
+        "timed_out": False,
+        "_shards": {"total": 1, "successful": 1, "skipped": 0, "failed": 0},
+        "hits": {"max_score": hits[0]["_score"] if hits else None, "hits": hits},
+        "status": 200,
+    }
 
 
 def passes(query: Any, id_: str, document: Mapping[str, Any]) -> bool:

@@ -165,4 +165,4 @@ async def test_arms_may_differ_in_interests() -> None:
             said["items"]
         )
         assert (said["generation"], said["degraded"]) == (live.id, [])
-    assert [len(vector) for vector in setting.index.vectors] == [2] * (1 + 3 + 1)
+    assert [len(vector) for vector in setting.index.queries] == [2] * (1 + 3 + 1)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from pagoda.channels.base import TableSource
-from pagoda.channels.factory import TABLES, write_tables
-from pagoda.config.training import parse_config
-from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
-from pagoda.data.window import Window, to_us
+from pagoda.data.window import to_us
 from pagoda.errors import UnavailableError
-from pagoda.generations.manifest import Artifact, Manifest, Mixture
-from pagoda.index.build import build_collection
-from pagoda.index.in_process.collections import FolderCollections
+from pagoda.generations.manifest import Manifest
 from pagoda.index.in_process.search import FolderSearch
-from pagoda.settings import CollectionConfig
-from pagoda.storage.inventory import take_inventory
 from serving.recall.channels.merge import merge
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.two_tower import TwoTowerChannel
@@ -29,55 +19,19 @@ from serving.recall.fallback.steps import TOWERS
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.servers.batching import JoinedIndex
-from tests.data.folders import write_dataset
-from tests.item_vectors.worlds import SPEC, items_table, unit_vectors, write_vectors
-from tests.serving.fakes import NOTHING, manifest
+from tests.item_vectors.worlds import items_table
+from tests.serving.fakes import manifest
+from tests.serving.recall.channels.mixtures import END, ITEMS, VECTORS, make_generation
 from tests.serving.recall.channels.test_channels import Stub
 from tests.serving.recall.setting import begun
 
-ITEMS, K = 60, 12
-END = datetime(2024, 5, 3, tzinfo=UTC)
-CONFIG = parse_config(
-    "channels: [{kind: two_tower, share: 0.5, cold_share: 0.25}, {kind: item_to_item, share: 0.25, cold_share: 0.25}, "
-    "{kind: popular, share: 0.25, cold_share: 0.5}]"
-)
-VECTORS = unit_vectors(ITEMS)
-
-
-def clicks() -> list[dict[str, Any]]:
-    """Users 1 to 20 chose item 40, and in pairs one of 21 to 30."""
-    at = END - timedelta(hours=5)
-    pairs = [(user, item) for user in range(1, 21) for item in (40, 20 + (user + 1) // 2)]
-    return [
-        {"user_id": user, "item_id": item, "event": "click", "timestamp": at + timedelta(minutes=place)}
-        for place, (user, item) in enumerate(pairs)
-    ]
+K = 12
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """A generation with its tables and its collection, as a full update makes them."""
-    folder = tmp_path_factory.mktemp("generation")
-    items = items_table(ITEMS).to_pylist()
-    data = write_dataset(folder / "data", parts=[("date=2024-05-02", clicks())], users=[], items=items, spec=SPEC)
-    write_vectors(folder / "v.parquet", ITEMS)
-    window = Window(start=END - timedelta(days=1), end=END)
-    write_tables(folder / TABLES, CONFIG.channels, TableSource(Dataset.open(data), window, np.arange(ITEMS)))
-    build_collection(
-        FolderCollections(folder / "index"),
-        "items",
-        folder / "v.parquet",
-        SPEC,
-        queries=unit_vectors(5),
-        config=CollectionConfig(kind="FLAT"),
-    )
-    files = take_inventory(folder / TABLES)
-    tables = {name: Artifact(uri=f"{folder / TABLES}/{name}", checksum=checksum) for name, checksum in files.items()}
-    mixture = Mixture(channels=CONFIG.channels, merging=CONFIG.merging, tables=tables)
-    vectors = Artifact(uri=str(folder / "v.parquet"), checksum=NOTHING.checksum)
-    return manifest(3, SPEC).model_copy(
-        update={"mixture": mixture, "item_vectors": vectors, "collection": "items", "dim": VECTORS.shape[1]}
-    )
+    """A generation with its tables and its collection."""
+    return make_generation(tmp_path_factory.mktemp("generation"))
 
 
 async def answered(

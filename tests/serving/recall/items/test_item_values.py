@@ -85,7 +85,7 @@ async def test_an_answer_says_no_more_than_others_can_wait_for(telling: Telling)
     await telling.generations.refresh()
     with pytest.raises(RequestError, match=r"fields: at most 20,000 values .*got 30,000"):
         await telling.recall.answer([*ask(k=1000, fields=["title", "year", "genres"])] * 10)
-    with pytest.raises(RequestError, match=r"fields: .*each name once"):
+    with pytest.raises(RequestError, match=r"fields: .*each one once"):
         parse_v1(orjson.dumps({"instances": [{"user_id": "ann", "fields": ["title", "title"]}]}))
     row = {"item_id": hash_ids([ITEM]), "title": ["A" * 5000], "genres": [[]], "year": [1.0]}
     write_item_fields(telling.path, SPEC, pa.table(row))

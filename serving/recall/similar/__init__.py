@@ -1,0 +1,1 @@
+"""Items like an item or several: `POST /v1/models/recall:similar`."""
