@@ -116,6 +116,9 @@ bench-quality: .venv/installed ## How good what is found is: leave-one-out on SE
 bench-leaderboard: .venv/installed ## Towers beside plain baselines on FILES (else MovieLens-100K and worlds): leave-one-out and time split, five seeds, intervals (hours; goes on where it stopped).
 	$(PY) -m benchmarks.leaderboard $(FILES)
 
+bench-channels: .venv/installed ## What answers of several channels find beside the towers alone, on FILES (else MovieLens-100K and worlds; 2 minutes on 2 cores; goes on where it stopped).
+	$(PY) -m benchmarks.channels $(FILES)
+
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
 	$(PY) -m benchmarks.ablation
 
@@ -132,4 +135,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-ablation bench-cold test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold test test-long test-cluster lint format charts images clean

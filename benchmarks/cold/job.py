@@ -23,6 +23,7 @@ from pagoda.evaluation.offline import ask
 from pagoda.evaluation.opened_towers import scorer_of
 from pagoda.evaluation.positives import PositiveRows
 from pagoda.evaluation.ranking import rank
+from pagoda.model.table_inputs import no_histories
 from pagoda.simulation import World
 from pagoda.simulation.config import WorldConfig
 from pagoda.training.full.update import full_update
@@ -52,10 +53,11 @@ ROWS = {
 }
 """The first is what the others are compared with."""
 SEEDS = 3
-ASKED = "each"
-"""Under which a training keeps what it was asked: every positive of the last day that is no repetition."""
+ASKED, NEWCOMERS = "each", "newcomers"
+"""Under which a training keeps what it was asked: every positive of the last day that is no repetition, and the first
+answers to those who come on that day."""
 _CONFIG: dict[str, Any] = {"model": {"dim": 32, "feature_dim": 8}, "bootstrap_epochs": 4, "device": "cpu"}
-_K, _ROWS = 50, 30_000
+_K, _SHOWN, _ROWS = 50, 5, 30_000
 _SESSION_US = 1_800_000_000
 
 
@@ -79,7 +81,20 @@ def train_and_ask(name: str, seed: int, data: Path, folder: Path) -> tuple[str, 
     found, groups = recall(ranks, _K), _groups(World.open(data), rows)
     values = {group: np.where(there, found, np.nan) for group, there in groups.items()}
     facts = {group: int(there.sum()) for group, there in groups.items()}
-    return name, KeptRun({ASKED: UserValues(rows.users, values)}, facts)
+    asked = {ASKED: UserValues(rows.users, values), NEWCOMERS: _first_answers(World.open(data), towers)}
+    return name, KeptRun(asked, facts)
+
+
+def _first_answers(world: World, towers: OpenVersion) -> UserValues:
+    """Clicks that the world expects on the first items that users get who come on the last day, as they come."""
+    users, arrival_us = world.user_ids, world.user_table.arrival_us
+    new = arrival_us >= LAST_DAY.start_us
+    users, moments = users[new], arrival_us[new]
+    scores = towers.user_vectors(users, moments, no_histories(len(users))) @ towers.item_vectors().T
+    there = world.item_table.arrival_us <= moments[:, None]
+    shown = np.argsort(-np.where(there, scores, -np.inf), axis=1)[:, :_SHOWN] + 1
+    clicks = world.preferences(users, shown, moments).sum(axis=1)
+    return UserValues(users, {f"clicks of {_SHOWN}": clicks.astype(np.float64)})
 
 
 def _groups(world: World, rows: PositiveRows) -> dict[str, NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ from pagoda.config.training import TrainConfig, parse_config
 from pagoda.evaluation.opened_towers import scorer_of
 from pagoda.evaluation.ranking import Scorer
 from pagoda.training.full.update import full_update
+from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 
 DEFAULT_TOWER = "default"
@@ -47,7 +48,11 @@ def learn(model: str, seed: int, split: SetSplit, asked: AskedUsers, folder: Pat
     if model in BASELINES:
         return baseline(model, LearnedLog(asked, split.learned, seed))
     config = _config(model, split, asked).model_copy(update={"seed": seed})
-    files = full_update(asked.dataset, split.learned, None, config, folder, programs=False)
+    return tower_scorer(full_update(asked.dataset, split.learned, None, config, folder, programs=False), asked)
+
+
+def tower_scorer(files: FullVersionFiles, asked: AskedUsers) -> Scorer:
+    """Scores of a version's towers for what is asked."""
     version, rows = OpenVersion(files, asked.dataset), asked.rows
     vectors = version.user_vectors(rows.users, rows.times_us, asked.histories, rows.context)
     return scorer_of(version, vectors, version.item_vectors(), asked.had)

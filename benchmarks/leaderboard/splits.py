@@ -23,7 +23,7 @@ from pagoda.errors import DataError
 from pagoda.evaluation.positives import Protocol
 from pagoda.storage.atomic import build_folder
 
-SplitName = Literal["leave-one-out", "time"]
+SplitName = Literal["leave-one-out", "time", "validation"]
 _LEARNED = 0.8
 """Share of the positives that lies before the moment of the time split."""
 _SPLITS_FILE = "splits.json"
@@ -70,7 +70,8 @@ def _made(which: BenchmarkSet, folder: Path) -> tuple[SetSplit, ...]:
     with sequences.open("w") as file:
         for user, items in _sequences(*_first_positives(whole)):
             file.write(" ".join(map(str, [user, *items.tolist()])) + "\n")
-    return _leave_one_out(sequences, folder), _time(whole, folder)
+    cut_in_time(whole, whole.span(), folder / "time")
+    return _leave_one_out(sequences, folder), split_in_time(Dataset.open(folder / "time"), "time")
 
 
 def _leave_one_out(source: Path, folder: Path) -> SetSplit:
@@ -79,29 +80,41 @@ def _leave_one_out(source: Path, folder: Path) -> SetSplit:
     return SetSplit(name="leave-one-out", learned=splits.train, asked=splits.test)
 
 
-def _time(whole: Dataset, folder: Path) -> SetSplit:
-    """All that is of the moment or later happens at the moment, so that nothing of it is known to anything asked."""
-    times = np.concatenate([timestamps_us(batch) for batch in whole.batches(events=whole.spec.positives)])
+def cut_in_time(source: Dataset, span: Window, path: Path) -> None:
+    """Write what is of `span` to the new dataset folder `path`, cut at one moment for all; users and items are linked.
+
+    All that is of the moment or later happens at the moment, so that nothing of it is known to anything asked.
+
+    Args:
+        source: Lies in the folder of `path`.
+        span: Of it.
+        path: Where to.
+
+    Raises:
+        DataError: There is no such moment.
+    """
+    times = np.concatenate([timestamps_us(batch) for batch in source.batches(span, events=source.spec.positives)])
     cut_us = int(times[int(len(times) * _LEARNED)])
     if times[0] == cut_us:
-        raise DataError(f"{whole.path}: most interactions are of one moment, so there is no time split")
-    spec, schema = whole.spec, schema_of(whole.spec, "interactions")
+        raise DataError(f"{source.path}: most interactions are of one moment, so there is no time split")
+    spec, schema = source.spec, schema_of(source.spec, "interactions")
     keys = {"user_id": "user_key", "item_id": "item_key"} if spec.id_type == "string" else {}
-    with new_dataset(folder / "time") as out:
+    with new_dataset(path) as out:
         write_spec(spec, out / FEATURES_FILE)
         for table in ("users", "items"):
-            (out / table).symlink_to(Path("..") / "whole" / table, target_is_directory=True)
+            (out / table).symlink_to(Path("..") / source.path.name / table, target_is_directory=True)
         with InteractionWriter(out / "interactions", schema) as writer:
-            for batch in whole.batches(columns=[keys.get(name, name) for name in schema.names]):
+            for batch in source.batches(span, columns=[keys.get(name, name) for name in schema.names]):
                 columns = dict(zip(schema.names, batch.columns, strict=True))
                 columns["timestamp"] = pa.array(np.minimum(timestamps_us(batch), cut_us))
                 writer.write(pa.table(columns).cast(schema).to_batches()[0])
-    cut = from_us(cut_us)
-    return SetSplit(
-        name="time",
-        learned=Window(start=whole.span().start, end=cut),
-        asked=Window(start=cut, end=from_us(cut_us + 1)),
-    )
+
+
+def split_in_time(cut: Dataset, name: SplitName) -> SetSplit:
+    """The split of what `cut_in_time` wrote: what is asked is its last moment."""
+    span = cut.span()
+    moment = from_us(span.end_us - 1)
+    return SetSplit(name=name, learned=Window(start=span.start, end=moment), asked=Window(start=moment, end=span.end))
 
 
 def _first_positives(whole: Dataset) -> tuple[Int64Array, Int64Array]:

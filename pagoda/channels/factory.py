@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pagoda.channels.base import ChannelKind, ChannelTable, TableSource
 from pagoda.channels.category import CategoryKind
+from pagoda.channels.explore import ExploreKind
 from pagoda.channels.fresh import FreshKind
 from pagoda.channels.item_to_item import ItemToItemKind
 from pagoda.channels.popular import PopularKind
@@ -20,6 +21,7 @@ KINDS: Mapping[str, ChannelKind] = {
     "popular": PopularKind(),
     "category": CategoryKind(),
     "fresh": FreshKind(),
+    "explore": ExploreKind(),
 }
 """Those that have a table: all but the towers, whose candidates are the collection's."""
 

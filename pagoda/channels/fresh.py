@@ -25,9 +25,7 @@ class FreshKind:
 
     def write(self, folder: Path, declared: Fresh, source: TableSource) -> None:
         """See `ChannelKind.write`. It reads all interactions that there are: each may be an item's first."""
-        births = births_of(source)
-        fresh = np.flatnonzero(births >= source.window.end_us - declared.days * DAY_US)
-        newest = np.sort(fresh[np.argsort(-births[fresh], kind="stable")[: declared.kept]])
+        newest = newest_items(source, declared.days, declared.kept)
         counts = count_by_item(source, declared.days)[newest]
         ItemLists.write(folder, {None: best(source.items[newest], counts.astype(np.float64), declared.kept)})
 
@@ -46,6 +44,13 @@ class FreshTable:
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """See `ChannelTable.candidates`; a score is a number of positives since the item came."""
         return first_allowed(self._newest, allowed, k)
+
+
+def newest_items(source: TableSource, days: float, kept: int) -> Int64Array:
+    """Places of the source's items that came in the last `days` or after the window, at most the `kept` newest."""
+    births = births_of(source)
+    fresh = np.flatnonzero(births >= source.window.end_us - days * DAY_US)
+    return np.sort(fresh[np.argsort(-births[fresh], kind="stable")[:kept]])
 
 
 def births_of(source: TableSource) -> Int64Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from scipy import sparse
 from pagoda.channels.co_occurrence import UserItems, blocks
 from pagoda.data.ids import user_places
 
+Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 _SAMPLED = 1_000
 """Users of an item whose pairs Swing looks at: half a million. Of more, others would say the same again."""
@@ -44,15 +46,14 @@ def swing_neighbours(had: UserItems, kept: int) -> sparse.csr_array:
     Returns:
         float32 [items, items]: a row has the values of up to `kept` other items.
     """
-    # Of a pair, what the second user had is gone through: the one who had less.
-    by_length = had.matrix[np.argsort(-had.matrix.sum(axis=1), kind="stable")]
-    lengths = np.asarray(by_length.sum(axis=1), np.float64)
-    columns = _sampled(by_length.tocsc())
+    lengths = np.asarray(had.matrix.sum(axis=1), np.float64)
+    weights = 1 / np.sqrt(np.maximum(lengths, 1))
+    columns = _sampled(had.matrix.tocsc())
     users = np.diff(columns.indptr).astype(np.float64)
     found = []
     for items in blocks(np.maximum(users**2, columns.T @ lengths)):
-        row, column, value = _swing_block(by_length, lengths, columns[:, items], items.start)
-        found.append(_nearest(row, column, value, (items.stop - items.start, by_length.shape[1]), kept))
+        row, column, value = _swing_block(had.matrix, weights, columns[:, items], items.start)
+        found.append(_nearest(row, column, value, (items.stop - items.start, had.matrix.shape[1]), kept))
     return sparse.vstack(found, format="csr")
 
 
@@ -67,37 +68,81 @@ def _sampled(columns: sparse.csc_array) -> sparse.csc_array:
 
 
 def _swing_block(
-    matrix: sparse.csr_array, lengths: NDArray[np.float64], columns: sparse.csc_array, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Float32Array]:
+    matrix: sparse.csr_array, weights: NDArray[np.float64], columns: sparse.csc_array, first: int
+) -> tuple[Int64Array, Int64Array, Float32Array]:
     """Rows, columns and values, [n] each, of some items, the first of which is that numbered `first`.
 
-    Each of an item's users has a row of their own, and each item that goes with it a column of its own: so one product
-    of sparse matrices does all items, and pairs of users of different ones do not meet.
+    Only pairs of users that share another item are met, each as often as they do: once to count what they share, in a
+    table of all pairs of an item's users, and once more to add up what that is worth to each of these items.
     """
-    item = np.repeat(np.arange(columns.shape[1]), np.diff(columns.indptr))
-    theirs = matrix[columns.indices]
-    row = np.repeat(np.arange(len(item)), np.diff(theirs.indptr))
-    other = theirs.indices != item[row] + first
-    row, keys = row[other], item[row[other]] * matrix.shape[1] + theirs.indices[other]
-    distinct, column = np.unique(keys, return_inverse=True)
-    had = sparse.csr_array((np.ones(len(row)), (row, column)), shape=(len(item), len(distinct)))
-    pairs = sparse.triu(had @ had.T, 1, format="csr")
-    user, peer = (counted := pairs.tocoo()).coords
-    weights = 1 / np.sqrt(lengths[columns.indices])
-    # What they share beside the item itself was counted.
-    pairs.data = weights[user] * weights[peer] / (_SMOOTHING + 1 + counted.data)
-    total = np.zeros(len(distinct))
-    for part in _sums(had, pairs):
-        total += part
+    users = np.diff(columns.indptr).astype(np.int64)
+    item = np.repeat(np.arange(len(users)), users)
+    user, keys = _beside(matrix, columns.indices, item, first)
+    starts = np.flatnonzero(np.diff(keys, prepend=-1))
+    # Of each user of an item, their place among these, and their line in the item's table of pairs.
+    place = (np.arange(len(item)) - columns.indptr[item])[user]
+    line = (np.cumsum(users**2) - users**2)[item[user]] + place * users[item[user]]
+    shared = np.zeros(int((users**2).sum()), np.int64)
+    for pairs in _pairs(starts, len(keys)):
+        shared += np.bincount(pairs.of_one(line) + place[pairs.other], minlength=len(shared))
+    # The item itself is shared, too.
+    worth, weight = 1 / (_SMOOTHING + 1 + shared), weights[columns.indices[user]]
+    sums = np.zeros(len(keys))
+    for pairs in _pairs(starts, len(keys)):
+        values = worth[pairs.of_one(line) + place[pairs.other]] * weight[pairs.other]
+        sums[pairs.one] = weight[pairs.one] * np.add.reduceat(values, pairs.begins)
+    total = np.add.reduceat(sums, starts) if len(starts) else sums
     kept = total > 0
-    return *np.divmod(distinct[kept], matrix.shape[1]), total[kept].astype(np.float32)
+    return *np.divmod(keys[starts][kept], matrix.shape[1]), total[kept].astype(np.float32)
 
 
-def _sums(had: sparse.csr_array, pairs: sparse.csr_array) -> Iterator[NDArray[np.float64]]:
-    """By column of `had`, the sum of `pairs` of rows that both have it, float64, in parts to be added."""
-    reached = (pairs != 0) @ np.diff(had.indptr)
-    for rows in blocks(reached):
-        yield np.asarray(had[rows].multiply(pairs[rows] @ had).sum(axis=0))
+def _beside(
+    matrix: sparse.csr_array, users: NDArray[np.int32], item: Int64Array, first: int
+) -> tuple[Int64Array, Int64Array]:
+    """What the users of some items had beside these: [n] each, which of `users`, and item · all items + other item.
+
+    They are in the order of the latter; `item` says of each user whose they are, counted from item `first`.
+    """
+    theirs = matrix[users]
+    user = np.repeat(np.arange(len(users)), np.diff(theirs.indptr))
+    other = theirs.indices != item[user] + first
+    user = user[other]
+    keys = item[user] * matrix.shape[1] + theirs.indices[other]
+    order = np.argsort(keys, kind="stable")
+    return user[order], keys[order]
+
+
+class _Pairs(NamedTuple):
+    """Pairs of entries, one after the other of the same first entry."""
+
+    one: Int64Array
+    """[m]: the first entries."""
+    counts: Int64Array
+    """[m]: pairs of each."""
+    begins: Int64Array
+    """[m]: where these begin."""
+    other: Int64Array
+    """[n]: the second entry of each pair."""
+
+    def of_one(self, values: Int64Array) -> Int64Array:
+        """Of all entries' values, those of the first of each pair, [n]."""
+        return np.repeat(values[self.one], self.counts)
+
+
+def _pairs(starts: Int64Array, size: int) -> Iterator[_Pairs]:
+    """All pairs of entries of one group, in blocks of first entries.
+
+    Args:
+        starts: Of the groups, which follow each other.
+        size: Entries in all.
+    """
+    ends = np.append(starts, size)[1:]
+    left = np.repeat(ends, ends - starts) - 1 - np.arange(size)
+    first = np.flatnonzero(left)
+    for part in blocks(left[first]):
+        one, counts = first[part], left[first[part]]
+        begins = np.cumsum(counts) - counts
+        yield _Pairs(one, counts, begins, np.arange(int(counts.sum())) + np.repeat(one + 1 - begins, counts))
 
 
 def _nearest(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
@@ -12,8 +13,11 @@ _RRF = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
 FILLER = "two_tower"
 """The channel that gives what the others' quotas leave."""
+EXPLORE = "explore"
+"""The channel whose items chance puts between those of all others."""
 Item = int | str
-Lists = Mapping[str, Sequence[Item]]
+T = TypeVar("T")
+Lists = Mapping[str, Collection[Item]]
 
 
 class Merged(NamedTuple):
@@ -38,18 +42,34 @@ def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) ->
     """The answer: up to k distinct items.
 
     Args:
-        candidates: By channel, each best first and distinct; one that gave nothing may be absent.
+        candidates: By channel, each best first and distinct (a mapping: its keys); one that gave nothing may lack.
         shares: By channel, in the order declared; what one cannot give goes to the others, the towers first.
         kind: As of `MergingConfig.kind`.
         k: Of the answer.
     """
-    had: defaultdict[Item, list[str]] = defaultdict(list)
     lists = {channel: candidates[channel] for channel in shares if channel in candidates}
-    for channel, items in lists.items():
-        for item in items:
-            had[item].append(channel)
     weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
-    return [Merged(item, tuple(had[item]), weight) for item, weight in weights]
+    # Asked of the answer's items alone, which are far fewer than all candidates.
+    had: dict[Item, tuple[str, ...]] = dict.fromkeys((item for item, _ in weights), ())
+    for channel, items in lists.items():
+        for item in had.keys() & (items.keys() if isinstance(items, Mapping) else frozenset(items)):
+            had[item] += (channel,)
+    return [Merged(item, had[item], weight) for item, weight in weights]
+
+
+def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
+    """The shares of all others, as of a whole, and that of `channel`; 0 where it has none. It must not be the whole."""
+    own = shares.get(channel, 0.0)
+    return {name: share / (1 - own) for name, share in shares.items() if name != channel}, own
+
+
+def spread(items: Sequence[T], among: Sequence[T], k: int) -> list[T]:
+    """The first of `items` with all of `among`, which has at most k, at even distances between them: k at most."""
+    kept = items[: k - len(among)]
+    total = len(kept) + len(among)
+    placed = {int((number + 0.5) * total / len(among)): item for number, item in enumerate(among)}
+    others = iter(kept)
+    return [placed[place] if place in placed else next(others) for place in range(total)]
 
 
 def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:
@@ -65,12 +85,15 @@ def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tu
     taken: dict[Item, float] = {}
     for channel, items in candidates.items():
         # What comes first of each channel comes first of all: the n-th of a channel with quota q stands at n / q.
-        own = [item for item in items if item not in taken][: quotas[channel]]
+        own = list(islice((item for item in items if item not in taken), quotas[channel]))
         taken.update({item: (number + 0.5) / quotas[channel] for number, item in enumerate(own)})
-    in_turn = sorted(taken, key=lambda item: taken[item])
+    in_turn = sorted(taken, key=taken.__getitem__)
     fillers = sorted(candidates, key=lambda channel: channel != FILLER)
-    left = [item for channel in fillers for item in candidates[channel] if item not in taken]
-    order = [*in_turn, *dict.fromkeys(left)][:k]
+    left = dict.fromkeys(in_turn)
+    for channel in fillers:
+        if len(left) < k:
+            left.update(dict.fromkeys(candidates[channel]))
+    order = list(islice(left, k))
     return [(item, 1 / place) for place, item in enumerate(order, 1)]
 
 

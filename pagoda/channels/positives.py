@@ -15,12 +15,13 @@ from pagoda.data.window import Window, from_us
 _BATCH_ROWS = 1 << 18
 
 
-def positives(source: TableSource, days: float, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Stream these columns of the positives of the last `days` before the window's end, in time order."""
+def positives(
+    source: TableSource, days: float, columns: Sequence[str], events: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Stream these columns of the last `days` before the window's end, in time order: of positives, or of `events`."""
+    wanted = source.dataset.spec.positives if events is None else events
     if (window := _latest(source, days)) is not None:
-        yield from source.dataset.batches(
-            window, events=source.dataset.spec.positives, columns=columns, batch_rows=_BATCH_ROWS
-        )
+        yield from source.dataset.batches(window, events=wanted, columns=columns, batch_rows=_BATCH_ROWS)
 
 
 def interactions(source: TableSource, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -29,10 +30,10 @@ def interactions(source: TableSource, columns: Sequence[str]) -> Iterator[pa.Rec
         yield from source.dataset.batches(window, columns=columns, batch_rows=_BATCH_ROWS)
 
 
-def count_by_item(source: TableSource, days: float) -> Int64Array:
-    """Positives of each of the source's items in the last `days`, int64 [i]."""
+def count_by_item(source: TableSource, days: float, events: Sequence[str] | None = None) -> Int64Array:
+    """Positives (or other `events`) of each of the source's items in the last `days`, int64 [i]."""
     items, counts = Slots(source.items), np.zeros(len(source.items), np.int64)
-    for batch in positives(source, days, ["item_id"]):
+    for batch in positives(source, days, ["item_id"], events):
         places = items.find(batch.column("item_id").to_numpy())
         counts += np.bincount(places[places != MISSING], minlength=len(counts))
     return counts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from pagoda.errors import ConfigError
+from pagoda.errors import ConfigError, RequestError
 from pagoda.settings import HOME_VARIABLE
 
 
@@ -36,6 +37,7 @@ class TeacherScale(StrEnum):
 HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
 ]
+FilterOption = Annotated[str, typer.Option("--filter", help='What items must satisfy, `{"genres": ["Comedy"]}` say.')]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
 TeacherScaleOption = Annotated[
     TeacherScale | None, typer.Option(help="What the scores of --teacher are; default: logit.")
@@ -63,3 +65,18 @@ def scale_of(teacher: object, scale: TeacherScale | None) -> Literal["logit", "p
     if scale and not teacher:
         raise ConfigError(f"--teacher-scale {scale.value} says what the scores of --teacher are, and there is none")
     return (scale or TeacherScale.LOGIT).value
+
+
+def read_filter(text: str) -> dict[str, Any]:
+    """A filter as a person typed it; nothing is none.
+
+    Raises:
+        RequestError: It is no JSON object.
+    """
+    try:
+        content = json.loads(text or "{}")
+    except ValueError as error:
+        raise RequestError(f"--filter {text}: is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"--filter {text}: must be a JSON object, such as " + '{"genres": ["Comedy"]}')
+    return content

@@ -19,6 +19,8 @@ class RecommendedItem(_Answer):
     """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it."""
     channels: tuple[str, ...] = ()
     """Where it comes from, of a generation that declares channels; then scores of different ones do not compare."""
+    propensity: float | None = None
+    """The probability with which chance chose the item, where it did."""
     fields: dict[str, Any] = {}
     """What was asked of the item: its title, or item features, by their names."""
 

@@ -87,7 +87,29 @@ class Fresh(_Channel):
     """The newest items that are kept."""
 
 
-ChannelConfig = Annotated[TwoTowers | ItemToItem | Popular | Category | Fresh, Field(discriminator="kind")]
+class Explore(_Channel):
+    """New items in a part of the places, chosen by chance, so that what they are worth comes to be known."""
+
+    kind: Literal["explore"] = "explore"
+    share: Annotated[float, Field(ge=0, le=0.5)]
+    """ε: of k places ⌊εk⌋, and one more with the probability of the rest, whatever the others' items are."""
+    cold_share: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    method: Literal["thompson", "epsilon"] = "thompson"
+    """`thompson`: the highest draws of what is believed of each one's click rate (Chapelle & Li, NIPS 2011). `epsilon`:
+    each with the same probability."""
+    days: PositiveFloat = 7.0
+    """Since its first interaction; an item without any came after the window."""
+    clicks: PositiveInt = 100
+    """Positives from which on an item is no more explored."""
+    prior: PositiveFloat = 20.0
+    """κ: impressions' worth of the catalogue's click rate that is believed of an item before it is shown."""
+    nearest: Annotated[int, Field(ge=1, le=2000)] = 200
+    """New items among which is chosen, those whose vectors are nearest to the user's."""
+    kept: Annotated[int, Field(ge=1, le=5000)] = 2000
+    """The newest items that are kept."""
+
+
+ChannelConfig = Annotated[TwoTowers | ItemToItem | Popular | Category | Fresh | Explore, Field(discriminator="kind")]
 _SECTIONS = get_args(get_args(ChannelConfig)[0])
 CHANNEL_NAMES: tuple[str, ...] = (*(section.model_fields["kind"].default for section in _SECTIONS), "text")
 """What an item of an answer may have among its `channels`: those that are declared, and what a request's text finds."""

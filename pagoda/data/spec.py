@@ -19,7 +19,8 @@ from pagoda.yaml_text import load_yaml
 
 Tower = Literal["user", "item"]
 Source = Literal["table", "context"]
-EVENTS = ("impression", "click", "like", "purchase", "skip", "preranking_rejected", "ranking_rejected")
+IMPRESSION = "impression"
+EVENTS = (IMPRESSION, "click", "like", "purchase", "skip", "preranking_rejected", "ranking_rejected")
 """Events that every dataset may hold; `FeatureSpec.events` declares further ones."""
 
 RESERVED = frozenset({"user_id", "item_id", "event", "timestamp", "user_key", "item_key", "example_age"})

@@ -5,17 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.channels.mixture import OpenMixture
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.evaluation.baselines.item_baseline import MOST, BaselineLimits
+from pagoda.evaluation.channels.asking import ask_mixture
+from pagoda.evaluation.channels.estimates import mixture_figures
+from pagoda.evaluation.channels.known_users import KnownUsers
 from pagoda.evaluation.estimates import RECALL_AT, Estimates
 from pagoda.evaluation.metrics import THIRDS, coverage, random_coverage, recall, thirds
 from pagoda.evaluation.offline import Answers, answer
-from pagoda.evaluation.opened_towers import OpenedTowers
+from pagoda.evaluation.opened_towers import OpenedTowers, scorer_of
 from pagoda.evaluation.positives import Protocol
-from pagoda.evaluation.report import Method, Report, Third, UnaskedReason, UnknownKind
+from pagoda.evaluation.relevance import Relevant
+from pagoda.evaluation.report import Method, MixtureFigures, Report, Third, UnaskedReason, UnknownKind
 
 CURVE_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+MERGED_AT = (10, 50, 200)
 ROWS = 20_000
 """Most positives asked: chance among rows is then within 0.007, and a million items take minutes."""
 
@@ -31,6 +37,7 @@ def evaluate(
     seed: int = 0,
     repeats: bool = False,
     limits: BaselineLimits | None = MOST,
+    mixture: OpenMixture | None = None,
 ) -> Report:
     """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
 
@@ -44,6 +51,7 @@ def evaluate(
         seed: Of the draw of positives and of the intervals.
         repeats: Ask also for items that the user had before, and leave none out.
         limits: What learning EASE or item-kNN may take. None: there is no such baseline.
+        mixture: The version's channels, whose merged answers are asked, too. None: it has none.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
@@ -87,7 +95,27 @@ def evaluate(
         lift=estimates.lift("popularity"),
         item_baseline=answers.baseline.name if answers.baseline else None,
         item_lift=estimates.lift(answers.baseline.name) if answers.baseline else {},
+        mixture=_mixture(mixture, towers, dataset, answers, seed) if mixture else (),
     )
+
+
+def _mixture(
+    mixture: OpenMixture, towers: OpenedTowers, dataset: Dataset, answers: Answers, seed: int
+) -> tuple[MixtureFigures, ...]:
+    """Answers of all channels to the same rows, of each length that leaves anything out."""
+    rows, histories = answers.rows, answers.histories["live"]
+    vectors = towers.user_vectors(rows.users, rows.times_us, histories, rows.context)
+    relevant, items = Relevant.single(answers.targets), len(answers.catalogue)
+    found = ask_mixture(
+        mixture,
+        KnownUsers(dataset, rows, histories),
+        scorer_of(towers, vectors, towers.item_vectors(), answers.seen),
+        answers.catalogue,
+        relevant=relevant,
+        excluded=answers.seen,
+        at=[k for k in MERGED_AT if k < items] or [items],
+    )
+    return tuple(mixture_figures(one, relevant, thirds(answers.clicks), rows.users, seed) for one in found)
 
 
 def _unasked(answers: Answers) -> dict[UnaskedReason, int]:

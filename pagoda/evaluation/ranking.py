@@ -6,7 +6,7 @@ all orders of the tied. So constant scores are worth exactly as much as random o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -153,6 +153,21 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
         above[rows], tied[rows] = places_of(targets[rows], scores)
         _note_shown(scores, shown)
     return Ranks(above, tied, shown)
+
+
+def best(
+    scorer: Scorer, rows: int, seen: ExcludedPairs, k: int
+) -> Iterator[tuple[Int64Array, Int64Array, Float32Array]]:
+    """Row, item and score of the best k items of each row, best first; memory follows a block of rows times items."""
+    step = max(1, BLOCK_BYTES // (4 * scorer.items))
+    for start in range(0, max(rows, 1), step):
+        part = slice(start, min(start + step, rows))
+        scores = scorer.block(part)
+        scores[seen.within(part.start, part.stop)] = -np.inf
+        values, places = torch.topk(torch.from_numpy(scores), min(k, scorer.items), dim=1)
+        left = values > -torch.inf
+        row = torch.arange(part.start, part.stop)[:, None].expand_as(places)
+        yield row[left].numpy(), places[left].numpy(), values[left].numpy()
 
 
 def places_of(targets: Int64Array, scores: Float32Array) -> tuple[Int64Array, Int64Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from pagoda.data.window import Window
 from pagoda.evaluation.positives import Protocol
@@ -55,6 +55,40 @@ class Third(_Model):
     """Positives before the window."""
 
 
+class ChannelFigures(_Model):
+    """One channel beside the others of an answer."""
+
+    recall: Estimate
+    """Of its own candidates alone, as many as the answer is long."""
+    adds: Estimate
+    """Recall that the answer loses where this channel gives nothing and the others fill its places."""
+    given: float
+    """Its candidates, divided by the answers' places."""
+    had: float
+    """Share of the answers' items that are among its candidates."""
+    overlap: dict[str, float]
+    """By other channel: share of this one's candidates that the other has, too."""
+    coverage: float
+    """Share of the catalogue that is among anyone's candidates of it."""
+
+
+class MixtureFigures(_Model):
+    """Answers of one length that several channels make, beside the towers' own of the same length."""
+
+    k: int
+    recall: Estimate
+    recall_two_tower: Estimate
+    gain: Estimate
+    """The difference of these two, paired by user."""
+    tail_gain: Estimate | None
+    """The same of the items of the last third by popularity; None where nobody chose one."""
+    coverage: float
+    """Share of the catalogue that is in anyone's answer."""
+    coverage_two_tower: float
+    channels: dict[str, ChannelFigures]
+    """In the order declared."""
+
+
 class Report(_Model):
     """An evaluation. Methods: `live`, `frozen` (history), `ease` or `item_knn`, `popularity`, `random`, all on the same
     rows. What older releases did not write has a default."""
@@ -87,6 +121,8 @@ class Report(_Model):
     """What recommends items that go together; None where nobody had anything before the window."""
     item_lift: dict[str, Estimate] = {}
     """`live` divided by that."""
+    mixture: tuple[MixtureFigures, ...] = Field(default=(), exclude_if=lambda mixture: not mixture)
+    """Of a version that declares channels: its whole answers, by their length."""
 
     @property
     def lifts(self) -> dict[str, dict[str, Estimate]]:

@@ -30,7 +30,7 @@ from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import SEGMENT, VersionRecord
 from pagoda.storage.inventory import Inventory
 
-ENCODER = "encoder.json"
+ENCODER, _ONBOARDING = "encoder.json", "onboarding.parquet"
 
 
 def create_generation(
@@ -96,6 +96,7 @@ def create_generation(
             originals=originals,
             cascade=cascade,
             mixture=_mixture(record, channels, merging or MergingConfig()),
+            onboarding=_onboarding(record),
             collection=collection,
             backend=backend,
             texts=tuple(texts),
@@ -240,6 +241,11 @@ def _mixture(record: VersionRecord, channels: Sequence[ChannelConfig], merging: 
         if name.startswith(below)
     }
     return Mixture(channels=tuple(channels), merging=merging, tables=tables)
+
+
+def _onboarding(record: VersionRecord) -> Artifact | None:
+    checksum = record.files.get(_ONBOARDING)
+    return Artifact(uri=f"{record.uri}/{_ONBOARDING}", checksum=checksum) if checksum else None
 
 
 def tables_checksum(files: Inventory) -> str:

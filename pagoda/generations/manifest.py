@@ -103,6 +103,8 @@ class Manifest(_Part):
     """None: what the collection finds is the answer, and its vectors are all that users have."""
     mixture: Mixture | None = Field(default=None, exclude_if=lambda mixture: mixture is None)
     """None: what the towers find is the answer."""
+    onboarding: Artifact | None = Field(default=None, exclude_if=lambda file: file is None)
+    """The version's file of what to show first to whom nothing is known of; None: it has none."""
     collection: str
     """Physical name."""
     backend: str = Field(default=MILVUS, exclude_if=lambda name: name == MILVUS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-import torch
 from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
@@ -17,7 +16,7 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.window import Window, to_us
 from pagoda.errors import RequestError
 from pagoda.evaluation.opened_towers import scorer_of
-from pagoda.evaluation.ranking import NOTHING_EXCLUDED, ExcludedPairs, Scorer
+from pagoda.evaluation.ranking import NOTHING_EXCLUDED, ExcludedPairs, best
 from pagoda.item_vectors.scoring import CENTRE, SCALE, rule_columns, stored_vectors
 from pagoda.model.table_inputs import histories_at, no_histories
 from pagoda.version_files.full import FullVersionFiles
@@ -25,7 +24,6 @@ from pagoda.version_files.open_version import OpenVersion
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
-_BLOCK_BYTES = 1 << 25
 
 
 class ExactRecommender:
@@ -64,7 +62,7 @@ class ExactRecommender:
         times = np.full(len(ids), to_us(moment), np.int64)
         seen = self._seen(ids, times, moment) if exclude_seen else NOTHING_EXCLUDED
         queries, shift = self._queries(ids, times, moment)
-        found = list(_best(scorer_of(self._towers, queries, self._vectors, seen), len(ids), seen, k))
+        found = list(best(scorer_of(self._towers, queries, self._vectors, seen), len(ids), seen, k))
         rows, places = (np.concatenate([part[column] for part in found]) for column in (0, 1))
         scores = np.concatenate([part[2] for part in found]) + np.float32(shift)
         return self._table(given, rows, places, scores)
@@ -108,18 +106,3 @@ class ExactRecommender:
         return pa.table(
             {"user_id": users.take(rows), "rank": ranks, "item_id": items[key].take(places), **title, "score": scores}
         )
-
-
-def _best(
-    scorer: Scorer, rows: int, seen: ExcludedPairs, k: int
-) -> Iterator[tuple[Int64Array, Int64Array, Float32Array]]:
-    """Row, item and score of the best k items of each row, best first; memory follows a block of rows times items."""
-    step = max(1, _BLOCK_BYTES // (4 * scorer.items))
-    for start in range(0, max(rows, 1), step):
-        part = slice(start, min(start + step, rows))
-        scores = scorer.block(part)
-        scores[seen.within(part.start, part.stop)] = -np.inf
-        values, places = torch.topk(torch.from_numpy(scores), min(k, scorer.items), dim=1)
-        left = values > -torch.inf
-        row = torch.arange(part.start, part.stop)[:, None].expand_as(places)
-        yield row[left].numpy(), places[left].numpy(), values[left].numpy()

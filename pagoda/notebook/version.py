@@ -85,7 +85,16 @@ class Version:
                 "end of the data out"
             )
         window = Window(start=first, end=last)
-        return Evaluation(evaluate(self.towers, self.dataset, window, version=self.folder.name, limit=rows, seed=seed))
+        report = evaluate(
+            self.towers,
+            self.dataset,
+            window,
+            version=self.folder.name,
+            limit=rows,
+            seed=seed,
+            mixture=self.files.mixture(),
+        )
+        return Evaluation(report)
 
     def recommend(
         self,

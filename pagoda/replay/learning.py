@@ -50,11 +50,11 @@ class FullVersion:
         self.files = files
         self.frozen = FrozenBase(files, dataset)
         self._open = OpenVersion(files, dataset)
-        self._item_vectors = self._open.item_vectors()
+        self._item_vectors, self._mixture = self._open.item_vectors(), files.mixture()
 
     def served(self, users: Overlay | None = None) -> Served:
         """The version as it serves, with user-ID rows from its base or from an overlay on it."""
-        return Served(self._open.under(users) if users else self._open, self._item_vectors)
+        return Served(self._open.under(users) if users else self._open, self._item_vectors, self._mixture)
 
 
 class FullVersions:

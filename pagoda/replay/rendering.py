@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Group as Stack
 from rich.table import Table
 
+from pagoda.evaluation.rendering.cells import difference_cell, mean_cell
 from pagoda.evaluation.report import Estimate
 from pagoda.replay.plan import Policy
 from pagoda.replay.report import Difference, Hour, ReplayReport
@@ -36,10 +37,10 @@ def as_tables(report: ReplayReport) -> Stack:
     for policy, metrics in overall.policies.items():
         cost = report.costs[policy]
         counts = (f"{cost.full_updates:,}", f"{cost.incremental_updates:,}", f"{cost.seconds:,.1f}")
-        table.add_row(policy.value, *(_cell(estimate) for estimate in metrics.values()), *counts)
+        table.add_row(policy.value, *(mean_cell(estimate) for estimate in metrics.values()), *counts)
     differences = _table("Paired differences, on the same positives", report)
     for difference in overall.paired:
-        differences.add_row(difference.name, *(_difference(estimate) for estimate in difference.metrics.values()))
+        differences.add_row(difference.name, *(difference_cell(estimate) for estimate in difference.metrics.values()))
     caption = (
         f"±: half of the 95 % interval over users; bold: outside it. All start from a first version of "
         f"{report.first.start:%Y-%m-%d} to {report.first.end:%Y-%m-%d} ({report.first_seconds:,.0f} s)."
@@ -53,16 +54,6 @@ def _table(title: str, report: ReplayReport) -> Table:
     for metric in next(iter(report.overall.policies.values())):
         table.add_column(metric, justify="right", no_wrap=True)
     return table
-
-
-def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f}[dim]±{(estimate.high - estimate.low) / 2:.3f}[/]"
-
-
-def _difference(estimate: Estimate) -> str:
-    text = f"{estimate.value:+.4f}"
-    outside = estimate.low > 0 or estimate.high < 0
-    return f"{f'[bold]{text}[/]' if outside else text}[dim]±{(estimate.high - estimate.low) / 2:.4f}[/]"
 
 
 def plot(report: ReplayReport, path: Path) -> None:

@@ -10,6 +10,8 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
+from pagoda.evaluation.channels.asking import BoolArray
+from pagoda.evaluation.channels.known_users import KnownUsers
 from pagoda.evaluation.offline import Questions, ask
 from pagoda.evaluation.ranking import Ranks
 from pagoda.replay.answers import Answering
@@ -79,9 +81,9 @@ def replay(
             for policy in config.policies
             if policy.incremental
         }
-        walk = _Walk(
-            plan, full, {policy: Answering(questions, full.newest.served()) for policy in config.policies}, chains
-        )
+        users = KnownUsers(dataset, questions.rows, questions.histories["live"]) if train.channels else None
+        answering = {policy: Answering(questions, full.newest.served(), users) for policy in config.policies}
+        walk = _Walk(plan, full, answering, chains)
         walk.run(watching)
         return _report(dataset, config, plan, questions, walk)
 
@@ -126,6 +128,10 @@ class _Walk:
         """Where each policy ranks the targets."""
         return {policy: answering.finish() for policy, answering in self.answering.items()}
 
+    def found(self) -> dict[Policy, BoolArray]:
+        """After `ranks`: whose merged answers had the targets; empty without channels."""
+        return {policy: one.found for policy, one in self.answering.items() if one.found is not None}
+
     def cost(self, policy: Policy) -> Cost:
         """What the policy's updates took."""
         full = self.full.spent if policy.full else Spent()
@@ -141,7 +147,7 @@ class _Walk:
 def _report(
     dataset: Dataset, config: ReplayConfig, plan: ReplayPlan, questions: Questions, walk: _Walk
 ) -> ReplayReport:
-    estimating = Estimating(questions, walk.ranks(), config.seed)
+    estimating = Estimating(questions, walk.ranks(), walk.found(), config.seed)
     history = dataset.spec.history
     return ReplayReport(
         config=config,

@@ -125,7 +125,8 @@ def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
     files, repeats = update.files(), update.settings.evaluation.repeats
     learned = int(files.metrics()["positives"]) * (1 if update.parent else files.config.bootstrap_epochs)
     ask = partial(evaluate_towers, dataset=update.data, window=later, repeats=repeats)
-    report = ask(OpenVersion(update.files(), update.data), version=update.key, limits=limits_of(learned))
+    limits = limits_of(learned)
+    report = ask(OpenVersion(files, update.data), version=update.key, limits=limits, mixture=files.mixture())
     if parent := update.parent_files():
         before = ask(OpenVersion(parent, update.data), version=str(update.parent), limits=None)
         refuse_drop(report, before, files.config.drift)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 
+from pagoda.channels.factory import TABLES
+from pagoda.channels.mixture import OpenMixture, open_mixture
 from pagoda.config.training import TrainConfig, read_config
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
@@ -101,6 +103,16 @@ class FullVersionFiles:
             return None
         size = next(field.size for field in self.encoder.fields("item") if field.name == cold.by)
         return CategoryMeans.open(self.folder / CATEGORY_MEANS, cold.by, size, self.config.row_dim)
+
+    def mixture(self) -> OpenMixture | None:
+        """Its channels, opened; None where it declares none.
+
+        Raises:
+            IntegrityError: A table is missing or damaged.
+        """
+        if not self.config.channels:
+            return None
+        return open_mixture(self.folder / TABLES, self.config.channels, self.config.merging)
 
     def metrics(self) -> dict[str, Any]:
         """How training went."""

@@ -92,7 +92,7 @@ def look(
     """
     question, spec = _question(open_log(settings).state(), user, k, wanted, text)
     known = known_user(settings.redis.url, question.user, spec) if settings.redis.url else None
-    with _client(settings) as client:
+    with asking_recall(settings) as client:
         answers = [_ask(client, question, arm) for arm in question.arms]
         seen = UserSeen(question.user, known, answers, {}, "")
         if click:
@@ -101,7 +101,7 @@ def look(
 
 
 @contextmanager
-def _client(settings: Settings) -> Iterator[Client]:
+def asking_recall(settings: Settings) -> Iterator[Client]:
     """Asks recall. What it says where that does not answer is for people who run it."""
     if not settings.recall.url:
         raise ConfigError(f"recall: set recall.url (`pagoda up` does, in {settings.home}/endpoints.yaml)")

@@ -17,6 +17,7 @@ import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from pagoda.data.spec import IMPRESSION
 from pagoda.errors import UnavailableError
 from pagoda.settings import EventSettings
 from serving.error_reasons import reason
@@ -24,7 +25,17 @@ from serving.events.rules import Accepted
 from serving.events.taking_script import TAKE
 from serving.http.overload import ShedError
 from serving.users.append_only_file import AppendOnlyFile
-from serving.users.keys import NEWCOMERS, RECENT_LENGTH, SEEN_LENGTH, STREAM, UNFILED, profile_key, recent_key, seen_key
+from serving.users.keys import (
+    EXPLORED,
+    NEWCOMERS,
+    RECENT_LENGTH,
+    SEEN_LENGTH,
+    STREAM,
+    UNFILED,
+    profile_key,
+    recent_key,
+    seen_key,
+)
 from serving.users.tombstones import FORGOTTEN
 
 APPLIED = "events:applied"
@@ -224,13 +235,14 @@ class RedisStream:
         self, accepted: Sequence[Accepted], partition: str = "", offset: int = 0, after: int = 0
     ) -> tuple[list[str], list[Any]]:
         """Keys and arguments of the script."""
-        keys = [STREAM, APPLIED, NEWCOMERS, FORGOTTEN]
+        keys = [STREAM, APPLIED, NEWCOMERS, FORGOTTEN, EXPLORED]
         arguments: list[Any] = [self._length, REMEMBERED_SECONDS, RECENT_LENGTH, SEEN_LENGTH, partition, offset, after]
         arguments += [self._room.newcomers, self._room.newcomer_seconds]
         for one in accepted:
             item, moment = one.row["item_id"], one.row["timestamp"]
             keys += [f"event:{one.row['event_id']}", recent_key(one.user), seen_key(one.user), profile_key(one.user)]
             arguments += [orjson.dumps(one.row), moment, one.recent, str(item) if one.positive else "", one.user]
+            arguments.append(str(item) if one.row["event"] == IMPRESSION else "")
         return keys, arguments
 
     def _unavailable(self, error: Exception) -> UnavailableError:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from serving.users.append_only_file import UNWRITTEN_IN
 
-# KEYS: the stream, the applied offsets, the newcomers, the forgotten users; for each event its mark, the user's recent
-# behaviour, seen items and profile.
+# KEYS: the stream, the applied offsets, the newcomers, the forgotten users, the explored items; for each event its
+# mark, the user's recent behaviour, seen items and profile.
 # ARGV: longest stream, seconds of a mark, recent length, seen length; the record's partition, its offset and that of
 # the record before it, all empty where there is no Kafka; most newcomers, and how many seconds one is remembered; for
 # each event the row, its moment, the entry of recent behaviour and the seen item, the last two empty where the event is
-# none, and the user.
+# none, the user, and the item that was shown, likewise.
 # Answers how many were new, or why none were taken, and the run of Redis that has yet to write them.
 # The first thing that the script writes is one that a full Redis refuses: then nothing of it is done.
 TAKE = (
@@ -37,7 +37,7 @@ if partition ~= '' then
   if applied >= tonumber(ARGV[6]) then return {0, ''} end
   if applied < tonumber(ARGV[7]) then return {-2, ''} end
 end
-local events = (#KEYS - 4) / 4
+local events = (#KEYS - 5) / 4
 if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return {-1, ''} end
 
 local now = tonumber(redis.call('TIME')[1])
@@ -49,21 +49,30 @@ end
 local room = tonumber(ARGV[8]) - redis.call('ZCOUNT', KEYS[3], now, '+inf')
 local fresh = {}
 for i = 0, events - 1 do
-  local user, keeps = ARGV[5 * i + 14], ARGV[5 * i + 12] ~= '' or ARGV[5 * i + 13] ~= ''
+  local user, keeps = ARGV[6 * i + 14], ARGV[6 * i + 12] ~= '' or ARGV[6 * i + 13] ~= ''
   if keeps and fresh[user] == nil and not is_forgotten(user) then
-    fresh[user] = redis.call('EXISTS', KEYS[4 * i + 6], KEYS[4 * i + 7], KEYS[4 * i + 8]) == 0
+    fresh[user] = redis.call('EXISTS', KEYS[4 * i + 7], KEYS[4 * i + 8], KEYS[4 * i + 9]) == 0
     if fresh[user] then room = room - 1 end
   end
 end
 local crowded = room < 0
 if crowded and partition == '' then return {-3, ''} end
 
+local explores = redis.call('EXISTS', KEYS[5]) == 1
+local function count(what, item)
+  if explores and item ~= '' and redis.call('HEXISTS', KEYS[5], what .. item) == 1 then
+    redis.call('HINCRBY', KEYS[5], what .. item, 1)
+  end
+end
+
 local taken = 0
 for i = 0, events - 1 do
-  local row, moment, entry, item = ARGV[5 * i + 10], tonumber(ARGV[5 * i + 11]), ARGV[5 * i + 12], ARGV[5 * i + 13]
-  local user, recent, seen = ARGV[5 * i + 14], KEYS[4 * i + 6], KEYS[4 * i + 7]
-  if not is_forgotten(user) and redis.call('SET', KEYS[4 * i + 5], '', 'NX', 'EX', ARGV[2]) then
+  local row, moment, entry, item = ARGV[6 * i + 10], tonumber(ARGV[6 * i + 11]), ARGV[6 * i + 12], ARGV[6 * i + 13]
+  local user, recent, seen = ARGV[6 * i + 14], KEYS[4 * i + 7], KEYS[4 * i + 8]
+  if not is_forgotten(user) and redis.call('SET', KEYS[4 * i + 6], '', 'NX', 'EX', ARGV[2]) then
     redis.call('XADD', KEYS[1], '*', 'event', row)
+    count('n:', ARGV[6 * i + 15])
+    count('c:', item)
     if (entry ~= '' or item ~= '') and not (crowded and fresh[user]) then
       if entry ~= '' then push(recent, moment, entry) end
       if item ~= '' then

@@ -84,6 +84,8 @@ class RecalledItem(TypedDict):
     """Where it comes from, all that had it among their candidates; there where the generation declares channels. The
     score is then that of the first of them (of `merging: {kind: rrf}` the sum), and the order of items is the answer's:
     scores of different channels do not compare."""
+    propensity: NotRequired[float]
+    """The probability with which chance chose the item for this answer, above 0; there where it did (`explore`)."""
     fields: NotRequired[dict[str, Any]]
     """What was asked of the item, by name; null where it has no value. There where the request has `fields`, unless
     `degraded` says `fields_missing`."""
@@ -111,6 +113,14 @@ class RecallAnswer(TypedDict):
     predictions: list[Prediction]
 
 
+class FirstItems(TypedDict):
+    """What to show first to whom nothing is known of."""
+
+    items: list[int | str]
+    generation: str
+    """Whose version says it."""
+
+
 class Output(TypedDict):
     """One output of a KServe v2 answer, flat."""
 
@@ -124,8 +134,9 @@ class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
 
     Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
-    channels, `channels` holds the names of each item's, separated by commas; where the dataset declares receipts,
-    `receipt` holds each user's.
+    channels, `channels` holds the names of each item's, separated by commas; where one explores, `propensity` holds the
+    probability of each item that chance chose, and 1 of the others. Where the dataset declares receipts, `receipt`
+    holds each user's.
     """
 
     model_name: str
@@ -271,6 +282,8 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
     ]
     if any("channels" in item for item in items):
         outputs.append(_output("channels", "BYTES", [",".join(item.get("channels", ())) for item in items]))
+    if any("propensity" in item for item in items):
+        outputs.append(_output("propensity", "FP32", [item.get("propensity", 1.0) for item in items]))
     if any("fields" in item for item in items):
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
     if all("receipt" in prediction for prediction in predictions):

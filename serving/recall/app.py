@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
+from pagoda.data.ids import whole_number
 from pagoda.distribution import release
 from pagoda.errors import NotHeldError, PagodaError, RequestError, UnavailableError
 from pagoda.rollout.state.split import ARM_HEADER
@@ -33,7 +34,17 @@ from serving.http.door import Door, Needs
 from serving.http.fields import V2Body, cut
 from serving.http.openapi import REFUSALS, describe_bodies, describe_tokens, needs, takes
 from serving.http.overload import GreedyError, ShedError
-from serving.recall.api import MODEL, RecallAnswer, RecallBody, V2Answer, read_v1, read_v2, render_v2, write_v1
+from serving.recall.api import (
+    MODEL,
+    FirstItems,
+    RecallAnswer,
+    RecallBody,
+    V2Answer,
+    read_v1,
+    read_v2,
+    render_v2,
+    write_v1,
+)
 from serving.recall.metrics import requests_of
 from serving.recall.openapi import HEADERS
 from serving.recall.request.service import Recall
@@ -43,6 +54,8 @@ _JSON = "application/json"
 _RETRY = {"Retry-After": "1"}
 _GREEDY_SECONDS = 1.0
 """How long who asks for more than their share waits to hear it."""
+_FIRST, _MOST_FIRST = 20, 100
+"""Items to show first: how many where a request does not say, and at most."""
 _V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
 _V2_EXAMPLE = {
     "inputs": [
@@ -100,6 +113,7 @@ def build_app(
         redoc_url=None,
     )
     straight = _add_recall(app, recall)
+    _add_onboarding(app, recall)
     _add_kserve(app, dataplane)
     for router in further:
         app.include_router(router)
@@ -162,6 +176,28 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         )
         straight[path] = route
     return straight
+
+
+def _add_onboarding(app: FastAPI, recall: Recall) -> None:
+    async def onboarding(request: Request) -> Response:
+        """What to show first to whom nothing is known of: popular items of all kinds, on which opinions differ."""
+        if unknown := request.query_params.keys() - {"n"}:
+            raise RequestError(f"{min(unknown)}: unknown parameter; onboarding takes n")
+        given = request.query_params.get("n", str(_FIRST))
+        if (count := whole_number(given)) is None or not 1 <= count <= _MOST_FIRST:
+            raise RequestError(f"n: must be a whole number from 1 to {_MOST_FIRST} (got {cut(repr(given), 50)})")
+        return JSONResponse(recall.onboarding(count))
+
+    count = {"type": "integer", "minimum": 1, "maximum": _MOST_FIRST, "default": _FIRST}
+    app.add_api_route(
+        "/v1/onboarding",
+        onboarding,
+        methods=["GET"],
+        tags=["recall"],
+        response_class=Response,
+        responses={200: {"model": FirstItems, "description": "In the order in which to show them."}, **REFUSALS},
+        openapi_extra={"parameters": [{"name": "n", "in": "query", "schema": count}], **needs("ask")},
+    )
 
 
 def _add_kserve(app: FastAPI, dataplane: DataPlane) -> None:

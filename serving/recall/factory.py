@@ -16,6 +16,8 @@ from pagoda.item_changes.log import open_item_log
 from pagoda.settings import Settings, require_parts
 from serving import tracing
 from serving.background import Loop, background, every
+from serving.recall.channels.exploration import Exploration
+from serving.recall.channels.exploration_counts import ExplorationCounts
 from serving.recall.channels.factory import channels_of
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
@@ -25,6 +27,7 @@ from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.items.item_log import ItemLogFollower
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.onboarding import Onboarding
 from serving.recall.request.admission import Admission
 from serving.recall.request.outcomes import OutcomeWriter
 from serving.recall.request.parts import Parts
@@ -76,7 +79,11 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         channels = channels_of(servers.index, items.removed, second.of, own.index_seconds)
         text = TextChannel(servers.match) if servers.match else None
         tables, values = TableChannels(items.removed, items.changed), ItemValues(items.changed)
-        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, tables, text)
+        first = Onboarding(items.removed)
+        counts = ExplorationCounts(settings.redis.url)
+        stack.push_async_callback(counts.close)
+        exploration = Exploration(tables, counts)
+        parts = Parts(servers.store, servers.tower, channels, fallback, cache, values, first, tables, exploration, text)
 
         receipts = open_receipts(settings)
 
@@ -103,6 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
+        loops.append(exploration.follow)
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, similar, generations

@@ -8,6 +8,10 @@ FIELD = b"event"
 UNFILED = "unfiled"
 """There while the sink has no dataset to file events in: then no more are taken, for nobody would learn them."""
 
+EXPLORED = "explored"
+"""Hash of what became of new items since they came: impressions at `n:{item}`, positives at `c:{item}`; `as_of`, the
+end of the window that said which items are new."""
+
 Key = int | str
 NEWCOMERS = "newcomers"
 """Sorted set of the users of whom nothing but their events is known, by when what they did is forgotten."""

@@ -33,7 +33,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         for user in generator.choice(30, 10, replace=False)
     ]
     dataset = write_dataset(folder / "data", events, 50, FeatureSpec())
-    full_update(dataset, hours(0, 40), None, parse_config(""), folder / "model")
+    channels = "[{kind: two_tower, share: 0.5}, {kind: item_to_item, share: 0.3}, {kind: popular, share: 0.2}]"
+    full_update(dataset, hours(0, 40), None, parse_config(f"channels: {channels}"), folder / "model")
     return folder / "data", folder / "model"
 
 
@@ -48,6 +49,9 @@ def test_json_and_plot_of_everything_after_the_window(trained: tuple[Path, Path]
     report = Report.model_validate_json(result.stdout)
     assert report.window == hours(40, 60).model_copy(update={"end": Dataset.open(trained[0]).span().end})
     assert report.available == 200
+    (merged,) = report.mixture
+    assert merged.k == 10 and list(merged.channels) == ["two_tower", "item_to_item", "popular"]
+    assert merged.channels["popular"].recall.value > 0 < merged.channels["item_to_item"].recall.value
     assert (tmp_path / "recall.png").stat().st_size > 1000
 
 
@@ -84,7 +88,7 @@ def test_a_registered_version_is_fetched(trained: tuple[Path, Path], tmp_path: P
     assert registered.exit_code == 0, registered.output
     found = Report.model_validate_json(registered.stdout)
     in_folder = Report.model_validate_json(run(trained, "--output", "json").stdout)
-    assert found.methods == in_folder.methods
+    assert (found.methods, found.mixture) == (in_folder.methods, in_folder.mixture)
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,16 @@ def hours(start: int, end: int) -> Window:
     return Window(start=from_us(start * HOUR), end=from_us(end * HOUR))
 
 
-def write_dataset(path: Path, events: Sequence[Event], items: int, spec: FeatureSpec, **context: Any) -> Dataset:
-    """Write events given in time order, and items 100, 101, …"""
+def write_dataset(
+    path: Path,
+    events: Sequence[Event],
+    items: int,
+    spec: FeatureSpec,
+    *,
+    profiles: pa.Table | None = None,
+    **context: Any,
+) -> Dataset:
+    """Write events given in time order, and items 100, 101, …; users are those of `profiles`, else of the events."""
     path.mkdir()
     write_spec(spec, path / "features.yaml")
     moments = [from_us(hour * HOUR) for _, _, hour, _ in events]
@@ -33,7 +41,7 @@ def write_dataset(path: Path, events: Sequence[Event], items: int, spec: Feature
     for day in sorted({moment.date() for moment in moments}):
         mask = pa.array([moment.date() == day for moment in moments])
         put(path / "interactions" / partition_name(day), table.filter(mask))
-    put(path / "users", pa.table({"user_id": sorted({event[0] for event in events})}))
+    put(path / "users", profiles or pa.table({"user_id": sorted({event[0] for event in events})}))
     put(path / "items", pa.table({"item_id": list(range(100, 100 + items))}))
     return Dataset.open(path)
 
@@ -71,3 +79,13 @@ class NotingTowers:
 
     def knows(self, user_ids: np.ndarray) -> np.ndarray:
         return np.isin(user_ids, list(self.known))
+
+
+class OrderedTowers(NotingTowers):
+    """Like the items with the lowest numbers best, whoever asks."""
+
+    def item_vectors(self) -> np.ndarray:
+        return -np.arange(self.items, dtype=np.float32)[:, None]
+
+    def user_vectors(self, user_ids: np.ndarray, *_: object) -> np.ndarray:
+        return np.ones((len(user_ids), 1), np.float32)

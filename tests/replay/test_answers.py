@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from pagoda.data.spec import FeatureSpec, History
 from pagoda.data.window import Window
 from pagoda.errors import DataError
+from pagoda.evaluation.channels.known_users import KnownUsers
 from pagoda.evaluation.offline import answer, ask
 from pagoda.replay.answers import Answering, Served
 from pagoda.replay.estimates import Estimating
 from pagoda.replay.plan import Policy, ReplayConfig, make_plan
-from tests.evaluation.worlds import HOUR, NotingTowers, hours, write_dataset
+from tests.evaluation.channel_tables import mixture_of
+from tests.evaluation.worlds import HOUR, NotingTowers, OrderedTowers, hours, write_dataset
 
 ITEMS = 8
 CLICKS = st.lists(
@@ -51,6 +53,25 @@ def test_each_question_goes_to_the_version_that_serves_at_its_moment(events: lis
     # All versions answer alike here, so cutting the questions up must not change a rank.
     np.testing.assert_array_equal(ranks.above, whole.ranks["live"].above)
     np.testing.assert_array_equal(ranks.tied, whole.ranks["live"].tied)
+    assert answering.found is None, "no version declares channels"
+
+
+def test_merged_answers_come_from_the_channels_that_serve_at_the_moment(tmp_path: Path) -> None:
+    clicks = [(user, 395, 30 + user, "click") for user in range(20)]
+    dataset = write_dataset(tmp_path / "d", clicks, 300, FeatureSpec())
+    questions = ask(dataset, hours(25, 51), protocol="each", limit=1000, seed=0)
+    towers = OrderedTowers(300)
+    knowing, other = (
+        Served(towers, towers.item_vectors(), mixture_of({"item_to_item": lambda _: [], "popular": gives}))
+        for gives in (lambda _: [395], lambda _: [396])
+    )
+    answering = Answering(questions, knowing, KnownUsers(dataset, questions.rows, questions.histories["live"]))
+    answering.switch(other, 40 * HOUR)
+    ranks, found = answering.finish(), answering.found
+    assert found is not None and found.tolist() == [True] * 10 + [False] * 10
+    overall = Estimating(questions, {Policy.FULL: ranks}, {Policy.FULL: found}, seed=0).overall()
+    metrics = overall.policies[Policy.FULL]
+    assert (metrics["merged recall@50"].value, metrics["recall@50"].value) == (0.5, 0.0)
 
 
 @given(
@@ -101,7 +122,7 @@ def test_differences_are_paired_and_hours_add_up(tmp_path: Path) -> None:
     }
     ranks[Policy.BOTH].above[: count // 2] = 0
     ranks[Policy.BOTH].tied[: count // 2] = 1
-    estimating = Estimating(questions, ranks, seed=0)
+    estimating = Estimating(questions, ranks, {}, seed=0)
     overall = estimating.overall()
     (difference,) = overall.paired
     both, full = overall.policies[Policy.BOTH]["recall@10"], overall.policies[Policy.FULL]["recall@10"]

@@ -77,9 +77,9 @@ def walk(
     noted: dict[str, Any] = {}
     estimating = replaying.Estimating
 
-    def note(questions: Any, ranks: dict[Policy, Ranks], seed: int) -> Any:
+    def note(questions: Any, ranks: dict[Policy, Ranks], found: Any, seed: int) -> Any:
         noted.update(questions=questions, ranks=ranks)
-        return estimating(questions, ranks, seed)
+        return estimating(questions, ranks, found, seed)
 
     monkeypatch.setattr(replaying, "Estimating", note)
     dataset = write_dataset(path, log, ITEMS, FeatureSpec(history=History(length=3)))

@@ -60,6 +60,7 @@ def evaluate(
         limit=rows,
         seed=seed,
         repeats=repeats,
+        mixture=opened.mixture,
     )
     if output is OutputFormat.JSON:
         typer.echo(report.model_dump_json(indent=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rich.console import Group as Stack
 from rich.table import Table
 
+from pagoda.evaluation.rendering.cells import mean_cell
+from pagoda.evaluation.rendering.mixture import mixture_tables
 from pagoda.evaluation.report import Estimate, GroupName, Report, UnaskedReason, UnknownKind
 
 TITLES = {
@@ -46,7 +48,8 @@ def as_tables(report: Report) -> Stack:
     if baseline := report.item_baseline:
         title = f"beside {TITLES[baseline]}, which knows nothing but what goes with the items that a user had"
         parts += [_compared(report, title, ["live", baseline], baseline, report.item_lift), ""]
-    return Stack(*parts, _by_group(report, methods), "", *_counts(report), f"[dim]{_CAPTION}[/]")
+    parts += [_by_group(report, methods), "", *mixture_tables(report.mixture)]
+    return Stack(*parts, *_counts(report), f"[dim]{_CAPTION}[/]")
 
 
 def _compared(report: Report, title: str, methods: list[str], with_: str, lift: dict[str, Estimate]) -> Table:
@@ -54,8 +57,8 @@ def _compared(report: Report, title: str, methods: list[str], with_: str, lift: 
     table.add_column(f"vs {TITLES[with_]}", justify="right", no_wrap=True)
     shown = [report.methods[name] for name in methods]
     for metric in report.methods["live"].groups["all"].metrics:
-        cells = [_cell(method.groups["all"].metrics[metric]) for method in shown]
-        table.add_row(metric, *cells, *([_cell(lift[metric])] if metric in lift else []))
+        cells = [mean_cell(method.groups["all"].metrics[metric]) for method in shown]
+        table.add_row(metric, *cells, *([mean_cell(lift[metric])] if metric in lift else []))
     for name in report.methods["live"].coverage:
         table.add_row(name, *(f"{method.coverage[name]:.3f}" for method in shown))
     return table
@@ -75,7 +78,7 @@ def _by_group(report: Report, methods: list[str]) -> Table:
     table.add_column("positives", justify="right")
     for group, title in GROUPS.items():
         if group in report.methods["live"].groups:
-            cells = [_cell(report.methods[name].groups[group].metrics[PLOTTED]) for name in methods]
+            cells = [mean_cell(report.methods[name].groups[group].metrics[PLOTTED]) for name in methods]
             table.add_row(title, *cells, f"{report.methods['live'].groups[group].rows:,}")
     return table
 
@@ -87,7 +90,3 @@ def _table(methods: list[str], title: str) -> Table:
     for method in methods:
         table.add_column(TITLES[method], justify="right", no_wrap=True)
     return table
-
-
-def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f}[dim]±{(estimate.high - estimate.low) / 2:.3f}[/]"

@@ -23,6 +23,7 @@ from pagoda.training.full.preparation import Prepared
 from pagoda.training.learner.optimisers import dense_state
 from pagoda.version_files import full
 from pagoda.version_files.full import FullVersionFiles, Lineage, save_tensors
+from pagoda.version_files.onboarding import ONBOARDING, write_onboarding
 from pagoda.version_files.open_version import OpenTowers
 
 
@@ -42,6 +43,10 @@ def write_version(
         prepared.cold.means(learner.items).save(folder / full.CATEGORY_MEANS)
     pq.write_table(_popularity(prepared.survey), folder / full.POPULARITY)
     save_tensors(learner.towers.state_dict(), folder / full.TOWERS)
+    if config.cold and config.cold.users:
+        clicks, stream = prepared.survey.clicks, prepared.stream
+        vectors = opened(prepared).item_vectors()
+        write_onboarding(folder / ONBOARDING, stream.dataset, stream.window, clicks, vectors)
     write_tables(folder / TABLES, config.channels, _source(prepared))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM

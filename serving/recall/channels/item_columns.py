@@ -6,10 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import fsspec
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pagoda.errors import IntegrityError, UnavailableError
+from pagoda.item_vectors.fields import ITEM_ID
 from pagoda.storage.stores import is_of_a_store
 
 
@@ -17,6 +21,15 @@ def read_columns(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Columns of one file (default: all); vectors are not read where they are not named."""
     with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw) as file:
         return file.read(columns)
+
+
+def read_rows(uri: str, columns: Sequence[str], ids: NDArray[np.int64]) -> pa.Table:
+    """Columns of one file's rows of these items alone, int64 [n]. Memory follows them, not the file."""
+    with fsspec.open(uri, "rb") as raw, pq.ParquetFile(raw) as file:
+        schema, wanted = pa.schema([file.schema_arrow.field(name) for name in columns]), pa.array(ids)
+        batches = (batch.select(columns) for batch in file.iter_batches(columns=columns))
+        kept = [batch.filter(pc.is_in(batch[ITEM_ID], value_set=wanted)) for batch in batches]
+        return pa.Table.from_batches(kept, schema)
 
 
 @contextmanager

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from pagoda.channels.merging import merged, shares_of
+from pagoda.channels.merging import EXPLORE, apart, merged, shares_of, spread
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
+from serving.recall.channels.exploration import Exploration
 from serving.recall.channels.tables import TableChannels
 from serving.recall.fallback.steps import TEXT, without
 from serving.recall.generations.generation import LiveGeneration
@@ -29,6 +30,8 @@ async def merge(
     lookup: Lookup,
     tables: TableChannels = NO_TABLES,
     text: Channel | None = None,
+    *,
+    exploration: Exploration | None = None,
 ) -> None:
     """Fill in a user's items: what answers, and what a request's text finds beside it.
 
@@ -39,16 +42,18 @@ async def merge(
         live: The generation that answers.
         lookup: The user, after the tower's stage.
         tables: Those that a generation declares beside the towers.
+        exploration: Puts new items among them, where a generation explores and the request has no text, whose merging
+            knows no probabilities.
         text: Searches words; where it does not answer, the others' items are the answer, which says so.
 
     Raises:
         UnavailableError: No channel answers; why the first one does not.
     """
     if lookup.instance.text is None:
-        await _found(channels, live, lookup, tables)
+        await _found(channels, live, lookup, tables, exploration)
         return
     # What fails leaves nothing under way that nobody waits for.
-    found = _found(channels, live, lookup, tables)
+    found = _found(channels, live, lookup, tables, None)
     ends = await asyncio.gather(found, _beside(text, live, lookup), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
@@ -64,38 +69,57 @@ async def merge(
     lookup.items = lookup.items[: lookup.instance.k]
 
 
-async def _found(channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup, tables: TableChannels) -> None:
+async def _found(
+    channels: Sequence[Channel],
+    live: LiveGeneration,
+    lookup: Lookup,
+    tables: TableChannels,
+    exploration: Exploration | None,
+) -> None:
     mixture = live.manifest.mixture
     if mixture is None:
         await _first(channels, live, lookup)
         return
-    lookup.candidates |= tables.candidates(live, lookup)
+    lists = tables.candidates(live, lookup)
     try:
-        lookup.candidates[channels[0].name] = await channels[0].candidates(live, lookup)
+        found = await channels[0].candidates(live, lookup)
+        lookup.candidates[channels[0].name] = found
+        lists[channels[0].name] = {item["item_id"]: item["score"] for item in found}
     except UnavailableError as error:
-        if not any(lookup.candidates.values()):
+        if not any(lists.values()):
             await _in_place(error, channels[1:], live, lookup)
             return
         if len(channels) == 1:  # Nothing may stand in.
             raise
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
-    shares = shares_of(mixture.channels, mixture.merging, len(past))
-    lookup.items = _mixed(lookup, shares, mixture.merging)
-    lookup.degraded += [without(channel) for channel in shares if channel not in lookup.candidates]
+    shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
+    lookup.items = _mixed(lists, shares, mixture.merging, lookup.depth)
+    if budget and lookup.instance.text is None:
+        _explore(exploration, live, lookup, budget)
+    lookup.degraded += [without(channel) for channel in shares if channel not in lists]
 
 
-def _mixed(lookup: Lookup, shares: Mapping[str, float], merging: MergingConfig) -> list[RecalledItem]:
+def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float) -> None:
+    found = exploration.candidates(live, lookup, share) if exploration else None
+    if found is None:
+        lookup.degraded.append(without(EXPLORE))
+    elif found:
+        lookup.items = spread(lookup.items, found, lookup.depth)
+
+
+def _mixed(
+    lists: Mapping[str, Mapping[Key, float]], shares: Mapping[str, float], merging: MergingConfig, k: int
+) -> list[RecalledItem]:
     """The declared channels' candidates as one list, each item with the score of the first that has it."""
-    lists = {channel: lookup.candidates[channel] for channel in shares if channel in lookup.candidates}
-    scores = {item["item_id"]: item["score"] for items in reversed(lists.values()) for item in items}
-    ids = {channel: [item["item_id"] for item in items] for channel, items in lists.items()}
+    found, by_sum = merged(lists, shares, merging.kind, k), merging.kind == "rrf"
+    names = {one.channels: list(one.channels) for one in found}  # There are few, and many items of each.
     return [
         {
             "item_id": one.item,
-            "score": one.weight if merging.kind == "rrf" else scores[one.item],
-            "channels": list(one.channels),
+            "score": one.weight if by_sum else lists[one.channels[0]][one.item],
+            "channels": names[one.channels],
         }
-        for one in merged(ids, shares, merging.kind, lookup.depth)
+        for one in found
     ]
 
 

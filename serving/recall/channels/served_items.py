@@ -34,11 +34,14 @@ class ServedItems:
         """
         self._items = items.take(pc.sort_indices(items[ITEM_ID])).combine_chunks()
         self._ids: Int64Array = self._items[ITEM_ID].to_numpy()
-        self._keys = self._items[ITEM_KEY] if spec.id_type == "string" else self._items[ITEM_ID]
+        self._are_strings = spec.id_type == "string"
+        self._keys = self._items[ITEM_KEY] if self._are_strings else self._items[ITEM_ID]
         self._removed, self._changed = removed, changed
 
     def names(self, ids: Int64Array) -> list[Key]:
         """What callers call items, int64 [n], all of which are there."""
+        if not self._are_strings:
+            return list[Key](ids.tolist())
         names: list[Key] = self._keys.take(pa.array(np.searchsorted(self._ids, ids))).to_pylist()
         return names
 

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pagoda.channels.base import ChannelTable, Known, Ranked
+from pagoda.channels.base import Allowed, ChannelTable, Known, Ranked
 from pagoda.channels.factory import open_table, with_table
+from pagoda.channels.merging import EXPLORE
 from pagoda.config.channels import ChannelConfig
 from pagoda.errors import IntegrityError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
@@ -35,24 +36,34 @@ class TableChannels:
         self._items: PerVersion[ServedItems] = PerVersion(read, "answers by its towers alone")
         self._tables: dict[str, PerVersion[ChannelTable]] = {}
 
+    def allowed(self, live: LiveGeneration, lookup: Lookup) -> Allowed | None:
+        """Which of a generation's items may stand in a user's answer; None: its items could not be read."""
+        if (served := self._items.get(live)) is None:
+            return None
+        return served.allowed(lookup.wanted, np.array(live.seen(lookup.instance, lookup.stored), np.int64))
+
     async def warm(self, live: LiveGeneration) -> None:
         """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
-        if not (declared := _declared(live)):
+        if live.manifest.mixture is None:
             return
         await self._items.warm(live)
-        for channel in declared:
+        for channel in _declared(live):
             await self._of(channel.kind).warm(live)
 
-    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, list[RecalledItem]]:
-        """What each channel gives for a user, by its name; one that could not be opened is absent."""
-        if not (declared := _declared(live)) or (served := self._items.get(live)) is None:
+    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, dict[Key, float]]:
+        """What each channel gives for a user, by its name: scores by item, the best first.
+
+        One that could not be opened is absent.
+        """
+        served, allowed = self._items.get(live), self.allowed(live, lookup)
+        if not (declared := _declared(live)) or served is None or allowed is None:
             return {}
-        known = live.known(lookup.instance, lookup.stored)
-        seen = np.array(live.seen(lookup.instance, lookup.stored), np.int64)
-        allowed, found = served.allowed(lookup.wanted, seen), dict[str, list[RecalledItem]]()
+        known, found = live.known(lookup.instance, lookup.stored), dict[str, dict[Key, float]]()
         for channel in declared:
             if (table := self._of(channel.kind).get(live)) is not None:
-                found[channel.kind] = _named(served, table.candidates(known, allowed, lookup.depth))
+                # Of most of these nothing is said in the answer, so no item is made of them yet.
+                ranked = table.candidates(known, allowed, lookup.depth)
+                found[channel.kind] = dict(zip(served.names(ranked.ids), ranked.scores.tolist(), strict=True))
         return found
 
     def similar(
@@ -78,13 +89,14 @@ class TableChannels:
 
     def _of(self, kind: str) -> PerVersion[ChannelTable]:
         if kind not in self._tables:
-            self._tables[kind] = PerVersion(partial(_open, kind=kind), f"answers without its channel {kind}")
+            self._tables[kind] = PerVersion(partial(open_channel, kind=kind), f"answers without its channel {kind}")
         return self._tables[kind]
 
 
 def _declared(live: LiveGeneration) -> list[ChannelConfig]:
+    """Those that are asked beside the towers; who explores is asked when these have answered."""
     mixture = live.manifest.mixture
-    return with_table(mixture.channels) if mixture else []
+    return [channel for channel in with_table(mixture.channels) if channel.kind != EXPLORE] if mixture else []
 
 
 def _named(served: ServedItems, ranked: Ranked) -> list[RecalledItem]:
@@ -92,7 +104,7 @@ def _named(served: ServedItems, ranked: Ranked) -> list[RecalledItem]:
     return [{"item_id": name, "score": score} for name, score in pairs]
 
 
-def _open(manifest: Manifest, kind: str) -> ChannelTable:
+def open_channel(manifest: Manifest, kind: str) -> ChannelTable:
     """Open a channel's table where it is, or a verified copy of an object store's.
 
     Raises:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from pagoda.channels.merging import EXPLORE
 from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
 from pagoda.generations.arms import Arm
 from pagoda.generations.release_log import ReleaseLog
@@ -75,7 +76,7 @@ class Serving:
             return frozenset()
         mixtures = [live.manifest.mixture for live in (self.stable, self.canary)]
         declared = [frozenset(one.kind for one in mixture.channels) if mixture else frozenset() for mixture in mixtures]
-        return declared[0] & declared[1]
+        return declared[0] & declared[1] - {EXPLORE}  # By chance, some answers have no item of it.
 
     @property
     def generations(self) -> dict[Arm, LiveGeneration]:

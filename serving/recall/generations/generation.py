@@ -33,6 +33,11 @@ _WITHOUT_WORDS = {
 """Backends that may search no words, by name, and what else helps than to leave them."""
 
 
+def moment_us(instance: RecallInstance) -> int:
+    """The moment that an answer is for, in microseconds since 1970, UTC: now, where the request names none."""
+    return time.time_ns() // 1000 if instance.timestamp is None else instance.timestamp
+
+
 class LiveGeneration:
     """One manifest, made ready for requests."""
 
@@ -90,7 +95,7 @@ class LiveGeneration:
     def known(self, instance: RecallInstance, stored: StoredUser) -> Known:
         """What channels are told of the user: raw values and past items, a request's own before the stored ones."""
         past = stored.recent if instance.history is None else PastItems.of(instance.history)
-        moment = time.time_ns() // 1000 if instance.timestamp is None else instance.timestamp
+        moment = moment_us(instance)
         ages = (moment - np.array(past.timestamps, np.int64)) / DAY_US
         newest = np.argsort(ages, kind="stable")
         return Known(

@@ -50,9 +50,9 @@ async def answer_by(
         await fill_vectors(live, parts, lookups, held=held)
         watch.lap("tower")
         if len(lookups) == 1:
-            await merge(parts.channels, live, lookups[0], parts.tables, parts.text)  # Without a task.
+            await _merge(parts, live, lookups[0])  # Without a task.
         else:
-            await asyncio.gather(*(merge(parts.channels, live, one, parts.tables, parts.text) for one in lookups))
+            await asyncio.gather(*(_merge(parts, live, one) for one in lookups))
         watch.lap("index")
         if telling := [one for one in lookups if one.instance.fields]:
             await parts.item_values.fill(live, telling)
@@ -60,6 +60,10 @@ async def answer_by(
         timing = watch.stop()
     afterwards(_count, arm, live.id, lookups)
     return [_prediction(arm, live.id, lookup, timing) for lookup in lookups]
+
+
+async def _merge(parts: Parts, live: LiveGeneration, lookup: Lookup) -> None:
+    await merge(parts.channels, live, lookup, parts.tables, parts.text, exploration=parts.exploration)
 
 
 def _prediction(arm: str, generation: str, lookup: Lookup, timing: dict[str, float]) -> Prediction:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from serving.recall.channels.base import Channel
+from serving.recall.channels.exploration import Exploration
 from serving.recall.channels.tables import TableChannels
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
+from serving.recall.items.onboarding import Onboarding
 from serving.recall.servers.ports import Store, Tower
 
 
@@ -26,8 +28,12 @@ class Parts:
     """Keeps the vectors that the tower computes; None: nothing does."""
     item_values: ItemValues = field(default_factory=lambda: ItemValues({}))
     """Says more of items than their IDs, where a request asks that."""
+    onboarding: Onboarding = field(default_factory=Onboarding)
+    """Says what to show first."""
     tables: TableChannels = field(default_factory=TableChannels)
     """Asked beside the channels, of a generation that declares some."""
+    exploration: Exploration | None = None
+    """Puts new items among the others, of a generation that explores; None: an answer says that it is missing."""
     text: Channel | None = None
     """Asked beside the channels, where a request has text; None: the index searches no words."""
 

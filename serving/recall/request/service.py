@@ -21,7 +21,7 @@ from pagoda.errors import RequestError
 from pagoda.rollout.measures.outcomes import PlacedClick
 from serving.http import callers
 from serving.http.callers import Caller
-from serving.recall.api import Prediction, RecallInstance, check_values
+from serving.recall.api import FirstItems, Prediction, RecallInstance, check_values
 from serving.recall.generations.follower import Generations, Serving
 from serving.recall.metrics import IN_FLIGHT
 from serving.recall.request.admission import UNBOUNDED, Admission
@@ -65,6 +65,7 @@ class Recall:
             cohorts_at_once: How many cohorts of requests are under way; see `Cohorts`.
         """
         self._generations, self._ledger, self._admission = generations, ledger, admission
+        self._onboarding = parts.onboarding
         self._cohorts = Cohorts(cohorts_at_once)
         self._arms = ArmAnswers(parts, generations, ledger, canary_seconds, receipts)
 
@@ -116,6 +117,16 @@ class Recall:
             if isinstance(end, BaseException):
                 raise end
         return [answers[place] for place in range(len(answers))]
+
+    def onboarding(self, count: int) -> FirstItems:
+        """What to show first to whom nothing is known of, by the stable generation.
+
+        Raises:
+            RequestError: It says nothing of that.
+            UnavailableError: Nothing serves yet, or its list could not be read.
+        """
+        live = self._generations.require().stable
+        return {"items": self._onboarding.first(live, count), "generation": live.id}
 
     def clicked(self, clicks: Sequence[PlacedClick]) -> None:
         """Take down that users took to something."""

@@ -25,7 +25,7 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
     Raises:
         PagodaError: One was not answered, or with no item.
     """
-    await parts.tables.warm(live)
+    await _open_tables(live, parts)
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
     asked = RecallInstance(user_id=user, exclude_seen=True)
     for _ in range(_WARM_UPS):
@@ -46,9 +46,16 @@ async def warm_again(generations: Generations, parts: Parts) -> None:
             await _get_ready(live, parts)
 
 
+async def _open_tables(live: LiveGeneration, parts: Parts) -> None:
+    await parts.tables.warm(live)
+    if parts.exploration is not None:
+        await parts.exploration.warm(live)
+
+
 async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
     """What a generation can serve without, but should not for long."""
     await parts.item_values.warm(live)
-    await parts.tables.warm(live)
+    await parts.onboarding.warm(live)
+    await _open_tables(live, parts)
     for channel in (*parts.channels, *([parts.text] if parts.text else [])):
         await channel.warm(live)

@@ -21,6 +21,7 @@ PATHS = pytest.mark.parametrize(
     ("path", "through"),
     [
         ("/v1/models/recall:predict", True),
+        ("/v1/models/recall:similar", True),
         ("/v1/models/recall", True),
         ("/v2/models/recall/infer", True),
         ("/v2/models/recall/ready", True),

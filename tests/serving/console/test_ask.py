@@ -1,4 +1,4 @@
-"""`pagoda ask`: what a person sees of a user, by title, within 80 columns."""
+"""`pagoda ask` and `pagoda similar`: what a person sees of a user and of items, by title, within 80 columns."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pagoda.cli.main import app
+from pagoda.client.calls import SIMILAR
 from pagoda.data.window import to_us
 from pagoda.errors import ConfigError, PagodaError, RequestError, UnavailableError
 from pagoda.generations.arms import Arms
@@ -25,7 +26,7 @@ from pagoda.item_vectors.item_fields import write_item_fields
 from pagoda.rollout.state.log_reading import split_of
 from pagoda.rollout.state.split import ARM_HEADER
 from pagoda.storage.checksums import checksum_file
-from serving.console import asking
+from serving.console import asking, similar
 from serving.console.users import KnownUser
 from tests.serving.callers import HEADERS, give_token
 from tests.serving.fakes import FakeLog, manifest
@@ -47,6 +48,7 @@ class FakeRecall:
     missing: bool = False
     known: bool = True
     lost: bool = False
+    unknown: tuple[int, ...] = ()
 
     def answer(self, path: str, arm: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """What the service at a path says."""
@@ -58,6 +60,8 @@ class FakeRecall:
             return 200, {"event_ids": [event["event_id"] for event in body["events"]], "taken": 1, "duplicates": 0}
         (instance,) = body["instances"]
         self.asked.append((arm, instance))
+        if path == SIMILAR:
+            return 200, {"predictions": [{**self._prediction("stable", [2, 7]), "unknown": self.unknown}]}
         if "colour" in instance["filter"]:
             return 400, {"error": "instances.0.filter.colour: unknown"}
         gone = {event["item_id"] for event in self.events}
@@ -91,21 +95,22 @@ class Installation:
         made: list[Manifest] = [manifest(n, SPEC).model_copy(update={"item_fields": (file,)}) for n in (3, 4)]
         self.log = FakeLog(made, Arms(stable="g3"))
         self.user = KnownUser({"age": 60.0, "gender": "M"}, [{"item_id": 7, "timestamp": PAST}], 12)
-        monkeypatch.setattr(asking, "open_log", lambda _: self.log.as_log())
+        for module in (asking, similar):
+            monkeypatch.setattr(module, "open_log", lambda _: self.log.as_log())
         monkeypatch.setattr(asking, "known_user", lambda *_: self.user)
 
-    def ask(self, *words: str) -> Result:
-        """`pagoda ask WORDS` on a terminal of 80 columns; an error is raised."""
+    def ask(self, *words: str, verb: str = "ask") -> Result:
+        """`pagoda ask WORDS`, or another verb, on a terminal of 80 columns; an error is raised."""
         environment = {"COLUMNS": "80", "PAGODA_RECALL__URL": self.url, "PAGODA_REDIS__URL": "redis://nobody"}
-        done = CliRunner().invoke(app, ["ask", "--home", str(self.home), *words], env=environment)
+        done = CliRunner().invoke(app, [verb, "--home", str(self.home), *words], env=environment)
         if isinstance(done.exception, PagodaError):
             raise done.exception
         assert done.exception is None, done.exception
         return done
 
-    def see(self, *words: str) -> str:
+    def see(self, *words: str, verb: str = "ask") -> str:
         """What it prints, and that it fits."""
-        shown = self.ask(*words).stdout
+        shown = self.ask(*words, verb=verb).stdout
         assert max(map(len, shown.splitlines())) <= 80
         assert "\x1b" not in shown
         return shown
@@ -255,3 +260,22 @@ def test_what_does_not_answer_or_is_not_there_yet_is_named(
     installation.url, installation.log.arms = url, Arms()
     with pytest.raises(UnavailableError, match="nothing was released yet"):
         installation.ask("5")
+
+
+def test_items_like_others_have_titles(installation: Installation) -> None:
+    installation.recall.unknown = (99,)
+    words = ("7", "99", "--k", "2", "--by", "behaviour", "--filter", '{"genres": ["Comedy"]}')
+    shown = installation.see(*words, verb="similar")
+    assert "like Alien [red] [31m (1979)" in shown
+    assert "1  Film 2, whose title" in shown and "0.500" in shown
+    assert "g3 does not have 99" in shown
+    instance = {"item_ids": [7, 99], "k": 2, "by": "behaviour", "filter": {"genres": ["Comedy"]}}
+    assert installation.recall.asked == [("", instance)]
+    told = json.loads(installation.ask(*words, "--output", "json", verb="similar").stdout)
+    assert (told["item_ids"], told["unknown"], told["items"][0]["title"]) == ([7, 99], [99], TITLES[2])
+
+
+def test_an_item_that_is_none_of_the_dataset_is_refused(installation: Installation) -> None:
+    with pytest.raises(RequestError, match="item: must be an integer"):
+        installation.ask("alien", verb="similar")
+    assert not installation.recall.asked

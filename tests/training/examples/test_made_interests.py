@@ -63,7 +63,7 @@ def test_users_who_said_something_keep_it(dataset: Dataset, tmp_path: Path) -> N
 
 
 def test_a_new_users_interests_lead_to_such_items(dataset: Dataset, tmp_path: Path) -> None:
-    files = full_update(dataset, WINDOW, None, config(cold=COLD, bootstrap_epochs=12), tmp_path / "out")
+    files = full_update(dataset, WINDOW, None, config(cold=COLD, bootstrap_epochs=6), tmp_path / "out")
     vectors = OpenVersion(files, dataset).item_vectors()
     kinds, right = np.arange(len(vectors)) % 4, 0
     for kind in range(4):

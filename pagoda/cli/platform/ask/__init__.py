@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
-from pagoda.errors import RequestError
+from pagoda.cli.options import FilterOption, HomeOption, OutputFormat, OutputOption, read_filter
 
 app = typer.Typer()
 
@@ -21,9 +20,7 @@ def ask(
     click: Annotated[
         int, typer.Option(min=0, help="Send the event for the item of this number, and ask again; 0: do not.")
     ] = 0,
-    wanted: Annotated[
-        str, typer.Option("--filter", help='What items must satisfy, `{"genres": ["Comedy"]}` say.')
-    ] = "",
+    wanted: FilterOption = "",
     text: Annotated[str, typer.Option(help="What is looked for in titles and texts, beside what fits the user.")] = "",
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
@@ -37,18 +34,8 @@ def ask(
 
     settings = load_settings(home)
     given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
-    seen = look(settings, given, k=k, wanted=_filter(wanted), text=text, click=click)
+    seen = look(settings, given, k=k, wanted=read_filter(wanted), text=text, click=click)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(tables.as_json(seen), indent=2, ensure_ascii=False))
     else:
         Console().print(tables.as_tables(seen, k), highlight=False)
-
-
-def _filter(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text or "{}")
-    except ValueError as error:
-        raise RequestError(f"--filter {text}: is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"--filter {text}: must be a JSON object, such as " + '{"genres": ["Comedy"]}')
-    return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC
 from typing import Any
@@ -56,7 +56,7 @@ def as_tables(seen: UserSeen, rows: int) -> Group:
         parts += [Text(), _answers(seen, seen.answers, [f"recommended by {_by(seen.answers[0])}"])]
     parts += [line for answer in seen.answers for line in _short_of(answer)]
     if seen.then:
-        own, clicked = seen.answers[0], _name(seen, seen.clicked)
+        own, clicked = seen.answers[0], name_of(seen.titles, seen.clicked)
         heads = [f"before, {_by(own)}", f"after, {_by(seen.then)}"]
         parts.append(Text(f"\nSent: {seen.event} on {clicked}\n"))
         parts.append(_answers(seen, [own, seen.then], heads))
@@ -90,18 +90,18 @@ def _history(seen: UserSeen, rows: int) -> list[RenderableType]:
         return []
     if not seen.known.events:
         return [Text("No history: no event of theirs is one that the tower reads.", style="yellow")]
-    table = _table()
+    table = new_table()
     table.add_column("when (UTC)", no_wrap=True)
     table.add_column("did last, newest first", ratio=1, no_wrap=True, overflow="ellipsis")
     for event in seen.known.events[:rows]:
         when = from_us(event["timestamp"]).astimezone(UTC)
-        table.add_row(f"{when:%Y-%m-%d %H:%M}", Text(_name(seen, event["item_id"])))
+        table.add_row(f"{when:%Y-%m-%d %H:%M}", Text(name_of(seen.titles, event["item_id"])))
     return [Text(), table]
 
 
 def _answers(seen: UserSeen, answers: Sequence[Recommendation], heads: Sequence[str]) -> Table:
     """Answers side by side; of the second one also how far each item rose."""
-    table = _table()
+    table = new_table()
     table.add_column("", justify="right", no_wrap=True)
     for place, head in enumerate(heads):
         if place:
@@ -120,7 +120,7 @@ def _answers(seen: UserSeen, answers: Sequence[Recommendation], heads: Sequence[
             if place:
                 cells.append(_move(moved[place][row]) if there else "")
             item = answer.items[row] if there else None
-            cells += [Text(_name(seen, item.item_id)), f"{item.score:.3f}"] if item else ["", ""]
+            cells += [Text(name_of(seen.titles, item.item_id)), f"{item.score:.3f}"] if item else ["", ""]
             if item and told:
                 cells.append(", ".join(item.channels))
         table.add_row(*cells)
@@ -138,7 +138,7 @@ def _move(rise: int | None) -> Text:
 def _gone(seen: UserSeen, before: Sequence[RecommendedItem], after: Sequence[RecommendedItem]) -> list[Text]:
     """What is no longer there, beside the item that was clicked."""
     stay = {item.item_id for item in after} | {seen.clicked}
-    gone = [_name(seen, item.item_id) for item in before if item.item_id not in stay]
+    gone = [name_of(seen.titles, item.item_id) for item in before if item.item_id not in stay]
     more = f" and {len(gone) - _LEFT_SHOWN} more" if len(gone) > _LEFT_SHOWN else ""
     return [Text(f"Gone: {'; '.join(gone[:_LEFT_SHOWN])}{more}", style="dim")] if gone else []
 
@@ -157,11 +157,12 @@ def _by(answer: Recommendation) -> str:
     return f"{answer.generation} ({answer.arm})"
 
 
-def _name(seen: UserSeen, item: Key | None) -> str:
+def name_of(titles: Mapping[Key, str], item: Key | None) -> str:
     """What a person knows an item by, on one line and without what would steer a terminal."""
-    name = "" if item is None else seen.titles.get(item, str(item))
+    name = "" if item is None else titles.get(item, str(item))
     return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
 
 
-def _table() -> Table:
+def new_table() -> Table:
+    """One without lines, as wide as the terminal."""
     return Table(box=None, pad_edge=False, expand=True, header_style="bold", padding=(0, 2, 0, 0))

@@ -10,7 +10,7 @@ import numpy as np
 
 from pagoda.channels.base import TableSource
 from pagoda.channels.factory import TABLES, write_tables
-from pagoda.config.training import parse_config
+from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.generations.manifest import Artifact, Manifest, Mixture
@@ -41,13 +41,13 @@ def clicks() -> list[dict[str, Any]]:
     ]
 
 
-def make_generation(folder: Path) -> Manifest:
+def make_generation(folder: Path, config: TrainConfig = CONFIG) -> Manifest:
     """Its tables and its collection (`folder / "index"`), as a full update makes them."""
     items = items_table(ITEMS).to_pylist()
     data = write_dataset(folder / "data", parts=[("date=2024-05-02", clicks())], users=[], items=items, spec=SPEC)
     write_vectors(folder / "v.parquet", ITEMS)
     window = Window(start=END - timedelta(days=1), end=END)
-    write_tables(folder / TABLES, CONFIG.channels, TableSource(Dataset.open(data), window, np.arange(ITEMS)))
+    write_tables(folder / TABLES, config.channels, TableSource(Dataset.open(data), window, np.arange(ITEMS)))
     build_collection(
         FolderCollections(folder / "index"),
         "items",
@@ -58,7 +58,7 @@ def make_generation(folder: Path) -> Manifest:
     )
     files = take_inventory(folder / TABLES)
     tables = {name: Artifact(uri=f"{folder / TABLES}/{name}", checksum=checksum) for name, checksum in files.items()}
-    mixture = Mixture(channels=CONFIG.channels, merging=CONFIG.merging, tables=tables)
+    mixture = Mixture(channels=config.channels, merging=config.merging, tables=tables)
     vectors = Artifact(uri=str(folder / "v.parquet"), checksum=NOTHING.checksum)
     return manifest(3, SPEC).model_copy(
         update={"mixture": mixture, "item_vectors": vectors, "collection": "items", "dim": VECTORS.shape[1]}
