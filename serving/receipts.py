@@ -115,7 +115,7 @@ def open_receipts(settings: Settings) -> Receipts | None:
 
 
 def _tag(item: int | str) -> bytes:
-    """Enough to tell an answer's items apart: one in 17 million others has the same."""
+    """Enough to tell an answer's items apart: of others, one in 17 million has that of an item."""
     return xxhash.xxh3_64_digest(str(item).encode())[:_TAG_BYTES]
 
 

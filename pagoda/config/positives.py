@@ -23,7 +23,6 @@ class PositivesConfig(Section):
     repeat_below: float | None = Field(default=None, gt=0, lt=1)
     """Positives of an item whose share s is smaller are learned sqrt(this / s) times in an epoch, at most 10 times.
     None: once."""
-
     by_arm: dict[Literal["stable", "canary"], Weight] = Field(default={}, exclude_if=lambda given: not given)
     """What positives on items that an arm showed count in the loss, 1 where it is not named or not known; 0: they are
     not learned. Of a dataset that declares `receipts`."""

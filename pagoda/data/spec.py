@@ -212,8 +212,8 @@ class FeatureSpec(_Model):
         names = [feature.name for feature in self.features]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"features {twice} are declared twice")
-        told = {HISTORY_EVENT} if self.embeds_events else set()
-        if reserved := sorted(set(names) & (self._own_columns | told)):
+        own = RESERVED.union(SHOWN if self.receipts else ())
+        if reserved := sorted(set(names) & (own | {HISTORY_EVENT} if self.embeds_events else own)):
             raise ValueError(f"features {reserved} have the names of Pagoda's own columns; rename them")
         for feature in self.features:
             if feature.tower == "item" and (feature.source == "context" or feature.kind in COMPUTED):
@@ -222,18 +222,13 @@ class FeatureSpec(_Model):
                 )
             if feature.filterable and feature.tower == "user":
                 raise ValueError(f"feature {feature.name!r}: only item features can be filterable")
-        if self.positive_weight in {*names, *self._own_columns}:
+        if self.positive_weight in {*names, *own}:
             raise ValueError(
                 f"positive_weight {self.positive_weight!r} is a column with another meaning: features are known before "
                 "the user chooses, a weight is known afterwards"
             )
         check_references(self, RESERVED)
         return self
-
-    @property
-    def _own_columns(self) -> frozenset[str]:
-        """Of interactions: no feature and no weight can have their names."""
-        return RESERVED.union(SHOWN if self.receipts else ())
 
     @property
     def known_events(self) -> frozenset[str]:
