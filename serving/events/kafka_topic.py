@@ -94,7 +94,7 @@ class TopicFollower(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._rewind(consumer, place)
                 continue
             applied = await self._target.apply(partition_name(place), self._last[place], records)
-            if applied:
+            if applied and place in self._last:  # Else the group has taken it away meanwhile.
                 self._last[place] = records[applied - 1].offset
                 await consumer.commit({place: records[applied - 1].offset + 1})
             if applied < len(records):

@@ -54,7 +54,8 @@ _OUTPUTS = {
     "recall_score": "FP32",
     "count": "INT32",
     "known_user": "BOOL",
-    **dict.fromkeys(("generation", "arm", "degraded", "fields", "receipt"), "BYTES"),
+    "propensity": "FP32",
+    **dict.fromkeys(("generation", "arm", "degraded", "channels", "fields", "receipt"), "BYTES"),
 }
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pagoda.channels.base import Allowed, BoolArray, Int64Array
+from pagoda.data.layout import schema_of
 from pagoda.data.spec import FeatureSpec
+from pagoda.errors import DataError
 from pagoda.generations.manifest import Manifest
+from pagoda.item_vectors.columns import filter_column
 from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
@@ -30,8 +34,10 @@ class ServedItems:
             spec: The feature declaration.
             items: item_id, [item_key] and the filter columns, in any order.
             removed: Items that are left out, as callers know them; it may change at any time.
-            changed: Items that are no more what they were when the vectors were exported, likewise.
+            changed: Features of items that were added or changed, as JSON, likewise; they stand before exported ones.
         """
+        self._filters = {field.name: field for field in filter_fields(spec)}
+        self._types = {name: schema_of(spec, "items").field(name).type for name in self._filters}
         self._items = items.take(pc.sort_indices(items[ITEM_ID])).combine_chunks()
         self._ids: Int64Array = self._items[ITEM_ID].to_numpy()
         self._are_strings = spec.id_type == "string"
@@ -50,24 +56,37 @@ class ServedItems:
         return self._find(ids)[1]
 
     def allowed(self, wanted: Filter, excluded: NDArray[np.int64]) -> Allowed:
-        """Says which items satisfy a filter, are not `excluded` (int64 [n]), and are not gone.
-
-        An item that was changed since satisfies no filter: what it is now, the index alone knows.
-        """
+        """Says which items satisfy a filter as they are now, are not `excluded` (int64 [n]), and are not gone."""
 
         def which(ids: Int64Array) -> BoolArray:
             places, found = self._find(ids)
             if len(excluded):
                 found &= ~np.isin(ids, excluded)
-            gone = self._removed | self._changed.keys() if wanted else self._removed
-            if gone:
-                names = self._keys.take(pa.array(places)).to_pylist()
-                found &= np.fromiter((name not in gone for name in names), np.bool_, len(names))
+            if not (self._removed or wanted):
+                return found
+            names = self._keys.take(pa.array(places)).to_pylist()
+            if self._removed:
+                found &= np.fromiter((name not in self._removed for name in names), np.bool_, len(names))
             if wanted:
-                found &= matching(self._items.take(pa.array(places)), wanted)
+                matches = matching(self._items.take(pa.array(places)), wanted)
+                if anew := [place for place, name in enumerate(names) if name in self._changed]:
+                    matches[anew] = self._match_now([names[place] for place in anew], wanted)
+                found &= matches
             return found
 
         return which
+
+    def _match_now(self, names: Sequence[Key], wanted: Filter) -> BoolArray:
+        """Which of some changed items satisfy a filter by what was last said of them, bool [n]."""
+        said = [orjson.loads(self._changed.get(name, b"{}")) for name in names]
+        columns, ids = {}, pa.array(names)
+        try:
+            for condition in wanted:
+                raw = pa.array([one.get(condition.field) for one in said], self._types[condition.field])
+                columns[condition.field] = filter_column(self._filters[condition.field], raw, ids)
+        except (pa.ArrowException, DataError):  # Said when the feature was of another kind.
+            return np.zeros(len(names), np.bool_)
+        return matching(pa.table(columns), wanted)
 
     def _find(self, ids: Int64Array) -> tuple[Int64Array, BoolArray]:
         places = np.minimum(np.searchsorted(self._ids, ids), max(len(self._ids) - 1, 0))

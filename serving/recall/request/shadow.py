@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from serving.http.deadlines import unhurried
+from serving.recall.fallback.steps import OF_NO_SERVER
 from serving.recall.generations.follower import Serving
 from serving.recall.metrics import SHADOW_COPIES
 from serving.recall.request.answer import answer_by
@@ -59,7 +60,8 @@ class Shadow:
                     predictions = await answer_by(live, SHADOW, self._parts, group.begin(live))
         except Exception:  # The canary's, whatever it is.
             timing.stop(failed=True)
-        timing.stop()
+        # As of a canary's answer: what stood in for its own files or servers is not what it is worth.
+        timing.stop(failed=any(not OF_NO_SERVER.issuperset(one["degraded"]) for one in predictions or ()))
         timing.count()
         SHADOW_COPIES.labels("failed" if timing.failed else "answered").inc()
         self._ledger.take(timing, predictions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecallInstance
-from serving.recall.fallback.steps import OF_THE_STORE, PRERANK
+from serving.recall.fallback.steps import OF_NO_SERVER, OF_THE_STORE, PRERANK
 from serving.recall.generations.follower import Generations
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
@@ -15,14 +15,15 @@ WARM_UP = "warm-up"
 """Stands for the arm in the metrics of warm-up requests."""
 WARM_AGAIN_SECONDS = 10.0
 _WARM_UPS = 3
-_MAY_STAND_IN = OF_THE_STORE | {PRERANK}
+_MAY_STAND_IN = OF_THE_STORE | OF_NO_SERVER | {PRERANK}
 
 
 async def warm_up(live: LiveGeneration, parts: Parts) -> None:
     """Send real requests through every part of a generation, then get ready what may stand in for one of them.
 
     The online store may be down: what stands in for it stands in for any user. So may a pre-ranker's files be gone, or
-    it be late at first. Tower and index must answer.
+    it be late at first, or a channel's table be damaged: a process that starts anew is no worse than its peers. Tower
+    and index must answer.
 
     Raises:
         PagodaError: One was not answered, or with no item.

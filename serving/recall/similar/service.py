@@ -6,6 +6,7 @@ gate: nobody's tower made them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -72,15 +73,18 @@ class SimilarService:
         serving = self._generations.require()
         cost = sum(cost_of_search(one.k, filtered=bool(one.filter)) + cost_of_fields(one) for one in asked)
         with self._admission.admitted(callers.current().client, cost):
-            return [
-                await self._by_arm(serving, _arm(serving, one, header), one, f"instances.{place}")
-                for place, one in enumerate(asked)
-            ]
+            found = []
+            for place, one in enumerate(asked):
+                await asyncio.sleep(0)  # What asks no server would hold all others until the last instance.
+                found.append(await self._by_arm(serving, _arm(serving, one, header), one, f"instances.{place}"))
+            return found
 
     async def _by_arm(self, serving: Serving, arm: Arm, one: SimilarInstance, place: str) -> SimilarPrediction:
         if arm == "canary":
             try:
                 return await self._by(serving.of("canary"), arm, one, place)
+            except RequestError:
+                pass  # The caller's fault, as the stable arm will say, or what the canary alone lacks.
             except PagodaError as error:  # Nobody but the canary may suffer from it.
                 logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, reason(error))
         return await self._by(serving.stable, "stable", one, place)

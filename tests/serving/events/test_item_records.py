@@ -216,3 +216,14 @@ def test_nothing_is_taken_from_elsewhere_than_where_the_log_ends(tmp_path: Path,
     assert apply(items(tmp_path), after, [upsert(after + 1, 1, 3)]) == 0
     assert apply(items(tmp_path), 4, [upsert(5, 1, 4)]) == 1
     assert [one.features and one.features["year"] for one in _changes(ItemLog(str(tmp_path)))] == [1.0, 2.0, 4.0]
+
+
+def test_a_reader_that_stands_before_the_end_of_the_log_takes_nothing_again(tmp_path: Path) -> None:
+    """As one does whose partition was taken away and came back while the log was being written."""
+    process, log = items(tmp_path), ItemLog(str(tmp_path))
+    records = [upsert(0, 5, 1990), upsert(1, 5, 1991)]
+    assert apply(process, -1, records) == 2
+    log.append([ItemChange(item_id=5, features={"year": 2020.0})])
+    assert apply(process, 1, records) == apply(process, 1, records[:1]) == 0
+    assert [change.features["year"] for change in _changes(log) if change.features] == [1990, 1991, 2020]
+    assert log.offset("items/0") == 1
