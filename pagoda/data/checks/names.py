@@ -34,8 +34,8 @@ IN_REQUESTS = frozenset(
 """Fields of who asks. Not `text` and `merge`, which came later: many a dataset has a feature that is called so, and it
 is never beside them, for a request says features in `profile`, `context` and `filter`, and none in `history`."""
 IN_ANSWERS = frozenset({"item_id", "score", "fields"})
-"""Fields of an item in an answer. Not those that came later (`channels`, `propensity`, `recall_score`): its features are
-in `fields`."""
+"""Fields of an item in an answer. Not those that came later (`channels`, `propensity`, `recall_score`): features are in
+`fields`."""
 IN_COLLECTIONS = frozenset(
     {"item_id", "item_key", "vector", "pagoda_weight", "pagoda_share", "pagoda_text", "pagoda_words"}
 )

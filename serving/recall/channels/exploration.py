@@ -107,9 +107,13 @@ class Exploration:
         """Learn it once. Without an answer, what was known stands."""
         if not (all_items := list(self._all)):
             return
-        newest = max(all_items, key=lambda one: one.table.window_end_us)
+        # The new items of all that serve, or a candidate that is rolled back would have taken those of the others away.
+        by_age, counted = sorted(all_items, key=lambda one: one.table.window_end_us), dict[Key, list[int]]()
+        for items in by_age:
+            counted |= dict(zip(items.names, items.table.counts.T.tolist(), strict=True))
+        counts = np.array(list(counted.values()), np.int64).reshape(-1, 2).T
         try:
-            found = await self._counts.look(newest.table.window_end_us, newest.names, newest.table.counts)
+            found = await self._counts.look(by_age[-1].table.window_end_us, list(counted), counts)
         except (RedisError, OSError):
             return
         for items in all_items:
