@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pagoda.channels.merging import EXPLORE
 from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
-from pagoda.generations.arms import Arm
+from pagoda.generations.arms import ARMS, Arm
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.state.log_reading import split_of
@@ -70,12 +70,17 @@ class Serving:
 
     @property
     def compared_channels(self) -> frozenset[str]:
-        """Those that both arms declare: an answer without one speaks against its arm. None without a canary."""
-        if self.canary is None:
+        """Those that both arms declare alike: an answer without one speaks against its arm. None without a canary.
+
+        Where shares differ, or one arm alone orders all by a pre-ranker, answers are meant to differ.
+        """
+        manifests = [live.manifest for live in (self.stable, self.canary) if live]
+        mixtures = [one.mixture for one in manifests if one.mixture]
+        if len(mixtures) < len(ARMS) or len({(one.prerank is None) for one in manifests}) > 1:
             return frozenset()
-        mixtures = [live.manifest.mixture for live in (self.stable, self.canary)]
-        declared = [frozenset(one.kind for one in mixture.channels) if mixture else frozenset() for mixture in mixtures]
-        return declared[0] & declared[1] - {EXPLORE}  # By chance, some answers have no item of it.
+        shares = [{(one.kind, one.share, one.cold_share) for one in mixture.channels} for mixture in mixtures]
+        # By chance, some answers have no item of what explores.
+        return frozenset(kind for kind, *_ in shares[0] & shares[1]) - {EXPLORE}
 
     @property
     def generations(self) -> dict[Arm, LiveGeneration]:
