@@ -5,19 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
 from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Known, Ranked, TableSource
-from pagoda.channels.co_occurrence import LONGEST, UserItems, read_user_items
-from pagoda.channels.item_similarity import cosine_neighbours, swing_neighbours
 from pagoda.config.channels import ItemToItem
 from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.array_files import open_array, save_array
 from pagoda.embeddings.sorted_ids import SortedIds
-
-_MOST = 8_000_000
-"""Positives that are read into memory; of more, those of a share of the users."""
-_MEASURES = {"swing": swing_neighbours, "item_cf": cosine_neighbours}
 
 
 class ItemToItemTable:
@@ -64,13 +57,12 @@ class ItemToItemKind:
     """How its tables are written and opened; see `ChannelKind`."""
 
     def write(self, folder: Path, declared: ItemToItem, source: TableSource) -> None:
-        """Measure which items go with which, of the last days' positives; memory follows `_MOST` and the catalogue."""
-        had = read_user_items(source.dataset, source.window.end, source.items, _MOST, declared.days)
-        near = sparse.csr_array((0, 0), dtype=np.float32)
-        ids = source.items[:0]
-        if had is not None:
-            near = _MEASURES[declared.method](_without_robots(had), declared.neighbours)
-            ids = source.items[had.places]
+        """Measure which items go with which, of the last days' positives; memory follows eight million of them and
+        the catalogue."""
+        # SciPy, with which neighbours are found, is not where tables are only asked.
+        from pagoda.channels.item_neighbours import find_neighbours
+
+        ids, near = find_neighbours(declared, source)
         save_array(folder / "ids.npy", ids, np.int64)
         save_array(folder / "starts.npy", near.indptr, np.int64)
         save_array(folder / "neighbours.npy", near.indices, np.int32)
@@ -82,9 +74,3 @@ class ItemToItemKind:
     def open(self, folder: Path, declared: ItemToItem) -> ItemToItemTable:
         """Map the table; see `ChannelKind`."""
         return ItemToItemTable(folder, declared)
-
-
-def _without_robots(had: UserItems) -> UserItems:
-    """Without users who had `LONGEST` items or more: what they had together says little, and takes longest."""
-    few = np.asarray(had.matrix.sum(axis=1)) < LONGEST
-    return UserItems(had.matrix[few], had.places, had.share)
