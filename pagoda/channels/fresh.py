@@ -11,6 +11,7 @@ from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item, interactions
 from pagoda.config.channels import Fresh
 from pagoda.data.history.id_slots import MISSING, Slots
+from pagoda.data.ids import user_places
 from pagoda.data.layout import DAY_US
 from pagoda.data.spec import FeatureSpec
 
@@ -47,16 +48,23 @@ class FreshTable:
 
 
 def newest_items(source: TableSource, days: float, kept: int) -> Int64Array:
-    """Places of the source's items that came in the last `days` or after the window, at most the `kept` newest."""
+    """Places of the source's items that came in the last `days` or after the window, at most the `kept` newest.
+
+    What is left of `kept` goes to items without any interaction. Which of these came last nobody knows: a hash of their
+    IDs draws them, since the lowest would be the oldest where IDs are counted upwards.
+    """
     births = births_of(source)
-    fresh = np.flatnonzero(births >= source.window.end_us - days * DAY_US)
-    return np.sort(fresh[np.argsort(-births[fresh], kind="stable")[:kept]])
+    came = np.flatnonzero((births >= source.window.end_us - days * DAY_US) & (births < _NEVER))
+    came = came[np.argsort(-births[came], kind="stable")[:kept]]
+    untouched = np.flatnonzero(births == _NEVER)
+    drawn = untouched[np.argsort(user_places(source.items[untouched]), kind="stable")[: kept - len(came)]]
+    return np.sort(np.concatenate([came, drawn]))
 
 
 def births_of(source: TableSource) -> Int64Array:
     """When each of the source's items had its first interaction, in microseconds since 1970, UTC, int64 [i].
 
-    One that had none came after all others: the greatest int64.
+    Of one that had none it is the greatest int64.
     """
     items, births = Slots(source.items), np.full(len(source.items), _NEVER)
     for batch in interactions(source, ["item_id", "timestamp"]):

@@ -52,16 +52,26 @@ def groups_of(encoder: Encoder, names: Sequence[str]) -> Groups:
     Raises:
         ConfigError: One is unknown, or none says anything of items.
     """
-    known = group_names(encoder.spec)
+    known, kept = group_names(encoder.spec), in_order(encoder.spec, names)
+    user = {_USER + field.name: field for field in encoder.fields("user")}
+    pair = {_ITEM + field.name: field for field in encoder.fields("item")}
+    numbers = {name: Field(name, "dense", 1) for name in known if name.startswith((POPULARITY, SHARE, SINCE))}
+    return Groups(kept, _named(user, kept), _named({**pair, **numbers}, kept))
+
+
+def in_order(spec: FeatureSpec, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of groups, in the order in which all networks have them.
+
+    Raises:
+        ConfigError: One is unknown, or none says anything of items.
+    """
+    known = group_names(spec)
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"prerank.features: there is no group {unknown[0]!r}; these are: {', '.join(known)}")
     kept = tuple(name for name in known if name in names)
     if not any(map(says_of_items, kept)):
         raise ConfigError(f"prerank.features: {', '.join(kept)} say nothing of items; add {PRODUCT}, say")
-    user = {_USER + field.name: field for field in encoder.fields("user")}
-    pair = {_ITEM + field.name: field for field in encoder.fields("item")}
-    numbers = {name: Field(name, "dense", 1) for name in known if name.startswith((POPULARITY, SHARE, SINCE))}
-    return Groups(kept, _named(user, kept), _named({**pair, **numbers}, kept))
+    return kept
 
 
 def item_features(names: Sequence[str]) -> list[str]:

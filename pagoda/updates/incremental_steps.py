@@ -24,7 +24,17 @@ from pagoda.settings import Settings
 from pagoda.storage.copies import fetch
 from pagoda.updates.incremental import IncrementalUpdate, Nothing, live_bases, resolve, scratch_of
 from pagoda.updates.readiness import checks_of
-from pagoda.version_files.full import CONFIG, ENCODER, ITEMS, LINEAGE, POPULARITY, TOWERS, USERS, FullVersionFiles
+from pagoda.version_files.full import (
+    CATEGORY_MEANS,
+    CONFIG,
+    ENCODER,
+    ITEMS,
+    LINEAGE,
+    POPULARITY,
+    TOWERS,
+    USERS,
+    FullVersionFiles,
+)
 from pagoda.version_files.incremental import STATE, VERSION, IncrementalFiles
 
 # What learns is imported where it is used: a step that learns nothing shall not wait for PyTorch.
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 MODEL = "model"
 """The one folder that an incremental update makes."""
 _PARTS = (ENCODER, CONFIG, LINEAGE, POPULARITY, TOWERS, USERS, ITEMS)
-"""What an incremental reads of its base."""
+"""What an incremental reads of any base."""
 
 
 @dataclass(frozen=True)
@@ -169,8 +179,10 @@ def files_of(update: IncrementalUpdate) -> IncrementalFiles:
 def base_files(settings: Settings, base: int) -> FullVersionFiles:
     """A full version's files on this machine: fetched and verified once, mapped read-only ever after."""
     registry, folder = open_registry(settings), scratch_of(settings, base)
-    if not (folder / VERSION).exists():
-        registry.fetch(base, folder / VERSION, _PARTS)
+    # Not every base has them, and to fetch what is not there is an error.
+    wanted = (*_PARTS, CATEGORY_MEANS) if CATEGORY_MEANS in registry.get(base).files else _PARTS
+    if not all((folder / VERSION / part).exists() for part in wanted):
+        registry.fetch(base, folder / VERSION, wanted)
     if not (folder / STATE).exists():
         registry.fetch_state(base, folder / STATE)
     return FullVersionFiles(folder / VERSION, folder / STATE)

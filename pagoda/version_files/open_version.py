@@ -15,7 +15,6 @@ from pagoda.config.ensemble import CascadeShape
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories
 from pagoda.embeddings.category_means import CategoryMeans
-from pagoda.embeddings.overlay import Overlay
 from pagoda.model.encoder import Encoder
 from pagoda.model.tensors import tensors
 from pagoda.model.towers.ensemble import AnyTowers
@@ -120,8 +119,8 @@ class OpenVersion(OpenTowers):
         tables = files.users, files.items
         super().__init__(files.encoder, files.towers(), *tables, dataset, category_means=files.category_means)
 
-    def under(self, users: Overlay) -> OpenVersion:
-        """The same version with user-ID rows as a generation sees them: its base under delta segments."""
+    def under(self, users: RowLookup) -> OpenVersion:
+        """The same version with other user-ID rows, such as a generation sees: its base's under delta segments."""
         opened = copy.copy(self)
         opened._users = users
         return opened

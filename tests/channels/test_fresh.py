@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pagoda.config.channels import Fresh
-from tests.channels.logs import DAYS, ITEMS, LOGS, Act, ids_of, known, opened
+from pagoda.data.ids import user_places
+from tests.channels.logs import DAYS, ITEMS, LOGS, Act, all_of, ids_of, known, opened
 from tests.channels.test_popular import counted
 
 END = DAYS * 24 * 60
 
 
+def drawn(items: list[int]) -> list[int]:
+    """In the order in which items without any interaction are taken."""
+    places = user_places(np.array(items, np.int64))
+    return [items[number] for number in np.argsort(places, kind="stable")]
+
+
+def test_what_nobody_touched_pushes_out_nothing_that_came() -> None:
+    acts = [Act(END - 60, 1, 11, "click", None), Act(END - 30, 1, 12, "impression", None)]
+    with opened(Fresh(share=0.1, days=2, kept=4), acts) as table:
+        kept = ids_of(table.candidates(known(), all_of, 12))
+    assert {11, 12} < set(kept) and len(kept) == 4
+    assert set(kept) - {11, 12} != {1, 2}  # By chance, not the lowest.
+
+
 @settings(max_examples=25)
 @given(LOGS, st.sampled_from([0.5, 2.0, 1e9]), st.integers(1, 12), st.integers(1, 12))
 def test_the_newest_are_kept_and_those_chosen_most_come_first(acts: list[Act], days: float, kept: int, k: int) -> None:
-    births = {row["item_id"]: END for row in ITEMS}
+    births: dict[int, int] = {}
     for act in acts:
-        births[act.item] = min(births[act.item], act.minute)
-    fresh = [item for item, minute in births.items() if minute >= END - days * 24 * 60]
-    newest = sorted(fresh, key=lambda item: (-births[item], item))[:kept]
+        births[act.item] = min(births.get(act.item, act.minute), act.minute)
+    came = [item for item, minute in births.items() if minute >= END - days * 24 * 60]
+    newest = sorted(came, key=lambda item: (-births[item], item))[:kept]
+    newest += drawn([row["item_id"] for row in ITEMS if row["item_id"] not in births])[: kept - len(newest)]
     counts = counted(acts, days)
     wanted = [item for item in sorted(newest, key=lambda item: (-counts[item], item)) if item % 3]
     with opened(Fresh(share=0.1, days=days, kept=kept), acts) as table:

@@ -94,8 +94,11 @@ def _first_positives(dataset: Dataset, window: Window, found: Survey) -> tuple[I
     counts, after_us = np.zeros(len(found.users), np.int64), np.full(len(found.users), _NEVER)
     columns = ("user_id", "item_id", "timestamp")
     for batch in dataset.batches(window, events=dataset.spec.positives, columns=columns, batch_rows=_BATCH_ROWS):
-        user = np.searchsorted(found.users, batch.column("user_id").to_numpy())
-        order = np.argsort(user, kind="stable")
+        ids = batch.column("user_id").to_numpy()
+        user = np.minimum(np.searchsorted(found.users, ids), len(found.users) - 1)
+        # A user all of whose positives weigh 0 is not among those found.
+        there = np.flatnonzero(found.users[user] == ids)
+        order = there[np.argsort(user[there], kind="stable")]
         user = user[order]
         before = np.arange(len(user)) - np.searchsorted(user, user)
         ordinal = counts[user] + before

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.training import TrainConfig
+from pagoda.embeddings.table import IdTable
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array
 from pagoda.prerank.items import EncodedItems, columns_of
@@ -33,7 +36,7 @@ def trained_preranker(
     if config.prerank is None:
         return None
     told, survey = prepared.stream, prepared.survey
-    towers, encoder = _unlearned(prepared, parent)
+    towers, encoder = _unlearned(prepared, parent, forgotten)
     # A pass of its own, from the same histories: of those that positives were learned with, the end alone is left.
     stream = ExampleStream(
         dataset=told.dataset,
@@ -53,7 +56,9 @@ def trained_preranker(
     return train_preranker(stream, EncodedItems([(survey.catalogue, columns)]), towers, prepared.encoder, config)
 
 
-def _unlearned(prepared: Prepared, parent: FullVersionFiles | None) -> tuple[OpenTowers, Encoder]:
+def _unlearned(
+    prepared: Prepared, parent: FullVersionFiles | None, forgotten: Int64Array
+) -> tuple[OpenTowers, Encoder]:
     """Towers for the examples, and what they encode users with: such as have not learned what was clicked.
 
     The parent's, whose vectors lie where those of the version lie that went on from them, and whose words have the same
@@ -61,9 +66,27 @@ def _unlearned(prepared: Prepared, parent: FullVersionFiles | None) -> tuple[Ope
     """
     dataset, learner = prepared.stream.dataset, prepared.learner
     if parent is not None:
-        return OpenVersion(parent, dataset), parent.encoder
+        return OpenVersion(parent, dataset).under(_Without(parent.users, forgotten)), parent.encoder
     nobody = learner.users.kept(np.zeros(len(learner.users.ids), np.bool_))
-    return OpenTowers(prepared.encoder, learner.towers.eval(), nobody, learner.items, dataset), prepared.encoder
+    # Items without a row have the vectors that they will be served with.
+    means = prepared.cold.means(learner.items) if prepared.cold else None
+    towers = OpenTowers(prepared.encoder, learner.towers.eval(), nobody, learner.items, dataset, category_means=means)
+    return towers, prepared.encoder
+
+
+@dataclass(frozen=True)
+class _Without:
+    """A parent's user rows, those of some users as if there had never been any: their clicks are in them."""
+
+    table: IdTable
+    gone: Int64Array
+
+    def lookup(self, ids: Int64Array) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """See `RowLookup`."""
+        rows, found = self.table.lookup(ids)
+        gone = np.isin(ids, self.gone)
+        rows[gone], found[gone] = self.table.oov, False
+        return rows, found
 
 
 def _popularity(survey: Survey, parent: FullVersionFiles | None) -> NDArray[np.float64]:

@@ -10,12 +10,14 @@ from pagoda.channels.factory import refuse_channels
 from pagoda.config.model import Bsarec, ModelConfig, TowerConfig
 from pagoda.config.negatives import REJECTIONS
 from pagoda.config.objective import PointwiseConfig
+from pagoda.config.prerank import PrerankConfig
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.layout import INTERESTS, says_interests
 from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError
+from pagoda.prerank.groups import in_order
 from pagoda.training.distillation.score_file import Teacher, refuse_other_columns
 from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
@@ -51,7 +53,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
     """Compare a configuration with the data, which costs next to nothing.
 
     Raises:
-        ConfigError: It asks for rejections, features, histories or frequencies of them that are not there.
+        ConfigError: It asks for rejections, features, groups, histories or frequencies of them that are not there.
     """
     for member in config.members:
         if dataset.spec.history is None:
@@ -81,7 +83,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
             f"self_supervision needs features of items to hide and show; {dataset.path}/features.yaml declares none"
         )
     if config.prerank is not None:
-        _refuse_preranking(dataset, window)
+        _refuse_preranking(config.prerank, dataset, window)
     for key in dict.fromkeys(key for member in config.members for key in member.negatives.rejections):
         event = REJECTIONS[key]
         found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
@@ -89,7 +91,9 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
             raise ConfigError(f"negatives.{key} is set, but {dataset.path} has no event {event} in {window.key}")
 
 
-def _refuse_preranking(dataset: Dataset, window: Window) -> None:
+def _refuse_preranking(config: PrerankConfig, dataset: Dataset, window: Window) -> None:
+    if config.features != "auto":
+        in_order(dataset.spec, config.features)
     if not has_impressions(dataset, window):
         raise ConfigError(
             f"prerank learns from what was shown, but {dataset.path} has no event {SHOWN} in {window.key}; leave it out"

@@ -70,7 +70,8 @@ def full_update(
         window: What to learn. Earlier interactions enter histories only.
         parent: The full version to start from; None for a first one, which learns its window
             `config.bootstrap_epochs` times, where any other learns each interaction once.
-        config: How. With the arguments above it determines the result to the bit, on one kind of machine.
+        config: How. With the arguments above it determines the result to the bit, on one kind of machine; but for the
+            pre-ranker of `prerank.features: auto`, whose groups are chosen by the time that they take, too.
         out: A folder that does not exist yet. `out/version` is the version, `out/state` the second artifact.
         beside: Files that the configuration asks for.
         forgotten: Users whose rows and histories are not taken over from the parent.

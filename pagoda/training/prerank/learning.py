@@ -31,7 +31,7 @@ def learn(
         GateError: A loss is not finite.
     """
     optimiser, rng = dense_optimiser(ranker.train(), how), np.random.default_rng(seed)
-    for _ in range(max(epochs, -(-_LEAST_STEPS * _BATCH // len(rows)))):
+    for _ in range(epochs_of(len(rows), epochs)):
         for part in np.array_split(rng.permutation(rows), -(-len(rows) // _BATCH)):
             wanted = torch.from_numpy(examples.chosen[part].astype(np.float32))
             logits = ranker(*examples.inputs(part, ranker.order).tensors())
@@ -42,6 +42,11 @@ def learn(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     ranker.eval()
+
+
+def epochs_of(rows: int, least: int) -> int:
+    """How often to learn so many rows: `least` times, or more for as many steps as a small window needs."""
+    return max(least, -(-_LEAST_STEPS // -(-rows // _BATCH)))
 
 
 def logits_of(ranker: PreRanker, examples: ShownExamples, rows: Int64Array) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pagoda.config.prerank import PrerankConfig
 from pagoda.config.training import TrainConfig
+from pagoda.errors import DataError
 from pagoda.model.encoder import Encoder
 from pagoda.model.user_inputs import Array, UserKeys
 from pagoda.prerank.groups import group_names, groups_of
@@ -29,11 +30,14 @@ from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM
 from pagoda.version_files.open_version import OpenTowers
 
 _LEARNED = 0.9
-"""Share of the examples, the first ones, that the choice of groups learns from; it is judged by the others."""
+"""Share of what was shown, the first of it, that the choice of groups learns from; it is judged by the rest."""
+_LEAST_SHOWN = 10
+"""Of fewer nothing would be held back."""
 _EPOCHS = 3
 """Of the one that serves; those that are compared learn what they do once."""
 _EXAMPLES = 3
 Int64Array = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def train_preranker(
 
     Raises:
         ConfigError: It names a group that there is not.
-        DataError: As `shown_examples`.
+        DataError: As `shown_examples`, or too little was shown.
         GateError: The loss is not finite.
     """
     if (how := config.prerank) is None:
@@ -72,8 +76,23 @@ def train_preranker(
     names = group_names(encoder.spec) if how.features == "auto" else how.features
     names = groups_of(encoder, names).names
     examples = shown_examples(stream, towers, items, names, config.seed)
+    if (shown := int(examples.shown.sum())) < _LEAST_SHOWN:
+        raise DataError(
+            f"{stream.dataset.path}: {shown} impressions in {stream.window.key}, and prerank needs {_LEAST_SHOWN} at "
+            "least to learn from some and be judged by others; take a longer window, or leave prerank out"
+        )
     with torch.random.fork_rng(devices=[]):
         return _Work(examples, encoder, config, how, stream.catalogue).trained(names)
+
+
+def split_by_time(shown: BoolArray) -> tuple[Int64Array, Int64Array]:
+    """Examples to learn from and later ones to be judged by, int64, of those that were `shown`, bool [n], or not.
+
+    What is judged by was shown, so that is what counts: the last of the examples may all have been rejected.
+    """
+    rows = np.flatnonzero(shown)
+    later = rows[int(_LEARNED * len(rows)) :]
+    return np.arange(later[0]), later
 
 
 @dataclass(frozen=True)
@@ -86,9 +105,8 @@ class _Work:
     """Of all items."""
 
     def trained(self, names: Sequence[str]) -> TrainedPreRanker:
-        cut = int(_LEARNED * len(self.examples))
-        first = partial(self._fitted, np.arange(cut), 1)
-        held = HeldBack(self.examples, cut + np.flatnonzero(self.examples.shown[cut:]))
+        learned, later = split_by_time(self.examples.shown)
+        first, held = partial(self._fitted, learned, 1), HeldBack(self.examples, later)
         gates: dict[str, float] = {}
         if self.how.features == "auto":
             names, curve, gates = select(names, first, held, self._milliseconds, self.how.budget_ms)

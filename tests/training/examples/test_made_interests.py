@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_a_new_users_interests_lead_to_such_items(dataset: Dataset, tmp_path: Pa
         gain = vectors[:35] @ (user - nobody)
         right += gain[kinds[:35] == kind].mean() > gain[kinds[:35] != kind].mean()
     assert right >= 3
+
+
+def test_positives_of_users_who_do_not_count_make_nobodys(dataset: Dataset) -> None:
+    found = prepare(dataset, WINDOW, None, config(cold=COLD)).survey
+    first, after_us = made_interests._first_positives(dataset, WINDOW, found)
+    # One before others, and the last one.
+    counting = np.isin(found.users, [found.users[3], found.users[-1]], invert=True)
+    fewer = replace(found, users=found.users[counting])
+    for whole, part in zip((first, after_us), made_interests._first_positives(dataset, WINDOW, fewer), strict=True):
+        np.testing.assert_array_equal(part, whole[counting])
 
 
 def _asked(files: FullVersionFiles, profile: dict[str, list[str]]) -> np.ndarray:

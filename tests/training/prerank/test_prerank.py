@@ -13,6 +13,7 @@ from pagoda.errors import ConfigError
 from pagoda.model.program_file import read_program
 from pagoda.prerank.groups import group_names
 from pagoda.prerank.report import PrerankReport
+from pagoda.training.full.refusals import refuse_what_the_data_lacks
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import CONFIG, PRERANK, PRERANK_PROGRAM, FullVersionFiles
 from tests.training.worlds import SPEC, config, hours, make
@@ -81,6 +82,8 @@ def test_what_cannot_be_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> 
     assert "no event impression" in refused(HOW, make(tmp_path / "data"))
     assert "there is no group 'item.colour'; these are: user_vector" in refused(pre_ranked(features=["item.colour"]))
     assert "say nothing of items" in refused(pre_ranked(features=["user_vector", "user.kind"]))
+    with pytest.raises(ConfigError, match=r"no group 'item\.colour'"):  # Before any work starts.
+        refuse_what_the_data_lacks(pre_ranked(features=["item.colour"]), dataset, WINDOW)
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
