@@ -237,7 +237,7 @@ def recall_service(environment: Mapping[str, str], log: Path, *, ready: bool = T
 
 
 def _wait(process: subprocess.Popen[bytes], healthy: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if healthy():

@@ -22,7 +22,7 @@ from serving.tower.torchserve_models import TowerModels
 from serving.tower.torchserve_process import run_folder, socket_url
 from serving.workers.tower_host import Models
 
-START_SECONDS = 90
+START_SECONDS = 240
 
 
 @dataclass(frozen=True)
