@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pagoda.channels.co_occurrence import UserItems, blocks
+from pagoda.channels.base import TableSource
+from pagoda.channels.co_occurrence import LONGEST, UserItems, blocks, read_user_items
+from pagoda.config.channels import ItemToItem
 from pagoda.data.ids import user_places
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
 _SAMPLED = 1_000
 """Users of an item whose pairs Swing looks at: half a million. Of more, others would say the same again."""
+_MOST = 8_000_000
+"""Positives that are read into memory; of more, those of a share of the users."""
 _SMOOTHING = 1.0
 """alpha of Swing: what two users share weighs 1 / (alpha + how much that is)."""
 
@@ -155,3 +159,20 @@ def _nearest(
     row, column, value = row[order], column[order], value[order]
     near = np.arange(len(row)) - np.searchsorted(row, row) < kept
     return sparse.csr_array((value[near], (row[near], column[near])), shape=shape)
+
+
+_MEASURES = {"swing": swing_neighbours, "item_cf": cosine_neighbours}
+
+
+def find_neighbours(declared: ItemToItem, source: TableSource) -> tuple[Int64Array, sparse.csr_array]:
+    """Items that have any, int64 [n], ascending, and how near the nearest of each are, float32 [n, n]."""
+    had = read_user_items(source.dataset, source.window.end, source.items, _MOST, declared.days)
+    if had is None:
+        return source.items[:0], sparse.csr_array((0, 0), dtype=np.float32)
+    return source.items[had.places], _MEASURES[declared.method](_without_robots(had), declared.neighbours)
+
+
+def _without_robots(had: UserItems) -> UserItems:
+    """Without users who had `LONGEST` items or more: what they had together says little, and takes longest."""
+    few = np.asarray(had.matrix.sum(axis=1)) < LONGEST
+    return UserItems(had.matrix[few], had.places, had.share)

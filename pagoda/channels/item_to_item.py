@@ -60,7 +60,7 @@ class ItemToItemKind:
         """Measure which items go with which, of the last days' positives; memory follows eight million of them and
         the catalogue."""
         # SciPy, with which neighbours are found, is not where tables are only asked.
-        from pagoda.channels.item_neighbours import find_neighbours
+        from pagoda.channels.item_similarity import find_neighbours
 
         ids, near = find_neighbours(declared, source)
         save_array(folder / "ids.npy", ids, np.int64)

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
-_RRF = 60
+RRF = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
 FILLER = "two_tower"
 """The channel that gives what the others' quotas leave."""
@@ -76,7 +76,7 @@ def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tu
     sums: defaultdict[Item, float] = defaultdict(float)
     for channel, items in candidates.items():
         for place, item in enumerate(items, 1):
-            sums[item] += shares[channel] / (_RRF + place)
+            sums[item] += shares[channel] / (RRF + place)
     return sorted(sums.items(), key=lambda pair: -pair[1])[:k]
 
 

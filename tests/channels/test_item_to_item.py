@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.channels import co_occurrence, item_neighbours
+from pagoda.channels import co_occurrence, item_similarity
 from pagoda.channels.base import ChannelTable, Known, TableSource
 from pagoda.channels.factory import open_table, write_tables
 from pagoda.config.channels import ItemToItem
@@ -88,7 +88,7 @@ def test_an_item_without_a_vector_is_no_candidate(log: Path) -> None:
 
 def test_users_who_had_thousands_of_items_are_left_out(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(co_occurrence, "LONGEST", 4)
-    monkeypatch.setattr(item_neighbours, "LONGEST", 4)
+    monkeypatch.setattr(item_similarity, "LONGEST", 4)
     robots = [(user, item, 1) for user in (1, 2) for item in (10, 11, 12, 13)]
     table = _written(log, [*robots, (3, 10, 1), (3, 14, 1)])
     assert list(_found(table, (10, 0))) == [14]

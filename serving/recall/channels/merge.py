@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from pagoda.channels.merging import EXPLORE, apart, merged, shares_of, spread
+from pagoda.channels.merging import EXPLORE, RRF, apart, merged, shares_of, spread
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecalledItem
@@ -20,8 +20,6 @@ from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
 NO_TABLES = TableChannels()
-_RRF = 60
-"""Cormack, Clarke and Büttcher, SIGIR 2009: what is first counts little more than what is second."""
 
 
 async def merge(
@@ -164,7 +162,7 @@ def _from_text(items: Sequence[RecalledItem], words: Sequence[RecalledItem], nam
 
 
 def _by_place(items: Sequence[RecalledItem]) -> dict[Key, float]:
-    return {item["item_id"]: 1 / (_RRF + place) for place, item in enumerate(items, 1)}
+    return {item["item_id"]: 1 / (RRF + place) for place, item in enumerate(items, 1)}
 
 
 def _by_score(items: Sequence[RecalledItem]) -> dict[Key, float]:
