@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,19 @@ async def test_a_later_window_says_which_items_are_new_and_what_was_counted_stan
     assert await counts.look(5, [1, 2, 3], begin) == later
     await stream.close()
     await counts.close()
+
+
+@pytest.mark.integration
+async def test_a_candidate_with_fewer_new_items_takes_none_of_the_others_away(made: Manifest, redis_url: str) -> None:
+    service = await Service(made, database(redis_url, 13)).warm()
+    (own,) = service.exploration._all
+    later = copy.copy(own.table)
+    later.ids, later.counts, later.window_end_us = own.table.ids[:3], own.table.counts[:, :3], 1 << 60
+    candidate = NewItems(later, own.names[:3], VECTORS[later.ids])
+    service.exploration._all.add(candidate)
+    free = own.beliefs.free.copy()
+    await service.exploration.look()
+    assert (own.beliefs.free == free).all() and free.sum() > 3
 
 
 def test_where_nothing_is_new_nothing_is_near() -> None:
