@@ -48,7 +48,7 @@ class FreshTable:
 
 
 def newest_items(source: TableSource, days: float, kept: int) -> Int64Array:
-    """Places of the source's items that came in the last `days` or after the window, at most the `kept` newest.
+    """Places of the source's items that came in the last `days` of the window's past, at most the `kept` newest.
 
     What is left of `kept` goes to items without any interaction. Which of these came last nobody knows: a hash of their
     IDs draws them, since the lowest would be the oldest where IDs are counted upwards.

@@ -19,7 +19,7 @@ from pagoda.model.features.codec import word
 
 HOUR: Final = "hour"
 _HOUR_US = 3_600_000_000
-_HOURS = pa.array([str(hour) for hour in range(24)])
+_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Situation:
     def word(self, known: Known) -> str:
         """The word of a request."""
         if self.by == HOUR:
-            return str(known.moment_us // _HOUR_US % len(_HOURS))
+            return str(known.moment_us // _HOUR_US % _HOURS)
         value = known.values.get(self.by)
         return self.default if value is None else word(value, self.by)
 
@@ -76,8 +76,8 @@ def column_of(situation: Situation, dataset: Dataset) -> SituationColumn:
 
 
 def _hours(timestamps: pa.Array) -> pa.Array:
-    hours = timestamps.cast(pa.int64()).to_numpy() // _HOUR_US % len(_HOURS)
-    return _HOURS.take(pa.array(hours))
+    hours = timestamps.cast(pa.int64()).to_numpy() // _HOUR_US % _HOURS
+    return pa.array([str(hour) for hour in range(_HOURS)]).take(pa.array(hours))
 
 
 def _of_users(situation: Situation, dataset: Dataset) -> Callable[[pa.Array], pa.Array]:
