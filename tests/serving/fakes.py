@@ -16,7 +16,7 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.item_vectors.filter import Filter
-from pagoda.rollout.measures.outcomes import PlacedClick
+from pagoda.rollout.measures.outcomes import TakenEvent
 from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
@@ -93,7 +93,7 @@ class FakeLedger:
         """As the real one."""
         self.timings.append((timing, predictions))
 
-    def clicked(self, split: Split, clicks: Sequence[PlacedClick]) -> None:
+    def note(self, split: Split, events: Sequence[TakenEvent]) -> None:
         """As the real one."""
 
 

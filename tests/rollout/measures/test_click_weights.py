@@ -13,7 +13,8 @@ from pagoda.rollout.measures.base import ArmMeasure
 from pagoda.rollout.measures.click_weights import click_weights, weighed_rows
 from pagoda.rollout.measures.outcomes import PLACE, ROW, Flag, OutcomeBatch
 from pagoda.rollout.measures.user_sums import UserTable
-from pagoda.rollout.policy import ClickGate, ClickWeights, OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.online_gates import ClickGate, ClickWeights, OnlineGates
+from pagoda.rollout.policy import RolloutPolicy, Step
 
 SHOWN, USERS, MINUTE_US = 5, 40_000, 60_000_000
 WORTH = np.array([0.30, 0.26, 0.22, 0.18, 0.14])

@@ -15,11 +15,12 @@ from prometheus_client import REGISTRY
 from pagoda.errors import UnavailableError
 from pagoda.rollout.measures.base import Measures
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.measures.outcomes import STREAM, PlacedClick
-from pagoda.rollout.policy import ClickWeights
+from pagoda.rollout.measures.outcomes import STREAM
+from pagoda.rollout.online_gates import ClickGate, ClickWeights, OnlineGates
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
 from serving.events.routes import events_router
+from serving.events.rules import Accepted
 from serving.recall.request.outcomes import MOST_PENDING, OutcomeWriter
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
@@ -34,6 +35,7 @@ from tests.serving.worlds import make_spec
 pytestmark = pytest.mark.integration
 PREDICT = "/v1/models/recall:predict"
 USERS = range(200)
+USUAL = OnlineGates()
 SPEC = make_spec().model_copy(update={"receipts": True})
 RECEIPTS = Receipts("k" * 32)
 
@@ -65,7 +67,7 @@ class Service:
         """Of the application."""
         await self.setting.follow()
         stream = RedisStream(self.url, length=10_000)
-        intake = EventIntake(stream, Specs(SPEC), self.recall.clicked, receipts=RECEIPTS)
+        intake = EventIntake(stream, Specs(SPEC), self.recall.note, receipts=RECEIPTS)
         app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
@@ -76,10 +78,10 @@ class Service:
         await self.outcomes.close()
         await intake.close()
 
-    def measure(self, weights: ClickWeights | None = None) -> Measures:
+    def measure(self, gates: OnlineGates = USUAL) -> Measures:
         """As a driver would, some seconds later."""
         later = datetime.now(UTC) + timedelta(seconds=30)
-        return StreamMetrics(self.url).measure("r7", self.began, later, None, weights)
+        return StreamMetrics(self.url).measure("r7", self.began, later, None, gates)
 
 
 async def answer(client: httpx.AsyncClient, users: list[int], k: int = 2, **headers: str) -> list[dict[str, Any]]:
@@ -182,8 +184,9 @@ async def test_rows_that_wait_are_bounded(url: str) -> None:
     service.setting.log.try_out(50)
     async with service.client():
         split = service.setting.generations.require().split
-        service.outcomes.clicked(split, [PlacedClick(user) for user in range(MOST_PENDING)])
-        service.outcomes.clicked(split, [PlacedClick(user) for user in range(10)])
+        one = Accepted({"user_id": 1, "item_id": 2, "event": "click"}, enters=True, positive=True)
+        service.outcomes.note(split, [one] * MOST_PENDING)
+        service.outcomes.note(split, [one] * 10)
     assert dropped() - before == 10
 
 
@@ -197,7 +200,10 @@ async def test_clicks_weigh_by_the_place_that_their_receipt_says(url: str) -> No
             if user % 2:  # The others' clicks say no place.
                 event["receipt"] = given["receipt"]
             (await client.post("/v1/events", json=event)).raise_for_status()
-    plain, weighed = service.measure(), service.measure(ClickWeights(examination=2))
+    plain, weighed = (
+        service.measure(),
+        service.measure(OnlineGates(clicks=ClickGate(weights=ClickWeights(examination=2)))),
+    )
     assert sum(one.clicks.y for one in plain.values()) == 20
     assert sum(one.clicks.y for one in weighed.values()) == 10 * 2**2
     assert [one.clicks.n for one in plain.values()] == [one.clicks.n for one in weighed.values()]
