@@ -129,8 +129,8 @@ class UserTable(ByUser):
 
     def _by_kind(self, row: Places, kind: Places, value: npt.NDArray[np.float64], rows: int) -> npt.NDArray[np.float64]:
         """Sums of values by row and kind of response, [rows, kinds]."""
-        sums: npt.NDArray[np.float64] = np.bincount(row * self._kinds + kind, value, minlength=rows * self._kinds)
-        return sums.reshape(rows, self._kinds)
+        sums = np.bincount(row * self._kinds + kind, value, minlength=rows * self._kinds)
+        return np.asarray(sums.reshape(rows, self._kinds), np.float64)
 
     def _capped(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32 | np.int8]:
         return np.minimum(values, self._most).astype(self._last_value.dtype)

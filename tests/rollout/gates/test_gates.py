@@ -101,7 +101,15 @@ def test_clustered_error_matches_a_simulation() -> None:
 
 
 def test_levels_add_up_to_the_family_error() -> None:
-    for policy in (FULL, INCREMENTAL, RolloutPolicy(shadow={}), RolloutPolicy(online={"clicks": None, "errors": None})):
+    outcomes = [{"event": "purchase"}, {"event": "hide", "worse": "higher"}]
+    for policy in (
+        FULL,
+        INCREMENTAL,
+        RolloutPolicy(shadow={}),
+        RolloutPolicy(online={"clicks": None, "errors": None}),
+        RolloutPolicy(online={"outcomes": outcomes}),
+        RolloutPolicy(online={"clicks": None, "outcomes": outcomes}),
+    ):
         phases = len(policy.steps) + (policy.shadow is not None)
         spent = phases * sum(policy.alpha(name) for name in policy.online.names)
         assert spent == pytest.approx(policy.online.family_error)
