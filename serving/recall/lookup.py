@@ -54,4 +54,4 @@ class Lookup:
     @property
     def credits(self) -> Counter[str]:
         """Items by the channel that each counts for, the first of those that had it; without declared channels none."""
-        return Counter(item["channels"][0] for item in self.items if "channels" in item)
+        return Counter([item["channels"][0] for item in self.items if "channels" in item])

@@ -65,12 +65,13 @@ def forget(generations: Collection[str]) -> None:
     for metric in _BY_GENERATION:
         for id_ in generations:
             metric.remove_by_labels({"generation": id_})
-    answers_of.cache_clear()
-    seconds_of.cache_clear()
+    for series in (answers_of, seconds_of, items_of, candidates_of):
+        series.cache_clear()
 
 
 # What each request counts: series that are looked up take longer to find than to count.
 requests_of, answers_of, seconds_of = lru_cache(REQUESTS.labels), lru_cache(ANSWERS.labels), lru_cache(SECONDS.labels)
+items_of, candidates_of = lru_cache(CHANNEL_ITEMS.labels), lru_cache(CHANNEL_CANDIDATES.labels)
 _stage = lru_cache(STAGES.labels)
 
 

@@ -22,14 +22,14 @@ from serving.recall.channels.merge import merge
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.metrics import (
-    CHANNEL_CANDIDATES,
-    CHANNEL_ITEMS,
     DEGRADED,
     SHORT_ANSWERS,
     UNKNOWN_USERS,
     Stopwatch,
     afterwards,
     answers_of,
+    candidates_of,
+    items_of,
 )
 from serving.recall.request.parts import Parts
 from serving.recall.request.store_stage import fill_stored
@@ -101,6 +101,6 @@ def _count(arm: str, generation: str, lookups: Sequence[Lookup]) -> None:
             DEGRADED.labels(arm, generation, step).inc()
         if one.given:
             for channel, items in one.credits.items():
-                CHANNEL_ITEMS.labels(arm, generation, channel).inc(items)
+                items_of(arm, generation, channel).inc(items)
             for channel, candidates in one.given.items():
-                CHANNEL_CANDIDATES.labels(arm, generation, channel).inc(candidates)
+                candidates_of(arm, generation, channel).inc(candidates)
