@@ -56,7 +56,9 @@ SCENARIOS = (
     # On a busy machine many of its answers come later than the canary's deadline, which counts as an error.
     Scenario("slow", "rolled_back", ("latency", "errors"), 4.5, fault={"delay_ms": [120, 220]}, sudden=True),
     Scenario("failing", "rolled_back", ("errors",), 4, fault={"fail": 0.5}, sudden=True),
-    Scenario("stale_neighbours", "rolled_back", ("fallbacks",), 3.5, spoil_tables=forget_items),
+    Scenario(
+        "stale_neighbours", "rolled_back", ("fallbacks", "fallbacks.item_to_item"), 3.5, spoil_tables=forget_items
+    ),
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pagoda.append_log.records import Draft
-from pagoda.errors import ConflictError, GateError, RequestError
+from pagoda.data.layout import features_of
+from pagoda.errors import ConfigError, ConflictError, GateError, RequestError
 from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
@@ -30,12 +31,14 @@ def start(log: ReleaseLog, candidate: str, *, policy: RolloutPolicy | None = Non
         RequestError: There is no such generation.
         GateError: It is retired, is stable already, is an incremental older than the stable one, or is searched by
             another backend than that.
+        ConfigError: The policy names an outcome that no event can have.
         ConflictError: Another rollout has not finished.
     """
 
     def decide(state: ReleaseState) -> Event:
         _check_candidate(state, candidate)
         chosen = policy or (INCREMENTAL if rows_only(state, candidate) else FULL)
+        _check_outcomes(state, candidate, chosen)
         # Where there is a stable generation, gates compare the candidate with that.
         reason = "" if state.stable else state.warning_of(candidate)
         return ev.Started(candidate=candidate, previous=state.stable, policy=chosen, by=by, reason=reason)
@@ -127,6 +130,27 @@ def _check_candidate(state: ReleaseState, candidate: str) -> None:
         require_backend(manifest, state.generations[state.stable].backend, f"that of {state.stable}, which is stable,")
     if rows_only(state, candidate) and state.stable and manifest.order < state.generations[state.stable].order:
         raise GateError(f"generation {candidate} is older than {state.stable}; `pagoda rollback --to` goes back")
+
+
+def _check_outcomes(state: ReleaseState, candidate: str, policy: RolloutPolicy) -> None:
+    """Refuse an outcome that cannot come in: events are checked against the stable generation's declaration."""
+    by = state.stable or candidate
+    spec = state.generation(by).spec
+    numbers = [one.name for one in features_of(spec, "interactions") if one.kind == "numeric"]
+    numbers += [spec.positive_weight] if spec.positive_weight else []
+    for gate in policy.online.outcomes:
+        if gate.event not in {None, *spec.known_events}:
+            known, key = ", ".join(sorted(spec.known_events)), "`events`"
+            said = f"event {gate.event!r}"
+        elif gate.column not in {None, *numbers}:
+            known, key = ", ".join(numbers) or "none", "`positive_weight`, or as a numeric feature of the context,"
+            said = f"column {gate.column!r}"
+        else:
+            continue
+        raise ConfigError(
+            f"policy: online.outcomes: {said} is not declared in the features.yaml that generation {by} was made with "
+            f"(there: {known}); declare it in {key} and release a full version with it, or name another one"
+        )
 
 
 def rows_only(state: ReleaseState, candidate: str) -> bool:

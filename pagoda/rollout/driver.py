@@ -165,9 +165,7 @@ class Driver:
     def _measure(self, rollout: Rollout, now: datetime) -> Measures | None:
         if rollout.phase not in (Phase.VERIFIED, Phase.SHADOW, Phase.CANARY) or rollout.previous is None:
             return None
-        clicks = rollout.policy.online.clicks
-        weights = clicks.weights if clicks else None
-        return self._metrics.measure(rollout.id, rollout.since, now, rollout.limit_ms, weights)
+        return self._metrics.measure(rollout.id, rollout.since, now, rollout.limit_ms, rollout.policy.online)
 
     def _judge(
         self, state: ReleaseState, rollout: Rollout, now: datetime, trouble: list[str]

@@ -5,17 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pagoda.config.model import Section
 from pagoda.errors import ConfigError, explain
+from pagoda.rollout.online_gates import OnlineGates
 from pagoda.yaml_text import load_yaml
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Stay(_Section):
+class Stay(Section):
     """How long a phase lasts, and what it must have seen before it can end well."""
 
     minimum_seconds: float = Field(default=300, ge=0)
@@ -45,7 +43,7 @@ class ShadowStep(Stay):
     """Of users."""
 
 
-class OfflineGates(_Section):
+class OfflineGates(Section):
     """What a candidate must show before it sees a user."""
 
     recall_tolerance: float = Field(default=0.1, ge=0, lt=1)
@@ -61,74 +59,7 @@ class OfflineGates(_Section):
     """Smallest part of the vectors' variance outside their mean; vectors that all point one way have none."""
 
 
-class RateGate(_Section):
-    """A share of requests that may not be higher in the canary arm."""
-
-    tolerance: float = Field(default=0.01, ge=0, lt=1)
-    """Difference (absolute, in shares) that is still fine."""
-
-
-class LatencyGate(RateGate):
-    """The share of answers slower than `ratio` times the stable arm's 99th percentile, measured before the step."""
-
-    ratio: float = Field(default=1.5, ge=1)
-    floor_ms: float = Field(default=20.0, ge=0)
-    """Limits below this are raised to it: nobody feels 3 ms against 2."""
-
-
-class ClusterGate(RateGate):
-    """A share that is tested user by user, since one user's requests resemble each other."""
-
-    minimum_users: int = Field(default=50, ge=2)
-    """Effective users in each arm, (Σn)²/Σn² over the requests of each; fewer is hold."""
-
-
-class ClickWeights(_Section):
-    """What clicks weigh by what their receipts say, so that arms are compared as if both had shown their own choice in
-    the same places; see `pagoda.rollout.measures.click_weights`."""
-
-    examination: float = Field(default=1.0, ge=0, le=4)
-    """η: an item at place p of an answer, from 1 on, is looked at with probability p^-η. 0: all are."""
-    cap: float = Field(default=10.0, ge=1)
-    """Most that a click weighs, and all clicks of one answer together: few rare ones would else decide."""
-
-
-class ClickGate(ClusterGate):
-    """Click-through; `tolerance` is a relative drop here.
-
-    Measured at the default policy with 10 % clicks and half of 150,000 users in each arm: of candidates that lose 5 %
-    of the clicks, half are rolled back within 210,000 requests of both arms, 80 % within 240,000, 95 % within 350,000;
-    of those that lose 10 %, 80 % within 70,000. Where few users return often and differ much, the number of users sets
-    the limit, not that of requests.
-    """
-
-    tolerance: float = Field(default=0.0, ge=0, lt=1)
-    minimum_users: int = Field(default=100, ge=2)
-    effect: float = Field(default=0.1, gt=0, lt=1)
-    """Relative drop at which the sequential test is made most sensitive."""
-    weights: ClickWeights | None = Field(default=None, exclude_if=lambda weights: weights is None)
-    """Clicks with a receipt alone count, by these weights. None: an answer is clicked or not, wherever its items stood.
-    """
-
-
-class OnlineGates(_Section):
-    """What both arms are compared by, at all times of a rollout. None turns a gate off."""
-
-    family_error: float = Field(default=0.02, gt=0, lt=0.5)
-    """Probability that any of these gates, in any step, ever rolls back a candidate that is no worse."""
-    errors: RateGate | None = RateGate()
-    latency: LatencyGate | None = LatencyGate()
-    short_answers: ClusterGate | None = ClusterGate(tolerance=0.02)
-    fallbacks: ClusterGate | None = ClusterGate(tolerance=0.02)
-    clicks: ClickGate | None = ClickGate()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The gates that are on."""
-        return tuple(name for name in type(self).model_fields if name != "family_error" and getattr(self, name))
-
-
-class RolloutPolicy(_Section):
+class RolloutPolicy(Section):
     """From a registered candidate to all traffic."""
 
     shadow: ShadowStep | None = None
@@ -154,14 +85,16 @@ class RolloutPolicy(_Section):
     def alpha(self, gate: str) -> float:
         """The error that one online gate may make in one phase.
 
-        Bonferroni over phases with traffic and over gates: half of the family error for clicks, whose differences are
-        small, the rest in equal parts for the others, which look for gross faults and need little.
+        Bonferroni over phases with traffic and over gates: half of the family error for what users do, whose
+        differences are small, the rest for the others, which look for gross faults and need little; each half in equal
+        parts.
         """
-        names = self.online.names
+        faults, responses = self.online.faults, self.online.responses
         phases = len(self.steps) + (self.shadow is not None)
-        if "clicks" not in names or len(names) == 1:
-            return self.online.family_error / (max(len(names), 1) * max(phases, 1))
-        return self.online.family_error / 2 / (1 if gate == "clicks" else len(names) - 1) / max(phases, 1)
+        if not faults or not responses:
+            return self.online.family_error / (max(len(faults) + len(responses), 1) * max(phases, 1))
+        beside = responses if gate in responses else faults
+        return self.online.family_error / 2 / len(beside) / max(phases, 1)
 
     @property
     def grace(self) -> timedelta:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter, Gauge
 
 from pagoda.rollout.driver import Look
+from pagoda.rollout.gate_results import GateResult
 from pagoda.rollout.state.machine import Phase
 
 LOOKS = Counter("pagoda_rollout_looks", "Looks of the driver at log and servers, by how they ended.", ("outcome",))
@@ -14,6 +15,11 @@ LAST_LOOK = Gauge("pagoda_rollout_last_look_timestamp_seconds", "When the driver
 PHASE = Gauge("pagoda_rollout_phase", "1 for the phase of the latest rollout, 0 for the others.", ("phase",))
 SINCE = Gauge("pagoda_rollout_phase_since_timestamp_seconds", "When the phase or the canary step began.")
 PERCENT = Gauge("pagoda_rollout_canary_percent", "Users in the canary arm, in percent.")
+GATE = Gauge(
+    "pagoda_rollout_gate",
+    "What a gate measured at the last look: its value, the ends of its interval, and its limit.",
+    ("gate", "figure"),
+)
 PAUSED = Gauge("pagoda_rollout_paused", "1 while the rollout is paused by a person.")
 RECORDS = Counter("pagoda_rollout_records", "Records that this driver wrote, by their kind.", ("kind",))
 ROLLED_BACK = Counter("pagoda_rollout_rolled_back", "Rollouts that this driver saw rolled back, by a gate or a person.")
@@ -29,6 +35,7 @@ def tell(look: Look) -> None:
     if look.decision.event:
         RECORDS.labels(look.decision.event.kind).inc()
     rollout = look.rollout
+    _tell_gates(look.decision.gates)
     for phase in Phase:
         PHASE.labels(phase.value).set(rollout is not None and rollout.phase is phase)
     if rollout is None:
@@ -41,12 +48,22 @@ def tell(look: Look) -> None:
         ROLLED_BACK.inc()
 
 
+def _tell_gates(results: Sequence[GateResult]) -> None:
+    """Of those that have no figures now, nothing is said any more."""
+    GATE.clear()
+    for result in results:
+        for figure in ("value", "low", "high", "limit"):
+            if (number := getattr(result, figure)) is not None:
+                GATE.labels(result.gate, figure).set(number)
+
+
 def silent_unless(leads: Callable[[], bool]) -> bool:
     """Ask `leads`; a driver that does not lead says no more of a rollout, which goes on without it."""
     leading = leads()
     if not leading:
         for phase in Phase:
             PHASE.labels(phase.value).set(0)
+        GATE.clear()
         for gauge in (SINCE, PERCENT, PAUSED):
             gauge.set(0)
     return leading

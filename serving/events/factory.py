@@ -15,7 +15,7 @@ from pagoda.errors import ConfigError
 from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
 from pagoda.settings import KafkaSettings, Settings
 from serving.background import background
-from serving.events.intake import Clicked, EventIntake
+from serving.events.intake import EventIntake, Taken
 from serving.events.interests import InterestIntake, interests_router
 from serving.events.item_changes import ItemIntake, items_router
 from serving.events.redis_stream import RedisStream, Room
@@ -40,13 +40,13 @@ class Taking:
 
 
 @asynccontextmanager
-async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked) -> AsyncIterator[Taking]:
+async def taking(settings: Settings, releases: ReleaseFollower, taken: Taken) -> AsyncIterator[Taking]:
     """The routers, until the block ends.
 
     Args:
         settings: Of this installation.
         releases: What says which declaration events are checked against; followed by somebody else.
-        clicked: Told of positive events.
+        taken: Told of events.
 
     Raises:
         ConfigError: Kafka is set, and its client is not installed.
@@ -55,7 +55,7 @@ async def taking(settings: Settings, releases: ReleaseFollower, clicked: Clicked
     redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:
-        intake = EventIntake(kafka or redis, specs, clicked, Times.of(settings.events), open_receipts(settings))
+        intake = EventIntake(kafka or redis, specs, taken, Times.of(settings.events), open_receipts(settings))
         stack.push_async_callback(intake.close)
         interests = InterestStore(settings.redis.url)
         stack.push_async_callback(interests.close)

@@ -8,17 +8,15 @@ from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from pagoda.rollout.measures.outcomes import PlacedClick
+from pagoda.rollout.measures.outcomes import TakenEvent
 from serving.events.bodies import EventsAnswer, SentEvent
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
 from serving.receipts import Receipts
 
-Clicked = Callable[[Sequence[PlacedClick]], None]
-"""Told, after the append, what positive events came in."""
-_EXPLORE = ["explore"]
-"""Channels of an item that was tried out: no choice of the arm's own."""
+Taken = Callable[[Sequence[TakenEvent]], None]
+"""Told, after the append, what events came in."""
 
 
 class SpecSource(Protocol):
@@ -39,7 +37,7 @@ class EventIntake:
         self,
         stream: EventStream,
         specs: SpecSource,
-        clicked: Clicked = lambda _: None,
+        taken: Taken = lambda _: None,
         times: Times = USUAL_TIMES,
         receipts: Receipts | None = None,
     ) -> None:
@@ -48,12 +46,12 @@ class EventIntake:
         Args:
             stream: Where events go; closed with this.
             specs: What events are checked against.
-            clicked: Told of positive events.
+            taken: Told of events.
             times: When events may have happened.
             receipts: Reads those that answers had; None: they have none.
         """
         self._times, self._receipts = times, receipts
-        self._stream, self._specs, self._clicked = stream, specs, clicked
+        self._stream, self._specs, self._taken = stream, specs, taken
         self._rules: EventRules | None = None
 
     async def close(self) -> None:
@@ -78,7 +76,7 @@ class EventIntake:
         ]
         with SECONDS.time():
             taken = await self._append(accepted)
-        self._clicked([_click_of(one) for one in accepted if one.positive])
+        self._taken(accepted)
         EVENTS.labels("taken").inc(taken)
         EVENTS.labels("duplicate").inc(len(events) - taken)
         ids = [one.row["event_id"] for one in accepted]
@@ -97,10 +95,3 @@ class EventIntake:
         if self._rules is None or self._rules.spec is not spec:
             self._rules = EventRules(spec, self._times, self._receipts)
         return self._rules
-
-
-def _click_of(one: Accepted) -> PlacedClick:
-    row = one.row
-    if "position" not in row or row.get("channels") == _EXPLORE:
-        return PlacedClick(one.user)
-    return PlacedClick(one.user, row["position"], row.get("propensity", 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from pagoda.item_vectors.filter import Filter
@@ -39,6 +40,8 @@ class Lookup:
     """Whether the user has an ID row of their own."""
     candidates: dict[str, list[RecalledItem]] = field(default_factory=dict)
     """What channels gave, by their names."""
+    given: dict[str, int] = field(default_factory=dict)
+    """How many candidates each declared channel gave; one that could not be asked gave none."""
     items: list[RecalledItem] = field(default_factory=list)
     """What they are merged into: the answer, by falling score."""
 
@@ -47,3 +50,8 @@ class Lookup:
         """How many candidates a channel is to give: k, and enough to be merged with another's, or ordered again."""
         one = self.instance
         return max(one.k, self.least) if one.text is None else max(one.k, _MERGED)
+
+    @property
+    def credits(self) -> Counter[str]:
+        """Items by the channel that each counts for, the first of those that had it; without declared channels none."""
+        return Counter([item["channels"][0] for item in self.items if "channels" in item])

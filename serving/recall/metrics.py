@@ -38,6 +38,14 @@ FALLBACKS = Counter(
 DEGRADED = Counter(
     "pagoda_recall_degraded_answers", "Users whose answer something stood in for.", ("arm", "generation", "step")
 )
+CHANNEL_ITEMS = Counter(
+    "pagoda_recall_channel_items",
+    "Items of answers, each by the first channel that had it.",
+    ("arm", "generation", "channel"),
+)
+CHANNEL_CANDIDATES = Counter(
+    "pagoda_recall_channel_candidates", "Candidates that channels gave.", ("arm", "generation", "channel")
+)
 BREAKERS = Gauge("pagoda_recall_breaker_state", "0: closed, 1: half open, 2: open.", ("server",))
 SHADOW_COPIES = Counter(
     "pagoda_recall_mirrored_requests", "Copies of requests for a shadow, by how they ended.", ("outcome",)
@@ -48,7 +56,8 @@ SHARE = Gauge("pagoda_recall_arm_share", "Share of the users in an arm.", ("arm"
 WINDOW_END = Gauge(
     "pagoda_recall_generation_window_end_timestamp_seconds", "End of the data that an arm has learned.", ("arm",)
 )
-_BY_GENERATION = (ANSWERS, UNKNOWN_USERS, SHORT_ANSWERS, SECONDS, ERRORS, FALLBACKS, DEGRADED)
+_BY_CHANNEL = CHANNEL_ITEMS, CHANNEL_CANDIDATES
+_BY_GENERATION = (ANSWERS, UNKNOWN_USERS, SHORT_ANSWERS, SECONDS, ERRORS, FALLBACKS, DEGRADED, *_BY_CHANNEL)
 
 
 def forget(generations: Collection[str]) -> None:
@@ -56,12 +65,13 @@ def forget(generations: Collection[str]) -> None:
     for metric in _BY_GENERATION:
         for id_ in generations:
             metric.remove_by_labels({"generation": id_})
-    answers_of.cache_clear()
-    seconds_of.cache_clear()
+    for series in (answers_of, seconds_of, items_of, candidates_of):
+        series.cache_clear()
 
 
 # What each request counts: series that are looked up take longer to find than to count.
 requests_of, answers_of, seconds_of = lru_cache(REQUESTS.labels), lru_cache(ANSWERS.labels), lru_cache(SECONDS.labels)
+items_of, candidates_of = lru_cache(CHANNEL_ITEMS.labels), lru_cache(CHANNEL_CANDIDATES.labels)
 _stage = lru_cache(STAGES.labels)
 
 

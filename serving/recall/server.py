@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from pagoda.access.tokens import READ_SECONDS, Tokens
 from pagoda.errors import UnavailableError
-from pagoda.rollout.measures.outcomes import PlacedClick
+from pagoda.rollout.measures.outcomes import TakenEvent
 from pagoda.settings import Settings
 from serving.background import background, every
 from serving.http.certificate import Certificate
@@ -167,9 +167,9 @@ class Intakes(Protocol):
 
 
 OpenIntakes = Callable[
-    [Settings, ReleaseFollower, Callable[[Sequence[PlacedClick]], None]], AbstractAsyncContextManager[Intakes]
+    [Settings, ReleaseFollower, Callable[[Sequence[TakenEvent]], None]], AbstractAsyncContextManager[Intakes]
 ]
-"""Opens them until a block ends; its function is told what positive events came in."""
+"""Opens them until a block ends; its function is told what events came in."""
 
 
 async def serve(
@@ -202,7 +202,7 @@ async def serve(
         listener = stack.enter_context(_listener(host, port))
         own = stack.enter_context(_listener(host, items_port)) if items_port else None
         recall, similar, generations = await stack.enter_async_context(running(settings))
-        intakes = await stack.enter_async_context(open_intakes(settings, generations.releases, recall.clicked))
+        intakes = await stack.enter_async_context(open_intakes(settings, generations.releases, recall.note))
         await stack.enter_async_context(background(partial(every, READ_SECONDS, tokens.refresh)))
         others = {own: build_items_app(intakes.items, tokens, hosts)} if own else {}
         further = [similar_router(similar), *intakes.events]

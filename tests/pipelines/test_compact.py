@@ -26,7 +26,8 @@ from pagoda.index.in_process.collection_store import CollectionStore
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.model.table_inputs import histories_at
 from pagoda.rollout import commands
-from pagoda.rollout.policy import OfflineGates, OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.online_gates import OnlineGates
+from pagoda.rollout.policy import OfflineGates, RolloutPolicy, Step
 from pagoda.rollout.releasing import release_full
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.settings import SETTINGS_FILE, Settings

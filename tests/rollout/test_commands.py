@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pagoda.errors import ConflictError, GateError, RequestError
+from pagoda.errors import ConfigError, ConflictError, GateError, RequestError
 from pagoda.rollout import commands
-from pagoda.rollout.state.log_reading import split_of
+from pagoda.rollout.online_gates import OnlineGates, OutcomeGate
+from pagoda.rollout.policy import RolloutPolicy
+from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase
 
 from .course import rollout, start, until
-from .worlds import Stage, add_full, evidence
+from .worlds import Stage, add_full, evidence, quick
 
 
 def test_one_rollout_at_a_time(stage: Stage) -> None:
@@ -28,6 +30,32 @@ def test_only_what_can_serve_is_rolled_out(stage: Stage) -> None:
     stage.log.append("retired", {"generation": "g2"})
     with pytest.raises(GateError, match="retired"):
         commands.start(stage.log, "g2", by="test")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [
+        (OutcomeGate(event="purhcase"), r"event 'purhcase' is not declared .* generation g1 .*purchase.*`events`"),
+        (OutcomeGate(column="dwell_seconds", cap=60), r"column 'dwell_seconds' is not declared .*`positive_weight`"),
+    ],
+)
+def test_an_outcome_that_no_event_can_have_is_refused(stage: Stage, outcome: OutcomeGate, message: str) -> None:
+    policy = RolloutPolicy(online=OnlineGates(outcomes=(OutcomeGate(event="purchase"), outcome)))
+    with pytest.raises(ConfigError, match=message):
+        commands.start(stage.log, "g2", policy=policy, by="test")
+    assert rollout_of(stage.log.state()) is None
+
+
+def test_a_rollout_with_outcomes_tells_them_in_its_split_while_users_are_in_the_canary(stage: Stage) -> None:
+    outcomes = (OutcomeGate(event="purchase"),)
+    commands.start(stage.log, "g2", policy=quick(online=OnlineGates(outcomes=outcomes)), by="test")
+    told = []
+    for _ in range(30):
+        stage.turn()
+        split = split_of(stage.log.state())
+        assert split is not None
+        told.append((split.canary is not None, split.outcomes))
+    assert set(told) == {(False, ()), (True, outcomes)}
 
 
 def test_pause_keeps_the_step_but_not_a_faulty_candidate(stage: Stage) -> None:

@@ -193,7 +193,7 @@ class Said:
     asked: list[tuple[str, datetime, float | None]] = field(default_factory=list)
 
     def measure(
-        self, rollout: str, since: datetime, _until: datetime, limit_ms: float | None, _weights: object = None
+        self, rollout: str, since: datetime, _until: datetime, limit_ms: float | None, _gates: object = None
     ) -> Measures:
         if self.down:
             raise UnavailableError("no metrics now")

@@ -16,7 +16,8 @@ from pagoda.generations.manifest import Artifact, Manifest
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.item_vectors.filter import Filter
-from pagoda.rollout.measures.outcomes import PlacedClick
+from pagoda.rollout.measures.outcomes import TakenEvent
+from pagoda.rollout.online_gates import OnlineGates
 from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Step
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.split import Split
@@ -62,10 +63,12 @@ class FakeLog:
         generations = {one.id: one for one in self.manifests}
         return ReleaseState(generations=generations, arms=self.arms, others=self.others)
 
-    def try_out(self, percent: int, *, shadow: bool = False) -> None:
+    def try_out(self, percent: int, *, shadow: bool = False, online: OnlineGates | None = None) -> None:
         """A rollout of g4 has got to its canary step of `percent`, or to its shadow; 0: it is verified."""
         policy = RolloutPolicy(
-            steps=(Step(percent=1 if shadow else percent or 1),), shadow=ShadowStep(percent=percent) if shadow else None
+            steps=(Step(percent=1 if shadow else percent or 1),),
+            shadow=ShadowStep(percent=percent) if shadow else None,
+            online=online or OnlineGates(),
         )
         events: list[ev.Event] = [ev.Started(candidate="g4", previous="g3", policy=policy, by="test"), ev.Verified()]
         if percent:
@@ -93,7 +96,7 @@ class FakeLedger:
         """As the real one."""
         self.timings.append((timing, predictions))
 
-    def clicked(self, split: Split, clicks: Sequence[PlacedClick]) -> None:
+    def note(self, split: Split, events: Sequence[TakenEvent]) -> None:
         """As the real one."""
 
 

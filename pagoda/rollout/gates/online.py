@@ -5,11 +5,8 @@ These levels add up to the family error, so by the union bound a candidate that 
 them, ever, with at most that probability. A phase is tested anew because shares change between phases: counts pooled
 over them would compare a stable arm of the morning with a canary of the evening (Simpson's paradox).
 
-Errors and latency are tested request by request and window by window, since a fault must be seen at once. Clicks,
-short answers and fallbacks are tested with users as the unit, because users, not requests, were put into arms at
-random and one user's requests resemble each other. A returning user's later requests are correlated with his earlier
-ones, positively. That only makes the standardised difference move less than the Brownian motion for which the
-boundary is made (Slepian's inequality), so the levels still hold.
+Errors and latency are tested request by request and window by window, since a fault must be seen at once; all others
+with users as the unit (`cluster_tests`).
 """
 
 from __future__ import annotations
@@ -21,12 +18,13 @@ import numpy as np
 
 from pagoda.generations.arms import ARMS
 from pagoda.rollout.gate_results import GateResult, Verdict
-from pagoda.rollout.gates.sequential_tests import log_e_restarted, mixture_radius
-from pagoda.rollout.measures.base import ArmMeasure, Counts, Measures, Requests, UserSums
-from pagoda.rollout.policy import ClickGate, ClusterGate, LatencyGate, RateGate, RolloutPolicy, ShadowStep, Stay
+from pagoda.rollout.gates.cluster_tests import Response, judge_channel, judge_response, judge_share, rate
+from pagoda.rollout.gates.sequential_tests import log_e_restarted
+from pagoda.rollout.measures.base import ArmMeasure, ChannelSums, Counts, Measures, Requests, UserSums
+from pagoda.rollout.online_gates import FallbackGate, LatencyGate, OutcomeGate, RateGate
+from pagoda.rollout.policy import RolloutPolicy, ShadowStep, Stay
 
-_LEAST_VARIANCE = 1.0
-"""Added to the sum of squared residuals: before the first hit the variance is small, not zero."""
+_WEIGHED = "an answer, weighed by place and propensity,"
 
 
 def judge_online(policy: RolloutPolicy, stay: Stay, measures: Measures, limit_ms: float | None) -> list[GateResult]:
@@ -45,12 +43,12 @@ def judge_online(policy: RolloutPolicy, stay: Stay, measures: Measures, limit_ms
         results.append(_latency(gates.latency, policy.alpha("latency"), stable.requests, canary.requests, limit_ms))
     if gates.short_answers:
         alpha = policy.alpha("short_answers")
-        results.append(_share(gates.short_answers, alpha, "short_answers", stable.short_answers, canary.short_answers))
+        short = stable.short_answers, canary.short_answers
+        results.append(judge_share(gates.short_answers, alpha, "short_answers", *short))
     if gates.fallbacks:
-        alpha = policy.alpha("fallbacks")
-        results.append(_share(gates.fallbacks, alpha, "fallbacks", stable.fallbacks, canary.fallbacks))
-    if gates.clicks and not isinstance(stay, ShadowStep):  # Nobody sees what a shadow answers.
-        results.append(_clicks(gates.clicks, policy.alpha("clicks"), stable.clicks, canary.clicks))
+        results += _fallbacks(gates.fallbacks, policy.alpha("fallbacks"), stable, canary)
+    if not isinstance(stay, ShadowStep):  # Nobody sees what a shadow answers.
+        results += _responses(policy, stable, canary)
     return results
 
 
@@ -70,6 +68,43 @@ def _enough(stay: Stay, stable: Requests, canary: Requests) -> GateResult:
         value=fewest,
         limit=stay.minimum_requests,
     )
+
+
+def _fallbacks(gate: FallbackGate, alpha: float, stable: ArmMeasure, canary: ArmMeasure) -> list[GateResult]:
+    """Whole answers, and where channels are compared, what each gives: all of these share the gate's error."""
+    channels = sorted(stable.channels.keys() | canary.channels.keys()) if gate.channel_drop else []
+    alpha /= 1 + 2 * len(channels)
+    nothing = ChannelSums()
+    return [
+        judge_share(gate, alpha, "fallbacks", stable.fallbacks, canary.fallbacks),
+        *(
+            judge_channel(gate, alpha, one, stable.channels.get(one, nothing), canary.channels.get(one, nothing))
+            for one in channels
+        ),
+    ]
+
+
+def _responses(policy: RolloutPolicy, stable: ArmMeasure, canary: ArmMeasure) -> list[GateResult]:
+    """Clicks, and the outcomes that the policy names."""
+    results, gates = [], policy.online
+    weighed = gates.weights is not None
+    if gates.clicks:
+        words, unit = (f"clicks {_WEIGHED}", 1.0) if weighed else ("click-through", None)
+        response = Response("clicks", words, "click", unit)
+        results.append(judge_response(response, gates.clicks, policy.alpha("clicks"), stable.clicks, canary.clicks))
+    for number, gate in enumerate(gates.outcomes):
+        sums = [arm.outcomes[number] if arm.outcomes else UserSums() for arm in (stable, canary)]
+        results.append(judge_response(_response_of(gate, weighed), gate, policy.alpha(gate.name), *sums))
+    return results
+
+
+def _response_of(gate: OutcomeGate, weighed: bool) -> Response:
+    if weighed:
+        words = f"{gate.name} {_WEIGHED}"
+    else:
+        words = f"answers with {gate.name}" if gate.cap is None else f"{gate.name} an answer"
+    unit = gate.cap or (1.0 if weighed else None)
+    return Response(gate.name, words, gate.name, unit, gate.worse)
 
 
 def _errors(gate: RateGate, alpha: float, stable: Requests, canary: Requests) -> GateResult:
@@ -95,7 +130,7 @@ class _Streams:
     @property
     def rates(self) -> tuple[float, float]:
         bad, total, stable_bad, stable_total = (float(column.sum()) for column in self.columns)
-        return _rate(bad, total), _rate(stable_bad, stable_total)
+        return rate(bad, total), rate(stable_bad, stable_total)
 
     @property
     def columns(self) -> tuple[Counts, Counts, Counts, Counts]:
@@ -116,85 +151,6 @@ def _excess(name: str, gate: RateGate, alpha: float, streams: _Streams, detail: 
         value=canary - stable,
         limit=gate.tolerance,
     )
-
-
-def _share(gate: ClusterGate, alpha: float, name: str, stable: UserSums, canary: UserSums) -> GateResult:
-    difference, error = compare(stable, canary)
-    # Tightest at differences of the size of the tolerance, which are those that have to be told apart.
-    radius = error * float(mixture_radius((max(gate.tolerance, 0.01) / error) ** 2, alpha))
-    low, high = difference - radius, difference + radius
-    verdict = _verdict(low > gate.tolerance, gate, stable, canary)
-    return GateResult(
-        gate=name,
-        verdict=verdict,
-        detail=f"{_rate(canary.y, canary.n):.2%} of the canary's answers against {_rate(stable.y, stable.n):.2%}; "
-        + _users(gate, stable, canary),
-        value=difference,
-        low=low,
-        high=high,
-        limit=gate.tolerance,
-    )
-
-
-def _clicks(gate: ClickGate, alpha: float, stable: UserSums, canary: UserSums) -> GateResult:
-    difference, error = compare(stable, canary)
-    pooled = _rate(stable.y + canary.y, stable.n + canary.n)
-    scale = max(pooled, 1e-9)
-    radius = error * float(mixture_radius((gate.effect * scale / error) ** 2, alpha))
-    low, high = (difference - radius) / scale, (difference + radius) / scale
-    if not pooled:
-        return GateResult(gate="clicks", verdict=Verdict.HELD, detail=f"no click yet; {_users(gate, stable, canary)}")
-    return GateResult(
-        gate="clicks",
-        verdict=_verdict(high < -gate.tolerance, gate, stable, canary),
-        detail=f"{_click_rates(gate, stable, canary)}: {difference / scale:+.1%} [{low:+.1%}, {high:+.1%}]; "
-        + _users(gate, stable, canary),
-        value=difference / scale,
-        low=low,
-        high=high,
-        limit=-gate.tolerance,
-    )
-
-
-def _click_rates(gate: ClickGate, stable: UserSums, canary: UserSums) -> str:
-    ours, theirs = _rate(canary.y, canary.n), _rate(stable.y, stable.n)
-    if gate.weights is None:
-        return f"click-through {ours:.3%} against {theirs:.3%}"
-    return f"clicks an answer, weighed by place and propensity, {ours:.4g} against {theirs:.4g}"
-
-
-def compare(stable: UserSums, canary: UserSums) -> tuple[float, float]:
-    """Difference of the two arms' rates and its standard error under the null hypothesis that they are one.
-
-    Rates are ratios of sums over users; the error is that of the delta method, with residuals y_u - p n_u around the
-    pooled rate p user by user (Deng, Knoblich & Lu 2018, "Applying the delta method in metric analytics").
-    """
-    pooled = _rate(stable.y + canary.y, stable.n + canary.n)
-    variance = sum(_variance(arm, pooled) for arm in (stable, canary))
-    return _rate(canary.y, canary.n) - _rate(stable.y, stable.n), math.sqrt(variance)
-
-
-def _variance(arm: UserSums, pooled: float) -> float:
-    if arm.n == 0:
-        return 1.0
-    squares = arm.yy - 2 * pooled * arm.ny + pooled**2 * arm.nn
-    return (squares + _LEAST_VARIANCE) / arm.n**2 * arm.users / max(arm.users - 1, 1)
-
-
-def _verdict(bad: bool, gate: ClusterGate, stable: UserSums, canary: UserSums) -> Verdict:
-    # Held also where it looks bad: the interval is asymptotic, and of few users it says too much.
-    if min(stable.effective_users, canary.effective_users) < gate.minimum_users:
-        return Verdict.HELD
-    return Verdict.FAILED if bad else Verdict.PASSED
-
-
-def _users(gate: ClusterGate, stable: UserSums, canary: UserSums) -> str:
-    fewest = min(stable.effective_users, canary.effective_users)
-    return f"{fewest:.0f} effective users of the {gate.minimum_users} needed"
-
-
-def _rate(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
 
 
 def _ms(value: float | None) -> str:

@@ -141,8 +141,11 @@ def _phase(
         measures: dict[Arm, ArmMeasure] = {}
         for arm, members, bad in zip(ARMS, (~canary, canary), (Harm(), now), strict=True):
             requests[arm] = _window(requests[arm], int(shown[members].sum()), world, bad, rng)
-            sums = [UserSums.of(seen[members], hits[members]) for hits in (clicked, short, seen * population.unknown)]
-            measures[arm] = ArmMeasure(requests[arm], *sums)
+            fallbacks = seen * population.unknown
+            clicks, short_answers, unknown = (
+                UserSums.of(seen[members], hits[members]) for hits in (clicked, short, fallbacks)
+            )
+            measures[arm] = ArmMeasure(requests[arm], clicks, short_answers, unknown)
         yield measures
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pagoda.generations.arms import Arm
-from pagoda.rollout.policy import ClickWeights
+from pagoda.rollout.online_gates import OnlineGates
 
 Counts = npt.NDArray[np.int64]
 
@@ -62,6 +62,15 @@ class UserSums:
         return self.n**2 / self.nn if self.nn else 0.0
 
 
+class ChannelSums(NamedTuple):
+    """What one channel gave to users of an arm; n_u answers in both."""
+
+    items: UserSums = UserSums()
+    """y_u: over answers, the part of the items that it gave."""
+    candidates: UserSums = UserSums()
+    """y_u: over answers, the part that it gave of the candidates it was asked for."""
+
+
 @dataclass(frozen=True)
 class ArmMeasure:
     """Everything measured of one arm since a moment."""
@@ -73,9 +82,15 @@ class ArmMeasure:
     """n_u answers, y_u of them with fewer items than were asked for (none at all included)."""
     fallbacks: UserSums = UserSums()
     """n_u answers, y_u of them not from the two towers: a popularity list, say."""
+    outcomes: tuple[UserSums, ...] = ()
+    """Of each outcome of the policy, in its order: n_u answers, y_u the sum over them of what followed, in units of the
+    most that one answer counts, and weighed where clicks are. Empty where nothing was read yet."""
+    channels: Mapping[str, ChannelSums] = field(default_factory=dict)
+    """By name, of those that both arms declare alike."""
 
 
 Measures = Mapping[Arm, ArmMeasure]
+_USUAL = OnlineGates()
 
 
 class Metrics(Protocol):
@@ -87,7 +102,7 @@ class Metrics(Protocol):
         since: datetime,
         until: datetime,
         limit_ms: float | None,
-        weights: ClickWeights | None = None,
+        gates: OnlineGates = _USUAL,
     ) -> Measures:
         """What both arms did in [since, until), requests whose arm a tester chose left out.
 
@@ -95,7 +110,7 @@ class Metrics(Protocol):
 
         Args:
             limit_ms: Answers slower than this are `Requests.slow`; None: none are.
-            weights: What clicks weigh; None: answers with a click are counted.
+            gates: Say what clicks weigh, and what else is counted.
 
         Raises:
             UnavailableError: The measures cannot be read now.

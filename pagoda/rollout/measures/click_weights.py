@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pagoda.rollout.measures.outcomes import Flag, OutcomeBatch, PlaceRows, Rows
-from pagoda.rollout.policy import ClickWeights
+from pagoda.rollout.online_gates import ClickWeights
 
 
 def click_weights(places: PlaceRows, weights: ClickWeights) -> npt.NDArray[np.float64]:

@@ -15,10 +15,11 @@ from pagoda.data.window import to_us
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.arms import ARMS
 from pagoda.rollout.measures.base import ArmMeasure, Counts, Measures, Requests
-from pagoda.rollout.measures.click_weights import weighed_rows
-from pagoda.rollout.measures.outcomes import ROW, STREAM, Flag, OutcomeBatch, Rows
+from pagoda.rollout.measures.counted_rows import counted_rows, row_type
+from pagoda.rollout.measures.mixture_sums import MixtureTable
+from pagoda.rollout.measures.outcomes import STREAM, Flag, OutcomeBatch, Rows
 from pagoda.rollout.measures.user_sums import UserTable
-from pagoda.rollout.policy import ClickWeights
+from pagoda.rollout.online_gates import OnlineGates
 
 WINDOW_US = 5_000_000
 SETTLING_US = 2_000_000
@@ -28,6 +29,7 @@ _CLOCKS_MS = 60_000
 _PAGE = 500
 _FINEST_MS, _RATIO, _BUCKETS = 0.01, 1.02, 900
 """Latencies are counted in buckets that grow by 2 %, from 10 µs to nine minutes."""
+_USUAL = OnlineGates()
 _log = logging.getLogger(__name__)
 
 
@@ -47,10 +49,10 @@ class StreamMetrics:
         since: datetime,
         until: datetime,
         limit_ms: float | None,
-        weights: ClickWeights | None = None,
+        gates: OnlineGates = _USUAL,
     ) -> Measures:
         """See `Metrics.measure`."""
-        phase, asked = self._phase, (rollout, to_us(since), limit_ms, weights)
+        phase, asked = self._phase, (rollout, to_us(since), limit_ms, gates)
         if phase is None or not phase.goes_on(asked, to_us(until)):
             phase = PhaseSums(*asked)
         self._phase = None  # Should the reading end half way, the next look starts anew.
@@ -77,10 +79,8 @@ class StreamMetrics:
 class PhaseSums:
     """Sums over one phase of a rollout."""
 
-    def __init__(
-        self, rollout: str, since_us: int, limit_ms: float | None, weights: ClickWeights | None = None
-    ) -> None:
-        self._key = rollout, since_us, limit_ms, weights
+    def __init__(self, rollout: str, since_us: int, limit_ms: float | None, gates: OnlineGates = _USUAL) -> None:
+        self._key = rollout, since_us, limit_ms, gates
         self.next_entry = f"{max(since_us // 1000 - _CLOCKS_MS, 0)}-0"
         self._stage = (False, 0)
         self._clear()
@@ -90,36 +90,40 @@ class PhaseSums:
         self._waiting: list[Rows] = []
         self._windows = np.zeros((len(ARMS), 3, 0), np.int64)
         self._latency = np.zeros((len(ARMS), _BUCKETS), np.int64)
-        weights = self._key[-1]
-        self._users = UserTable(cap=weights.cap if weights else None)
+        gates = self._key[-1]
+        self._users = UserTable(cap=gates.weights.cap if gates.weights else None, outcomes=len(gates.outcomes))
+        self._mixtures: MixtureTable | None = None
 
-    def goes_on(self, asked: tuple[str, int, float | None, ClickWeights | None], until_us: int) -> bool:
+    def goes_on(self, asked: tuple[str, int, float | None, OnlineGates], until_us: int) -> bool:
         """Whether these sums are the beginning of those that are asked for, by what `PhaseSums` is made of."""
         return self._key == asked and self._closed <= _windows(asked[1], until_us)
 
     def add(self, fields: dict[bytes, Any]) -> None:
         """Take in an entry of the stream, if it is of this phase."""
+        rollout, since_us, _, gates = self._key
         try:
             batch = OutcomeBatch.decode(fields)
+            if batch.rollout != rollout or batch.stage < self._stage:
+                return
+            rows = counted_rows(batch, gates)
         except IntegrityError as error:
             _log.warning("%s; it is left out", error)
-            return
-        rollout, since_us, _, weights = self._key
-        if batch.rollout != rollout or batch.stage < self._stage:
             return
         if batch.stage > self._stage:
             # What came before is of services that had not yet seen the record that began the phase: some of their
             # users were in the other arm.
             self._stage = batch.stage
             self._clear()
-        rows = weighed_rows(batch, weights) if weights else batch.rows
         self._waiting.append(rows[rows["time_us"] >= since_us])
+        if batch.channels:
+            self._mixtures = self._mixtures or MixtureTable(batch.channels)
+            self._mixtures.add(batch, since_us)
 
     def close(self, until_us: int) -> None:
         """Sum up the rows of the windows that are closed at a moment."""
-        _, since_us, limit_ms, _ = self._key
+        _, since_us, limit_ms, gates = self._key
         self._closed = _windows(since_us, until_us)
-        rows = np.concatenate([np.zeros(0, ROW), *self._waiting])
+        rows = np.concatenate([np.zeros(0, row_type(gates)), *self._waiting])
         over = rows["time_us"] < since_us + self._closed * WINDOW_US
         self._waiting = [rows[~over]]
         self._windows = np.pad(self._windows, ((0, 0), (0, 0), (0, self._closed - self._windows.shape[2])))
@@ -145,7 +149,12 @@ class PhaseSums:
 
     def _measure(self, arm: int) -> ArmMeasure:
         total, errors, slow = self._windows[arm]
-        return ArmMeasure(Requests(total, errors, slow, _p99(self._latency[arm])), *self._users.sums(arm))
+        return ArmMeasure(
+            Requests(total, errors, slow, _p99(self._latency[arm])),
+            *self._users.sums(arm),
+            outcomes=self._users.outcomes(arm),
+            channels=self._mixtures.sums(arm) if self._mixtures else {},
+        )
 
 
 def _windows(since_us: int, until_us: int) -> int:

@@ -46,7 +46,7 @@ def split_of(state: ReleaseState) -> Split | None:
     if rollout.phase is Phase.SHADOW:
         return Split(stable, rollout.candidate, rollout.percent, rollout.id, shadow=True)
     if rollout.phase is Phase.CANARY and canary:
-        return Split(stable, canary, rollout.percent, rollout.id)
+        return Split(stable, canary, rollout.percent, rollout.id, outcomes=rollout.policy.online.outcomes)
     return Split(stable)
 
 

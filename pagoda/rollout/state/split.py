@@ -8,6 +8,7 @@ import xxhash
 
 from pagoda.errors import RequestError
 from pagoda.generations.arms import ARMS, Arm
+from pagoda.rollout.online_gates import OutcomeGate
 
 ARM_HEADER = "x-pagoda-arm"
 """Request header by which a tester chooses the arm; such requests do not count for the gates."""
@@ -38,6 +39,8 @@ class Split:
     rollout: str = ""
     shadow: bool = False
     """Shadow: the stable arm answers everybody; the canary gets copies of its users' requests, answers dropped."""
+    outcomes: tuple[OutcomeGate, ...] = ()
+    """What gates look at of users' events, beside clicks; nothing while nobody is in the canary."""
 
     def choose(self, user: int | str, header: str | None = None) -> Choice:
         """The arm that answers `user`; `header` is the value of `ARM_HEADER`, if there is one.

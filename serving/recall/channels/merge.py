@@ -89,6 +89,7 @@ async def _found(
             return
         if len(channels) == 1:  # Nothing may stand in.
             raise
+    lookup.given = {channel: len(found) for channel, found in lists.items()}
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
     lookup.items = _mixed(lists, shares, mixture.merging, lookup.depth)

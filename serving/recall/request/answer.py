@@ -21,7 +21,16 @@ from serving.recall.api import Prediction
 from serving.recall.channels.merge import merge
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
-from serving.recall.metrics import DEGRADED, SHORT_ANSWERS, UNKNOWN_USERS, Stopwatch, afterwards, answers_of
+from serving.recall.metrics import (
+    DEGRADED,
+    SHORT_ANSWERS,
+    UNKNOWN_USERS,
+    Stopwatch,
+    afterwards,
+    answers_of,
+    candidates_of,
+    items_of,
+)
 from serving.recall.request.parts import Parts
 from serving.recall.request.store_stage import fill_stored
 from serving.recall.request.tower_stage import fill_vectors
@@ -90,3 +99,8 @@ def _count(arm: str, generation: str, lookups: Sequence[Lookup]) -> None:
     for one in lookups:
         for step in one.degraded:
             DEGRADED.labels(arm, generation, step).inc()
+        if one.given:
+            for channel, items in one.credits.items():
+                items_of(arm, generation, channel).inc(items)
+            for channel, candidates in one.given.items():
+                candidates_of(arm, generation, channel).inc(candidates)

@@ -57,7 +57,7 @@ class ArmAnswers:
         timing = ArmTiming(serving, group, self._canary_seconds)
         own = await self._by_canary(serving, group, timing) if group.arm == "canary" else None
         try:
-            predictions = own or await self._by_stable(serving.stable, group)
+            predictions = own or await self._by_stable(serving.stable, group, timing)
         except RequestError:
             raise  # The caller's fault, and no arm's.
         except Exception:
@@ -86,7 +86,7 @@ class ArmAnswers:
         try:
             async with asyncio.timeout(self._canary_seconds):
                 # Nothing stands in for its servers but the stable arm.
-                return await _ask(serving.of("canary"), "canary", self._strict, group)
+                return await _ask(serving.of("canary"), "canary", self._strict, group, timing)
         except Exception as error:  # Whatever it is, nobody but the canary may suffer from it.
             timing.stop(failed=True)
             if timing.told:
@@ -94,16 +94,16 @@ class ArmAnswers:
                 logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, why)
             return None
 
-    async def _by_stable(self, live: LiveGeneration, group: ArmGroup) -> list[Prediction]:
+    async def _by_stable(self, live: LiveGeneration, group: ArmGroup, timing: ArmTiming) -> list[Prediction]:
         try:
-            return await _ask(live, "stable", self._parts, group)
+            return await _ask(live, "stable", self._parts, group, timing)
         except NotHeldError:
             # The tower may have let go of it because another one was released: then that one answers, from the start.
             with suppress(TimeoutError):  # It is looked for as long as the caller waits, which a log may not care for.
                 await asyncio.wait_for(self._generations.refresh(), remaining())
             newer = self._generations.require().stable
             # Where it still is the same one, the tower has lost it, by a restart, say.
-            return await _ask(newer, "stable", self._parts, group, held=False)
+            return await _ask(newer, "stable", self._parts, group, timing, held=False)
 
 
 def _give(receipts: Receipts, group: ArmGroup, predictions: Sequence[Prediction]) -> None:
@@ -111,7 +111,9 @@ def _give(receipts: Receipts, group: ArmGroup, predictions: Sequence[Prediction]
         one["receipt"] = receipts.give(asked.user_id, one["arm"], one["generation"], one["items"])
 
 
-async def _ask(live: LiveGeneration, arm: Arm, parts: Parts, group: ArmGroup, *, held: bool = True) -> list[Prediction]:
-    lookups = group.begin(live)
+async def _ask(
+    live: LiveGeneration, arm: Arm, parts: Parts, group: ArmGroup, timing: ArmTiming, *, held: bool = True
+) -> list[Prediction]:
+    timing.lookups = group.begin(live)
     with about(arm=arm, generation=live.id):
-        return await answer_by(live, arm, parts, lookups, held=held)
+        return await answer_by(live, arm, parts, timing.lookups, held=held)

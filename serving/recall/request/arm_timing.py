@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 from serving.http import callers
 from serving.http.deadlines import left
 from serving.recall.generations.follower import Serving
+from serving.recall.lookup import Lookup
 from serving.recall.metrics import ERRORS, afterwards, seconds_of
 from serving.recall.request.arm_group import ArmGroup
 
@@ -27,6 +29,8 @@ class ArmTiming:
         """
         self.split, self.group, self.shadow = serving.split, group, shadow
         self.compared_channels = serving.compared_channels
+        self.lookups: Sequence[Lookup] = ()
+        """The users, as the generation that answered has them, once it did."""
         self.failed = False
         self.ms = -1.0
         self._late = False

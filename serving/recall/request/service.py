@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Sequence
 
 from pagoda.errors import RequestError
-from pagoda.rollout.measures.outcomes import PlacedClick
+from pagoda.rollout.measures.outcomes import TakenEvent
 from serving.http import callers
 from serving.http.callers import Caller
 from serving.recall.api import FirstItems, Prediction, RecallInstance, check_values
@@ -129,10 +129,10 @@ class Recall:
         live = self._generations.require().stable
         return {"items": self._onboarding.first(live, count), "generation": live.id}
 
-    def clicked(self, clicks: Sequence[PlacedClick]) -> None:
-        """Take down that users took to something."""
+    def note(self, events: Sequence[TakenEvent]) -> None:
+        """Take down what users did."""
         if self._generations.ready:
-            self._ledger.clicked(self._generations.require().split, clicks)
+            self._ledger.note(self._generations.require().split, events)
 
     async def close(self) -> None:
         """End what goes on in the background."""

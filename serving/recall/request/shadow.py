@@ -57,7 +57,8 @@ class Shadow:
             with company(there=True):
                 async with asyncio.timeout(self._deadline):
                     live = serving.of("canary")
-                    predictions = await answer_by(live, SHADOW, self._parts, group.begin(live))
+                    timing.lookups = group.begin(live)
+                    predictions = await answer_by(live, SHADOW, self._parts, timing.lookups)
         except Exception:  # The canary's, whatever it is.
             timing.stop(failed=True)
         # As of a canary's answer: what stood in for its own files or servers is not what it is worth.

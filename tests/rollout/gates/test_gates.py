@@ -9,11 +9,13 @@ import pytest
 
 from pagoda.errors import ConfigError
 from pagoda.rollout.gate_results import Verdict
+from pagoda.rollout.gates.cluster_tests import compare
 from pagoda.rollout.gates.offline import judge_offline
-from pagoda.rollout.gates.online import compare, judge_online, latency_limit
+from pagoda.rollout.gates.online import judge_online, latency_limit
 from pagoda.rollout.measures.base import ArmMeasure, Requests, UserSums
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence, RecallRows, VectorReport, inspect_vectors
-from pagoda.rollout.policy import FULL, INCREMENTAL, LatencyGate, OfflineGates, RolloutPolicy, Step, read_policy
+from pagoda.rollout.online_gates import LatencyGate
+from pagoda.rollout.policy import FULL, INCREMENTAL, OfflineGates, RolloutPolicy, Step, read_policy
 from tests.rollout.worlds import Said, evidence
 
 STEP = Step(percent=10)
@@ -99,7 +101,15 @@ def test_clustered_error_matches_a_simulation() -> None:
 
 
 def test_levels_add_up_to_the_family_error() -> None:
-    for policy in (FULL, INCREMENTAL, RolloutPolicy(shadow={}), RolloutPolicy(online={"clicks": None, "errors": None})):
+    outcomes = [{"event": "purchase"}, {"event": "hide", "worse": "higher"}]
+    for policy in (
+        FULL,
+        INCREMENTAL,
+        RolloutPolicy(shadow={}),
+        RolloutPolicy(online={"clicks": None, "errors": None}),
+        RolloutPolicy(online={"outcomes": outcomes}),
+        RolloutPolicy(online={"clicks": None, "outcomes": outcomes}),
+    ):
         phases = len(policy.steps) + (policy.shadow is not None)
         spent = phases * sum(policy.alpha(name) for name in policy.online.names)
         assert spent == pytest.approx(policy.online.family_error)

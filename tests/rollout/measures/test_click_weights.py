@@ -1,4 +1,4 @@
-"""Arms that show their items in other places, or try some out, are compared as if they did not."""
+"""Arms that show their items in other places, or try some out, are compared as if they did not, by all they do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagoda.generations.arms import ARMS
 from pagoda.rollout.gate_results import GateResult, Verdict
 from pagoda.rollout.gates.online import judge_online
 from pagoda.rollout.measures.base import ArmMeasure
 from pagoda.rollout.measures.click_weights import click_weights, weighed_rows
-from pagoda.rollout.measures.outcomes import PLACE, ROW, Flag, OutcomeBatch
+from pagoda.rollout.measures.counted_rows import counted_rows
+from pagoda.rollout.measures.outcomes import PLACE, RESPONSE, ROW, Flag, OutcomeBatch
 from pagoda.rollout.measures.user_sums import UserTable
-from pagoda.rollout.policy import ClickGate, ClickWeights, OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.online_gates import ClickGate, ClickWeights, OnlineGates, OutcomeGate
+from pagoda.rollout.policy import RolloutPolicy, Step
 
 SHOWN, USERS, MINUTE_US = 5, 40_000, 60_000_000
 WORTH = np.array([0.30, 0.26, 0.22, 0.18, 0.14])
@@ -25,7 +28,7 @@ EXPLORED = 0.4
 
 
 def arm_of(rng: np.random.Generator, canary: bool, worth: float, explored: float) -> OutcomeBatch:
-    """One answer to each user of an arm, and their clicks with what the receipts say.
+    """One answer to each user of an arm, and their clicks with what the receipts say. Each click is a purchase too.
 
     The user looks at place p with probability 1/p. An item that is tried out moves the others down, the last one out.
     """
@@ -39,33 +42,41 @@ def arm_of(rng: np.random.Generator, canary: bool, worth: float, explored: float
     own["position"], own["propensity"] = place[user, item], np.where(item == SHOWN - 1, 1 - explored, 1.0)
     curious = np.flatnonzero(tries & (rng.random(USERS) < TRIED_OUT))
     who = np.concatenate([users[user], users[curious]])
-    rows = np.zeros(USERS + len(who), ROW)
-    rows["time_us"] = MINUTE_US + np.repeat([0, 1], [USERS, len(who)])
-    rows["user"] = np.concatenate([users, who])
-    rows["flags"] = np.repeat([Flag.ANSWERED | Flag.CANARY * canary, Flag.CLICK], [USERS, len(who)])
-    return OutcomeBatch("r1", 50, False, rows, np.concatenate([own, np.zeros(len(curious), PLACE)]))
+    rows = np.zeros(USERS + 2 * len(who), ROW)
+    kinds = [USERS, len(who), len(who)]
+    rows["time_us"] = MINUTE_US + np.repeat([0, 1, 1], kinds)
+    rows["user"], rows["ms"] = np.concatenate([users, who, who]), np.repeat([0.0, 0.0, 1.0], kinds)
+    rows["flags"] = np.repeat([Flag.ANSWERED | Flag.CANARY * canary, Flag.CLICK, Flag.OUTCOME], kinds)
+    places = np.concatenate([own, np.zeros(len(curious), PLACE)])
+    responses = np.zeros(len(who), RESPONSE)
+    responses["position"], responses["propensity"] = places["position"], places["propensity"]
+    return OutcomeBatch("r1", 50, False, rows, places, responses)
 
 
-def clicks_gate(weights: ClickWeights | None, *, worth: float = 1.0, explored: float = EXPLORED) -> GateResult:
-    """What the gate says of a canary whose own items are worth so much of the stable arm's."""
-    rng, table = np.random.default_rng(7), UserTable(cap=weights.cap if weights else None)
+def judged(weights: ClickWeights | None, gate: str, worth: float = 1.0, explored: float = EXPLORED) -> GateResult:
+    """What a gate says of a canary whose own items are worth so much of the stable arm's."""
+    gates = OnlineGates(clicks=ClickGate(weights=weights), outcomes=(OutcomeGate(event="purchase"),))
+    rng, table = np.random.default_rng(7), UserTable(cap=weights.cap if weights else None, outcomes=1)
     for canary, value, share in ((False, 1.0, 0.0), (True, worth, explored)):
         batch = OutcomeBatch.decode(
             {name.encode(): _sent(part) for name, part in arm_of(rng, canary, value, share).encode().items()}
         )
-        table.add(weighed_rows(batch, weights) if weights else batch.rows, shadow=False)
-    measures = {arm: ArmMeasure(clicks=table.sums(number)[0]) for number, arm in enumerate(("stable", "canary"))}
-    policy = RolloutPolicy(online=OnlineGates(clicks=ClickGate(weights=weights)))
-    results = judge_online(policy, Step(percent=50), measures, None)
-    return next(result for result in results if result.gate == "clicks")
+        table.add(counted_rows(batch, gates), shadow=False)
+    measures = {
+        arm: ArmMeasure(clicks=table.sums(number)[0], outcomes=table.outcomes(number))
+        for number, arm in enumerate(ARMS)
+    }
+    results = judge_online(RolloutPolicy(online=gates), Step(percent=50), measures, None)
+    return next(result for result in results if result.gate == gate)
 
 
 def _sent(part: bytes | str | int) -> bytes:
     return part if isinstance(part, bytes) else str(part).encode()
 
 
-def test_a_canary_that_tries_items_out_is_condemned_by_plain_clicks_and_not_by_weighed_ones() -> None:
-    naive, fair = clicks_gate(None), clicks_gate(ClickWeights())
+@pytest.mark.parametrize("gate", ["clicks", "purchase"])
+def test_a_canary_that_tries_items_out_is_condemned_by_plain_events_and_not_by_weighed_ones(gate: str) -> None:
+    naive, fair = judged(None, gate), judged(ClickWeights(), gate)
     assert naive.verdict is Verdict.FAILED
     assert naive.high is not None and naive.high < -0.1
     assert fair.verdict is Verdict.PASSED
@@ -73,13 +84,14 @@ def test_a_canary_that_tries_items_out_is_condemned_by_plain_clicks_and_not_by_w
     assert abs(fair.value or 0.0) < 0.03
 
 
-def test_a_canary_whose_own_items_are_worse_is_condemned_all_the_same() -> None:
-    assert clicks_gate(ClickWeights(), worth=0.8).verdict is Verdict.FAILED
+@pytest.mark.parametrize("gate", ["clicks", "purchase"])
+def test_a_canary_whose_own_items_are_worse_is_condemned_all_the_same(gate: str) -> None:
+    assert judged(ClickWeights(), gate, worth=0.8).verdict is Verdict.FAILED
 
 
-def test_weighing_changes_no_verdict_where_nothing_differs() -> None:
-    assert clicks_gate(ClickWeights(), explored=0.0).verdict is Verdict.PASSED
-    assert clicks_gate(None, explored=0.0).verdict is Verdict.PASSED
+@pytest.mark.parametrize("weights", [ClickWeights(), None])
+def test_weighing_changes_no_verdict_where_nothing_differs(weights: ClickWeights | None) -> None:
+    assert judged(weights, "clicks", explored=0.0).verdict is Verdict.PASSED
 
 
 def test_clicks_without_a_receipt_do_not_count_where_clicks_are_weighed() -> None:

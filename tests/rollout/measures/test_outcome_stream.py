@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,12 +13,15 @@ from pagoda.data.window import to_us
 from pagoda.errors import UnavailableError
 from pagoda.rollout.measures.base import Measures
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.measures.outcomes import APPEND, ROW, SIZE, STREAM, Flag, OutcomeBatch, Rows
+from pagoda.rollout.measures.outcomes import APPEND, RESPONSE, ROW, SIZE, STREAM, Flag, OutcomeBatch, Rows
+from pagoda.rollout.online_gates import OnlineGates, OutcomeGate
 from tests.redis_databases import database
 
 pytestmark = pytest.mark.integration
 SINCE = datetime.now(UTC).replace(microsecond=0)
 REQUEST = Flag.REQUEST | Flag.ANSWERED
+USUAL = OnlineGates()
+OUTCOMES = (OutcomeGate(event="purchase"), OutcomeGate(column="dwell_seconds", cap=4))
 
 
 class Stream:
@@ -27,13 +31,17 @@ class Stream:
         self.url, self.redis = url, redis.Redis.from_url(url)
 
     def write(self, rows: Rows, *, percent: int = 10, shadow: bool = False, most_bytes: int = 1 << 24) -> None:
-        fields = OutcomeBatch("r1", percent, shadow, rows).encode()
-        parts = [part for pair in fields.items() for part in pair]
+        self.send(OutcomeBatch("r1", percent, shadow, rows), most_bytes)
+
+    def send(self, batch: OutcomeBatch, most_bytes: int = 1 << 24) -> None:
+        parts = [part for pair in batch.encode().items() for part in pair]
         self.redis.eval(APPEND, 2, STREAM, SIZE, most_bytes, *parts)
 
-    def measure(self, seconds: float, metrics: StreamMetrics | None = None, rollout: str = "r1") -> Measures:
+    def measure(
+        self, seconds: float, metrics: StreamMetrics | None = None, rollout: str = "r1", gates: OnlineGates = USUAL
+    ) -> Measures:
         made = metrics or StreamMetrics(self.url)
-        return made.measure(rollout, SINCE, SINCE + timedelta(seconds=seconds), 50.0)
+        return made.measure(rollout, SINCE, SINCE + timedelta(seconds=seconds), 50.0, gates)
 
 
 @pytest.fixture
@@ -78,6 +86,34 @@ def test_a_new_driver_comes_to_what_one_that_went_on_has(stream: Stream) -> None
         assert one.requests.p99_ms == other.requests.p99_ms
         assert (one.clicks, one.short_answers, one.fallbacks) == (other.clicks, other.short_answers, other.fallbacks)
     assert fresh["stable"].clicks.y > 10
+
+
+def test_outcomes_and_channels_are_read_alike_by_who_went_on_and_who_is_new(stream: Stream) -> None:
+    going, rng, gates = StreamMetrics(stream.url), np.random.default_rng(0), OnlineGates(outcomes=OUTCOMES)
+    for second in range(20):
+        answers = rows_at([second + one / 20 for one in range(10)], REQUEST, users=list(range(10)))
+        answers["flags"][::2] = REQUEST | Flag.CANARY
+        parts = rng.choice([0.25, 0.5], (10, 1, 2)).astype(np.float16)
+        stream.send(OutcomeBatch("r1", 10, False, answers, channels=("popular",), mixtures=parts))
+        events = rows_at([second + 0.6] * 10, Flag.OUTCOME, ms=1.0, users=list(range(10)))
+        said = np.array([(one % 2, 0, 0.0) for one in range(10)], RESPONSE)
+        stream.send(OutcomeBatch("r1", 10, False, events, responses=said))
+        kept = stream.measure(second, going, gates=gates)
+    fresh = stream.measure(19, gates=gates)
+    for arm, other in (("stable", 1), ("canary", 0)):
+        assert kept[arm] == replace(fresh[arm], requests=kept[arm].requests)
+        # Of the canary are users with even numbers, and these have the first outcome.
+        assert [one.y > 0 for one in fresh[arm].outcomes] == [other == 0, other == 1]
+        assert fresh[arm].channels["popular"].items.n == 20 * 5
+    # Who knows nothing of them counts the answers as ever.
+    assert stream.measure(19)["stable"].clicks.n == fresh["stable"].clicks.n > 0
+
+
+def test_an_event_of_an_outcome_that_the_policy_does_not_name_is_left_out(stream: Stream) -> None:
+    row = rows_at([1], Flag.OUTCOME, ms=1.0)
+    stream.send(OutcomeBatch("r1", 10, False, row, responses=np.array([(5, 0, 0.0)], RESPONSE)))
+    stream.write(rows_at([1], REQUEST))
+    assert stream.measure(7, gates=OnlineGates(outcomes=OUTCOMES))["stable"].requests.count == 1
 
 
 def test_rows_that_come_late_are_counted_in_their_window(stream: Stream) -> None:

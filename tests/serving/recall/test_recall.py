@@ -25,7 +25,8 @@ from pagoda.rollout.backends.local.probe import GenerationProbe
 from pagoda.rollout.commands import start
 from pagoda.rollout.driver import Driver
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.policy import OnlineGates, RolloutPolicy, Step
+from pagoda.rollout.online_gates import OnlineGates
+from pagoda.rollout.policy import RolloutPolicy, Step
 from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.state.split import ARM_HEADER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,15 @@ async def test_items_come_from_all_channels_and_say_which(made: Manifest) -> Non
     assert len(newcomer["popular"]) >= K // 2
 
 
+async def test_what_each_channel_gave_and_what_counts_for_it_is_known(made: Manifest) -> None:
+    lookup = await answered(made, history=PAST)
+    credit = {one["item_id"]: one["channels"][0] for one in lookup.items}
+    assert lookup.credits == Counter(credit.values()) and lookup.credits.total() == K
+    assert lookup.given["two_tower"] == K and 0 < lookup.given["item_to_item"] <= K
+    assert set(lookup.given) == {"two_tower", "item_to_item", "popular"}
+    assert (await answered(made)).given["item_to_item"] == 0
+
+
 async def test_filter_and_seen_and_removed_items_hold_in_every_channel(made: Manifest) -> None:
     wanted = {"kind": "kind 0"}
     fine = {row["item_id"] for row in items_table(ITEMS).to_pylist() if row["kind"] == "kind 0"}
@@ -101,7 +111,7 @@ async def test_a_table_that_is_damaged_costs_its_items_and_nothing_else(made: Ma
     }
     damaged = made.model_copy(update={"mixture": made.mixture.model_copy(update={"tables": tables})})
     lookup = await answered(damaged, history=PAST)
-    assert lookup.degraded == ["popular_missing"]
+    assert lookup.degraded == ["popular_missing"] and "popular" not in lookup.given
     assert len(lookup.items) == K
     assert 40 in by_channel(lookup)["item_to_item"]
 

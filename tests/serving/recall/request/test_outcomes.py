@@ -8,18 +8,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import redis
 from prometheus_client import REGISTRY
 
+from pagoda.config.training import parse_config
 from pagoda.errors import UnavailableError
+from pagoda.generations.manifest import Mixture
 from pagoda.rollout.measures.base import Measures
 from pagoda.rollout.measures.outcome_stream import StreamMetrics
-from pagoda.rollout.measures.outcomes import STREAM, PlacedClick
-from pagoda.rollout.policy import ClickWeights
+from pagoda.rollout.measures.outcomes import ROW, STREAM, Flag, OutcomeBatch
+from pagoda.rollout.online_gates import ClickGate, ClickWeights, OnlineGates, OutcomeGate
 from serving.events.intake import EventIntake
 from serving.events.redis_stream import RedisStream
 from serving.events.routes import events_router
+from serving.events.rules import Accepted
 from serving.recall.request.outcomes import MOST_PENDING, OutcomeWriter
 from serving.recall.request.service import Recall
 from serving.recall.server import RecallServer
@@ -34,7 +38,16 @@ from tests.serving.worlds import make_spec
 pytestmark = pytest.mark.integration
 PREDICT = "/v1/models/recall:predict"
 USERS = range(200)
-SPEC = make_spec().model_copy(update={"receipts": True})
+USUAL = OnlineGates()
+PLAIN = {b"rollout", b"percent", b"mirrored", b"rows"}
+SPEC = make_spec().model_copy(update={"receipts": True, "events": ("hide",), "positive_weight": "dwell_seconds"})
+GATES = OnlineGates(
+    outcomes=(
+        OutcomeGate(event="purchase"),
+        OutcomeGate(event="hide", worse="higher"),
+        OutcomeGate(column="dwell_seconds", cap=60),
+    )
+)
 RECEIPTS = Receipts("k" * 32)
 
 
@@ -65,7 +78,7 @@ class Service:
         """Of the application."""
         await self.setting.follow()
         stream = RedisStream(self.url, length=10_000)
-        intake = EventIntake(stream, Specs(SPEC), self.recall.clicked, receipts=RECEIPTS)
+        intake = EventIntake(stream, Specs(SPEC), self.recall.note, receipts=RECEIPTS)
         app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
@@ -76,10 +89,10 @@ class Service:
         await self.outcomes.close()
         await intake.close()
 
-    def measure(self, weights: ClickWeights | None = None) -> Measures:
+    def measure(self, gates: OnlineGates = USUAL) -> Measures:
         """As a driver would, some seconds later."""
         later = datetime.now(UTC) + timedelta(seconds=30)
-        return StreamMetrics(self.url).measure("r7", self.began, later, None, weights)
+        return StreamMetrics(self.url).measure("r7", self.began, later, None, gates)
 
 
 async def answer(client: httpx.AsyncClient, users: list[int], k: int = 2, **headers: str) -> list[dict[str, Any]]:
@@ -182,9 +195,83 @@ async def test_rows_that_wait_are_bounded(url: str) -> None:
     service.setting.log.try_out(50)
     async with service.client():
         split = service.setting.generations.require().split
-        service.outcomes.clicked(split, [PlacedClick(user) for user in range(MOST_PENDING)])
-        service.outcomes.clicked(split, [PlacedClick(user) for user in range(10)])
+        one = Accepted({"user_id": 1, "item_id": 2, "event": "click"}, enters=True, positive=True)
+        service.outcomes.note(split, [one] * MOST_PENDING)
+        service.outcomes.note(split, [one] * 10)
     assert dropped() - before == 10
+
+
+async def test_the_outcomes_of_the_policy_are_measured_by_arm_and_user(url: str) -> None:
+    service = Service(url)
+    service.setting.log.try_out(50, online=GATES)
+    async with service.client() as client:
+        arms = {user: (await answer(client, [user]))[0]["arm"] for user in USERS[:40]}
+        for user in USERS[:40]:
+            event = {"user_id": user, "item_id": 3, "event": ("purchase", "hide", "click", "like")[user % 4]}
+            await client.post("/v1/events", json={**event, "context": {"dwell_seconds": 30 + 60 * (user < 20)}})
+    found = service.measure(GATES)
+    for arm in ("stable", "canary"):
+        members = [user for user in USERS[:40] if arms[user] == arm]
+        purchases, hides, dwell = found[arm].outcomes
+        assert purchases.y == sum(user % 4 == 0 for user in members)
+        assert hides.y == sum(user % 4 == 1 for user in members)
+        assert dwell.y == sum(0.5 + 0.5 * (user < 20) for user in members), "in units of the cap"
+        assert found[arm].clicks.y == sum(user % 4 == 2 for user in members)
+        assert {one.n for one in (purchases, hides, dwell)} == {len(members)}
+
+
+async def test_what_no_gate_looks_at_is_not_written(url: str) -> None:
+    service = Service(url)
+    service.setting.log.try_out(50)
+    async with service.client() as client:
+        await answer(client, [1])
+        for event in ("purchase", "hide", "click"):
+            await click(client, 1, event)
+    entries = redis.Redis.from_url(url).xrange(STREAM)
+    assert entries and all(set(fields) == PLAIN for _, fields in entries)
+    assert sum(len(fields[b"rows"]) for _, fields in entries) == 2 * ROW.itemsize
+
+
+def by_channel(arm: str, generation: str) -> list[float]:
+    """What metrics say of the towers' items and candidates."""
+    labels = {"arm": arm, "generation": generation, "channel": "two_tower"}
+    names = ("pagoda_recall_channel_items_total", "pagoda_recall_channel_candidates_total")
+    return [REGISTRY.get_sample_value(name, labels) or 0.0 for name in names]
+
+
+async def test_what_channels_give_is_measured_where_both_arms_declare_them(url: str) -> None:
+    service = Service(url)
+    config = parse_config("channels: [{kind: two_tower, share: 0.6}, {kind: popular, share: 0.4}]")
+    mixture = Mixture(channels=config.channels, merging=config.merging, tables={})
+    manifests = service.setting.log.manifests
+    service.setting.log.manifests = [one.model_copy(update={"mixture": mixture}) for one in manifests]
+    service.setting.log.try_out(50)
+    async with service.client() as client:
+        before = {arm: by_channel(arm, id_) for arm, id_ in (("stable", "g3"), ("canary", "g4"))}
+        for user in USERS[:40]:
+            await answer(client, [user], k=4)
+    for arm, generation in (("stable", "g3"), ("canary", "g4")):
+        found = service.measure()[arm]
+        towers, popular = found.channels["two_tower"], found.channels["popular"]
+        answers = found.clicks.n
+        assert answers > 10
+        assert (towers.items.n, towers.items.y, towers.candidates.y) == (answers, answers, answers / 2)
+        assert (popular.items.n, popular.items.y, popular.candidates.y) == (answers, 0, 0), "its table is not there"
+        given = np.subtract(by_channel(arm, generation), before[arm])
+        assert given.tolist() == [2 * answers, 2 * answers]
+
+
+async def test_the_stream_keeps_within_its_size_whatever_entries_say(url: str) -> None:
+    most, outcomes, connection = 40_000, OutcomeWriter(url, 40_000), redis.Redis.from_url(url)
+    rows = np.zeros(200, ROW)
+    rows["flags"] = Flag.ANSWERED
+    parts = np.ones((len(rows), 4, 2), np.float16)
+    names = ("category", "fresh", "popular", "two_tower")
+    for _ in range(20):
+        await outcomes._write(OutcomeBatch("r7", 10, False, rows, channels=names, mixtures=parts))
+    await outcomes.close()
+    kept = sum(len(fields[b"rows"]) + len(fields[b"mixtures"]) for _, fields in connection.xrange(STREAM))
+    assert most / 2 < kept <= most
 
 
 async def test_clicks_weigh_by_the_place_that_their_receipt_says(url: str) -> None:
@@ -197,7 +284,10 @@ async def test_clicks_weigh_by_the_place_that_their_receipt_says(url: str) -> No
             if user % 2:  # The others' clicks say no place.
                 event["receipt"] = given["receipt"]
             (await client.post("/v1/events", json=event)).raise_for_status()
-    plain, weighed = service.measure(), service.measure(ClickWeights(examination=2))
+    plain, weighed = (
+        service.measure(),
+        service.measure(OnlineGates(clicks=ClickGate(weights=ClickWeights(examination=2)))),
+    )
     assert sum(one.clicks.y for one in plain.values()) == 20
     assert sum(one.clicks.y for one in weighed.values()) == 10 * 2**2
     assert [one.clicks.n for one in plain.values()] == [one.clicks.n for one in weighed.values()]
