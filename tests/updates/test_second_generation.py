@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pagoda.config.training import TrainConfig
+from pagoda.errors import ConfigError
 from pagoda.generations.release_log import open_log
 from pagoda.index.factory import open_collections
 from pagoda.registry.publish import publish
+from pagoda.settings.rollout import RolloutSettings
 from serving.recall.fallback.fallback import NOBODY
 from tests.training.worlds import config, hours
 
@@ -56,3 +60,9 @@ async def test_a_second_that_is_gone_costs_its_items_and_nothing_else(home: Home
     assert said["degraded"] == ["second_generation_missing"]
     assert len(said["items"]) == K
     assert {name for item in said["items"] for name in item["channels"]} == {"two_tower"}
+
+
+def test_where_a_server_holds_one_tower_the_channel_is_refused_before_anything_is_learned(home: Home) -> None:
+    home.settings = home.settings.model_copy(update={"rollout": RolloutSettings(backend="kserve")})
+    with pytest.raises(ConfigError, match=r"channels: second_generation .* a predictor holds one full version"):
+        home.exported(hours(0, 38), _declaring())
