@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from benchmarks.leaderboard.questions import AskedUsers
-from pagoda.channels.co_occurrence import UserItems, read_positives, read_user_items
+from pagoda.channels.neighbours.co_occurrence import UserItems, read_positives, read_user_items
 from pagoda.data.window import Window
 from pagoda.errors import DataError
 from pagoda.evaluation.baselines.ease import ease

@@ -67,6 +67,8 @@ class TableSource:
     window: Window
     items: Int64Array
     """Items that the version has vectors for, int64 [n], ascending; no other is a candidate."""
+    vectors: Callable[[], Float32Array]
+    """Computes these, those that the collection has: float32 [n, dim]."""
 
 
 class ChannelKind(Protocol):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pagoda.channels.base import ChannelKind, ChannelTable, TableSource
 from pagoda.channels.category import CategoryKind
+from pagoda.channels.editorial import EditorialKind
 from pagoda.channels.explore import ExploreKind
 from pagoda.channels.fresh import FreshKind
 from pagoda.channels.item_to_item import ItemToItemKind
@@ -19,6 +20,7 @@ TABLES = "channels"
 KINDS: Mapping[str, ChannelKind] = {
     "item_to_item": ItemToItemKind(),
     "popular": PopularKind(),
+    "editorial": EditorialKind(),
     "category": CategoryKind(),
     "fresh": FreshKind(),
     "explore": ExploreKind(),

@@ -1,4 +1,4 @@
-"""The channel `item_to_item`: items that the users of a user's last items chose too."""
+"""The channel `item_to_item`: items that go with a user's last items, by who chose both or by their vectors."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ class ItemToItemKind:
     """How its tables are written and opened; see `ChannelKind`."""
 
     def write(self, folder: Path, declared: ItemToItem, source: TableSource) -> None:
-        """Measure which items go with which, of the last days' positives; memory follows eight million of them and
-        the catalogue."""
+        """Measure which items go with which, by eight million of the last days' positives at most, or by vectors;
+        memory follows these and the catalogue."""
         # SciPy, with which neighbours are found, is not where tables are only asked.
-        from pagoda.channels.item_similarity import find_neighbours
+        from pagoda.channels.neighbours.item_similarity import find_neighbours
 
         ids, near = find_neighbours(declared, source)
         save_array(folder / "ids.npy", ids, np.int64)
@@ -69,7 +69,7 @@ class ItemToItemKind:
         save_array(folder / "weights.npy", near.data, np.float32)
 
     def refuse(self, declared: ItemToItem, spec: FeatureSpec) -> None:
-        """Every dataset has what it needs: positives."""
+        """Every dataset has what it needs: positives, or items."""
 
     def open(self, folder: Path, declared: ItemToItem) -> ItemToItemTable:
         """Map the table; see `ChannelKind`."""

@@ -15,6 +15,10 @@ FILLER = "two_tower"
 """The channel that gives what the others' quotas leave."""
 EXPLORE = "explore"
 """The channel whose items chance puts between those of all others."""
+EDITORIAL = "editorial"
+"""The channel whose items people chose."""
+SECOND = "second_generation"
+"""The channel that asks another generation."""
 Item = int | str
 T = TypeVar("T")
 Lists = Mapping[str, Collection[Item]]

@@ -7,19 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, TableSource
-from pagoda.channels.item_lists import ItemLists, best, first_allowed
+from pagoda.channels.base import Int64Array, Ranked, TableSource
+from pagoda.channels.item_lists import best
 from pagoda.channels.positives import count_by_item, positives
-from pagoda.channels.situation import Situation, SituationColumn, column_of, situation_of
+from pagoda.channels.situation import SituationColumn, column_of, situation_of
+from pagoda.channels.situation_lists import SituationLists
 from pagoda.config.channels import Popular
 from pagoda.data.history.id_slots import MISSING, Slots
 from pagoda.data.spec import FeatureSpec
-from pagoda.errors import IntegrityError
 
 Float64Array = NDArray[np.float64]
 _PRIOR = 1000.0
@@ -28,7 +27,6 @@ _LISTS = 1000
 """Words that have a list, the commonest; the others have the one for all."""
 _CELLS = 1 << 25
 """Counts of several words at once, 256 MiB; what is more takes further passes over the positives."""
-_SITUATION = "situation.json"
 
 
 class PopularKind:
@@ -36,40 +34,23 @@ class PopularKind:
 
     def refuse(self, declared: Popular, spec: FeatureSpec) -> None:
         """See `ChannelKind.refuse`."""
-        if declared.by is not None:
-            situation_of(declared.by, spec)
+        situation_of(declared, spec)
 
     def write(self, folder: Path, declared: Popular, source: TableSource) -> None:
-        """See `ChannelKind.write`."""
+        """See `ChannelKind.write`; a score is a share of positives, in the list's situation if it is of one."""
         counts = count_by_item(source, declared.days)
         there = np.flatnonzero(counts)
         items, clicks = source.items[there], counts[there]
         shares = clicks / max(int(clicks.sum()), 1)
         lists: dict[str | None, Ranked] = {None: best(items, shares, declared.kept)}
-        if declared.by is not None:
-            situation = situation_of(declared.by, source.dataset.spec)
-            (folder / _SITUATION).write_bytes(orjson.dumps({"default": situation.default}))
+        if (situation := situation_of(declared, source.dataset.spec)) is not None:
             for word, own in _counts_by_word(items, declared.days, column_of(situation, source.dataset), source):
                 lists[word] = best(items, smoothed(own, shares), declared.kept)
-        ItemLists.write(folder, lists)
+        SituationLists.write(folder, lists, situation)
 
-    def open(self, folder: Path, declared: Popular) -> PopularTable:
+    def open(self, folder: Path, declared: Popular) -> SituationLists:
         """See `ChannelKind.open`."""
-        situation = None if declared.by is None else Situation(declared.by, _read_default(folder / _SITUATION))
-        return PopularTable(ItemLists.open(folder), situation)
-
-
-class PopularTable:
-    """The lists of one version."""
-
-    def __init__(self, lists: ItemLists, situation: Situation | None) -> None:
-        """Answer from `lists`; by nothing, if `situation` is None."""
-        self._lists, self._situation = lists, situation
-
-    def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
-        """See `ChannelTable.candidates`; a score is a share of positives, in the request's situation if it has one."""
-        word = None if self._situation is None else self._situation.word(known)
-        return first_allowed(self._lists.of(word), allowed, k)
+        return SituationLists.open(folder, declared.by)
 
 
 def smoothed(counts: Int64Array, shares: Float64Array) -> Float64Array:
@@ -112,11 +93,3 @@ def _commonest(days: float, column: SituationColumn, source: TableSource) -> lis
             {one["values"]: one["counts"] for one in column.words(batch.column(0)).value_counts().to_pylist()}
         )
     return sorted(counts, key=lambda word: (-counts[word], word))[:_LISTS]
-
-
-def _read_default(path: Path) -> str:
-    try:
-        default: str = orjson.loads(path.read_bytes())["default"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: missing or damaged ({error})") from error
-    return default

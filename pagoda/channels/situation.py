@@ -1,4 +1,4 @@
-"""What lists of popular items are by: the hour of the day, or a categorical feature of users or of the context."""
+"""What lists of items are by: the hour of the day, or a categorical feature of users or of the context."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.channels.base import Known
+from pagoda.config.channels import Editorial, Popular
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.id_slots import MISSING, Slots
 from pagoda.data.spec import Categorical, FeatureSpec
@@ -18,8 +19,9 @@ from pagoda.errors import ConfigError
 from pagoda.model.features.codec import word
 
 HOUR: Final = "hour"
+HOURS: Final = tuple(map(str, range(24)))
+"""Their words."""
 _HOUR_US = 3_600_000_000
-_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Situation:
     def word(self, known: Known) -> str:
         """The word of a request."""
         if self.by == HOUR:
-            return str(known.moment_us // _HOUR_US % _HOURS)
+            return str(known.moment_us // _HOUR_US % len(HOURS))
         value = known.values.get(self.by)
         return self.default if value is None else word(value, self.by)
 
@@ -48,18 +50,21 @@ class SituationColumn:
     """That column's values, [n], to words, string [n] without nulls: of each row what `Situation.word` is for it."""
 
 
-def situation_of(by: str, spec: FeatureSpec) -> Situation:
-    """What a section's `by` means.
+def situation_of(declared: Popular | Editorial, spec: FeatureSpec) -> Situation | None:
+    """What a section's `by` means; None where it has none.
 
     Raises:
         ConfigError: It is nothing that a request and a row have a word for, or two things.
     """
+    by, section = declared.by, f"channels: {declared.kind}"
     features = {one.name: one for one in spec.of("user") if isinstance(one, Categorical)}
+    if by is None:
+        return None
     if by == HOUR and by in features:
-        raise ConfigError("channels: popular: by hour is the hour of the day, and a feature has that name; rename it")
+        raise ConfigError(f"{section}: by hour is the hour of the day, and a feature has that name; rename it")
     if by != HOUR and by not in features:
         raise ConfigError(
-            f"channels: popular: by {by!r} is neither {HOUR} nor a categorical feature of users or of the context "
+            f"{section}: by {by!r} is neither {HOUR} nor a categorical feature of users or of the context "
             f"(those are: {', '.join(features) or 'none'})"
         )
     return Situation(by, features[by].default if by in features else "")
@@ -76,8 +81,8 @@ def column_of(situation: Situation, dataset: Dataset) -> SituationColumn:
 
 
 def _hours(timestamps: pa.Array) -> pa.Array:
-    hours = timestamps.cast(pa.int64()).to_numpy() // _HOUR_US % _HOURS
-    return pa.array([str(hour) for hour in range(_HOURS)]).take(pa.array(hours))
+    hours = timestamps.cast(pa.int64()).to_numpy() // _HOUR_US % len(HOURS)
+    return pa.array(HOURS).take(pa.array(hours))
 
 
 def _of_users(situation: Situation, dataset: Dataset) -> Callable[[pa.Array], pa.Array]:

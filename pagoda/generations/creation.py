@@ -7,6 +7,7 @@ from typing import Any
 
 from pagoda.append_log.records import Draft
 from pagoda.channels.factory import TABLES
+from pagoda.channels.merging import SECOND
 from pagoda.config.channels import ChannelConfig, MergingConfig
 from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
@@ -99,7 +100,7 @@ def create_generation(
             originals=originals,
             cascade=cascade,
             prerank=prerank,
-            mixture=_mixture(record, channels, merging or MergingConfig()),
+            mixture=_mixture(state, record, channels, merging or MergingConfig()),
             onboarding=_onboarding(record),
             collection=collection,
             backend=backend,
@@ -235,7 +236,9 @@ def _usable(state: ReleaseState, number: int, update: str) -> VersionRecord:
     return record
 
 
-def _mixture(record: VersionRecord, channels: Sequence[ChannelConfig], merging: MergingConfig) -> Mixture | None:
+def _mixture(
+    state: ReleaseState, record: VersionRecord, channels: Sequence[ChannelConfig], merging: MergingConfig
+) -> Mixture | None:
     if not channels:
         return None
     below = f"{TABLES}/"
@@ -244,7 +247,8 @@ def _mixture(record: VersionRecord, channels: Sequence[ChannelConfig], merging: 
         for name, checksum in record.files.items()
         if name.startswith(below)
     }
-    return Mixture(channels=tuple(channels), merging=merging, tables=tables)
+    second = state.stable if any(channel.kind == SECOND for channel in channels) else None
+    return Mixture(channels=tuple(channels), merging=merging, tables=tables, second=second)
 
 
 def _onboarding(record: VersionRecord) -> Artifact | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from pagoda.generations.state import ReleaseState
@@ -19,14 +20,20 @@ def live(state: ReleaseState, now: datetime, grace: timedelta = GRACE) -> tuple[
         grace: How long a generation stays live after it left its arm, or was offered.
 
     Live is every arm; whatever was one within the grace (invariant 6); the generation before the stable one if it has
-    the same full version, since that costs one segment; and what was offered within the grace.
+    the same full version, since that costs one segment; what was offered within the grace; and what a channel of any of
+    these asks.
     """
     since = now - grace
     offered = sorted((at, id_) for id_, at in state.offers.items() if at >= since)
     wanted = [*state.arms.serving, *_left_since(state, since), *(id_ for _, id_ in reversed(offered))]
     if state.stable and state.previous and _full(state, state.previous) == _full(state, state.stable):
         wanted.append(state.previous)
-    return tuple(id_ for id_ in dict.fromkeys(wanted) if id_ not in state.retired)
+    return tuple(id_ for id_ in dict.fromkeys([*wanted, *seconds(state, wanted)]) if id_ not in state.retired)
+
+
+def seconds(state: ReleaseState, ids: Iterable[str]) -> list[str]:
+    """The generations that channels of some generations ask."""
+    return [second for id_ in ids if (second := state.generations[id_].second)]
 
 
 def _left_since(state: ReleaseState, since: datetime) -> list[str]:

@@ -6,7 +6,7 @@ import re
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from pagoda.config.channels import ChannelConfig, MergingConfig
+from pagoda.config.channels import ChannelConfig, MergingConfig, SecondGeneration, TwoTowers
 from pagoda.config.model import Similarity
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -92,6 +92,13 @@ class Mixture(_Part):
     merging: MergingConfig
     tables: dict[str, Artifact]
     """The files of those that have a table, by their names in the full version's folder of them: `popular/ids.npy`."""
+    second: str | None = Field(default=None, exclude_if=lambda id_: id_ is None)
+    """The generation that `second_generation` asks; None: it is not declared, or nothing was stable before."""
+
+    def seconds(self, kind: str) -> float | None:
+        """That an answer waits for the items of a channel that asks a server; None: as long as for any search."""
+        declared = (one for one in self.channels if one.kind == kind)
+        return next((one.seconds for one in declared if isinstance(one, TwoTowers | SecondGeneration)), None)
 
 
 class Manifest(_Part):
@@ -154,6 +161,11 @@ class Manifest(_Part):
             found |= {"program of the pre-ranker": self.prerank.program}
             found |= {f"items of the pre-ranker, {at}": one for at, one in enumerate(self.prerank.items, 1)}
         return found
+
+    @property
+    def second(self) -> str | None:
+        """The generation that a channel of this one asks; None: there is none."""
+        return self.mixture.second if self.mixture else None
 
     @property
     def candidates(self) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel, ConfigDict, Field
 
 from pagoda.append_log.records import Draft
-from pagoda.generations.live import GRACE, live
+from pagoda.generations.live import GRACE, live, seconds
 from pagoda.generations.manifest import order_of, versions_in
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
@@ -128,12 +128,14 @@ def _retire(log: ReleaseLog, id_: str, policy: RetentionPolicy) -> None:
 
 
 def _kept_generations(state: ReleaseState, now: datetime, policy: RetentionPolicy) -> set[str]:
-    """Live ones, the last stable one of each full version that a rollback may return to, and candidates."""
+    """Live ones, the last stable one of each full version that a rollback may return to, candidates, and what channels
+    of these ask."""
     stable = order_of(state.stable) if state.stable else (0, 0)
     latest = {versions_in(id_)[0]: id_ for id_ in state.trail}  # later ones replace earlier ones
     targets = list(latest.values())[-policy.full_versions :]
     candidates = (id_ for id_ in state.generations if order_of(id_) > stable)
-    return {*live(state, now, policy.grace), *targets, *candidates} - state.retired
+    kept = {*live(state, now, policy.grace), *targets, *candidates}
+    return {*kept, *seconds(state, kept)} - state.retired
 
 
 def _needed_versions(state: ReleaseState, kept: set[str], policy: RetentionPolicy) -> set[int]:

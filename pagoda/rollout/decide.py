@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pagoda.generations.live import GRACE, live
+from pagoda.generations.live import GRACE, live, seconds
 from pagoda.generations.manifest import versions_in
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import Readiness
@@ -240,9 +240,11 @@ class _Look:
         return Decision(ev.RolledBack(reason=reason, gates=results), gates=results)
 
     def _retire(self, generations: Sequence[str]) -> Decision:
+        # What a channel of a live one asks stays; retention lets it go with that.
+        kept = {*self.state.retired, *self.state.arms.serving, *seconds(self.state, live(self.state, self.now))}
         # One record a look: the next look finds the next one, and a crash in between loses nothing.
         for id_ in generations:
-            if id_ not in self.state.retired and id_ not in self.state.arms.serving:
+            if id_ not in kept:
                 return Decision(retire=id_)
         return Decision(ev.Finished())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pagoda.channels.merging import SECOND
 from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import parse_moment, to_us
@@ -112,6 +113,12 @@ def _refuse(chosen: TrainConfig, update: FullUpdate, teacher: str) -> None:
         raise ConfigError(
             "validation holds back the end of the window, and what a pipeline registers has learned all of its "
             "window; take it out, or use `pagoda train full`"
+        )
+    if update.settings.rollout.backend == "kserve" and any(channel.kind == SECOND for channel in chosen.channels):
+        raise ConfigError(
+            f"channels: {SECOND} asks the tower of the generation before, and with rollout.backend: kserve a predictor "
+            "holds one full version, and the one before goes after its grace; leave the channel out, or have the tower "
+            "in recall's pods (tower.runtime: in_process)"
         )
     refuse_unused(chosen, teacher)
     refuse_what_the_data_lacks(chosen, update.data, update.window)

@@ -27,6 +27,11 @@ def deadline(header: str | None) -> AbstractContextManager[None]:
     return Within(_limit, time.monotonic() + _milliseconds(header) / 1e3) if header else _NO_LIMIT
 
 
+def within(seconds: float | None) -> AbstractContextManager[None]:
+    """For the block, no more than `seconds` are left; None: as many as there are."""
+    return _NO_LIMIT if seconds is None else Within(_limit, min(_limit.get(), time.monotonic() + seconds))
+
+
 def left(most_seconds: float) -> float:
     """Seconds that a call may take: at most `most_seconds`, and no longer than the request has."""
     return min(most_seconds, _limit.get() - time.monotonic())

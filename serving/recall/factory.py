@@ -19,6 +19,7 @@ from serving.background import Loop, background, every
 from serving.recall.channels.exploration import Exploration
 from serving.recall.channels.exploration_counts import ExplorationCounts
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.second_generation import SecondGenerationChannel
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.fallback import Fallback
@@ -86,6 +87,17 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         counts = ExplorationCounts(settings.redis.url)
         stack.push_async_callback(counts.close)
         exploration = Exploration(tables, counts)
+
+        async def open_generation(live: LiveGeneration) -> None:
+            require_backend(live.manifest, settings.index.backend, "and this process searches")
+            await tower.open(live.manifest)
+            await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
+
+        async def open_second(id_: str) -> LiveGeneration:
+            live = LiveGeneration((await generations.releases.seen()).generation(id_))
+            await open_generation(live)
+            return live
+
         parts = Parts(
             servers.store,
             servers.tower,
@@ -98,16 +110,14 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
             exploration=exploration,
             preranking=preranking,
             text=text,
+            second=SecondGenerationChannel(servers.tower, channels[0], tables, open_second),
         )
-
         receipts = open_receipts(settings)
 
         async def get_warm(live: LiveGeneration) -> None:
             if live.spec.receipts and receipts is None:
                 logger.warning("%s: its dataset declares receipts, but no answer has one: %s", live.id, NO_KEY)
-            require_backend(live.manifest, settings.index.backend, "and this process searches")
-            await tower.open(live.manifest)
-            await open_vectors(live.manifest, live, originals if settings.index.keeps_originals else None, second)
+            await open_generation(live)
             await warm_up(live, parts)
 
         generations = Generations(open_log(settings), get_warm)

@@ -85,7 +85,7 @@ def opened(declared: ChannelConfig, acts: list[Act], items: list[int] | None = N
     with tempfile.TemporaryDirectory() as folder:
         data = write_dataset(Path(folder, "data"), parts=_parts(acts), users=USERS, items=ITEMS, spec=SPEC)
         candidates = np.array([row["item_id"] for row in ITEMS] if items is None else sorted(items), np.int64)
-        source = TableSource(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), candidates)
+        source = TableSource(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), candidates, no_vectors)
         write_tables(Path(folder, "channels"), [declared], source)
         yield open_table(Path(folder, "channels"), declared)
 
@@ -93,6 +93,10 @@ def opened(declared: ChannelConfig, acts: list[Act], items: list[int] | None = N
 def known(past: Sequence[int] = (), moment_us: int = END_US, **values: Any) -> Known:
     """A user with these past items, the newest first."""
     return Known(np.array(past, np.int64), np.zeros(len(past), np.float32), moment_us, values)
+
+
+def no_vectors() -> Any:
+    raise AssertionError("item vectors cost time, and this channel reads none")
 
 
 def all_of(ids: np.ndarray) -> np.ndarray:

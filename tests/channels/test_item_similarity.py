@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
-from pagoda.channels import co_occurrence, item_similarity
-from pagoda.channels.co_occurrence import UserItems
-from pagoda.channels.item_similarity import cosine_neighbours, swing_neighbours
+from pagoda.channels.neighbours import co_occurrence, item_similarity
+from pagoda.channels.neighbours.co_occurrence import UserItems
+from pagoda.channels.neighbours.item_similarity import cosine_neighbours, swing_neighbours
 
 _Had = np.ndarray
 somebody_had = arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 8)), elements=st.booleans())

@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.channels import co_occurrence, item_similarity
 from pagoda.channels.base import ChannelTable, Known, TableSource
 from pagoda.channels.factory import open_table, write_tables
+from pagoda.channels.neighbours import co_occurrence, item_similarity
 from pagoda.config.channels import ItemToItem
+from pagoda.config.training import parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.embeddings.array_files import save_array
-from pagoda.errors import IntegrityError
+from pagoda.errors import ConfigError, IntegrityError
+from tests.channels.logs import no_vectors
 from tests.data.folders import write_dataset
 
 END = datetime(2024, 5, 7, tzinfo=UTC)
@@ -46,9 +48,17 @@ def _written(log: Path, positives: list[Positive], declared: ItemToItem = ITEM_C
     parts = [(day, [row for row in rows if day == f"date={row['timestamp'].date().isoformat()}"]) for day in days]
     users = [{"user_id": user} for user in sorted({one[0] for one in positives})]
     data = write_dataset(log, parts=parts, users=users, items=[{"item_id": item} for item in ITEMS], spec=FeatureSpec())
-    source = TableSource(Dataset.open(data), Window(start=END - timedelta(days=1), end=END), np.array(items, np.int64))
+    window, vectors = Window(start=END - timedelta(days=1), end=END), lambda: _vectors(items)
+    read = vectors if declared.method == "vectors" else no_vectors
+    source = TableSource(Dataset.open(data), window, np.array(items, np.int64), read)
     write_tables(log / "channels", [declared], source)
     return open_table(log / "channels", declared)
+
+
+def _vectors(items: Any) -> np.ndarray:
+    """Those of neighbouring numbers are ten degrees from each other; lengths differ, which says nothing."""
+    angles = np.radians([10 * item for item in items])
+    return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32) * np.array([[item] for item in items], "f")
 
 
 def _known(*past: tuple[int, float]) -> Known:
@@ -99,6 +109,22 @@ def test_users_who_had_thousands_of_items_are_left_out(log: Path, monkeypatch: p
 @pytest.mark.parametrize("method", ["swing", "item_cf"])
 def test_a_log_in_which_nothing_goes_together_gives_no_candidate(log: Path, method: Any, positives: Any) -> None:
     assert _found(_written(log, positives, ItemToItem(share=0.5, method=method)), (10, 0)) == {}
+
+
+def test_items_with_vectors_near_to_those_of_the_last_ones_are_candidates_whoever_chose_them(log: Path) -> None:
+    declared = ItemToItem(share=0.5, method="vectors", neighbours=2)
+    table = _written(log, [(1, 10, 1), (1, 19, 1)], declared, items=[*range(10, 16), 19])
+    near = {degrees: np.cos(np.radians(degrees)) for degrees in (10, 40, 50)}
+    assert _found(table, (12, 0)) == pytest.approx({11: near[10], 13: near[10]})
+    assert _found(table, (19, 0)) == pytest.approx({15: near[40], 14: near[50]})
+    assert _found(table, (17, 0)) == {}, "an item without a vector is no candidate and no seed"
+
+
+def test_by_vectors_no_days_can_be_said() -> None:
+    with pytest.raises(ConfigError, match="days is 3, and method: vectors reads no positives"):
+        parse_config(
+            "channels: [{kind: two_tower, share: 1}, {kind: item_to_item, share: 0, method: vectors, days: 3}]"
+        )
 
 
 @st.composite

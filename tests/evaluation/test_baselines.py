@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pagoda.channels import co_occurrence
-from pagoda.channels.co_occurrence import UserItems, read_user_items
+from pagoda.channels.neighbours import co_occurrence
+from pagoda.channels.neighbours.co_occurrence import UserItems, read_user_items
 from pagoda.data.dataset import Dataset
 from pagoda.data.ids import user_places
 from pagoda.data.increments import Arrivals

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pagoda.config.training import parse_config
 from pagoda.generations.creation import add_incremental
 from pagoda.generations.live import live
 from pagoda.generations.release_log import ReleaseLog
@@ -100,6 +101,26 @@ def test_a_candidate_and_its_parts_stay_however_long_its_rollout_takes(place: Pl
     removals = place.clean()
     assert {"g13", "g13.14", "g10.12"}.isdisjoint(removals.generations)
     assert {10, 11, 12, 13, 14} <= place.stored()
+
+
+def test_what_a_channel_asks_is_live_and_kept_as_long_as_what_has_the_channel(place: Place) -> None:
+    declared = parse_config("channels: [{kind: two_tower, share: 0.5}, {kind: second_generation, share: 0.5}]").channels
+    before = place.log.state().stable
+    made = place.world.serve_chain(place.registry, place.log, 2, day_number=4, channels=declared)
+    assert [manifest.second for manifest in made] == [before] * 3 == ["g10.12"] * 3
+    later = place.world.serve_chain(place.registry, place.log, 0, day_number=5, channels=declared)[0]
+    publish(place.log, made[-1].id, "stable")
+    place.clock.forward(hours=48)
+    state = place.log.state()
+    # What is asked asks nothing itself, or each version would keep all those before it.
+    assert set(live(state, place.log.now())) == {made[-1].id, "g10.12"}
+    publish(place.log, later.id, "stable")
+    place.clock.forward(hours=48)
+    assert set(live(place.log.state(), place.log.now())) == {later.id, "g10.12"}
+    removals = place.clean(RetentionPolicy(full_versions=2))
+    assert "g10.12" not in removals.generations
+    assert {10, 11, 12} <= place.stored() and "recall_v10" in place.index.names()
+    assert later.second == "g10.12", "it is what was stable when that one was made, whatever was released since"
 
 
 def test_an_incremental_that_no_generation_has_yet_keeps_its_chain(place: Place) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pagoda.config.channels import ChannelConfig
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.embeddings.segment import Segment
@@ -115,13 +116,16 @@ class World:
         path.write_bytes(b"archive of %d" % version)
         return Artifact(uri=str(path), checksum=checksum_file(path))
 
-    def generation(self, log: ReleaseLog, version: int, tower: Artifact | None = None) -> Manifest:
+    def generation(
+        self, log: ReleaseLog, version: int, tower: Artifact | None = None, channels: Sequence[ChannelConfig] = ()
+    ) -> Manifest:
         vectors = Artifact(uri=str(self.folder / "item_vectors.parquet"), checksum="xxh3:0")
         return create_generation(
             log,
             version,
             tower=tower or self.archive(version),
             item_vectors=vectors,
+            channels=channels,
             collection=f"recall_v{version}",
             backend=self.backend,
             dim=DIM,
@@ -129,11 +133,18 @@ class World:
             spec=FeatureSpec(),
         )
 
-    def serve_chain(self, registry: Registry, log: ReleaseLog, length: int, day_number: int = 0) -> list[Manifest]:
+    def serve_chain(
+        self,
+        registry: Registry,
+        log: ReleaseLog,
+        length: int,
+        day_number: int = 0,
+        channels: Sequence[ChannelConfig] = (),
+    ) -> list[Manifest]:
         """Register a full version and `length` incrementals on it, and make a generation of each."""
         champion = log.state().champion
         base = registry.register(self.full(day_number, champion))
-        made = [self.generation(log, base.version)]
+        made = [self.generation(log, base.version, channels=channels)]
         parent: VersionRecord | None = None
         for number in range(length):
             draft = self.incremental(base, day_number * 100 + number, parent, value=10.0 * base.version + number)

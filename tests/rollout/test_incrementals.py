@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
+from pagoda.config.training import parse_config
 from pagoda.errors import ConflictError, GateError
-from pagoda.generations.manifest import Manifest
+from pagoda.generations.live import live
+from pagoda.generations.manifest import Manifest, Mixture
 from pagoda.rollout import commands
 from pagoda.rollout.policy import INCREMENTAL, ShadowStep
 from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of
 
 from .course import rollout, start, until
-from .worlds import Stage, add_incremental, quick
+from .worlds import Stage, add_full, add_incremental, quick
 
 
 def test_an_incremental_takes_the_short_way(stage: Stage) -> None:
@@ -85,6 +89,19 @@ def test_retiring_a_full_version_retires_every_generation_that_a_rollback_could_
     start(stage)
     until(stage, Phase.FINISHED, turns=200)
     assert stage.log.state().retired == {"g1", second}
+
+
+def test_what_a_channel_of_the_promoted_one_asks_outlives_the_grace(stage: Stage) -> None:
+    second = add_incremental(stage.log, 3, 1, "g1")
+    stage.log.append("released", {"arms": {"stable": second}, "reason": "publish"})
+    declared = parse_config("channels: [{kind: two_tower, share: 0.5}, {kind: second_generation, share: 0.5}]")
+    mixture = Mixture(channels=declared.channels, merging=declared.merging, tables={}, second=second)
+    asking = add_full(stage.log, 4, mixture=mixture)
+    commands.start(stage.log, asking, policy=quick(), by="test")
+    until(stage, Phase.FINISHED, turns=200)
+    state = stage.log.state()
+    assert (state.stable, state.retired) == (asking, {"g1"})
+    assert second in live(state, stage.clock() + timedelta(days=30))
 
 
 def test_a_candidate_goes_with_all_that_it_learned_on_the_way(stage: Stage) -> None:

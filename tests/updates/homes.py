@@ -30,6 +30,8 @@ from pagoda.version_files.open_version import OpenVersion
 from serving import tracing
 from serving.recall.api import Prediction
 from serving.recall.channels.factory import channels_of
+from serving.recall.channels.second_generation import SecondGenerationChannel
+from serving.recall.channels.tables import TableChannels
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.request.answer import answer_by
 from serving.recall.request.parts import Parts
@@ -59,7 +61,9 @@ class Home:
         self.follower = Follower(open_log(self.settings), tables, LocalTowers(TowerArchives(towers, tables)))
         self.tower, self.second = InProcessTower(towers, tables), HeldVectors()
         channels = channels_of(JoinedIndex(open_search(self.settings, tracing.trace_id)), frozenset(), self.second.of)
-        self.parts = Parts(FakeStore(), self.tower, channels)
+        tables = TableChannels()
+        asking = SecondGenerationChannel(self.tower, channels[0], tables, self._opened)
+        self.parts = Parts(FakeStore(), self.tower, channels, tables=tables, second=asking)
 
     def full(self, window: Window, how: TrainConfig) -> Manifest:
         """A first version of a window, up to its offer."""
@@ -95,19 +99,32 @@ class Home:
 
     async def prediction(self, manifest: Manifest, **asked: Any) -> Prediction:
         """The same as the answer that it is."""
-        self.follower.step()
-        await self.tower.open(manifest)
-        live, padded = LiveGeneration(manifest), self.past().padded()
-        await open_vectors(manifest, live, None, self.second)
+        said = await self.said(manifest, USER, **asked)
+        assert (said["generation"], said["known_user"]) == (manifest.id, True)
+        return said
+
+    async def said(self, manifest: Manifest, user: int, **asked: Any) -> Prediction:
+        """The same for whoever it is that did what the user did."""
+        live, padded = await self._opened(manifest.id), self.past().padded()
         await self.parts.preranking.warm(live)
+        await self.parts.tables.warm(live)
+        assert self.parts.second
+        await self.parts.second.warm(live)
         did = [
             {"item_id": int(item), "timestamp": int(at)}
             for item, at in zip(padded.items[padded.mask], padded.times_us[padded.mask], strict=True)
         ]
         wanted = {"k": K, "history": did, "timestamp": NOW.end_us, "profile": {"kind": f"k{USER}"}, **asked}
-        (said,) = await answer_by(live, "stable", self.parts, begun(live, user_id=USER, **wanted))
-        assert (said["generation"], said["known_user"]) == (manifest.id, True)
+        (said,) = await answer_by(live, "stable", self.parts, begun(live, user_id=user, **wanted))
         return said
+
+    async def _opened(self, id_: str) -> LiveGeneration:
+        manifest = open_log(self.settings).state().generation(id_)
+        self.follower.step()
+        await self.tower.open(manifest)
+        live = LiveGeneration(manifest)
+        await open_vectors(manifest, live, None, self.second)
+        return live
 
     def past(self) -> Histories:
         """What the user did."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from pagoda.channels.co_occurrence import UserItems
+from pagoda.channels.neighbours.co_occurrence import UserItems
 
 Float32Array = NDArray[np.float32]
 _REGULARISATION = 250.0

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pagoda.channels.co_occurrence import UserItems, read_user_items
-from pagoda.channels.item_similarity import cosine_neighbours
+from pagoda.channels.neighbours.co_occurrence import UserItems, read_user_items
+from pagoda.channels.neighbours.item_similarity import cosine_neighbours
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.evaluation.baselines.ease import ease

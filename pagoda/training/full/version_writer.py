@@ -47,7 +47,7 @@ def write_version(
         clicks, stream = prepared.survey.clicks, prepared.stream
         vectors = opened(prepared).item_vectors()
         write_onboarding(folder / ONBOARDING, stream.dataset, stream.window, clicks, vectors)
-    write_tables(folder / TABLES, config.channels, _source(prepared))
+    write_tables(folder / TABLES, config.channels, _source(prepared, config.vector_dim))
     if programs:
         files = folder / full.USER_PROGRAM, folder / full.ITEM_PROGRAM
         export_towers(learner.towers, prepared.encoder, config.row_dim, *files)
@@ -91,8 +91,10 @@ def lineage_of(
     )
 
 
-def _source(prepared: Prepared) -> TableSource:
-    return TableSource(prepared.stream.dataset, prepared.stream.window, prepared.survey.catalogue)
+def _source(prepared: Prepared, searched: int) -> TableSource:
+    """What tables are written from; of item vectors, the first `searched` numbers, which a collection has."""
+    stream, catalogue = prepared.stream, prepared.survey.catalogue
+    return TableSource(stream.dataset, stream.window, catalogue, lambda: opened(prepared).item_vectors()[:, :searched])
 
 
 def _popularity(survey: Survey) -> pa.Table:

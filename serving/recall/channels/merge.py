@@ -10,6 +10,7 @@ from contextlib import suppress
 from pagoda.channels.merging import EXPLORE, RRF, apart, merged, shares_of, spread
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
+from serving.http.deadlines import within
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.channels.exploration import Exploration
@@ -30,6 +31,8 @@ async def merge(
     text: Channel | None = None,
     *,
     exploration: Exploration | None = None,
+    second: Channel | None = None,
+    deadlines: bool = True,
 ) -> None:
     """Fill in a user's items: what answers, and what a request's text finds beside it.
 
@@ -40,18 +43,20 @@ async def merge(
         live: The generation that answers.
         lookup: The user, after the tower's stage.
         tables: Those that a generation declares beside the towers.
+        text: Searches words; where it does not answer, the others' items are the answer, which says so.
         exploration: Puts new items among them, where a generation explores and the request has no text, whose merging
             knows no probabilities.
-        text: Searches words; where it does not answer, the others' items are the answer, which says so.
+        second: Asks another generation, where this one declares that.
+        deadlines: Whether those hold that the generation declares for channels.
 
     Raises:
         UnavailableError: No channel answers; why the first one does not.
     """
     if lookup.instance.text is None:
-        await _found(channels, live, lookup, tables, exploration)
+        await _found(channels, live, lookup, tables, exploration, second=second, deadlines=deadlines)
         return
     # What fails leaves nothing under way that nobody waits for.
-    found = _found(channels, live, lookup, tables, None)
+    found = _found(channels, live, lookup, tables, None, second=second, deadlines=deadlines)
     ends = await asyncio.gather(found, _beside(text, live, lookup), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException):
@@ -73,22 +78,24 @@ async def _found(
     lookup: Lookup,
     tables: TableChannels,
     exploration: Exploration | None,
+    *,
+    second: Channel | None,
+    deadlines: bool,
 ) -> None:
     mixture = live.manifest.mixture
     if mixture is None:
         await _first(channels, live, lookup)
         return
-    lists = tables.candidates(live, lookup)
-    try:
-        found = await channels[0].candidates(live, lookup)
-        lookup.candidates[channels[0].name] = found
-        lists[channels[0].name] = {item["item_id"]: item["score"] for item in found}
-    except UnavailableError as error:
+    lists, asked = tables.candidates(live, lookup), channels[:1]
+    if second and any(channel.kind == second.name for channel in mixture.channels):
+        asked = (*asked, second)
+    limits = [mixture.seconds(channel.name) if deadlines else None for channel in asked]
+    if error := await _ask(asked, limits, live, lookup, lists):
         if not any(lists.values()):
             await _in_place(error, channels[1:], live, lookup)
             return
         if len(channels) == 1:  # Nothing may stand in.
-            raise
+            raise error
     lookup.given = {channel: len(found) for channel, found in lists.items()}
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
@@ -96,6 +103,41 @@ async def _found(
     if budget and lookup.instance.text is None:
         _explore(exploration, live, lookup, budget)
     lookup.degraded += [without(channel) for channel in shares if channel not in lists]
+
+
+async def _ask(
+    channels: Sequence[Channel],
+    limits: Sequence[float | None],
+    live: LiveGeneration,
+    lookup: Lookup,
+    lists: dict[str, dict[Key, float]],
+) -> UnavailableError | None:
+    """Ask channels that wait for servers, all at once, and add to `lists` what each gives within its limit.
+
+    Returns:
+        Why the first one gave nothing; None: it did.
+    """
+    asks = [_in_time(*one, live, lookup) for one in zip(channels, limits, strict=True)]
+    # What fails leaves nothing under way that nobody waits for; one alone needs no task.
+    ends = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks, return_exceptions=True)
+    for channel, end in zip(channels, ends, strict=True):
+        if isinstance(end, UnavailableError):
+            continue
+        if isinstance(end, BaseException):
+            raise end
+        lookup.candidates[channel.name] = end
+        lists[channel.name] = {item["item_id"]: item["score"] for item in end}
+    return ends[0] if isinstance(ends[0], UnavailableError) else None
+
+
+async def _in_time(
+    channel: Channel, seconds: float | None, live: LiveGeneration, lookup: Lookup
+) -> list[RecalledItem] | UnavailableError:
+    try:
+        with within(seconds):
+            return await channel.candidates(live, lookup)
+    except UnavailableError as error:
+        return error
 
 
 def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from pagoda.channels.base import Allowed, ChannelTable, Known, Ranked
 from pagoda.channels.factory import open_table, with_table
 from pagoda.channels.merging import EXPLORE
-from pagoda.config.channels import ChannelConfig
+from pagoda.config.channels import ChannelConfig, ItemToItem
 from pagoda.errors import IntegrityError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
@@ -72,12 +72,14 @@ class TableChannels:
         """Items that go with some by the channel `item_to_item`, and which of these the generation has.
 
         Raises:
-            RequestError: The generation does not declare that channel.
+            RequestError: The generation does not declare that channel, or finds what goes together by vectors.
             UnavailableError: Its table could not be opened.
         """
-        if not any(channel.kind == _SIMILAR for channel in _declared(live)):
+        channel = next((one for one in _declared(live) if isinstance(one, ItemToItem)), None)
+        if channel is None or channel.method == "vectors":
+            has = f"has no channel {_SIMILAR}" if channel is None else f"has a channel {_SIMILAR} by vectors alone"
             raise RequestError(
-                f"by: generation {live.id} has no channel {_SIMILAR}; ask by vector, or declare it in the training file"
+                f"by: generation {live.id} {has}; ask by vector, or declare swing or item_cf in the training file"
             )
         served, table = self._items.get(live), self._of(_SIMILAR).get(live)
         if served is None or table is None:

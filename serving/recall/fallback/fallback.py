@@ -21,7 +21,7 @@ from serving.users.online_store import StoredUser
 
 _USERS = 10_000
 """Users whom a process remembers, about 50 MB."""
-_NOBODY: dict[str, Key] = {"int64": -(2**63) + 1, "string": "nobody: warm-up"}
+NOBODY: dict[str, Key] = {"int64": -(2**63) + 1, "string": "nobody: warm-up"}
 """IDs that no user has."""
 
 
@@ -67,7 +67,7 @@ class Fallback:
         Raises:
             PagodaError: The tower does not answer.
         """
-        nobody: dict[str, Any] = {"user_id": _NOBODY[live.spec.id_type], "profile": {}, "context": {}, "history": []}
+        nobody: dict[str, Any] = {"user_id": NOBODY[live.spec.id_type], "profile": {}, "context": {}, "history": []}
         (newcomer,) = await tower.vectors(live.manifest.full_version, live.id, [nobody])
         self._newcomers[live] = newcomer.vectors
 

@@ -14,6 +14,7 @@ fields_missing    nothing: the generation was made without fields of items, or t
 from __future__ import annotations
 
 from pagoda.channels.factory import KINDS
+from pagoda.channels.merging import SECOND
 
 REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
@@ -26,8 +27,8 @@ _MISSING = "_missing"
 TOWERS = f"two_tower{_MISSING}"
 NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR, TOWERS})
 """Steps that make an answer a fallback to the gates of a rollout."""
-OF_NO_SERVER = frozenset({FIELDS, *(f"{channel}{_MISSING}" for channel in KINDS)})
-"""Steps for which no server is to blame, and so no arm."""
+OF_NO_SERVER = frozenset({FIELDS, *(f"{channel}{_MISSING}" for channel in (*KINDS, SECOND))})
+"""Steps for which no server of the generation that answers is to blame, and so no arm."""
 
 
 def without(channel: str) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from pagoda.channels.merging import EXPLORE
+from pagoda.channels.merging import EDITORIAL, EXPLORE, SECOND
 from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
 from pagoda.generations.arms import ARMS, Arm
 from pagoda.generations.release_log import ReleaseLog
@@ -79,8 +79,9 @@ class Serving:
         if len(mixtures) < len(ARMS) or len({(one.prerank is None) for one in manifests}) > 1:
             return frozenset()
         shares = [{(one.kind, one.share, one.cold_share) for one in mixture.channels} for mixture in mixtures]
-        # By chance, some answers have no item of what explores.
-        return frozenset(kind for kind, *_ in shares[0] & shares[1]) - {EXPLORE}
+        # By chance, some answers have no item of what explores; what editors changed, or another generation gives, says
+        # nothing of this one.
+        return frozenset(kind for kind, *_ in shares[0] & shares[1]) - {EXPLORE, EDITORIAL, SECOND}
 
     @property
     def generations(self) -> dict[Arm, LiveGeneration]:

@@ -80,6 +80,11 @@ class LiveGeneration:
         self._refuse_fields(fields)
         return self._filters.parse(wanted)
 
+    def told(self, instance: RecallInstance) -> RecallInstance:
+        """The same without features that this generation does not read, for what was asked of another."""
+        profile, context = _only(instance.profile, self._profile), _only(instance.context, self._context)
+        return instance.model_copy(update={"profile": profile, "context": context})
+
     def tower_instance(self, instance: RecallInstance, stored: StoredUser) -> dict[str, Any]:
         """What the user tower is told: raw values, those of the request before the stored ones."""
         told: dict[str, Any] = {

@@ -76,7 +76,16 @@ async def answer_by(
 
 
 async def _merge(parts: Parts, live: LiveGeneration, lookup: Lookup) -> None:
-    await merge(parts.channels, live, lookup, parts.tables, parts.text, exploration=parts.exploration)
+    await merge(
+        parts.channels,
+        live,
+        lookup,
+        parts.tables,
+        parts.text,
+        exploration=parts.exploration,
+        second=parts.second,
+        deadlines=parts.deadlines,
+    )
 
 
 def _prediction(arm: str, generation: str, lookup: Lookup, timing: dict[str, float]) -> Prediction:

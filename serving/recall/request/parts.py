@@ -39,6 +39,10 @@ class Parts:
     """Orders what was found, where a generation has a model for that."""
     text: Channel | None = None
     """Asked beside the channels, where a request has text; None: the index searches no words."""
+    second: Channel | None = None
+    """Asks another generation, of one that declares that; None: an answer says that it is missing."""
+    deadlines: bool = True
+    """Whether those hold that a generation declares for channels."""
 
     @property
     def strict(self) -> Parts:

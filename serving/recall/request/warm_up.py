@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pagoda.errors import UnavailableError
 from serving.recall.api import RecallInstance
 from serving.recall.fallback.steps import OF_NO_SERVER, OF_THE_STORE, PRERANK
@@ -23,17 +25,18 @@ async def warm_up(live: LiveGeneration, parts: Parts) -> None:
 
     The online store may be down: what stands in for it stands in for any user. So may a pre-ranker's files be gone, or
     it be late at first, or a channel's table be damaged: a process that starts anew is no worse than its peers. Tower
-    and index must answer.
+    and index must answer, however late: a first search takes longest.
 
     Raises:
         PagodaError: One was not answered, or with no item.
     """
     await parts.preranking.warm(live)
-    await _open_tables(live, parts)
+    await _open_channels(live, parts)
     user: Key = "warm-up" if live.spec.id_type == "string" else 0
     asked = RecallInstance(user_id=user, exclude_seen=True)
+    patient = replace(parts, deadlines=False)
     for _ in range(_WARM_UPS):
-        (prediction,) = await answer_by(live, WARM_UP, parts, [live.begin(asked, WARM_UP)])
+        (prediction,) = await answer_by(live, WARM_UP, patient, [live.begin(asked, WARM_UP)])
         if missing := [step for step in prediction["degraded"] if step not in _MAY_STAND_IN]:
             raise UnavailableError(f"generation {live.id}: not warm, {', '.join(missing)} stood in")
         if not prediction["items"]:
@@ -50,10 +53,12 @@ async def warm_again(generations: Generations, parts: Parts) -> None:
             await _get_ready(live, parts)
 
 
-async def _open_tables(live: LiveGeneration, parts: Parts) -> None:
+async def _open_channels(live: LiveGeneration, parts: Parts) -> None:
     await parts.tables.warm(live)
     if parts.exploration is not None:
         await parts.exploration.warm(live)
+    if parts.second is not None:
+        await parts.second.warm(live)
 
 
 async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
@@ -61,6 +66,6 @@ async def _get_ready(live: LiveGeneration, parts: Parts) -> None:
     await parts.item_values.warm(live)
     await parts.preranking.warm(live)
     await parts.onboarding.warm(live)
-    await _open_tables(live, parts)
+    await _open_channels(live, parts)
     for channel in (*parts.channels, *([parts.text] if parts.text else [])):
         await channel.warm(live)

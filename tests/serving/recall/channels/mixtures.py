@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pagoda.channels.base import TableSource
-from pagoda.channels.factory import TABLES, write_tables
+from pagoda.channels.factory import TABLES, with_table, write_tables
 from pagoda.config.training import TrainConfig, parse_config
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -47,7 +47,8 @@ def make_generation(folder: Path, config: TrainConfig = CONFIG) -> Manifest:
     data = write_dataset(folder / "data", parts=[("date=2024-05-02", clicks())], users=[], items=items, spec=SPEC)
     write_vectors(folder / "v.parquet", ITEMS)
     window = Window(start=END - timedelta(days=1), end=END)
-    write_tables(folder / TABLES, config.channels, TableSource(Dataset.open(data), window, np.arange(ITEMS)))
+    source = TableSource(Dataset.open(data), window, np.arange(ITEMS), lambda: VECTORS)
+    write_tables(folder / TABLES, config.channels, source)
     build_collection(
         FolderCollections(folder / "index"),
         "items",
@@ -56,7 +57,7 @@ def make_generation(folder: Path, config: TrainConfig = CONFIG) -> Manifest:
         queries=unit_vectors(5),
         config=CollectionConfig(kind="FLAT"),
     )
-    files = take_inventory(folder / TABLES)
+    files = take_inventory(folder / TABLES) if with_table(config.channels) else {}
     tables = {name: Artifact(uri=f"{folder / TABLES}/{name}", checksum=checksum) for name, checksum in files.items()}
     mixture = Mixture(channels=config.channels, merging=config.merging, tables=tables)
     vectors = Artifact(uri=str(folder / "v.parquet"), checksum=NOTHING.checksum)

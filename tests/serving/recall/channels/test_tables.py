@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pagoda.config.training import parse_config
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import to_us
-from pagoda.errors import UnavailableError
+from pagoda.errors import RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.index.in_process.search import FolderSearch
+from pagoda.item_vectors.filter import EVERYTHING
+from serving.recall.api import RecalledItem
 from serving.recall.channels.merge import merge
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.fallback.steps import TOWERS
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
+from serving.recall.request.answer import answer_by
+from serving.recall.request.parts import Parts
+from serving.recall.request.warm_up import warm_up
 from serving.recall.servers.batching import JoinedIndex
+from serving.recall.servers.breaker import FAILURES
+from serving.recall.servers.breaker_guards import guarded
+from serving.recall.servers.ports import Servers
 from tests.item_vectors.worlds import items_table
-from tests.serving.fakes import manifest
+from tests.serving.fakes import FakeIndex, FakeStore, FakeTower, manifest
 from tests.serving.recall.channels.mixtures import END, ITEMS, VECTORS, make_generation
 from tests.serving.recall.channels.test_channels import Stub
 from tests.serving.recall.setting import begun
@@ -126,6 +138,92 @@ async def test_without_the_towers_the_other_channels_answer_where_anything_may_s
     await merge((gone, Stub("stand-in", stands_in="index_popular")), live, lookup, tables)
     assert lookup.degraded == [TOWERS]
     assert 40 in by_channel(lookup)["popular"]
+
+
+def waiting(made: Manifest, seconds: float, towers: Any) -> tuple[Parts, LiveGeneration]:
+    """The generation with so long for the search of its `towers`, and an index that has a breaker before it."""
+    assert made.mixture
+    first, *others = made.mixture.channels
+    channels = (first.model_copy(update={"seconds": seconds}), *others)
+    live = LiveGeneration(made.model_copy(update={"mixture": made.mixture.model_copy(update={"channels": channels})}))
+    servers = Servers(FakeStore(), FakeTower({live.id}), towers)
+    servers = guarded(servers, store_seconds=5, tower_seconds=5, index_seconds=5)
+    stand_in = Stub("stand-in", stands_in="index_popular")
+    return Parts(servers.store, servers.tower, (TwoTowerChannel(servers.index), stand_in)), live
+
+
+class Slow(FakeIndex):
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = asyncio.Event()
+
+    async def search(self, *asked: Any, **wanted: Any) -> list[list[RecalledItem]]:
+        await self.now.wait()
+        return await super().search(*asked, **wanted)
+
+
+async def test_towers_that_are_late_cost_their_items_and_nothing_else(made: Manifest) -> None:
+    slow = Slow()
+    parts, live = waiting(made, 0.001, slow)
+    await parts.tables.warm(live)
+    for _ in range(2 * FAILURES):
+        (said,) = await answer_by(live, "stable", parts, begun(live, k=K, history=PAST, timestamp=to_us(END)))
+        assert said["degraded"] == [TOWERS]
+        assert 40 in {item["item_id"] for item in said["items"]}
+        assert {name for item in said["items"] for name in item["channels"]} == {"item_to_item", "popular"}
+    slow.now.set()
+    # Who does not wait says nothing of the server, so it is still asked.
+    (said,) = await answer_by(live, "stable", replace(parts, deadlines=False), begun(live, k=K, history=PAST))
+    assert not said["degraded"]
+
+
+async def test_a_late_search_of_a_canary_is_answered_by_the_stable_arm(made: Manifest) -> None:
+    parts, live = waiting(made, 0.001, Slow())
+    await parts.tables.warm(live)
+    with pytest.raises(UnavailableError, match="index items: no answer within"):
+        await answer_by(live, "canary", parts.strict, begun(live, k=K, history=PAST))
+
+
+async def test_a_generation_gets_warm_however_long_its_first_searches_take(made: Manifest) -> None:
+    slow = Slow()
+    parts, live = waiting(made, 0.001, slow)
+    asyncio.get_running_loop().call_later(0.02, slow.now.set)
+    await warm_up(live, parts)
+    assert slow.asked
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """A generation with a list that editors wrote, and items that go together by their vectors."""
+    towers, near = "{kind: two_tower, share: 0.5}", "{kind: item_to_item, share: 0.25, method: vectors}"
+    editors = "{kind: editorial, share: 0.25, items: [40, 41, 42, 43, 44, 45]}"
+    config = parse_config(f"channels: [{towers}, {near}, {editors}]")
+    return make_generation(tmp_path_factory.mktemp("written"), config)
+
+
+async def test_lists_of_editors_and_neighbours_by_vector_heed_filter_seen_and_removed_items(written: Manifest) -> None:
+    async def found(**asked: Any) -> dict[str, list[int | str]]:
+        lookup = await answered(written, **asked)
+        assert not lookup.degraded
+        kinds = ("editorial", "item_to_item")
+        return {kind: [one["item_id"] for one in lookup.items if kind in one["channels"]] for kind in kinds}
+
+    assert [item for item in (await found())["editorial"] if item in (40, 41, 42)] == [40, 41, 42]
+    nearest = np.argsort(-VECTORS @ VECTORS[21])
+    assert set((await found(history=PAST))["item_to_item"]) >= set(nearest[1:3].tolist())
+    fine = {row["item_id"] for row in items_table(ITEMS).to_pylist() if row["kind"] == "kind 0"}
+    filtered = await found(history=PAST, filter={"kind": "kind 0"})
+    assert filtered["editorial"] == [40] and fine.issuperset(filtered["item_to_item"])
+    seen = [*PAST, {"item_id": 40, "timestamp": 5}]
+    assert all({21, 40}.isdisjoint(items) for items in (await found(history=seen, exclude_seen=True)).values())
+    assert all(41 not in items for items in (await found(history=PAST, removed=frozenset({41}))).values())
+
+
+def test_by_behaviour_nothing_is_like_an_item_whose_neighbours_are_by_vector(written: Manifest) -> None:
+    with pytest.raises(RequestError, match="by vectors alone; ask by vector"):
+        TableChannels().similar(LiveGeneration(written), [40], EVERYTHING, 5)
 
 
 def test_a_manifest_without_channels_says_nothing_of_them(made: Manifest) -> None:

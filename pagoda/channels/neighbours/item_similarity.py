@@ -1,4 +1,4 @@
-"""Which items go with which, by the users who had both: the cosine of their sets of users, and Swing."""
+"""Which items go with which: by the users who had both (their cosine, and Swing), or by vectors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pagoda.channels.base import TableSource
-from pagoda.channels.co_occurrence import LONGEST, UserItems, blocks, read_user_items
+from pagoda.channels.neighbours.co_occurrence import LONGEST, UserItems, blocks, read_user_items
+from pagoda.channels.neighbours.nearest import Float32Array, nearest
+from pagoda.channels.neighbours.vector_similarity import vector_neighbours
 from pagoda.config.channels import ItemToItem
 from pagoda.data.ids import user_places
 
 Int64Array = NDArray[np.int64]
-Float32Array = NDArray[np.float32]
 _SAMPLED = 1_000
 """Users of an item whose pairs Swing looks at: half a million. Of more, others would say the same again."""
 _MOST = 8_000_000
@@ -36,7 +37,7 @@ def cosine_neighbours(had: UserItems, kept: int) -> sparse.csr_array:
         row, column = (counts := block.tocoo()).coords
         cosine = counts.data / (lengths[row + rows.start] * lengths[column])
         other = column != row + rows.start
-        found.append(_nearest(row[other], column[other], cosine[other], counts.shape, kept))
+        found.append(nearest(row[other], column[other], cosine[other], counts.shape, kept))
     return sparse.vstack(found, format="csr")
 
 
@@ -57,7 +58,7 @@ def swing_neighbours(had: UserItems, kept: int) -> sparse.csr_array:
     found = []
     for items in blocks(np.maximum(users**2, columns.T @ lengths)):
         row, column, value = _swing_block(had.matrix, weights, columns[:, items], items.start)
-        found.append(_nearest(row, column, value, (items.stop - items.start, had.matrix.shape[1]), kept))
+        found.append(nearest(row, column, value, (items.stop - items.start, had.matrix.shape[1]), kept))
     return sparse.vstack(found, format="csr")
 
 
@@ -149,23 +150,13 @@ def _pairs(starts: Int64Array, size: int) -> Iterator[_Pairs]:
         yield _Pairs(one, counts, begins, np.arange(int(counts.sum())) + np.repeat(one + 1 - begins, counts))
 
 
-def _nearest(
-    row: NDArray[np.integer], column: NDArray[np.integer], value: Float32Array, shape: tuple[int, int], kept: int
-) -> sparse.csr_array:
-    """The largest values of each row, which are positive; of equal ones, those that come first."""
-    # Positive floats are ordered like their bits, so rows and falling values are one number: sorted in a third of the
-    # time that two keys take.
-    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | ~value.view(np.uint32), kind="stable")
-    row, column, value = row[order], column[order], value[order]
-    near = np.arange(len(row)) - np.searchsorted(row, row) < kept
-    return sparse.csr_array((value[near], (row[near], column[near])), shape=shape)
-
-
 _MEASURES = {"swing": swing_neighbours, "item_cf": cosine_neighbours}
 
 
 def find_neighbours(declared: ItemToItem, source: TableSource) -> tuple[Int64Array, sparse.csr_array]:
-    """Items that have any, int64 [n], ascending, and how near the nearest of each are, float32 [n, n]."""
+    """Items that may have any, int64 [n], ascending, and how near the nearest of each are, float32 [n, n]."""
+    if declared.method == "vectors":
+        return source.items, vector_neighbours(source.vectors(), declared.neighbours)
     had = read_user_items(source.dataset, source.window.end, source.items, _MOST, declared.days)
     if had is None:
         return source.items[:0], sparse.csr_array((0, 0), dtype=np.float32)
