@@ -24,7 +24,7 @@ from pagoda.version_files.open_version import OpenVersion
 from serving.recall.api import RecalledItem
 from serving.recall.channels.exploration import NewItems
 
-K = 10
+K = 20
 """Items of an answer; users look at all of them."""
 _TOLD_US = 300_000_000
 """Clicks are known to the next answers after so long at most; serving takes seconds."""
