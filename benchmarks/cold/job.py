@@ -61,8 +61,8 @@ ROWS = {
         _TAGS,
         channels=(
             {"kind": "two_tower", "share": 0.85},
-            {"kind": "fresh", "share": 0.1, "days": 1.0},
-            {"kind": "explore", "share": 0.05, "days": 1.0},
+            {"kind": "fresh", "share": 0.05, "days": 1.0},
+            {"kind": "explore", "share": 0.1, "days": 1.0, "nearest": 20},
         ),
     ),
     INTERESTS: Row({"users": "interests", "by": "tags"}, "truth"),
@@ -142,7 +142,8 @@ def _first_sessions(world: World, requests: VisitRequests) -> VisitRequests:
 def _became_known(world: World, clicks: NDArray[np.int64]) -> dict[str, int]:
     """Of the items that came on the last day that was learned, how many have so many clicks a day later.
 
-    The log shows none of them before: the world's own recommender looks for new ones at midnight.
+    Clicks of that day alone count. The log shows next to none of them before: the world's own recommender looks for new
+    items at midnight.
     """
     start_us, arrival_us = last_day(world.config).start_us, world.item_table.arrival_us
     new = (arrival_us >= start_us - DAY_US) & (arrival_us < start_us)
