@@ -23,7 +23,8 @@ GROUPS = 400
 PLACES = 1000
 """Of an answer; what stands further down counts as the last of these."""
 _COLUMNS = ("user_id", "item_id", "event", "timestamp", "channels", "position", "propensity")
-_NEVER = np.iinfo(np.int64).max
+NEVER = np.iinfo(np.int64).max
+"""When what was not explored was."""
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -50,7 +51,7 @@ class ItemCounts:
         """Positives before the window and in it, with and without receipts."""
         self.explored_clicks, self.later_clicks = np.zeros(items, np.int64), np.zeros(items, np.int64)
         """Positives in the window: in explored places, and elsewhere after the first of these."""
-        self.first_us = np.full(items, _NEVER)
+        self.first_us = np.full(items, NEVER)
         """When it was first shown as explored in the window."""
 
 

@@ -11,9 +11,9 @@ from pagoda.errors import ConfigError, DataError
 from pagoda.evaluation.bootstrap import interval, resample
 from pagoda.evaluation.exploration.counting import (
     GROUPS,
+    NEVER,
     PLACES,
     Float64Array,
-    Int64Array,
     ItemCounts,
     ShownCounts,
     count_shown,
@@ -22,7 +22,6 @@ from pagoda.evaluation.exploration.report import ExplorationReport, ExploredItem
 from pagoda.evaluation.report import Estimate
 
 _EXPLORED = 1
-_NEVER = np.iinfo(np.int64).max
 
 
 def exploration_report(dataset: Dataset, window: Window, *, clicks: int, seed: int = 0) -> ExplorationReport:
@@ -107,18 +106,14 @@ def _estimates(values: Float64Array, samples: Float64Array) -> list[Estimate]:
 
 
 def _items(items: ItemCounts, clicks: int) -> ExploredItems:
-    explored = items.first_us < _NEVER
+    explored = items.first_us < NEVER
     before, after = items.before >= clicks, items.before + items.within >= clicks
     since = explored & after & ~before
-
-    def number(chosen: Int64Array) -> int:
-        return int(chosen.sum())
-
     return ExploredItems(
-        explored=number(explored),
+        explored=int(explored.sum()),
         clicks=clicks,
-        known_before=number(explored & before),
-        known_since=number(since),
-        known_alone=number(since & (items.explored_clicks >= clicks)),
-        clicks_later=number(items.later_clicks),
+        known_before=int((explored & before).sum()),
+        known_since=int(since.sum()),
+        known_alone=int((since & (items.explored_clicks >= clicks)).sum()),
+        clicks_later=int(items.later_clicks.sum()),
     )
