@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from benchmarks.channels.document import document, tables
 from benchmarks.channels.job import ChannelsJob, code_of_figures, one
@@ -50,7 +50,8 @@ def main() -> None:
     found = {job: MixtureFigures.model_validate_json(job.kept_at.read_bytes()) for job in jobs if job.kept_at.exists()}
     found |= run([job for job in jobs if job not in found], arguments.workers)
     by_name = {job.which.name: found[job] for job in jobs if job in found}
-    made, shown = document(by_name), [tables(by_name)]
+    made = document(by_name)
+    shown: list[RenderableType] = [tables(by_name)]
     if not arguments.sets_only:
         cold = cold_runs(VALIDATION_SEEDS if arguments.validation else SEEDS, arguments.workers)
         made.append(cold_object(cold))

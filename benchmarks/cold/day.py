@@ -55,7 +55,8 @@ class ActedDay:
         for batch in dataset.batches(known, events=dataset.spec.positives, columns=["user_id", "item_id"]):
             self._had[batch.column(0).to_numpy() - 1, batch.column(1).to_numpy() - 1] = True
         table = self._mixture.tables.get(EXPLORE)
-        self._new = self._counts = None
+        self._new: NewItems | None = None
+        self._counts = np.empty((2, 0), np.int64)
         if isinstance(table, ExploreTable):
             self._new = NewItems(table, table.ids.tolist(), self._items[table.ids - 1])
             self._counts = np.array(table.counts)
