@@ -125,7 +125,7 @@ bench-ablation: .venv/installed ## What each technique of training is worth (20 
 bench-prerank: .venv/installed ## What a pre-ranker is worth, which features it reads, and what 1,000 candidates cost a request (10 minutes on 2 cores).
 	$(PY) -m benchmarks.prerank
 
-bench-cold: .venv/installed ## What new items and users are known by, and its worth, in worlds where they arrive and answers are acted upon (MINUTES of a core; goes on where it stopped).
+bench-cold: .venv/installed ## What new items and users are known by, and its worth, in worlds where they arrive and answers are acted upon (20 trainings, about 15 s of a core each; goes on where it stopped).
 	$(PY) -m benchmarks.cold
 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
