@@ -46,8 +46,8 @@ demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simul
 test: .venv/tools ## The tests, real servers included (12 minutes on 2 cores).
 	$(PY) -m pytest -m "not long" -n 5 --dist loadfile --no-loadscope-reorder --timeout 600
 
-test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak (EIGHTH=0..7: that part of it; none begins after 10 minutes, so that 15 are enough).
-	$(PY) -m pytest -m long $(if $(EIGHTH),--eighth $(EIGHTH) --minutes 10)
+test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak (EIGHTH=0..7: that part of it; none begins after MINUTES, 10 unless told).
+	$(PY) -m pytest -m long $(if $(EIGHTH),--eighth $(EIGHTH) --minutes $(or $(MINUTES),10))
 
 # What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
 CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/parts/test_scaling.py tests/helm/network/test_neighbours.py tests/pipelines/kubeflow/test_kubeflow.py

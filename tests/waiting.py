@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 
-@retry(stop=stop_after_delay(90), retry=retry_if_result(operator.not_), wait=wait_fixed(0.1))
+@retry(stop=stop_after_delay(240), retry=retry_if_result(operator.not_), wait=wait_fixed(0.1))
 def wait_for(condition: Callable[[], object]) -> object:
     """Wait until `condition` is true; a loaded machine takes its time."""
     return condition()

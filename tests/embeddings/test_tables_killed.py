@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def run_killed_at(step: int, work: Callable[[], object], folder: Path) -> bool:
             sys.addaudithook(die)
             work()
         except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -19,7 +19,7 @@ def read(name: str) -> Any:
 def run(notebook: Any, folder: Path) -> None:
     """Run all of its cells in a folder, in a kernel of their own; CellExecutionError says which one failed."""
     place = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=place).execute()
+    NotebookClient(notebook, timeout=500, kernel_name="python3", resources=place).execute()
 
 
 def printed(notebook: Any) -> str:

@@ -180,6 +180,7 @@ def test_bad_input_and_an_absent_server_change_nothing(
         _build(MilvusCollections(f"http://127.0.0.1:{unused_tcp_port}", timeout_seconds=1), vectors)
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_vectors(
     collections: MilvusCollections, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:

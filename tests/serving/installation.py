@@ -229,15 +229,15 @@ def recall_service(environment: Mapping[str, str], log: Path, *, ready: bool = T
         )
     path = "/v2/health/ready" if ready else "/v2/health/live"
     try:
-        _wait(process, lambda: httpx.get(f"{url}{path}").is_success, f"recall (see {log})")
+        _wait(process, lambda: httpx.get(f"{url}{path}").is_success, log)
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
-def _wait(process: subprocess.Popen[bytes], healthy: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 180
+def _wait(process: subprocess.Popen[bytes], healthy: Callable[[], object], log: Path) -> None:
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if healthy():
@@ -245,4 +245,4 @@ def _wait(process: subprocess.Popen[bytes], healthy: Callable[[], object], what:
         except httpx.TransportError:
             pass
         time.sleep(0.1)
-    raise RuntimeError(f"{what} did not start")
+    raise RuntimeError(f"it did not start; its log ends with\n{log.read_text()[-2000:]}")

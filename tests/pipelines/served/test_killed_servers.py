@@ -77,7 +77,6 @@ def answers(home: Home) -> str:
     [
         # Of 18 steps, the 15th records the generation that the host is to bring.
         ("follower", 15, 1000),
-        ("worker", 15, 1000),
         *(pytest.param(victim, 1, 1, marks=pytest.mark.long) for victim in SERVICE),
     ],
 )
@@ -148,7 +147,6 @@ def damage(home: Home, part: str) -> None:
     ("part", "first", "stride"),
     [
         ("segment", 15, 1000),
-        ("archive", 15, 1000),
         *(pytest.param(part, 1, 1, marks=pytest.mark.long) for part in DAMAGED),
     ],
 )
