@@ -116,7 +116,7 @@ bench-quality: .venv/installed ## How good what is found is: leave-one-out on SE
 bench-leaderboard: .venv/installed ## Towers beside plain baselines on FILES (else MovieLens-100K and worlds): leave-one-out and time split, five seeds, intervals (hours; goes on where it stopped).
 	$(PY) -m benchmarks.leaderboard $(FILES)
 
-bench-channels: .venv/installed ## What answers of several channels find beside the towers alone, on FILES (else MovieLens-100K and worlds; 2 minutes on 2 cores; goes on where it stopped).
+bench-channels: .venv/installed ## What answers of several channels find beside the towers alone, on FILES (else MovieLens-100K and worlds; 2 minutes on 2 cores), and what bench-cold finds; goes on where it stopped.
 	$(PY) -m benchmarks.channels $(FILES)
 
 bench-ablation: .venv/installed ## What each technique of training is worth (20 minutes on 2 cores).
@@ -125,7 +125,7 @@ bench-ablation: .venv/installed ## What each technique of training is worth (20 
 bench-prerank: .venv/installed ## What a pre-ranker is worth, which features it reads, and what 1,000 candidates cost a request (10 minutes on 2 cores).
 	$(PY) -m benchmarks.prerank
 
-bench-cold: .venv/installed ## What new items and users are known by, and its worth, in a world where they arrive (15 trainings, each about 20 s of a core).
+bench-cold: .venv/installed ## What new items and users are known by, and its worth, in worlds where they arrive and answers are acted upon (20 trainings, about 15 s of a core each; goes on where it stopped).
 	$(PY) -m benchmarks.cold
 
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).

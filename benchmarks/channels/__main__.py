@@ -1,7 +1,8 @@
 """What several channels are worth beside the towers alone: `python -m benchmarks.channels [FILE …]`.
 
-Each set is learned and asked once, by one rule for all. What is finished is kept under a key of all that it follows
-from, code included; so a benchmark that was stopped goes on where it was.
+Each set is learned and asked once, by one rule for all. What new items and users are worth takes worlds where they
+arrive, those of `python -m benchmarks.cold`. What is finished is kept under a key of all that it follows from, code
+included; so a benchmark that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from benchmarks.channels.document import document, tables
 from benchmarks.channels.job import ChannelsJob, code_of_figures, one
+from benchmarks.cold.document import cold_object, cold_ratios
+from benchmarks.cold.running import SEEDS, VALIDATION_SEEDS, cold_runs
 from benchmarks.leaderboard.sets import BenchmarkSet, sets_of
 from benchmarks.workers import worker_pool
 from pagoda.errors import PagodaError
@@ -36,7 +39,8 @@ def main() -> None:
         help="interactions with times (.csv …), sequences (.txt), or default sets by name",
     )
     parser.add_argument("--validation", action="store_true", help="split what the test's split learns: to choose by")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="sets at once")
+    parser.add_argument("--sets-only", action="store_true", help="leave out new items and users")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once")
     parser.add_argument("--out", type=Path, default=Path("build/bench/channels.json"))
     arguments = parser.parse_args()
     try:
@@ -46,9 +50,15 @@ def main() -> None:
     found = {job: MixtureFigures.model_validate_json(job.kept_at.read_bytes()) for job in jobs if job.kept_at.exists()}
     found |= run([job for job in jobs if job not in found], arguments.workers)
     by_name = {job.which.name: found[job] for job in jobs if job in found}
-    write_atomic(arguments.out, json.dumps(document(by_name), indent=1).encode())
+    made = document(by_name)
+    shown: list[RenderableType] = [tables(by_name)]
+    if not arguments.sets_only:
+        cold = cold_runs(VALIDATION_SEEDS if arguments.validation else SEEDS, arguments.workers)
+        made.append(cold_object(cold))
+        shown += ["", cold_ratios(cold)]
+    write_atomic(arguments.out, json.dumps(made, indent=1).encode())
     # Written to a file, tables are as wide as they are.
-    Console(width=max(Console().width, _WIDTH), highlight=False).print(tables(by_name))
+    Console(width=max(Console().width, _WIDTH), highlight=False).print(*shown, sep="\n")
     print(f"Written to {arguments.out}.")
 
 

@@ -44,7 +44,8 @@ for _verb in _verbs():
         app.add_typer(_typer)
 
 _EXTRAS = dict.fromkeys(
-    ("data", "imports", "auto", "sources", "train", "evaluate", "export", "mine", "replay", "simulate"), "train"
+    ("data", "imports", "auto", "sources", "train", "evaluate", "explore", "export", "mine", "replay", "simulate"),
+    "train",
 )
 """The extra that a verb needs, by its module, where it is not the one with everything."""
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from pagoda.errors import ConfigError, RequestError
 from pagoda.settings import HOME_VARIABLE
+
+if TYPE_CHECKING:
+    from pagoda.data.window import Window
 
 
 class OutputFormat(StrEnum):
@@ -80,3 +84,33 @@ def read_filter(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"--filter {text}: must be a JSON object, such as " + '{"genres": ["Comedy"]}')
     return content
+
+
+def read_window(text: str) -> Window:
+    """A `--window START/END` as a person typed it.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    from pydantic import ValidationError
+
+    from pagoda.data.window import Window
+    from pagoda.errors import explain
+
+    try:
+        first, last = (_moment(part) for part in text.split("/"))
+        return Window(start=first, end=last)
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"--window {text}")) from error
+    except ValueError as error:
+        raise ConfigError(f"--window {text!r} must be START/END, like 2024-05-01/2024-05-31 ({error})") from error
+
+
+def _moment(text: str) -> datetime:
+    """An ISO 8601 moment with its zone, or a date, which means its midnight in UTC."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is not None:
+        return moment
+    if "T" in text or " " in text:
+        raise ValueError(f"{text} has no zone; write {text}+00:00 for UTC")
+    return moment.replace(tzinfo=UTC)

@@ -65,7 +65,7 @@ def test_the_whole_of_it_leaves_out_what_cannot_be_asked_and_asks_nothing_twice(
     (tmp_path / "moment.csv").write_text("user_id,item_id,timestamp\n" + "1,2,1500000000\n1,3,1500000000\n")
     out = tmp_path / "bench" / "channels.json"
     files = [str(tmp_path / name) for name in ("log.csv", "moment.csv")]
-    monkeypatch.setattr("sys.argv", ["channels", *files, "--workers", "1", "--out", str(out)])
+    monkeypatch.setattr("sys.argv", ["channels", *files, "--sets-only", "--workers", "1", "--out", str(out)])
     main()
     (row,) = json.loads(out.read_text())
     assert row["set"] == "log"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from pagoda.cli.options import DataOption, HomeOption, OutputFormat, OutputOption
+from pagoda.cli.options import DataOption, HomeOption, OutputFormat, OutputOption, read_window
 
 if TYPE_CHECKING:
     from pagoda.data.dataset import Dataset
@@ -96,30 +96,12 @@ def version_files(version: str, home: Path | None) -> FullVersionFiles:
 
 
 def _window(text: str, dataset: Dataset, learned_until: datetime) -> Window:
-    from pydantic import ValidationError
-
     from pagoda.data.window import Window
-    from pagoda.errors import ConfigError, DataError, explain
+    from pagoda.errors import DataError
 
-    if not text:
-        start, end = learned_until, dataset.span().end
-        if start >= end:
-            raise DataError(f"{dataset.path}: nothing after {start.isoformat()}, where the version's window ends")
-        return Window(start=start, end=end)
-    try:
-        first, last = (_moment(part) for part in text.split("/"))
-        return Window(start=first, end=last)
-    except ValidationError as error:
-        raise ConfigError(explain(error, f"--window {text}")) from error
-    except ValueError as error:
-        raise ConfigError(f"--window {text!r} must be START/END, like 2024-05-01/2024-05-31 ({error})") from error
-
-
-def _moment(text: str) -> datetime:
-    """An ISO 8601 moment with its zone, or a date, which means its midnight in UTC."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is not None:
-        return moment
-    if "T" in text or " " in text:
-        raise ValueError(f"{text} has no zone; write {text}+00:00 for UTC")
-    return moment.replace(tzinfo=UTC)
+    if text:
+        return read_window(text)
+    start, end = learned_until, dataset.span().end
+    if start >= end:
+        raise DataError(f"{dataset.path}: nothing after {start.isoformat()}, where the version's window ends")
+    return Window(start=start, end=end)

@@ -76,6 +76,19 @@ class NewItems:
         ranked = Ranked(self.table.ids[order], similarity[order])
         return first_allowed(ranked, allowed, self.table.declared.nearest)
 
+    def chosen(
+        self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem], budget: float, seed: int
+    ) -> list[RecalledItem]:
+        """What chance chooses of the `nearest` for so many places in the mean, with probabilities; see `explored`."""
+        found = self.nearest(vectors, allowed, shown)
+        places = np.searchsorted(self.table.ids, found.ids)
+        chosen = explored(self.beliefs.draws, places, budget, self.table.declared, seed)
+        scores = dict(zip(places.tolist(), found.scores.tolist(), strict=True))
+        return [
+            {"item_id": self.names[place], "score": scores[place], "channels": [EXPLORE], "propensity": propensity}
+            for place, propensity in zip(chosen.places.tolist(), chosen.propensities.tolist(), strict=True)
+        ]
+
     def _believe(self, counts: Int64Array) -> Beliefs:
         impressions, clicks = counts
         free = (impressions >= 0) & (clicks >= 0) & (clicks < self.table.declared.clicks)
@@ -128,15 +141,9 @@ class Exploration:
         items, allowed = self._items.get(live), self._tables.allowed(live, lookup)
         if items is None or allowed is None or not lookup.vectors:
             return None
-        found = items.nearest(_vectors(live, lookup), allowed, lookup.items)
-        places = np.searchsorted(items.table.ids, found.ids)
-        seed = xxhash.xxh3_64_intdigest(f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}".encode())
-        chosen = explored(items.beliefs.draws, places, share * lookup.depth, items.table.declared, seed)
-        scores = dict(zip(places.tolist(), found.scores.tolist(), strict=True))
-        return [
-            {"item_id": items.names[place], "score": scores[place], "channels": [EXPLORE], "propensity": propensity}
-            for place, propensity in zip(chosen.places.tolist(), chosen.propensities.tolist(), strict=True)
-        ]
+        asked = f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}"
+        seed = xxhash.xxh3_64_intdigest(asked.encode())
+        return items.chosen(_vectors(live, lookup), allowed, lookup.items, share * lookup.depth, seed)
 
     def _read(self, manifest: Manifest) -> NewItems:
         table = open_channel(manifest, EXPLORE)

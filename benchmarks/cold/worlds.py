@@ -1,7 +1,8 @@
-"""The dataset of a world as its platform knew it: with the items that had arrived, and what users say they like."""
+"""Worlds of the benchmark, and each as its platform knew it: with the items that had come, and what users say."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -13,12 +14,29 @@ from pagoda.data.layout import FEATURES_FILE, INTERESTS, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import write_table
 from pagoda.data.spec import MultiValued, write_spec
+from pagoda.data.window import Window
 from pagoda.simulation import World
+from pagoda.simulation.config import WorldConfig
 from pagoda.simulation.features import SPEC, items_table, users_table
 
 Said = Literal["undeclared", "nothing", "truth"]
 """Of users' interests: no such feature, nobody says any, or all say the three topics nearest to their lasting taste."""
 _SAID = 3
+
+
+def world_of(seed: int) -> WorldConfig:
+    """A small world with much traffic: about 75 items and 150 users come each day."""
+    return WorldConfig(users=2_000, items=600, days=4, events=400_000, seed=seed, new_users=0.3, new_items=0.5)
+
+
+def learned(world: WorldConfig) -> Window:
+    """All but the last day."""
+    return Window(start=world.start, end=last_day(world).start)
+
+
+def last_day(world: WorldConfig) -> Window:
+    """What is asked, and answered."""
+    return Window(start=world.window.end - timedelta(days=1), end=world.window.end)
 
 
 def declare(data: Path, out: Path, said: Said, until_us: int) -> Dataset:

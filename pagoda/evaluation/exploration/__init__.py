@@ -1,0 +1,1 @@
+"""What exploration cost and brought, by what receipts say of what was shown."""
