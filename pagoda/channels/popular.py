@@ -65,6 +65,7 @@ class PopularTable:
     def __init__(self, lists: ItemLists, situation: Situation | None) -> None:
         """Answer from `lists`; by nothing, if `situation` is None."""
         self._lists, self._situation = lists, situation
+        self.items = lists.items
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """See `ChannelTable.candidates`; a score is a share of positives, in the request's situation if it has one."""

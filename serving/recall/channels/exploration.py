@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from pagoda.channels.base import NOTHING, Allowed, BoolArray, Float32Array, Int64Array, Ranked
 from pagoda.channels.explore import ExploreTable, draws_of, explored
-from pagoda.channels.item_lists import first_allowed
+from pagoda.channels.item_lists import best_allowed
 from pagoda.channels.merging import EXPLORE
 from pagoda.errors import IntegrityError
 from pagoda.generations.manifest import Manifest
@@ -70,11 +70,10 @@ class NewItems:
         if not len(self.names):
             return NOTHING
         free = self.beliefs.free.copy()
-        free[[self._places[item["item_id"]] for item in shown if item["item_id"] in self._places]] = False
-        similarity = np.where(free, (self._vectors @ vectors.T).max(axis=1), -np.inf)
-        order = np.argsort(-similarity, kind="stable")[: int(free.sum())]
-        ranked = Ranked(self.table.ids[order], similarity[order])
-        return first_allowed(ranked, allowed, self.table.declared.nearest)
+        free[[place for item in shown if (place := self._places.get(item["item_id"])) is not None]] = False
+        places, products = np.flatnonzero(free), self._vectors @ vectors.T
+        similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
+        return best_allowed(self.table.items[places], similarity[places], allowed, self.table.declared.nearest)
 
     def _believe(self, counts: Int64Array) -> Beliefs:
         impressions, clicks = counts
@@ -129,12 +128,17 @@ class Exploration:
         if items is None or allowed is None or not lookup.vectors:
             return None
         found = items.nearest(_vectors(live, lookup), allowed, lookup.items)
-        places = np.searchsorted(items.table.ids, found.ids)
+        places = np.searchsorted(items.table.items, found.ids)
         seed = xxhash.xxh3_64_intdigest(f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}".encode())
         chosen = explored(items.beliefs.draws, places, share * lookup.depth, items.table.declared, seed)
-        scores = dict(zip(places.tolist(), found.scores.tolist(), strict=True))
+        scores, found_at = found.scores.tolist(), places.tolist().index
         return [
-            {"item_id": items.names[place], "score": scores[place], "channels": [EXPLORE], "propensity": propensity}
+            {
+                "item_id": items.names[place],
+                "score": scores[found_at(place)],
+                "channels": [EXPLORE],
+                "propensity": propensity,
+            }
             for place, propensity in zip(chosen.places.tolist(), chosen.propensities.tolist(), strict=True)
         ]
 
@@ -142,7 +146,7 @@ class Exploration:
         table = open_channel(manifest, EXPLORE)
         if not isinstance(table, ExploreTable):
             raise IntegrityError(f"generation {manifest.id}: its channel {EXPLORE} is {type(table).__name__}")
-        names, vectors = _vectors_of(manifest, table.ids)
+        names, vectors = _vectors_of(manifest, table.items)
         self._all.add(items := NewItems(table, names, vectors))
         return items
 
