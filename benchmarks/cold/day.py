@@ -58,7 +58,7 @@ class ActedDay:
         self._new: NewItems | None = None
         self._counts = np.empty((2, 0), np.int64)
         if isinstance(table, ExploreTable):
-            self._new = NewItems(table, table.ids.tolist(), self._items[table.ids - 1])
+            self._new = NewItems(table, table.items.tolist(), self._items[table.items - 1])
             self._counts = np.array(table.counts)
 
     def live(self, requests: VisitRequests, seed: int) -> Lived:
@@ -116,6 +116,6 @@ class ActedDay:
         self._had[users[rows] - 1, items - 1] = True
         if self._new is not None:
             number = len(self._world.item_ids) + 1
-            told = [np.bincount(ids, minlength=number)[self._new.table.ids] for ids in (shown.ravel(), items)]
+            told = [np.bincount(ids, minlength=number)[self._new.table.items] for ids in (shown.ravel(), items)]
             self._counts += np.stack(told)
             self._new.take_in(self._counts)

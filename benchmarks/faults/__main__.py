@@ -25,6 +25,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.faults.channels import CHANNEL_FAULTS, DeadChannels
 from benchmarks.faults.events import EventSender, lost
 from benchmarks.faults.faults import Fault, faults_of, mount, unmount
 from benchmarks.faults.proxy import DelayProxy
@@ -75,10 +76,15 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             platform, make_world(folder / "world", arguments.items, arguments.users), FULL, lambda _: None
         )
         installation = replace(installation, settings=platform.start(["mlflow"]))
+
+        def chosen(name: str) -> bool:
+            return not arguments.only or any(word in name for word in arguments.only)
+
+        dead = DeadChannels(installation, folder, arguments.rate)
+        found = [dead.measure(fault) for fault in CHANNEL_FAULTS if chosen(fault.name)]
         with recall_through_proxies(installation, folder) as (url, proxies):
             faults = faults_of(installation, proxies, small)
-            chosen = [fault for fault in faults if not arguments.only or any(w in fault.name for w in arguments.only)]
-            return [measure(fault, installation, url, arguments.rate) for fault in chosen]
+            return found + [measure(one, installation, url, arguments.rate) for one in faults if chosen(one.name)]
     finally:
         platform.down()
         if small:

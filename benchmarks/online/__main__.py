@@ -1,7 +1,8 @@
 """The online path against its parts and its peers: `python -m benchmarks.online`.
 
 1 M items × 64, top-100, all on one machine in one run: in process, behind a bare app, and the compact platform, all by
-one tower and one index; the straightforward path, and Pagoda, also with each stage removed; and each server alone.
+one tower and one index; the straightforward path, and Pagoda, also with each stage removed and with all channels; and
+each server alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import uvloop
 from numpy.typing import NDArray
 from rich.console import Console
 
+from benchmarks.online.channels import by_channel, write_mixture
 from benchmarks.online.document import as_tables, assemble
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.limit import Limit, exact, prepare, recall_at_100, run_threads
@@ -141,6 +143,7 @@ class OnlineBench:
             "kserve_tower": self.kserve_tower,
             "sustained": self.sustained,
             "without": self.without,
+            "channels": self.channels,
         }
         return {name: measure_ for name, measure_ in every.items() if not only or name in only}
 
@@ -244,6 +247,24 @@ class OnlineBench:
             with self._reduced(stage) as (url, child):
                 self.say(f"pagoda without {stage}")
                 found[stage] = measure(self._target(self.full, url, {**used, "app": child}))
+        return found
+
+    def channels(self) -> dict[str, Any]:
+        """Both profiles by all channels and by the towers alone, in turn; and each channel in this process."""
+        path = write_mixture(self.world, self.folder / "channels")
+        found: dict[str, Any] = {"by_channel": by_channel(self.compact, path, self.probes)}
+        for profile, installed in ((FULL, self.full), (COMPACT, self.compact)):
+            self.say(f"{profile}: all channels beside the towers alone, in turn")
+            arguments = [str(path)]
+            with self._running("channels", "benchmarks.online.channels", arguments, installed.settings.home) as running:
+                url, child = running
+                targets = {
+                    "two_tower": self._platform(installed, "recall"),
+                    "all": self._target(installed, url, {"recall": child}),
+                }
+                found[profile] = highest_rates(
+                    {name: replace(one, seconds=self.seconds / 2) for name, one in targets.items()}
+                )
         return found
 
     @contextmanager

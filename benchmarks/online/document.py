@@ -9,7 +9,10 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from pagoda.standalone.profiles import COMPACT, FULL
+
 PARTS = ("redis", "torchserve", "milvus")
+PROFILES = (FULL, COMPACT)
 _STAGES = {
     "store": "store",
     "tower": "tower",
@@ -67,6 +70,7 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
             "p50_to_sum_of_parts": round(p50 / sum_of_parts, 3),
             "compact_p50_to_bare": round(compact["p50"]["1"] / bare["p50"]["1"], 3),
             "compact_rps_to_bare": round(compact["max_rps_at_p99_50ms"] / bare_best, 3) if bare_best else None,
+            **{f"channels_rps_to_two_tower_{name}": _of_towers(measured["channels"][name]) for name in PROFILES},
         },
         "stages_ms": _stages(in_turn["pagoda"])
         | {
@@ -77,6 +81,12 @@ def assemble(measured: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _of_towers(rates: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """The rate with all channels over that of the towers alone."""
+    alone = rates["two_tower"]["max_rps_at_p99_50ms"]
+    return round(rates["all"]["max_rps_at_p99_50ms"] / alone, 3) if alone else None
 
 
 def _stages(pagoda: Mapping[str, float]) -> dict[str, float]:
@@ -124,6 +134,10 @@ def as_tables(document: dict[str, Any]) -> Group:
         f"ceiling {document['ceiling_rps_joined']:,.0f}/s by the CPU of a request at the sustained rate, calls joined; "
         f"sustained {ratios['sustained_to_ceiling_joined']} of it",
         f"{ratios['sustained_to_straightforward']} × the straightforward path",
+        *(
+            f"{name}: with all channels {ratios[f'channels_rps_to_two_tower_{name}']} of the rate of the towers alone"
+            for name in PROFILES
+        ),
         f"compact: one connection's p50 {ratios['compact_p50_to_bare']} × the bare app's, "
         f"sustained {ratios['compact_rps_to_bare']} of its rate",
     ]
@@ -134,9 +148,29 @@ def as_tables(document: dict[str, Any]) -> Group:
         parts,
         "\nWhere a request's milliseconds go (p50, one connection)",
         stages,
+        "\nChannels",
+        channels_table(document["channels"]),
         "",
         *lines,
     )
+
+
+def channels_table(channels: Mapping[str, Any]) -> Table:
+    """Each channel in process, and what is kept up by all of them and by the towers alone."""
+    table = _table("", "items of 100", "ms in process")
+    for profile in PROFILES:
+        for name in (f"{profile}: max/s at p99 ≤ 50 ms", "recall's CPU ms"):
+            table.add_column(name, justify="right")
+    for name, found in channels["by_channel"].items():
+        rates = [one.get(name) for one in (channels[profile] for profile in PROFILES)]
+        cells = [
+            (f"{one['max_rps_at_p99_50ms']:,.0f}", f"{one['cpu_ms_at_max_rps'].get('recall', 0):.2f}")
+            if one
+            else ("", "")
+            for one in rates
+        ]
+        table.add_row(name, f"{found['items']:.1f}", f"{found['ms']:.3f}", *(cell for pair in cells for cell in pair))
+    return table
 
 
 def _table(*columns: str) -> Table:

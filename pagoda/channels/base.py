@@ -51,6 +51,10 @@ NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
 class ChannelTable(Protocol):
     """A channel's table of one full version, opened."""
 
+    @property
+    def items(self) -> Int64Array:
+        """All that it may give, int64 [m], in any order, an item maybe more than once; mapped where there are many."""
+
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """Up to k candidates that are `allowed`; fewer, or `NOTHING`, where it knows no more.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate, chain, islice, pairwise, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +66,7 @@ class CategoryTable:
     def __init__(self, lists: ItemLists, pairs: _Pairs, declared: Category) -> None:
         """Answer from `lists`, whose places are those of the pairs' categories."""
         self._lists, self._pairs, self._declared = lists.in_order(), pairs, declared
+        self.items = lists.items
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """See `ChannelTable.candidates`; the n-th of each category has the score 1 / n."""
@@ -70,24 +74,30 @@ class CategoryTable:
         if not lists:
             return NOTHING
         ids = np.concatenate([one.ids for one in lists])
-        owners = np.repeat(np.arange(len(lists)), [len(one.ids) for one in lists])
         there = allowed(ids)
-        ids, owners = ids[there], owners[there]
-        sizes = np.bincount(owners, minlength=len(lists))
-        turns = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        order = np.lexsort((owners, turns))
-        first = np.sort(np.unique(ids[order], return_index=True)[1])[:k]  # An item of several comes in its best turn.
-        chosen = order[first]
-        return Ranked(ids[chosen], (1 / (turns[chosen] + 1)).astype(np.float32))
+        spans = pairwise(accumulate((len(one.ids) for one in lists), initial=0))
+        turns = _in_turn([ids[start:end][there[start:end]][:k].tolist() for start, end in spans], k)
+        numbers = np.fromiter(turns.values(), np.int64, len(turns))
+        return Ranked(np.fromiter(turns, np.int64, len(turns)), (1 / numbers).astype(np.float32))
 
     def _commonest(self, seeds: Int64Array) -> list[int]:
         """The commonest categories of `seeds`, of equal ones that of the newest item first."""
-        start, end = (np.searchsorted(self._pairs.items, seeds, side) for side in ("left", "right"))
-        sizes = end - start
-        places = np.repeat(start - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-        found, first, times = np.unique(self._pairs.categories[places], return_index=True, return_counts=True)
-        chosen: list[int] = found[np.lexsort((first, -times))][: self._declared.categories].tolist()
-        return chosen
+        start, end = (np.searchsorted(self._pairs.items, seeds, side).tolist() for side in ("left", "right"))
+        found = [self._pairs.categories[slice(*span)].tolist() for span in zip(start, end, strict=True)]
+        counts = Counter(chain.from_iterable(found))  # Of equal counts, the first met comes first.
+        return [place for place, _ in counts.most_common(self._declared.categories)]
+
+
+def _in_turn(lists: Sequence[Sequence[int]], k: int) -> dict[int, int]:
+    """The first k items when `lists` take turns, and the turn of each, from 1; an item of several comes in its best."""
+    turns: dict[int, int] = {}
+    for turn, items in enumerate(zip_longest(*lists), 1):
+        for item in items:
+            if item is not None:
+                turns.setdefault(item, turn)
+        if len(turns) >= k:
+            break
+    return dict(islice(turns.items(), k))
 
 
 def category_feature(by: str, spec: FeatureSpec) -> Categorical | MultiValued:

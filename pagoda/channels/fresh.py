@@ -40,7 +40,7 @@ class FreshTable:
 
     def __init__(self, lists: ItemLists) -> None:
         """Answer from the one list of `lists`."""
-        self._newest = lists.of(None)
+        self._newest, self.items = lists.of(None), lists.items
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """See `ChannelTable.candidates`; a score is a number of positives since the item came."""

@@ -28,7 +28,7 @@ class ItemLists:
     def write(cls, folder: Path, lists: Mapping[str | None, Ranked]) -> None:
         """Write `lists` into `folder`, which has none."""
         lengths = [len(ranked.ids) for ranked in lists.values()]
-        save_array(folder / _IDS, np.concatenate([NOTHING.ids, *(one.ids for one in lists.values())]), np.int64)
+        save_array(folder / _IDS, cls(lists).items, np.int64)
         scores = np.concatenate([NOTHING.scores, *(one.scores for one in lists.values())])
         save_array(folder / _SCORES, scores, np.float32)
         (folder / _NAMES).write_bytes(orjson.dumps({"names": list(lists), "lengths": lengths}))
@@ -52,17 +52,22 @@ class ItemLists:
         """The list of a word; the one for all where it has none."""
         return self._lists.get(word) or self._lists.get(None, NOTHING)
 
+    @property
+    def items(self) -> Int64Array:
+        """Those of all lists, int64 [m], an item as often as lists have it."""
+        return np.concatenate([NOTHING.ids, *(one.ids for one in self._lists.values())])
+
     def in_order(self) -> list[Ranked]:
         """All lists, in the order in which they were written."""
         return list(self._lists.values())
 
 
-def best(items: Int64Array, scores: NDArray[np.float64], kept: int) -> Ranked:
+def best(items: Int64Array, scores: NDArray[np.floating], kept: int) -> Ranked:
     """The `kept` items with the highest scores, of equal ones the lower ID first.
 
     Args:
         items: int64 [n], ascending.
-        scores: Of each, float64 [n].
+        scores: Of each, [n].
         kept: How many.
     """
     if kept < len(items):  # Sorts no more than it must: a catalogue is sorted once a list.
@@ -73,12 +78,24 @@ def best(items: Int64Array, scores: NDArray[np.float64], kept: int) -> Ranked:
     return Ranked(items[order], scores[order].astype(np.float32))
 
 
+def best_allowed(items: Int64Array, scores: NDArray[np.floating], allowed: Allowed, k: int) -> Ranked:
+    """The best k that may stand in the answer, as `best` has them. Few are sorted, as long as most of them may."""
+    for looked in (2 * k, len(items)):
+        found = first_allowed(best(items, scores, looked), allowed, k)
+        if len(found.ids) == k or looked >= len(items):
+            break
+    return found
+
+
 def first_allowed(ranked: Ranked, allowed: Allowed, k: int) -> Ranked:
     """The first k that may stand in the answer. Few are asked about, as long as most of them may."""
     found: list[Int64Array] = []
     start, size, missing = 0, 2 * k, k
     while missing > 0 and start < len(ranked.ids):
-        places = start + np.flatnonzero(allowed(ranked.ids[start : start + size]))[:missing]
+        there = allowed(ranked.ids[start : start + size])
+        if not start and there[:k].all():  # As of most requests, which have no filter: nothing is copied.
+            return Ranked(ranked.ids[:k], ranked.scores[:k])
+        places = start + np.flatnonzero(there)[:missing]
         found.append(places)
         start, size, missing = start + size, 2 * size, missing - len(places)
     if not found:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from pagoda.channels.base import NOTHING, Allowed, Float32Array, Int64Array, Known, Ranked, TableSource
+from pagoda.channels.item_lists import best_allowed
 from pagoda.config.channels import ItemToItem
 from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.array_files import open_array, save_array
@@ -19,33 +21,33 @@ class ItemToItemTable:
 
     def __init__(self, folder: Path, declared: ItemToItem) -> None:
         self._declared = declared
-        self._ids: Int64Array = open_array(folder / "ids.npy", np.int64, (None,))
-        self._starts: Int64Array = open_array(folder / "starts.npy", np.int64, (len(self._ids) + 1,))
+        self.items: Int64Array = open_array(folder / "ids.npy", np.int64, (None,))
+        self._starts: Int64Array = open_array(folder / "starts.npy", np.int64, (len(self.items) + 1,))
         size = (int(self._starts[-1]),)
         self._neighbours = open_array(folder / "neighbours.npy", np.int32, size)
         self._weights: Float32Array = open_array(folder / "weights.npy", np.float32, size)
-        self._places = SortedIds(self._ids)
+        self._places = SortedIds(self.items)
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """By Σ over the last items of similarity · 0.5 ^ (age / half-life); see `ChannelTable`."""
         places, decays = self._seeds(known)
-        parts = [slice(*self._starts[place : place + 2]) for place in places]
+        parts = [slice(*self._starts[place : place + 2].tolist()) for place in places.tolist()]
         if not parts:
             return NOTHING
         found, which = np.unique(np.concatenate([self._neighbours[part] for part in parts]), return_inverse=True)
-        weights = [self._weights[part] * decay for part, decay in zip(parts, decays, strict=True)]
-        scores = np.bincount(which, np.concatenate(weights), len(found)).astype(np.float32)
-        ids = self._ids[found]
-        kept = allowed(ids)
-        ids, scores = ids[kept], scores[kept]
-        # IDs ascend, so of equal scores the order is theirs, whatever the request.
-        best = np.argsort(-scores, kind="stable")[:k]
-        return Ranked(ids[best], scores[best])
+        weights = np.concatenate([self._weights[part] for part in parts])
+        weights *= np.repeat(decays, [part.stop - part.start for part in parts])
+        scores = np.bincount(which, weights, len(found)).astype(np.float32)
+        # Places ascend as IDs do, so of equal scores the order is theirs; and the IDs of most are not even read.
+        ranked = best_allowed(found, scores, lambda places: allowed(self.items[places]), k)
+        return Ranked(self.items[ranked.ids], ranked.scores)
 
     def _seeds(self, known: Known) -> tuple[Int64Array, Float32Array]:
         """Places of the user's last distinct items that have any neighbour, and what each counts, [n] both."""
-        _, first = np.unique(known.items, return_index=True)
-        newest = np.sort(first)[: self._declared.seeds]
+        first: dict[int, int] = {}
+        for place, item in enumerate(known.items.tolist()):
+            first.setdefault(item, place)
+        newest = np.array(list(islice(first.values(), self._declared.seeds)), np.int64)
         places, there = self._places.find(known.items[newest])
         ages = known.ages_days[newest[there]]
         # Only the order counts, and of a user who was away for years all would count nothing.

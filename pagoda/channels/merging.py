@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
+from itertools import filterfalse, islice
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 from pagoda.config.channels import ChannelConfig, MergingConfig
@@ -54,11 +55,11 @@ def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) ->
     lists = {channel: candidates[channel] for channel in shares if channel in candidates}
     weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
     # Asked of the answer's items alone, which are far fewer than all candidates.
-    had: dict[Item, tuple[str, ...]] = dict.fromkeys((item for item, _ in weights), ())
+    had: dict[Item, tuple[str, ...]] = dict.fromkeys(weights, ())
     for channel, items in lists.items():
         for item in had.keys() & (items.keys() if isinstance(items, Mapping) else frozenset(items)):
             had[item] += (channel,)
-    return [Merged(item, had[item], weight) for item, weight in weights]
+    return list(map(Merged._make, zip(weights, had.values(), weights.values(), strict=True)))
 
 
 def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
@@ -76,29 +77,26 @@ def spread(items: Sequence[T], among: Sequence[T], k: int) -> list[T]:
     return [placed[place] if place in placed else next(others) for place in range(total)]
 
 
-def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:
+def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[Item, float]:
     sums: defaultdict[Item, float] = defaultdict(float)
     for channel, items in candidates.items():
         for place, item in enumerate(items, 1):
             sums[item] += shares[channel] / (RRF + place)
-    return sorted(sums.items(), key=lambda pair: -pair[1])[:k]
+    return dict(sorted(sums.items(), key=itemgetter(1), reverse=True)[:k])
 
 
-def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> list[tuple[Item, float]]:
+def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[Item, float]:
     quotas = _quotas(shares, k)
     taken: dict[Item, float] = {}
     for channel, items in candidates.items():
         # What comes first of each channel comes first of all: the n-th of a channel with quota q stands at n / q.
-        own = list(islice((item for item in items if item not in taken), quotas[channel]))
-        taken.update({item: (number + 0.5) / quotas[channel] for number, item in enumerate(own)})
-    in_turn = sorted(taken, key=taken.__getitem__)
-    fillers = sorted(candidates, key=lambda channel: channel != FILLER)
-    left = dict.fromkeys(in_turn)
-    for channel in fillers:
-        if len(left) < k:
-            left.update(dict.fromkeys(candidates[channel]))
-    order = list(islice(left, k))
-    return [(item, 1 / place) for place, item in enumerate(order, 1)]
+        own, quota = islice(filterfalse(taken.__contains__, items), quotas[channel]), quotas[channel]
+        taken |= {item: (number + 0.5) / quota for number, item in enumerate(own)}
+    in_turn = dict.fromkeys(sorted(taken, key=taken.__getitem__))
+    if len(in_turn) < k:
+        for channel in sorted(candidates, key=lambda channel: channel != FILLER):
+            in_turn |= dict.fromkeys(candidates[channel])
+    return {item: 1 / place for place, item in enumerate(islice(in_turn, k), 1)}
 
 
 def _quotas(shares: Mapping[str, float], k: int) -> dict[str, int]:

@@ -21,6 +21,7 @@ class SituationLists:
     def __init__(self, lists: ItemLists, situation: Situation | None) -> None:
         """Answer from `lists`; from the one for all alone, if `situation` is None."""
         self._lists, self._situation = lists, situation
+        self.items = lists.items
 
     @classmethod
     def write(cls, folder: Path, lists: Mapping[str | None, Ranked], situation: Situation | None) -> None:

@@ -58,7 +58,7 @@ end
 local crowded = room < 0
 if crowded and partition == '' then return {-3, ''} end
 
-local explores = redis.call('EXISTS', KEYS[5]) == 1
+local explores = redis.call('TYPE', KEYS[5]).ok == 'hash'
 local function count(what, item)
   if explores and item ~= '' and redis.call('HEXISTS', KEYS[5], what .. item) == 1 then
     redis.call('HINCRBY', KEYS[5], what .. item, 1)

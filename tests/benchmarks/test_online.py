@@ -53,8 +53,9 @@ def test_the_document_has_the_compact_platform_and_kserve_beside_pagoda(measured
     ratios = document["ratios"]
     assert ratios["compact_p50_to_bare"] == 1.5, "by the rounds in turn"
     assert ratios["compact_rps_to_bare"] == 0.75
+    assert ratios["channels_rps_to_two_tower_compact"] == ratios["channels_rps_to_two_tower_full"] == 0.7
     Console(file=(told := StringIO()), width=200).print(as_tables(document))
-    for line in (*SYSTEMS, "limit", *PARTS):
+    for line in (*SYSTEMS, "limit", *PARTS, "popular"):
         assert f"\n{line} " in told.getvalue()
 
 
@@ -74,12 +75,17 @@ def measured() -> dict[str, Any]:
         **{name: _service(processes) for name, processes in SYSTEMS.items()},
         "parts": {name: {"cpu_ms_per_request": 0.4, "rps_32_at_once": 2000.0, "p50_repeated": 1.0} for name in PARTS},
         "one_connection": in_turn,
-        "sustained": {
-            name: {"max_rps_at_p99_50ms": rate, "cpu_ms_at_max_rps": {"recall": 0.7, "load": 0.2}}
-            for name, rate in rates.items()
+        "sustained": {name: _kept_up(rate) for name, rate in rates.items()},
+        "channels": {
+            "by_channel": {name: {"items": 50.0, "ms": 0.3} for name in ("two_tower", "popular", "all")},
+            **{profile: {"two_tower": _kept_up(500.0), "all": _kept_up(350.0)} for profile in ("full", "compact")},
         },
         "without": {stage: {"cpu_ms_per_request": 1.0} for stage in without.REMOVED},
     }
+
+
+def _kept_up(rate: float) -> dict[str, Any]:
+    return {"max_rps_at_p99_50ms": rate, "cpu_ms_at_max_rps": {"recall": 0.7, "load": 0.2}}
 
 
 def _service(processes: tuple[str, ...], connections: tuple[str, ...] = ("1", "8", "32")) -> dict[str, Any]:

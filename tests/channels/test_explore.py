@@ -101,6 +101,6 @@ def test_a_table_has_new_items_with_few_clicks_and_their_numbers(acts: list[Act]
     had = {item: sum(act.item == item and act.positive for act in within) for item in births}
     new = [item for item in births if births[item] >= END - days * 24 * 60 and had[item] < clicks]
     with opened(Explore(share=0.1, days=days, clicks=clicks), acts) as table:
-        assert table.ids.tolist() == new
+        assert table.items.tolist() == new
         assert table.counts.tolist() == [[shown[item] for item in new], [had[item] for item in new]]
         assert sorted(ids_of(table.candidates(known(), all_of, 12))) == new

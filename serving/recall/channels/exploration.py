@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from pagoda.channels.base import NOTHING, Allowed, BoolArray, Float32Array, Int64Array, Ranked
 from pagoda.channels.explore import ExploreTable, draws_of, explored
-from pagoda.channels.item_lists import first_allowed
+from pagoda.channels.item_lists import best_allowed
 from pagoda.channels.merging import EXPLORE
 from pagoda.errors import IntegrityError
 from pagoda.generations.manifest import Manifest
@@ -70,18 +70,17 @@ class NewItems:
         if not len(self.names):
             return NOTHING
         free = self.beliefs.free.copy()
-        free[[self._places[item["item_id"]] for item in shown if item["item_id"] in self._places]] = False
-        similarity = np.where(free, (self._vectors @ vectors.T).max(axis=1), -np.inf)
-        order = np.argsort(-similarity, kind="stable")[: int(free.sum())]
-        ranked = Ranked(self.table.ids[order], similarity[order])
-        return first_allowed(ranked, allowed, self.table.declared.nearest)
+        free[[place for item in shown if (place := self._places.get(item["item_id"])) is not None]] = False
+        places, products = np.flatnonzero(free), self._vectors @ vectors.T
+        similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
+        return best_allowed(self.table.items[places], similarity[places], allowed, self.table.declared.nearest)
 
     def chosen(
         self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem], budget: float, seed: int
     ) -> list[RecalledItem]:
         """What chance chooses of the `nearest` for so many places in the mean, with probabilities; see `explored`."""
         found = self.nearest(vectors, allowed, shown)
-        places = np.searchsorted(self.table.ids, found.ids)
+        places = np.searchsorted(self.table.items, found.ids)
         chosen = explored(self.beliefs.draws, places, budget, self.table.declared, seed)
         scores = dict(zip(places.tolist(), found.scores.tolist(), strict=True))
         return [
@@ -149,7 +148,7 @@ class Exploration:
         table = open_channel(manifest, EXPLORE)
         if not isinstance(table, ExploreTable):
             raise IntegrityError(f"generation {manifest.id}: its channel {EXPLORE} is {type(table).__name__}")
-        names, vectors = _vectors_of(manifest, table.ids)
+        names, vectors = _vectors_of(manifest, table.items)
         self._all.add(items := NewItems(table, names, vectors))
         return items
 

@@ -155,12 +155,8 @@ def _mixed(
     found, by_sum = merged(lists, shares, merging.kind, k), merging.kind == "rrf"
     names = {one.channels: list(one.channels) for one in found}  # There are few, and many items of each.
     return [
-        {
-            "item_id": one.item,
-            "score": one.weight if by_sum else lists[one.channels[0]][one.item],
-            "channels": names[one.channels],
-        }
-        for one in found
+        {"item_id": item, "score": weight if by_sum else lists[channels[0]][item], "channels": names[channels]}
+        for item, channels, weight in found
     ]
 
 

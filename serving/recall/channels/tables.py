@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence, Set
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pagoda.channels.base import Allowed, ChannelTable, Known, Ranked
+from pagoda.channels.base import NOTHING, Allowed, ChannelTable, Known, Ranked
 from pagoda.channels.factory import open_table, with_table
 from pagoda.channels.merging import EXPLORE
 from pagoda.config.channels import ChannelConfig, ItemToItem
@@ -35,12 +38,14 @@ class TableChannels:
         read = partial(read_served_items, removed=removed, changed={} if changed is None else changed)
         self._items: PerVersion[ServedItems] = PerVersion(read, "answers by its towers alone")
         self._tables: dict[str, PerVersion[ChannelTable]] = {}
+        self._whole: WeakKeyDictionary[LiveGeneration, dict[str, bool]] = WeakKeyDictionary()
+        """By channel, whether a generation has all items of its table: of these nobody looks for any again."""
 
     def allowed(self, live: LiveGeneration, lookup: Lookup) -> Allowed | None:
         """Which of a generation's items may stand in a user's answer; None: its items could not be read."""
         if (served := self._items.get(live)) is None:
             return None
-        return served.allowed(lookup.wanted, np.array(live.seen(lookup.instance, lookup.stored), np.int64))
+        return served.allowed(lookup.wanted, _seen(live, lookup), there=True)
 
     async def warm(self, live: LiveGeneration) -> None:
         """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
@@ -49,22 +54,27 @@ class TableChannels:
         await self._items.warm(live)
         for channel in _declared(live):
             await self._of(channel.kind).warm(live)
+            await self._compare(live, channel.kind)
 
     def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, dict[Key, float]]:
         """What each channel gives for a user, by its name: scores by item, the best first.
 
         One that could not be opened is absent.
         """
-        served, allowed = self._items.get(live), self.allowed(live, lookup)
-        if not (declared := _declared(live)) or served is None or allowed is None:
+        if not (declared := _declared(live)) or (served := self._items.get(live)) is None:
             return {}
-        known, found = live.known(lookup.instance, lookup.stored), dict[str, dict[Key, float]]()
+        known, seen = live.known(lookup.instance, lookup.stored), _seen(live, lookup)
+        whole, found = self._whole.get(live, {}), dict[str, Ranked]()
         for channel in declared:
             if (table := self._of(channel.kind).get(live)) is not None:
-                # Of most of these nothing is said in the answer, so no item is made of them yet.
-                ranked = table.candidates(known, allowed, lookup.depth)
-                found[channel.kind] = dict(zip(served.names(ranked.ids), ranked.scores.tolist(), strict=True))
-        return found
+                allowed = served.allowed(lookup.wanted, seen, there=whole.get(channel.kind, False))
+                found[channel.kind] = table.candidates(known, allowed, lookup.depth)
+        # Of most of these nothing is said in the answer, so no item is made of them yet.
+        names = iter(served.names(np.concatenate([NOTHING.ids, *(one.ids for one in found.values())])))
+        return {
+            kind: dict(zip(islice(names, len(one.ids)), one.scores.tolist(), strict=True))
+            for kind, one in found.items()
+        }
 
     def similar(
         self, live: LiveGeneration, ids: Sequence[int], wanted: Filter, k: int
@@ -86,13 +96,23 @@ class TableChannels:
             raise UnavailableError(f"generation {live.id}: its channel {_SIMILAR} is not open")
         seeds = np.array(ids, np.int64)
         known, there = Known(seeds, np.zeros(len(seeds), np.float32), 0), served.holds(seeds)
-        found = table.candidates(known, served.allowed(wanted, seeds), k)
+        found = table.candidates(known, served.allowed(wanted, frozenset(ids)), k)
         return _named(served, found), set(seeds[there].tolist())
 
     def _of(self, kind: str) -> PerVersion[ChannelTable]:
         if kind not in self._tables:
             self._tables[kind] = PerVersion(partial(open_channel, kind=kind), f"answers without its channel {kind}")
         return self._tables[kind]
+
+    async def _compare(self, live: LiveGeneration, kind: str) -> None:
+        served, table, whole = self._items.get(live), self._of(kind).get(live), self._whole.setdefault(live, {})
+        if kind not in whole and served is not None and table is not None:
+            there = await asyncio.to_thread(served.holds, table.items)
+            whole[kind] = bool(there.all())
+
+
+def _seen(live: LiveGeneration, lookup: Lookup) -> Set[int]:
+    return frozenset(live.seen(lookup.instance, lookup.stored))
 
 
 def _declared(live: LiveGeneration) -> list[ChannelConfig]:

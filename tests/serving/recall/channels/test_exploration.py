@@ -164,8 +164,8 @@ async def test_a_candidate_with_fewer_new_items_takes_none_of_the_others_away(ma
     service = await Service(made, database(redis_url, 13)).warm()
     (own,) = service.exploration._all
     later = copy.copy(own.table)
-    later.ids, later.counts, later.window_end_us = own.table.ids[:3], own.table.counts[:, :3], 1 << 60
-    candidate = NewItems(later, own.names[:3], VECTORS[later.ids])
+    later.items, later.counts, later.window_end_us = own.table.items[:3], own.table.counts[:, :3], 1 << 60
+    candidate = NewItems(later, own.names[:3], VECTORS[later.items])
     service.exploration._all.add(candidate)
     free = own.beliefs.free.copy()
     await service.exploration.look()
@@ -183,8 +183,8 @@ def test_what_is_believed_follows_the_counts(made: Manifest) -> None:
     table = open_channel(made, "explore")
     assert isinstance(table, ExploreTable)
     table.declared = Explore(share=SHARE, clicks=10)
-    items = NewItems(table, table.ids.tolist(), VECTORS[table.ids])
-    place = int(table.ids.searchsorted(7))
+    items = NewItems(table, table.items.tolist(), VECTORS[table.items])
+    place = int(table.items.searchsorted(7))
     counts = np.array(table.counts)
     counts[:, place] = 500, 9
     few = items.beliefs.draws[:, place].mean()
