@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from pagoda.model.features.codec import UNKNOWN
 from pagoda.model.tensors import tensors
 from pagoda.model.user_inputs import Array, UserKeys
-from pagoda.prerank.groups import POPULARITY, SHARE, SINCE
+from pagoda.prerank.groups import HALF_LIVES_HOURS, NEAR, POPULARITY, SHARE, SINCE
 from pagoda.prerank.items import EncodedItems
 
 Int64Array = NDArray[np.int64]
@@ -58,7 +58,7 @@ def pair_inputs(
         owner: int64 [m], which of the users each is for.
     """
     features: dict[str, Array] = {}
-    past = _Past(items, keys, owner)
+    past, vectors = _Past(items, keys, owner), items.vectors(places)
     for name in names:
         mark, _, feature = name.partition(".")
         if name == POPULARITY:
@@ -67,9 +67,11 @@ def pair_inputs(
             features[name] = keys.features[feature]
         elif mark == "item" and feature:
             features[name] = items.feature(feature, places)
+        elif name == NEAR:
+            features[name] = past.near(vectors)
         elif name.startswith((SHARE, SINCE)):
             features[name] = past.crossed(mark, feature, items.category(feature, places))
-    return PairInputs(users, items.vectors(places), owner, features)
+    return PairInputs(users, vectors, owner, features)
 
 
 class _Past:
@@ -95,11 +97,37 @@ class _Past:
         nearest = hours.min(1, initial=_NEVER_HOURS).clip(min=0)
         return np.asarray(np.log1p(nearest), np.float32)[:, None]
 
+    def near(self, vectors: Float32Array) -> Float32Array:
+        """How near items are to what users did, for vectors [m, D] of items float32 [m, 5]: the cosine with the nearest
+        item of the history, and mean cosines in which events fade by each of the half-lives; zeros without events."""
+        places, known = self._places()
+        past = self._items.vectors(places.ravel()).reshape(*places.shape, vectors.shape[1])
+        alone = len(past) == 1  # As in a request: one product.
+        cosines = vectors @ past[0].T if alone else np.einsum("md,mld->ml", vectors, past[self._owner])
+        there = known[self._owner]
+        nearest = np.where(there, cosines, -np.inf).max(1, initial=-np.inf)
+        means = [np.einsum("ml,ml->m", weights[self._owner], cosines) for weights in self._weights(known)]
+        return np.column_stack([np.where(there.any(1), nearest, 0), *means]).astype(np.float32)
+
+    def _weights(self, known: NDArray[np.bool_]) -> Iterator[Float32Array]:
+        """By each of the half-lives what each event counts, float32 [B, L], together 1 or, without events, 0."""
+        hours = self._keys.history_age / _HOUR
+        # Relative to the newest event: after a long silence, too, the last ones count.
+        newest = np.where(known, hours, np.inf).min(1, initial=np.inf, keepdims=True)
+        since = np.where(known, hours - newest, np.inf)
+        for half_life in HALF_LIVES_HOURS:
+            weights = np.exp2(-since / half_life)
+            yield (weights / np.maximum(weights.sum(1, keepdims=True), 1)).astype(np.float32)
+
     def _of(self, feature: str) -> Int64Array:
         """The category of each event of the histories, int64 [B, L]; `UNKNOWN` where there is none."""
-        mask, past = self._keys.history_mask, self._keys.history_items
+        places, known = self._places()
+        return np.where(known, self._items.category(feature, places.ravel()).reshape(known.shape), UNKNOWN)
+
+    def _places(self) -> tuple[Int64Array, NDArray[np.bool_]]:
+        """Where the items of the histories are, int64 [B, L], and which are here, bool [B, L]."""
         if self._found is None:
-            self._found = self._items.find(past.ravel())
-        places, there = self._found
-        known = there.reshape(past.shape) & mask
-        return np.where(known, self._items.category(feature, places).reshape(past.shape), UNKNOWN)
+            past = self._keys.history_items
+            places, there = self._items.find(past.ravel())
+            self._found = places.reshape(past.shape), there.reshape(past.shape) & self._keys.history_mask
+        return self._found

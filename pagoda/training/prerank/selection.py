@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +26,20 @@ from pagoda.training.prerank.shown import ShownExamples
 _RUNS, _WARM = 15, 5
 _REPLICATES = 200
 Int64Array = NDArray[np.int64]
-Fitted = Callable[[Sequence[str], bool], PreRanker]
+
+
+class Fit(NamedTuple):
+    """A network that has learned."""
+
+    ranker: PreRanker
+    rounds: int
+    """In which it gained."""
+
+
+Fitted = Callable[[Sequence[str], bool], Fit]
 """Trains a network on what is learned: its groups, and whether it has gates."""
+Milliseconds = Callable[[PreRanker], float]
+"""What it costs."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,16 @@ class HeldBack:
         """AUC of each row's user, float64 [m]; see `user_auc`."""
         return user_auc(scores, self.examples.chosen[self.rows], self.examples.users[self.rows])
 
+    def scores(self, ranker: PreRanker) -> NDArray[np.float32]:
+        """What one says of them, float32 [m]."""
+        return logits_of(ranker, self.examples, self.rows)
+
+    def point(self, groups: Sequence[str], fit: Fit, milliseconds: Milliseconds) -> CurvePoint:
+        """What a network of these groups is worth, and costs."""
+        ranker, rounds = fit
+        worth, cost = self.gauc(self.scores(ranker)), milliseconds(ranker)
+        return CurvePoint(groups=tuple(groups), gauc=worth, milliseconds=cost, rounds=rounds)
+
     def gauc(self, scores: NDArray[np.floating]) -> float:
         """Their mean; one half where no user has both."""
         aucs = self.aucs(scores)
@@ -48,28 +71,27 @@ class HeldBack:
 
 
 def select(
-    names: Sequence[str], fitted: Fitted, held: HeldBack, milliseconds: Callable[[PreRanker], float], budget_ms: float
-) -> tuple[tuple[str, ...], list[CurvePoint], dict[str, float]]:
+    names: Sequence[str], fitted: Fitted, held: HeldBack, milliseconds: Milliseconds, budget_ms: float
+) -> tuple[CurvePoint, list[CurvePoint], dict[str, float]]:
     """Choose groups.
 
     Of those sets that keep to the budget, the one with fewest groups whose GAUC is less than a standard error (over
     users) below the best one's is chosen (Breiman et al. 1984, section 3.4.3); where none keeps to it, the quickest.
 
     Returns:
-        The groups chosen, the whole curve, and the mean gates by group.
+        The point chosen, the whole curve, and the mean gates by group.
     """
-    gates = mean_gates(fitted(names, True), held.examples, held.rows)
+    gates = mean_gates(fitted(names, True).ranker, held.examples, held.rows)
     ranked = sorted(gates, key=lambda name: -gates[name])
     curve, aucs = [], []
     for count in range(1, len(ranked) + 1):
         groups = tuple(ranked[:count])
         if not any(map(says_of_items, groups)):
             continue
-        ranker = fitted(groups, False)
-        scores = logits_of(ranker, held.examples, held.rows)
-        curve.append(CurvePoint(groups=groups, gauc=held.gauc(scores), milliseconds=milliseconds(ranker)))
-        aucs.append(held.aucs(scores))
-    return _knee(curve, aucs, held, budget_ms).groups, curve, gates
+        fit = fitted(groups, False)
+        curve.append(held.point(groups, fit, milliseconds))
+        aucs.append(held.aucs(held.scores(fit.ranker)))
+    return _knee(curve, aucs, held, budget_ms), curve, gates
 
 
 def _knee(

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.config.negatives import REJECTIONS
 from pagoda.data.dataset import Dataset
-from pagoda.data.window import Window
-from pagoda.errors import DataError
+from pagoda.data.window import Window, from_us
+from pagoda.errors import ConfigError, DataError
 from pagoda.model.encoder import Encoded
 from pagoda.prerank.groups import POPULARITY
 from pagoda.prerank.inputs import PairInputs, pair_inputs
@@ -25,6 +26,8 @@ OTHERS = (SHOWN, REJECTED)
 """What the stream of examples has beside positives."""
 MOST = 300_000
 """Examples in memory, with user vectors of 64 numbers some 150 MB; of more, an even sample is."""
+LEAST_SHOWN = 10
+"""Of fewer nothing would be held back."""
 _WITHIN_US = 30 * 60 * 1_000_000
 """After which a positive is no answer to having been shown any more."""
 _ROWS = 4096
@@ -108,9 +111,44 @@ def shown_examples(
     return _joined(parts)
 
 
-def has_impressions(dataset: Dataset, window: Window) -> bool:
-    """Whether anything was shown."""
-    return next(dataset.batches(window, events=[SHOWN], columns=["timestamp"], batch_rows=1), None) is not None
+def refuse_few_shown(dataset: Dataset, window: Window) -> None:
+    """Refuse a window in which too little was shown for some of it to be held back; it is read no further than that.
+
+    Raises:
+        ConfigError: Nothing was shown.
+        DataError: Less than `LEAST_SHOWN` was.
+    """
+    first = next(dataset.batches(window, events=[SHOWN], columns=["timestamp"], batch_rows=LEAST_SHOWN), None)
+    if first is None:
+        raise ConfigError(
+            f"prerank learns from what was shown, but {dataset.path} has no event {SHOWN} in {window.key}; leave it out"
+        )
+    if len(first) < LEAST_SHOWN:
+        raise DataError(
+            f"{dataset.path}: {len(first)} impressions in {window.key}, and prerank needs {LEAST_SHOWN} at least to "
+            "learn from some and be judged by others; take a longer window, or leave prerank out"
+        )
+
+
+def parts_of(dataset: Dataset, window: Window, share: float) -> tuple[Window, Window]:
+    """Cut a window in two where this share of what was shown in it has been shown.
+
+    Raises:
+        DataError: All of that was shown at its start.
+    """
+    before, cut_us = int(share * _count(dataset, window)), window.start_us
+    for batch in dataset.batches(window, events=[SHOWN], columns=["timestamp"]):
+        if before < len(batch):
+            cut_us = batch.column("timestamp").cast(pa.int64())[before].as_py()
+            break
+        before -= len(batch)
+    if cut_us == window.start_us:
+        raise DataError(
+            f"{dataset.path}: nearly all that was shown in {window.key} was shown at its start, so prerank of a first "
+            "version has nothing to learn before; take a longer window, or leave prerank out"
+        )
+    cut = from_us(cut_us)
+    return Window(start=window.start, end=cut), Window(start=cut, end=window.end)
 
 
 def _count(dataset: Dataset, window: Window) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,29 +13,25 @@ from numpy.typing import NDArray
 
 from pagoda.config.prerank import PrerankConfig
 from pagoda.config.training import TrainConfig
-from pagoda.errors import DataError
 from pagoda.model.encoder import Encoder
 from pagoda.model.user_inputs import Array, UserKeys
-from pagoda.prerank.groups import group_names, groups_of
+from pagoda.prerank.groups import groups_of, number_groups, without_vectors
 from pagoda.prerank.inputs import PairInputs, pair_inputs
 from pagoda.prerank.items import EncodedItems
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.program import export_preranker
-from pagoda.prerank.report import CurvePoint, PrerankReport
+from pagoda.prerank.report import PrerankReport
 from pagoda.training.examples.stream import ExampleStream
-from pagoda.training.prerank.learning import learn, logits_of
-from pagoda.training.prerank.selection import HeldBack, measured, select
+from pagoda.training.prerank.learning import ROUNDS, learn, learn_while_it_gains
+from pagoda.training.prerank.selection import Fit, HeldBack, measured, select
 from pagoda.training.prerank.shown import ShownExamples, shown_examples
 from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM
 from pagoda.version_files.open_version import OpenTowers
 
-_LEARNED = 0.9
+_LEARNED = 0.8
 """Share of what was shown, the first of it, that the choice of groups learns from; it is judged by the rest."""
-_LEAST_SHOWN = 10
-"""Of fewer nothing would be held back."""
-_EPOCHS = 3
-"""Of the one that serves; those that are compared learn what they do once."""
 _EXAMPLES = 3
+"""That a program is exported with."""
 Int64Array = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
@@ -55,7 +51,13 @@ class TrainedPreRanker:
 
 
 def train_preranker(
-    stream: ExampleStream, items: EncodedItems, towers: OpenTowers, encoder: Encoder, config: TrainConfig
+    stream: ExampleStream,
+    items: EncodedItems,
+    towers: OpenTowers,
+    encoder: Encoder,
+    config: TrainConfig,
+    *,
+    alike: bool = True,
 ) -> TrainedPreRanker:
     """Train one.
 
@@ -65,22 +67,19 @@ def train_preranker(
         towers: By which the examples are seen; they stay as they are.
         encoder: The version's.
         config: The version's, which declares `prerank`.
+        alike: Whether the version's vectors lie where those of the towers lie. Where they lie elsewhere, groups that
+            are vectors are left out: what compares vectors with each other is all that stays true.
 
     Raises:
         ConfigError: It names a group that there is not.
-        DataError: As `shown_examples`, or too little was shown.
+        DataError: As `shown_examples`.
         GateError: The loss is not finite.
     """
     if (how := config.prerank) is None:
         raise ValueError("prerank is not declared")
-    names = group_names(encoder.spec) if how.features == "auto" else how.features
-    names = groups_of(encoder, names).names
+    names = number_groups(encoder.spec) if how.features == "auto" else how.features
+    names = groups_of(encoder, names).names if alike else without_vectors(encoder.spec, names)
     examples = shown_examples(stream, towers, items, names, config.seed)
-    if (shown := int(examples.shown.sum())) < _LEAST_SHOWN:
-        raise DataError(
-            f"{stream.dataset.path}: {shown} impressions in {stream.window.key}, and prerank needs {_LEAST_SHOWN} at "
-            "least to learn from some and be judged by others; take a longer window, or leave prerank out"
-        )
     with torch.random.fork_rng(devices=[]):
         return _Work(examples, encoder, config, how, stream.catalogue).trained(names)
 
@@ -106,35 +105,43 @@ class _Work:
 
     def trained(self, names: Sequence[str]) -> TrainedPreRanker:
         learned, later = split_by_time(self.examples.shown)
-        first, held = partial(self._fitted, learned, 1), HeldBack(self.examples, later)
-        gates: dict[str, float] = {}
+        held = HeldBack(self.examples, later)
+        fitted, gates = partial(self._fitted, learned, held), dict[str, float]()
         if self.how.features == "auto":
-            names, curve, gates = select(names, first, held, self._milliseconds, self.how.budget_ms)
+            chosen, curve, gates = select(names, fitted, held, self._milliseconds, self.how.budget_ms)
         else:
-            curve = [self._point(first(names, False), names, held)]
-        chosen = next(point for point in curve if point.groups == tuple(names))
+            chosen = held.point(names, fitted(names, False), self._milliseconds)
+            curve = [chosen]
         report = PrerankReport(
-            groups=groups_of(self.encoder, names).names,
+            groups=groups_of(self.encoder, chosen.groups).names,
             examples=len(self.examples),
             gauc=chosen.gauc,
             gauc_cosine=held.gauc(self.examples.cosines()[held.rows]),
             curve=tuple(curve),
             gates=gates,
         )
-        ranker = self._fitted(np.arange(len(self.examples)), _EPOCHS, names, False)
-        example = self.examples.inputs(np.arange(min(_EXAMPLES, len(self.examples))), ranker.order)
+        ranker, everything = self._new(chosen.groups), np.arange(len(self.examples))
+        for _ in self._rounds(ranker, everything, chosen.rounds):
+            pass
+        example = self.examples.inputs(everything[:_EXAMPLES], ranker.order)
         return TrainedPreRanker(ranker, report, example)
 
-    def _fitted(self, rows: Int64Array, epochs: int, names: Sequence[str], gated: bool) -> PreRanker:
+    def _fitted(self, rows: Int64Array, held: HeldBack, names: Sequence[str], gated: bool) -> Fit:
+        """One that has learned some rows for as long as it gained on others; with gates to the end, or these say
+        little."""
+        ranker = self._new(names, gated=gated)
+        rounds = self._rounds(ranker, rows, ROUNDS)
+        if gated:
+            return Fit(ranker, max(rounds))
+        return Fit(ranker, learn_while_it_gains(ranker, rounds, lambda now: held.gauc(held.scores(now))))
+
+    def _new(self, names: Sequence[str], *, gated: bool = False) -> PreRanker:
         torch.manual_seed(self.config.seed)
         dim, model = self.examples.vectors.shape[1], self.config.model
-        ranker = PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
-        learn(ranker, self.examples, rows, self.config.optimiser, epochs=epochs, seed=self.config.seed)
-        return ranker
+        return PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
 
-    def _point(self, ranker: PreRanker, names: Sequence[str], held: HeldBack) -> CurvePoint:
-        scores = logits_of(ranker, self.examples, held.rows)
-        return CurvePoint(groups=tuple(names), gauc=held.gauc(scores), milliseconds=self._milliseconds(ranker))
+    def _rounds(self, ranker: PreRanker, rows: Int64Array, rounds: int) -> Iterator[int]:
+        return learn(ranker, self.examples, rows, self.config.optimiser, rounds=rounds, seed=self.config.seed)
 
     def _milliseconds(self, ranker: PreRanker) -> float:
         """What all candidates of a user take, from their places on: a user with a full history."""
