@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -86,14 +86,14 @@ class _Past:
         """What a crossed group says of each pair, float32 [m, 1]: the share of the user's events that are in the item's
         category, or the logarithm of the hours since the last of them."""
         if feature not in self._same:
-            self._same[feature] = self._of(feature)[self._owner] == categories[:, None]
+            self._same[feature] = self._each(self._of(feature)) == categories[:, None]
             self._same[feature] &= (categories > UNKNOWN)[:, None]
         same = self._same[feature]
         if f"{mark}." == SHARE:
-            events = self._keys.history_mask.sum(1)[self._owner]
+            events = self._each(self._keys.history_mask.sum(1))
             share: Float32Array = (same.sum(1) / np.maximum(events, 1)).astype(np.float32)[:, None]
             return share
-        hours = np.where(same, self._keys.history_age[self._owner] / _HOUR, _NEVER_HOURS)
+        hours = np.where(same, self._each(self._keys.history_age / _HOUR), _NEVER_HOURS)
         nearest = hours.min(1, initial=_NEVER_HOURS).clip(min=0)
         return np.asarray(np.log1p(nearest), np.float32)[:, None]
 
@@ -102,22 +102,27 @@ class _Past:
         item of the history, and mean cosines in which events fade by each of the half-lives; zeros without events."""
         places, known = self._places()
         past = self._items.vectors(places.ravel()).reshape(*places.shape, vectors.shape[1])
-        alone = len(past) == 1  # As in a request: one product.
-        cosines = vectors @ past[0].T if alone else np.einsum("md,mld->ml", vectors, past[self._owner])
-        there = known[self._owner]
-        nearest = np.where(there, cosines, -np.inf).max(1, initial=-np.inf)
-        means = [np.einsum("ml,ml->m", weights[self._owner], cosines) for weights in self._weights(known)]
-        return np.column_stack([np.where(there.any(1), nearest, 0), *means]).astype(np.float32)
+        if len(past) == 1:
+            cosines = vectors @ past[0].T
+            means = cosines @ self._weights(known)[0].T
+        else:
+            cosines = np.einsum("md,mld->ml", vectors, past[self._owner])
+            means = np.einsum("ml,mhl->mh", cosines, self._weights(known)[self._owner])
+        nearest = np.where(self._each(known), cosines, -np.inf).max(1, initial=-np.inf)
+        return np.column_stack([np.where(np.isfinite(nearest), nearest, 0), means]).astype(np.float32)
 
-    def _weights(self, known: NDArray[np.bool_]) -> Iterator[Float32Array]:
-        """By each of the half-lives what each event counts, float32 [B, L], together 1 or, without events, 0."""
+    def _weights(self, known: NDArray[np.bool_]) -> Float32Array:
+        """By each of h half-lives what each event counts, float32 [B, h, L], together 1 or, without events, 0."""
         hours = self._keys.history_age / _HOUR
         # Relative to the newest event: after a long silence, too, the last ones count.
         newest = np.where(known, hours, np.inf).min(1, initial=np.inf, keepdims=True)
         since = np.where(known, hours - newest, np.inf)
-        for half_life in HALF_LIVES_HOURS:
-            weights = np.exp2(-since / half_life)
-            yield (weights / np.maximum(weights.sum(1, keepdims=True), 1)).astype(np.float32)
+        weights = np.exp2(-since[:, None] / np.array(HALF_LIVES_HOURS)[:, None])
+        return np.asarray(weights / np.maximum(weights.sum(2, keepdims=True), 1), np.float32)
+
+    def _each(self, values: Array) -> Array:
+        """Rows of users [B, …] as rows of pairs; of one user, as in a request, the one row, which is that of all."""
+        return values if len(values) == 1 else values[self._owner]
 
     def _of(self, feature: str) -> Int64Array:
         """The category of each event of the histories, int64 [B, L]; `UNKNOWN` where there is none."""

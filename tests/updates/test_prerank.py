@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -105,7 +106,8 @@ async def test_changed_and_new_items_are_ordered_as_if_they_were_exported_now(
     assert (await home.prediction(manifest))["degraded"] == []
     changes = [upserted(manifest.spec, {"item_id": item, "tags": ["k3", "all"]}, "item") for item in (NEW, CHANGED)]
     open_item_log(home.settings).append(changes)
-    with open_item_worker(home.settings) as worker:
+    events = home.settings.events.model_copy(update={"dataset": str(home.dataset.path)})
+    with open_item_worker(home.settings.model_copy(update={"events": events})) as worker:
         worker.step()
     home.dataset = Dataset.open(home.dataset.path)
     chances, following = expected(home, manifest), asyncio.create_task(home.parts.preranking.follow())
@@ -116,13 +118,15 @@ async def test_changed_and_new_items_are_ordered_as_if_they_were_exported_now(
         assert {NEW, CHANGED} <= set(said)
         return {item: score for item, score in said.items() if score != pytest.approx(chances[item], abs=1e-4)}
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await differ():
             await asyncio.sleep(0.01)
     await cancel(following)
 
 
-async def test_late_or_broken_it_costs_its_order_and_nothing_else(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_or_broken_it_costs_its_order_and_nothing_else(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     manifest = home.full(hours(0, 40), PRERANK)
     cosines = home.expected(manifest)
     by_cosine = sorted(cosines.values(), reverse=True)[:K]
@@ -138,9 +142,17 @@ async def test_late_or_broken_it_costs_its_order_and_nothing_else(home: Home, mo
     await check(lambda *_: 1 / 0)
     monkeypatch.setattr(preranker.OpenPreRanker, "seconds", 0.001)
     await check(lambda *_: time.sleep(0.5))
+
+    async def check_opening(why: str) -> None:
+        home.parts.preranking.close()
+        home.parts = replace(home.parts, preranking=PreRanking())
+        await check(lambda *_: pytest.fail("it was opened nevertheless"))
+        assert why in caplog.text
+
+    with monkeypatch.context() as image:
+        image.setitem(sys.modules, preranker.__name__, None)  # As where there is no PyTorch.
+        await check_opening("the image recall-compact has it")
     assert manifest.prerank is not None
     program = local_path(manifest.prerank.program.uri) or Path()
     program.write_bytes(program.read_bytes()[:-1])
-    home.parts.preranking.close()
-    home.parts = replace(home.parts, preranking=PreRanking())
-    await check(lambda *_: pytest.fail("it was opened although it is damaged"))
+    await check_opening(str(program))

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pagoda.evaluation.bootstrap import resample
 from pagoda.evaluation.metrics import user_auc
 from pagoda.prerank.groups import says_of_items
 from pagoda.prerank.network import PreRanker
@@ -24,7 +23,6 @@ from pagoda.training.prerank.learning import logits_of, mean_gates
 from pagoda.training.prerank.shown import ShownExamples
 
 _RUNS, _WARM = 15, 5
-_REPLICATES = 200
 Int64Array = NDArray[np.int64]
 
 
@@ -50,10 +48,6 @@ class HeldBack:
     rows: Int64Array
     """int64 [m]: shown, and not learned from."""
 
-    def aucs(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """AUC of each row's user, float64 [m]; see `user_auc`."""
-        return user_auc(scores, self.examples.chosen[self.rows], self.examples.users[self.rows])
-
     def scores(self, ranker: PreRanker) -> NDArray[np.float32]:
         """What one says of them, float32 [m]."""
         return logits_of(ranker, self.examples, self.rows)
@@ -65,8 +59,8 @@ class HeldBack:
         return CurvePoint(groups=tuple(groups), gauc=worth, milliseconds=cost, rounds=rounds)
 
     def gauc(self, scores: NDArray[np.floating]) -> float:
-        """Their mean; one half where no user has both."""
-        aucs = self.aucs(scores)
+        """Mean AUC of their users, see `user_auc`; one half where nobody took some and left others."""
+        aucs = user_auc(scores, self.examples.chosen[self.rows], self.examples.users[self.rows])
         return float(np.nanmean(aucs)) if np.isfinite(aucs).any() else 0.5
 
 
@@ -75,37 +69,22 @@ def select(
 ) -> tuple[CurvePoint, list[CurvePoint], dict[str, float]]:
     """Choose groups.
 
-    Of those sets that keep to the budget, the one with fewest groups whose GAUC is less than a standard error (over
-    users) below the best one's is chosen (Breiman et al. 1984, section 3.4.3); where none keeps to it, the quickest.
+    Of those sets that keep to the budget the one with the highest GAUC is chosen, of equal ones the smallest; where
+    none keeps to it, the quickest.
 
     Returns:
         The point chosen, the whole curve, and the mean gates by group.
     """
     gates = mean_gates(fitted(names, True).ranker, held.examples, held.rows)
     ranked = sorted(gates, key=lambda name: -gates[name])
-    curve, aucs = [], []
-    for count in range(1, len(ranked) + 1):
-        groups = tuple(ranked[:count])
-        if not any(map(says_of_items, groups)):
-            continue
-        fit = fitted(groups, False)
-        curve.append(held.point(groups, fit, milliseconds))
-        aucs.append(held.aucs(held.scores(fit.ranker)))
-    return _knee(curve, aucs, held, budget_ms), curve, gates
-
-
-def _knee(
-    curve: Sequence[CurvePoint], aucs: Sequence[NDArray[np.float64]], held: HeldBack, budget_ms: float
-) -> CurvePoint:
-    within = [number for number, point in enumerate(curve) if point.milliseconds <= budget_ms]
-    if not within:
-        return min(curve, key=lambda point: point.milliseconds)
-    best = max(within, key=lambda number: curve[number].gauc)
-    short = np.column_stack([aucs[best] - aucs[number] for number in within])
-    found = resample(short, held.examples.users[held.rows], replicates=_REPLICATES)
-    errors = np.nan_to_num(np.nanstd(found.samples, axis=0))
-    enough = np.nan_to_num(found.means) <= errors
-    return curve[within[int(np.argmax(enough))]]
+    sets = (tuple(ranked[:count]) for count in range(1, len(ranked) + 1))
+    curve = [
+        held.point(groups, fitted(groups, False), milliseconds) for groups in sets if any(map(says_of_items, groups))
+    ]
+    within = [point for point in curve if point.milliseconds <= budget_ms]
+    if within:
+        return max(within, key=lambda point: point.gauc), curve, gates
+    return min(curve, key=lambda point: point.milliseconds), curve, gates
 
 
 def measured(score: Callable[[], object]) -> float:
