@@ -89,7 +89,8 @@ class ChangedColumns:
             columns = {name: np.concatenate([before[1][name][stays], new]) for name, new in columns.items()}
         order = np.argsort(ids, kind="stable")
         content = io.BytesIO()
-        np.savez(content, **{_IDS: ids[order]}, **{name: values[order] for name, values in columns.items()})
+        arrays: dict[str, Any] = {_IDS: ids[order], **{name: values[order] for name, values in columns.items()}}
+        np.savez(content, **arrays)
         with suppress(ConflictError):  # Both say the same.
             open_store(self._url).put(_name(number), content.getvalue())
         for old in sorted(self._numbers())[:-_KEPT]:

@@ -34,7 +34,7 @@ class EncodedItems:
         """Take parts whose IDs ascend from each to the next: IDs int64 [n], and columns by name, as in `columns_of`."""
         kept = [part for part in parts if len(part[0])]
         self._search = [SortedIds(ids) for ids, _ in kept]
-        self._columns = [columns for _, columns in kept]
+        self._columns: list[Mapping[str, NDArray[Any]]] = [columns for _, columns in kept]
         self._firsts = np.array([ids[0] for ids, _ in kept], np.int64)
         self._starts = np.cumsum([0, *(len(ids) for ids, _ in kept)])
         self._changed: SortedIds | None = None
@@ -48,7 +48,7 @@ class EncodedItems:
         """
         return cls([_mapped(path) for path in paths])
 
-    def under(self, ids: Int64Array, columns: Encoded) -> EncodedItems:
+    def under(self, ids: Int64Array, columns: Mapping[str, NDArray[Any]]) -> EncodedItems:
         """The same where some items, IDs int64 [m], ascending, have other columns by now, or are new.
 
         Raises:

@@ -57,7 +57,8 @@ class PreRanker(nn.Module):
         self.of_users = nn.Linear(sum(of_users), hidden[0], bias=False) if of_users else None
         self.of_pairs = nn.Linear(sum(of_pairs), hidden[0])
         layers = [layer for widths in pairwise(hidden) for layer in (nn.Linear(*widths), nn.ReLU())]
-        self.rest = nn.Sequential(nn.ReLU(), *layers, nn.Linear(hidden[-1], 1))
+        self.rest = nn.Sequential(nn.ReLU(), *layers)
+        self.last = nn.Linear(hidden[-1], 1)
         self.slope = nn.Parameter(torch.ones(()))
         """Of the logit by the cosine."""
         self.mean, self.spread = (nn.Buffer(torch.full((sum(self._widths),), value)) for value in (0.0, 1.0))
@@ -66,11 +67,10 @@ class PreRanker(nn.Module):
 
     def begin(self, slope: float, intercept: float) -> None:
         """Say slope · cosine + intercept of everything."""
-        last = self.rest[-1]
         with torch.no_grad():
             self.slope.fill_(slope)
-            last.weight.zero_()
-            last.bias.fill_(intercept)
+            self.last.weight.zero_()
+            self.last.bias.fill_(intercept)
 
     def scale(self, users: Tensor, items: Tensor, owner: Tensor, features: Mapping[str, Tensor]) -> None:
         """Scale the numbers of pairs, so that those of such pairs have a mean of 0 and a standard deviation of 1."""
@@ -102,7 +102,7 @@ class PreRanker(nn.Module):
         hidden = self.of_pairs(torch.cat(of_pairs, 1))
         if self.of_users is not None:
             hidden = hidden + functional.embedding(owner, self.of_users(torch.cat(of_users, 1)))
-        logits: Tensor = self.slope * product.sum(1) + self.rest(hidden)[:, 0]
+        logits: Tensor = self.slope * product.sum(1) + self.last(self.rest(hidden))[:, 0]
         return logits
 
     def gates(self, users: Tensor, items: Tensor, owner: Tensor, features: Mapping[str, Tensor]) -> Tensor:
@@ -127,7 +127,7 @@ class PreRanker(nn.Module):
         of_pairs += [product] if PRODUCT in self._groups else []
         if self._widths:
             scaled = (self._number(product, features) - self.mean) / self.spread
-            of_pairs += scaled.split(self._widths, 1)
+            of_pairs += torch.split(scaled, self._widths, 1)
         return of_users + self.users(features), of_pairs + self.pairs(features)
 
     def _number(self, product: Tensor, features: Mapping[str, Tensor]) -> Tensor:

@@ -35,7 +35,7 @@ def learned(groups: Groups, *hidden: int, gated: bool = False) -> PreRanker:
     """A network that says more than the cosine."""
     torch.manual_seed(0)
     ranker = PreRanker(groups, DIM, 4, hidden, gated=gated)
-    torch.nn.init.normal_(ranker.rest[-1].weight)
+    torch.nn.init.normal_(ranker.last.weight)
     ranker.scale(*inputs(groups, 5, 20, seed=1).tensors())
     return ranker
 
