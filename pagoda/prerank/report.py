@@ -12,7 +12,8 @@ class CurvePoint(BaseModel):
 
     groups: tuple[str, ...]
     gauc: float
-    """Of what was shown and held back."""
+    """Of what was shown to one half of the users, by a network that has learned from the other, and the other way
+    about."""
     rounds: int = 0
     """Of learning, after which that was the best; 0: the cosine was not bettered."""
     milliseconds: float
@@ -27,7 +28,7 @@ class PrerankReport(BaseModel):
     groups: tuple[str, ...]
     examples: int
     gauc: float
-    """Of what was shown in the last fifth of the window, by a network that has learned from the rest."""
+    """Of what was shown, as on the curve."""
     gauc_cosine: float
     """Of the same by towers that had not learned it: the parent's, or those of a first version's rehearsal."""
     curve: tuple[CurvePoint, ...]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -28,8 +27,8 @@ Int64Array = NDArray[np.int64]
 
 def learn(
     ranker: PreRanker, examples: ShownExamples, rows: Int64Array, how: OptimiserConfig, *, rounds: int, seed: int
-) -> Iterator[int]:
-    """Learn some examples, int64 [m], by the binary cross-entropy; gives the number of each round, first 0, the cosine.
+) -> Iterator[None]:
+    """Learn some examples, int64 [m], by the binary cross-entropy; yields before the first round, and after each.
 
     Raises:
         GateError: A loss is not finite.
@@ -37,8 +36,8 @@ def learn(
     optimiser, rng = dense_optimiser(ranker, how), np.random.default_rng(seed)
     ranker.begin(*calibration(examples.cosines()[rows], examples.chosen[rows]))
     ranker.scale(*examples.inputs(rng.permutation(rows)[:_ROWS], ranker.order).tensors())
-    yield 0
-    for number in range(1, rounds + 1):
+    yield
+    for _ in range(rounds):
         ranker.train()
         for part in _batches(rows, rng):
             wanted = torch.from_numpy(examples.chosen[part].astype(np.float32))
@@ -50,26 +49,24 @@ def learn(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         ranker.eval()
-        yield number
+        yield
 
 
-def learn_while_it_gains(ranker: PreRanker, rounds: Iterator[int], judge: Callable[[PreRanker], float]) -> int:
-    """Keep what a ranker was after its best round, which may be none; its number (early stopping: Prechelt 1998).
+def best_round(rounds: Iterable[object], judge: Callable[[], float]) -> tuple[int, float]:
+    """After which round what learns was best, 0 is before the first, and how good (early stopping: Prechelt 1998).
 
     Args:
-        ranker: That learns in these rounds.
-        rounds: Of `learn`.
+        rounds: Each a round of learning, after one in which nothing was learned yet.
         judge: A number that is higher the better.
     """
-    best, highest, unbettered, kept = 0, -np.inf, 0, {}
-    for number in rounds:
-        if (value := judge(ranker)) > highest:
-            best, highest, unbettered, kept = number, value, 0, copy.deepcopy(ranker.state_dict())
+    best, highest, worse = 0, -np.inf, 0
+    for number, _ in enumerate(rounds):
+        if (value := judge()) > highest:
+            best, highest, worse = number, value, 0
         # As many as before are in the right order: it has not moved far enough yet to say.
-        elif value < highest and (unbettered := unbettered + 1) == _PATIENCE:
+        elif value < highest and (worse := worse + 1) == _PATIENCE:
             break
-    ranker.load_state_dict(kept)
-    return best
+    return best, highest
 
 
 def calibration(cosines: NDArray[np.floating], chosen: NDArray[np.bool_]) -> tuple[float, float]:

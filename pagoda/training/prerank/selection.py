@@ -1,90 +1,85 @@
 """Which groups of features a pre-ranker reads: those that gates rank first, as many as the time allows and it gains by.
 
 COLD, section 3.2: a network with gates learns all groups; these are ranked by their mean gate, and of each number K of
-first ones a network without gates is trained and timed.
+first ones networks without gates are trained and timed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pagoda.evaluation.metrics import user_auc
+from pagoda.config.training import OptimiserConfig
 from pagoda.prerank.groups import says_of_items
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.report import CurvePoint
-from pagoda.training.prerank.learning import logits_of, mean_gates
+from pagoda.training.prerank.learning import ROUNDS, best_round, learn, logits_of
 from pagoda.training.prerank.shown import ShownExamples
 
 _RUNS, _WARM = 15, 5
 Int64Array = NDArray[np.int64]
 
 
-class Fit(NamedTuple):
-    """A network that has learned."""
-
-    ranker: PreRanker
-    rounds: int
-    """In which it gained."""
-
-
-Fitted = Callable[[Sequence[str], bool], Fit]
-"""Trains a network on what is learned: its groups, and whether it has gates."""
-Milliseconds = Callable[[PreRanker], float]
-"""What it costs."""
+Judged = Callable[[Sequence[str]], CurvePoint]
+"""What a network of some groups is worth, and costs."""
 
 
 @dataclass(frozen=True)
-class HeldBack:
-    """Examples that a choice is judged by."""
+class Halves:
+    """Examples of each half of the users: a network that learns the one is judged by the other (cross-fitting).
+
+    Users and not moments are divided, since no tower has learned any of it; and all of it judges, since the difference
+    of two orders is small.
+    """
 
     examples: ShownExamples
-    rows: Int64Array
-    """int64 [m]: shown, and not learned from."""
+    seed: int
 
-    def scores(self, ranker: PreRanker) -> NDArray[np.float32]:
-        """What one says of them, float32 [m]."""
-        return logits_of(ranker, self.examples, self.rows)
+    @cached_property
+    def rows(self) -> tuple[Int64Array, Int64Array]:
+        """Of each half, int64."""
+        users = np.unique(self.examples.users[self.examples.shown])
+        drawn = np.random.default_rng(self.seed).permutation(users)[: len(users) // 2]
+        first = np.isin(self.examples.users, drawn)
+        return np.flatnonzero(first), np.flatnonzero(~first)
 
-    def point(self, groups: Sequence[str], fit: Fit, milliseconds: Milliseconds) -> CurvePoint:
-        """What a network of these groups is worth, and costs."""
-        ranker, rounds = fit
-        worth, cost = self.gauc(self.scores(ranker)), milliseconds(ranker)
-        return CurvePoint(groups=tuple(groups), gauc=worth, milliseconds=cost, rounds=rounds)
+    def best(self, rankers: Sequence[PreRanker], how: OptimiserConfig) -> tuple[int, float]:
+        """After which round two rankers that learn a half each order what was shown best, and their GAUC then."""
+        learning = [
+            learn(ranker, self.examples, rows, how, rounds=ROUNDS, seed=self.seed)
+            for ranker, rows in zip(rankers, self.rows, strict=True)
+        ]
+        shown = [rows[self.examples.shown[rows]] for rows in reversed(self.rows)]
 
-    def gauc(self, scores: NDArray[np.floating]) -> float:
-        """Mean AUC of their users, see `user_auc`; one half where nobody took some and left others."""
-        aucs = user_auc(scores, self.examples.chosen[self.rows], self.examples.users[self.rows])
-        return float(np.nanmean(aucs)) if np.isfinite(aucs).any() else 0.5
+        def judge() -> float:
+            scores = [logits_of(ranker, self.examples, rows) for ranker, rows in zip(rankers, shown, strict=True)]
+            return self.examples.gauc(np.concatenate(scores), np.concatenate(shown))
+
+        return best_round(zip(*learning, strict=True), judge)
 
 
-def select(
-    names: Sequence[str], fitted: Fitted, held: HeldBack, milliseconds: Milliseconds, budget_ms: float
-) -> tuple[CurvePoint, list[CurvePoint], dict[str, float]]:
-    """Choose groups.
+def select(gates: Mapping[str, float], judged: Judged, budget_ms: float) -> tuple[CurvePoint, list[CurvePoint]]:
+    """Choose groups by their mean gates.
 
     Of those sets that keep to the budget the one with the highest GAUC is chosen, of equal ones the smallest; where
     none keeps to it, the quickest.
 
     Returns:
-        The point chosen, the whole curve, and the mean gates by group.
+        The point chosen, and the whole curve.
     """
-    gates = mean_gates(fitted(names, True).ranker, held.examples, held.rows)
     ranked = sorted(gates, key=lambda name: -gates[name])
-    sets = (tuple(ranked[:count]) for count in range(1, len(ranked) + 1))
-    curve = [
-        held.point(groups, fitted(groups, False), milliseconds) for groups in sets if any(map(says_of_items, groups))
-    ]
+    sets = (ranked[:count] for count in range(1, len(ranked) + 1))
+    curve = [judged(groups) for groups in sets if any(map(says_of_items, groups))]
     within = [point for point in curve if point.milliseconds <= budget_ms]
     if within:
-        return max(within, key=lambda point: point.gauc), curve, gates
-    return min(curve, key=lambda point: point.milliseconds), curve, gates
+        return max(within, key=lambda point: point.gauc), curve
+    return min(curve, key=lambda point: point.milliseconds), curve
 
 
 def measured(score: Callable[[], object]) -> float:

@@ -14,6 +14,7 @@ from pagoda.config.negatives import REJECTIONS
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window, from_us
 from pagoda.errors import ConfigError, DataError
+from pagoda.evaluation.metrics import user_auc
 from pagoda.model.encoder import Encoded
 from pagoda.prerank.groups import POPULARITY
 from pagoda.prerank.inputs import PairInputs, pair_inputs
@@ -69,6 +70,12 @@ class ShownExamples:
                 features[name] = self.items.feature(name.partition(".")[2], places)
         return PairInputs(self.vectors[rows], self.items.vectors(places), np.arange(len(rows)), features)
 
+    def gauc(self, scores: NDArray[np.floating], rows: Int64Array) -> float:
+        """Mean AUC of the users of some rows, int64 [m], by scores [m], see `user_auc`; one half where nobody took some
+        and left others."""
+        aucs = user_auc(scores, self.chosen[rows], self.users[rows])
+        return float(np.nanmean(aucs)) if np.isfinite(aucs).any() else 0.5
+
     def cosines(self) -> NDArray[np.float32]:
         """The towers' own score of each, float32 [n]."""
         parts = np.array_split(np.arange(len(self)), -(-len(self) // _ROWS))
@@ -92,7 +99,7 @@ def shown_examples(
         seed: The same one draws the same.
 
     Raises:
-        DataError: Nothing that was shown was chosen, or all of it was.
+        DataError: Nothing that was shown was chosen, or all of it was; or it was shown to one user alone.
     """
     share = min(1.0, MOST / 2 / max(_count(stream.dataset, stream.window), 1))
     stored = [name for name in names if name != POPULARITY and not _of_items(name)]
@@ -108,7 +115,13 @@ def shown_examples(
             f"{stream.dataset.path}: of what was shown in {stream.window.key}, all or nothing was followed by a "
             "positive on the same item within half an hour, so prerank has nothing to learn; leave it out"
         )
-    return _joined(parts)
+    joined = _joined(parts)
+    if len(np.unique(joined.users[joined.shown])) == 1:
+        raise DataError(
+            f"{stream.dataset.path}: all that was shown in {stream.window.key} was shown to one user, and prerank "
+            "learns by some users what it is worth for others; take a longer window, or leave prerank out"
+        )
+    return joined
 
 
 def refuse_few_shown(dataset: Dataset, window: Window) -> None:

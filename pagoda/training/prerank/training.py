@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,20 +20,17 @@ from pagoda.prerank.inputs import PairInputs, pair_inputs
 from pagoda.prerank.items import EncodedItems
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.program import export_preranker
-from pagoda.prerank.report import PrerankReport
+from pagoda.prerank.report import CurvePoint, PrerankReport
 from pagoda.training.examples.stream import ExampleStream
-from pagoda.training.prerank.learning import ROUNDS, learn, learn_while_it_gains
-from pagoda.training.prerank.selection import Fit, HeldBack, measured, select
+from pagoda.training.prerank.learning import ROUNDS, learn, mean_gates
+from pagoda.training.prerank.selection import Halves, measured, select
 from pagoda.training.prerank.shown import ShownExamples, shown_examples
 from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM
 from pagoda.version_files.open_version import OpenTowers
 
-_LEARNED = 0.8
-"""Share of what was shown, the first of it, that the choice of groups learns from; it is judged by the rest."""
 _EXAMPLES = 3
 """That a program is exported with."""
 Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -84,16 +81,6 @@ def train_preranker(
         return _Work(examples, encoder, config, how, stream.catalogue).trained(names)
 
 
-def split_by_time(shown: BoolArray) -> tuple[Int64Array, Int64Array]:
-    """Examples to learn from and later ones to be judged by, int64, of those that were `shown`, bool [n], or not.
-
-    What is judged by was shown, so that is what counts: the last of the examples may all have been rejected.
-    """
-    rows = np.flatnonzero(shown)
-    later = rows[int(_LEARNED * len(rows)) :]
-    return np.arange(later[0]), later
-
-
 @dataclass(frozen=True)
 class _Work:
     examples: ShownExamples
@@ -104,44 +91,44 @@ class _Work:
     """Of all items."""
 
     def trained(self, names: Sequence[str]) -> TrainedPreRanker:
-        learned, later = split_by_time(self.examples.shown)
-        held = HeldBack(self.examples, later)
-        fitted, gates = partial(self._fitted, learned, held), dict[str, float]()
+        halves, gates = Halves(self.examples, self.config.seed), dict[str, float]()
+        judged = partial(self._judged, halves)
+        shown = np.flatnonzero(self.examples.shown)
         if self.how.features == "auto":
-            chosen, curve, gates = select(names, fitted, held, self._milliseconds, self.how.budget_ms)
+            # Rounds enough for gates to say something.
+            gates = mean_gates(self._learned(names, ROUNDS, gated=True), self.examples, shown)
+            chosen, curve = select(gates, judged, self.how.budget_ms)
         else:
-            chosen = held.point(names, fitted(names, False), self._milliseconds)
+            chosen = judged(names)
             curve = [chosen]
         report = PrerankReport(
             groups=groups_of(self.encoder, chosen.groups).names,
             examples=len(self.examples),
             gauc=chosen.gauc,
-            gauc_cosine=held.gauc(self.examples.cosines()[held.rows]),
+            gauc_cosine=self.examples.gauc(self.examples.cosines()[shown], shown),
             curve=tuple(curve),
             gates=gates,
         )
-        ranker, everything = self._new(chosen.groups), np.arange(len(self.examples))
-        for _ in self._rounds(ranker, everything, chosen.rounds):
-            pass
-        example = self.examples.inputs(everything[:_EXAMPLES], ranker.order)
-        return TrainedPreRanker(ranker, report, example)
+        ranker = self._learned(chosen.groups, chosen.rounds)
+        return TrainedPreRanker(ranker, report, self.examples.inputs(shown[:_EXAMPLES], ranker.order))
 
-    def _fitted(self, rows: Int64Array, held: HeldBack, names: Sequence[str], gated: bool) -> Fit:
-        """One that has learned some rows for as long as it gained on others; with gates to the end, or these say
-        little."""
-        ranker = self._new(names, gated=gated)
-        rounds = self._rounds(ranker, rows, ROUNDS)
-        if gated:
-            return Fit(ranker, max(rounds))
-        return Fit(ranker, learn_while_it_gains(ranker, rounds, lambda now: held.gauc(held.scores(now))))
+    def _judged(self, halves: Halves, names: Sequence[str]) -> CurvePoint:
+        rankers = [self._new(names) for _ in range(2)]
+        rounds, gauc = halves.best(rankers, self.config.optimiser)
+        milliseconds = self._milliseconds(rankers[0])
+        return CurvePoint(groups=tuple(names), gauc=gauc, milliseconds=milliseconds, rounds=rounds)
+
+    def _learned(self, names: Sequence[str], rounds: int, *, gated: bool = False) -> PreRanker:
+        """One that has learned all examples."""
+        ranker, everything = self._new(names, gated=gated), np.arange(len(self.examples))
+        for _ in learn(ranker, self.examples, everything, self.config.optimiser, rounds=rounds, seed=self.config.seed):
+            pass
+        return ranker
 
     def _new(self, names: Sequence[str], *, gated: bool = False) -> PreRanker:
         torch.manual_seed(self.config.seed)
         dim, model = self.examples.vectors.shape[1], self.config.model
         return PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
-
-    def _rounds(self, ranker: PreRanker, rows: Int64Array, rounds: int) -> Iterator[int]:
-        return learn(ranker, self.examples, rows, self.config.optimiser, rounds=rounds, seed=self.config.seed)
 
     def _milliseconds(self, ranker: PreRanker) -> float:
         """What all candidates of a user take, from their places on: a user with a full history."""

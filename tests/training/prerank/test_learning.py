@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.prerank.groups import Groups
-from pagoda.prerank.network import PreRanker
-from pagoda.training.prerank.learning import calibration, learn_while_it_gains
+from pagoda.training.prerank.learning import best_round, calibration
 
 VALUES = st.lists(st.integers(0, 9), min_size=1, max_size=12)
 
 
 @given(VALUES)
-def test_what_is_kept_is_what_it_was_after_its_best_round(values: list[int]) -> None:
-    ranker = PreRanker(Groups(("cosine",), (), ()), 2, 2, [2])
+def test_the_best_round_is_found_before_three_are_worse(values: list[int]) -> None:
     seen = list[int]()
 
-    def rounds() -> object:
-        for number, value in enumerate(values):
-            ranker.begin(float(value), 0.0)
+    def rounds() -> Iterator[None]:
+        for value in values:
             seen.append(value)
-            yield number
+            yield
 
-    best = learn_while_it_gains(ranker, rounds(), lambda now: float(now.slope))  # type: ignore[arg-type]
-    assert best == seen.index(max(seen)) and float(ranker.slope) == max(seen)
-    worse = [value < max(seen[: number + 1]) for number, value in enumerate(seen)][best + 1 :]
-    assert sum(worse) == 3 if len(seen) < len(values) else sum(worse) <= 3, "it ends when three rounds were worse"
+    best, highest = best_round(rounds(), lambda: seen[-1])
+    assert (best, highest) == (seen.index(max(seen)), max(seen))
+    worse = [value < highest for value in seen[best:]]
+    assert sum(worse) == 3 if len(seen) < len(values) else sum(worse) <= 3
 
 
 def test_a_ranker_begins_with_the_chances_that_cosines_had() -> None:

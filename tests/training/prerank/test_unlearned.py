@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
@@ -13,8 +16,8 @@ from pagoda.training.full.preparation import prepare
 from pagoda.training.full.preranking import _parents, _rehearsed
 from pagoda.training.full.side_inputs import NOTHING_BESIDE
 from pagoda.training.full.update import full_update
+from pagoda.training.prerank.selection import Halves
 from pagoda.training.prerank.shown import SHOWN, parts_of
-from pagoda.training.prerank.training import split_by_time
 from tests.training.worlds import config, hours
 
 from .worlds import make_shown, pre_ranked
@@ -62,7 +65,11 @@ def test_a_window_is_cut_where_a_share_of_it_was_shown(dataset: Dataset, share: 
         parts_of(dataset, rest, 0)
 
 
-def test_the_last_fifth_of_what_was_shown_is_held_back_whatever_was_rejected() -> None:
-    shown = np.repeat([True, False], [20, 30])
-    learned, later = split_by_time(shown)
-    assert learned.tolist() == list(range(16)) and later.tolist() == [16, 17, 18, 19]
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30), st.integers(0, 9))
+def test_nobody_is_learned_from_and_judged_by(told: list[tuple[int, bool]], seed: int) -> None:
+    users, shown = np.array([user for user, _ in told]), np.array([was_shown for _, was_shown in told])
+    assume(len(set(users[shown])) > 1)
+    first, second = Halves(SimpleNamespace(users=users, shown=shown), seed).rows  # type: ignore[arg-type]
+    assert sorted([*first, *second]) == list(range(len(told)))
+    assert not set(users[first]) & set(users[second])
+    assert shown[first].any() and shown[second].any()
