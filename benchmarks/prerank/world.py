@@ -1,4 +1,4 @@
-"""The world of the benchmark, and its version with a pre-ranker, offered as a platform offers it."""
+"""The world of the benchmark, and its versions with a pre-ranker, offered as a platform offers them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from serving.tower.archive import package
 WORLD = WorldConfig(users=2_000, items=5_000, days=8, events=500_000, seed=11, new_users=0.0)
 HOW = parse_config("prerank: {}")
 """Defaults all through: 1,000 candidates in 3 ms at most."""
-_ASKED = timedelta(days=1)
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,31 @@ class Offered:
     files: FullVersionFiles
     manifest: Manifest
     later: Window
-    """What it has not learned."""
+    """The day after its window."""
 
 
-def offered(folder: Path, world: WorldConfig, how: TrainConfig, tell: Callable[[str], object]) -> Offered:
-    """Make the world, train a version on all of it but the last day, and offer that."""
+def offered(folder: Path, world: WorldConfig, how: TrainConfig, tell: Callable[[str], object]) -> list[Offered]:
+    """Make the world, and offer a first version of all but its last two days and a second one that learns the next."""
     tell("the world")
     simulate(world, folder / "data")
-    whole = world.window
-    learned = Window(start=whole.start, end=whole.end - _ASKED)
     index = IndexSettings(backend="in_process", kind="HNSW")
     # A first version is judged by a training of its own, of which nothing is asked here.
     unjudged = EvaluationSettings(first_version=False)
     settings = Settings(home=folder / "home", index=index, evaluation=unjudged)
-    update = FullUpdate(settings, str(folder / "data"), learned, None)
-    tell("training, groups of features included")
-    full_steps.train(update, how.to_yaml())
-    tell("the collection")
+    made, start, parent = list[Offered](), world.window.start, None
+    for end in (world.window.end - 2 * _DAY, world.window.end - _DAY):
+        update = FullUpdate(settings, str(folder / "data"), Window(start=start, end=end), parent)
+        tell(f"version {len(made) + 1}, groups of features included")
+        full_steps.train(update, how.to_yaml())
+        made.append(_offered(update))
+        start, parent = end, made[-1].manifest.full_version
+    return made
+
+
+def _offered(update: FullUpdate) -> Offered:
     full_steps.register(update)
     full_steps.export_vectors(update)
     full_steps.package_tower(update, package)
     full_steps.build_index(update)
-    manifest = full_steps.offer(update)
-    return Offered(settings, update.data, update.files(), manifest, Window(start=learned.end, end=whole.end))
+    manifest, end = full_steps.offer(update), update.window.end
+    return Offered(update.settings, update.data, update.files(), manifest, Window(start=end, end=end + _DAY))

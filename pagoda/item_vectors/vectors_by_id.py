@@ -2,7 +2,7 @@
 
 They are the original ones, which a collection of codes stands for, or those of a cascade's second member. `ids.npy`
 (int64 [n], ascending) and `vectors.npy` (float16 [n, dim]) are a part of the generation, and mapped. Vectors of items
-that were changed since stand before them; see `changed_vectors`.
+that were changed since stand before them; see `changed_columns`.
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder, Field
 
 USER_VECTOR, ITEM_VECTOR, PRODUCT, COSINE = "user_vector", "item_vector", "product", "cosine"
-OF_VECTORS = (ITEM_VECTOR, PRODUCT, COSINE)
-"""Of an item, made of the towers' vectors."""
-POPULARITY = "popularity"
+VECTORS = (USER_VECTOR, ITEM_VECTOR, PRODUCT)
+"""Vectors themselves, or as long as these."""
+POPULARITY, NEAR = "popularity", "near"
+HALF_LIVES_HOURS = (1.0, 6.0, 24.0, 168.0)
+"""By which what a user did fades, in the numbers of `NEAR` after its first."""
 _USER, _ITEM = "user.", "item."
 SHARE, SINCE = "share.", "since."
 """Begin the names of what is crossed: the share of the user's history that is of the item's category, and the time
@@ -31,14 +33,19 @@ class Groups(NamedTuple):
 
 def group_names(spec: FeatureSpec) -> tuple[str, ...]:
     """All groups that a dataset has."""
-    crossed = [mark + name for name in categories(spec) for mark in (SHARE, SINCE)] if spec.history else []
+    crossed = [mark + name for name in categories(spec) for mark in (SHARE, SINCE)]
     users, items = ([feature.name for feature in spec.of(tower)] for tower in ("user", "item"))
     return (
-        *(USER_VECTOR, *OF_VECTORS, POPULARITY),
+        *(USER_VECTOR, ITEM_VECTOR, PRODUCT, COSINE, POPULARITY),
         *(_ITEM + name for name in items),
         *(_USER + name for name in users),
-        *crossed,
+        *([NEAR, *crossed] if spec.history else []),
     )
+
+
+def number_groups(spec: FeatureSpec) -> tuple[str, ...]:
+    """All but vectors, which a network learns by heart before it learns from them, unless it is shown very much."""
+    return tuple(name for name in group_names(spec) if name not in VECTORS)
 
 
 def categories(spec: FeatureSpec) -> tuple[str, ...]:
@@ -56,7 +63,8 @@ def groups_of(encoder: Encoder, names: Sequence[str]) -> Groups:
     user = {_USER + field.name: field for field in encoder.fields("user")}
     pair = {_ITEM + field.name: field for field in encoder.fields("item")}
     numbers = {name: Field(name, "dense", 1) for name in known if name.startswith((POPULARITY, SHARE, SINCE))}
-    return Groups(kept, _named(user, kept), _named({**pair, **numbers}, kept))
+    near = {NEAR: Field(NEAR, "dense", 1 + len(HALF_LIVES_HOURS))}
+    return Groups(kept, _named(user, kept), _named({**pair, **near, **numbers}, kept))
 
 
 def in_order(spec: FeatureSpec, names: Sequence[str]) -> tuple[str, ...]:
@@ -72,6 +80,13 @@ def in_order(spec: FeatureSpec, names: Sequence[str]) -> tuple[str, ...]:
     if not any(map(says_of_items, kept)):
         raise ConfigError(f"prerank.features: {', '.join(kept)} say nothing of items; add {PRODUCT}, say")
     return kept
+
+
+def without_vectors(spec: FeatureSpec, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of some groups, as `in_order`, that are no vectors, so that it says nothing of them how these lie; at least
+    the cosine."""
+    numbers = [name for name in names if name not in VECTORS]
+    return in_order(spec, numbers if any(map(says_of_items, numbers)) else [*numbers, COSINE])
 
 
 def item_features(names: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ is asked, and all processes of a machine share it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ class EncodedItems:
         """Take parts whose IDs ascend from each to the next: IDs int64 [n], and columns by name, as in `columns_of`."""
         kept = [part for part in parts if len(part[0])]
         self._search = [SortedIds(ids) for ids, _ in kept]
-        self._columns = [columns for _, columns in kept]
+        self._columns: list[Mapping[str, NDArray[Any]]] = [columns for _, columns in kept]
         self._firsts = np.array([ids[0] for ids, _ in kept], np.int64)
         self._starts = np.cumsum([0, *(len(ids) for ids, _ in kept)])
+        self._changed: SortedIds | None = None
 
     @classmethod
     def open(cls, paths: Sequence[Path]) -> EncodedItems:
@@ -46,12 +48,28 @@ class EncodedItems:
         """
         return cls([_mapped(path) for path in paths])
 
+    def under(self, ids: Int64Array, columns: Mapping[str, NDArray[Any]]) -> EncodedItems:
+        """The same where some items, IDs int64 [m], ascending, have other columns by now, or are new.
+
+        Raises:
+            ValueError: There are such already; begin with those that were exported.
+        """
+        if self._changed is not None:
+            raise ValueError("items lie under changes already")
+        other = copy.copy(self)
+        other._changed, other._columns = SortedIds(ids), [*self._columns, columns]
+        other._starts = np.append(self._starts, self._starts[-1] + len(ids))
+        return other
+
     def find(self, ids: Int64Array) -> tuple[Int64Array, NDArray[np.bool_]]:
         """Where each of `ids` [n] is, int64 [n], 0 where it is not; and which are here, bool [n]."""
         places, there = np.zeros(len(ids), np.int64), np.zeros(len(ids), np.bool_)
         for number, own in _by_part(np.searchsorted(self._firsts, ids, side="right") - 1):
             found, here = self._search[number].find(ids[own])
             places[own], there[own] = np.where(here, found + self._starts[number], 0), here
+        if self._changed is not None:
+            found, here = self._changed.find(ids)
+            places, there = np.where(here, found + self._starts[-2], places), there | here
         return places, there
 
     def vectors(self, places: Int64Array) -> Float32Array:

@@ -12,7 +12,10 @@ class CurvePoint(BaseModel):
 
     groups: tuple[str, ...]
     gauc: float
-    """Of what was shown and held back."""
+    """Of what was shown to one half of the users, by a network that has learned from the other, and the other way
+    about."""
+    rounds: int = 0
+    """Of learning, after which that was the best; 0: the cosine was not bettered."""
     milliseconds: float
     """For all candidates of a user, on one core."""
 
@@ -25,10 +28,9 @@ class PrerankReport(BaseModel):
     groups: tuple[str, ...]
     examples: int
     gauc: float
-    """Of what was shown in the last tenth of the window, by a network that has learned from the rest."""
+    """Of what was shown, as on the curve."""
     gauc_cosine: float
-    """Of the same by the parent's towers, which had not learned it; of a first version by its own, which have: that
-    flatters it."""
+    """Of the same by towers that had not learned it: the parent's, or those of a first version's rehearsal."""
     curve: tuple[CurvePoint, ...]
     gates: dict[str, float] = {}
     """Mean gate by group; none where the groups were named."""

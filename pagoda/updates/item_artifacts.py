@@ -23,14 +23,14 @@ from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.item_vectors.scoring import probe_queries, stored_dim
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
-from pagoda.prerank.groups import item_features
-from pagoda.prerank.items import ITEMS_FILE, columns_of, write_items
+from pagoda.prerank.items import ITEMS_FILE, write_items
 from pagoda.prerank.report import PrerankReport
 from pagoda.settings import Settings
 from pagoda.storage.atomic import build_folder
 from pagoda.updates.full import FullUpdate
 from pagoda.updates.step_outputs import StepOutputs
 from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM, FullVersionFiles
+from pagoda.version_files.preranked_items import preranked
 
 VECTORS, FIELDS = "vectors", "fields"
 """Folders of the steps of the export; each part of the items has its own, see `part_of`."""
@@ -133,10 +133,7 @@ def keep_encoded(files: FullVersionFiles, items: pa.Table, vectors: NDArray[np.f
     """
     if files.config.prerank is None:
         return
-    ids, count = items.column("item_id").to_numpy(), files.popularity().num_rows
-    encoded, names = files.encoder.encode_table("item", items), item_features(_prerank_report(files).groups)
-    columns = columns_of(vectors, count * files.shares(ids), {name: encoded[name] for name in names})
-    write_items(folder / ITEMS_FILE, ids, columns)
+    write_items(folder / ITEMS_FILE, *preranked(files, _prerank_report(files).groups, items, vectors))
 
 
 def prerank_of(update: FullUpdate) -> Prerank | None:

@@ -20,7 +20,7 @@ from pagoda.item_changes.changes import ItemChanges, ItemId, int64_ids, items_ta
 from pagoda.item_changes.log import open_item_log
 from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import by_id
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.item_vectors.fields import ITEM_ID
 from pagoda.item_vectors.reduction import Reduction
 from pagoda.item_vectors.scoring import stored_batch, with_vectors
@@ -75,24 +75,31 @@ class ItemReplay:
             # First: an item is removed for a reason, and a vector can wait.
             self._collections.delete(manifest.collection, int64_ids(manifest.spec, gone))
         if stay := [change for change in changes if change.features is not None]:
-            from pagoda.version_files.open_version import item_vectors
+            self._bring(manifest, items_table(manifest.spec, stay), head)
 
-            files, towers = self._open(manifest.full_version)
-            table = items_table(manifest.spec, stay)
-            vectors = item_vectors(files, towers, table)
-            shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
-            if cascade := manifest.cascade:
-                vectors, second = np.split(vectors, [-cascade.dim], axis=1)
-                # First: what is found and not among them is left out of answers.
-                _put_beside(cascade, head, manifest.spec, _stored(manifest.spec, table, second, shares))
-            stored = _stored(manifest.spec, table, vectors, shares)
-            if manifest.originals:
-                # First: what is found by codes and not among them would have the scores of codes.
-                _put_beside(manifest.originals, head, manifest.spec, stored)
-                stored = self._reduced(manifest.full_version, manifest.originals, stored)
-            if manifest.texts:
-                stored = with_texts(stored, texts_of(table, manifest.texts))
-            self._collections.upsert(manifest.collection, stored)
+    def _bring(self, manifest: Manifest, table: pa.Table, head: int) -> None:
+        """Put items as they are now into the collection, what lies beside it first: who finds them reads that, too."""
+        from pagoda.version_files.open_version import item_vectors
+        from pagoda.version_files.preranked_items import preranked
+
+        files, towers = self._open(manifest.full_version)
+        vectors = item_vectors(files, towers, table)
+        shares = files.shares(table.column("item_id").to_numpy()) if manifest.spec.rules else None
+        if prerank := manifest.prerank:
+            ids, columns = preranked(files, prerank.groups, table, vectors)
+            ChangedColumns(prerank.items[0].uri).add(head, ids, columns)
+        if cascade := manifest.cascade:
+            vectors, second = np.split(vectors, [-cascade.dim], axis=1)
+            # What is found and not among them is left out of answers.
+            _put_beside(cascade, head, manifest.spec, _stored(manifest.spec, table, second, shares))
+        stored = _stored(manifest.spec, table, vectors, shares)
+        if manifest.originals:
+            # What is found by codes and not among them would have the scores of codes.
+            _put_beside(manifest.originals, head, manifest.spec, stored)
+            stored = self._reduced(manifest.full_version, manifest.originals, stored)
+        if manifest.texts:
+            stored = with_texts(stored, texts_of(table, manifest.texts))
+        self._collections.upsert(manifest.collection, stored)
 
     def _reduced(self, version: int, originals: OriginalVectors, rows: pa.RecordBatch) -> pa.RecordBatch:
         """What the collection holds of them."""
@@ -133,8 +140,8 @@ def _stored(
 
 
 def _put_beside(files: StoredVectors, head: int, spec: FeatureSpec, rows: pa.RecordBatch) -> None:
-    changed = ChangedVectors(files.vectors.uri)
-    changed.add(head, rows[ITEM_ID].to_numpy(), vectors_of(rows), number_type(spec))
+    changed = {VECTORS: vectors_of(rows).astype(number_type(spec))}
+    ChangedColumns(files.vectors.uri).add(head, rows[ITEM_ID].to_numpy(), changed)
 
 
 def imported_items(settings: Settings, dataset: str, ids: Collection[ItemId]) -> dict[ItemId, dict[str, Any]]:

@@ -135,7 +135,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
         stack.push_async_callback(recall.close)
         again = partial(every, WARM_AGAIN_SECONDS, partial(warm_again, generations, parts))
         loops: list[Loop] = [generations.follow, again, outcomes.follow, items.follow, forgetting.follow, second.follow]
-        loops.append(exploration.follow)
+        loops += [exploration.follow, preranking.follow]
         loops += [originals.follow] if settings.index.keeps_originals else []
         await stack.enter_async_context(background(*loops, *([cache.follow] if cache else [])))
         yield recall, similar, generations

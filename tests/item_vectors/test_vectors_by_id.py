@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pagoda.errors import IntegrityError
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById, write_vectors_by_id
 from tests.item_vectors.worlds import SPEC, unit_vectors, write_vectors
@@ -50,18 +50,18 @@ def test_files_that_are_damaged_are_named(folder: Path) -> None:
 
 
 def test_any_number_of_workers_add_changes_and_none_is_missed(folder: Path) -> None:
-    one, other = (ChangedVectors(f"file://{folder}/originals/{VECTORS_FILE}") for _ in range(2))
+    one, other = (ChangedColumns(f"file://{folder}/originals/{VECTORS_FILE}") for _ in range(2))
     rows = unit_vectors(9, seed=5)
 
-    def add(worker: ChangedVectors, number: int, *ids: int) -> None:
-        worker.add(number, np.array(ids), rows[[number + item for item in ids]], np.float16)
+    def add(worker: ChangedColumns, number: int, *ids: int) -> None:
+        worker.add(number, np.array(ids), {VECTORS: rows[[number + item for item in ids]].astype(np.float16)})
 
     add(one, 1, 3, 1)
     add(other, 2, 3)
     add(one, 2, 3)
     add(other, 1, 3, 1)  # It was slow, and what it says is outdated.
     add(one, 4, 0)
-    ids, vectors = one.read(other.newest()) or pytest.fail("there is none")
+    ids, columns = one.read(other.newest()) or pytest.fail("there is none")
     assert (one.newest(), ids.tolist()) == (4, [0, 1, 3])
-    assert np.allclose(vectors, rows[[4, 2, 5]], atol=TOLERANCE)
+    assert np.allclose(columns[VECTORS], rows[[4, 2, 5]], atol=TOLERANCE)
     assert one.read(1) is None, "files of before do not pile up"

@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 from pagoda.data.spec import Categorical, FeatureSpec, History, MultiValued, Numeric
 from pagoda.errors import ConfigError
 from pagoda.model.encoder import Encoder
-from pagoda.prerank.groups import Groups, group_names, groups_of, item_features
+from pagoda.prerank.groups import Groups, group_names, groups_of, item_features, without_vectors
 from pagoda.prerank.inputs import PairInputs
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.program import export_preranker
@@ -29,6 +29,15 @@ SPEC = FeatureSpec(
 )
 ENCODER = Encoder(SPEC, {"kind": ["a", "b"], "tags": ["x", "y", "z"]})
 BARE = Encoder(FeatureSpec(history=None))
+
+
+def learned(groups: Groups, *hidden: int, gated: bool = False) -> PreRanker:
+    """A network that says more than the cosine."""
+    torch.manual_seed(0)
+    ranker = PreRanker(groups, DIM, 4, hidden, gated=gated)
+    torch.nn.init.normal_(ranker.last.weight)
+    ranker.scale(*inputs(groups, 5, 20, seed=1).tensors())
+    return ranker
 
 
 def inputs(groups: Groups, users: int, pairs: int, seed: int = 0) -> PairInputs:
@@ -59,9 +68,8 @@ def inputs(groups: Groups, users: int, pairs: int, seed: int = 0) -> PairInputs:
     ],
 )
 def test_the_program_says_what_the_network_does(encoder: Encoder, names: tuple[str, ...], tmp_path: Path) -> None:
-    torch.manual_seed(0)
     groups = groups_of(encoder, names)
-    ranker = PreRanker(groups, DIM, 4, [8, 5])
+    ranker = learned(groups, 8, 5)
     export_preranker(ranker, inputs(groups, 3, 3), tmp_path / "prerank.pt2")
     program = load_program(tmp_path / "prerank.pt2")
     assert not isinstance(program, GraphModule), "it is traced"
@@ -72,10 +80,9 @@ def test_the_program_says_what_the_network_does(encoder: Encoder, names: tuple[s
 
 
 def test_several_users_in_one_pass_are_as_each_alone() -> None:
-    torch.manual_seed(0)
     groups = groups_of(ENCODER, group_names(SPEC))
     for gated in (False, True):
-        ranker = PreRanker(groups, DIM, 4, [8], gated=gated)
+        ranker = learned(groups, 8, gated=gated)
         users, items, owner, features = inputs(groups, 3, 12).tensors()
         together = ranker(users, items, owner, features)
         for user in range(3):
@@ -85,10 +92,30 @@ def test_several_users_in_one_pass_are_as_each_alone() -> None:
             torch.testing.assert_close(alone, together[own])
 
 
-def test_a_closed_gate_hides_its_group() -> None:
-    torch.manual_seed(0)
+def test_what_has_learned_nothing_says_what_the_cosine_says() -> None:
     groups = groups_of(ENCODER, group_names(SPEC))
-    ranker = PreRanker(groups, DIM, 4, [8], gated=True)
+    ranker = PreRanker(groups, DIM, 4, [8])
+    ranker.begin(3.0, -2.0)
+    users, items, owner, features = inputs(groups, 3, 12).tensors()
+    cosines = (users[owner] * items).sum(1)
+    torch.testing.assert_close(ranker(users, items, owner, features), 3 * cosines - 2)
+
+
+def test_numbers_count_by_how_they_differ_and_not_by_their_units() -> None:
+    groups = groups_of(ENCODER, ("popularity", "share.kind", "cosine"))
+    told = inputs(groups, 5, 40)
+    other = told._replace(features=told.features | {"popularity": 50 * told.features["popularity"] + 7})
+    says = []
+    for read in (told, other):
+        ranker = learned(groups, 8)
+        ranker.scale(*read.tensors())
+        says.append(ranker(*read.tensors()))
+    torch.testing.assert_close(*says, rtol=0, atol=1e-3)
+
+
+def test_a_closed_gate_hides_its_group() -> None:
+    groups = groups_of(ENCODER, group_names(SPEC))
+    ranker = learned(groups, 8, gated=True)
     assert ranker.gate is not None
     with torch.no_grad():
         ranker.gate.weight.zero_()
@@ -98,6 +125,11 @@ def test_a_closed_gate_hides_its_group() -> None:
     torch.testing.assert_close(ranker(users, items, owner, other), ranker(users, items, owner, features))
     other = features | {"item.tags": features["item.tags"].flip(0)}
     assert not torch.allclose(ranker(users, items, owner, other), ranker(users, items, owner, features))
+
+
+def test_without_vectors_something_tells_items_apart() -> None:
+    assert without_vectors(SPEC, ("user_vector", "product", "user.age")) == ("cosine", "user.age")
+    assert without_vectors(SPEC, ("share.kind", "item_vector", "popularity")) == ("popularity", "share.kind")
 
 
 def test_groups_that_there_are_not_are_refused() -> None:

@@ -12,7 +12,7 @@ from pagoda.generations.manifest import Manifest
 from pagoda.generations.release_log import open_log
 from pagoda.item_changes.changes import removed, upserted
 from pagoda.item_changes.log import open_item_log
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.registry.publish import carry_out, plan_rollback, publish
 from pagoda.rollout.measures.candidate import measure
 from pagoda.storage.copies import local_path
@@ -73,8 +73,9 @@ async def test_changes_of_items_reach_both_members_and_the_next_generation(home:
 async def _hold(home: Home, manifest: Manifest) -> None:
     """Every item of the log is as it says, in what a generation answers."""
     assert manifest.cascade is not None
-    changed = ChangedVectors(manifest.cascade.vectors.uri)
-    ids, vectors = changed.read(changed.newest()) or pytest.fail("no vector has reached the second member")
+    changed = ChangedColumns(manifest.cascade.vectors.uri)
+    ids, columns = changed.read(changed.newest()) or pytest.fail("no vector has reached the second member")
+    vectors = columns[VECTORS]
     assert (ids.tolist(), vectors.shape) == ([103, NEW], (2, DIMS[1]))
     np.testing.assert_allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=1e-3)
     items, scores = await home.answer(manifest, k=100)

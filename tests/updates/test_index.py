@@ -14,7 +14,7 @@ from pagoda.index.build import build_collection
 from pagoda.index.milvus.collections import MilvusCollections
 from pagoda.index.milvus.search import MilvusSearch
 from pagoda.item_changes.changes import upserted
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.registry.publish import publish
 from pagoda.rollout.measures.candidate import measure
@@ -49,12 +49,12 @@ def test_a_full_update_builds_the_index_of_the_settings(collections: MilvusColle
     assert evidence.ann_recall >= 0.98
     assert len(set(evidence.checksums["original vectors"])) == 1
     rows = collections.count(name)
-    changed, items = ChangedVectors(manifest.originals.vectors.uri), ItemReplay(settings, open_log(settings))
+    changed, items = ChangedColumns(manifest.originals.vectors.uri), ItemReplay(settings, open_log(settings))
     assert changed.newest() == 0
     items.apply(manifest, [upserted(manifest.spec, {"item_id": 9_999}, "item")], 1)
     assert collections.count(name) == rows + 1
-    ids, vectors = changed.read(1) or pytest.fail("the change of an item has not reached them")
-    assert (ids.tolist(), vectors.shape, manifest.dim) == ([9_999], (1, CONFIG.model.dim), 6)
+    ids, columns = changed.read(1) or pytest.fail("the change of an item has not reached them")
+    assert (ids.tolist(), columns[VECTORS].shape, manifest.dim) == ([9_999], (1, CONFIG.model.dim), 6)
 
 
 def _run(settings: Settings, dataset: str) -> str:

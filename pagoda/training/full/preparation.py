@@ -97,15 +97,19 @@ def prepare(
     beside: SideInputs = NOTHING_BESIDE,
     *,
     forgotten: Int64Array = NOBODY.ids,
+    words: Encoder | None = None,
 ) -> Prepared:
-    """Get a full update ready; arguments and errors as for `full_update`."""
+    """Get a full update ready; arguments and errors as for `full_update`.
+
+    Without a parent, the words of features have the numbers that they have in `words`, where that is given.
+    """
     refuse_what_is_not_there(config, dataset, window, beside)
     refuse_nobody_to_ask(config, dataset, beside.relevance, parent)
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy(), config.positives)
-    encoder = grown_encoder(dataset, window, found, items, parent)
+    encoder = grown_encoder(dataset, window, found, items, parent.encoder if parent else words)
     tables, seen = grown_tables(found, window, parent, config, forgotten)
     before = histories_before(dataset, window, parent, forgotten)
     interests = made_interests(config, dataset, window, found=found, encoder=encoder, items=items)

@@ -5,26 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.training import TrainConfig
+from pagoda.data.history.history_state import HistoryState
+from pagoda.data.window import Window
 from pagoda.embeddings.table import IdTable
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array
 from pagoda.prerank.items import EncodedItems, columns_of
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey
-from pagoda.training.full.preparation import Prepared
+from pagoda.training.full.loop import Silent, train
+from pagoda.training.full.preparation import Prepared, prepare
+from pagoda.training.full.side_inputs import SideInputs
+from pagoda.training.full.version_writer import opened
 from pagoda.training.full.warm_start import histories_before
-from pagoda.training.prerank.shown import OTHERS
+from pagoda.training.prerank.shown import OTHERS, parts_of
 from pagoda.training.prerank.training import TrainedPreRanker, train_preranker
 from pagoda.version_files.full import FullVersionFiles, smoothed_shares
 from pagoda.version_files.open_version import OpenTowers, OpenVersion
 
+_REHEARSED = 0.8
+"""Share of what was shown in a first version's window that lies in what its rehearsal learns."""
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What was known before what the pre-ranker learns from: by towers that have not learned what was clicked there."""
+
+    towers: OpenTowers
+    encoder: Encoder
+    """By which they read users."""
+    popularity: NDArray[np.float64]
+    """As in `columns_of`, float64 [items]."""
+    window: Window
+    """What it learns from."""
+    histories: HistoryState | None
+    """As of its start."""
+    alike: bool
+    """Whether the version's vectors lie where the towers' own lie."""
+
 
 def trained_preranker(
-    prepared: Prepared, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
+    prepared: Prepared,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    beside: SideInputs,
+    forgotten: Int64Array,
 ) -> TrainedPreRanker | None:
     """Train the pre-ranker that the configuration declares, on the same window; None: it declares none.
 
@@ -36,42 +66,64 @@ def trained_preranker(
     if config.prerank is None:
         return None
     told, survey = prepared.stream, prepared.survey
-    towers, encoder = _unlearned(prepared, parent, forgotten)
+    if parent is not None:
+        before = _parents(prepared, parent, forgotten)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            before = _rehearsed(prepared, config, beside)
     # A pass of its own, from the same histories: of those that positives were learned with, the end alone is left.
     stream = ExampleStream(
         dataset=told.dataset,
-        window=told.window,
-        encoder=encoder,
+        window=before.window,
+        encoder=before.encoder,
         users=None,
         items=None,
         catalogue=told.catalogue,
         block_rows=told.block_rows,
         mean_weight=told.mean_weight,
-        before=histories_before(told.dataset, told.window, parent, forgotten),
+        before=before.histories,
         # What was shown is learned from, whoever showed it.
         counting=PositivesConfig(),
         others=OTHERS,
     )
-    columns = columns_of(towers.item_vectors(), _popularity(survey, parent), prepared.catalogue.features)
-    return train_preranker(stream, EncodedItems([(survey.catalogue, columns)]), towers, prepared.encoder, config)
+    columns = columns_of(before.towers.item_vectors(), before.popularity, prepared.catalogue.features)
+    items = EncodedItems([(survey.catalogue, columns)])
+    return train_preranker(stream, items, before.towers, prepared.encoder, config, alike=before.alike)
 
 
-def _unlearned(
-    prepared: Prepared, parent: FullVersionFiles | None, forgotten: Int64Array
-) -> tuple[OpenTowers, Encoder]:
-    """Towers for the examples, and what they encode users with: such as have not learned what was clicked.
+def _parents(prepared: Prepared, parent: FullVersionFiles, forgotten: Int64Array) -> _Before:
+    """What the parent knew: the version's vectors go on from its, and its words have the same numbers."""
+    dataset, window = prepared.stream.dataset, prepared.stream.window
+    return _Before(
+        towers=OpenVersion(parent, dataset).under(_Without(parent.users, forgotten)),
+        encoder=parent.encoder,
+        # As it was before the window, since it is known before a request.
+        popularity=parent.popularity().num_rows * parent.shares(prepared.survey.catalogue),
+        window=window,
+        histories=histories_before(dataset, window, parent, forgotten),
+        alike=True,
+    )
 
-    The parent's, whose vectors lie where those of the version lie that went on from them, and whose words have the same
-    numbers. A first version has its own alone, and users without the rows that have learned their clicks by heart.
+
+def _rehearsed(prepared: Prepared, config: TrainConfig, beside: SideInputs) -> _Before:
+    """What the same training knows after the first part of the window: a first version has no parent.
+
+    Its own towers know by heart what was clicked, and of the click to come such a cosine says nothing.
     """
-    dataset, learner = prepared.stream.dataset, prepared.learner
-    if parent is not None:
-        return OpenVersion(parent, dataset).under(_Without(parent.users, forgotten)), parent.encoder
-    nobody = learner.users.kept(np.zeros(len(learner.users.ids), np.bool_))
-    # Items without a row have the vectors that they will be served with.
-    means = prepared.cold.means(learner.items) if prepared.cold else None
-    towers = OpenTowers(prepared.encoder, learner.towers.eval(), nobody, learner.items, dataset, category_means=means)
-    return towers, prepared.encoder
+    dataset, whole = prepared.stream.dataset, prepared.stream.window
+    learned, later = parts_of(dataset, whole, _REHEARSED)
+    how = config.model_copy(update={"prerank": None})
+    rehearsal = prepare(dataset, learned, None, how, beside, words=prepared.encoder)
+    train(rehearsal, how, config.bootstrap_epochs, Silent())
+    rehearsal.stream.complete()
+    return _Before(
+        towers=opened(rehearsal),
+        encoder=rehearsal.encoder,
+        popularity=_popularity(rehearsal.survey),
+        window=later,
+        histories=rehearsal.stream.after,
+        alike=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -89,9 +141,6 @@ class _Without:
         return rows, found
 
 
-def _popularity(survey: Survey, parent: FullVersionFiles | None) -> NDArray[np.float64]:
-    """How popular items were before the window, as they are before a request; of a first version in it. [items]"""
-    if parent is not None:
-        return np.asarray(parent.popularity().num_rows * parent.shares(survey.catalogue), np.float64)
+def _popularity(survey: Survey) -> NDArray[np.float64]:
     count = len(survey.catalogue)
     return np.asarray(count * smoothed_shares(survey.clicks, survey.positives, count), np.float64)

@@ -22,7 +22,7 @@ from pagoda.training.distillation.score_file import Teacher, refuse_other_column
 from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.negatives.mined_file import most_of_a_user
-from pagoda.training.prerank.shown import SHOWN, has_impressions
+from pagoda.training.prerank.shown import refuse_few_shown
 from pagoda.version_files.full import FullVersionFiles
 
 _BYTES, _SHARE = 4 * 12, 0.5
@@ -37,7 +37,7 @@ def refuse_what_is_not_there(config: TrainConfig, dataset: Dataset, window: Wind
     Raises:
         ConfigError: It asks for hard negatives, a teacher, features of items or histories that are not there, or not
             for a file that is.
-        DataError: The file of mined negatives or of scores cannot be read.
+        DataError: The file of mined negatives or of scores cannot be read, or too little was shown.
     """
     refuse_what_the_data_lacks(config, dataset, window)
     _refuse_mined(config.mined, beside.mined)
@@ -54,6 +54,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
 
     Raises:
         ConfigError: It asks for rejections, features, groups, histories or frequencies of them that are not there.
+        DataError: Too little was shown for the pre-ranker that it asks for.
     """
     for member in config.members:
         if dataset.spec.history is None:
@@ -94,10 +95,7 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
 def _refuse_preranking(config: PrerankConfig, dataset: Dataset, window: Window) -> None:
     if config.features != "auto":
         in_order(dataset.spec, config.features)
-    if not has_impressions(dataset, window):
-        raise ConfigError(
-            f"prerank learns from what was shown, but {dataset.path} has no event {SHOWN} in {window.key}; leave it out"
-        )
+    refuse_few_shown(dataset, window)
     if dataset.spec.rules is not None:
         raise ConfigError(
             f"prerank orders by the chance of a click alone, so the rules of {dataset.path}/features.yaml would say "

@@ -102,22 +102,37 @@ def full_update(
     lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
     identity = _identity(prepared, config, lineage, parent, beside)
     with _checkpoints(checkpoints, identity) as kept:
-        ask = partial(_validate, prepared, validator) if validator else None
-        epochs = 1 if parent else config.bootstrap_epochs
-        outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=kept, validate=ask)
-        prepared.stream.complete()
-        checked = _checked_batch(prepared, config)
-        searched = _search(prepared, config, parent, validator, checked)
-        metrics = _summary(prepared, outcome) | searched | _retired(prepared, parent)
-        metrics |= _check(prepared, config, checked)
+        metrics = _learned(
+            prepared, parent, config, validator=validator, checkpoints=kept, progress=progress or Silent()
+        )
         # What is only judged answers by its towers.
-        preranker = trained_preranker(prepared, parent, config, forgotten.ids) if programs else None
+        preranker = trained_preranker(prepared, parent, config, beside, forgotten.ids) if programs else None
         with build_folder(out) as aside:
             write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
             write_state(aside / STATE, prepared)
             if preranker is not None:
                 preranker.write(aside / VERSION)
     return FullVersionFiles(out / VERSION, out / STATE)
+
+
+def _learned(
+    prepared: Prepared,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    *,
+    validator: Validator | None,
+    checkpoints: Checkpoints,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Learn the window and check what became of it; returns the metrics."""
+    ask = partial(_validate, prepared, validator) if validator else None
+    epochs = 1 if parent else config.bootstrap_epochs
+    outcome = train(prepared, config, epochs, progress, checkpoints=checkpoints, validate=ask)
+    prepared.stream.complete()
+    checked = _checked_batch(prepared, config)
+    searched = _search(prepared, config, parent, validator, checked)
+    metrics = _summary(prepared, outcome) | searched | _retired(prepared, parent)
+    return metrics | _check(prepared, config, checked)
 
 
 def _hold_back(dataset: Dataset, window: Window, config: TrainConfig) -> tuple[Window, Validator | None]:

@@ -25,11 +25,9 @@ Tables = tuple[TrainableTable, TrainableTable]
 """Of users and of items."""
 
 
-def grown_encoder(
-    dataset: Dataset, window: Window, found: Survey, items: pa.Table, parent: FullVersionFiles | None
-) -> Encoder:
-    """The parent's encoder with the words that the window brings."""
-    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, parent.encoder if parent else None)
+def grown_encoder(dataset: Dataset, window: Window, found: Survey, items: pa.Table, before: Encoder | None) -> Encoder:
+    """The encoder of before with the words that the window brings."""
+    encoder = Encoder.fit(dataset.spec, dataset.users(found.users), items, before)
     context = [feature.column for feature in features_of(dataset.spec, "interactions")]
     if context:
         for batch in dataset.batches(window, events=dataset.spec.positives, columns=context):

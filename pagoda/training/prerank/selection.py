@@ -1,89 +1,85 @@
 """Which groups of features a pre-ranker reads: those that gates rank first, as many as the time allows and it gains by.
 
 COLD, section 3.2: a network with gates learns all groups; these are ranked by their mean gate, and of each number K of
-first ones a network without gates is trained and timed.
+first ones networks without gates are trained and timed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pagoda.evaluation.bootstrap import resample
-from pagoda.evaluation.metrics import user_auc
+from pagoda.config.training import OptimiserConfig
 from pagoda.prerank.groups import says_of_items
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.report import CurvePoint
-from pagoda.training.prerank.learning import logits_of, mean_gates
+from pagoda.training.prerank.learning import ROUNDS, best_round, learn, logits_of
 from pagoda.training.prerank.shown import ShownExamples
 
 _RUNS, _WARM = 15, 5
-_REPLICATES = 200
 Int64Array = NDArray[np.int64]
-Fitted = Callable[[Sequence[str], bool], PreRanker]
-"""Trains a network on what is learned: its groups, and whether it has gates."""
+
+
+Judged = Callable[[Sequence[str]], CurvePoint]
+"""What a network of some groups is worth, and costs."""
 
 
 @dataclass(frozen=True)
-class HeldBack:
-    """Examples that a choice is judged by."""
+class Halves:
+    """Examples of each half of the users: a network that learns the one is judged by the other (cross-fitting).
+
+    Users and not moments are divided, since no tower has learned any of it; and all of it judges, since the difference
+    of two orders is small.
+    """
 
     examples: ShownExamples
-    rows: Int64Array
-    """int64 [m]: shown, and not learned from."""
+    seed: int
 
-    def aucs(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """AUC of each row's user, float64 [m]; see `user_auc`."""
-        return user_auc(scores, self.examples.chosen[self.rows], self.examples.users[self.rows])
+    @cached_property
+    def rows(self) -> tuple[Int64Array, Int64Array]:
+        """Of each half, int64."""
+        users = np.unique(self.examples.users[self.examples.shown])
+        drawn = np.random.default_rng(self.seed).permutation(users)[: len(users) // 2]
+        first = np.isin(self.examples.users, drawn)
+        return np.flatnonzero(first), np.flatnonzero(~first)
 
-    def gauc(self, scores: NDArray[np.floating]) -> float:
-        """Their mean; one half where no user has both."""
-        aucs = self.aucs(scores)
-        return float(np.nanmean(aucs)) if np.isfinite(aucs).any() else 0.5
+    def best(self, rankers: Sequence[PreRanker], how: OptimiserConfig) -> tuple[int, float]:
+        """After which round two rankers that learn a half each order what was shown best, and their GAUC then."""
+        learning = [
+            learn(ranker, self.examples, rows, how, rounds=ROUNDS, seed=self.seed)
+            for ranker, rows in zip(rankers, self.rows, strict=True)
+        ]
+        shown = [rows[self.examples.shown[rows]] for rows in reversed(self.rows)]
+
+        def judge() -> float:
+            scores = [logits_of(ranker, self.examples, rows) for ranker, rows in zip(rankers, shown, strict=True)]
+            return self.examples.gauc(np.concatenate(scores), np.concatenate(shown))
+
+        return best_round(zip(*learning, strict=True), judge)
 
 
-def select(
-    names: Sequence[str], fitted: Fitted, held: HeldBack, milliseconds: Callable[[PreRanker], float], budget_ms: float
-) -> tuple[tuple[str, ...], list[CurvePoint], dict[str, float]]:
-    """Choose groups.
+def select(gates: Mapping[str, float], judged: Judged, budget_ms: float) -> tuple[CurvePoint, list[CurvePoint]]:
+    """Choose groups by their mean gates.
 
-    Of those sets that keep to the budget, the one with fewest groups whose GAUC is less than a standard error (over
-    users) below the best one's is chosen (Breiman et al. 1984, section 3.4.3); where none keeps to it, the quickest.
+    Of those sets that keep to the budget the one with the highest GAUC is chosen, of equal ones the smallest; where
+    none keeps to it, the quickest.
 
     Returns:
-        The groups chosen, the whole curve, and the mean gates by group.
+        The point chosen, and the whole curve.
     """
-    gates = mean_gates(fitted(names, True), held.examples, held.rows)
     ranked = sorted(gates, key=lambda name: -gates[name])
-    curve, aucs = [], []
-    for count in range(1, len(ranked) + 1):
-        groups = tuple(ranked[:count])
-        if not any(map(says_of_items, groups)):
-            continue
-        ranker = fitted(groups, False)
-        scores = logits_of(ranker, held.examples, held.rows)
-        curve.append(CurvePoint(groups=groups, gauc=held.gauc(scores), milliseconds=milliseconds(ranker)))
-        aucs.append(held.aucs(scores))
-    return _knee(curve, aucs, held, budget_ms).groups, curve, gates
-
-
-def _knee(
-    curve: Sequence[CurvePoint], aucs: Sequence[NDArray[np.float64]], held: HeldBack, budget_ms: float
-) -> CurvePoint:
-    within = [number for number, point in enumerate(curve) if point.milliseconds <= budget_ms]
-    if not within:
-        return min(curve, key=lambda point: point.milliseconds)
-    best = max(within, key=lambda number: curve[number].gauc)
-    short = np.column_stack([aucs[best] - aucs[number] for number in within])
-    found = resample(short, held.examples.users[held.rows], replicates=_REPLICATES)
-    errors = np.nan_to_num(np.nanstd(found.samples, axis=0))
-    enough = np.nan_to_num(found.means) <= errors
-    return curve[within[int(np.argmax(enough))]]
+    sets = (ranked[:count] for count in range(1, len(ranked) + 1))
+    curve = [judged(groups) for groups in sets if any(map(says_of_items, groups))]
+    within = [point for point in curve if point.milliseconds <= budget_ms]
+    if within:
+        return max(within, key=lambda point: point.gauc), curve
+    return min(curve, key=lambda point: point.milliseconds), curve
 
 
 def measured(score: Callable[[], object]) -> float:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pagoda.config.negatives import REJECTIONS
 from pagoda.data.dataset import Dataset
-from pagoda.data.window import Window
-from pagoda.errors import DataError
+from pagoda.data.window import Window, from_us
+from pagoda.errors import ConfigError, DataError
+from pagoda.evaluation.metrics import user_auc
 from pagoda.model.encoder import Encoded
 from pagoda.prerank.groups import POPULARITY
 from pagoda.prerank.inputs import PairInputs, pair_inputs
@@ -25,6 +27,8 @@ OTHERS = (SHOWN, REJECTED)
 """What the stream of examples has beside positives."""
 MOST = 300_000
 """Examples in memory, with user vectors of 64 numbers some 150 MB; of more, an even sample is."""
+LEAST_SHOWN = 10
+"""Of fewer nothing would be held back."""
 _WITHIN_US = 30 * 60 * 1_000_000
 """After which a positive is no answer to having been shown any more."""
 _ROWS = 4096
@@ -66,6 +70,12 @@ class ShownExamples:
                 features[name] = self.items.feature(name.partition(".")[2], places)
         return PairInputs(self.vectors[rows], self.items.vectors(places), np.arange(len(rows)), features)
 
+    def gauc(self, scores: NDArray[np.floating], rows: Int64Array) -> float:
+        """Mean AUC of the users of some rows, int64 [m], by scores [m], see `user_auc`; one half where nobody took some
+        and left others."""
+        aucs = user_auc(scores, self.chosen[rows], self.users[rows])
+        return float(np.nanmean(aucs)) if np.isfinite(aucs).any() else 0.5
+
     def cosines(self) -> NDArray[np.float32]:
         """The towers' own score of each, float32 [n]."""
         parts = np.array_split(np.arange(len(self)), -(-len(self) // _ROWS))
@@ -89,7 +99,7 @@ def shown_examples(
         seed: The same one draws the same.
 
     Raises:
-        DataError: Nothing that was shown was chosen, or all of it was.
+        DataError: Nothing that was shown was chosen, or all of it was; or it was shown to one user alone.
     """
     share = min(1.0, MOST / 2 / max(_count(stream.dataset, stream.window), 1))
     stored = [name for name in names if name != POPULARITY and not _of_items(name)]
@@ -105,12 +115,53 @@ def shown_examples(
             f"{stream.dataset.path}: of what was shown in {stream.window.key}, all or nothing was followed by a "
             "positive on the same item within half an hour, so prerank has nothing to learn; leave it out"
         )
-    return _joined(parts)
+    joined = _joined(parts)
+    if len(np.unique(joined.users[joined.shown])) == 1:
+        raise DataError(
+            f"{stream.dataset.path}: all that was shown in {stream.window.key} was shown to one user, and prerank "
+            "learns by some users what it is worth for others; take a longer window, or leave prerank out"
+        )
+    return joined
 
 
-def has_impressions(dataset: Dataset, window: Window) -> bool:
-    """Whether anything was shown."""
-    return next(dataset.batches(window, events=[SHOWN], columns=["timestamp"], batch_rows=1), None) is not None
+def refuse_few_shown(dataset: Dataset, window: Window) -> None:
+    """Refuse a window in which too little was shown for some of it to be held back; it is read no further than that.
+
+    Raises:
+        ConfigError: Nothing was shown.
+        DataError: Less than `LEAST_SHOWN` was.
+    """
+    first = next(dataset.batches(window, events=[SHOWN], columns=["timestamp"], batch_rows=LEAST_SHOWN), None)
+    if first is None:
+        raise ConfigError(
+            f"prerank learns from what was shown, but {dataset.path} has no event {SHOWN} in {window.key}; leave it out"
+        )
+    if len(first) < LEAST_SHOWN:
+        raise DataError(
+            f"{dataset.path}: {len(first)} impressions in {window.key}, and prerank needs {LEAST_SHOWN} at least to "
+            "learn from some and be judged by others; take a longer window, or leave prerank out"
+        )
+
+
+def parts_of(dataset: Dataset, window: Window, share: float) -> tuple[Window, Window]:
+    """Cut a window in two where this share of what was shown in it has been shown.
+
+    Raises:
+        DataError: All of that was shown at its start.
+    """
+    before, cut_us = int(share * _count(dataset, window)), window.start_us
+    for batch in dataset.batches(window, events=[SHOWN], columns=["timestamp"]):
+        if before < len(batch):
+            cut_us = batch.column("timestamp").cast(pa.int64())[before].as_py()
+            break
+        before -= len(batch)
+    if cut_us == window.start_us:
+        raise DataError(
+            f"{dataset.path}: nearly all that was shown in {window.key} was shown at its start, so prerank of a first "
+            "version has nothing to learn before; take a longer window, or leave prerank out"
+        )
+    cut = from_us(cut_us)
+    return Window(start=window.start, end=cut), Window(start=cut, end=window.end)
 
 
 def _count(dataset: Dataset, window: Window) -> int:

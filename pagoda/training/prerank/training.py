@@ -13,31 +13,24 @@ from numpy.typing import NDArray
 
 from pagoda.config.prerank import PrerankConfig
 from pagoda.config.training import TrainConfig
-from pagoda.errors import DataError
 from pagoda.model.encoder import Encoder
 from pagoda.model.user_inputs import Array, UserKeys
-from pagoda.prerank.groups import group_names, groups_of
+from pagoda.prerank.groups import groups_of, number_groups, without_vectors
 from pagoda.prerank.inputs import PairInputs, pair_inputs
 from pagoda.prerank.items import EncodedItems
 from pagoda.prerank.network import PreRanker
 from pagoda.prerank.program import export_preranker
 from pagoda.prerank.report import CurvePoint, PrerankReport
 from pagoda.training.examples.stream import ExampleStream
-from pagoda.training.prerank.learning import learn, logits_of
-from pagoda.training.prerank.selection import HeldBack, measured, select
+from pagoda.training.prerank.learning import ROUNDS, learn, mean_gates
+from pagoda.training.prerank.selection import Halves, measured, select
 from pagoda.training.prerank.shown import ShownExamples, shown_examples
 from pagoda.version_files.full import PRERANK, PRERANK_PROGRAM
 from pagoda.version_files.open_version import OpenTowers
 
-_LEARNED = 0.9
-"""Share of what was shown, the first of it, that the choice of groups learns from; it is judged by the rest."""
-_LEAST_SHOWN = 10
-"""Of fewer nothing would be held back."""
-_EPOCHS = 3
-"""Of the one that serves; those that are compared learn what they do once."""
 _EXAMPLES = 3
+"""That a program is exported with."""
 Int64Array = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,13 @@ class TrainedPreRanker:
 
 
 def train_preranker(
-    stream: ExampleStream, items: EncodedItems, towers: OpenTowers, encoder: Encoder, config: TrainConfig
+    stream: ExampleStream,
+    items: EncodedItems,
+    towers: OpenTowers,
+    encoder: Encoder,
+    config: TrainConfig,
+    *,
+    alike: bool = True,
 ) -> TrainedPreRanker:
     """Train one.
 
@@ -65,34 +64,21 @@ def train_preranker(
         towers: By which the examples are seen; they stay as they are.
         encoder: The version's.
         config: The version's, which declares `prerank`.
+        alike: Whether the version's vectors lie where those of the towers lie. Where they lie elsewhere, groups that
+            are vectors are left out: what compares vectors with each other is all that stays true.
 
     Raises:
         ConfigError: It names a group that there is not.
-        DataError: As `shown_examples`, or too little was shown.
+        DataError: As `shown_examples`.
         GateError: The loss is not finite.
     """
     if (how := config.prerank) is None:
         raise ValueError("prerank is not declared")
-    names = group_names(encoder.spec) if how.features == "auto" else how.features
-    names = groups_of(encoder, names).names
+    names = number_groups(encoder.spec) if how.features == "auto" else how.features
+    names = groups_of(encoder, names).names if alike else without_vectors(encoder.spec, names)
     examples = shown_examples(stream, towers, items, names, config.seed)
-    if (shown := int(examples.shown.sum())) < _LEAST_SHOWN:
-        raise DataError(
-            f"{stream.dataset.path}: {shown} impressions in {stream.window.key}, and prerank needs {_LEAST_SHOWN} at "
-            "least to learn from some and be judged by others; take a longer window, or leave prerank out"
-        )
     with torch.random.fork_rng(devices=[]):
         return _Work(examples, encoder, config, how, stream.catalogue).trained(names)
-
-
-def split_by_time(shown: BoolArray) -> tuple[Int64Array, Int64Array]:
-    """Examples to learn from and later ones to be judged by, int64, of those that were `shown`, bool [n], or not.
-
-    What is judged by was shown, so that is what counts: the last of the examples may all have been rejected.
-    """
-    rows = np.flatnonzero(shown)
-    later = rows[int(_LEARNED * len(rows)) :]
-    return np.arange(later[0]), later
 
 
 @dataclass(frozen=True)
@@ -105,36 +91,44 @@ class _Work:
     """Of all items."""
 
     def trained(self, names: Sequence[str]) -> TrainedPreRanker:
-        learned, later = split_by_time(self.examples.shown)
-        first, held = partial(self._fitted, learned, 1), HeldBack(self.examples, later)
-        gates: dict[str, float] = {}
+        halves, gates = Halves(self.examples, self.config.seed), dict[str, float]()
+        judged = partial(self._judged, halves)
+        shown = np.flatnonzero(self.examples.shown)
         if self.how.features == "auto":
-            names, curve, gates = select(names, first, held, self._milliseconds, self.how.budget_ms)
+            # Rounds enough for gates to say something.
+            gates = mean_gates(self._learned(names, ROUNDS, gated=True), self.examples, shown)
+            chosen, curve = select(gates, judged, self.how.budget_ms)
         else:
-            curve = [self._point(first(names, False), names, held)]
-        chosen = next(point for point in curve if point.groups == tuple(names))
+            chosen = judged(names)
+            curve = [chosen]
         report = PrerankReport(
-            groups=groups_of(self.encoder, names).names,
+            groups=groups_of(self.encoder, chosen.groups).names,
             examples=len(self.examples),
             gauc=chosen.gauc,
-            gauc_cosine=held.gauc(self.examples.cosines()[held.rows]),
+            gauc_cosine=self.examples.gauc(self.examples.cosines()[shown], shown),
             curve=tuple(curve),
             gates=gates,
         )
-        ranker = self._fitted(np.arange(len(self.examples)), _EPOCHS, names, False)
-        example = self.examples.inputs(np.arange(min(_EXAMPLES, len(self.examples))), ranker.order)
-        return TrainedPreRanker(ranker, report, example)
+        ranker = self._learned(chosen.groups, chosen.rounds)
+        return TrainedPreRanker(ranker, report, self.examples.inputs(shown[:_EXAMPLES], ranker.order))
 
-    def _fitted(self, rows: Int64Array, epochs: int, names: Sequence[str], gated: bool) -> PreRanker:
-        torch.manual_seed(self.config.seed)
-        dim, model = self.examples.vectors.shape[1], self.config.model
-        ranker = PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
-        learn(ranker, self.examples, rows, self.config.optimiser, epochs=epochs, seed=self.config.seed)
+    def _judged(self, halves: Halves, names: Sequence[str]) -> CurvePoint:
+        rankers = [self._new(names) for _ in range(2)]
+        rounds, gauc = halves.best(rankers, self.config.optimiser)
+        milliseconds = self._milliseconds(rankers[0])
+        return CurvePoint(groups=tuple(names), gauc=gauc, milliseconds=milliseconds, rounds=rounds)
+
+    def _learned(self, names: Sequence[str], rounds: int, *, gated: bool = False) -> PreRanker:
+        """One that has learned all examples."""
+        ranker, everything = self._new(names, gated=gated), np.arange(len(self.examples))
+        for _ in learn(ranker, self.examples, everything, self.config.optimiser, rounds=rounds, seed=self.config.seed):
+            pass
         return ranker
 
-    def _point(self, ranker: PreRanker, names: Sequence[str], held: HeldBack) -> CurvePoint:
-        scores = logits_of(ranker, self.examples, held.rows)
-        return CurvePoint(groups=tuple(names), gauc=held.gauc(scores), milliseconds=self._milliseconds(ranker))
+    def _new(self, names: Sequence[str], *, gated: bool = False) -> PreRanker:
+        torch.manual_seed(self.config.seed)
+        dim, model = self.examples.vectors.shape[1], self.config.model
+        return PreRanker(groups_of(self.encoder, names), dim, model.feature_dim, self.how.hidden, gated=gated)
 
     def _milliseconds(self, ranker: PreRanker) -> float:
         """What all candidates of a user take, from their places on: a user with a full history."""

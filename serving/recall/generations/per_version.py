@@ -42,6 +42,10 @@ class PerVersion(Generic[T]):
         """A generation's; None where it could not be read."""
         return self._of.get(live)
 
+    def held(self) -> list[T]:
+        """What live generations have, each once."""
+        return list({id(found): found for found in self._of.values()}.values())
+
     async def warm(self, live: LiveGeneration) -> None:
         """Read a generation's, unless that was done. Where it fails, the log says why; call it again.
 

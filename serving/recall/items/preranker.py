@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.manifest import Manifest, Prerank
+from pagoda.item_vectors.changed_columns import ChangedColumns
 from pagoda.model.encoder import Encoder
 from pagoda.prerank.inputs import pair_inputs
 from pagoda.prerank.items import EncodedItems
@@ -38,14 +39,25 @@ class OpenPreRanker:
     """Scores items for a user. Safe to ask from any thread."""
 
     def __init__(self, model: Prerank, program: Callable[..., Any], encoder: Encoder, items: EncodedItems) -> None:
-        """Put it together; `program` takes the fields of `PairInputs`."""
-        self._model, self._program, self._items = model, program, items
+        """Put it together; `program` takes the fields of `PairInputs`, and `items` are those that were exported."""
+        self._model, self._program, self._items, self._exported = model, program, items, items
+        self._changed, self._number = ChangedColumns(model.items[0].uri), 0
         self._reader, self._named = InputReader(encoder), encoder.spec.id_type == "string"
 
     @property
     def seconds(self) -> float:
         """What all candidates of a user were allowed to take where it was trained."""
         return self._model.budget_ms / 1e3
+
+    def look(self) -> None:
+        """Take in how items were changed, and which are new.
+
+        Raises:
+            UnavailableError: The store does not answer.
+            IntegrityError: The file is damaged.
+        """
+        if (newest := self._changed.newest()) > self._number and (found := self._changed.read(newest)):
+            self._items, self._number = self._exported.under(*found), newest
 
     def score(self, vector: Vector, told: dict[str, Any], ids: Int64Array) -> tuple[Float32Array, NDArray[np.bool_]]:
         """The chance that a user takes each of n items, if it is shown.
@@ -61,10 +73,10 @@ class OpenPreRanker:
         Raises:
             RequestError: A raw value is wrong, as it would be for the tower.
         """
-        keys = self._reader.read(read_instances([told]), time.time_ns() // 1000)
-        places, there = self._items.find(ids)
+        keys, items = self._reader.read(read_instances([told]), time.time_ns() // 1000), self._items
+        places, there = items.find(ids)
         users, owner = np.asarray([vector], np.float32), np.zeros(len(ids), np.int64)
-        inputs = pair_inputs(self._model.groups, self._items, users, keys, places=places, owner=owner)
+        inputs = pair_inputs(self._model.groups, items, users, keys, places=places, owner=owner)
         with torch.inference_mode():
             chances: Float32Array = torch.sigmoid(self._program(*inputs.tensors())).numpy()
         return chances, there
@@ -78,10 +90,10 @@ class OpenPreRanker:
 
 
 def open_preranker(manifest: Manifest) -> OpenPreRanker:
-    """Open a generation's, its files where they are or verified copies of an object store's.
+    """Open a generation's, its files where they are or verified copies of an object store's, and all changes so far.
 
     Raises:
-        IntegrityError: It has none, or a file is not what the manifest says.
+        IntegrityError: It has none, or a file is damaged.
         UnavailableError: A file is not there or cannot be read now, or the copies would be too large.
     """
     if (model := manifest.prerank) is None:
@@ -93,6 +105,8 @@ def open_preranker(manifest: Manifest) -> OpenPreRanker:
         program, encoder, *items = (
             verified(one.uri, one.checksum, Path(folder, str(at))) for at, one in enumerate(files)
         )
-        return OpenPreRanker(
+        opened = OpenPreRanker(
             model, load_small(program), Encoder.from_json(encoder.read_bytes()), EncodedItems.open(items)
         )
+    opened.look()
+    return opened

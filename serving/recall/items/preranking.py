@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.errors import ConfigError
+from pagoda.errors import ConfigError, PagodaError
 from pagoda.generations.manifest import Manifest
+from serving.background import every
 from serving.http.deadlines import left
 from serving.http.features import read_ids
 from serving.recall.fallback.steps import PRERANK
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PATIENCE = 10
 """Times as long as a user's candidates were allowed to take, until nobody waits for them: where the machine is busy,
 they wait for their turn."""
+_POLL_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
@@ -52,6 +54,17 @@ class PreRanking:
         """Put the items of each user in its order, and leave the k that were asked for."""
         model = self._models.get(live)
         await asyncio.gather(*(self._order(live, model, one, len(lookups)) for one in lookups))
+
+    async def follow(self) -> None:
+        """Follow item changes until cancelled."""
+        await every(_POLL_SECONDS, self._look)
+
+    async def _look(self) -> None:
+        for model in self._models.held():
+            try:
+                await asyncio.to_thread(model.look)
+            except PagodaError as error:
+                logger.warning("changes of what a pre-ranker reads: %s", error)
 
     def close(self) -> None:
         """Begin nothing any more."""

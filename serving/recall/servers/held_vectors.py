@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from pagoda.errors import GateError, PagodaError, UnavailableError
 from pagoda.generations.manifest import Manifest, OriginalVectors, StoredVectors
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.item_vectors.reduction import REDUCTION_FILE, Reduction
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, VectorsById
 from pagoda.storage.copies import local_path, size, verified
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 @dataclass(eq=False)
 class _Held:
     vectors: VectorsById
-    changed: ChangedVectors
+    changed: ChangedColumns
     number: int = 0
     """Of the newest file of changes that is in memory."""
 
@@ -41,7 +41,8 @@ class _Held:
             IntegrityError: The file is damaged.
         """
         if (newest := self.changed.newest()) > self.number and (found := self.changed.read(newest)):
-            self.vectors.change(*found)
+            ids, columns = found
+            self.vectors.change(ids, columns[VECTORS])
             self.number = newest
 
 
@@ -138,6 +139,6 @@ def _opened(files: StoredVectors) -> _Held:
         reduction = None
         if maps is not None:
             reduction = Reduction.read(verified(maps.uri, maps.checksum, Path(folder, REDUCTION_FILE)))
-        held = _Held(VectorsById(ids, vectors, reduction), ChangedVectors(files.vectors.uri))
+        held = _Held(VectorsById(ids, vectors, reduction), ChangedColumns(files.vectors.uri))
     held.look()
     return held

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pagoda.data.dataset import Dataset
-from pagoda.errors import ConfigError
+from pagoda.data.window import Window
+from pagoda.errors import ConfigError, DataError
 from pagoda.model.program_file import read_program
-from pagoda.prerank.groups import group_names
+from pagoda.prerank.groups import in_order, number_groups, without_vectors
 from pagoda.prerank.report import PrerankReport
 from pagoda.training.full.refusals import refuse_what_the_data_lacks
 from pagoda.training.full.update import full_update
@@ -54,8 +55,8 @@ def test_the_towers_are_those_of_a_training_without(
 
 def test_it_learns_what_users_take_of_what_they_are_shown(version: FullVersionFiles) -> None:
     report = report_of(version)
-    assert report.groups == tuple(name for name in group_names(SPEC) if name in GROUPS)
-    assert report.gauc > 0.75
+    assert report.groups == without_vectors(SPEC, GROUPS), "a first version's lie elsewhere than a rehearsal's"
+    assert report.gauc > report.gauc_cosine + 0.02
     read_program(version.folder / PRERANK_PROGRAM)
 
 
@@ -63,7 +64,7 @@ def test_it_learns_what_users_take_of_what_they_are_shown(version: FullVersionFi
 def test_features_are_chosen_by_gates_within_the_budget(dataset: Dataset, tmp_path: Path) -> None:
     files = full_update(dataset, WINDOW, None, pre_ranked(), tmp_path / "free")
     report = report_of(files)
-    assert set(report.gates) == set(group_names(SPEC))
+    assert set(report.gates) == set(number_groups(SPEC))
     assert [set(one.groups) < set(more.groups) for one, more in zip(report.curve, report.curve[1:], strict=False)]
     best = max(point.gauc for point in report.curve)
     chosen = next(point for point in report.curve if set(point.groups) == set(report.groups))
@@ -87,12 +88,26 @@ def test_what_cannot_be_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> 
     shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
 
+def test_too_little_that_was_shown_is_refused_before_any_work_starts(dataset: Dataset) -> None:
+    shown = dataset.batches(WINDOW, events=["impression"], columns=["timestamp"], batch_rows=40)
+    times = next(shown).column("timestamp").to_pylist()
+
+    def until(count: int) -> Window:
+        """A window in which so many were shown."""
+        end = next(now for before, now in zip(times[count - 1 :], times[count:], strict=False) if before < now)
+        return Window(start=WINDOW.start, end=end)
+
+    refuse_what_the_data_lacks(HOW, dataset, until(12))
+    with pytest.raises(DataError, match=r"impressions in .*, and prerank needs 10 at least .* take a longer window"):
+        refuse_what_the_data_lacks(HOW, dataset, until(4))
+
+
 @pytest.mark.long
 def test_a_version_with_a_parent_has_one_of_its_own(
     dataset: Dataset, version: FullVersionFiles, tmp_path: Path
 ) -> None:
     later = full_update(dataset, hours(40, 50), version, HOW, tmp_path / "out")
-    assert report_of(later).examples < report_of(version).examples
+    assert report_of(later).groups == in_order(SPEC, GROUPS), "its vectors lie where its parent's lie"
     before, after = ((files.folder / PRERANK_PROGRAM).read_bytes() for files in (version, later))
     assert before != after
     assert np.isfinite(report_of(later).gauc)

@@ -1,4 +1,4 @@
-"""What the pre-ranker sees examples by, how they are divided, and how often they are learned."""
+"""What the pre-ranker sees examples by, and how they are divided."""
 
 from __future__ import annotations
 
@@ -7,56 +7,69 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
 from pagoda.errors import DataError
 from pagoda.training.full.preparation import prepare
-from pagoda.training.full.preranking import _unlearned
+from pagoda.training.full.preranking import _parents, _rehearsed
+from pagoda.training.full.side_inputs import NOTHING_BESIDE
 from pagoda.training.full.update import full_update
-from pagoda.training.full.version_writer import opened
-from pagoda.training.prerank import training
-from pagoda.training.prerank.learning import epochs_of
-from pagoda.training.prerank.training import split_by_time
-from tests.training.worlds import config, hours, make
+from pagoda.training.prerank.selection import Halves
+from pagoda.training.prerank.shown import SHOWN, parts_of
+from tests.training.worlds import config, hours
 
-from .worlds import pre_ranked
+from .worlds import make_shown, pre_ranked
 
-NOBODY, GONE = np.empty(0, np.int64), np.array([3, 7], np.int64)
+GONE = np.array([3, 7], np.int64)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make(tmp_path_factory.mktemp("unlearned") / "data", clicks_an_hour=10)
-
-
-def test_a_first_versions_new_items_have_the_vectors_they_are_served_with(dataset: Dataset) -> None:
-    prepared = prepare(dataset, hours(0, 30), None, config(cold={"by": "tags", "items": "category_mean"}))
-    towers, _ = _unlearned(prepared, None, NOBODY)
-    np.testing.assert_array_equal(towers.item_vectors(), opened(prepared).item_vectors())
+    return make_shown(tmp_path_factory.mktemp("unlearned") / "data")
 
 
 def test_rows_of_forgotten_users_are_not_learned_from(dataset: Dataset, tmp_path: Path) -> None:
     how = config(bootstrap_epochs=1)
     parent = full_update(dataset, hours(0, 30), None, how, tmp_path / "1", programs=False)
-    towers, _ = _unlearned(prepare(dataset, hours(30, 31), parent, how, forgotten=GONE), parent, GONE)
+    towers = _parents(prepare(dataset, hours(30, 31), parent, how, forgotten=GONE), parent, GONE).towers
     others = np.setdiff1d(parent.users.ids, GONE)
     assert np.isin(GONE, parent.users.ids).all() and not towers.knows(GONE).any() and towers.knows(others).all()
 
 
-def test_the_last_tenth_of_what_was_shown_is_held_back_whatever_was_rejected() -> None:
-    shown = np.repeat([True, False], [20, 30])
-    learned, later = split_by_time(shown)
-    assert learned.tolist() == list(range(18)) and later.tolist() == [18, 19]
+def test_a_first_version_is_rehearsed_on_what_came_before_its_examples(dataset: Dataset, tmp_path: Path) -> None:
+    """The rehearsal is the training of a version of the first part, but for the words that come later."""
+    how, whole = pre_ranked(), hours(0, 30)
+    prepared = prepare(dataset, whole, None, how)
+    before, (first, rest) = _rehearsed(prepared, how, NOTHING_BESIDE), parts_of(dataset, whole, 0.8)
+    alone = full_update(dataset, first, None, how.model_copy(update={"prerank": None}), tmp_path / "1", programs=False)
+    assert before.window == rest and not before.alike
+    assert before.encoder.to_json() == prepared.encoder.to_json(), "users are encoded as the version encodes them"
+    ids = prepared.survey.catalogue
+    np.testing.assert_allclose(before.popularity, len(ids) * alone.shares(ids))
+    (ours, theirs), users = (before.histories, alone.history()), alone.users.ids
+    assert ours is not None and theirs is not None
+    moments = np.full(len(users), rest.start_us)
+    np.testing.assert_array_equal(ours.read(users, moments).items, theirs.read(users, moments).items)
 
 
-def test_too_little_that_was_shown_is_refused_by_name(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = SimpleNamespace(shown=np.repeat([True, False], [9, 30]))
-    monkeypatch.setattr(training, "shown_examples", lambda *_: few)
-    how = pre_ranked(features=["product"])
-    prepared = prepare(dataset, hours(0, 30), None, config())
-    with pytest.raises(DataError, match=r"9 impressions in .*, and prerank needs 10 at least .* take a longer window"):
-        training.train_preranker(prepared.stream, None, None, prepared.encoder, how)  # type: ignore[arg-type]
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_a_window_is_cut_where_a_share_of_it_was_shown(dataset: Dataset, share: float) -> None:
+    whole = hours(0, 30)
+    first, rest = parts_of(dataset, whole, share)
+    assert (first.start, first.end, rest.end) == (whole.start, rest.start, whole.end)
+    shown = [dataset.count(window, events=[SHOWN]) for window in (first, whole)]
+    assert shown[0] / shown[1] == pytest.approx(share, abs=0.02)
+    with pytest.raises(DataError, match="was shown at its start"):
+        parts_of(dataset, rest, 0)
 
 
-def test_few_examples_are_learned_until_there_were_enough_steps_and_not_longer() -> None:
-    assert [epochs_of(rows, 3) for rows in (10, 512, 513, 51_200, 300_000)] == [300, 300, 150, 3, 3]
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30), st.integers(0, 9))
+def test_nobody_is_learned_from_and_judged_by(told: list[tuple[int, bool]], seed: int) -> None:
+    users, shown = np.array([user for user, _ in told]), np.array([was_shown for _, was_shown in told])
+    assume(len(set(users[shown])) > 1)
+    first, second = Halves(SimpleNamespace(users=users, shown=shown), seed).rows  # type: ignore[arg-type]
+    assert sorted([*first, *second]) == list(range(len(told)))
+    assert not set(users[first]) & set(users[second])
+    assert shown[first].any() and shown[second].any()

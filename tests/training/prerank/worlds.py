@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
-from tests.training.worlds import ITEMS, SPEC, config, make
+from tests.training.worlds import ITEMS, KINDS, SPEC, config, make
 
 GROUPS = ("user_vector", "product", "cosine", "popularity", "item.tags", "user.kind", "share.tags", "since.tags")
 PRERANK = config(
@@ -24,16 +24,25 @@ def pre_ranked(**changes: object) -> TrainConfig:
 
 
 def make_shown(path: Path, spec: FeatureSpec = SPEC) -> Dataset:
-    """A minute before each positive its item was shown, with three others; two more were rejected."""
+    """A minute before each positive its item was shown, with three plain others; two more were rejected.
+
+    Plain items are shown more often than they are worth, which positives alone do not say.
+    """
     make(path, spec)
-    rng = np.random.default_rng(2)
+    rng, plain = np.random.default_rng(2), 100 + np.flatnonzero(np.arange(ITEMS) // KINDS % 2)
+    described = pq.read_table(path / "items" / "part-0.parquet")
+    ids, tags = (described[name].to_pylist() for name in ("item_id", "tags"))
+    marked = [[*own, "plain"] if item in plain else own for item, own in zip(ids, tags, strict=True)]
+    kind = described.schema.field("tags").type
+    described = described.set_column(described.column_names.index("tags"), "tags", pa.array(marked, kind))
+    pq.write_table(described, path / "items" / "part-0.parquet")
     for part in (path / "interactions").rglob("*.parquet"):
         positives = pq.read_table(part)
         parts = [positives]
         for number, event in enumerate(["impression"] * 4 + ["ranking_rejected"] * 2):
             seen = {name: positives[name] for name in positives.column_names}
             if number:
-                seen["item_id"] = rng.integers(100, 100 + ITEMS, len(positives))
+                seen["item_id"] = rng.choice(plain, len(positives))
             seen |= {"event": [event] * len(positives), "timestamp": _before(positives["timestamp"])}
             parts.append(pa.table(seen).cast(positives.schema))
         pq.write_table(pa.concat_tables(parts).sort_by("timestamp"), part)

@@ -10,7 +10,7 @@ import pytest
 
 from pagoda.errors import GateError, IntegrityError
 from pagoda.generations.manifest import Artifact, Manifest, OriginalVectors
-from pagoda.item_vectors.changed_vectors import ChangedVectors
+from pagoda.item_vectors.changed_columns import VECTORS, ChangedColumns
 from pagoda.item_vectors.vector_files import ItemVectors
 from pagoda.item_vectors.vectors_by_id import IDS_FILE, VECTORS_FILE, write_vectors_by_id
 from pagoda.storage.checksums import checksum_file
@@ -38,8 +38,8 @@ def refined(tmp_path: Path) -> Manifest:
 def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refined.originals
     monkeypatch.setattr(subject, "_POLL_SECONDS", 0.02)
-    held, changed = HeldVectors(), ChangedVectors(refined.originals.vectors.uri)
-    changed.add(1, np.array([60]), QUERY[None], np.float16)
+    held, changed = HeldVectors(), ChangedColumns(refined.originals.vectors.uri)
+    changed.add(1, np.array([60]), {VECTORS: QUERY[None]})
 
     def score(item: int) -> float:
         originals = held.of(refined.collection)
@@ -53,7 +53,7 @@ def test_changes_of_items_are_seen_while_they_are_followed(refined: Manifest, mo
         await open_vectors(refined, live, held, HeldVectors())
         assert score(60) == pytest.approx(1, abs=1e-3), "what had changed before it was opened"
         following = asyncio.create_task(held.follow())
-        changed.add(2, np.array([61]), -QUERY[None], np.float16)
+        changed.add(2, np.array([61]), {VECTORS: -QUERY[None]})
         while score(61) > -0.99:
             await asyncio.sleep(0.01)
         following.cancel()
