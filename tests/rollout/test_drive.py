@@ -55,6 +55,6 @@ def test_the_demo_shows_what_it_promises(tmp_path: Path) -> None:
     report = loads((tmp_path / "demo" / "report.json").read_bytes())
     assert {name: one["outcome"] for name, one in report["scenarios"].items()} == {
         "good": "promoted",
-        **dict.fromkeys(("damaged_items", "fewer_clicks", "slow", "failing"), "rolled_back"),
+        **dict.fromkeys(("damaged_items", "fewer_clicks", "slow", "failing", "stale_neighbours"), "rolled_back"),
     }
     assert report["aa"]["runs"] == 200
