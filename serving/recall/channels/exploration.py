@@ -137,7 +137,7 @@ class Exploration:
 
         It is called when the others' items are merged, for it chooses among what they would not show.
         """
-        items, allowed = self._items.get(live), self._tables.allowed(live, lookup)
+        items, allowed = self._items.get(live), self._tables.allowed(live, lookup, there=True)
         if items is None or allowed is None or not lookup.vectors:
             return None
         asked = f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}"

@@ -41,11 +41,14 @@ class TableChannels:
         self._whole: WeakKeyDictionary[LiveGeneration, dict[str, bool]] = WeakKeyDictionary()
         """By channel, whether a generation has all items of its table: of these nobody looks for any again."""
 
-    def allowed(self, live: LiveGeneration, lookup: Lookup) -> Allowed | None:
-        """Which of a generation's items may stand in a user's answer; None: its items could not be read."""
+    def allowed(self, live: LiveGeneration, lookup: Lookup, *, there: bool = False) -> Allowed | None:
+        """Which of a generation's items may stand in a user's answer; None: its items could not be read.
+
+        `there` is as for `ServedItems.allowed`.
+        """
         if (served := self._items.get(live)) is None:
             return None
-        return served.allowed(lookup.wanted, _seen(live, lookup), there=True)
+        return served.allowed(lookup.wanted, _seen(live, lookup), there=there)
 
     async def warm(self, live: LiveGeneration) -> None:
         """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
