@@ -255,15 +255,17 @@ class OnlineBench:
         found: dict[str, Any] = {"by_channel": by_channel(self.compact, path, self.probes)}
         for profile, installed in ((FULL, self.full), (COMPACT, self.compact)):
             self.say(f"{profile}: all channels beside the towers alone, in turn")
-            arguments = [str(path)]
-            with self._running("channels", "benchmarks.online.channels", arguments, installed.settings.home) as running:
-                url, child = running
-                targets = {
-                    "two_tower": self._platform(installed, "recall"),
-                    "all": self._target(installed, url, {"recall": child}),
-                }
+            home = installed.settings.home
+            # Both are started alike: the scheduler treats the platform's own service as a session apart.
+            with (
+                self._running("alone", "serving.recall", ["--port"], home) as alone,
+                self._running("channels", "benchmarks.online.channels", [str(path)], home) as together,
+            ):
                 found[profile] = highest_rates(
-                    {name: replace(one, seconds=self.seconds / 2) for name, one in targets.items()}
+                    {
+                        name: replace(self._target(installed, url, {"recall": child}), seconds=self.seconds / 2)
+                        for name, (url, child) in (("two_tower", alone), ("all", together))
+                    }
                 )
         return found
 

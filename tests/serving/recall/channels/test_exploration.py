@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from serving.recall.channels.two_tower import TwoTowerChannel
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.servers.batching import JoinedIndex
-from serving.users.keys import EXPLORED
+from serving.users.keys import EXPLORED, STREAM
 from tests.channels.logs import ITEMS as LOG_ITEMS
 from tests.channels.logs import Act, all_of, opened
 from tests.redis_databases import database
@@ -157,6 +161,54 @@ async def test_a_later_window_says_which_items_are_new_and_what_was_counted_stan
     assert await counts.look(5, [1, 2, 3], begin) == later
     await stream.close()
     await counts.close()
+
+
+KILLED = """
+import asyncio, os, signal
+import numpy as np
+from serving.recall.channels.exploration_counts import ExplorationCounts
+
+counts = ExplorationCounts({url!r})
+begin = counts._begin
+
+async def die(*arguments):
+    if {after}:
+        await begin(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+counts._begin = die
+asyncio.run(counts.look(6, [2, 4], np.full((2, 2), 9)))
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.long
+@pytest.mark.parametrize("after", [False, True])
+async def test_killed_while_counts_begin_and_looked_again_they_are_as_if_never_killed(
+    redis_url: str, *, after: bool
+) -> None:
+    url = database(redis_url, 13)
+    counts, stream = ExplorationCounts(url), RedisStream(url, length=100)
+    await counts.look(5, [1, 2, 3], np.zeros((2, 3), np.int64))
+    await stream.append([event(1, 2, "impression")])
+    program = [sys.executable, "-c", KILLED.format(url=url, after=after)]
+    killed = await asyncio.to_thread(subprocess.run, program, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    await stream.append([event(2, 2, "click")])
+    later = await counts.look(6, [2, 4], np.full((2, 2), 9))
+    assert counts_of([1, 2, 3, 4], later).tolist() == [[-1, 1, -1, 9], [-1, 1, -1, 9]]
+    await stream.close()
+    await counts.close()
+
+
+@pytest.mark.integration
+async def test_counts_that_are_none_cost_no_event(redis_url: str) -> None:
+    url = database(redis_url, 13)
+    redis.Redis.from_url(url).set(EXPLORED, "no counts")
+    stream = RedisStream(url, length=100)
+    await stream.append([event(1, 2, "click")])
+    assert redis.Redis.from_url(url).xlen(STREAM) == 1
+    await stream.close()
 
 
 @pytest.mark.integration

@@ -32,7 +32,7 @@ from serving.recall.servers.batching import JoinedIndex
 from serving.recall.servers.breaker import FAILURES
 from serving.recall.servers.breaker_guards import guarded
 from serving.recall.servers.ports import Servers
-from tests.item_vectors.worlds import items_table
+from tests.item_vectors.worlds import items_table, write_vectors
 from tests.serving.fakes import FakeIndex, FakeStore, FakeTower, manifest
 from tests.serving.recall.channels.mixtures import END, ITEMS, VECTORS, make_generation
 from tests.serving.recall.channels.test_channels import Stub
@@ -113,6 +113,15 @@ async def test_filter_and_seen_and_removed_items_hold_in_every_channel(made: Man
         assert (40 in changed["popular"]) == there
     other = by_channel(await answered(made, filter={"kind": "kind 9"}, changed={40: b'{"kind": "kind 9"}'}))
     assert other["popular"] == {40}
+
+
+async def test_an_item_that_the_generation_has_no_vector_of_is_no_candidate(made: Manifest, tmp_path: Path) -> None:
+    write_vectors(tmp_path / "v.parquet", 35)
+    vectors = made.item_vectors.model_copy(update={"uri": str(tmp_path / "v.parquet")})
+    folder = Path(made.item_vectors.uri).parent
+    towers = TwoTowerChannel(JoinedIndex(FolderSearch(folder / "index")))
+    fewer = by_channel(await answered(made.model_copy(update={"item_vectors": vectors}), towers=towers, history=PAST))
+    assert 40 not in fewer["popular"] | fewer["item_to_item"] and fewer["popular"]
 
 
 async def test_a_table_that_is_damaged_costs_its_items_and_nothing_else(made: Manifest) -> None:
