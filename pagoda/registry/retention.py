@@ -133,9 +133,9 @@ def _kept_generations(state: ReleaseState, now: datetime, policy: RetentionPolic
     stable = order_of(state.stable) if state.stable else (0, 0)
     latest = {versions_in(id_)[0]: id_ for id_ in state.trail}  # later ones replace earlier ones
     targets = list(latest.values())[-policy.full_versions :]
-    candidates = (id_ for id_ in state.generations if order_of(id_) > stable)
-    kept = {*live(state, now, policy.grace), *targets, *candidates}
-    return {*kept, *seconds(state, kept)} - state.retired
+    kept = {*targets, *(id_ for id_ in state.generations if order_of(id_) > stable)}
+    # Live ones are there with what they ask; that asks nothing itself.
+    return {*live(state, now, policy.grace), *kept, *seconds(state, kept)} - state.retired
 
 
 def _needed_versions(state: ReleaseState, kept: set[str], policy: RetentionPolicy) -> set[int]:

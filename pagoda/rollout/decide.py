@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pagoda.generations.live import GRACE, live, seconds
-from pagoda.generations.manifest import versions_in
+from pagoda.generations.manifest import order_of, versions_in
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.backends.base import Readiness
 from pagoda.rollout.gate_results import GateResult, failed, held
@@ -240,8 +240,10 @@ class _Look:
         return Decision(ev.RolledBack(reason=reason, gates=results), gates=results)
 
     def _retire(self, generations: Sequence[str]) -> Decision:
-        # What a channel of a live one asks stays; retention lets it go with that.
-        kept = {*self.state.retired, *self.state.arms.serving, *seconds(self.state, live(self.state, self.now))}
+        # What a channel of a live one asks stays, or of one that waits for its rollout; retention lets it go with that.
+        waiting = [id_ for id_ in self.state.generations if order_of(id_) > order_of(self.state.stable or id_)]
+        asked = seconds(self.state, [*live(self.state, self.now), *waiting])
+        kept = {*self.state.retired, *self.state.arms.serving, *asked}
         # One record a look: the next look finds the next one, and a crash in between loses nothing.
         for id_ in generations:
             if id_ not in kept:

@@ -42,6 +42,8 @@ class Lookup:
     """What channels gave, by their names."""
     given: dict[str, int] = field(default_factory=dict)
     """How many candidates each declared channel gave; one that could not be asked gave none."""
+    merged: list[RecalledItem] = field(default_factory=list)
+    """What declared channels were merged into, before a pre-ranker chose among it; the best first."""
     items: list[RecalledItem] = field(default_factory=list)
     """What they are merged into: the answer, by falling score."""
 

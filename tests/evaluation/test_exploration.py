@@ -100,14 +100,15 @@ def test_an_item_is_known_from_so_many_clicks_on_wherever_they_came(tmp_path: Pa
     rows = [shown(noon - timedelta(minutes=1), 1, item, 4, 0.5) for item in (1, 2, 3, 4)]
     rows += clicks(1, 3, night) + clicks(1, 2, noon)  # Known before.
     rows += clicks(2, 3, noon, **tried)  # Known by exploration alone.
-    rows += clicks(3, 1, night) + clicks(3, 1, noon, **tried) + clicks(3, 1, noon)  # Known by all together.
+    rows += clicks(3, 1, night) + clicks(3, 1, noon, **tried)
+    rows += clicks(3, 1, noon, position=0, channels=["popular"])  # Known by all together.
     rows += clicks(4, 2, noon, **tried)  # Not known yet.
     rows += clicks(5, 9, noon)  # Never explored.
     dataset = log(tmp_path / "d", rows)
     window = dataset.span().model_copy(update={"start": moment("06:00")})
     found = exploration_report(dataset, window, clicks=3).items
     assert (found.explored, found.known_before, found.known_since, found.known_alone) == (4, 1, 2, 1)
-    assert found.clicks_later == 3  # Two on the first, one on the third.
+    assert found.clicks_later == 1  # On the third; those on the first stood in no place of an answer.
 
 
 def test_without_receipts_or_exploring_it_says_what_to_do(tmp_path: Path) -> None:

@@ -93,7 +93,9 @@ def _count_items(
     first = there & explored & ~clicked
     np.minimum.at(items.first_us, places[first], times_us[first])
     chosen = there & clicked
-    elsewhere = np.flatnonzero(chosen & ~explored)
+    placed = np.zeros(len(places), np.bool_)
+    placed[_channels(batch)[0]] = True  # What was searched for or linked to stood in no place of an answer.
+    elsewhere = np.flatnonzero(chosen & ~explored & placed)
     later = elsewhere[times_us[elsewhere] > items.first_us[places[elsewhere]]]
     items.within += _counted(places[chosen], size)
     items.explored_clicks += _counted(places[chosen & explored], size)

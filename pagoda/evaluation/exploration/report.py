@@ -33,7 +33,11 @@ class ExploredPlaces(_Model):
     lost_share: Estimate
     """The same as a share of all clicks that there would have been."""
     evenly: Estimate
-    """Click rate if all items among which chance chose had been shown equally often (weights 1 / propensity)."""
+    """Click rate if all items among which chance chose had been shown equally often (weights 1 / propensity).
+
+    Exact under `epsilon`. Under `thompson` it is too high where items are seldom chosen: a propensity is then a share
+    of 65 choices with the one that was made, so that of an item chosen with probability p, 1 - (1 - p)^65 is counted.
+    """
 
 
 class ExploredItems(_Model):

@@ -70,7 +70,7 @@ def trained_preranker(
         before = _parents(prepared, parent, forgotten)
     else:
         with torch.random.fork_rng(devices=[]):
-            before = _rehearsed(prepared, config, beside)
+            before = _rehearsed(prepared, config, beside, forgotten)
     # A pass of its own, from the same histories: of those that positives were learned with, the end alone is left.
     stream = ExampleStream(
         dataset=told.dataset,
@@ -105,7 +105,7 @@ def _parents(prepared: Prepared, parent: FullVersionFiles, forgotten: Int64Array
     )
 
 
-def _rehearsed(prepared: Prepared, config: TrainConfig, beside: SideInputs) -> _Before:
+def _rehearsed(prepared: Prepared, config: TrainConfig, beside: SideInputs, forgotten: Int64Array) -> _Before:
     """What the same training knows after the first part of the window: a first version has no parent.
 
     Its own towers know by heart what was clicked, and of the click to come such a cosine says nothing.
@@ -113,7 +113,7 @@ def _rehearsed(prepared: Prepared, config: TrainConfig, beside: SideInputs) -> _
     dataset, whole = prepared.stream.dataset, prepared.stream.window
     learned, later = parts_of(dataset, whole, _REHEARSED)
     how = config.model_copy(update={"prerank": None})
-    rehearsal = prepare(dataset, learned, None, how, beside, words=prepared.encoder)
+    rehearsal = prepare(dataset, learned, None, how, beside, forgotten=forgotten, words=prepared.encoder)
     train(rehearsal, how, config.bootstrap_epochs, Silent())
     rehearsal.stream.complete()
     return _Before(

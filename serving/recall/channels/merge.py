@@ -102,6 +102,7 @@ async def _found(
     lookup.items = _mixed(lists, shares, mixture.merging, lookup.depth)
     if budget and lookup.instance.text is None:
         _explore(exploration, live, lookup, budget)
+    lookup.merged = lookup.items
     lookup.degraded += [without(channel) for channel in shares if channel not in lists]
 
 

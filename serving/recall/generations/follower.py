@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pagoda.channels.merging import EDITORIAL, EXPLORE, SECOND
 from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
 from pagoda.generations.arms import ARMS, Arm
+from pagoda.generations.manifest import Mixture
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.rollout.state.log_reading import split_of
@@ -84,9 +85,30 @@ class Serving:
         return frozenset(kind for kind, *_ in shares[0] & shares[1]) - {EXPLORE, EDITORIAL, SECOND}
 
     @property
+    def measured_channels(self) -> frozenset[str]:
+        """The compared ones, whose shares of the answers are compared, too: where all of both mixtures is alike.
+
+        In another order, merged otherwise or of tables of another size, a channel is meant to give more or less; beside
+        a second generation that only one arm has, as well.
+        """
+        mixtures = [_declared(live.manifest.mixture) for live in (self.stable, self.canary) if live]
+        return self.compared_channels if mixtures[0] == mixtures[-1] else frozenset()
+
+    @property
     def generations(self) -> dict[Arm, LiveGeneration]:
         """Of each arm that has one."""
         return {"stable": self.stable, **({"canary": self.canary} if self.canary else {})}
+
+
+def _declared(mixture: Mixture | None) -> Mixture | None:
+    """A mixture by what was declared; what editors write into their lists is no declaration."""
+    if mixture is None:
+        return None
+    channels = [
+        one.model_copy(update={"items": (), "lists": {}}) if one.kind == EDITORIAL else one for one in mixture.channels
+    ]
+    second = None if mixture.second is None else SECOND
+    return mixture.model_copy(update={"channels": tuple(channels), "tables": {}, "second": second})
 
 
 Warm = Callable[[LiveGeneration], Awaitable[None]]

@@ -28,7 +28,7 @@ class ArmTiming:
             shadow: It is a copy, whose answer nobody sees.
         """
         self.split, self.group, self.shadow = serving.split, group, shadow
-        self.compared_channels = serving.compared_channels
+        self.compared_channels, self.measured_channels = serving.compared_channels, serving.measured_channels
         self.lookups: Sequence[Lookup] = ()
         """The users, as the generation that answered has them, once it did."""
         self.failed = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -55,9 +55,11 @@ def _is_fallback(answer: Prediction, channels: frozenset[str]) -> bool:
     )
 
 
-def _mixture(lookup: Lookup, channels: Sequence[str]) -> list[tuple[float, float]]:
-    """What each channel gave, as `Mixtures` has it."""
-    gave, items = lookup.credits, max(len(lookup.items), 1)
+def given_by(lookup: Lookup, channels: Sequence[str]) -> list[tuple[float, float]]:
+    """What each channel gave, as `Mixtures` has it: an item counts for the first of these that had it, and not for
+    others, of which one arm may have more."""
+    first = (next((one for one in item["channels"] if one in channels), "") for item in lookup.merged)
+    gave, items = Counter(first), max(len(lookup.merged), 1)
     return [(gave[one] / items, min(lookup.given.get(one, 0) / lookup.depth, 1.0)) for one in channels]
 
 
@@ -136,14 +138,14 @@ class OutcomeWriter:
             return
         common = Flag.FAILED * timing.failed | Flag.CANARY * (timing.group.arm == "canary")
         now_us, compared = time.time_ns() // 1000, timing.compared_channels
-        told, channels = _Waiting(), tuple(sorted(compared))
+        told, channels = _Waiting(), tuple(sorted(timing.measured_channels))
         for number, one in enumerate(timing.group.asked):
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
                 flags |= Flag.FALLBACK * _is_fallback(predictions[number], compared)
                 if channels and not timing.failed:
-                    told.mixtures.append(_mixture(timing.lookups[number], channels))
+                    told.mixtures.append(given_by(timing.lookups[number], channels))
             told.rows.append((now_us, user_hash(one.user_id), timing.ms, int(flags)))
         self._add(timing.split, channels, told)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from pagoda.config.training import parse_config
 from pagoda.generations.manifest import Manifest, Mixture
+from pagoda.item_vectors.filter import EVERYTHING
 from pagoda.rollout.state.split import Split
+from serving.recall.api import RecallInstance
 from serving.recall.generations.follower import Serving
 from serving.recall.generations.generation import LiveGeneration
+from serving.recall.lookup import Lookup
+from serving.recall.request.outcomes import given_by
 from tests.serving.fakes import manifest
 
 KEYS = {"editorial": ", items: [1]"}
@@ -42,3 +49,39 @@ def test_what_editors_changed_speaks_against_no_arm() -> None:
     alike = [with_channels(full, 0.6, ("popular", 0.2), ("editorial", 0.2)) for full in (3, 4)]
     serving = Serving(Split("g3", "g4", 50, "r1"), *map(LiveGeneration, alike))
     assert serving.compared_channels == {"two_tower", "popular"}
+
+
+SAME = with_channels(4, 0.6, ("popular", 0.2), ("second_generation", 0.2))
+OTHERWISE: dict[str, Callable[[Mixture], dict[str, Any]]] = {
+    "order": lambda mixture: {"channels": mixture.channels[::-1]},
+    "merging": lambda mixture: {"merging": mixture.merging.model_copy(update={"kind": "rrf"})},
+    "tables": lambda mixture: {
+        "channels": tuple(
+            one.model_copy(update={"days": 1.0}) if one.kind == "popular" else one for one in mixture.channels
+        )
+    },
+    "second": lambda _: {"second": "g1"},
+}
+
+
+@pytest.mark.parametrize("change", OTHERWISE)
+def test_shares_are_measured_where_nothing_of_the_mixtures_differs(change: str) -> None:
+    split, stable = Split("g3", "g4", 50, "r1"), LiveGeneration(SAME)
+    assert SAME.mixture
+    other = SAME.mixture.model_copy(update=OTHERWISE[change](SAME.mixture))
+    assert Serving(split, stable, LiveGeneration(SAME)).measured_channels == {"two_tower", "popular"}
+    changed = Serving(split, stable, LiveGeneration(SAME.model_copy(update={"mixture": other})))
+    assert changed.compared_channels == {"two_tower", "popular"} and not changed.measured_channels
+
+
+def test_an_item_counts_for_the_first_channel_that_is_measured() -> None:
+    lookup = Lookup(RecallInstance(user_id=1, k=4), EVERYTHING)
+    found = (
+        ["second_generation", "two_tower", "popular"],
+        ["second_generation"],
+        ["popular"],
+        ["two_tower", "popular"],
+    )
+    lookup.merged = [{"item_id": item, "score": 0.5, "channels": had} for item, had in enumerate(found)]
+    lookup.given, lookup.items = {"two_tower": 2, "popular": 3}, []  # A pre-ranker may leave out what it will.
+    assert given_by(lookup, ("popular", "two_tower")) == [(0.25, 0.75), (0.5, 0.5)]

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
+from pagoda.erasure.pending import NOBODY
 from pagoda.errors import DataError
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.preranking import _parents, _rehearsed
@@ -42,7 +43,7 @@ def test_a_first_version_is_rehearsed_on_what_came_before_its_examples(dataset: 
     """The rehearsal is the training of a version of the first part, but for the words that come later."""
     how, whole = pre_ranked(), hours(0, 30)
     prepared = prepare(dataset, whole, None, how)
-    before, (first, rest) = _rehearsed(prepared, how, NOTHING_BESIDE), parts_of(dataset, whole, 0.8)
+    before, (first, rest) = _rehearsed(prepared, how, NOTHING_BESIDE, NOBODY.ids), parts_of(dataset, whole, 0.8)
     alone = full_update(dataset, first, None, how.model_copy(update={"prerank": None}), tmp_path / "1", programs=False)
     assert before.window == rest and not before.alike
     assert before.encoder.to_json() == prepared.encoder.to_json(), "users are encoded as the version encodes them"
