@@ -64,7 +64,7 @@ class Prepared:
     cold: ColdItems | None
     batchers: type[Batcher]
     seen: Mapping[str, Int64Array]
-    """When the IDs of each table were last seen, as `pagoda.training.full.retirement` has it."""
+    """When the IDs of each table were last seen, as `pagoda.training.retirement` has it."""
 
     @property
     def positives_an_epoch(self) -> int:

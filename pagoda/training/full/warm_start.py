@@ -17,7 +17,7 @@ from pagoda.erasure.pending import NOBODY
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array, histories_at
 from pagoda.training.examples.survey import Survey
-from pagoda.training.full.retirement import last_seen, retire
+from pagoda.training.retirement import last_seen, retire
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
 

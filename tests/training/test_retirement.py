@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.training.full.retirement import last_seen, retire
 from pagoda.training.full.update import full_update
+from pagoda.training.retirement import last_seen, retire
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
 from tests.training.worlds import config, hours, make
