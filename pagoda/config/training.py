@@ -175,6 +175,14 @@ class TrainConfig(Section):
         ensemble = self.ensemble and self.ensemble.without_others()
         return self.model_copy(update={"negatives": self.negatives.without_others(), "ensemble": ensemble})
 
+    def rehearsed(self) -> TrainConfig:
+        """How the towers of a first version are trained that know the first part of its window, for its pre-ranker.
+
+        The dataset alone is asked: of what was mined, a teacher's scores and what another version finds irrelevant,
+        nothing says that it was made before the rest of the window.
+        """
+        return self.without_others().model_copy(update={"prerank": None, "distillation": None})
+
     def _member(self, member: MemberConfig) -> TrainConfig:
         own = {name: value for name in MEMBER_KEYS if (value := getattr(member, name)) is not None}
         of_model = {name: own.pop(name) for name in MODEL_KEYS if name in own}

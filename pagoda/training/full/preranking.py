@@ -14,22 +14,20 @@ from pagoda.data.history.history_state import HistoryState
 from pagoda.data.window import Window
 from pagoda.embeddings.table import IdTable
 from pagoda.model.encoder import Encoder
-from pagoda.model.table_inputs import Int64Array
+from pagoda.model.table_inputs import Int64Array, histories_at
 from pagoda.prerank.items import EncodedItems, columns_of
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey
-from pagoda.training.full.loop import Silent, train
+from pagoda.training.full.learning import learn_window
 from pagoda.training.full.preparation import Prepared, prepare
-from pagoda.training.full.side_inputs import SideInputs
+from pagoda.training.full.validation import held_back
 from pagoda.training.full.version_writer import opened
 from pagoda.training.full.warm_start import histories_before
+from pagoda.training.learner.checkpoints import checkpoints_in
 from pagoda.training.prerank.shown import OTHERS, parts_of
 from pagoda.training.prerank.training import TrainedPreRanker, train_preranker
 from pagoda.version_files.full import FullVersionFiles, smoothed_shares
 from pagoda.version_files.open_version import OpenTowers, OpenVersion
-
-_REHEARSED = 0.8
-"""Share of what was shown in a first version's window that lies in what its rehearsal learns."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ def trained_preranker(
     prepared: Prepared,
     parent: FullVersionFiles | None,
     config: TrainConfig,
-    beside: SideInputs,
     forgotten: Int64Array,
 ) -> TrainedPreRanker | None:
     """Train the pre-ranker that the configuration declares, on the same window; None: it declares none.
@@ -70,7 +67,7 @@ def trained_preranker(
         before = _parents(prepared, parent, forgotten)
     else:
         with torch.random.fork_rng(devices=[]):
-            before = _rehearsed(prepared, config, beside, forgotten)
+            before = _rehearsed(prepared, config, forgotten)
     # A pass of its own, from the same histories: of those that positives were learned with, the end alone is left.
     stream = ExampleStream(
         dataset=told.dataset,
@@ -105,23 +102,24 @@ def _parents(prepared: Prepared, parent: FullVersionFiles, forgotten: Int64Array
     )
 
 
-def _rehearsed(prepared: Prepared, config: TrainConfig, beside: SideInputs, forgotten: Int64Array) -> _Before:
+def _rehearsed(prepared: Prepared, config: TrainConfig, forgotten: Int64Array) -> _Before:
     """What the same training knows after the first part of the window: a first version has no parent.
 
     Its own towers know by heart what was clicked, and of the click to come such a cosine says nothing.
     """
-    dataset, whole = prepared.stream.dataset, prepared.stream.window
-    learned, later = parts_of(dataset, whole, _REHEARSED)
-    how = config.model_copy(update={"prerank": None})
-    rehearsal = prepare(dataset, learned, None, how, beside, forgotten=forgotten, words=prepared.encoder)
-    train(rehearsal, how, config.bootstrap_epochs, Silent())
-    rehearsal.stream.complete()
+    dataset, how = prepared.stream.dataset, config.rehearsed()
+    first, later = parts_of(dataset, prepared.stream.window)
+    learned, validator = held_back(dataset, first, how)
+    rehearsal = prepare(dataset, learned, None, how, forgotten=forgotten, words=prepared.encoder)
+    with checkpoints_in(None, "rehearsal") as kept:
+        learn_window(rehearsal, None, how, validator=validator, checkpoints=kept)
     return _Before(
         towers=opened(rehearsal),
         encoder=rehearsal.encoder,
         popularity=_popularity(rehearsal.survey),
         window=later,
-        histories=rehearsal.stream.after,
+        # What was held back is nothing to learn, but it was done.
+        histories=histories_at(dataset, later.start, rehearsal.stream.after, learned.end),
         alike=False,
     )
 

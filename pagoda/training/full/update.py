@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,27 +13,26 @@ from torch import Tensor
 from torch.nn import functional
 
 from pagoda.code_version import code_version
-from pagoda.config.training import DropoutConfig, TrainConfig
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.fingerprint import Fingerprint
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
-from pagoda.errors import ConfigError, ConflictError, GateError
-from pagoda.model.towers.ensemble import AnyTowers, Ensemble
+from pagoda.errors import ConfigError, ConflictError
+from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.atomic import build_folder
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
 from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
-from pagoda.training.full.loop import Outcome, Progress, Silent, train
+from pagoda.training.full.learning import learn_window
+from pagoda.training.full.loop import Outcome, Progress
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.preranking import trained_preranker
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
-from pagoda.training.full.validation import Validator, WindowValidator, held_back
-from pagoda.training.full.version_writer import lineage_of, opened, write_state, write_version
-from pagoda.training.full.weight_search import choose_weights
-from pagoda.training.learner.checkpoints import Checkpoints
-from pagoda.training.learner.state import on_device
+from pagoda.training.full.validation import Validator, held_back
+from pagoda.training.full.version_writer import lineage_of, write_state, write_version
+from pagoda.training.learner.checkpoints import Checkpoints, checkpoints_in
 from pagoda.training.tables import OOV
 from pagoda.version_files.full import FullVersionFiles, Lineage
 
@@ -46,7 +41,6 @@ _ONE_EPOCH = (
     "validation chooses among the epochs of a first version, but one with a parent learns each interaction once: take "
     "validation out, or train without a parent"
 )
-_NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 
 
 def full_update(
@@ -79,7 +73,7 @@ def full_update(
         checkpoints: A folder in which a killed training finds where it was, when it is run again with the same
             arguments; it need not exist, and is removed when training is over. None: training starts anew.
         validator: Asked after each epoch of a first version; the best epoch's weights are kept. Default: what
-            `config.validation` declares.
+            `config.validation` declares, which a pre-ranker's rehearsal asks in any case.
         programs: Export the towers, and train the pre-ranker, by which a version is served; what is only judged needs
             none.
 
@@ -97,16 +91,14 @@ def full_update(
         raise ConflictError(f"{out} exists already; another writer was first")
     learned = window
     if validator is None:
-        learned, validator = _hold_back(dataset, window, config)
+        learned, validator = held_back(dataset, window, config)
     prepared = prepare(dataset, learned, parent, config, beside, forgotten=forgotten.ids)
     lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
     identity = _identity(prepared, config, lineage, parent, beside)
-    with _checkpoints(checkpoints, identity) as kept:
-        metrics = _learned(
-            prepared, parent, config, validator=validator, checkpoints=kept, progress=progress or Silent()
-        )
+    with checkpoints_in(checkpoints, identity) as kept:
+        metrics = _learned(prepared, parent, config, validator=validator, checkpoints=kept, progress=progress)
         # What is only judged answers by its towers.
-        preranker = trained_preranker(prepared, parent, config, beside, forgotten.ids) if programs else None
+        preranker = trained_preranker(prepared, parent, config, forgotten.ids) if programs else None
         with build_folder(out) as aside:
             write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
             write_state(aside / STATE, prepared)
@@ -122,25 +114,12 @@ def _learned(
     *,
     validator: Validator | None,
     checkpoints: Checkpoints,
-    progress: Progress,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Learn the window and check what became of it; returns the metrics."""
-    ask = partial(_validate, prepared, validator) if validator else None
-    epochs = 1 if parent else config.bootstrap_epochs
-    outcome = train(prepared, config, epochs, progress, checkpoints=checkpoints, validate=ask)
-    prepared.stream.complete()
-    checked = _checked_batch(prepared, config)
-    searched = _search(prepared, config, parent, validator, checked)
-    metrics = _summary(prepared, outcome) | searched | _retired(prepared, parent)
-    return metrics | _check(prepared, config, checked)
-
-
-def _hold_back(dataset: Dataset, window: Window, config: TrainConfig) -> tuple[Window, Validator | None]:
-    """What to learn of the window, and who asks about the rest of it, where `config.validation` declares any."""
-    if config.validation is None:
-        return window, None
-    learned, later = held_back(window, config.validation)
-    return learned, WindowValidator(dataset, later, config.validation, config.seed)
+    learned = learn_window(prepared, parent, config, validator=validator, checkpoints=checkpoints, progress=progress)
+    metrics = _summary(prepared, learned.outcome) | learned.weights | _retired(prepared, parent)
+    return metrics | _check(prepared, config, learned.batch)
 
 
 def open_version(out: Path) -> FullVersionFiles:
@@ -152,19 +131,6 @@ def open_version(out: Path) -> FullVersionFiles:
     files = FullVersionFiles(out / VERSION, out / STATE)
     _ = files.lineage
     return files
-
-
-@contextmanager
-def _checkpoints(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
-    """Checkpoints in `folder`, removed when training is over, well or refused; of a kill they are what remains."""
-    with TemporaryDirectory(prefix="pagoda-training-") as temporary:
-        kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
-        try:
-            yield kept
-        except GateError:
-            kept.clear()
-            raise
-        kept.clear()
 
 
 def _identity(
@@ -187,11 +153,6 @@ def _profiles(prepared: Prepared) -> str:
         for batch in dataset.users(prepared.survey.users).to_batches():
             fingerprint.update("users", batch)
     return fingerprint.hexdigest()
-
-
-def _validate(prepared: Prepared, validator: Validator) -> float:
-    with on_device(prepared.learner, torch.device("cpu")):
-        return validator(opened(prepared))
 
 
 def _summary(prepared: Prepared, outcome: Outcome) -> dict[str, Any]:
@@ -218,30 +179,6 @@ def _retired(prepared: Prepared, parent: FullVersionFiles | None) -> dict[str, i
         f"retired_{name}": int((now.places(np.asarray(before.ids)) == OOV).sum())
         for name, (before, now) in tables.items()
     }
-
-
-def _checked_batch(prepared: Prepared, config: TrainConfig) -> Batch:
-    """Some of what was learned last, nothing hidden."""
-    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
-    return next(batcher.batches(prepared.stream.last, config.batch_size))
-
-
-def _search(
-    prepared: Prepared,
-    config: TrainConfig,
-    parent: FullVersionFiles | None,
-    validator: Validator | None,
-    batch: Batch,
-) -> dict[str, Any]:
-    """Choose how much each member of a weighted ensemble counts, where nobody has said it: a first version does."""
-    towers, ensemble = prepared.learner.towers, config.ensemble
-    if ensemble is None or not isinstance(towers, Ensemble) or towers.cascade:
-        return {}
-    chosen = {}
-    if ensemble.weights is None and parent is None:
-        chosen = {"weight_search": choose_weights(prepared, towers, validator, batch)}
-    names = [member.name for member in ensemble.members]
-    return {"member_weights": dict(zip(names, towers.weights, strict=True)), **chosen}
 
 
 def _check(prepared: Prepared, config: TrainConfig, batch: Batch) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Protocol
 
+from pagoda.config.training import TrainConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
@@ -43,14 +44,27 @@ class WindowValidator:
         return float(self._metric(ranks).mean())
 
 
-def held_back(window: Window, config: ValidationConfig) -> tuple[Window, Window]:
+def held_back(dataset: Dataset, window: Window, config: TrainConfig) -> tuple[Window, Validator | None]:
+    """What to learn of a window, and who asks about the rest of it, where `config.validation` declares any.
+
+    Raises:
+        ConfigError: There would be nothing left to learn.
+        DataError: What is held back has no positive that can be asked.
+    """
+    if config.validation is None:
+        return window, None
+    learned, later = cut(window, config.validation)
+    return learned, WindowValidator(dataset, later, config.validation, config.seed)
+
+
+def cut(window: Window, config: ValidationConfig) -> tuple[Window, Window]:
     """Cut a window into what is learned and what is held back.
 
     Raises:
         ConfigError: There would be nothing left to learn.
     """
-    cut = window.end - timedelta(hours=config.hours)
-    if cut <= window.start:
+    moment = window.end - timedelta(hours=config.hours)
+    if moment <= window.start:
         length = (window.end - window.start) / timedelta(hours=1)
         raise ConfigError(f"validation.hours {config.hours:g} holds back the whole window of {length:g} hours")
-    return Window(start=window.start, end=cut), Window(start=cut, end=window.end)
+    return Window(start=window.start, end=moment), Window(start=moment, end=window.end)

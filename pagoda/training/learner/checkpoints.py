@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import orjson
@@ -11,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from pagoda.errors import IntegrityError
+from pagoda.errors import GateError, IntegrityError
 from pagoda.storage.atomic import build_folder
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.state import restore, tensors_of
@@ -126,6 +129,22 @@ class Checkpoints:
         restore(learner, load_tensors(path / _TENSORS))
         learner.steps = position.steps
         return position
+
+
+@contextmanager
+def checkpoints_in(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
+    """Checkpoints of a training, removed when it is over, well or refused; of a kill they are what remains.
+
+    Without a `folder` the best epoch alone is kept, and nothing remains.
+    """
+    with TemporaryDirectory(prefix="pagoda-training-") as temporary:
+        kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
+        try:
+            yield kept
+        except GateError:
+            kept.clear()
+            raise
+        kept.clear()
 
 
 def _remove(path: Path) -> None:

@@ -29,6 +29,7 @@ MOST = 300_000
 """Examples in memory, with user vectors of 64 numbers some 150 MB; of more, an even sample is."""
 LEAST_SHOWN = 10
 """Of fewer nothing would be held back."""
+_REHEARSED = 0.8
 _WITHIN_US = 30 * 60 * 1_000_000
 """After which a positive is no answer to having been shown any more."""
 _ROWS = 4096
@@ -143,13 +144,14 @@ def refuse_few_shown(dataset: Dataset, window: Window) -> None:
         )
 
 
-def parts_of(dataset: Dataset, window: Window, share: float) -> tuple[Window, Window]:
-    """Cut a window in two where this share of what was shown in it has been shown.
+def parts_of(dataset: Dataset, window: Window) -> tuple[Window, Window]:
+    """Cut a first version's window where `_REHEARSED` of what was shown in it has been: what its rehearsal learns, and
+    what the pre-ranker learns then.
 
     Raises:
         DataError: All of that was shown at its start.
     """
-    before, cut_us = int(share * _count(dataset, window)), window.start_us
+    before, cut_us = int(_REHEARSED * _count(dataset, window)), window.start_us
     for batch in dataset.batches(window, events=[SHOWN], columns=["timestamp"]):
         if before < len(batch):
             cut_us = batch.column("timestamp").cast(pa.int64())[before].as_py()

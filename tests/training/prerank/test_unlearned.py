@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,11 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pagoda.data.dataset import Dataset
+from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY
 from pagoda.errors import DataError
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.preranking import _parents, _rehearsed
-from pagoda.training.full.side_inputs import NOTHING_BESIDE
 from pagoda.training.full.update import full_update
 from pagoda.training.prerank.selection import Halves
 from pagoda.training.prerank.shown import SHOWN, parts_of
@@ -43,7 +44,7 @@ def test_a_first_version_is_rehearsed_on_what_came_before_its_examples(dataset: 
     """The rehearsal is the training of a version of the first part, but for the words that come later."""
     how, whole = pre_ranked(), hours(0, 30)
     prepared = prepare(dataset, whole, None, how)
-    before, (first, rest) = _rehearsed(prepared, how, NOTHING_BESIDE, NOBODY.ids), parts_of(dataset, whole, 0.8)
+    before, (first, rest) = _rehearsed(prepared, how, NOBODY.ids), parts_of(dataset, whole)
     alone = full_update(dataset, first, None, how.model_copy(update={"prerank": None}), tmp_path / "1", programs=False)
     assert before.window == rest and not before.alike
     assert before.encoder.to_json() == prepared.encoder.to_json(), "users are encoded as the version encodes them"
@@ -55,15 +56,15 @@ def test_a_first_version_is_rehearsed_on_what_came_before_its_examples(dataset: 
     np.testing.assert_array_equal(ours.read(users, moments).items, theirs.read(users, moments).items)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8])
-def test_a_window_is_cut_where_a_share_of_it_was_shown(dataset: Dataset, share: float) -> None:
+def test_a_window_is_cut_where_four_fifths_of_it_were_shown(dataset: Dataset) -> None:
     whole = hours(0, 30)
-    first, rest = parts_of(dataset, whole, share)
+    first, rest = parts_of(dataset, whole)
     assert (first.start, first.end, rest.end) == (whole.start, rest.start, whole.end)
     shown = [dataset.count(window, events=[SHOWN]) for window in (first, whole)]
-    assert shown[0] / shown[1] == pytest.approx(share, abs=0.02)
+    assert shown[0] / shown[1] == pytest.approx(0.8, abs=0.02)
+    moment = Window(start=rest.start, end=rest.start + timedelta(microseconds=1))
     with pytest.raises(DataError, match="was shown at its start"):
-        parts_of(dataset, rest, 0)
+        parts_of(dataset, moment)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30), st.integers(0, 9))

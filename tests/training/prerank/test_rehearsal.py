@@ -1,0 +1,96 @@
+"""How a first version's towers are rehearsed for its pre-ranker, and what is refused before any of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pagoda.data.dataset import Dataset
+from pagoda.erasure.pending import NOBODY
+from pagoda.model.table_inputs import histories_at
+from pagoda.training.distillation.score_file import Teacher
+from pagoda.training.full.preparation import prepare
+from pagoda.training.full.preranking import _rehearsed
+from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
+from pagoda.training.full.update import full_update
+from pagoda.training.negatives.mined_file import write_mined
+from pagoda.training.prerank.shown import parts_of
+from pagoda.version_files.full import FullVersionFiles
+from pagoda.version_files.open_version import OpenVersion
+from tests.training.worlds import USERS, config, hours
+
+from .worlds import make_shown, pre_ranked
+
+WINDOW, PRERANK = hours(0, 30), pre_ranked().model_dump()["prerank"]
+EVEN = {"one": 0.5, "tiny": 0.5}
+TINY: dict[str, Any] = {
+    "ensemble": {"members": [{"name": "one"}, {"name": "tiny", "dim": 1}]},
+    "drift": {"max_mean_cosine": 1},  # One number has two directions.
+}
+STOPPED: dict[str, Any] = {"bootstrap_epochs": 9, "patience": 1, "validation": {"hours": 6, "metric": "ndcg@10"}}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_shown(tmp_path_factory.mktemp("rehearsed") / "data")
+
+
+@pytest.fixture(scope="module")
+def first_part(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> FullVersionFiles:
+    """A version of what a rehearsal learns."""
+    return trained(dataset, {}, tmp_path_factory.mktemp("first") / "out")
+
+
+def trained(dataset: Dataset, changes: dict[str, Any], out: Path) -> FullVersionFiles:
+    return full_update(dataset, parts_of(dataset, WINDOW)[0], None, config(**changes), out, programs=False)
+
+
+def assert_rehearsed(dataset: Dataset, how: dict[str, Any], beside: SideInputs, like: FullVersionFiles) -> None:
+    """The rehearsal's towers are, to the bit, those of a version; in this world no later word is new."""
+    chosen = config(prerank=PRERANK, **how)
+    prepared = prepare(dataset, WINDOW, None, chosen, beside)
+    before, theirs = _rehearsed(prepared, chosen, NOBODY.ids), OpenVersion(like, dataset)
+    np.testing.assert_array_equal(before.towers.item_vectors(), theirs.item_vectors())
+    np.testing.assert_array_equal(before.towers.knows(np.arange(USERS)), theirs.knows(np.arange(USERS)))
+    users, moments = like.users.ids, np.full(len(like.users.ids), before.window.start_us)
+    up_to_now = histories_at(dataset, before.window.start, None, None)
+    assert before.histories is not None and up_to_now is not None
+    np.testing.assert_array_equal(before.histories.read(users, moments).items, up_to_now.read(users, moments).items)
+
+
+def told(by: str, dataset: Dataset, folder: Path) -> SideInputs:
+    """What was made from all of the window."""
+    if by == "bad":
+        return SideInputs(relevance=full_update(dataset, WINDOW, None, config(), folder / "asked", programs=False))
+    chosen = pa.Table.from_batches(list(dataset.batches(WINDOW, events=["click"], columns=["user_id", "item_id"])))
+    users, items = (chosen[name].to_numpy() for name in ("user_id", "item_id"))
+    if by == "mined":
+        write_mined(folder / "mined", [(users, 100 + (items + 1) % 40, np.full(len(users), 101))])
+        return SideInputs(mined=folder / "mined")
+    pq.write_table(chosen.append_column("score", pa.array(items % 2 * 9.0)), folder / "scores")
+    return SideInputs(teacher=Teacher(folder / "scores"))
+
+
+@pytest.mark.parametrize("by", ["mined", "bad", "distillation"])
+def test_what_was_made_from_later_rows_tells_a_rehearsal_nothing(
+    by: str, dataset: Dataset, first_part: FullVersionFiles, tmp_path: Path
+) -> None:
+    how = {"distillation": {"weight": 10}} if by == "distillation" else {"negatives": {"uniform": 16, by: 1}}
+    assert_rehearsed(dataset, how, told(by, dataset, tmp_path), first_part)
+
+
+def test_a_rehearsal_stops_where_validation_is_no_better(dataset: Dataset, tmp_path: Path) -> None:
+    alone = trained(dataset, STOPPED, tmp_path / "out")
+    assert alone.metrics()["best_epoch"] < STOPPED["bootstrap_epochs"]
+    assert_rehearsed(dataset, STOPPED, NOTHING_BESIDE, alone)
+
+
+def test_a_rehearsal_searches_the_weights_of_an_ensemble(dataset: Dataset, tmp_path: Path) -> None:
+    alone = trained(dataset, TINY, tmp_path / "out")
+    assert alone.metrics()["member_weights"] != EVEN
+    assert_rehearsed(dataset, TINY, NOTHING_BESIDE, alone)
