@@ -18,6 +18,7 @@ from pagoda.evaluation.baselines.user_sample import SampledUsers
 from pagoda.evaluation.evaluate import evaluate
 from pagoda.evaluation.judgement import ROWS, Judged, Judgement
 from pagoda.training.full.loop import Progress
+from pagoda.training.full.refusals import refuse_rehearsal, refuse_what_the_data_lacks
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.version_files.full import FullVersionFiles
@@ -56,7 +57,8 @@ def judge_held_back(
 ) -> Judgement:
     """Train on all but the last tenth of a first version's window, and ask about that tenth.
 
-    What cannot be judged is no reason to stop an update, so it says why instead.
+    What cannot be judged is no reason to stop an update, so it says why instead; but what cannot be trained is refused
+    before any of it.
 
     Args:
         dataset: As for `full_update`, like the arguments that are not here.
@@ -66,8 +68,14 @@ def judge_held_back(
         repeats: Ask also for items that users had before.
         progress: Watches.
         checkpoints: Where a killed judging goes on.
+
+    Raises:
+        ConfigError: The version asks for what the data has not.
+        DataError: Too little was shown for its pre-ranker.
     """
     began = time.perf_counter()
+    refuse_what_the_data_lacks(config, dataset, window)
+    refuse_rehearsal(config, dataset, window)
     try:
         rehearsal = _rehearsal(dataset, window)
         if rehearsal is None:
@@ -77,7 +85,8 @@ def judge_held_back(
                 rehearsal.dataset,
                 rehearsal.learned,
                 None,
-                config,
+                # Of a pre-ranker nothing is asked, and to fewer users less was shown.
+                config.model_copy(update={"prerank": None}),
                 Path(folder) / "out",
                 beside=beside,
                 progress=progress,

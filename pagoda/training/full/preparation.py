@@ -33,7 +33,7 @@ from pagoda.training.examples.repetition import repeats
 from pagoda.training.examples.stream import ExampleStream
 from pagoda.training.examples.survey import Survey, survey
 from pagoda.training.full.cold_items import ColdItems, cold_items
-from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_what_is_not_there
+from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_rehearsal, refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before, pace_of
 from pagoda.training.learner.learner import Learner
@@ -107,6 +107,8 @@ def prepare(
     refuse_nobody_to_ask(config, dataset, beside.relevance, parent)
     if parent is not None:
         _refuse_misfit(dataset, window, parent, config)
+    else:
+        refuse_rehearsal(config, dataset, window)
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy(), config.positives)
     encoder = grown_encoder(dataset, window, found, items, parent.encoder if parent else words)

@@ -16,13 +16,14 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.layout import INTERESTS, says_interests
 from pagoda.data.spec import Categorical, MultiValued, PastText, Text, Tower
 from pagoda.data.window import Window
-from pagoda.errors import ConfigError
+from pagoda.errors import ConfigError, DataError
 from pagoda.prerank.groups import in_order
 from pagoda.training.distillation.score_file import Teacher, refuse_other_columns
 from pagoda.training.examples.shown_weights import shown_columns
 from pagoda.training.full.side_inputs import SideInputs
+from pagoda.training.full.validation import cut
 from pagoda.training.negatives.mined_file import most_of_a_user
-from pagoda.training.prerank.shown import refuse_few_shown
+from pagoda.training.prerank.shown import parts_of, refuse_few_shown
 from pagoda.version_files.full import FullVersionFiles
 
 _BYTES, _SHARE = 4 * 12, 0.5
@@ -90,6 +91,32 @@ def refuse_what_the_data_lacks(config: TrainConfig, dataset: Dataset, window: Wi
         found = dataset.batches(window, events=[event], columns=["timestamp"], batch_rows=1)
         if next(found, None) is None:
             raise ConfigError(f"negatives.{key} is set, but {dataset.path} has no event {event} in {window.key}")
+
+
+def refuse_rehearsal(config: TrainConfig, dataset: Dataset, window: Window) -> None:
+    """Refuse a first version whose pre-ranker has too little to be rehearsed by, or to learn then.
+
+    It reads when all was shown, twice; a version with a parent has no rehearsal.
+
+    Raises:
+        ConfigError: A part of the window has not what the configuration asks for.
+        DataError: Too little was shown in the last part, or there is no positive in the first.
+    """
+    if config.prerank is None:
+        return
+    try:
+        learned, later = parts_of(dataset, window)
+        refuse_few_shown(dataset, later)
+        if config.validation is not None:
+            learned, asked = cut(learned, config.validation)
+            dataset.require(asked, events=dataset.spec.positives)
+        dataset.require(learned, events=dataset.spec.positives)
+        refuse_what_the_data_lacks(config.rehearsed(), dataset, learned)
+    except (ConfigError, DataError) as error:
+        raise type(error)(
+            "prerank of a first version learns from the last fifth of what was shown, by towers whose training is "
+            f"rehearsed on the time before: {error}"
+        ) from error
 
 
 def _refuse_preranking(config: PrerankConfig, dataset: Dataset, window: Window) -> None:

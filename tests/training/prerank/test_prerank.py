@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pagoda.data.dataset import Dataset
-from pagoda.data.window import Window
 from pagoda.errors import ConfigError, DataError
 from pagoda.model.program_file import read_program
 from pagoda.prerank.groups import in_order, number_groups, without_vectors
@@ -19,7 +18,7 @@ from pagoda.training.full.update import full_update
 from pagoda.version_files.full import CONFIG, PRERANK, PRERANK_PROGRAM, FullVersionFiles
 from tests.training.worlds import SPEC, config, hours, make
 
-from .worlds import GROUPS, make_shown, pre_ranked
+from .worlds import GROUPS, make_shown, pre_ranked, until
 from .worlds import PRERANK as HOW
 
 WINDOW = hours(0, 40)
@@ -89,17 +88,9 @@ def test_what_cannot_be_is_refused_by_name(dataset: Dataset, tmp_path: Path) -> 
 
 
 def test_too_little_that_was_shown_is_refused_before_any_work_starts(dataset: Dataset) -> None:
-    shown = dataset.batches(WINDOW, events=["impression"], columns=["timestamp"], batch_rows=40)
-    times = next(shown).column("timestamp").to_pylist()
-
-    def until(count: int) -> Window:
-        """A window in which so many were shown."""
-        end = next(now for before, now in zip(times[count - 1 :], times[count:], strict=False) if before < now)
-        return Window(start=WINDOW.start, end=end)
-
-    refuse_what_the_data_lacks(HOW, dataset, until(12))
+    refuse_what_the_data_lacks(HOW, dataset, until(dataset, 12))
     with pytest.raises(DataError, match=r"impressions in .*, and prerank needs 10 at least .* take a longer window"):
-        refuse_what_the_data_lacks(HOW, dataset, until(4))
+        refuse_what_the_data_lacks(HOW, dataset, until(dataset, 4))
 
 
 @pytest.mark.long

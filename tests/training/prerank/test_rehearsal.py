@@ -7,15 +7,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from pagoda.data.dataset import Dataset
 from pagoda.erasure.pending import NOBODY
+from pagoda.errors import ConfigError, DataError
 from pagoda.model.table_inputs import histories_at
 from pagoda.training.distillation.score_file import Teacher
+from pagoda.training.full import judgement, learning
+from pagoda.training.full.judgement import judge_held_back
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.preranking import _rehearsed
+from pagoda.training.full.refusals import refuse_what_the_data_lacks
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.training.negatives.mined_file import write_mined
@@ -24,9 +29,9 @@ from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from tests.training.worlds import USERS, config, hours
 
-from .worlds import make_shown, pre_ranked
+from .worlds import make_shown, pre_ranked, until
 
-WINDOW, PRERANK = hours(0, 30), pre_ranked().model_dump()["prerank"]
+WINDOW, SECTION = hours(0, 30), {"candidates": 20, "hidden": [16]}
 EVEN = {"one": 0.5, "tiny": 0.5}
 TINY: dict[str, Any] = {
     "ensemble": {"members": [{"name": "one"}, {"name": "tiny", "dim": 1}]},
@@ -52,7 +57,7 @@ def trained(dataset: Dataset, changes: dict[str, Any], out: Path) -> FullVersion
 
 def assert_rehearsed(dataset: Dataset, how: dict[str, Any], beside: SideInputs, like: FullVersionFiles) -> None:
     """The rehearsal's towers are, to the bit, those of a version; in this world no later word is new."""
-    chosen = config(prerank=PRERANK, **how)
+    chosen = config(prerank=SECTION, **how)
     prepared = prepare(dataset, WINDOW, None, chosen, beside)
     before, theirs = _rehearsed(prepared, chosen, NOBODY.ids), OpenVersion(like, dataset)
     np.testing.assert_array_equal(before.towers.item_vectors(), theirs.item_vectors())
@@ -94,3 +99,38 @@ def test_a_rehearsal_searches_the_weights_of_an_ensemble(dataset: Dataset, tmp_p
     alone = trained(dataset, TINY, tmp_path / "out")
     assert alone.metrics()["member_weights"] != EVEN
     assert_rehearsed(dataset, TINY, NOTHING_BESIDE, alone)
+
+
+def without_rejections(path: Path) -> Dataset:
+    """The same world, where nothing is rejected on the first day."""
+    make_shown(path)
+    first, *_ = sorted((path / "interactions").rglob("*.parquet"))
+    rows = pq.read_table(first)
+    pq.write_table(rows.filter(pc.not_equal(rows["event"], "ranking_rejected")), first)
+    return Dataset.open(path)
+
+
+def test_a_first_version_is_refused_for_what_its_rehearsal_lacks_before_anything_is_trained(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "train", None)
+    few = until(dataset, 40)
+    refuse_what_the_data_lacks(pre_ranked(), dataset, few)
+    with pytest.raises(DataError, match=r"learns from the last fifth .* impressions in .* prerank needs 10 at least"):
+        prepare(dataset, few, None, pre_ranked())
+    # Judging would train, too.
+    with pytest.raises(DataError, match="learns from the last fifth"):
+        judge_held_back(dataset, few, pre_ranked())
+    with pytest.raises(ConfigError, match=r"is rehearsed .* validation.hours 24 holds back the whole window of"):
+        prepare(dataset, WINDOW, None, config(prerank=SECTION, validation={"hours": 24}))
+    with pytest.raises(ConfigError, match=r"is rehearsed .* has no event ranking_rejected in"):
+        rejected = config(prerank=SECTION, negatives={"uniform": 16, "rejected": 1})
+        prepare(without_rejections(tmp_path / "data"), hours(0, 28), None, rejected)
+
+
+def test_few_impressions_of_a_sample_are_no_reason_not_to_judge(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judgement, "_SMALL", 1)
+    judged = judge_held_back(dataset, until(dataset, 160), pre_ranked())
+    assert (judged.share, judged.reason) == (0.22, "")

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.spec import FeatureSpec
-from tests.training.worlds import ITEMS, KINDS, SPEC, config, make
+from pagoda.data.window import Window
+from tests.training.worlds import ITEMS, KINDS, SPEC, config, hours, make
 
 GROUPS = ("user_vector", "product", "cosine", "popularity", "item.tags", "user.kind", "share.tags", "since.tags")
 PRERANK = config(
@@ -47,6 +48,14 @@ def make_shown(path: Path, spec: FeatureSpec = SPEC) -> Dataset:
             parts.append(pa.table(seen).cast(positives.schema))
         pq.write_table(pa.concat_tables(parts).sort_by("timestamp"), part)
     return Dataset.open(path)
+
+
+def until(dataset: Dataset, count: int) -> Window:
+    """From the world's beginning, a window in which so many were shown."""
+    shown = dataset.batches(hours(0, 40), events=["impression"], columns=["timestamp"], batch_rows=count + 20)
+    times = next(shown).column("timestamp").to_pylist()
+    end = next(now for before, now in zip(times[count - 1 :], times[count:], strict=False) if before < now)
+    return Window(start=hours(0, 1).start, end=end)
 
 
 def _before(times: pa.ChunkedArray) -> np.ndarray:
