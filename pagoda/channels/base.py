@@ -22,6 +22,11 @@ Allowed = Callable[[Int64Array], BoolArray]
 """Which of some items, int64 [n], may stand in the answer, bool [n]: the filter, what the user had, what is gone."""
 
 
+def anything(ids: Int64Array) -> BoolArray:
+    """`Allowed` of most requests: all may. Who knows it by name need not ask, nor look up what to ask about."""
+    return np.ones(len(ids), np.bool_)
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a channel is told of the user that it is asked for."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import accumulate, chain, islice, pairwise, zip_longest
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,15 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.channels.base import NOTHING, Allowed, Int64Array, Known, Ranked, TableSource
-from pagoda.channels.item_lists import ItemLists, best
+from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item
 from pagoda.config.channels import Category
 from pagoda.data.history.id_slots import MISSING, Slots
 from pagoda.data.spec import Categorical, FeatureSpec, MultiValued
 from pagoda.embeddings.array_files import open_array, save_array
+from pagoda.embeddings.sorted_ids import check_increasing
 from pagoda.errors import ConfigError, IntegrityError
 
 _PAIRS, _ITEMS, _CATEGORIES = "pairs.json", "pair_items.npy", "pair_categories.npy"
+_TURNS = np.arange(1, 2001, dtype=np.int16)  # As many as a list has items; numpy sorts these in no time.
 
 
 class _Pairs(NamedTuple):
@@ -67,37 +69,37 @@ class CategoryTable:
         """Answer from `lists`, whose places are those of the pairs' categories."""
         self._lists, self._pairs, self._declared = lists.in_order(), pairs, declared
         self.items = lists.items
+        self._disjoint = len(pairs.items) > 0 and check_increasing(pairs.items) is None
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """See `ChannelTable.candidates`; the n-th of each category has the score 1 / n."""
-        lists = [self._lists[place] for place in self._commonest(known.items[: self._declared.seeds])]
+        lists = [
+            first_allowed(self._lists[place], allowed, k).ids
+            for place in self._commonest(known.items[: self._declared.seeds])
+        ]
         if not lists:
             return NOTHING
-        ids = np.concatenate([one.ids for one in lists])
-        there = allowed(ids)
-        spans = pairwise(accumulate((len(one.ids) for one in lists), initial=0))
-        turns = _in_turn([ids[start:end][there[start:end]][:k].tolist() for start, end in spans], k)
-        numbers = np.fromiter(turns.values(), np.int64, len(turns))
-        return Ranked(np.fromiter(turns, np.int64, len(turns)), (1 / numbers).astype(np.float32))
+        ids, turns = np.concatenate(lists), np.concatenate([_TURNS[: len(one)] for one in lists])
+        order = np.argsort(turns, kind="stable")
+        if not self._disjoint:  # An item of several categories comes in its best turn.
+            order = order[np.sort(np.unique(ids[order], return_index=True)[1])]
+        order = order[:k]
+        return Ranked(ids[order], (1 / turns[order]).astype(np.float32))
 
     def _commonest(self, seeds: Int64Array) -> list[int]:
         """The commonest categories of `seeds`, of equal ones that of the newest item first."""
-        start, end = (np.searchsorted(self._pairs.items, seeds, side).tolist() for side in ("left", "right"))
-        found = [self._pairs.categories[slice(*span)].tolist() for span in zip(start, end, strict=True)]
-        counts = Counter(chain.from_iterable(found))  # Of equal counts, the first met comes first.
-        return [place for place, _ in counts.most_common(self._declared.categories)]
+        counts = Counter(self._of(seeds))  # Of equal counts, the first met comes first.
+        return sorted(counts, key=counts.__getitem__, reverse=True)[: self._declared.categories]
 
-
-def _in_turn(lists: Sequence[Sequence[int]], k: int) -> dict[int, int]:
-    """The first k items when `lists` take turns, and the turn of each, from 1; an item of several comes in its best."""
-    turns: dict[int, int] = {}
-    for turn, items in enumerate(zip_longest(*lists), 1):
-        for item in items:
-            if item is not None:
-                turns.setdefault(item, turn)
-        if len(turns) >= k:
-            break
-    return dict(islice(turns.items(), k))
+    def _of(self, seeds: Int64Array) -> Iterable[int]:
+        """The categories of the first of `seeds`, then those of the second, and so on."""
+        start = self._pairs.items.searchsorted(seeds)
+        if self._disjoint:
+            there = self._pairs.items.take(start, mode="clip") == seeds
+            found: list[int] = self._pairs.categories[start[there]].tolist()
+            return found
+        spans = zip(start.tolist(), self._pairs.items.searchsorted(seeds, "right").tolist(), strict=True)
+        return chain.from_iterable(self._pairs.categories[slice(*span)].tolist() for span in spans)
 
 
 def category_feature(by: str, spec: FeatureSpec) -> Categorical | MultiValued:

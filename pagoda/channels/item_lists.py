@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from pagoda.channels.base import NOTHING, Allowed, Int64Array, Ranked
+from pagoda.channels.base import NOTHING, Allowed, Int64Array, Ranked, anything
 from pagoda.embeddings.array_files import open_array, save_array
 from pagoda.errors import IntegrityError
 
@@ -80,6 +80,8 @@ def best(items: Int64Array, scores: NDArray[np.floating], kept: int) -> Ranked:
 
 def best_allowed(items: Int64Array, scores: NDArray[np.floating], allowed: Allowed, k: int) -> Ranked:
     """The best k that may stand in the answer, as `best` has them. Few are sorted, as long as most of them may."""
+    if allowed is anything:
+        return best(items, scores, k)
     for looked in (2 * k, len(items)):
         found = first_allowed(best(items, scores, looked), allowed, k)
         if len(found.ids) == k or looked >= len(items):
@@ -89,12 +91,12 @@ def best_allowed(items: Int64Array, scores: NDArray[np.floating], allowed: Allow
 
 def first_allowed(ranked: Ranked, allowed: Allowed, k: int) -> Ranked:
     """The first k that may stand in the answer. Few are asked about, as long as most of them may."""
+    if allowed is anything:
+        return Ranked(ranked.ids[:k], ranked.scores[:k])
     found: list[Int64Array] = []
     start, size, missing = 0, 2 * k, k
     while missing > 0 and start < len(ranked.ids):
         there = allowed(ranked.ids[start : start + size])
-        if not start and there[:k].all():  # As of most requests, which have no filter: nothing is copied.
-            return Ranked(ranked.ids[:k], ranked.scores[:k])
         places = start + np.flatnonzero(there)[:missing]
         found.append(places)
         start, size, missing = start + size, 2 * size, missing - len(places)

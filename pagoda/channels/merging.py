@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from itertools import filterfalse, islice
-from operator import itemgetter
+from functools import lru_cache
+from itertools import count, filterfalse, islice, repeat
+from operator import itemgetter, truediv
 from typing import NamedTuple, TypeVar
 
 from pagoda.config.channels import ChannelConfig, MergingConfig
@@ -52,14 +53,29 @@ def merged(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) ->
         kind: As of `MergingConfig.kind`.
         k: Of the answer.
     """
+    weights, channels = weighed(candidates, shares, kind, k)
+    return list(map(Merged, weights, channels, weights.values()))
+
+
+def weighed(
+    candidates: Lists, shares: Mapping[str, float], kind: str, k: int
+) -> tuple[dict[Item, float], list[tuple[str, ...]]]:
+    """The same column by column: items with their weights, and of each its channels."""
     lists = {channel: candidates[channel] for channel in shares if channel in candidates}
     weights = _by_place(lists, shares, k) if kind == "rrf" else _by_quota(lists, shares, k)
-    # Asked of the answer's items alone, which are far fewer than all candidates.
-    had: dict[Item, tuple[str, ...]] = dict.fromkeys(weights, ())
-    for channel, items in lists.items():
-        for item in had.keys() & (items.keys() if isinstance(items, Mapping) else frozenset(items)):
-            had[item] += (channel,)
-    return list(map(Merged._make, zip(weights, had.values(), weights.values(), strict=True)))
+    return weights, _channels_of(weights, lists)
+
+
+def _channels_of(items: Mapping[Item, float], lists: Lists) -> list[tuple[str, ...]]:
+    """Of each item the channels that have it."""
+    first: dict[Item, tuple[str, ...]] = {}
+    several: set[Item] = set()  # Few, so these alone are looked for in all lists.
+    for channel, own in lists.items():
+        several |= first.keys() & own
+        first |= dict.fromkeys(own, (channel,))
+    for item in several & items.keys():
+        first[item] = tuple([channel for channel, own in lists.items() if item in own])
+    return list(map(first.__getitem__, items))
 
 
 def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
@@ -86,22 +102,35 @@ def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[It
 
 
 def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[Item, float]:
-    quotas = _quotas(shares, k)
-    taken: dict[Item, float] = {}
+    quotas = _quotas(tuple(shares.items()), k)
+    taken: dict[Item, None] = {}
+    numbers: list[tuple[int, int]] = []
     for channel, items in candidates.items():
-        # What comes first of each channel comes first of all: the n-th of a channel with quota q stands at n / q.
-        own, quota = islice(filterfalse(taken.__contains__, items), quotas[channel]), quotas[channel]
-        taken |= {item: (number + 0.5) / quota for number, item in enumerate(own)}
-    in_turn = dict.fromkeys(sorted(taken, key=taken.__getitem__))
+        before = len(taken)
+        taken |= dict.fromkeys(islice(filterfalse(taken.__contains__, items), quotas[channel]))
+        numbers.append((len(taken) - before, quotas[channel]))
+    own = list(taken)
+    in_turn = dict.fromkeys(map(own.__getitem__, _turns(tuple(numbers))))
     if len(in_turn) < k:
         for channel in sorted(candidates, key=lambda channel: channel != FILLER):
             in_turn |= dict.fromkeys(candidates[channel])
-    return {item: 1 / place for place, item in enumerate(islice(in_turn, k), 1)}
+    return dict(zip(islice(in_turn, k), map(truediv, repeat(1), count(1)), strict=False))
 
 
-def _quotas(shares: Mapping[str, float], k: int) -> dict[str, int]:
+@lru_cache(1024)  # Most answers have the same.
+def _turns(numbers: tuple[tuple[int, int], ...]) -> list[int]:
+    """The order of what channels have, one channel's after another's: so many of each, and its quota.
+
+    What comes first of each comes first of all: the n-th of a channel with quota q stands at n / q.
+    """
+    stand = [(number + 0.5) / quota for own, quota in numbers for number in range(own)]
+    return sorted(range(len(stand)), key=stand.__getitem__)
+
+
+@lru_cache(1024)
+def _quotas(shares: tuple[tuple[str, float], ...], k: int) -> Mapping[str, int]:
     """Whole numbers that add up to k, each less than 1 from its share of it: largest remainders."""
-    exact = {channel: share * k for channel, share in shares.items()}
+    exact = {channel: share * k for channel, share in shares}
     quotas = {channel: int(number) for channel, number in exact.items()}
     by_rest = sorted(exact, key=lambda channel: quotas[channel] - exact[channel])
     for channel in by_rest[: k - sum(quotas.values())]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from pagoda.item_vectors.filter import Filter
 from serving.http.fields import PastItems
@@ -12,6 +13,7 @@ from serving.users.online_store import StoredUser
 
 _MERGED = 100
 """An item that is a little further down in each of two lists stands before those that are up in one alone."""
+_CHANNELS, _FIRST = itemgetter("channels"), itemgetter(0)
 Vector = list[float]
 """`dim` numbers; of unit length, where cosines are compared."""
 
@@ -56,4 +58,4 @@ class Lookup:
     @property
     def credits(self) -> Counter[str]:
         """Items by the channel that each counts for, the first of those that had it; without declared channels none."""
-        return Counter([item["channels"][0] for item in self.items if "channels" in item])
+        return Counter(map(_FIRST, map(_CHANNELS, self.items))) if self.given else Counter()

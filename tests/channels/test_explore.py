@@ -25,34 +25,34 @@ def chosen(declared: Explore, items: int, budget: float, times: int) -> list[Exp
 @given(st.integers(0, 12), st.floats(0, 6), st.sampled_from([EPSILON, THOMPSON]))
 def test_places_are_the_whole_budget_and_at_times_one_more(items: int, budget: float, declared: Explore) -> None:
     for one in chosen(declared, items, budget, 5):
-        assert min(int(budget), items) <= len(one.places) <= min(int(budget) + 1, items)
-        assert len(set(one.places.tolist())) == len(one.places) == len(one.propensities)
+        assert min(int(budget), items) <= len(one.numbers) <= min(int(budget) + 1, items)
+        assert len(set(one.numbers.tolist())) == len(one.numbers) == len(one.propensities)
         assert ((one.propensities > 0) & (one.propensities <= 1)).all()
 
 
 @pytest.mark.parametrize(("items", "budget"), [(10, 2.3), (10, 0.4), (2, 1.7), (3, 5.0)])
 def test_a_propensity_of_epsilon_is_how_often_an_item_is_chosen(items: int, budget: float) -> None:
     runs = chosen(EPSILON, items, budget, 4000)
-    often = np.bincount(np.concatenate([one.places for one in runs]), minlength=items) / len(runs)
-    told = next(one.propensities[0] for one in runs if len(one.places))
+    often = np.bincount(np.concatenate([one.numbers for one in runs]), minlength=items) / len(runs)
+    told = next(one.propensities[0] for one in runs if len(one.numbers))
     assert often == pytest.approx(np.full(items, told), abs=0.03)  # Some four standard errors.
 
 
 def test_propensities_of_thompson_are_near_to_how_often_an_item_is_chosen() -> None:
     runs = chosen(THOMPSON, 8, 1.5, 3000)
-    often = np.bincount(np.concatenate([one.places for one in runs]), minlength=8) / len(runs)
+    often = np.bincount(np.concatenate([one.numbers for one in runs]), minlength=8) / len(runs)
     told = np.zeros(8)
     for one in runs:
-        told[one.places] += one.propensities
-    told /= np.bincount(np.concatenate([one.places for one in runs]), minlength=8)
+        told[one.numbers] += one.propensities
+    told /= np.bincount(np.concatenate([one.numbers for one in runs]), minlength=8)
     assert often[7] > 1.5 * often[0]  # It is believed to be three times as good.
     assert told == pytest.approx(often, abs=0.05)
 
 
 def test_the_same_seed_chooses_the_same() -> None:
     first, again = (chosen(THOMPSON, 9, 2.5, 20) for _ in range(2))
-    assert all((one.places == two.places).all() for one, two in zip(first, again, strict=True))
-    assert len({tuple(one.places.tolist()) for one in first}) > 5
+    assert all((one.numbers == two.numbers).all() for one, two in zip(first, again, strict=True))
+    assert len({tuple(one.numbers.tolist()) for one in first}) > 5
 
 
 def test_regret_of_thompson_grows_ever_more_slowly_and_less_than_that_of_chance() -> None:
@@ -63,7 +63,7 @@ def test_regret_of_thompson_grows_ever_more_slowly_and_less_than_that_of_chance(
         for step in range(1200):
             impressions, clicks = counts
             draws = draws_of(Believed(4 + clicks, 16 + impressions - clicks), step)
-            place = int(explored(draws, np.arange(20), 1.0, declared, step).places[0])
+            place = int(explored(draws, np.arange(20), 1.0, declared, step).numbers[0])
             counts[:, place] += 1, rng.random() < rates[place]
             regret.append(rates[-1] - rates[place])
         lost[declared.method] = [sum(regret[:300]), sum(regret[-300:])]

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import xxhash
 from redis.exceptions import RedisError
 
-from pagoda.channels.base import NOTHING, Allowed, BoolArray, Float32Array, Int64Array, Ranked
+from pagoda.channels.base import NOTHING, Allowed, BoolArray, Float32Array, Int64Array, Ranked, anything
 from pagoda.channels.explore import ExploreTable, draws_of, explored
 from pagoda.channels.item_lists import best_allowed
 from pagoda.channels.merging import EXPLORE
@@ -32,7 +32,7 @@ from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
 _LOOK_SECONDS = 5.0
-NO_DRAWS: Float32Array = np.empty((0, 0), np.float32)
+NO_DRAWS: Float32Array = np.empty((0, 0, 0), np.float32)
 _SAME_US = 300_000_000
 """A request that is sent again within the same five minutes is answered alike."""
 
@@ -54,6 +54,7 @@ class NewItems:
         """Hold a table's items, what callers call them and their vectors, float32 [f, dim]."""
         self.table, self.names, self._vectors = table, names, vectors
         self._places = {name: place for place, name in enumerate(names)}
+        self._all = np.arange(len(names))
         self._seed = 0
         self.beliefs = self._believe(table.counts)
 
@@ -63,29 +64,35 @@ class NewItems:
         self.beliefs = self._believe(counts)
 
     def nearest(self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem]) -> Ranked:
-        """Those that may be explored, the nearest to any of a user's `vectors` [interests, dim] first, none of `shown`.
+        """Places of those that may be explored and are nearest to any of a user's `vectors` [interests, dim].
 
-        It gives as many as the section says; fewer where there are no more.
+        None is among those of `shown`. It gives as many as the section says; fewer where there are no more.
         """
-        if not len(self.names):
-            return NOTHING
         free = self.beliefs.free.copy()
-        free[[place for item in shown if (place := self._places.get(item["item_id"])) is not None]] = False
-        places, products = np.flatnonzero(free), self._vectors @ vectors.T
+        free[[self._places[name] for name in self._places.keys() & [item["item_id"] for item in shown]]] = False
+        if not (count := int(free.sum())):
+            return NOTHING
+        products = self._vectors @ vectors.T
         similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
-        return best_allowed(self.table.items[places], similarity[places], allowed, self.table.declared.nearest)
+        if allowed is anything:  # Then no more are looked at than are wanted, and nobody asks for their order.
+            similarity[~free] = -np.inf
+            others = len(free) - min(self.table.declared.nearest, count)
+            places = similarity.argpartition(others)[others:]
+            return Ranked(places, similarity[places])
+        return best_allowed(
+            self._all, similarity, lambda at: free[at] & allowed(self.table.items[at]), self.table.declared.nearest
+        )
 
     def chosen(
         self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem], budget: float, seed: int
     ) -> list[RecalledItem]:
         """What chance chooses of the `nearest` for so many places in the mean, with probabilities; see `explored`."""
         found = self.nearest(vectors, allowed, shown)
-        places = np.searchsorted(self.table.items, found.ids)
-        chosen = explored(self.beliefs.draws, places, budget, self.table.declared, seed)
-        scores = dict(zip(places.tolist(), found.scores.tolist(), strict=True))
+        numbers, propensities = explored(self.beliefs.draws, found.ids, budget, self.table.declared, seed)
+        places, scores = found.ids[numbers].tolist(), found.scores[numbers].tolist()
         return [
-            {"item_id": self.names[place], "score": scores[place], "channels": [EXPLORE], "propensity": propensity}
-            for place, propensity in zip(chosen.places.tolist(), chosen.propensities.tolist(), strict=True)
+            {"item_id": self.names[place], "score": score, "channels": [EXPLORE], "propensity": propensity}
+            for place, score, propensity in zip(places, scores, propensities.tolist(), strict=True)
         ]
 
     def _believe(self, counts: Int64Array) -> Beliefs:

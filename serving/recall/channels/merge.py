@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from pagoda.channels.merging import EXPLORE, RRF, apart, merged, shares_of, spread
+from pagoda.channels.merging import EXPLORE, RRF, apart, shares_of, spread, weighed
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
 from serving.http.deadlines import within
@@ -153,11 +153,10 @@ def _mixed(
     lists: Mapping[str, Mapping[Key, float]], shares: Mapping[str, float], merging: MergingConfig, k: int
 ) -> list[RecalledItem]:
     """The declared channels' candidates as one list, each item with the score of the first that has it."""
-    found, by_sum = merged(lists, shares, merging.kind, k), merging.kind == "rrf"
-    names = {one.channels: list(one.channels) for one in found}  # There are few, and many items of each.
+    (weights, channels), by_sum = weighed(lists, shares, merging.kind, k), merging.kind == "rrf"
     return [
-        {"item_id": item, "score": weight if by_sum else lists[channels[0]][item], "channels": names[channels]}
-        for item, channels, weight in found
+        {"item_id": item, "score": weight if by_sum else lists[names[0]][item], "channels": list(names)}
+        for (item, weight), names in zip(weights.items(), channels, strict=True)
     ]
 
 

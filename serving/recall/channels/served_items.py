@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.channels.base import Allowed, BoolArray, Int64Array
+from pagoda.channels.base import Allowed, BoolArray, Int64Array, anything
 from pagoda.data.layout import schema_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.embeddings.sorted_ids import SortedIds
@@ -65,8 +65,11 @@ class ServedItems:
                 that takes longer than all else that a channel does.
         """
 
+        if there and not (excluded or self._removed or wanted):
+            return anything
+
         def which(ids: Int64Array) -> BoolArray:
-            found = np.ones(len(ids), np.bool_) if there else self.holds(ids)
+            found = anything(ids) if there else self.holds(ids)
             if excluded:
                 found &= _none_of(excluded, ids.tolist())
             if not (self._removed or wanted):
@@ -102,7 +105,7 @@ class ServedItems:
 
 def _none_of(those: Set[Key], names: Sequence[Key]) -> BoolArray:
     """Which are not among `those`, bool [n]."""
-    return np.fromiter((name not in those for name in names), np.bool_, len(names))
+    return ~np.fromiter(map(those.__contains__, names), np.bool_, len(names))
 
 
 def read_served_items(manifest: Manifest, removed: Set[Key], changed: Mapping[Key, bytes]) -> ServedItems:

@@ -13,9 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pagoda.channels.base import NOTHING, Allowed, ChannelTable, Known, Ranked
-from pagoda.channels.factory import open_table, with_table
-from pagoda.channels.merging import EXPLORE
-from pagoda.config.channels import ChannelConfig, ItemToItem
+from pagoda.channels.factory import open_table
+from pagoda.config.channels import ItemToItem
 from pagoda.errors import IntegrityError, RequestError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.item_vectors.filter import Filter
@@ -55,7 +54,7 @@ class TableChannels:
         if live.manifest.mixture is None:
             return
         await self._items.warm(live)
-        for channel in _declared(live):
+        for channel in live.table_channels:
             await self._of(channel.kind).warm(live)
             await self._compare(live, channel.kind)
 
@@ -64,7 +63,7 @@ class TableChannels:
 
         One that could not be opened is absent.
         """
-        if not (declared := _declared(live)) or (served := self._items.get(live)) is None:
+        if not (declared := live.table_channels) or (served := self._items.get(live)) is None:
             return {}
         known, seen = live.known(lookup.instance, lookup.stored), _seen(live, lookup)
         whole, found = self._whole.get(live, {}), dict[str, Ranked]()
@@ -88,7 +87,7 @@ class TableChannels:
             RequestError: The generation does not declare that channel, or finds what goes together by vectors.
             UnavailableError: Its table could not be opened.
         """
-        channel = next((one for one in _declared(live) if isinstance(one, ItemToItem)), None)
+        channel = next((one for one in live.table_channels if isinstance(one, ItemToItem)), None)
         if channel is None or channel.method == "vectors":
             has = f"has no channel {_SIMILAR}" if channel is None else f"has a channel {_SIMILAR} by vectors alone"
             raise RequestError(
@@ -116,12 +115,6 @@ class TableChannels:
 
 def _seen(live: LiveGeneration, lookup: Lookup) -> Set[int]:
     return frozenset(live.seen(lookup.instance, lookup.stored))
-
-
-def _declared(live: LiveGeneration) -> list[ChannelConfig]:
-    """Those that are asked beside the towers; who explores is asked when these have answered."""
-    mixture = live.manifest.mixture
-    return [channel for channel in with_table(mixture.channels) if channel.kind != EXPLORE] if mixture else []
 
 
 def _named(served: ServedItems, ranked: Ranked) -> list[RecalledItem]:

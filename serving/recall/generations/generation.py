@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from pagoda.channels.base import Known
+from pagoda.channels.factory import with_table
+from pagoda.channels.merging import EXPLORE
 from pagoda.data.layout import DAY_US
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import RequestError
@@ -48,6 +50,9 @@ class LiveGeneration:
         self._filters = FilterParser(manifest.spec)
         self._profile, self._context = user_features(manifest.spec)
         self._fields = frozenset(field_names(manifest.spec))
+        declared = with_table(manifest.mixture.channels) if manifest.mixture else []
+        self.table_channels = [channel for channel in declared if channel.kind != EXPLORE]
+        """Those that are asked beside the towers; who explores is asked when these have answered."""
 
     def begin(self, instance: RecallInstance, place: str) -> Lookup:
         """A lookup of a user, or a refusal of what this generation cannot answer, before any server is asked.
