@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pagoda.channels.merging import EDITORIAL, EXPLORE, SECOND
+from pagoda.channels.merging import EDITORIAL, EXPLORE, FRESH, SECOND
 from pagoda.generations.manifest import Manifest, Mixture
 
-_NEVER = {EXPLORE, EDITORIAL, SECOND}
-"""By chance, some answers have no item of what explores; what editors changed, or another generation gives, says
-nothing of this one."""
+_NEVER = {EXPLORE, FRESH, EDITORIAL, SECOND}
+"""By chance, some answers have no item of what explores; how many items came lately, what editors changed, or what
+another generation gives, says nothing of this one."""
 
 
 def compared_channels(stable: Manifest, canary: Manifest) -> frozenset[str]:

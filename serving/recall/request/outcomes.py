@@ -30,7 +30,7 @@ from pagoda.rollout.state.split import Split
 from serving.background import every
 from serving.error_reasons import reason
 from serving.recall.api import Prediction
-from serving.recall.fallback.steps import NOT_OF_THE_TOWERS
+from serving.recall.fallback.steps import FALLBACKS
 from serving.recall.lookup import Lookup
 from serving.recall.metrics import OUTCOMES
 from serving.recall.request.arm_timing import ArmTiming
@@ -50,7 +50,7 @@ def is_fallback(answer: Prediction, lookup: Lookup, channels: frozenset[str]) ->
 
     What a pre-ranker leaves out, or a text puts before it, a channel gave all the same.
     """
-    if not NOT_OF_THE_TOWERS.isdisjoint(answer["degraded"]):
+    if not FALLBACKS.isdisjoint(answer["degraded"]):
         return True
     # Users of whom a channel knows nothing are in both arms alike.
     return bool(channels) and not channels.issubset(name for item in lookup.merged for name in item["channels"])

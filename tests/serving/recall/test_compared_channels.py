@@ -32,9 +32,9 @@ def with_channels(full: int, towers: float, *others: tuple[str, float]) -> Manif
 @pytest.mark.parametrize(
     ("candidate", "compared"),
     [
-        (with_channels(4, 0.6, ("popular", 0.2), ("fresh", 0.2)), {"two_tower", "popular", "fresh"}),
+        (with_channels(4, 0.6, ("popular", 0.2), ("fresh", 0.2)), {"two_tower", "popular"}),
         (with_channels(4, 0.6, ("popular", 0.4)), {"two_tower"}),
-        (with_channels(4, 0.5, ("popular", 0.2), ("fresh", 0.2), ("item_to_item", 0.1)), {"popular", "fresh"}),
+        (with_channels(4, 0.5, ("popular", 0.2), ("fresh", 0.2), ("item_to_item", 0.1)), {"popular"}),
         (manifest(4), set()),
     ],
 )
@@ -45,10 +45,12 @@ def test_channels_are_compared_where_both_arms_declare_them_alike(candidate: Man
     assert not Serving(split, stable).compared_channels
 
 
-def test_what_editors_changed_speaks_against_no_arm() -> None:
-    alike = [with_channels(full, 0.6, ("popular", 0.2), ("editorial", 0.2)) for full in (3, 4)]
-    serving = Serving(Split("g3", "g4", 50, "r1"), *map(LiveGeneration, alike))
-    assert serving.compared_channels == {"two_tower", "popular"}
+@pytest.mark.parametrize("kind", ["editorial", "fresh"])
+def test_what_editors_changed_or_the_catalogue_lately_got_speaks_against_no_arm(kind: str) -> None:
+    """A full update on a day without new items has none that are fresh, and is no worse for it."""
+    alike = [LiveGeneration(with_channels(full, 0.6, ("popular", 0.2), (kind, 0.2))) for full in (3, 4)]
+    serving = Serving(Split("g3", "g4", 50, "r1"), *alike)
+    assert serving.compared_channels == set(serving.measured_channels) == {"two_tower", "popular"}
 
 
 SAME = with_channels(4, 0.6, ("popular", 0.2), ("second_generation", 0.2))
@@ -113,10 +115,19 @@ def test_an_item_counts_for_the_first_channel_that_is_measured() -> None:
     assert given_by(lookup, ("popular", "two_tower")) == [(0.25, 0.75), (0.5, 0.5)]
 
 
-@pytest.mark.parametrize(("found", "fallback"), [(["popular"], False), (["two_tower"], True)])
+@pytest.mark.parametrize(
+    ("found", "degraded", "fallback"),
+    [
+        (["popular"], [], False),
+        (["two_tower"], [], True),
+        (["popular"], ["fields_missing"], False),
+        (["popular"], ["fresh_missing"], True),
+    ],
+)
 def test_an_answer_lacks_a_channel_that_gave_nothing_and_none_that_a_pre_ranker_left_out(
-    found: list[str], fallback: bool
+    found: list[str], degraded: list[str], fallback: bool
 ) -> None:
+    """How many items are new is not compared; a table of them that cannot be read is a fault all the same."""
     lookup = Lookup(RecallInstance(user_id=1, k=1), EVERYTHING)
     gave = enumerate((["two_tower"], found))
     lookup.merged = [{"item_id": item, "score": 0.5, "channels": had} for item, had in gave]
@@ -125,7 +136,7 @@ def test_an_answer_lacks_a_channel_that_gave_nothing_and_none_that_a_pre_ranker_
         "generation": "g4",
         "arm": "canary",
         "known_user": True,
-        "degraded": [],
+        "degraded": degraded,
         "timing_ms": {},
     }
     assert is_fallback(answer, lookup, BOTH) is fallback
