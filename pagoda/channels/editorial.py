@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from pagoda.channels.base import Int64Array, Ranked, TableSource
-from pagoda.channels.situation import HOUR, HOURS, situation_of
+from pagoda.channels.situation import HOUR, HOURS, situation_of, words_of
 from pagoda.channels.situation_lists import SituationLists
 from pagoda.config.channels import Editorial, WrittenList
 from pagoda.data.history.id_slots import MISSING, Slots
@@ -17,7 +18,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import ConfigError
 
 _NAMED = 10
-"""Items that a warning names."""
+"""Items or lists that a warning names."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +50,9 @@ class EditorialKind:
                 _warn(word, gone, len(items))
             if there.any():
                 lists[word] = Ranked(ids[there], (1 / np.arange(1, there.sum() + 1)).astype(np.float32))
-        SituationLists.write(folder, lists, situation_of(declared, source.dataset.spec))
+        if (situation := situation_of(declared, source.dataset.spec)) is not None:
+            _warn_of_words(declared, words_of(situation, source))
+        SituationLists.write(folder, lists, situation)
 
     def open(self, folder: Path, declared: Editorial) -> SituationLists:
         """See `ChannelKind.open`."""
@@ -61,14 +64,36 @@ def _ids(items: WrittenList, spec: FeatureSpec) -> Int64Array:
 
 
 def _warn(word: str | None, gone: list[int | str], of: int) -> None:
-    named = ", ".join(map(str, gone[:_NAMED])) + (", …" if len(gone) > _NAMED else "")
     _log.warning(
         "channels: editorial: %d of the %d in %s are not in the dataset and are left out: %s",
         len(gone),
         of,
         _name(word),
-        named,
+        _first(list(map(str, gone))),
     )
+
+
+def _warn_of_words(declared: Editorial, words: frozenset[str]) -> None:
+    """Say which lists nobody gets. They are written: who has such a word may come, and a request may name it."""
+    unknown = [word for word in declared.lists if word not in words]
+    if unknown:
+        _log.warning(
+            "channels: editorial: nobody has the %s of %d of the %d lists so far, so nobody gets them; correct what is "
+            "misspelt: %s",
+            declared.by,
+            len(unknown),
+            len(declared.lists),
+            _first([_with_nearest(word, words) for word in unknown]),
+        )
+
+
+def _with_nearest(word: str, words: frozenset[str]) -> str:
+    nearest = get_close_matches(word, sorted(words), 1)
+    return f"{_name(word)} (is {nearest[0]} meant?)" if nearest else _name(word)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def _name(word: str | None) -> str:

@@ -20,15 +20,18 @@ _NAMES, _IDS, _SCORES = "lists.json", "ids.npy", "scores.npy"
 class ItemLists:
     """A list for each of some words, and one for all, where it was written."""
 
-    def __init__(self, lists: Mapping[str | None, Ranked]) -> None:
-        """Hold `lists`; that of None is the one for all."""
+    def __init__(self, lists: Mapping[str | None, Ranked], items: Int64Array) -> None:
+        """Hold `lists`, whose `items` follow one another; that of None is the one for all."""
         self._lists = lists
+        self.items = items
+        """Of all lists, int64 [m], an item as often as lists have it; where mapped, pages that processes share."""
 
     @classmethod
     def write(cls, folder: Path, lists: Mapping[str | None, Ranked]) -> None:
         """Write `lists` into `folder`, which has none."""
         lengths = [len(ranked.ids) for ranked in lists.values()]
-        save_array(folder / _IDS, cls(lists).items, np.int64)
+        ids = np.concatenate([NOTHING.ids, *(one.ids for one in lists.values())])
+        save_array(folder / _IDS, ids, np.int64)
         scores = np.concatenate([NOTHING.scores, *(one.scores for one in lists.values())])
         save_array(folder / _SCORES, scores, np.float32)
         (folder / _NAMES).write_bytes(orjson.dumps({"names": list(lists), "lengths": lengths}))
@@ -44,18 +47,12 @@ class ItemLists:
         ids = open_array(folder / _IDS, np.int64, (sum(lengths),))
         scores = open_array(folder / _SCORES, np.float32, (sum(lengths),))
         spans = pairwise(accumulate(lengths, initial=0))
-        return cls(
-            {name: Ranked(ids[slice(*span)], scores[slice(*span)]) for name, span in zip(names, spans, strict=True)}
-        )
+        lists = {name: Ranked(ids[slice(*span)], scores[slice(*span)]) for name, span in zip(names, spans, strict=True)}
+        return cls(lists, ids)
 
     def of(self, word: str | None) -> Ranked:
         """The list of a word; the one for all where it has none."""
         return self._lists.get(word) or self._lists.get(None, NOTHING)
-
-    @property
-    def items(self) -> Int64Array:
-        """Those of all lists, int64 [m], an item as often as lists have it."""
-        return np.concatenate([NOTHING.ids, *(one.ids for one in self._lists.values())])
 
     def in_order(self) -> list[Ranked]:
         """All lists, in the order in which they were written."""

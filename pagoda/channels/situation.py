@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.channels.base import Known
+from pagoda.channels.base import Known, TableSource
+from pagoda.channels.positives import interactions
 from pagoda.config.channels import Editorial, Popular
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.id_slots import MISSING, Slots
@@ -78,6 +79,17 @@ def column_of(situation: Situation, dataset: Dataset) -> SituationColumn:
     if feature.source == "context":
         return SituationColumn(situation.by, lambda values: pc.fill_null(values, situation.default))
     return SituationColumn("user_id", _of_users(situation, dataset))
+
+
+def words_of(situation: Situation, source: TableSource) -> frozenset[str]:
+    """Words that a request may have, as far as the data shows: all hours; what its users have, or where that comes with
+    the request, what all interactions before the window's end had. It reads these whole, in one column."""
+    if situation.by == HOUR:
+        return frozenset(HOURS)
+    feature = next(one for one in source.dataset.spec.of("user") if one.name == situation.by)
+    batches = source.dataset.user_batches() if feature.source != "context" else interactions(source, [situation.by])
+    found = {word for batch in batches for word in batch.column(situation.by).unique().to_pylist()}
+    return frozenset(found - {None} | {situation.default})
 
 
 def _hours(timestamps: pa.Array) -> pa.Array:

@@ -25,6 +25,7 @@ from pagoda.rollout.decide import Decision, View, decide
 from pagoda.rollout.gate_results import GateResult, Verdict, held
 from pagoda.rollout.gates.offline import judge_offline
 from pagoda.rollout.measures.base import Measures, Metrics
+from pagoda.rollout.measures.compared_channels import measured_channels
 from pagoda.rollout.measures.offline_evidence import OfflineEvidence
 from pagoda.rollout.state.log_reading import draft_of, rollout_of
 from pagoda.rollout.state.machine import Phase, Rollout
@@ -157,15 +158,18 @@ class Driver:
         except UnavailableError as error:
             trouble.append(str(error))
         try:
-            return replace(seen, measures=self._measure(rollout, now))
+            return replace(seen, measures=self._measure(state, rollout, now))
         except UnavailableError as error:
             trouble.append(str(error))
         return seen
 
-    def _measure(self, rollout: Rollout, now: datetime) -> Measures | None:
+    def _measure(self, state: ReleaseState, rollout: Rollout, now: datetime) -> Measures | None:
         if rollout.phase not in (Phase.VERIFIED, Phase.SHADOW, Phase.CANARY) or rollout.previous is None:
             return None
-        return self._metrics.measure(rollout.id, rollout.since, now, rollout.limit_ms, rollout.policy.online)
+        # By what the log says of the arms: each service tells of those that it has come to by then.
+        channels = measured_channels(state.generations[rollout.previous], state.generations[rollout.candidate])
+        gates = rollout.policy.online
+        return self._metrics.measure(rollout.id, rollout.since, now, rollout.limit_ms, gates, channels=channels)
 
     def _judge(
         self, state: ReleaseState, rollout: Rollout, now: datetime, trouble: list[str]

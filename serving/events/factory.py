@@ -15,10 +15,10 @@ from pagoda.errors import ConfigError
 from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
 from pagoda.settings import KafkaSettings, Settings
 from serving.background import background
-from serving.events.intake import EventIntake, Taken
+from serving.events.intake import EventIntake
 from serving.events.interests import InterestIntake, interests_router
 from serving.events.item_changes import ItemIntake, items_router
-from serving.events.redis_stream import RedisStream, Room
+from serving.events.redis_stream import RedisStream, Room, Taken
 from serving.events.routes import events_router
 from serving.events.rules import Times
 from serving.events.stable_spec import StableSpec
@@ -46,16 +46,17 @@ async def taking(settings: Settings, releases: ReleaseFollower, taken: Taken) ->
     Args:
         settings: Of this installation.
         releases: What says which declaration events are checked against; followed by somebody else.
-        taken: Told of events.
+        taken: Told of events that are in the stream.
 
     Raises:
         ConfigError: Kafka is set, and its client is not installed.
     """
     specs = StableSpec(releases)
-    redis = RedisStream(settings.redis.url, length=settings.events.stream_length, room=Room.of(settings.events))
+    length, room = settings.events.stream_length, Room.of(settings.events)
+    redis = RedisStream(settings.redis.url, length=length, room=room, taken=taken)
     kafka = _before(redis, settings.events.kafka) if settings.events.kafka.servers else None
     async with AsyncExitStack() as stack:
-        intake = EventIntake(kafka or redis, specs, taken, Times.of(settings.events), open_receipts(settings))
+        intake = EventIntake(kafka or redis, specs, Times.of(settings.events), open_receipts(settings))
         stack.push_async_callback(intake.close)
         interests = InterestStore(settings.redis.url)
         stack.push_async_callback(interests.close)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
-from pagoda.rollout.measures.outcomes import TakenEvent
 from serving.events.bodies import EventsAnswer, SentEvent
 from serving.events.metrics import EVENTS, SECONDS
 from serving.events.redis_stream import EventStream, FullError
 from serving.events.rules import USUAL_TIMES, Accepted, EventRules, Times
 from serving.receipts import Receipts
-
-Taken = Callable[[Sequence[TakenEvent]], None]
-"""Told, after the append, what events came in."""
 
 
 class SpecSource(Protocol):
@@ -37,7 +33,6 @@ class EventIntake:
         self,
         stream: EventStream,
         specs: SpecSource,
-        taken: Taken = lambda _: None,
         times: Times = USUAL_TIMES,
         receipts: Receipts | None = None,
     ) -> None:
@@ -46,12 +41,11 @@ class EventIntake:
         Args:
             stream: Where events go; closed with this.
             specs: What events are checked against.
-            taken: Told of events.
             times: When events may have happened.
             receipts: Reads those that answers had; None: they have none.
         """
         self._times, self._receipts = times, receipts
-        self._stream, self._specs, self._taken = stream, specs, taken
+        self._stream, self._specs = stream, specs
         self._rules: EventRules | None = None
 
     async def close(self) -> None:
@@ -76,7 +70,6 @@ class EventIntake:
         ]
         with SECONDS.time():
             taken = await self._append(accepted)
-        self._taken(accepted)
         EVENTS.labels("taken").inc(taken)
         EVENTS.labels("duplicate").inc(len(events) - taken)
         ids = [one.row["event_id"] for one in accepted]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from pagoda.data.spec import IMPRESSION
 from pagoda.errors import UnavailableError
+from pagoda.rollout.measures.outcomes import TakenEvent
 from pagoda.settings import EventSettings
 from serving.error_reasons import reason
 from serving.events.rules import Accepted
@@ -52,6 +53,10 @@ _DAY_SECONDS = 86_400
 _FEW = 20
 """Events, 1 ms of Redis. Scripts of more go one after the other, so that who reads waits for one of them at most."""
 _OUT_OF_MEMORY = "OOM command not allowed"
+
+
+Taken = Callable[[Sequence[TakenEvent]], None]
+"""Told what events came in, each once however often it is sent; it neither waits nor fails."""
 
 
 class EventStream(Protocol):
@@ -98,16 +103,25 @@ USUAL_ROOM = Room()
 class RedisStream:
     """Takes events by one script: new ones go into the stream, and into what is known of their users."""
 
-    def __init__(self, url: str, *, length: int, room: Room = USUAL_ROOM, timeout_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        length: int,
+        room: Room = USUAL_ROOM,
+        taken: Taken = lambda _: None,
+        timeout_seconds: float = 1.0,
+    ) -> None:
         """Make a pool of connections to `redis://host:port/db`; none is opened yet.
 
         Args:
             url: Redis.
             length: Events that may wait for the sink; further ones are refused.
             room: What events may take of Redis beside that.
+            taken: Told of those that were new, as soon as they are in the stream.
             timeout_seconds: Of one call.
         """
-        self._url, self._length, self._room = url, length, room
+        self._url, self._length, self._room, self._taken = url, length, room, taken
         self._short, self._unfiled, self._next_look = False, False, 0.0
         self._many = asyncio.Lock()
         # Requests wait for one of these; a connection each would drown Redis in handshakes when many come at once.
@@ -136,7 +150,7 @@ class RedisStream:
             self._refuse_unfiled()
             self._refuse_where_short()
             async with self._many if len(accepted) > _FEW else nullcontext():
-                taken, unwritten = await self._take(*self._told(accepted))
+                taken, unwritten, new = await self._take(*self._told(accepted))
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
         if taken == _FULL:
@@ -146,9 +160,14 @@ class RedisStream:
                 f"event stream: {self._room.newcomers:,} users whom nobody loaded are remembered already "
                 f"(events.newcomers); send events of further ones later"
             )
+        # Not after the wait for the file: who sends them again, since that failed, finds that they are in the stream.
+        self._tell(accepted, new)
         if unwritten:
             await self._written(unwritten)
         return int(taken)
+
+    def _tell(self, accepted: Sequence[Accepted], new: bytes) -> None:
+        self._taken([one for one, mark in zip(accepted, new.decode(), strict=False) if mark == "1"])
 
     async def _written(self, run: bytes) -> None:
         try:
@@ -214,9 +233,12 @@ class RedisStream:
         for before, record in zip((after, *(one.offset for one in records)), records, strict=False):
             await self._take(*self._told(record.accepted, partition, record.offset, before), client=pipeline)
         try:
-            taken = [code for code, _ in await pipeline.execute()]
+            results = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
+        for record, (_, _, new) in zip(records, results, strict=True):
+            self._tell(record.accepted, new)
+        taken = [code for code, _, _ in results]
         return next((place for place, one in enumerate(taken) if one in (_FULL, _OUT_OF_ORDER)), len(taken))
 
     async def applied(self, partition: str) -> int | None:

@@ -10,7 +10,8 @@ from serving.users.append_only_file import UNWRITTEN_IN
 # the record before it, all empty where there is no Kafka; most newcomers, and how many seconds one is remembered; for
 # each event the row, its moment, the entry of recent behaviour and the seen item, the last two empty where the event is
 # none, the user, and the item that was shown, likewise.
-# Answers how many were new, or why none were taken, and the run of Redis that has yet to write them.
+# Answers how many were new, or why none were taken; the run of Redis that has yet to write them; and of each event 1
+# where it was new, else 0, as one text, empty where none were looked at.
 # The first thing that the script writes is one that a full Redis refuses: then nothing of it is done.
 TAKE = (
     UNWRITTEN_IN
@@ -34,11 +35,11 @@ end
 local partition = ARGV[5]
 if partition ~= '' then
   local applied = tonumber(redis.call('HGET', KEYS[2], partition) or -1)
-  if applied >= tonumber(ARGV[6]) then return {0, ''} end
-  if applied < tonumber(ARGV[7]) then return {-2, ''} end
+  if applied >= tonumber(ARGV[6]) then return {0, '', ''} end
+  if applied < tonumber(ARGV[7]) then return {-2, '', ''} end
 end
 local events = (#KEYS - 5) / 4
-if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return {-1, ''} end
+if redis.call('XLEN', KEYS[1]) + events > tonumber(ARGV[1]) then return {-1, '', ''} end
 
 local now = tonumber(redis.call('TIME')[1])
 local forgets = redis.call('EXISTS', KEYS[4]) == 1
@@ -56,7 +57,7 @@ for i = 0, events - 1 do
   end
 end
 local crowded = room < 0
-if crowded and partition == '' then return {-3, ''} end
+if crowded and partition == '' then return {-3, '', ''} end
 
 local explores = redis.call('TYPE', KEYS[5]).ok == 'hash'
 local function count(what, item)
@@ -65,10 +66,11 @@ local function count(what, item)
   end
 end
 
-local taken = 0
+local taken, new = 0, {}
 for i = 0, events - 1 do
   local row, moment, entry, item = ARGV[6 * i + 10], tonumber(ARGV[6 * i + 11]), ARGV[6 * i + 12], ARGV[6 * i + 13]
   local user, recent, seen = ARGV[6 * i + 14], KEYS[4 * i + 7], KEYS[4 * i + 8]
+  new[i + 1] = '0'
   if not is_forgotten(user) and redis.call('SET', KEYS[4 * i + 6], '', 'NX', 'EX', ARGV[2]) then
     redis.call('XADD', KEYS[1], '*', 'event', row)
     count('n:', ARGV[6 * i + 15])
@@ -86,11 +88,11 @@ for i = 0, events - 1 do
         redis.call('EXPIRE', seen, ARGV[9])
       end
     end
-    taken = taken + 1
+    taken, new[i + 1] = taken + 1, '1'
   end
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', '(' .. now)
 if partition ~= '' then redis.call('HSET', KEYS[2], partition, ARGV[6]) end
-return {taken, unwritten_in()}
+return {taken, unwritten_in(), table.concat(new)}
 """
 )

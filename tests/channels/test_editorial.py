@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,30 @@ def test_what_the_dataset_lacks_is_left_out_with_a_count_and_by_name(caplog: pyt
     said = caplog.text
     assert "2 of the 4 in items are not in the dataset and are left out: 99, 98" in said
     assert "1 of the 1 in lists.Oslo are not in the dataset and are left out: 97" in said
+
+
+@pytest.mark.parametrize(
+    ("by", "lists", "says"),
+    [
+        ("city", {"Oslo": (1,), "": (2,), "oslo": (3,)}, "the city of 1 of the 3 lists .*: lists.oslo .is Oslo meant"),
+        ("device", {"phone": (1,), "none": (2,), "toaster": (3,)}, "the device of 1 of .*: lists.toaster$"),
+        ("city", {"Oslo": (1,), "Rome": (2,)}, None),
+        ("device", {"phone": (1,)}, None),
+        ("hour", {"8": (1,)}, None),
+    ],
+)
+def test_lists_by_a_word_that_nobody_has_are_told_of_and_kept(
+    by: str, lists: dict[str, Any], says: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has it may come after the update, so it is not refused; and that is how it looks where it is misspelt."""
+    declared = Editorial(share=0.1, by=by, lists=lists)
+    with caplog.at_level(logging.WARNING), opened(declared, [Act(1, 1, 1, "impression", "phone")]) as table:
+        for word, items in lists.items():
+            at = {"moment_us": END_US + 8 * HOUR_US} if by == "hour" else {by: word}
+            assert ids_of(table.candidates(known(**at), all_of, 9)) == list(items)
+    told = [record.getMessage() for record in caplog.records]
+    assert bool(told) == bool(says)
+    assert not says or re.search(says, told[0])
 
 
 def test_items_of_a_dataset_with_text_ids_are_named_by_these(tmp_path: Path) -> None:

@@ -59,9 +59,9 @@ class Course(RuleBasedStateMachine):
             put(name, content)
             self.reach("after put")
 
-        def measure_with_hook(*arguments: object) -> object:
+        def measure_with_hook(*arguments: object, **named: object) -> object:
             self.reach("measure")
-            return measure(*arguments)
+            return measure(*arguments, **named)
 
         stage.store.put = put_with_hooks
         stage.metrics.measure = measure_with_hook

@@ -7,7 +7,9 @@ import threading
 
 import pytest
 
+from pagoda.config.training import parse_config
 from pagoda.errors import ConflictError, IntegrityError
+from pagoda.generations.manifest import Mixture
 from pagoda.rollout import commands
 from pagoda.rollout.driver import Look
 from pagoda.rollout.state.log_reading import rollout_of, split_of
@@ -44,6 +46,18 @@ def test_every_transition_carries_its_evidence(stage: Stage) -> None:
         "fallbacks",
         "clicks",
     }
+
+
+def test_channels_are_measured_as_the_log_says_that_both_arms_declare_them(stage: Stage) -> None:
+    declared = parse_config("channels: [{kind: two_tower, share: 0.8}, {kind: popular, share: 0.2}]")
+    mixture = Mixture(channels=declared.channels, merging=declared.merging, tables={})
+    add_full(stage.log, 3, mixture=mixture)
+    add_full(stage.log, 4, mixture=mixture)
+    stage.log.append("released", {"arms": {"stable": "g3"}, "reason": "has channels"})
+    commands.start(stage.log, "g4", policy=quick(), by="test")
+    until(stage, Phase.CANARY)
+    stage.turn()
+    assert stage.metrics.channels == ("popular", "two_tower")
 
 
 def test_traffic_moves_with_the_record_and_only_once_capacity_is_there(stage: Stage) -> None:

@@ -192,13 +192,23 @@ class Said:
     windows: int = 10
     down: bool = False
     asked: list[tuple[str, datetime, float | None]] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
+    """That were asked about last."""
 
     def measure(
-        self, rollout: str, since: datetime, _until: datetime, limit_ms: float | None, _gates: object = None
+        self,
+        rollout: str,
+        since: datetime,
+        _until: datetime,
+        limit_ms: float | None,
+        _gates: object = None,
+        *,
+        channels: tuple[str, ...] = (),
     ) -> Measures:
         if self.down:
             raise UnavailableError("no metrics now")
         self.asked.append((rollout, since, limit_ms))
+        self.channels = channels
         bad = {"stable": Said(requests=self.requests, users=self.users), "canary": self}
         return {arm: bad[arm].arm() for arm in ARMS}
 

@@ -86,7 +86,7 @@ class ArmMeasure:
     """Of each outcome of the policy, in its order: n_u answers, y_u the sum over them of what followed, in units of the
     most that one answer counts, and weighed where clicks are. Empty where nothing was read yet."""
     channels: Mapping[str, ChannelSums] = field(default_factory=dict)
-    """By name, of those that both arms declare alike."""
+    """By name, of those that were asked about; empty where nothing was read of them yet."""
 
 
 Measures = Mapping[Arm, ArmMeasure]
@@ -103,6 +103,8 @@ class Metrics(Protocol):
         until: datetime,
         limit_ms: float | None,
         gates: OnlineGates = _USUAL,
+        *,
+        channels: tuple[str, ...] = (),
     ) -> Measures:
         """What both arms did in [since, until), requests whose arm a tester chose left out.
 
@@ -111,6 +113,7 @@ class Metrics(Protocol):
         Args:
             limit_ms: Answers slower than this are `Requests.slow`; None: none are.
             gates: Say what clicks weigh, and what else is counted.
+            channels: Those that both arms declare alike; see `measured_channels`.
 
         Raises:
             UnavailableError: The measures cannot be read now.

@@ -23,14 +23,17 @@ class MixtureTable(ByUser):
     """What each user got of each channel, by arm."""
 
     def __init__(self, channels: tuple[str, ...], most_users: int = MOST_USERS) -> None:
-        """Nothing is known of anybody yet, nor of any other channel ever."""
+        """Nothing is known of anybody yet, nor of any channel but these ever."""
         super().__init__(("_sums",), most_users)
         self._channels = channels
         self._sums = np.zeros((0, len(ARMS), _PARTS + _EACH * len(channels)), np.float32)
 
     def add(self, batch: OutcomeBatch, since_us: int) -> None:
-        """Take in a batch's answers since a moment, if it tells of these channels."""
-        if batch.channels != self._channels:
+        """Take in a batch's answers since a moment, if it tells of these channels.
+
+        A service that lags behind the log compares other arms, and one of another release may compare other channels.
+        """
+        if not batch.channels or batch.channels != self._channels:
             return
         own = own_answers(batch.rows)
         rows, later = batch.rows[own], batch.rows["time_us"][own] >= since_us
@@ -40,7 +43,9 @@ class MixtureTable(ByUser):
         np.add.at(self._sums, (place, (rows["flags"][kept] & Flag.CANARY).astype(np.intp)), counted)
 
     def sums(self, arm: int) -> dict[str, ChannelSums]:
-        """By channel, of one arm."""
+        """By channel, of one arm; of none before anything was told of them in either."""
+        if not len(self._user):
+            return {}
         answers, parts = self._sums[:, arm, _ANSWERS], self._sums[:, arm, _PARTS:]
         each = [UserSums.of(answers, part) for part in parts.T]
         return dict(zip(self._channels, map(ChannelSums, each[::_EACH], each[1::_EACH]), strict=True))

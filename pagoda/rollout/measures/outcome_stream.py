@@ -30,6 +30,8 @@ _PAGE = 500
 _FINEST_MS, _RATIO, _BUCKETS = 0.01, 1.02, 900
 """Latencies are counted in buckets that grow by 2 %, from 10 µs to nine minutes."""
 _USUAL = OnlineGates()
+_Asked = tuple[str, int, float | None, OnlineGates, tuple[str, ...]]
+"""Rollout, µs since when, limit of latencies in ms, gates and channels; see `Metrics.measure`."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,9 +52,11 @@ class StreamMetrics:
         until: datetime,
         limit_ms: float | None,
         gates: OnlineGates = _USUAL,
+        *,
+        channels: tuple[str, ...] = (),
     ) -> Measures:
         """See `Metrics.measure`."""
-        phase, asked = self._phase, (rollout, to_us(since), limit_ms, gates)
+        phase, asked = self._phase, (rollout, to_us(since), limit_ms, gates, channels)
         if phase is None or not phase.goes_on(asked, to_us(until)):
             phase = PhaseSums(*asked)
         self._phase = None  # Should the reading end half way, the next look starts anew.
@@ -79,8 +83,15 @@ class StreamMetrics:
 class PhaseSums:
     """Sums over one phase of a rollout."""
 
-    def __init__(self, rollout: str, since_us: int, limit_ms: float | None, gates: OnlineGates = _USUAL) -> None:
-        self._key = rollout, since_us, limit_ms, gates
+    def __init__(
+        self,
+        rollout: str,
+        since_us: int,
+        limit_ms: float | None,
+        gates: OnlineGates = _USUAL,
+        channels: tuple[str, ...] = (),
+    ) -> None:
+        self._key: _Asked = (rollout, since_us, limit_ms, gates, channels)
         self.next_entry = f"{max(since_us // 1000 - _CLOCKS_MS, 0)}-0"
         self._stage = (False, 0)
         self._clear()
@@ -90,17 +101,17 @@ class PhaseSums:
         self._waiting: list[Rows] = []
         self._windows = np.zeros((len(ARMS), 3, 0), np.int64)
         self._latency = np.zeros((len(ARMS), _BUCKETS), np.int64)
-        gates = self._key[-1]
+        *_, gates, channels = self._key
         self._users = UserTable(cap=gates.weights.cap if gates.weights else None, outcomes=len(gates.outcomes))
-        self._mixtures: MixtureTable | None = None
+        self._mixtures = MixtureTable(channels)
 
-    def goes_on(self, asked: tuple[str, int, float | None, OnlineGates], until_us: int) -> bool:
+    def goes_on(self, asked: _Asked, until_us: int) -> bool:
         """Whether these sums are the beginning of those that are asked for, by what `PhaseSums` is made of."""
         return self._key == asked and self._closed <= _windows(asked[1], until_us)
 
     def add(self, fields: dict[bytes, Any]) -> None:
         """Take in an entry of the stream, if it is of this phase."""
-        rollout, since_us, _, gates = self._key
+        rollout, since_us, _, gates, _ = self._key
         try:
             batch = OutcomeBatch.decode(fields)
             if batch.rollout != rollout or batch.stage < self._stage:
@@ -115,13 +126,11 @@ class PhaseSums:
             self._stage = batch.stage
             self._clear()
         self._waiting.append(rows[rows["time_us"] >= since_us])
-        if batch.channels:
-            self._mixtures = self._mixtures or MixtureTable(batch.channels)
-            self._mixtures.add(batch, since_us)
+        self._mixtures.add(batch, since_us)
 
     def close(self, until_us: int) -> None:
         """Sum up the rows of the windows that are closed at a moment."""
-        _, since_us, limit_ms, gates = self._key
+        _, since_us, limit_ms, gates, _ = self._key
         self._closed = _windows(since_us, until_us)
         rows = np.concatenate([np.zeros(0, row_type(gates)), *self._waiting])
         over = rows["time_us"] < since_us + self._closed * WINDOW_US
@@ -153,7 +162,7 @@ class PhaseSums:
             Requests(total, errors, slow, _p99(self._latency[arm])),
             *self._users.sums(arm),
             outcomes=self._users.outcomes(arm),
-            channels=self._mixtures.sums(arm) if self._mixtures else {},
+            channels=self._mixtures.sums(arm),
         )
 
 

@@ -73,7 +73,7 @@ class Flag(IntFlag):
     SHORT = 16
     """With fewer items than were asked for."""
     FALLBACK = 32
-    """Not from the two towers, or with no item of a channel that both arms' generations declare."""
+    """Not from the two towers, or without an item that a channel gave which both arms' generations declare alike."""
     CLICK = 64
     """No answer but a positive event."""
     OUTCOME = 128

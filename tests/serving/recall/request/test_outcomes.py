@@ -77,8 +77,8 @@ class Service:
     async def client(self) -> AsyncIterator[httpx.AsyncClient]:
         """Of the application."""
         await self.setting.follow()
-        stream = RedisStream(self.url, length=10_000)
-        intake = EventIntake(stream, Specs(SPEC), self.recall.note, receipts=RECEIPTS)
+        stream = RedisStream(self.url, length=10_000, taken=self.recall.note)
+        intake = EventIntake(stream, Specs(SPEC), receipts=RECEIPTS)
         app = RecallServer(self.recall, self.setting.generations, tokens(), [events_router(intake)]).app
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://recall", headers=HEADERS
@@ -89,10 +89,10 @@ class Service:
         await self.outcomes.close()
         await intake.close()
 
-    def measure(self, gates: OnlineGates = USUAL) -> Measures:
+    def measure(self, gates: OnlineGates = USUAL, channels: tuple[str, ...] = ()) -> Measures:
         """As a driver would, some seconds later."""
         later = datetime.now(UTC) + timedelta(seconds=30)
-        return StreamMetrics(self.url).measure("r7", self.began, later, None, gates)
+        return StreamMetrics(self.url).measure("r7", self.began, later, None, gates, channels=channels)
 
 
 async def answer(client: httpx.AsyncClient, users: list[int], k: int = 2, **headers: str) -> list[dict[str, Any]]:
@@ -220,6 +220,25 @@ async def test_the_outcomes_of_the_policy_are_measured_by_arm_and_user(url: str)
         assert {one.n for one in (purchases, hides, dwell)} == {len(members)}
 
 
+async def test_an_event_that_is_sent_again_counts_once(url: str) -> None:
+    """Whoever got no answer sends it again: clicks that weigh, and columns, would add up to the cap."""
+    service = Service(url)
+    weighed = GATES.model_copy(update={"clicks": ClickGate(weights=ClickWeights(examination=2))})
+    service.setting.log.try_out(50, online=weighed)
+    async with service.client() as client:
+        for user in USERS[:20]:
+            (given,) = await answer(client, [user])
+            item = given["items"][1]["item_id"]
+            event = {"user_id": user, "item_id": item, "event": "click", "receipt": given["receipt"]}
+            event |= {"event_id": f"e{user}", "context": {"dwell_seconds": 15}}
+            for sent in (event, [event, event]):
+                body = sent if isinstance(sent, dict) else {"events": sent}
+                (await client.post("/v1/events", json=body)).raise_for_status()
+    found = service.measure(weighed).values()
+    assert sum(one.clicks.y for one in found) == 20 * 2**2
+    assert sum(one.outcomes[2].y for one in found) == pytest.approx(20 * 2**2 * 15 / 60)
+
+
 async def test_what_no_gate_looks_at_is_not_written(url: str) -> None:
     service = Service(url)
     service.setting.log.try_out(50)
@@ -251,7 +270,7 @@ async def test_what_channels_give_is_measured_where_both_arms_declare_them(url: 
         for user in USERS[:40]:
             await answer(client, [user], k=4)
     for arm, generation in (("stable", "g3"), ("canary", "g4")):
-        found = service.measure()[arm]
+        found = service.measure(channels=("popular", "two_tower"))[arm]
         towers, popular = found.channels["two_tower"], found.channels["popular"]
         answers = found.clicks.n
         assert answers > 10
