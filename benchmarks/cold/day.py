@@ -106,7 +106,8 @@ class ActedDay:
             {"item_id": one.item, "score": one.weight} for one in merged(lists, shares, self._mixture.merging.kind, K)
         ]
         if self._new is not None:
-            items = spread(items, self._new.chosen(vector[None], allowed, items, explored * K, seed), K)
+            shown = {one["item_id"] for one in items}
+            items = spread(items, self._new.chosen(vector[None], allowed, shown, explored * K, seed), K)
         return [int(one["item_id"]) for one in items]
 
     def _learn(self, users: Int64Array, times_us: Int64Array, shown: Int64Array, clicked: BoolArray) -> None:

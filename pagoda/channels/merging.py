@@ -73,9 +73,10 @@ def _channels_of(items: Mapping[Item, float], lists: Lists) -> list[tuple[str, .
     first: dict[Item, tuple[str, ...]] = {}
     several: set[Item] = set()  # Few, so these alone are looked for in all lists.
     for channel, own in lists.items():
-        several |= first.keys() & own
-        first |= dict.fromkeys(own, (channel,))
-    for item in several & items.keys():
+        there = items.keys() & own
+        several |= first.keys() & there
+        first |= dict.fromkeys(there, (channel,))
+    for item in several:
         first[item] = tuple([channel for channel, own in lists.items() if item in own])
     return list(map(first.__getitem__, items))
 

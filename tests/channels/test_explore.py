@@ -19,7 +19,8 @@ EPSILON, THOMPSON = Explore(share=0.05, method="epsilon"), Explore(share=0.05)
 def chosen(declared: Explore, items: int, budget: float, times: int) -> list[Explored]:
     believed = Believed(np.linspace(1, 3, items), np.full(items, 20.0))
     places, draws = np.arange(items), draws_of(believed, 0)
-    return [explored(draws, places, budget, declared, seed) for seed in range(times)]
+    seeds = np.random.default_rng(3).integers(1 << 64, size=times, dtype=np.uint64).tolist()
+    return [explored(draws, places, budget, declared, seed) for seed in seeds]
 
 
 @given(st.integers(0, 12), st.floats(0, 6), st.sampled_from([EPSILON, THOMPSON]))
@@ -63,7 +64,7 @@ def test_regret_of_thompson_grows_ever_more_slowly_and_less_than_that_of_chance(
         for step in range(1200):
             impressions, clicks = counts
             draws = draws_of(Believed(4 + clicks, 16 + impressions - clicks), step)
-            place = int(explored(draws, np.arange(20), 1.0, declared, step).numbers[0])
+            place = int(explored(draws, np.arange(20), 1.0, declared, step << 32).numbers[0])
             counts[:, place] += 1, rng.random() < rates[place]
             regret.append(rates[-1] - rates[place])
         lost[declared.method] = [sum(regret[:300]), sum(regret[-300:])]

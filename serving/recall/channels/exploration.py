@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 from weakref import WeakSet
 
@@ -43,6 +43,8 @@ class Beliefs:
 
     free: BoolArray
     """Which may be explored, bool [f]."""
+    handicap: Float32Array
+    """What is added to how near they are: 0, and -∞ to those that may not, float32 [f]."""
     draws: Float32Array
     """See `draws_of`; none for the method that needs none."""
 
@@ -55,6 +57,7 @@ class NewItems:
         self.table, self.names, self._vectors = table, names, vectors
         self._places = {name: place for place, name in enumerate(names)}
         self._all = np.arange(len(names))
+        self._nearest = min(table.declared.nearest, len(names))
         self._seed = 0
         self.beliefs = self._believe(table.counts)
 
@@ -63,28 +66,27 @@ class NewItems:
         self._seed += 1
         self.beliefs = self._believe(counts)
 
-    def nearest(self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem]) -> Ranked:
+    def nearest(self, vectors: Float32Array, allowed: Allowed, shown: Set[Key]) -> Ranked:
         """Places of those that may be explored and are nearest to any of a user's `vectors` [interests, dim].
 
         None is among those of `shown`. It gives as many as the section says; fewer where there are no more.
         """
-        free = self.beliefs.free.copy()
-        free[[self._places[name] for name in self._places.keys() & [item["item_id"] for item in shown]]] = False
-        if not (count := int(free.sum())):
+        if not self.names:
             return NOTHING
         products = self._vectors @ vectors.T
         similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
-        if allowed is anything:  # Then no more are looked at than are wanted, and nobody asks for their order.
-            similarity[~free] = -np.inf
-            others = len(free) - min(self.table.declared.nearest, count)
-            places = similarity.argpartition(others)[others:]
-            return Ranked(places, similarity[places])
-        return best_allowed(
-            self._all, similarity, lambda at: free[at] & allowed(self.table.items[at]), self.table.declared.nearest
-        )
+        similarity += self.beliefs.handicap
+        similarity[[self._places[name] for name in self._places.keys() & shown]] = -np.inf
+        if allowed is not anything:
+            among = best_allowed(self._all, similarity, lambda at: allowed(self.table.items[at]), self._nearest)
+        else:  # Nobody asks for their order.
+            places = similarity.argpartition(-self._nearest)[-self._nearest :]
+            among = Ranked(places, similarity[places])
+        there = among.scores > -np.inf
+        return among if there.all() else Ranked(among.ids[there], among.scores[there])
 
     def chosen(
-        self, vectors: Float32Array, allowed: Allowed, shown: Sequence[RecalledItem], budget: float, seed: int
+        self, vectors: Float32Array, allowed: Allowed, shown: Set[Key], budget: float, seed: int
     ) -> list[RecalledItem]:
         """What chance chooses of the `nearest` for so many places in the mean, with probabilities; see `explored`."""
         found = self.nearest(vectors, allowed, shown)
@@ -98,9 +100,10 @@ class NewItems:
     def _believe(self, counts: Int64Array) -> Beliefs:
         impressions, clicks = counts
         free = (impressions >= 0) & (clicks >= 0) & (clicks < self.table.declared.clicks)
+        handicap = np.where(free, 0, -np.inf).astype(np.float32)
         if self.table.declared.method == "epsilon":
-            return Beliefs(free, NO_DRAWS)
-        return Beliefs(free, draws_of(self.table.believed(np.maximum(counts, 0)), self._seed))
+            return Beliefs(free, handicap, NO_DRAWS)
+        return Beliefs(free, handicap, draws_of(self.table.believed(np.maximum(counts, 0)), self._seed))
 
 
 class Exploration:
@@ -139,8 +142,10 @@ class Exploration:
             # Draws of 2,000 items take 60 ms.
             await asyncio.to_thread(items.take_in, counts_of(items.names, found))
 
-    def candidates(self, live: LiveGeneration, lookup: Lookup, share: float) -> list[RecalledItem] | None:
-        """The new items that a user is to see among `lookup.items`, with the probability of each; None: it cannot say.
+    def candidates(
+        self, live: LiveGeneration, lookup: Lookup, share: float, shown: Set[Key]
+    ) -> list[RecalledItem] | None:
+        """The new items that a user is to see among those `shown`, with the probability of each; None: it cannot say.
 
         It is called when the others' items are merged, for it chooses among what they would not show.
         """
@@ -149,7 +154,7 @@ class Exploration:
             return None
         asked = f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}"
         seed = xxhash.xxh3_64_intdigest(asked.encode())
-        return items.chosen(_vectors(live, lookup), allowed, lookup.items, share * lookup.depth, seed)
+        return items.chosen(_vectors(live, lookup), allowed, shown, share * lookup.depth, seed)
 
     def _read(self, manifest: Manifest) -> NewItems:
         table = open_channel(manifest, EXPLORE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 
 from pagoda.channels.merging import EXPLORE, RRF, apart, shares_of, spread, weighed
@@ -99,9 +99,10 @@ async def _found(
     lookup.given = {channel: len(found) for channel, found in lists.items()}
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
-    lookup.items = _mixed(lists, shares, mixture.merging, lookup.depth)
+    mixed = _mixed(lists, shares, mixture.merging, lookup.depth)
+    lookup.items = list(mixed.values())
     if budget and lookup.instance.text is None:
-        _explore(exploration, live, lookup, budget)
+        _explore(exploration, live, lookup, budget, mixed.keys())
     lookup.merged = lookup.items
     lookup.degraded += [without(channel) for channel in shares if channel not in lists]
 
@@ -141,8 +142,10 @@ async def _in_time(
         return error
 
 
-def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float) -> None:
-    found = exploration.candidates(live, lookup, share) if exploration else None
+def _explore(
+    exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float, shown: Set[Key]
+) -> None:
+    found = exploration.candidates(live, lookup, share, shown) if exploration else None
     if found is None:
         lookup.degraded.append(without(EXPLORE))
     elif found:
@@ -151,13 +154,13 @@ def _explore(exploration: Exploration | None, live: LiveGeneration, lookup: Look
 
 def _mixed(
     lists: Mapping[str, Mapping[Key, float]], shares: Mapping[str, float], merging: MergingConfig, k: int
-) -> list[RecalledItem]:
+) -> dict[Key, RecalledItem]:
     """The declared channels' candidates as one list, each item with the score of the first that has it."""
     (weights, channels), by_sum = weighed(lists, shares, merging.kind, k), merging.kind == "rrf"
-    return [
-        {"item_id": item, "score": weight if by_sum else lists[names[0]][item], "channels": list(names)}
+    return {
+        item: {"item_id": item, "score": weight if by_sum else lists[names[0]][item], "channels": list(names)}
         for (item, weight), names in zip(weights.items(), channels, strict=True)
-    ]
+    }
 
 
 async def _first(channels: Sequence[Channel], live: LiveGeneration, lookup: Lookup) -> None:
