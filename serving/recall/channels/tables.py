@@ -66,11 +66,11 @@ class TableChannels:
         if not (declared := live.table_channels) or (served := self._items.get(live)) is None:
             return {}
         known, seen = live.known(lookup.instance, lookup.stored), _seen(live, lookup)
-        whole, found = self._whole.get(live, {}), dict[str, Ranked]()
+        among, there = (served.allowed(lookup.wanted, seen, there=there) for there in (False, True))
+        whole, found, depth = self._whole.get(live, {}), dict[str, Ranked](), lookup.depth
         for channel in declared:
             if (table := self._of(channel.kind).get(live)) is not None:
-                allowed = served.allowed(lookup.wanted, seen, there=whole.get(channel.kind, False))
-                found[channel.kind] = table.candidates(known, allowed, lookup.depth)
+                found[channel.kind] = table.candidates(known, there if whole.get(channel.kind) else among, depth)
         # Of most of these nothing is said in the answer, so no item is made of them yet.
         names = iter(served.names(np.concatenate([NOTHING.ids, *(one.ids for one in found.values())])))
         return {
