@@ -83,7 +83,8 @@ def _warn_of_words(declared: Editorial, words: frozenset[str]) -> None:
             declared.by,
             len(unknown),
             len(declared.lists),
-            _first([_with_nearest(word, words) for word in unknown]),
+            # Of the named ones alone: to look for one among 20,000 words takes a tenth of a second.
+            _first([_with_nearest(word, words) for word in unknown[:_NAMED]] + unknown[_NAMED:]),
         )
 
 

@@ -49,6 +49,7 @@ class KafkaStream:
         self._settings, self._redis = settings, redis
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._applying: set[asyncio.Task[None]] = set()
 
     async def append(self, accepted: Sequence[Accepted]) -> int:
         """See `EventStream.append`. All count as new: which are not is found when they are applied.
@@ -77,14 +78,21 @@ class KafkaStream:
 
     async def _apply_now(self, place: TopicPartition, record: KafkaRecord) -> None:
         """Apply a record that has just been taken, if all before it are: then the user's next answer knows of it."""
-        with suppress(UnavailableError, TimeoutError):  # Whoever follows the partition will do it.
-            async with asyncio.timeout(_NOW_SECONDS):
-                await self._redis.apply(partition_name(place), record.offset - 1, [record])
+        task = asyncio.create_task(self._apply_one(place, record))
+        self._applying.add(task)
+        task.add_done_callback(self._applying.discard)
+        # It goes on when nobody waits any more: what Redis takes then is new to nobody else, so gates would miss it.
+        await asyncio.wait([task], timeout=_NOW_SECONDS)
+
+    async def _apply_one(self, place: TopicPartition, record: KafkaRecord) -> None:
+        with suppress(UnavailableError):  # Whoever follows the partition will do it.
+            await self._redis.apply(partition_name(place), record.offset - 1, [record])
 
     async def close(self) -> None:
         """Close the connections."""
         if self._producer is not None:
             await self._producer.stop()
+        await asyncio.gather(*self._applying, return_exceptions=True)
         await self._redis.close()
 
     async def follow(self) -> None:

@@ -233,12 +233,16 @@ class RedisStream:
         for before, record in zip((after, *(one.offset for one in records)), records, strict=False):
             await self._take(*self._told(record.accepted, partition, record.offset, before), client=pipeline)
         try:
-            results = await pipeline.execute()
+            results = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise self._unavailable(error) from error
-        for record, (_, _, new) in zip(records, results, strict=True):
+        taken: list[int] = []
+        for record, result in zip(records, results, strict=True):
+            if isinstance(result, RedisError):  # Those before it are applied, and never new again; none behind it is.
+                raise self._unavailable(result) from result
+            code, _, new = result
             self._tell(record.accepted, new)
-        taken = [code for code, _, _ in results]
+            taken.append(code)
         return next((place for place, one in enumerate(taken) if one in (_FULL, _OUT_OF_ORDER)), len(taken))
 
     async def applied(self, partition: str) -> int | None:

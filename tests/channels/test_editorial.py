@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pagoda.channels import editorial
 from pagoda.channels.base import TableSource
 from pagoda.channels.factory import open_table, refuse_channels, write_tables
 from pagoda.config.channels import Editorial
@@ -80,6 +81,24 @@ def test_lists_by_a_word_that_nobody_has_are_told_of_and_kept(
     told = [record.getMessage() for record in caplog.records]
     assert bool(told) == bool(says)
     assert not says or re.search(says, told[0])
+
+
+def test_of_many_such_lists_the_nearest_word_is_looked_for_where_it_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five thousand lists among as many words would take an update minutes."""
+    looked: list[str] = []
+
+    def nearest(word: str, *_: object) -> list[str]:
+        looked.append(word)
+        return ["Oslo"]
+
+    monkeypatch.setattr(editorial, "get_close_matches", nearest)
+    lists = {f"oslo {number:02}": (1,) for number in range(30)}
+    with caplog.at_level(logging.WARNING), opened(Editorial(share=0.1, by="city", lists=lists), ACTS):
+        pass
+    assert looked == list(lists)[:10]
+    assert re.search(r"of 30 of the 30 lists .*lists.oslo 09 \(is Oslo meant\?\), …$", caplog.messages[-1])
 
 
 def test_items_of_a_dataset_with_text_ids_are_named_by_these(tmp_path: Path) -> None:

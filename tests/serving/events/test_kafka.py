@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -95,6 +96,28 @@ async def test_the_next_answer_knows_what_was_taken_and_nobody_applies_it_again(
     async with applying(settings, url):
         await committed(settings, 10)
     assert taken(url) == [f"e{number}" for number in range(10)]
+
+
+async def test_what_redis_takes_when_nobody_waits_for_it_any_more_is_told(
+    settings: KafkaSettings, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever applies the record after that finds that it was applied, and nothing new in it."""
+    told: list[str] = []
+    store = RedisStream(url, length=100, taken=lambda events: told.extend(one.row["event_id"] for one in events))
+    busy, apply = asyncio.Event(), store.apply
+
+    async def late(*arguments: Any) -> int:
+        await busy.wait()
+        return await apply(*arguments)
+
+    monkeypatch.setattr(store, "apply", late)
+    monkeypatch.setattr(kafka_stream, "_NOW_SECONDS", 0.01)
+    stream = KafkaStream(settings, store)
+    assert await stream.append([click(1)]) == 1
+    assert not taken(url)
+    busy.set()
+    await stream.close()
+    assert taken(url) == told == ["e1"]
 
 
 async def test_events_wait_in_kafka_for_redis_and_for_the_sink(settings: KafkaSettings, url: str) -> None:

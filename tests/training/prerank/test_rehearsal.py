@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pagoda.training.full import judgement, learning
 from pagoda.training.full.judgement import judge_held_back
 from pagoda.training.full.preparation import prepare
 from pagoda.training.full.preranking import _rehearsed
-from pagoda.training.full.refusals import refuse_what_the_data_lacks
+from pagoda.training.full.refusals import refuse_rehearsal, refuse_what_the_data_lacks
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
 from pagoda.training.negatives.mined_file import write_mined
@@ -126,6 +127,17 @@ def test_a_first_version_is_refused_for_what_its_rehearsal_lacks_before_anything
     with pytest.raises(ConfigError, match=r"is rehearsed .* has no event ranking_rejected in"):
         rejected = config(prerank=SECTION, negatives={"uniform": 16, "rejected": 1})
         prepare(without_rejections(tmp_path / "data"), hours(0, 28), None, rejected)
+
+
+def test_judging_refuses_what_the_update_does_which_learns_no_more_than_validation_leaves(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "train", None)
+    learned, window = until(dataset, 40), until(dataset, 75)
+    how = config(prerank=SECTION, validation={"hours": (window.end - learned.end) / timedelta(hours=1)})
+    refuse_rehearsal(how, dataset, window)
+    with pytest.raises(DataError, match="learns from the last fifth"):
+        judge_held_back(dataset, window, how)
 
 
 def test_few_impressions_of_a_sample_are_no_reason_not_to_judge(
