@@ -75,7 +75,7 @@ bench-publish: .venv/installed ## What publishing an incremental version costs, 
 bench-online: .venv/installed ## The online path against its parts and its peers: 1 M items × 64, top-100 (18 minutes on 2 quiet cores).
 	$(PY) -m benchmarks.online
 
-bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (8 minutes).
+bench-faults: .venv/installed ## What users notice when something breaks, under 100 requests a second (13 minutes).
 	$(PY) -m benchmarks.faults
 
 bench-fairness: .venv/installed ## What one bad client costs the others, under 200 requests a second (12 minutes).

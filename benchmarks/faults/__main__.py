@@ -19,16 +19,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.faults.channels import CHANNEL_FAULTS, DeadChannels
+from benchmarks.faults.channel_faults import CHANNEL_FAULTS
+from benchmarks.faults.channels import DeadChannels
 from benchmarks.faults.events import EventSender, lost
 from benchmarks.faults.faults import Fault, faults_of, mount, unmount
 from benchmarks.faults.proxy import DelayProxy
+from benchmarks.faults.tables import as_tables
 from benchmarks.online.installation import Installation, install, process, wait_ready
 from benchmarks.online.world import make_world
 from pagoda.access.tokens import bearer, token_of
@@ -62,7 +62,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     arguments.out.write_text(json.dumps(results, indent=1))
-    show(results, arguments.rate)
+    console.print(as_tables(results, arguments.rate))
 
 
 def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -81,14 +81,20 @@ def run(folder: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
             return not arguments.only or any(word in name for word in arguments.only)
 
         dead = DeadChannels(installation, folder, arguments.rate)
-        found = [dead.measure(fault) for fault in CHANNEL_FAULTS if chosen(fault.name)]
+        found = [told(dead.measure(fault)) for fault in CHANNEL_FAULTS if chosen(fault.name)]
         with recall_through_proxies(installation, folder) as (url, proxies):
-            faults = faults_of(installation, proxies, small)
-            return found + [measure(one, installation, url, arguments.rate) for one in faults if chosen(one.name)]
+            faults = [fault for fault in faults_of(installation, proxies, small) if chosen(fault.name)]
+            return found + [told(measure(fault, installation, url, arguments.rate)) for fault in faults]
     finally:
         platform.down()
         if small:
             unmount(small)
+
+
+def told(result: dict[str, Any]) -> dict[str, Any]:
+    """The same, once it is printed."""
+    console.print(result, highlight=False)
+    return result
 
 
 @contextmanager
@@ -101,7 +107,7 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         proxies = {name: DelayProxy(url) for name, url in given.items()}
         for proxy in proxies.values():
             stack.callback(proxy.close)
-        changed = {names[name]: _through(proxies[name], name, url) for name, url in given.items()}
+        changed = {names[name]: proxies[name].stands_for(name, url) for name, url in given.items()}
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)
         try:
@@ -113,13 +119,6 @@ def recall_through_proxies(installation: Installation, folder: Path) -> Iterator
         url = f"http://127.0.0.1:{port}"
         wait_ready(url)
         yield url, proxies
-
-
-def _through(proxy: DelayProxy, name: str, url: str) -> str:
-    """The URL with the proxy in the server's place; what is a socket there is a port here."""
-    port = urlsplit(url).port
-    scheme = "redis" if name == "redis" else "http"
-    return url.replace(f":{port}", f":{proxy.port}") if port else f"{scheme}://127.0.0.1:{proxy.port}"
 
 
 def measure(fault: Fault, installation: Installation, url: str, rate: float) -> dict[str, Any]:
@@ -151,7 +150,7 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
     unavailable = refused_for_want(url, watch) - unavailable
     kinds = outcomes.kinds
     shed = kinds.count(f"HTTP {SHED}") - unavailable
-    result = {
+    return {
         "fault": fault.name,
         "requests": len(kinds),
         "errors_5xx": sum(kind not in (ANSWERED, f"HTTP {SHED}") for kind in kinds) + unavailable + events.errors_5xx,
@@ -163,8 +162,6 @@ def measure(fault: Fault, installation: Installation, url: str, rate: float) -> 
         "events": len(events.acknowledged),
         "degraded_by": dict(outcomes.marks),
     }
-    console.print(result, highlight=False)
-    return result
 
 
 def warm_up(plan: LoadPlan, url: str, token: str) -> None:
@@ -207,17 +204,6 @@ def refused_for_want(url: str, token: str) -> int:
     """Requests so far that were refused since a server did not answer and nothing stood in for it."""
     found = _UNAVAILABLE.search(httpx.get(f"{url}/metrics", headers=bearer(token)).text)
     return int(float(found[1])) if found else 0
-
-
-def show(results: list[dict[str, Any]], rate: float) -> None:
-    """Print the results as a table."""
-    table = Table(title=f"Faults under {rate:g} requests a second", title_justify="left", box=None, pad_edge=False)
-    names = ("fault", "requests", "errors_5xx", "shed", "degraded", "events", "events_lost", "fault_seconds")
-    for name in (*names, "recovery_seconds"):
-        table.add_column(name.replace("_", " "), justify="left" if name == "fault" else "right")
-    for result in results:
-        table.add_row(*(str(result[name]) for name in (*names, "recovery_seconds")))
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ class DelayProxy:
         self._thread.start()
         self._started.wait()
 
+    def stands_for(self, name: str, url: str) -> str:
+        """The URL of a service with the proxy in its place; what is a socket there is a port here."""
+        port = urlsplit(url).port
+        scheme = "redis" if name == "redis" else "http"
+        return url.replace(f":{port}", f":{self.port}") if port else f"{scheme}://127.0.0.1:{self.port}"
+
     def close(self) -> None:
         """Stop it; connections through it end."""
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,13 +28,25 @@ KINDS: Mapping[str, ChannelKind] = {
 }
 """Those that have a table: all but the towers, whose candidates are the collection's."""
 
+_log = logging.getLogger(__name__)
+
 
 def write_tables(folder: Path, channels: Sequence[ChannelConfig], source: TableSource) -> None:
-    """Write the tables of all `channels` that have one; `folder` is made, where there are any."""
+    """Write the tables of all `channels` that have one; `folder` is made, where there are any.
+
+    A warning names one that has no item: its answers would look as if it had not been declared.
+    """
     for declared in with_table(channels):
         own = folder / declared.kind
         own.mkdir(parents=True)
         KINDS[declared.kind].write(own, declared, source)
+        if not len(open_table(folder, declared).items):
+            _log.warning(
+                "channels: %s: finds no item in the data up to %s, so it gives nothing and the others fill its places; "
+                "see docs/training.md#channels for what it looks for, and how many `days` back",
+                declared.kind,
+                source.window.end.isoformat(),
+            )
 
 
 def refuse_channels(channels: Sequence[ChannelConfig], spec: FeatureSpec) -> None:

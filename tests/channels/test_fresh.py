@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +29,17 @@ def test_what_nobody_touched_pushes_out_nothing_that_came() -> None:
         kept = ids_of(table.candidates(known(), all_of, 12))
     assert {11, 12} < set(kept) and len(kept) == 4
     assert set(kept) - {11, 12} != {1, 2}  # By chance, not the lowest.
+
+
+def test_a_channel_that_finds_no_item_is_told_of_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    """Else its answers look as if nobody had declared it."""
+    old = [Act(0, 1, row["item_id"], "click", None) for row in ITEMS]
+    with caplog.at_level(logging.WARNING), opened(Fresh(share=0.1, days=2), old) as table:
+        assert ids_of(table.candidates(known(), all_of, 12)) == []
+    assert "channels: fresh: finds no item in the data up to 2024-05-07" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING), opened(Fresh(share=0.1, days=2), old[:-1]):
+        assert not caplog.text
 
 
 @settings(max_examples=25)

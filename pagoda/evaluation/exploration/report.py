@@ -35,8 +35,8 @@ class ExploredPlaces(_Model):
     evenly: Estimate
     """Click rate if all items among which chance chose had been shown equally often (weights 1 / propensity).
 
-    Exact under `epsilon`. Under `thompson` it is too high where items are seldom chosen: a propensity is then a share
-    of 65 choices with the one that was made, so that of an item chosen with probability p, 1 - (1 - p)^65 is counted.
+    Exact under `epsilon`. Under `thompson` it leans to what was chosen often: a propensity is then an estimate that is
+    never 0 and too high for what is hardly ever chosen, which thus counts too little; see `explored`.
     """
 
 
