@@ -22,7 +22,7 @@ from pagoda.version_files.full import FullVersionFiles
 _NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 
 
-class Learned(NamedTuple):
+class LearnedTowers(NamedTuple):
     """How the towers became what they are."""
 
     outcome: Outcome
@@ -40,7 +40,7 @@ def learn_window(
     validator: Validator | None,
     checkpoints: Checkpoints,
     progress: Progress | None = None,
-) -> Learned:
+) -> LearnedTowers:
     """Train the towers: a version's, and those of a first version's rehearsal.
 
     Args:
@@ -60,7 +60,7 @@ def learn_window(
     prepared.stream.complete()
     batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
     batch = next(batcher.batches(prepared.stream.last, config.batch_size))
-    return Learned(outcome, _weigh(prepared, config, parent, validator, batch), batch)
+    return LearnedTowers(outcome, _weigh(prepared, config, parent, validator, batch), batch)
 
 
 def _validate(prepared: Prepared, validator: Validator) -> float:
