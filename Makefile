@@ -12,13 +12,14 @@ help: ## List the targets.
 
 # Where PyTorch's CPU build is; PyPI's brings several GB of CUDA. An index that cannot be reached is passed over.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# Every file by its hash (make lock), so nothing is resolved; recbole is wanted for its data only.
+# Every file by its hash (make lock), so nothing is resolved; recbole is wanted for its data only, and torchrec asks for
+# a build of fbgemm that does not fit this torch.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 .venv/installed: pyproject.toml $(wildcard requirements/*.txt)
 	@echo "Installing the environment into .venv (about 3 minutes, 3 GB; once)"
 	@test -x $(PY) || "$(PYTHON)" -m venv .venv
 	@$(PY) $(PIP_INSTALL) --require-hashes --retries 1 --extra-index-url $(TORCH_INDEX) --requirement requirements/first.txt
-	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt
+	@$(PY) $(PIP_INSTALL) --require-hashes --requirement requirements/environment.txt --requirement requirements/data.txt --requirement requirements/distributed.txt
 	@$(PY) $(PIP_INSTALL) --editable .
 	@# Some packages hold files that are no Python of this version; they are imported by nobody.
 	@$(PY) -m compileall -q -j 0 "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" > /dev/null || true
@@ -89,7 +90,7 @@ bench-replay: .venv/installed ## What each policy of updates is worth: worlds of
 
 # The peers, pinned; in a folder of their own, since their declared dependencies would replace our PyTorch.
 build/bench/peers/installed: benchmarks/training/requirements.txt .venv/installed
-	@echo "Installing torch-rechub and TorchRec into build/bench/peers"
+	@echo "Installing torch-rechub into build/bench/peers"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/bench/peers -r $<
 	@touch $@
 

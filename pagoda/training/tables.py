@@ -18,6 +18,10 @@ _SCALE = 0.05
 """Standard deviation of what new rows differ by from the out-of-vocabulary row that served their IDs until now."""
 
 Int64Array = NDArray[np.int64]
+NO_IDS = np.empty(0, np.int64)
+_BLOCK_ROWS = 1 << 16
+"""Rows drawn at a time: PyTorch draws 16 numbers at once, and so many rows are a multiple of that whatever their
+length, so that all blocks together are what one draw gives."""
 
 
 class TrainableTable:
@@ -35,24 +39,37 @@ class TrainableTable:
         self._search = SortedIds(ids)
 
     @classmethod
-    def first(cls, ids: Int64Array, dim: int, generator: torch.Generator) -> TrainableTable:
-        """A table for `ids` (int64 [n], any order) before any training; the out-of-vocabulary row is zero."""
-        empty = cls(np.empty(0, np.int64), torch.zeros(1, dim), torch.zeros(1))
-        return empty.grown(ids, generator)
+    def first(
+        cls, ids: Int64Array, dim: int, generator: torch.Generator, *, elsewhere: Int64Array = NO_IDS
+    ) -> TrainableTable:
+        """A table for `ids` (int64 [n], any order) before any training; the out-of-vocabulary row is zero.
+
+        `elsewhere` is as for `grown`.
+        """
+        empty = cls(NO_IDS, torch.zeros(1, dim), torch.zeros(1))
+        return empty.grown(ids, generator, elsewhere=elsewhere)
 
     @classmethod
-    def of(cls, table: IdTable, squares: NDArray[np.float32]) -> TrainableTable:
-        """A published table with its optimiser's state (as in `squares` above)."""
-        rows = torch.empty(len(table) + 1, table.dim)
+    def of(cls, table: IdTable, squares: NDArray[np.float32], which: NDArray[np.bool_] | None = None) -> TrainableTable:
+        """A published table with its optimiser's state (as in `squares` above), or `which` of its rows, bool [n]."""
+        kept = slice(None) if which is None else which
+        ids = np.array(table.ids[kept])
+        rows = torch.empty(len(ids) + 1, table.dim)
         rows[OOV] = torch.from_numpy(table.oov)
-        rows.numpy()[1:] = table.rows
-        return cls(np.array(table.ids), rows, torch.from_numpy(squares))
+        rows.numpy()[1:] = table.rows[kept]
+        return cls(ids, rows, torch.from_numpy(np.append(squares[:1], squares[1:][kept])))
 
-    def grown(self, ids: Int64Array, generator: torch.Generator) -> TrainableTable:
-        """A table that has rows for `ids` (int64 [n], any order) too; new ones start near the out-of-vocabulary row."""
+    def grown(self, ids: Int64Array, generator: torch.Generator, *, elsewhere: Int64Array = NO_IDS) -> TrainableTable:
+        """A table that has rows for `ids` (int64 [n], any order) too; new ones start near the out-of-vocabulary row.
+
+        Of IDs whose rows another process has (`elsewhere`, int64 [k], any order) only the draws are made, so that a row
+        begins the same however many processes share a table.
+        """
         merged = np.union1d(self.ids, ids)
         old = np.concatenate([[OOV], np.searchsorted(merged, self.ids) + 1])
-        rows = self.rows[OOV] + _SCALE * torch.randn(len(merged) + 1, self.rows.shape[1], generator=generator)
+        here = np.isin(np.union1d(merged, elsewhere), merged)
+        drawn = _drawn(np.concatenate([[True], here]), self.rows.shape[1], generator)
+        rows = self.rows[OOV] + _SCALE * drawn
         squares = torch.zeros(len(merged) + 1)
         rows[old], squares[old] = self.rows, self.squares
         return TrainableTable(merged, rows, squares)
@@ -77,3 +94,14 @@ class TrainableTable:
         """Write the rows as an `IdTable`; the optimiser's state is no part of it."""
         rows = self.rows.numpy()
         IdTable.write(folder, self.ids, rows[1:], rows[OOV])
+
+
+def _drawn(kept: NDArray[np.bool_], dim: int, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers for so many rows, of which only some are kept, float32 [kept, dim]."""
+    drawn, done = torch.empty(int(kept.sum()), dim), 0
+    for start in range(0, len(kept), _BLOCK_ROWS):
+        which = torch.from_numpy(kept[start : start + _BLOCK_ROWS])
+        block = torch.randn(len(which), dim, generator=generator)[which]
+        drawn[done : done + len(block)] = block
+        done += len(block)
+    return drawn

@@ -76,8 +76,8 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
 
     def learn(folder: Path) -> None:
         from pagoda.training.distillation.score_file import Teacher, scale_named
+        from pagoda.training.distributed.update import update_by_processes
         from pagoda.training.full.side_inputs import SideInputs
-        from pagoda.training.full.update import full_update
 
         chosen = parse_config(config)
         _refuse(chosen, update, teacher)
@@ -91,7 +91,7 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
             judge_first(update, chosen, SideInputs(teacher=scores))
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)
-        full_update(
+        update_by_processes(
             update.data,
             update.window,
             parent,

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from pagoda.channels.factory import TABLES
 from pagoda.channels.mixture import OpenMixture, open_mixture
 from pagoda.config.training import TrainConfig, read_config
-from pagoda.data.history.history_state import HistoryState
+from pagoda.data.history.history_state import Chosen, HistoryState
 from pagoda.data.window import Window
 from pagoda.embeddings.category_means import CategoryMeans
 from pagoda.embeddings.table import IdTable
@@ -174,10 +174,10 @@ class FullVersionFiles:
         path = self.state / OBJECTIVE_STATE
         return load_tensors(path) if path.exists() else None
 
-    def history(self) -> HistoryState | None:
-        """Histories as of the window's end; None where the dataset declares none."""
+    def history(self, whose: Chosen | None = None) -> HistoryState | None:
+        """Histories as of the window's end; None where the dataset declares none. `whose`: of those users alone."""
         folder = self.state / HISTORY
-        return HistoryState.load(folder) if folder.exists() else None
+        return HistoryState.load(folder, whose) if folder.exists() else None
 
 
 def smoothed_shares(clicks: NDArray[np.int64], total: int, items: int) -> NDArray[np.float64]:

@@ -35,6 +35,10 @@ def full(
         Path | None,
         typer.Option(help="An earlier --out that says what is irrelevant, for `negatives.bad` [--parent]."),
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that train it together [the configuration's `distributed.processes`: 1]."),
+    ] = None,
     judge: Annotated[
         bool, typer.Option("--judge/--no-judge", help="Say what it is worth over popularity and item-kNN or EASE.")
     ] = True,
@@ -52,15 +56,19 @@ def full(
     """
     from rich.console import Console
 
+    from pagoda.config.distributed import DistributedConfig
     from pagoda.config.training import parse_config, read_config
     from pagoda.data.dataset import Dataset
     from pagoda.training.distillation.score_file import Teacher
+    from pagoda.training.distributed.update import update_by_processes
     from pagoda.training.full.side_inputs import SideInputs
-    from pagoda.training.full.update import full_update, open_version
+    from pagoda.training.full.update import open_version
     from pagoda.training.progress import TerminalProgress
 
     scale = scale_of(teacher, teacher_scale)
     chosen = read_config(config) if config else parse_config("")
+    if processes is not None:
+        chosen = chosen.model_copy(update={"distributed": DistributedConfig(processes=processes)})
     dataset = Dataset.open(data)
     earlier = open_version(parent) if parent else None
     window, checkpoints = _window(dataset, earlier, window_end), out.with_name(f"{out.name}.checkpoint")
@@ -70,7 +78,7 @@ def full(
     judging = Judging(dataset, window, chosen, out, console=console, repeats=repeats) if judge else None
     judged = judging.before(earlier, beside) if judging else None
     with TerminalProgress(console) as progress:
-        files = full_update(
+        files = update_by_processes(
             dataset, window, earlier, chosen, out, beside=beside, progress=progress, checkpoints=checkpoints
         )
     if judging:

@@ -6,6 +6,7 @@ each other, however the stream is cut into batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +20,12 @@ from pagoda.data.window import from_us
 from pagoda.errors import DataError
 
 _EMPTY = np.empty(0, np.int64)
+_PENDING, _LATEST = "pending.npy", "latest.npy"
 _KEPT = ("items.npy", "times.npy")
 """Files of what is kept of each event."""
 _BEGINNING_US = np.iinfo(np.int64).min
+Chosen = Callable[[Int64Array], BoolArray]
+"""Says which of users (int64 [n], IDs) are meant, bool [n]."""
 
 
 class _Events(NamedTuple):
@@ -102,6 +106,12 @@ class HistoryState:
         self._refuse_disorder(timestamps_us)
         if len(user_ids):
             self._take_in(_Events.of(user_ids, item_ids, timestamps_us, kinds), int(timestamps_us[-1]))
+
+    def reach(self, moment_us: int) -> None:
+        """Take it that time has come to a moment, whoever's row said so: none that follows is before it."""
+        if moment_us > self._latest_us:
+            nothing = tuple(column[:0] for column in self._pending.columns)
+            self._take_in(_Events(_EMPTY, nothing), moment_us)
 
     def read(self, user_ids: Int64Array, timestamps_us: Int64Array) -> Histories:
         """Return the history of each user as of each moment (in any order) without taking anything in.
@@ -208,22 +218,46 @@ class HistoryState:
         for name, ring in zip((*_KEPT, KINDS_FILE), self._rings, strict=False):
             np.save(folder / name, ring[:held])
         np.save(folder / "totals.npy", self._totals[:held])
-        np.save(folder / "pending.npy", np.stack([self._pending.users, *self._pending.columns]))
-        np.save(folder / "latest.npy", np.int64(self._latest_us))
+        np.save(folder / _PENDING, np.stack([self._pending.users, *self._pending.columns]))
+        np.save(folder / _LATEST, np.int64(self._latest_us))
 
     @classmethod
-    def load(cls, folder: Path) -> HistoryState:
-        """Read what `save` wrote."""
+    def load(cls, folder: Path, whose: Chosen | None = None, *, mapped: bool = False) -> HistoryState:
+        """Read what `save` wrote, of all users or of those that `whose` chooses: of the others nothing is held.
+
+        `mapped`: what users did stays in the files, which are not changed by what is taken in later.
+        """
         names = (*_KEPT, KINDS_FILE) if (folder / KINDS_FILE).exists() else _KEPT
-        rings = [np.load(folder / name, allow_pickle=False) for name in names]
+        ids = np.load(folder / "users.npy", allow_pickle=False)
+        kept = slice(None) if whose is None else whose(ids)
+        files = [np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in names]
+        rings = files if mapped else [np.array(file[kept]) for file in files]
         state = cls(rings[0].shape[1])
-        state._slots = Slots(np.load(folder / "users.npy", allow_pickle=False))
+        state._slots = Slots(ids[kept])
         state._rings = rings
-        state._totals = np.load(folder / "totals.npy", allow_pickle=False)
-        users, items, times, *told = np.load(folder / "pending.npy", allow_pickle=False)
-        state._pending = _Events.of(users, items, times, told[0] if told else None)
-        state._latest_us = int(np.load(folder / "latest.npy", allow_pickle=False))
+        state._totals = np.load(folder / "totals.npy", allow_pickle=False)[kept]
+        users, items, times, *told = np.load(folder / _PENDING, allow_pickle=False)
+        pending = _Events.of(users, items, times, told[0] if told else None)
+        state._pending = pending if whose is None else pending.where(whose(users))
+        state._latest_us = int(np.load(folder / _LATEST, allow_pickle=False))
         return state
+
+
+def join_histories(parts: Sequence[Path], folder: Path) -> None:
+    """Write into `folder`, which is created, what several states wrote that know different users as of one moment.
+
+    Nothing of users is held but their pending events.
+    """
+    folder.mkdir()
+    for name in sorted(path.name for path in parts[0].iterdir()):
+        arrays = [np.load(part / name, mmap_mode="r", allow_pickle=False) for part in parts]
+        if name == _LATEST:
+            np.save(folder / name, arrays[0])
+        elif name == _PENDING:
+            np.save(folder / name, np.concatenate(arrays, axis=1))
+        else:
+            shape = (sum(len(array) for array in arrays), *arrays[0].shape[1:])
+            np.concatenate(arrays, out=np.lib.format.open_memmap(folder / name, "w+", arrays[0].dtype, shape))
 
 
 def _counts_before(users: Int64Array, times_us: Int64Array, enters: BoolArray) -> Int64Array:

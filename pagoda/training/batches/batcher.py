@@ -27,6 +27,7 @@ from pagoda.training.examples.sets import others_of
 from pagoda.training.examples.stream import Block
 from pagoda.training.negatives.item_choice import Chooser, ChosenItems
 from pagoda.training.numbering import Numbering
+from pagoda.training.share import WHOLE, Share
 from pagoda.training.tables import OOV, TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -77,9 +78,10 @@ class Batch:
     keys: UserKeys[Tensor]
     """What the user tower reads; users and items by which of `user_rows` and `item_rows` they are."""
     candidate_of: Tensor
-    """int64 [M]: the M distinct items of the batch, by which of `item_rows`, or after these of `lent`, is theirs."""
+    """int64 [M]: the M distinct items of the batch, by which of `item_rows`, or after these of `lent`, is theirs; where
+    several processes take a step together, only of its part of them, `Share.part`."""
     item_features: dict[str, Tensor]
-    """Of the M distinct items."""
+    """Of the same items."""
     places: Tensor
     """int64 [M]: places of the distinct items in the catalogue."""
     log_missed: Tensor
@@ -89,6 +91,8 @@ class Batch:
     place: Place
     moments: str
     """From when to when, for people."""
+    of_all: int
+    """How many positives take this step: B, and those of other processes."""
     first_shared: int = 0
     negatives: Tensor | None = None
     hard: Tensor | None = None
@@ -133,6 +137,11 @@ class BatchPositives(NamedTuple):
     """Both as in `Batch`."""
     sets: Int64Array | None = None
     """int64 [B]: in which of the histories each positive lies, whose items are no negatives of it; None: all are."""
+    items: Int64Array | None = None
+    """int64 [n], places in the catalogue: what the positives of all processes chose that take this step together; None:
+    of the block's rows, since there is one process."""
+    mine: Int64Array | slice = slice(None)
+    """int64 [B]: which of the n are these."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +169,7 @@ class Batcher:
         augmenter: Augmenter | None = None,
         lender: Lender | None = None,
         age_until_us: int | None = None,
+        share: Share = WHOLE,
     ) -> None:
         """Make one.
 
@@ -174,15 +184,19 @@ class Batcher:
             augmenter: Draws views of items, where there is self-supervision.
             lender: Lends candidates without a row those of their categories; None: the out-of-vocabulary row is theirs.
             age_until_us: The moment from which the age of examples counts back; None: they have none.
+            share: Which part of each batch is to be made, where several processes take a step together: its users'
+                positives, and as large a part of the candidates as anybody's. What all need to agree on is drawn alike
+                by each, and the same as by one process alone; what is hidden of histories and items is not.
         """
+        self._share = share
         self._sources, self._augmenter, self._lender, self._age_until_us = sources, augmenter, lender, age_until_us
         self._catalogue, self._dropout = catalogue, dropout
         self._seed, self._rng = seed, np.random.default_rng(seed)
-        self._users, self._items = Numbering(len(users.rows)), Numbering(len(items.rows))
+        self._users, self._items = Numbering(1 + len(users.ids)), Numbering(1 + len(items.ids))
         self._nobody = encoder.encode_rows("user", [{}])
 
     def batches(self, block: Block, size: int, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
-        """All positives of `block` (at least one) in random order, in batches of nearly equal size.
+        """All positives of `block` (one at least) in random order, in batches of nearly equal size.
 
         Each comes once, unless the catalogue says otherwise. What is drawn for a batch follows from the seed and its
         place alone, so that a pass can go on after its first `skip` batches as if it had never stopped.
@@ -197,19 +211,25 @@ class Batcher:
 
     def _parts(self, block: Block, size: int) -> Iterator[BatchPositives]:
         """The positives of each batch."""
-        order = self._rng.permutation(self._kept(block.items))
-        for rows in np.array_split(order, -(-len(order) // size)):
+        order = self._rng.permutation(self._kept(block.every_item))
+        for places in np.array_split(order, -(-len(order) // size)):
+            rows, mine = block.own(places)
             keys = block.moments.keys(rows)
-            hidden = self._rng.random(len(rows), np.float32) < self._dropout.history
+            hidden = (self._rng.random(len(places), np.float32) < self._dropout.history)[mine]
             keys.history_mask[hidden], keys.history_age[hidden] = False, 0
-            yield BatchPositives(rows, keys)
+            yield BatchPositives(rows, keys, items=block.every_item[places], mine=mine)
 
     def _batch(self, block: Block, part: BatchPositives, place: Place) -> Batch:
         rows, keys, users = part.rows, part.keys, part.keys.users
-        user_rows, user_of = self._users.distinct(self._hide(users, self._dropout.user))
-        chosen = [source.chooser.choose(block.items[rows], users, self._rng) for source in self._sources]
+        items = block.items[rows] if part.items is None else part.items
+        hides = (self._rng.random(len(items), np.float32) < self._dropout.user)[part.mine]
+        user_rows, user_of = self._users.distinct(np.where(hides, OOV, users))
+        chosen = [source.chooser.choose(items, users, self._rng).of(part.mine) for source in self._sources]
+        if self._share.count > 1:
+            self._rng = np.random.default_rng((self._seed, *place, 1 + self._share.rank))
         views = self._augmenter.draw(self._rng) if self._augmenter else None
-        candidates = np.concatenate([of.places for of in chosen])
+        computed = [of.places[self._share.part(len(of.places))] for of in chosen]
+        candidates = np.concatenate(computed)
         touched = np.concatenate([self._catalogue.rows[candidates], keys.history_items.ravel()])
         touched = self._hide(touched, self._dropout.item)
         if views is not None:
@@ -220,7 +240,7 @@ class Batcher:
             without = np.flatnonzero(touched[: len(candidates)] == OOV)
             chosen_of, lent = self._lender.draw(candidates[without], self._rng)
             item_of[without[chosen_of]] = len(item_rows) + np.arange(len(chosen_of))
-        ends = np.cumsum([*[len(of.places) for of in chosen], keys.history_items.size])
+        ends = np.cumsum([*[len(of) for of in computed], keys.history_items.size])
         *candidates_of, history_of, view_of = np.split(item_of, ends)
         moments_us = block.moments.times_us[rows]
         parts = zip(self._sources, chosen, candidates_of, strict=True)
@@ -241,7 +261,8 @@ class Batcher:
             after=part.after,
             own=part.own,
             place=place,
-            moments=f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}",
+            moments=_between(moments_us),
+            of_all=len(items),
         )
         return replace(batch, by_member=(batch, *[replace(batch, **other) for other in others])) if others else batch
 
@@ -258,7 +279,7 @@ class Batcher:
             "places": torch.from_numpy(places),
             "targets": torch.from_numpy(chosen.targets),
             "candidate_of": torch.from_numpy(candidate_of),
-            "item_features": tensors(self._catalogue.features, places),
+            "item_features": tensors(self._catalogue.features, places[self._share.part(len(places))]),
             "log_missed": torch.from_numpy(source.log_missed[places]),
             "masked": masked,
         }
@@ -286,3 +307,10 @@ class Batcher:
             return features
         age = ((self._age_until_us - moments_us) / (_US * _DAY)).astype(np.float32)
         return features | {EXAMPLE_AGE: age[:, None]}
+
+
+def _between(moments_us: Int64Array) -> str:
+    """From when to when (int64 [B], microseconds), for people."""
+    if not len(moments_us):
+        return "no moment of this process's users"
+    return f"{from_us(int(moments_us.min())).isoformat()} to {from_us(int(moments_us.max())).isoformat()}"

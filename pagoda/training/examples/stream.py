@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from pagoda.model.user_moments import UserMoments, user_moments
 from pagoda.training.examples.made_interests import MadeInterests
 from pagoda.training.examples.positive_weights import MeanWeight, relative_weights
 from pagoda.training.examples.shown_weights import counted, multiplied, shown_columns
+from pagoda.training.share import WHOLE, Share
 from pagoda.training.tables import TrainableTable
 
 Int64Array = NDArray[np.int64]
@@ -41,9 +43,33 @@ class Block:
     """float32 [n], 1 on average over the window; None: all have 1."""
     events: Int64Array | None = None
     """int64 [n], where others are among positives: 0 is one of these, i the i-th of the stream's `others`."""
+    everyones: EveryonesRows | None = None
+    """Where several processes share a window: the rows of all of them, of which the n are this one's."""
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def every_item(self) -> Int64Array:
+        """int64 [m]: what was chosen, by users of all processes."""
+        return self.items if self.everyones is None else self.everyones.items
+
+    def own(self, rows: Int64Array) -> tuple[Int64Array, Int64Array | slice]:
+        """Of m rows of all processes (int64 [k]) those that are of this block, and which of the k they are."""
+        if self.everyones is None:
+            return rows, slice(None)
+        at = self.everyones.at[rows]
+        mine = np.flatnonzero(at >= 0)
+        return at[mine], mine
+
+
+class EveryonesRows(NamedTuple):
+    """m positives in time order: those of all processes, each of which knows who is whose."""
+
+    items: Int64Array
+    """int64 [m]: what, as places in the catalogue."""
+    at: Int64Array
+    """int64 [m]: which row of this process's block each is; -1: another's."""
 
 
 @dataclass
@@ -69,6 +95,8 @@ class ExampleStream:
     """What is shown of users' interests; None: what they say."""
     others: tuple[str, ...] = ()
     """Events that are examples beside positives."""
+    share: Share = WHOLE
+    """Whose users' examples and histories these are; of other users no more is kept than what they chose."""
     after: HistoryState | None = None
     """Histories as of the window's end, once a pass is complete."""
     _last: Block | None = None
@@ -87,11 +115,17 @@ class ExampleStream:
             return
         state, number = self.before if final else copy.deepcopy(self.before), 0
         for number, batch in enumerate(self._batches()):
+            own, everyones = self._own(batch)
             if number < skip:
-                self._skip(batch, state)
-            elif len(block := self._block(batch, state, number)):
-                self._last = block
-                yield block
+                self._skip(own, state)
+            else:
+                block = replace(self._block(own, state, number), everyones=everyones)
+                if len(block):
+                    self._last = block
+                if len(block.every_item):
+                    yield block
+            if everyones and state is not None:
+                state.reach(int(batch.column("timestamp").cast(pa.int64())[-1].as_py()))
         self.after, self._kept, self._complete = state, number == 0, True
 
     def complete(self) -> None:
@@ -146,6 +180,16 @@ class ExampleStream:
             weights=multiplied(relative_weights(rows, self.dataset, self.mean_weight), shown),
             events=_numbers(events.take(pa.array(taken)), self.others) if self.others else None,
         )
+
+    def _own(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, EveryonesRows | None]:
+        """The rows of this process's users and, where it is not alone, the positives of all."""
+        if self.share.count == 1:
+            return batch, None
+        ours = self.share.has(batch.column("user_id").to_numpy())
+        taken, _ = counted(batch, (*self.dataset.spec.positives, *self.others), self.counting)
+        items = catalogue_places(self.catalogue, batch.column("item_id").to_numpy()[taken], self.dataset)
+        mine = ours[taken]
+        return batch.filter(pa.array(ours)), EveryonesRows(items, np.where(mine, np.cumsum(mine) - 1, -1))
 
     def _placed(self, moments: UserMoments) -> UserMoments:
         if self.users is None or self.items is None:

@@ -29,7 +29,7 @@ class LearnedTowers(NamedTuple):
     weights: dict[str, Any]
     """How much each member of a weighted ensemble counts and how that was found, as metrics say it."""
     batch: Batch
-    """Some of what was learned last, nothing hidden."""
+    """As `some_of` gives it."""
 
 
 def learn_window(
@@ -58,9 +58,14 @@ def learn_window(
     epochs = 1 if parent else config.bootstrap_epochs
     outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=checkpoints, validate=ask)
     prepared.stream.complete()
-    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
-    batch = next(batcher.batches(prepared.stream.last, config.batch_size))
+    batch = some_of(prepared, config)
     return LearnedTowers(outcome, _weigh(prepared, config, parent, validator, batch), batch)
+
+
+def some_of(prepared: Prepared, config: TrainConfig) -> Batch:
+    """Some of what was learned last, nothing hidden."""
+    batcher = prepared.batcher(_NOTHING_HIDDEN, config.seed)
+    return next(batcher.batches(prepared.stream.last, config.batch_size))
 
 
 def _validate(prepared: Prepared, validator: Validator) -> float:

@@ -153,7 +153,7 @@ class _Run:
 
     def _learn(self, batch: Batch) -> None:
         self.prepared.learner.slow_down(self.position.samples / (self.epochs * self.prepared.positives_an_epoch))
-        loss, size = self.prepared.learner.learn(batch), len(batch)
+        loss, size = self.prepared.learner.learn(batch), batch.of_all
         if not math.isfinite(loss):
             raise GateError(
                 f"the loss is {loss} in batch {batch.place.batch + 1} of block {batch.place.block + 1} of epoch "
@@ -175,7 +175,9 @@ class _Run:
     def _checkpoint(self) -> None:
         checkpoints, interval = self.hooks.checkpoints, self.config.checkpoint_seconds
         now = time.perf_counter()
-        if checkpoints and checkpoints.lasting and interval is not None and now - self._saved >= interval:
+        if not checkpoints or not checkpoints.lasting or interval is None:
+            return
+        if checkpoints.is_due(now - self._saved, interval):
             spent = self.position.seconds + now - self._began
             checkpoints.save(self.prepared.learner, self.position.model_copy(update={"seconds": spent}))
             self._saved = time.perf_counter()

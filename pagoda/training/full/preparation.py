@@ -43,6 +43,7 @@ from pagoda.training.negatives.hard import Sources, hard_negatives
 from pagoda.training.negatives.item_choice import Chooser
 from pagoda.training.negatives.relevance import Relevance, relevance
 from pagoda.training.negatives.sampling import NegativeSampler
+from pagoda.training.share import WHOLE, Share
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import FullVersionFiles
 
@@ -86,6 +87,7 @@ class Prepared:
             augmenter=self.augmenter,
             lender=self.cold.lender(self.catalogue.rows) if self.cold else None,
             age_until_us=self.stream.window.end_us if ages else None,
+            share=self.stream.share,
         )
 
 
@@ -98,10 +100,12 @@ def prepare(
     *,
     forgotten: Int64Array = NOBODY.ids,
     words: Encoder | None = None,
+    share: Share = WHOLE,
 ) -> Prepared:
     """Get a full update ready; arguments and errors as for `full_update`.
 
-    Without a parent, the words of features have the numbers that they have in `words`, where that is given.
+    Without a parent, the words of features have the numbers that they have in `words`, where that is given. Rows and
+    histories are those of the users of `share`.
     """
     refuse_what_is_not_there(config, dataset, window, beside)
     refuse_nobody_to_ask(config, dataset, beside.relevance, parent)
@@ -112,11 +116,19 @@ def prepare(
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy(), config.positives)
     encoder = grown_encoder(dataset, window, found, items, parent.encoder if parent else words)
-    tables, seen = grown_tables(found, window, parent, config, forgotten)
-    before = histories_before(dataset, window, parent, forgotten)
+    tables, seen = grown_tables(found, window, parent, config, forgotten, share=share)
+    before = histories_before(dataset, window, parent, forgotten, share)
     interests = made_interests(config, dataset, window, found=found, encoder=encoder, items=items)
     stream = _stream(
-        dataset, window, config, found=found, encoder=encoder, tables=tables, before=before, interests=interests
+        dataset,
+        window,
+        config,
+        found=found,
+        encoder=encoder,
+        tables=tables,
+        before=before,
+        interests=interests,
+        share=share,
     )
     times = repeats(config.positives, found.clicks)
     learned = None if times is None else found.clicks * times
@@ -216,6 +228,7 @@ def _stream(
     tables: Tables,
     before: HistoryState | None,
     interests: MadeInterests | None,
+    share: Share,
 ) -> ExampleStream:
     """The window's examples, with histories that go on from the parent's."""
     users, items = tables
@@ -231,6 +244,7 @@ def _stream(
         mean_weight=found.mean_weight,
         counting=config.positives,
         interests=interests,
+        share=share,
     )
 
 

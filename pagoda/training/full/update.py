@@ -20,19 +20,20 @@ from pagoda.data.layout import features_of
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError
+from pagoda.model.table_inputs import Int64Array
 from pagoda.model.towers.ensemble import AnyTowers
 from pagoda.storage.atomic import build_folder
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
 from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
-from pagoda.training.full.learning import learn_window
+from pagoda.training.full.learning import Learned, learn_window
 from pagoda.training.full.loop import Outcome, Progress
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.preranking import trained_preranker
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.validation import Validator, held_back
 from pagoda.training.full.version_writer import lineage_of, write_state, write_version
-from pagoda.training.learner.checkpoints import Checkpoints, checkpoints_in
+from pagoda.training.learner.checkpoints import checkpoints_in
 from pagoda.training.tables import OOV
 from pagoda.version_files.full import FullVersionFiles, Lineage
 
@@ -94,32 +95,37 @@ def full_update(
         learned, validator = held_back(dataset, window, config)
     prepared = prepare(dataset, learned, parent, config, beside, forgotten=forgotten.ids)
     lineage = lineage_of(dataset, learned, parent, config, forgotten.known)
-    identity = _identity(prepared, config, lineage, parent, beside)
+    identity = identity_of(prepared, config, lineage, parent, beside)
     with checkpoints_in(checkpoints, identity) as kept:
-        metrics = _learned(prepared, parent, config, validator=validator, checkpoints=kept, progress=progress)
-        # What is only judged answers by its towers.
-        preranker = trained_preranker(prepared, parent, config, forgotten.ids) if programs else None
-        with build_folder(out) as aside:
-            write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
-            write_state(aside / STATE, prepared)
-            if preranker is not None:
-                preranker.write(aside / VERSION)
+        done = learn_window(prepared, parent, config, validator=validator, checkpoints=kept, progress=progress)
+        write_update(out, prepared, parent, config, done, lineage=lineage, forgotten=forgotten.ids, programs=programs)
     return FullVersionFiles(out / VERSION, out / STATE)
 
 
-def _learned(
+def write_update(
+    out: Path,
     prepared: Prepared,
     parent: FullVersionFiles | None,
     config: TrainConfig,
+    learned: Learned,
     *,
-    validator: Validator | None,
-    checkpoints: Checkpoints,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Learn the window and check what became of it; returns the metrics."""
-    learned = learn_window(prepared, parent, config, validator=validator, checkpoints=checkpoints, progress=progress)
+    lineage: Lineage,
+    forgotten: Int64Array,
+    programs: bool = True,
+) -> None:
+    """Check what a window was learned into, train the pre-ranker over it, and write all or nothing.
+
+    Arguments and errors as for `full_update`; `forgotten` are user IDs, int64 [n].
+    """
     metrics = _summary(prepared, learned.outcome) | learned.weights | _retired(prepared, parent)
-    return metrics | _check(prepared, config, learned.batch)
+    metrics |= _check(prepared, config, learned.batch)
+    # What is only judged answers by its towers.
+    preranker = trained_preranker(prepared, parent, config, forgotten) if programs else None
+    with build_folder(out) as aside:
+        write_version(aside / VERSION, prepared, config, lineage, metrics, programs=programs)
+        write_state(aside / STATE, prepared)
+        if preranker is not None:
+            preranker.write(aside / VERSION)
 
 
 def open_version(out: Path) -> FullVersionFiles:
@@ -133,7 +139,7 @@ def open_version(out: Path) -> FullVersionFiles:
     return files
 
 
-def _identity(
+def identity_of(
     prepared: Prepared, config: TrainConfig, lineage: Lineage, parent: FullVersionFiles | None, beside: SideInputs
 ) -> str:
     """What a training that goes on must have in common with the one that was killed."""

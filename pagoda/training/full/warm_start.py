@@ -18,6 +18,7 @@ from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array, histories_at
 from pagoda.training.examples.survey import Survey
 from pagoda.training.retirement import last_seen, retire
+from pagoda.training.share import WHOLE, Share
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
 
@@ -36,12 +37,18 @@ def grown_encoder(dataset: Dataset, window: Window, found: Survey, items: pa.Tab
 
 
 def grown_tables(
-    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
+    found: Survey,
+    window: Window,
+    parent: FullVersionFiles | None,
+    config: TrainConfig,
+    forgotten: Int64Array,
+    *,
+    share: Share = WHOLE,
 ) -> tuple[Tables, Mapping[str, Int64Array]]:
-    """Both tables with rows for what the window brings, and when the IDs of each were last seen."""
+    """Both tables with rows for what the window brings, and when the IDs of each were last seen; users of `share`."""
     generator = torch.Generator().manual_seed(config.seed)
     users, users_seen = _table(
-        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
+        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten, share=share
     )
     used = found.catalogue[found.used]
     items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
@@ -66,27 +73,39 @@ def _table(
     config: TrainConfig,
     generator: torch.Generator,
     forgotten: Int64Array = NOBODY.ids,
+    share: Share = WHOLE,
 ) -> tuple[TrainableTable, Int64Array]:
-    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
+    """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before.
+
+    Of IDs that are not of `share` there is neither.
+    """
+    mine = share.has(ids)
+    own, others = ids[mine], ids[~mine]
     if parent is None:
-        table = TrainableTable.first(ids, config.row_dim, generator)
-        return table, last_seen(table, ids, window.end_us, None)
+        table = TrainableTable.first(own, config.row_dim, generator, elsewhere=others)
+        return table, last_seen(table, own, window.end_us, None)
     published = parent.users if name == USERS else parent.items
     carried = config.optimiser.users_carried if name == USERS else 1.0
-    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
-    kept = np.isin(warm.ids, forgotten, invert=True)
-    before = warm.ids[kept], parent.seen(name)[kept]
-    table = warm.kept(kept).grown(ids, generator)
-    seen = last_seen(table, ids, window.end_us, before)
+    known = np.isin(published.ids, forgotten, invert=True)
+    kept = known & share.has(published.ids)
+    warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name), kept)
+    before = warm.ids, parent.seen(name)[kept]
+    table = warm.grown(own, generator, elsewhere=np.union1d(others, published.ids[known & ~kept]))
+    seen = last_seen(table, own, window.end_us, before)
     return retire(table, seen, window.end_us, config.retire_after_days)
 
 
 def histories_before(
-    dataset: Dataset, window: Window, parent: FullVersionFiles | None, forgotten: Int64Array
+    dataset: Dataset,
+    window: Window,
+    parent: FullVersionFiles | None,
+    forgotten: Int64Array,
+    share: Share = WHOLE,
 ) -> HistoryState | None:
-    """What users did before the window."""
+    """What users of `share` did before the window."""
+    whose = share.has if share.count > 1 else None
     if parent is None:
-        return histories_at(dataset, window.start, None, None)
-    history = parent.history()
+        return histories_at(dataset, window.start, None, None, whose)
+    history = parent.history(whose)
     known = history.without(forgotten) if history and len(forgotten) else history
-    return histories_at(dataset, window.start, known, parent.lineage.window.end)
+    return histories_at(dataset, window.start, known, parent.lineage.window.end, whose)

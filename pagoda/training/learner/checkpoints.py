@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import orjson
@@ -66,6 +67,7 @@ class Checkpoints:
         target = self._folder / f"{_PREFIX}{position.steps:012d}"
         if target not in older:
             self._write(target, learner, position)
+        self._settle()
         for path in older:
             if path != target:
                 _remove(path)
@@ -78,11 +80,15 @@ class Checkpoints:
         Raises:
             IntegrityError: A file is damaged.
         """
-        for path in reversed(self._kept()):
+        for path in reversed(self._usable()):
             if (position := self._read(path, learner)) is not None:
                 return position
         self.clear()
         return Position()
+
+    def is_due(self, waited: float, interval: float) -> bool:
+        """Whether to save now, so many seconds after the last time; both in seconds."""
+        return waited >= interval
 
     def save_best(self, learner: Learner, position: Position) -> None:
         """Keep this moment as the best so far."""
@@ -105,6 +111,28 @@ class Checkpoints:
         """Checkpoints, the oldest first."""
         return sorted(self._folder.glob(f"{_PREFIX}*"))
 
+    def _usable(self) -> list[Path]:
+        """Checkpoints that training could go on from, the oldest first."""
+        return self._kept()
+
+    def _settle(self) -> None:
+        """A new checkpoint is there, and those before it are still."""
+
+    def _belongs(self, path: Path) -> bool:
+        """Whether a checkpoint is of this training.
+
+        Raises:
+            IntegrityError: It is damaged.
+        """
+        return self._about(path).get("identity") == self._identity
+
+    def _about(self, path: Path) -> dict[str, Any]:
+        try:
+            about: dict[str, Any] = orjson.loads((path / _PROGRESS).read_bytes())
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+        return about
+
     def _write(self, target: Path, learner: Learner, position: Position) -> None:
         # No histories: reading the window again up to here costs less than writing all users' every few minutes.
         with build_folder(target) as aside:
@@ -116,29 +144,31 @@ class Checkpoints:
             (aside / _PROGRESS).write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
 
     def _read(self, path: Path, learner: Learner) -> Position | None:
+        if not self._belongs(path):
+            return None
         try:
-            about = orjson.loads((path / _PROGRESS).read_bytes())
-            if about["identity"] != self._identity:
-                return None
+            about = self._about(path)
             position = Position.model_validate(about["position"])
             for name, table in (("users", learner.users), ("items", learner.items)):
                 _copy(path / f"{name}.npy", table.rows)
                 _copy(path / f"{name}_squares.npy", table.squares)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise IntegrityError(f"{path}: damaged ({error}); remove it to train from the beginning") from error
+            raise _damaged(path, error) from error
         restore(learner, load_tensors(path / _TENSORS))
         learner.steps = position.steps
         return position
 
 
 @contextmanager
-def checkpoints_in(folder: Path | None, identity: str) -> Iterator[Checkpoints]:
+def checkpoints_in(
+    folder: Path | None, identity: str, made: Callable[..., Checkpoints] = Checkpoints
+) -> Iterator[Checkpoints]:
     """Checkpoints of a training, removed when it is over, well or refused; of a kill they are what remains.
 
-    Without a `folder` the best epoch alone is kept, and nothing remains.
+    Without a `folder` the best epoch alone is kept, and nothing remains. They are `made` as `Checkpoints` are.
     """
     with TemporaryDirectory(prefix="pagoda-training-") as temporary:
-        kept = Checkpoints(folder or Path(temporary) / "best", identity, lasting=folder is not None)
+        kept = made(folder or Path(temporary) / "best", identity, lasting=folder is not None)
         try:
             yield kept
         except GateError:
@@ -153,6 +183,10 @@ def _remove(path: Path) -> None:
     shutil.rmtree(gone, ignore_errors=True)
     path.rename(gone)
     shutil.rmtree(gone)
+
+
+def _damaged(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(f"{path}: damaged ({error}); remove it to train from the beginning")
 
 
 def _copy(path: Path, into: Tensor) -> None:

@@ -34,8 +34,7 @@ class Learner:
     ) -> None:
         """Make one; each member of an ensemble has `candidates` of its own. All learning rates are times `pace`."""
         self.towers, self.users, self.items = towers, users, items
-        parts = zip(config.members, towers.members, candidates, strict=True)
-        self.members = tuple(Member(*part) for part in parts)
+        self.members = self._members(config, candidates)
         self._parameters = list(towers.parameters())
         self.optimiser = dense_optimiser(towers, config.optimiser)
         self.objective = learned_by([member.objective for member in self.members])
@@ -53,7 +52,7 @@ class Learner:
         """
         self.towers.train()
         with torch.random.fork_rng(devices=[]):
-            seed = int(np.random.SeedSequence((self._config.seed, self.steps)).generate_state(1)[0])
+            seed = self._seed()
             # `torch.manual_seed` would note this call and its stack for each accelerator that is not there, for ever.
             (torch.cuda.manual_seed if self.device.type == "cuda" else torch.default_generator.manual_seed)(seed)
             loss = self._step(moved(batch, self.device))
@@ -66,6 +65,14 @@ class Learner:
         self._pace = self.full_pace * (min(max(1 - done, 0) / cooldown, 1.0) if cooldown else 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = self._settings.dense_learning_rate * self._pace
+
+    def _members(self, config: TrainConfig, candidates: Sequence[CandidateMaker]) -> tuple[Member, ...]:
+        parts = zip(config.members, self.towers.members, candidates, strict=True)
+        return tuple(Member(*part) for part in parts)
+
+    def _seed(self) -> int:
+        """Of what is dropped at random in the next step."""
+        return int(np.random.SeedSequence((self._config.seed, self.steps)).generate_state(1)[0])
 
     def _step(self, batch: Batch) -> float:
         users, items = self._own_rows(self.users, batch.user_rows), self._own_rows(self.items, batch.item_rows)

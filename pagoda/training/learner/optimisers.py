@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pagoda.config.training import OptimiserConfig
 from pagoda.training.tables import TrainableTable
 
-_EPSILON = 1e-10
+EPSILON = 1e-10
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -32,7 +32,7 @@ def adagrad_step(
     total = torch.stack([torch.linalg.vector_norm(part, dim=1).square() for part in gradients]).sum(0)
     squares = memory * table.squares[places] + total / table.rows.shape[1]
     table.squares[places] = squares
-    paces = (-learning_rate / (squares.sqrt() + _EPSILON))[:, None]
+    paces = (-learning_rate / (squares.sqrt() + EPSILON))[:, None]
     steps = [part * paces for part in gradients]
     # Added to parts of rows, they would take four times as long.
     table.rows.index_add_(0, places, steps[0] if len(steps) == 1 else torch.cat(steps, 1))

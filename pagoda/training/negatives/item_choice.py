@@ -35,6 +35,14 @@ class ChosenItems(NamedTuple):
     irrelevant: Tensor | None = None
     """bool [B, S]: which of the S shared items are irrelevant to each user."""
 
+    def of(self, mine: Int64Array | slice) -> ChosenItems:
+        """The same items for some of the positives: int64 [b], or all; users have no items of their own then."""
+        if isinstance(mine, slice):
+            return self
+        return self._replace(
+            targets=self.targets[mine], negatives=None if self.negatives is None else self.negatives[mine]
+        )
+
 
 class Chooser:
     """Chooses the candidates of one batch after the other."""
