@@ -13,10 +13,12 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
+from pagoda.embeddings.shared_rows import shared_places
 from pagoda.erasure.pending import NOBODY
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array, histories_at
 from pagoda.training.examples.survey import Survey
+from pagoda.training.full.user_rows import own_rows
 from pagoda.training.retirement import last_seen, retire
 from pagoda.training.tables import TrainableTable
 from pagoda.version_files.full import ITEMS, USERS, FullVersionFiles
@@ -36,16 +38,21 @@ def grown_encoder(dataset: Dataset, window: Window, found: Survey, items: pa.Tab
 
 
 def grown_tables(
-    found: Survey, window: Window, parent: FullVersionFiles | None, config: TrainConfig, forgotten: Int64Array
+    dataset: Dataset,
+    found: Survey,
+    window: Window,
+    parent: FullVersionFiles | None,
+    *,
+    config: TrainConfig,
+    forgotten: Int64Array,
 ) -> tuple[Tables, Mapping[str, Int64Array]]:
     """Both tables with rows for what the window brings, and when the IDs of each were last seen."""
     generator = torch.Generator().manual_seed(config.seed)
-    users, users_seen = _table(
-        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten
-    )
+    own = own_rows(dataset, window, found, parent, config=config, forgotten=forgotten)
+    users, users_seen = _table(USERS, own, window, parent, config=config, generator=generator, forgotten=forgotten)
     used = found.catalogue[found.used]
     items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
-    return (users, items), {USERS: users_seen, ITEMS: items_seen}
+    return (users.with_places_for(found.users), items), {USERS: users_seen, ITEMS: items_seen}
 
 
 def pace_of(found: Survey, parent: FullVersionFiles | None, config: TrainConfig) -> float:
@@ -69,14 +76,19 @@ def _table(
 ) -> tuple[TrainableTable, Int64Array]:
     """A table with rows for `ids`, and when each of its IDs was last seen; of `forgotten` ones, as if never before."""
     if parent is None:
-        table = TrainableTable.first(ids, config.row_dim, generator)
+        shared = config.user_rows.shared if name == USERS and config.user_rows else 0
+        table = TrainableTable.first(ids, config.row_dim, generator, shared=shared)
         return table, last_seen(table, ids, window.end_us, None)
     published = parent.users if name == USERS else parent.items
     carried = config.optimiser.users_carried if name == USERS else 1.0
     warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name))
     kept = np.isin(warm.ids, forgotten, invert=True)
     before = warm.ids[kept], parent.seen(name)[kept]
-    table = warm.kept(kept).grown(ids, generator)
+    warm = warm.kept(kept)
+    if warm.shared and len(forgotten):
+        # Of many users' clicks a share was theirs, and nobody can tell which.
+        warm = warm.renewed(np.unique(shared_places(forgotten, warm.shared)), generator)
+    table = warm.grown(ids, generator)
     seen = last_seen(table, ids, window.end_us, before)
     return retire(table, seen, window.end_us, config.retire_after_days)
 
