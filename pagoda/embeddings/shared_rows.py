@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.data.ids import draw_of
+from pagoda.data.ids import draw_of, of_nobody
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
@@ -24,9 +24,13 @@ def shared_places(ids: Int64Array, rows: int) -> Int64Array:
     return np.stack([first, (first + step) % np.uint64(rows)], axis=1).astype(np.int64)
 
 
-def shared_sums(ids: Int64Array, rows: Float32Array) -> Float32Array:
-    """The sums float32 [n, dim] of the two of `rows` [m, dim] that each of `ids` int64 [n] has."""
+def shared_sums(ids: Int64Array, rows: Float32Array, oov: Float32Array) -> Float32Array:
+    """The sums float32 [n, dim] of the two of `rows` [m, dim] that each of `ids` int64 [n] has; of nobody, `oov` [dim].
+
+    Whoever asks in the name of nobody wants what no user taught.
+    """
     first, second = shared_places(ids, len(rows)).T
     sums: Float32Array = rows[first]
     sums += rows[second]
+    sums[of_nobody(ids)] = oov
     return sums

@@ -113,7 +113,7 @@ class IdTable(MappedRows):
     def unknown(self, ids: Ids) -> Rows:
         """What stands for `ids` int64 [n] without a row of their own: the OOV row, or sums of shared ones. [n, dim]"""
         if len(self.shared):
-            return shared_sums(ids, self.shared)
+            return shared_sums(ids, self.shared, self.oov)
         return np.broadcast_to(self.oov, (len(ids), self.dim)).copy()
 
 

@@ -146,7 +146,8 @@ class TrainableTable:
         position, found = self._search.find(ids)
         rows = self.rows[torch.from_numpy(np.where(found, position + 1, OOV))].numpy(force=True)
         if self.shared and not found.all():
-            rows[~found] = shared_sums(ids[~found], self.rows[1 + len(self.ids) :].numpy(force=True))
+            every = self.rows.numpy(force=True)
+            rows[~found] = shared_sums(ids[~found], every[1 + len(self.ids) :], every[OOV])
         return rows, found
 
     def write(self, folder: Path) -> None:

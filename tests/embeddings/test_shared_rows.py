@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pagoda.data.ids import NOBODY, hash_ids
 from pagoda.data.window import Window, from_us
 from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
@@ -64,6 +65,13 @@ def test_own_rows_come_first_then_sums_of_shared_ones(table: IdTable) -> None:
     np.testing.assert_array_equal(rows[~found], sums(np.array([99, 9, 100])))
     assert len(table) == 3
     np.testing.assert_array_equal(table.rows, ROWS)
+
+
+def test_nobody_has_what_no_user_taught(table: IdTable) -> None:
+    nobody = np.array([NOBODY["int64"], *hash_ids([str(NOBODY["string"])]), 99])
+    rows, found = table.lookup(nobody)
+    np.testing.assert_array_equal(rows, [OOV, OOV, *sums(nobody[2:])])
+    assert not found.any()
 
 
 def test_a_segment_lies_over_shared_rows_too(table: IdTable, tmp_path: Path) -> None:
