@@ -34,8 +34,8 @@ SETS = {
     for which, split in ((_MOVIELENS, "leave-one-out"), (_WORLD, "time"))
     for without in (False, True)
 }
-"""By name: the set, how it is split, and whether histories are left out. The world has new users and features; MovieLens
-as sequences has neither, so that without histories nothing but the ID row is known."""
+"""By name: the set, how it is split, and whether histories are left out. The world has new users and features;
+MovieLens as sequences has neither, so that without histories nothing but the ID row is known."""
 FULL, SHARED, HALF, CUT = "full", "shared", "half own, half shared", "cut"
 TABLES: dict[str, tuple[str, Fraction]] = {FULL: (FULL, Fraction(1))} | {
     f"1/{parts}, {kind}": (kind, Fraction(1, parts)) for parts in (2, 4, 10) for kind in (SHARED, HALF, CUT)

@@ -15,6 +15,7 @@ from pagoda.embeddings.overlay import Overlay
 from pagoda.embeddings.segment import Segment
 from pagoda.embeddings.shared_rows import shared_places
 from pagoda.embeddings.table import IdTable
+from pagoda.embeddings.tables import TablesWriter, TowerTables
 from pagoda.errors import DataError, IntegrityError
 
 IDS = np.array([-5, 3, 8])
@@ -81,6 +82,18 @@ def test_a_segment_lies_over_shared_rows_too(table: IdTable, tmp_path: Path) -> 
     rows, known = Overlay(table, [Segment.open(tmp_path / "segment")]).lookup(np.array([100, 99, 8]))
     assert known.tolist() == [False, True, True]
     np.testing.assert_array_equal(rows, np.concatenate([sums(np.array([100])), learned, ROWS[2:]]))
+
+
+def test_a_host_serves_them_as_they_were_trained(table: IdTable, tmp_path: Path) -> None:
+    IdTable.write(tmp_path / "items", IDS, ROWS, OOV)
+    (tmp_path / "encoder.json").write_text("{}")
+    writer = TablesWriter(tmp_path / "host")
+    writer.install_full(1, str(tmp_path))
+    writer.put_generation("g1", 1, [])
+    served = TowerTables(tmp_path / "host", 1).generation("g1")
+    asked = np.array([3, 99, 12345])
+    for ours, theirs in zip(served.users.lookup(asked), table.lookup(asked), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_tables_without_shared_rows_have_the_files_of_before(tmp_path: Path) -> None:
