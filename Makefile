@@ -129,6 +129,12 @@ bench-prerank: .venv/installed ## What a pre-ranker is worth, which features it 
 bench-cold: .venv/installed ## What new items and users are known by, and its worth, in worlds where they arrive and answers are acted upon (20 trainings, about 15 s of a core each; goes on where it stopped).
 	$(PY) -m benchmarks.cold
 
+bench-hashed: .venv/installed ## What users' shared rows cost in quality, beside full tables and cut ones (80 trainings, about 10 s of a core each; goes on where it stopped).
+	$(PY) -m benchmarks.hashed
+
+bench-gpu: .venv/installed ## Samples a second of a CUDA device as a share of its memory's speed, beside TorchRec (4 minutes; never run on a device yet).
+	$(PY) -m benchmarks.gpu
+
 bench-import: .venv/installed ## Importing CSV of up to 10 M rows over 1,000 dates, beside DuckDB's copy to sorted Parquet (4 minutes).
 	$(PY) -m benchmarks.imports
 
@@ -139,4 +145,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-prerank bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-prerank bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold bench-hashed bench-gpu test test-long test-cluster lint format charts images clean

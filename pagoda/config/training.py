@@ -21,6 +21,7 @@ from pagoda.config.objective import ListwiseConfig, ObjectiveConfig, PointwiseCo
 from pagoda.config.positives import PositivesConfig
 from pagoda.config.prerank import PrerankConfig
 from pagoda.config.self_supervision import SelfSupervisionConfig
+from pagoda.config.user_rows import UserRowsConfig
 from pagoda.config.validation import ValidationConfig
 from pagoda.errors import ConfigError, explain
 from pagoda.yaml_text import load_yaml
@@ -90,6 +91,8 @@ class TrainConfig(Section):
     """Positives shuffled at a time: all of a window that has no more, else block after block. Memory follows it."""
     retire_after_days: PositiveFloat | None = 90.0
     """Users and items unseen for so long lose their ID row; their features and history go on. None: never."""
+    user_rows: UserRowsConfig | None = Field(default=None, exclude_if=lambda user_rows: user_rows is None)
+    """How many users have a row of their own; None: all, and files say nothing of it."""
     device: DeviceName = "auto"
     """Where training computes; `auto`: on a CUDA device where there is one."""
     precision: Precision = "auto"
@@ -203,6 +206,8 @@ class TrainConfig(Section):
         if self.prerank is not None:
             self.prerank.refuse_beside(self.model, self.ensemble, self.channels)
         refuse_mixture(self.channels, self.merging)
+        if self.user_rows is not None and not self.model.user.id_row:
+            raise ValueError("user_rows has no effect while model.user.id_row is false; leave one of them out")
         if self.ensemble is not None:
             self._refuse_beside(self.ensemble)
             return self

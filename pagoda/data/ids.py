@@ -17,6 +17,11 @@ _DIGITS = 19
 """Of the largest int64."""
 WHOLE_NUMBER = rf"0|-?[1-9][0-9]{{0,{_DIGITS - 1}}}"
 """Text that can be read as an integer and written again as it was."""
+NOBODY: dict[str, int | str] = {"int64": -(2**63) + 1, "string": "nobody: warm-up"}
+"""IDs that no user has, by `id_type`: by these a tower is asked what it makes of somebody whom it has no row of."""
+_NOBODY_HASH = np.uint64(xxhash.xxh3_64_intdigest(str(NOBODY["string"]).encode())).astype(np.int64)
+_GOLDEN = 0x9E3779B97F4A7C15
+"""What SplitMix64's state grows by from draw to draw."""
 _SHORTER = rf"^(0|-?[1-9][0-9]{{0,{_DIGITS - 2}}})$"
 
 
@@ -68,11 +73,22 @@ def hash_ids(keys: pa.Array | pa.ChunkedArray | Sequence[str]) -> np.ndarray:
 
 
 def user_places(users: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Where each user stands in [0, 1), evenly and for ever: float64 [n], by the mixer of SplitMix64 (Steele et al.,
-    OOPSLA 2014), since IDs that were counted upwards are no random numbers."""
-    mixed = users.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    """Where each user stands in [0, 1), evenly and for ever: float64 [n], see `draw_of`."""
+    spread: NDArray[np.float64] = (draw_of(users, 1) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return spread
+
+
+def draw_of(ids: NDArray[np.int64], number: int) -> NDArray[np.uint64]:
+    """The draw of this number (1 and up) that each ID always has, uint64 [n], evenly over all of 64 bits.
+
+    By SplitMix64 (Steele et al., OOPSLA 2014), since IDs that were counted upwards are no random numbers.
+    """
+    mixed = ids.astype(np.uint64) + np.uint64(number * _GOLDEN % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    spread: NDArray[np.float64] = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return spread
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def of_nobody(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of `ids` int64 [n] are `NOBODY`, as they are inside Pagoda, bool [n]."""
+    return np.asarray((ids == NOBODY["int64"]) | (ids == _NOBODY_HASH))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import xxhash
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pagoda.errors import IntegrityError
 
+T = TypeVar("T", bound=np.generic)
 BLOCK_ROWS = 1 << 16
 """Rows handled at once wherever a table is read or written whole: 16 MiB at dimension 64."""
 
@@ -60,11 +62,16 @@ class _Tee:
         return self._file.write(content)
 
 
+def in_blocks(array: NDArray[T]) -> Iterator[NDArray[T]]:
+    """Parts of an array one after the other, so that what is done with them takes no memory of the whole."""
+    return (array[start : start + BLOCK_ROWS] for start in range(0, len(array), BLOCK_ROWS))
+
+
 def save_array(path: Path, values: NDArray[Any], dtype: DTypeLike) -> str:
     """Write `values` to a new file and return the file's checksum."""
     with ArrayWriter(path, dtype, values.shape) as writer:
-        for start in range(0, len(values), BLOCK_ROWS):
-            writer.write(values[start : start + BLOCK_ROWS])
+        for block in in_blocks(values):
+            writer.write(block)
     return writer.checksum
 
 

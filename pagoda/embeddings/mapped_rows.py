@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pagoda.embeddings.array_files import BLOCK_ROWS, ArrayWriter, open_array, save_array
+from pagoda.embeddings.array_files import ArrayWriter, in_blocks, open_array, save_array
 from pagoda.embeddings.sorted_ids import SortedIds, check_increasing
 from pagoda.errors import DataError, IntegrityError
 from pagoda.storage.checksums import checksum_file
@@ -42,7 +42,9 @@ class MappedRows:
         return self._search.find(ids)
 
 
-def map_rows(folder: Path, rows: int, dim: int, verify: dict[str, str] | None = None) -> tuple[Ids, Rows]:
+def map_rows(
+    folder: Path, rows: int, dim: int, verify: dict[str, str] | None = None, *, shared: int = 0
+) -> tuple[Ids, Rows]:
     """Map `ids.npy` and `rows.npy` of a folder.
 
     Args:
@@ -51,6 +53,7 @@ def map_rows(folder: Path, rows: int, dim: int, verify: dict[str, str] | None = 
         dim: Length of a row.
         verify: Also read every byte: these files by their checksums, and the order of the IDs. Without it only the
             lengths are checked.
+        shared: How many rows of no single ID come after those.
 
     Raises:
         IntegrityError: A file is missing, truncated or damaged; the message names it.
@@ -58,7 +61,7 @@ def map_rows(folder: Path, rows: int, dim: int, verify: dict[str, str] | None = 
     if verify is not None:
         verify_files(folder, verify)
     ids = open_array(folder / IDS, np.int64, (rows,))
-    mapped = open_array(folder / ROWS, np.float32, (rows, dim))
+    mapped = open_array(folder / ROWS, np.float32, (rows + shared, dim))
     if verify is not None and (wrong := check_increasing(ids)) is not None:
         raise IntegrityError(f"{folder / IDS}: not strictly increasing at position {wrong}")
     return ids, mapped
@@ -74,23 +77,25 @@ def sorted_blocks(ids: Ids, rows: Rows, where: Path) -> tuple[Ids, Iterator[Rows
     ids = ids if order is None else ids[order]
     if (wrong := check_increasing(ids)) is not None:
         raise DataError(f"{where}: ID {ids[wrong]} occurs twice")
-    starts = range(0, len(ids), BLOCK_ROWS)
-    parts = (slice(start, start + BLOCK_ROWS) for start in starts)
-    return ids, (rows[part] if order is None else rows[order[part]] for part in parts)
+    return ids, in_blocks(rows) if order is None else (rows[part] for part in in_blocks(order))
 
 
-def write_rows(folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int) -> dict[str, str]:
+def write_rows(folder: Path, ids: Ids, blocks: Iterable[Rows], dim: int, *, shared: int = 0) -> dict[str, str]:
     """Write `ids.npy` and `rows.npy` from sorted `ids` and their rows in blocks, and return the files' checksums.
+
+    So many rows of no single ID, which IDs share, come last.
 
     Raises:
         DataError: A row is not finite.
     """
     done = 0
-    with ArrayWriter(folder / ROWS, np.float32, (len(ids), dim)) as writer:
+    with ArrayWriter(folder / ROWS, np.float32, (len(ids) + shared, dim)) as writer:
         for block in blocks:
             finite = np.isfinite(block).all(axis=1)
             if not finite.all():
-                raise DataError(f"{folder}: the row of ID {ids[done + int(finite.argmin())]} is not finite")
+                wrong = done + int(finite.argmin())
+                whose = f"the row of ID {ids[wrong]}" if wrong < len(ids) else f"shared row {wrong - len(ids)}"
+                raise DataError(f"{folder}: {whose} is not finite")
             writer.write(block)
             done += len(block)
     return {IDS: save_array(folder / IDS, ids, np.int64), ROWS: writer.checksum}

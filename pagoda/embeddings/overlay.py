@@ -13,7 +13,7 @@ from pagoda.embeddings.table import IdTable
 
 
 class Overlay:
-    """Looks IDs up in the segments, newest first, then in the base; unknown ones get the out-of-vocabulary row."""
+    """Looks IDs up in the segments, newest first, then in the base, which says what stands for unknown ones."""
 
     def __init__(self, base: IdTable, segments: Sequence[Segment] = ()) -> None:
         self.base, self.segments = base, tuple(segments)
@@ -40,7 +40,7 @@ class Overlay:
                 places, wanted = places[rest], wanted[rest]
                 if not len(rest):
                     break
-        rows[places] = self.base.oov
+        rows[places] = self.base.unknown(wanted)
         known = np.ones(len(ids), np.bool_)
         known[places] = False
         return rows, known

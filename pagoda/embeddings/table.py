@@ -1,20 +1,23 @@
 """The base of an ID table.
 
 A folder holds `ids.npy` (int64 [n], strictly increasing), `rows.npy` (float32 [n, dim]), `oov.npy` (float32 [dim], the
-out-of-vocabulary row) and `table.json`, which says how long the others are and what their checksums are.
+out-of-vocabulary row) and `table.json`, which says how long the others are and what their checksums are. Where IDs
+share rows (`pagoda.embeddings.shared_rows`), `rows.npy` has these after the others.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pagoda.embeddings.array_files import open_array, save_array
+from pagoda.embeddings.array_files import in_blocks, open_array, save_array
 from pagoda.embeddings.mapped_rows import IDS, ROWS, Ids, MappedRows, Rows, map_rows, sorted_blocks, write_rows
+from pagoda.embeddings.shared_rows import shared_sums
 from pagoda.errors import DataError, IntegrityError, explain
 from pagoda.storage.atomic import build_folder
 
@@ -28,7 +31,10 @@ class TableDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: int
+    """Those of one ID each."""
     dim: int
+    shared: int = Field(default=0, exclude_if=lambda shared: not shared)
+    """Rows that all other IDs share; files of tables without them say nothing of it."""
     files: dict[str, str]
     """Checksum of each array file."""
 
@@ -39,11 +45,11 @@ class TableDescription(BaseModel):
 
 
 class IdTable(MappedRows):
-    """A base: rows by ID, and the row of every unknown one."""
+    """A base: rows by ID, and what stands for every unknown one."""
 
     def __init__(self, folder: Path, description: TableDescription, ids: Ids, rows: Rows, oov: Rows) -> None:
-        super().__init__(folder, ids, rows)
-        self.description, self.oov = description, oov
+        super().__init__(folder, ids, rows[: len(ids)])
+        self.description, self.shared, self.oov = description, rows[len(ids) :], oov
 
     @property
     def checksum(self) -> str:
@@ -51,14 +57,15 @@ class IdTable(MappedRows):
         return self.description.checksum
 
     @classmethod
-    def write(cls, folder: Path, ids: Ids, rows: Rows, oov: Rows) -> TableDescription:
+    def write(cls, folder: Path, ids: Ids, rows: Rows, oov: Rows, shared: Rows | None = None) -> TableDescription:
         """Write a table: all of it or nothing.
 
         Args:
             folder: Where to; must not exist.
             ids: int64 [n], each once, in any order.
             rows: float32 [n, dim], in the order of `ids`; streamed, so it may be a mapped file larger than memory.
-            oov: float32 [dim], the row of every unknown ID.
+            oov: float32 [dim], the row of every unknown ID, or, where rows are shared, of nobody.
+            shared: float32 [m, dim], two of them at least; None: no rows are shared.
 
         Raises:
             ConflictError: `folder` exists.
@@ -67,10 +74,12 @@ class IdTable(MappedRows):
         oov = np.asarray(oov)
         if oov.ndim != 1 or rows.shape != (len(ids), *oov.shape):
             raise DataError(f"{folder}: ids {ids.shape}, rows {rows.shape} and oov {oov.shape} do not fit together")
+        shared = np.empty((0, len(oov)), np.float32) if shared is None else shared
         with build_folder(folder) as aside:
-            files = write_rows(aside, *sorted_blocks(ids, rows, folder), rows.shape[1])
+            ids, blocks = sorted_blocks(ids, rows, folder)
+            files = write_rows(aside, ids, chain(blocks, in_blocks(shared)), rows.shape[1], shared=len(shared))
             files[OOV] = save_array(aside / OOV, oov, np.float32)
-            description = TableDescription(rows=len(ids), dim=rows.shape[1], files=files)
+            description = TableDescription(rows=len(ids), dim=rows.shape[1], shared=len(shared), files=files)
             (aside / DESCRIPTION).write_text(description.model_dump_json(indent=1))
         return description
 
@@ -86,19 +95,26 @@ class IdTable(MappedRows):
             IntegrityError: A file is missing, truncated or damaged; the message names it.
         """
         description = _read_description(folder)
-        ids, rows = map_rows(folder, description.rows, description.dim, description.files if verify else None)
+        files = description.files if verify else None
+        ids, rows = map_rows(folder, description.rows, description.dim, files, shared=description.shared)
         oov = open_array(folder / OOV, np.float32, (description.dim,))
         return cls(folder, description, ids, rows, oov.copy())
 
     def lookup(self, ids: Ids) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return the rows float32 [n, dim] of `ids` int64 [n], the OOV row where there is none, and found bool [n]."""
+        """Return the rows float32 [n, dim] of `ids` int64 [n], `unknown` where there is none, and found bool [n]."""
         positions, found = self.find(ids)
         if not len(self):
-            return np.broadcast_to(self.oov, (len(ids), self.dim)).copy(), found
+            return self.unknown(ids), found
         rows = self.rows.take(positions, axis=0, mode="clip")  # an unknown ID may stand one past the end
         if not found.all():
-            rows[~found] = self.oov
+            rows[~found] = self.unknown(ids[~found])
         return rows, found
+
+    def unknown(self, ids: Ids) -> Rows:
+        """What stands for `ids` int64 [n] without a row of their own: the OOV row, or sums of shared ones. [n, dim]"""
+        if len(self.shared):
+            return shared_sums(ids, self.shared, self.oov)
+        return np.broadcast_to(self.oov, (len(ids), self.dim)).copy()
 
 
 def combine(files: dict[str, str]) -> str:

@@ -26,7 +26,7 @@ class RowLookup(Protocol):
     """ID rows, wherever they are: published, under delta segments, or being trained."""
 
     def lookup(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Rows float32 [n, dim], the out-of-vocabulary row for an ID without one, and which IDs have one, bool [n]."""
+        """Rows float32 [n, dim], and which IDs have one of their own, bool [n]; others have what the table says."""
 
 
 class UserInputs(NamedTuple):

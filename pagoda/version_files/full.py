@@ -156,7 +156,10 @@ class FullVersionFiles:
         return towers.eval()
 
     def squares(self, table: str) -> NDArray[np.float32]:
-        """Row-wise Adagrad's sums for the table `USERS` or `ITEMS`, float32 [n + 1], the OOV row's first."""
+        """Row-wise Adagrad's sums for the table `USERS` or `ITEMS`, float32 [n + 1]: the OOV row's first.
+
+        Those of shared rows come last.
+        """
         squares: NDArray[np.float32] = np.load(self.state / f"{table}.npy", allow_pickle=False)
         return squares
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from pagoda.config.training import TrainConfig
+from pagoda.data.ids import NOBODY
 from pagoda.errors import ConfigError
 from pagoda.generations.release_log import open_log
 from pagoda.index.factory import open_collections
 from pagoda.registry.publish import publish
 from pagoda.settings.rollout import RolloutSettings
-from serving.recall.fallback.fallback import NOBODY
 from tests.training.worlds import config, hours
 
 from .homes import USER, Home, K

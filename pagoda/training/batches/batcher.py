@@ -28,7 +28,7 @@ from pagoda.training.examples.stream import Block
 from pagoda.training.negatives.item_choice import Chooser, ChosenItems
 from pagoda.training.numbering import Numbering
 from pagoda.training.share import WHOLE, Share
-from pagoda.training.tables import OOV, TrainableTable
+from pagoda.training.tables import OOV, RowSums, TrainableTable
 
 Int64Array = NDArray[np.int64]
 _US = 1e6
@@ -71,7 +71,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """B positives. `…_rows` are distinct places in a table, `…_of` and `keys` say which of these is whose."""
+    """B positives. `…_rows` are distinct places in a table, `…_of` and `keys` say which of these is whose.
+
+    Where users share rows, `user_sums` says which rows are at their places.
+    """
 
     user_rows: Tensor
     item_rows: Tensor
@@ -113,12 +116,22 @@ class Batch:
     """int64 [B]: where the histories are sets for `UserTower.without_own`, the event that each positive is."""
     masked: Tensor | None = None
     """As in `pagoda.model.losses.objective.Candidates`."""
+    user_sums: RowSums | None = None
 
     by_member: tuple[Batch, ...] = ()
     """Of an ensemble whose members have candidates of their own: the same positives with those of each."""
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def touched_users(self) -> Tensor:
+        """The rows of the table of users that the batch changes, int64 [k], distinct."""
+        return self.user_rows if self.user_sums is None else self.user_sums.rows
+
+    def of_users(self, touched: list[Tensor]) -> list[Tensor]:
+        """What is at `user_rows`, float32 [m, rows], given parts [k, rows] of the rows that are touched."""
+        return touched if self.user_sums is None else [self.user_sums.of(part) for part in touched]
 
     def of_member(self, number: int) -> Batch:
         """What a member of an ensemble learns."""
@@ -192,7 +205,7 @@ class Batcher:
         self._sources, self._augmenter, self._lender, self._age_until_us = sources, augmenter, lender, age_until_us
         self._catalogue, self._dropout = catalogue, dropout
         self._seed, self._rng = seed, np.random.default_rng(seed)
-        self._users, self._items = Numbering(1 + len(users.ids)), Numbering(1 + len(items.ids))
+        self._table, self._users, self._items = users, Numbering(len(users)), Numbering(len(items))
         self._nobody = encoder.encode_rows("user", [{}])
 
     def batches(self, block: Block, size: int, epoch: int = 0, skip: int = 0) -> Iterator[Batch]:
@@ -260,6 +273,7 @@ class Batcher:
             views=ViewBatch(torch.from_numpy(view_of), tensors(views.features)) if views else None,
             after=part.after,
             own=part.own,
+            user_sums=self._table.sums(user_rows),
             place=place,
             moments=_between(moments_us),
             of_all=len(items),

@@ -55,4 +55,4 @@ def scored_lists(
             f"{teacher.file}: has no two items of {dataset.path} for any user with a positive, so there is no order to "
             "learn; are its IDs those of the dataset?"
         )
-    return ScoredLists(scores, len(users.rows), distillation.items, config.seed)
+    return ScoredLists(scores, len(users), distillation.items, config.seed)

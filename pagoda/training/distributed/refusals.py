@@ -66,6 +66,7 @@ def _for_one(config: TrainConfig) -> dict[str, bool]:
         "self_supervision is declared": config.self_supervision is not None,
         "validation is declared": config.validation is not None,
         "cold is declared": config.cold is not None,
+        "user_rows is declared": config.user_rows is not None,
         "model.augment is declared": config.model.augment is not None,
         f"negatives.queue is {negatives.queue}": bool(negatives.queue),
         f"negatives.mined is {negatives.mined}": bool(negatives.mined),

@@ -15,7 +15,7 @@ from pagoda.training.distributed.learner import RankLearner
 from pagoda.training.distributed.parts import joined, write_part
 from pagoda.training.distributed.ranks import Ranks
 from pagoda.training.distributed.refusals import refuse_more_than_there_is
-from pagoda.training.full.learning import Learned, some_of
+from pagoda.training.full.learning import LearnedTowers, some_of
 from pagoda.training.full.loop import Outcome, Progress, train
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.side_inputs import NOTHING_BESIDE
@@ -45,7 +45,7 @@ def work(job: Job, forgotten: Forgotten, ranks: Ranks, progress: Progress) -> No
         ranks.meet()
         if ranks.share.rank == 0:
             whole = joined(parts, prepared, config)
-            learned = Learned(outcome, {}, some_of(whole, config))
+            learned = LearnedTowers(outcome, {}, some_of(whole, config))
             write_update(job.out, whole, parent, config, learned, lineage=lineage, forgotten=forgotten.ids)
             shutil.rmtree(parts)
         # Until the version is there, a checkpoint may be needed again.

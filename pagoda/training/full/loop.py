@@ -207,6 +207,6 @@ def _culprits(prepared: Prepared, batch: Batch) -> str:
         return ""
     first = int(wrong.nonzero()[0])
     place = int(batch.user_rows[batch.keys.users[first]])
-    user = "a user without an ID row" if place == OOV else f"user {learner.users.ids[place - 1]}"
+    user = "a user without an ID row" if place == OOV else f"user {learner.users.id_at(place)}"
     item = prepared.survey.catalogue[int(batch.places[batch.targets[first]])]
     return f"; {int(wrong.sum())} of them have vectors that are not finite, the first being of {user} and item {item}"

@@ -35,6 +35,7 @@ from pagoda.training.examples.survey import Survey, survey
 from pagoda.training.full.cold_items import ColdItems, cold_items
 from pagoda.training.full.refusals import refuse_nobody_to_ask, refuse_rehearsal, refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
+from pagoda.training.full.user_rows import refuse_other_rows
 from pagoda.training.full.warm_start import Tables, grown_encoder, grown_tables, histories_before, pace_of
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.optimisers import restore_dense_state
@@ -116,7 +117,7 @@ def prepare(
     items = dataset.items()
     found = survey(dataset, window, items.column("item_id").to_numpy(), config.positives)
     encoder = grown_encoder(dataset, window, found, items, parent.encoder if parent else words)
-    tables, seen = grown_tables(found, window, parent, config, forgotten, share=share)
+    tables, seen = grown_tables(dataset, found, window, parent, config=config, forgotten=forgotten, share=share)
     before = histories_before(dataset, window, parent, forgotten, share)
     interests = made_interests(config, dataset, window, found=found, encoder=encoder, items=items)
     stream = _stream(
@@ -216,6 +217,7 @@ def _refuse_misfit(dataset: Dataset, window: Window, parent: FullVersionFiles, c
         raise ConfigError(
             f"`{what}` differs from the parent's, whose towers cannot be continued; train a first version"
         )
+    refuse_other_rows(config.user_rows, parent)
 
 
 def _stream(

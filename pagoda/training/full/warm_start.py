@@ -13,10 +13,12 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_state import HistoryState
 from pagoda.data.layout import features_of
 from pagoda.data.window import Window
+from pagoda.embeddings.shared_rows import shared_places
 from pagoda.erasure.pending import NOBODY
 from pagoda.model.encoder import Encoder
 from pagoda.model.table_inputs import Int64Array, histories_at
 from pagoda.training.examples.survey import Survey
+from pagoda.training.full.user_rows import own_rows
 from pagoda.training.retirement import last_seen, retire
 from pagoda.training.share import WHOLE, Share
 from pagoda.training.tables import TrainableTable
@@ -37,21 +39,25 @@ def grown_encoder(dataset: Dataset, window: Window, found: Survey, items: pa.Tab
 
 
 def grown_tables(
+    dataset: Dataset,
     found: Survey,
     window: Window,
     parent: FullVersionFiles | None,
+    *,
     config: TrainConfig,
     forgotten: Int64Array,
-    *,
     share: Share = WHOLE,
 ) -> tuple[Tables, Mapping[str, Int64Array]]:
     """Both tables with rows for what the window brings, and when the IDs of each were last seen; users of `share`."""
     generator = torch.Generator().manual_seed(config.seed)
+    own = own_rows(dataset, window, found, parent, config=config, forgotten=forgotten)
     users, users_seen = _table(
-        USERS, found.users, window, parent, config=config, generator=generator, forgotten=forgotten, share=share
+        USERS, own, window, parent, config=config, generator=generator, forgotten=forgotten, share=share
     )
     used = found.catalogue[found.used]
     items, items_seen = _table(ITEMS, used, window, parent, config=config, generator=generator)
+    if config.user_rows:
+        users = users.with_places_for(found.users)
     return (users, items), {USERS: users_seen, ITEMS: items_seen}
 
 
@@ -82,7 +88,8 @@ def _table(
     mine = share.has(ids)
     own, others = ids[mine], ids[~mine]
     if parent is None:
-        table = TrainableTable.first(own, config.row_dim, generator, elsewhere=others)
+        shared = config.user_rows.shared if name == USERS and config.user_rows else 0
+        table = TrainableTable.first(own, config.row_dim, generator, shared=shared, elsewhere=others)
         return table, last_seen(table, own, window.end_us, None)
     published = parent.users if name == USERS else parent.items
     carried = config.optimiser.users_carried if name == USERS else 1.0
@@ -90,6 +97,9 @@ def _table(
     kept = known & share.has(published.ids)
     warm = TrainableTable.of(published, np.float32(carried) * parent.squares(name), kept)
     before = warm.ids, parent.seen(name)[kept]
+    if warm.shared and len(forgotten):
+        # Of many users' clicks a share was theirs, and nobody can tell which.
+        warm = warm.renewed(np.unique(shared_places(forgotten, warm.shared)), generator)
     table = warm.grown(own, generator, elsewhere=np.union1d(others, published.ids[known & ~kept]))
     seen = last_seen(table, own, window.end_us, before)
     return retire(table, seen, window.end_us, config.retire_after_days)

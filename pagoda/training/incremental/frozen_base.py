@@ -99,15 +99,18 @@ class FrozenBase:
 
     @cached_property
     def squares(self) -> NDArray[np.float32]:
-        """Row-wise Adagrad's sums for the base's users, float32 [n + 1], the OOV row's first; mapped."""
+        """Row-wise Adagrad's sums for the base's users, float32 [n + 1], the OOV row's first; mapped.
+
+        Those of shared rows come last.
+        """
         path = self.files.state / f"{USERS}.npy"
         squares: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         return squares
 
     @cached_property
     def typical_square(self) -> float:
-        """Mean of `squares` over users: where a new user's sum begins."""
-        return float(self.squares[1:].mean()) if len(self.squares) > 1 else 0.0
+        """Mean of `squares` over users with a row of their own: where that of one who gets a row begins."""
+        return float(self.squares[1 : len(self.users) + 1].mean()) if len(self.users) else 0.0
 
     @cached_property
     def histories(self) -> SavedHistories:

@@ -60,11 +60,14 @@ def learn(base: FrozenBase, parent: IncrementalFiles | None, examples: Examples,
 
 
 def forget(learned: Learned, base: FrozenBase, parent: IncrementalFiles | None, users: Int64Array) -> Learned:
-    """Have nothing left of users (int64 [n], ascending) who have a row: a segment cannot take one away, but hide it."""
+    """Have nothing left of users (int64 [n], ascending) who have a row: a segment cannot take one away, but hide it.
+
+    Where users share rows, each has one.
+    """
     table, chain = learned.table, chain_of(parent)
     others = np.setdiff1d(users, table.ids)
     _, known = Overlay(base.users, [link.delta for link in chain]).lookup(others)
-    if not len(gone := others[known]):
+    if not len(gone := others if len(base.users.shared) else others[known]):
         return learned
     ids = np.concatenate([table.ids, gone])
     order = np.argsort(ids)

@@ -75,8 +75,9 @@ class Learner:
         return int(np.random.SeedSequence((self._config.seed, self.steps)).generate_state(1)[0])
 
     def _step(self, batch: Batch) -> float:
-        users, items = self._own_rows(self.users, batch.user_rows), self._own_rows(self.items, batch.item_rows)
-        parts = enumerate(zip(self.members, users, self._with_lent(batch, items), strict=True))
+        touched = batch.touched_users
+        users, items = self._own_rows(self.users, touched), self._own_rows(self.items, batch.item_rows)
+        parts = enumerate(zip(self.members, batch.of_users(users), self._with_lent(batch, items), strict=True))
         losses = [member.loss(batch.of_member(number), *rows) for number, (member, *rows) in parts]
         loss = torch.stack(losses).sum()
         if torch.isfinite(loss):
@@ -86,7 +87,7 @@ class Learner:
             for parameter, gradient in zip(self._parameters, gradients[2 * count :], strict=True):
                 parameter.grad = gradient
             self.optimiser.step()
-            self._change(self.users, batch.user_rows, gradients[:count])
+            self._change(self.users, touched, gradients[:count])
             self._change(self.items, batch.item_rows, gradients[count : 2 * count])
         return float(loss.detach())
 
@@ -116,6 +117,6 @@ class Learner:
         self.towers.eval()
         batch = moved(given, self.device)
         with torch.no_grad():
-            users, items = self.users.rows[batch.user_rows], self.items.rows[batch.item_rows]
-            (items,) = self._with_lent(batch, [items])
+            users, items = self.users.rows[batch.touched_users], self.items.rows[batch.item_rows]
+            (users,), (items,) = batch.of_users([users]), self._with_lent(batch, [items])
             return vectors_of(self.towers, batch, users, items, self._config.precision)

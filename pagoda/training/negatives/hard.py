@@ -96,7 +96,7 @@ def hard_negatives(
     lists: list[OwnLists] = []
     for count, pairs in found:
         left = pairs.without(taken)
-        lists.append(OwnLists(left, len(users.rows), count, seed))
+        lists.append(OwnLists(left, len(users), count, seed))
         taken = Pairs.of(np.concatenate([taken.keys, left.keys]))
     return HardNegatives(lists) if lists else None
 

@@ -75,7 +75,7 @@ def relevance(
     moments = np.full(len(known), window.start_us)
     histories = before.read(known, moments) if before else no_histories(len(known))
     vectors = towers.user_vectors(known, moments, histories)
-    of = np.full(len(users.rows), len(known))
+    of = np.full(len(users), len(known))
     of[users.places(known)] = np.arange(len(known))
     nobody = np.zeros((1, vectors.shape[1]), np.float32)
     return Relevance(of, np.concatenate([vectors, nobody]), towers.item_vectors(), config.bad_below)

@@ -9,12 +9,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from pagoda.channels.merging import SECOND
+from pagoda.data.ids import NOBODY
 from pagoda.errors import PagodaError, UnavailableError
 from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.channels.tables import TableChannels
-from serving.recall.fallback.fallback import NOBODY
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.servers.ports import Tower

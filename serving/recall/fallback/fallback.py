@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pagoda.data.ids import NOBODY
 from serving.recall.fallback.steps import CACHED, MISSING, OOV, REMEMBERED
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup, Vector
@@ -21,8 +22,6 @@ from serving.users.online_store import StoredUser
 
 _USERS = 10_000
 """Users whom a process remembers, about 50 MB."""
-NOBODY: dict[str, Key] = {"int64": -(2**63) + 1, "string": "nobody: warm-up"}
-"""IDs that no user has."""
 
 
 class Fallback:

@@ -46,6 +46,7 @@ KINDS = {
         "objective": {"learn_temperature": True},
         "negatives": {"correction": "streaming"},
     },
+    "users who share rows": {"user_rows": {"own": 9, "shared": 6}},
     "sets": {
         "learn": "sets",
         "model": {"dim": 8, "feature_dim": 4, "history": {"kind": "mean"}},

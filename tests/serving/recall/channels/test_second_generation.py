@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pagoda.config.training import parse_config
+from pagoda.data.ids import NOBODY
 from pagoda.data.spec import Categorical
 from pagoda.errors import NotHeldError, UnavailableError
 from pagoda.generations.manifest import Manifest
@@ -21,7 +22,6 @@ from serving.recall.channels.merge import merge
 from serving.recall.channels.second_generation import SecondGenerationChannel
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.two_tower import TwoTowerChannel
-from serving.recall.fallback.fallback import NOBODY
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.servers.batching import JoinedIndex
