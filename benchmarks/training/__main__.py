@@ -28,6 +28,8 @@ from benchmarks.training.data import ITEMS, USERS, write_dataset, write_pairs
 PEERS = Path("build/bench/peers")
 COMPARED_ROWS, RECHUB_ROWS = 1_000_000, 102_400
 SCALING_ROWS = (1_000_000, 5_000_000, 20_000_000)
+SHARED_ROWS, SHARED_USERS, PROCESSES = 2_000_000, 2_000_000, (1, 2)
+"""Of the part with several processes: so many users that their rows are most of what is in memory."""
 Result = dict[str, Any]
 
 
@@ -46,9 +48,11 @@ def main() -> None:
         write_pairs(folder / "pairs.npy", COMPARED_ROWS)
         for rows in {COMPARED_ROWS, *arguments.rows}:
             write_dataset(folder / str(rows), rows)
+        write_dataset(folder / "shared", SHARED_ROWS, SHARED_USERS)
         trainers = run(_trainers(folder), arguments.rounds)
         sizes = {str(rows): [*_PAGODA, str(folder / str(rows))] for rows in arguments.rows}
-        document = assemble(trainers, run(sizes, arguments.scaling_rounds))
+        shared = {str(count): _shared(folder / "shared", count) for count in PROCESSES}
+        document = assemble(trainers, run(sizes, arguments.scaling_rounds), run(shared, arguments.rounds))
     finally:
         shutil.rmtree(folder)
     arguments.out.write_text(json.dumps(document, indent=1))
@@ -75,8 +79,16 @@ def _trainers(folder: Path) -> dict[str, list[str]]:
         "rechub": rechub,
         "rechub 20": [*rechub, "--negatives", "20"],
         "torchrec": torchrec,
-        "torchrec sharded": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *torchrec],
+        "torchrec sharded": [*_torchrun(2), *torchrec],
     }
+
+
+def _shared(dataset: Path, processes: int) -> list[str]:
+    return [*_torchrun(processes), "-m", "benchmarks.training.distributed_job", str(dataset)]
+
+
+def _torchrun(processes: int) -> list[str]:
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
 
 
 def run(jobs: dict[str, list[str]], rounds: int) -> dict[str, list[Result]]:
@@ -104,7 +116,9 @@ def one(arguments: Iterable[str]) -> Result:
     return result
 
 
-def assemble(trainers: dict[str, list[Result]], sizes: dict[str, list[Result]]) -> Result:
+def assemble(
+    trainers: dict[str, list[Result]], sizes: dict[str, list[Result]], shared: dict[str, list[Result]]
+) -> Result:
     """The document: medians over rounds; the peers that count are the faster ones of each library."""
     each = {name: _median(results) for name, results in trainers.items()}
     faster = {
@@ -118,6 +132,7 @@ def assemble(trainers: dict[str, list[Result]], sizes: dict[str, list[Result]]) 
         "ratio": _speed(each["pagoda"]) / _speed(each[faster["rechub"]]),
         "ratio_torchrec": _speed(each["pagoda"]) / _speed(each[faster["torchrec"]]),
         "scaling": [_median(results) for results in sizes.values()],
+        "distributed": [{"processes": int(count)} | _median(results) for count, results in shared.items()],
         "trainers": each,
         "model": {"dim": 64, "batch": 2048, "precision": "float32", "users": USERS, "items": ITEMS},
         "cores": len(os.sched_getaffinity(0)),
@@ -156,7 +171,11 @@ def tables(document: Result) -> list[Table]:
     second = _table("Pagoda by rows of the window", ("rows", "samples/s", "RSS, MB"), 0)
     for row in document["scaling"]:
         second.add_row(f"{row['rows']:,}", f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
-    return [first, second]
+    title = f"Pagoda by processes of one thread each, {SHARED_USERS:,} users"
+    third = _table(title, ("processes", "samples/s", "RSS of one, MB"), 0)
+    for row in document["distributed"]:
+        third.add_row(str(row["processes"]), f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
+    return [first, second, third]
 
 
 def _table(title: str, columns: Sequence[str], texts: int) -> Table:

@@ -23,13 +23,13 @@ _PART = 1 << 18
 _USERS_EXPONENT, _ITEMS_EXPONENT = 0.5, 0.9
 
 
-def write_dataset(folder: Path, rows: int) -> None:
+def write_dataset(folder: Path, rows: int, user_count: int = USERS) -> None:
     """Write a dataset folder of about so many clicks; memory follows a part of them."""
     folder.mkdir(parents=True)
     write_spec(SPEC, folder / "features.yaml")
     schema = schema_of(SPEC, "interactions")
     with InteractionWriter(folder / "interactions", schema) as writer:
-        for users, items, times_us in clicks(rows):
+        for users, items, times_us in clicks(rows, user_count):
             columns = {
                 "user_id": users,
                 "item_id": items,
@@ -37,7 +37,7 @@ def write_dataset(folder: Path, rows: int) -> None:
                 "timestamp": pa.array(times_us).cast(pa.timestamp("us", "UTC")),
             }
             writer.write(pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}).cast(schema))
-    sizes: dict[Table, int] = {"users": USERS, "items": ITEMS}
+    sizes: dict[Table, int] = {"users": user_count, "items": ITEMS}
     for name, count in sizes.items():
         schema = schema_of(SPEC, name)
         (folder / name).mkdir()
@@ -49,9 +49,11 @@ def write_pairs(path: Path, rows: int) -> None:
     np.save(path, np.concatenate([np.stack(part[:2]) for part in clicks(rows)], axis=1))
 
 
-def clicks(rows: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def clicks(
+    rows: int, user_count: int = USERS
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """Users, items and times of the clicks in time order, in parts."""
-    users, items = (_law(count, by) for count, by in ((USERS, _USERS_EXPONENT), (ITEMS, _ITEMS_EXPONENT)))
+    users, items = (_law(count, by) for count, by in ((user_count, _USERS_EXPONENT), (ITEMS, _ITEMS_EXPONENT)))
     for part, start in enumerate(range(0, rows, _PART)):
         rng, end = np.random.default_rng((1, part)), min(start + _PART, rows)
         span = DAYS * DAY_US

@@ -1,4 +1,4 @@
-"""A full update by several processes writes the version that one writes, goes on after a kill, says what it lacks."""
+"""A full update by several processes writes the version of one, goes on after a kill, and says what it lacks."""
 
 from __future__ import annotations
 
