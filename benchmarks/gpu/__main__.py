@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.batches import BATCH, Batches
+from benchmarks.gpu.batches import BATCH, DeviceBatches
 from benchmarks.gpu.pagoda_step import compiled, graphed, plain
 from benchmarks.gpu.torchrec_step import LOCATIONS, torchrec_step
 
@@ -47,7 +47,7 @@ def main() -> None:
     print(f"{name}, PyTorch {torch.__version__}: copies {speed / 1e9:,.0f} GB/s, reads and writes")
     for dim in arguments.dims:
         for rows in arguments.rows:
-            batches = Batches(rows, arguments.items, arguments.batch, device)
+            batches = DeviceBatches(rows, arguments.items, arguments.batch, device)
             for engine, make in engines(device):
                 about = {"engine": engine, "dim": dim, "rows": rows}
                 outcome = _tried(make, (rows, arguments.items, dim), batches, arguments.seconds, end)
@@ -89,7 +89,9 @@ def copy_speed(device: torch.device) -> float:
     return 2 * source.nbytes / best
 
 
-def _tried(make: Maker, sizes: tuple[int, int, int], batches: Batches, seconds: float, end: float) -> dict[str, Any]:
+def _tried(
+    make: Maker, sizes: tuple[int, int, int], batches: DeviceBatches, seconds: float, end: float
+) -> dict[str, Any]:
     """`samples_per_second`, or why there are none in `left_out`."""
     if time.monotonic() > end:
         return {"left_out": "no time was left"}
@@ -102,7 +104,7 @@ def _tried(make: Maker, sizes: tuple[int, int, int], batches: Batches, seconds: 
             torch.cuda.empty_cache()
 
 
-def _measure(step: Step, batches: Batches, seconds: float) -> float:
+def _measure(step: Step, batches: DeviceBatches, seconds: float) -> float:
     """Samples a second over about so many seconds, copies of the batches to the device included."""
     stream, done, began = iter(batches), 0, 0.0
     while not began or time.perf_counter() < began + seconds:

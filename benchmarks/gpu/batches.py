@@ -17,7 +17,7 @@ _KEPT = 64
 benchmark's. They touch half a million rows, far more than caches hold."""
 
 
-class Batches:
+class DeviceBatches:
     """int64 [4, B] each: distinct places of users, which of these each sample is of, and the same of items.
 
     There are as many samples as places: those that a batch does not need are `OOV`, whose row nothing reads, so that

@@ -20,7 +20,7 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def plain(users: int, items: int, dim: int, device: torch.device) -> Step:
-    """A step that takes a batch as `Batches` has it and gives the loss before it."""
+    """A step that takes a batch as `DeviceBatches` has it and gives the loss before it."""
     return _step(users, items, dim, device, _loss)
 
 

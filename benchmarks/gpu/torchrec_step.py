@@ -14,7 +14,7 @@ LOCATIONS = {"HBM": "DEVICE", "UVM": "MANAGED", "UVM, cached": "MANAGED_CACHING"
 
 
 def torchrec_step(place: str, users: int, items: int, dim: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A step that takes a batch as `Batches` has it and gives the loss before it.
+    """A step that takes a batch as `DeviceBatches` has it and gives the loss before it.
 
     Raises:
         ImportError: TorchRec or FBGEMM is not installed.

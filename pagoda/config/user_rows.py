@@ -17,7 +17,7 @@ class UserRowsConfig(Section):
     until `retire_after_days`."""
     shared: NonNegativeInt = 0
     """Rows of which every other user has the sum of two, by hash, who is new included. 0: they have the
-    out-of-vocabulary row."""
+    out-of-vocabulary row, which found more where histories or features are known, see docs/training.md."""
 
     @model_validator(mode="after")
     def _two_at_least(self) -> Self:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.gpu.__main__ import bytes_of_a_sample, main
-from benchmarks.gpu.batches import Batches
+from benchmarks.gpu.batches import DeviceBatches
 from benchmarks.gpu.pagoda_step import plain
 from pagoda.training.tables import OOV
 
@@ -48,7 +48,7 @@ def test_nothing_is_begun_after_the_limit(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_all_batches_have_one_shape_and_name_each_row_once() -> None:
-    for batch, _ in zip(Batches(50, 20, 64, CPU), range(5), strict=False):
+    for batch, _ in zip(DeviceBatches(50, 20, 64, CPU), range(5), strict=False):
         user_rows, user_of, item_rows, item_of = batch.numpy()
         for places, of, rows in ((user_rows, user_of, 50), (item_rows, item_of, 20)):
             there = places[places != OOV]
@@ -59,6 +59,6 @@ def test_all_batches_have_one_shape_and_name_each_row_once() -> None:
 
 
 def test_a_step_learns() -> None:
-    step, batch = plain(50, 20, 8, CPU), next(iter(Batches(50, 20, 64, CPU)))
+    step, batch = plain(50, 20, 8, CPU), next(iter(DeviceBatches(50, 20, 64, CPU)))
     losses = [float(step(batch)) for _ in range(20)]
     assert losses[-1] < losses[0]
