@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,14 @@ from pagoda.data.checks.distinct_numbers import DistinctNumbers
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink, shown
 from pagoda.data.ids import hash_ids
 from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
+
+
+class IdPlace(NamedTuple):
+    """An ID as it was given, and where."""
+
+    key: int | str
+    file: str
+    row: int
 
 
 @dataclass(frozen=True)
@@ -107,21 +116,18 @@ class IdLedger:
 
     def _tell(self, sink: ProblemSink, kind: Kind, batch: pa.RecordBatch, found: pa.BooleanArray) -> None:
         for position in np.flatnonzero(found.to_numpy(zero_copy_only=False)):
-            first, second = batch.slice(int(position), 2).to_pylist()
-            place = f"row {first['row']:,} of {self._files[first['file']]}"
-            message = f"the ID was already in {place}; keep one of the rows"
-            if kind is Kind.COLLISION:
-                message = f"its 64-bit hash is that of {first[self._key]!r} in {place}; rename one of the two"
-            sink.add(
-                Problem(
-                    kind,
-                    self._files[second["file"]],
-                    message,
-                    self._column,
-                    second["row"],
-                    shown(batch[self._key][int(position) + 1]),
-                )
-            )
+            pair = batch.slice(int(position), 2).to_pylist()
+            first, second = (IdPlace(one[self._key], self._files[one["file"]], one["row"]) for one in pair)
+            sink.add(id_problem(kind, self._column, first, second))
+
+
+def id_problem(kind: Kind, column: str, first: IdPlace, second: IdPlace) -> Problem:
+    """A DUPLICATE, or a COLLISION, of an ID with one that came before."""
+    place = f"row {first.row:,} of {first.file}"
+    message = f"the ID was already in {place}; keep one of the rows"
+    if kind is Kind.COLLISION:
+        message = f"its 64-bit hash is that of {first.key!r} in {place}; rename one of the two"
+    return Problem(kind, second.file, message, column, second.row, shown(pa.scalar(second.key)))
 
 
 def _with_previous(batches: Iterator[pa.RecordBatch], *, start: bool = False) -> Iterator[pa.RecordBatch]:
