@@ -14,12 +14,21 @@ from pyspark.sql import SparkSession
 
 from pagoda.errors import DataError
 
+_CONFIGURED = {"SPARK_CONF_DIR", "SPARK_HOME", "PYSPARK_SUBMIT_ARGS", "SPARK_REMOTE"}
+_ALONE = (
+    "--conf spark.ui.enabled=false --conf spark.driver.host=127.0.0.1 --conf spark.driver.bindAddress=127.0.0.1 "
+    "pyspark-shell"
+)
+"""On one machine nobody else is to reach it: Spark would listen at every address, and its page asks for no token."""
+
 
 def open_session() -> SparkSession:
     """A session by Spark's own configuration (`SPARK_CONF_DIR`, `PYSPARK_SUBMIT_ARGS`); without any, on this machine.
 
     It shares the context and the catalogue of a session that runs already, and none of its settings.
     """
+    if _CONFIGURED.isdisjoint(os.environ):
+        os.environ["PYSPARK_SUBMIT_ARGS"] = _ALONE
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     running = SparkSession.builder.appName("pagoda data import").getOrCreate()
     session = running.newSession()
