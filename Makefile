@@ -50,6 +50,15 @@ test: .venv/tools ## The tests, real servers included (15 minutes on 2 quiet cor
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak (EIGHTH=0..7: that part of it; none begins after MINUTES, 10 unless told).
 	$(PY) -m pytest -m long $(if $(EIGHTH),--eighth $(EIGHTH) --minutes $(or $(MINUTES),10))
 
+# pyspark beside the environment: 500 MB that nobody else needs. Its own requirements lie there already.
+build/spark/installed: requirements/spark.txt .venv/installed
+	@echo "Installing pyspark into build/spark (500 MB)"
+	@$(PY) $(PIP_INSTALL) --require-hashes --upgrade --target build/spark --requirement $<
+	@touch $@
+
+test-spark: build/spark/installed ## The import on Spark beside the importer, in local mode; needs Java 17 (2 minutes).
+	PYTHONPATH=build/spark $(PY) -m pytest tests/data/spark --timeout 600
+
 # What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
 CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/parts/test_scaling.py tests/helm/network/test_neighbours.py tests/pipelines/kubeflow/test_kubeflow.py
 test-cluster: .venv/tools ## The same on the API server that KUBECONFIG names, with the CRDs of KServe and Milvus; without one on the fakes.
@@ -145,4 +154,4 @@ clean: ## Remove what the targets made, the environment included.
 	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-prerank bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold bench-hashed bench-gpu test test-long test-cluster lint format charts images clean
+.PHONY: help env lock audit demo demo-rollout bench-online bench-faults bench-fairness bench-freshness bench-import bench-index bench-prerank bench-publish bench-replay bench-training bench-quality bench-leaderboard bench-channels bench-ablation bench-cold bench-hashed bench-gpu test test-long test-spark test-cluster lint format charts images clean

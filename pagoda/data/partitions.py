@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pagoda.data.checks.problems import Kind, Problem, ProblemSink
 from pagoda.data.increments import arrivals_of, superseded
 from pagoda.data.layout import DAY_US, day_of, day_start_us, partition_date, partition_name
-from pagoda.data.parquet import open_parquet, open_writer, parquet_files, reading
+from pagoda.data.parquet import FIRST_PART, open_parquet, open_writer, parquet_files, reading
 
 ROW_GROUP_ROWS = 131_072
 _ENCODERS = 2
@@ -111,9 +111,10 @@ class InteractionWriter:
     Rows are encoded in threads, while the next ones come.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, name: str = FIRST_PART) -> None:
         self._folder = folder
         self._schema = schema
+        self._name = name
         self._day: date | None = None
         self._file: _DateFile | None = None
         self._held: list[pa.RecordBatch] = []
@@ -159,7 +160,7 @@ class InteractionWriter:
         folder = self._folder / partition_name(day)
         # A date that was written before means that the rows are not in time order: fail rather than overwrite.
         folder.mkdir(parents=True)
-        self._file = _DateFile(folder / "part-0.parquet", self._schema)
+        self._file = _DateFile(folder / self._name, self._schema)
         self._day = day
 
     def _flush(self, *, last: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,10 @@ def test_no_command_takes_other_text_for_a_number(text: str, tmp_path: Path) -> 
     (tmp_path / "file").write_text(f"1 2 3 {text}\n")
     with pytest.raises(DataError, match="line 1: expected integers"):
         import_sequences(tmp_path / "data", tmp_path / "file")
+
+
+def test_the_vectors_that_other_engines_are_given_are_our_hashes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    vectors = dict(re.findall(r"^\| `([^`]+)` \| `(-?\d+)` \|$", page, re.MULTILINE))
+    assert len(vectors) == 4
+    assert hash_ids(list(vectors)).tolist() == list(map(int, vectors.values()))

@@ -12,7 +12,7 @@ import typer
 from pagoda.data.imports.choices import TimeUnit, UnknownItems
 
 if TYPE_CHECKING:
-    from pagoda.data.imports.importer import Import
+    from pagoda.data.imports.job import Import
     from pagoda.data.imports.readers import Reader
     from pagoda.data.imports.rows.rules import RowRules
     from pagoda.data.imports.sources.base import SourceReader
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 FORMAT, _COLUMNS, _TIMES = "Form of the files", "Columns and values", "Times"
 _EVENTS, _ROWS = "Events", "Rows that are left out"
+
+
+class Engine(StrEnum):
+    """What does an import."""
+
+    PAGODA = "pagoda"
+    SPARK = "spark"
 
 
 class IdType(StrEnum):
@@ -158,6 +165,9 @@ def shared_options(
     min_item: Annotated[
         int, option(panel=_ROWS, min=0, metavar="N", help="The same of each item; both hold in the end.")
     ] = 0,
+    engine: Annotated[
+        Engine, typer.Option(help="spark: a file is a task, for what one machine takes too long for (docs/data.md).")
+    ] = Engine.PAGODA,
 ) -> None:
     """Options of every import of files."""
 
@@ -170,7 +180,7 @@ def job_of(readers: AnyReader | Mapping[Table, Reader], given: dict[str, Any]) -
     """
     from pagoda.data.imports.casts import Conversion
     from pagoda.data.imports.columns import ColumnNames
-    from pagoda.data.imports.importer import Import
+    from pagoda.data.imports.job import Import
 
     columns = {
         name: given[f"{name.removesuffix('_id')}_column"] for name in ("user_id", "item_id", "event", "timestamp")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import typer
 
-from pagoda.cli.data.import_options import FORMAT, Encoding, Target, job_of, option, shared_options
+from pagoda.cli.data.import_options import FORMAT, Encoding, Engine, Target, job_of, option, shared_options
 from pagoda.cli.data.imported import describe, tell
+from pagoda.distribution import missing
+from pagoda.errors import ConfigError
 
 if TYPE_CHECKING:
     from pagoda.cli.data.import_options import AnyReader
+    from pagoda.data.imports.imported import Imported
+    from pagoda.data.imports.job import Import
     from pagoda.data.imports.readers import Reader
     from pagoda.data.layout import Table
 
@@ -34,23 +38,25 @@ class Chosen(NamedTuple):
 ReaderOf = Callable[..., "AnyReader | Mapping[Table, Reader] | Chosen"]
 
 
-def verb(name: str, summary: str, without: tuple[str, ...] = ()) -> Callable[[ReaderOf], Callable[..., None]]:
+def verb(
+    name: str, summary: str, without: tuple[str, ...] = (), engine: Engine | None = None
+) -> Callable[[ReaderOf], Callable[..., None]]:
     """Make a verb of a function from options of its own to a reader: it has these options, and the shared ones.
 
     Args:
         name: Of the verb.
         summary: Its help.
         without: Shared options that it does not have; those of its own take the place of shared ones of their names.
+        engine: The one that it works with; None: whoever calls it says.
     """
 
     def make(reader_of: ReaderOf) -> Callable[..., None]:
         own = _parameters(reader_of)
-        left_out = {*without, *(one.name for one in own)}
+        left_out = {*without, *(one.name for one in own), *(["engine"] if engine else [])}
         shared = [one for one in _parameters(shared_options) if one.name not in left_out]
 
         def command(**given: Any) -> None:
-            from pagoda.data.imports.importer import import_files
-
+            import_files = _importer(engine or given.pop("engine"))
             made = reader_of(**{one.name: given.pop(one.name) for one in own})
             path = given.pop("path")
             if not isinstance(made, Chosen):
@@ -66,6 +72,25 @@ def verb(name: str, summary: str, without: tuple[str, ...] = ()) -> Callable[[Re
         return command
 
     return make
+
+
+def _importer(engine: Engine) -> Callable[[Path, Import], Imported]:
+    if engine is Engine.SPARK:
+        with needs_extra("spark"):
+            from pagoda.data.spark import importer as spark
+        return spark.import_files
+    from pagoda.data.imports.importer import import_files
+
+    return import_files
+
+
+@contextmanager
+def needs_extra(name: str) -> Iterator[None]:
+    """Says which extra a missing package belongs to."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(missing(error.name or name, name)) from error
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:

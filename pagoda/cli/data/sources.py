@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.data.imports import Chosen, importing, verb
-from pagoda.distribution import missing
-from pagoda.errors import ConfigError
+from pagoda.cli.data.import_options import Engine
+from pagoda.cli.data.imports import Chosen, importing, needs_extra, verb
 
 if TYPE_CHECKING:
     from pagoda.data.imports.readers import Reader
@@ -28,7 +25,7 @@ def tfrecord() -> Reader:
     return TfrecordReader()
 
 
-@verb("sql", "Import what queries of a database select.", without=("users", "items"))
+@verb("sql", "Import what queries of a database select.", without=("users", "items"), engine=Engine.PAGODA)
 def sql(
     *,
     interactions: Annotated[
@@ -49,14 +46,14 @@ def sql(
     ] = None,
 ) -> Chosen:
     """A reader of a database, and the queries."""
-    with _extra("sql"):
+    with needs_extra("sql"):
         from pagoda.data.imports.sources.sql import Query, SqlReader, read_password
     reader = SqlReader(interactions, read_password(password_file))
     users, items = (None if text is None else Query(text) for text in (users_query, items_query))
     return Chosen(reader, {"interactions": Query(query), "users": users, "items": items}, reader.close)
 
 
-@verb("delta", "Import Delta Lake tables.")
+@verb("delta", "Import Delta Lake tables.", engine=Engine.PAGODA)
 def delta(
     *,
     version: Annotated[
@@ -64,12 +61,16 @@ def delta(
     ] = None,
 ) -> SourceReader:
     """A reader of Delta Lake tables."""
-    with _extra("lake"):
+    with needs_extra("lake"):
         from pagoda.data.imports.sources.delta import DeltaReader
     return DeltaReader(version)
 
 
-@verb("iceberg", "Import Iceberg tables: a metadata file, a table's folder, or CATALOG.NAMESPACE.TABLE.")
+@verb(
+    "iceberg",
+    "Import Iceberg tables: a metadata file, a table's folder, or CATALOG.NAMESPACE.TABLE.",
+    engine=Engine.PAGODA,
+)
 def iceberg(
     *,
     snapshot: Annotated[
@@ -77,15 +78,19 @@ def iceberg(
     ] = None,
 ) -> SourceReader:
     """A reader of Iceberg tables."""
-    with _extra("lake"):
+    with needs_extra("lake"):
         from pagoda.data.imports.sources.iceberg import IcebergReader
     return IcebergReader(snapshot)
 
 
-@contextmanager
-def _extra(name: str) -> Iterator[None]:
-    """Says which extra a missing package belongs to."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(missing(error.name or name, name)) from error
+@verb(
+    "table",
+    "Import tables of the Spark session's catalogue by their names, on Spark.",
+    engine=Engine.SPARK,
+)
+def table() -> SourceReader:
+    """A reader of what the session knows."""
+    with needs_extra("spark"):
+        from pagoda.data.spark.session import open_session
+        from pagoda.data.spark.tables import SparkTables
+    return SparkTables(open_session())

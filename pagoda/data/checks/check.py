@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pagoda.data.checks.id_ledger import IdLedger
 from pagoda.data.checks.names import problems_of
-from pagoda.data.checks.problems import Kind, Problem, ProblemReport, ProblemSink
+from pagoda.data.checks.partitions import (
+    KEYS,
+    PartitionCheck,
+    PartitionFindings,
+    by_date,
+    check_partition,
+    numbers_of,
+    read_rows,
+)
+from pagoda.data.checks.problems import Kind, Problem, ProblemReport
 from pagoda.data.checks.structure import Structure, inspect
 from pagoda.data.checks.times import LogTimes
-from pagoda.data.checks.values import RowBatch, check_known_items, check_values
+from pagoda.data.checks.values import check_values
 from pagoda.data.increments import changes_of
-from pagoda.data.layout import FEATURES_FILE, INTERACTION_COLUMNS, Table, key_column, schema_of
-from pagoda.data.parquet import all_batches, in_columns, open_parquet, reading
-from pagoda.data.partitions import Part, timestamps_us
-from pagoda.data.spec import FeatureSpec
-from pagoda.errors import ConfigError, DataError
+from pagoda.data.layout import FEATURES_FILE, Table, key_column
+from pagoda.errors import ConfigError, DataError, UnavailableError
+from pagoda.processes import worker_pool
 
-_BATCH_ROWS = 65_536
+_BYTES_FOR_ONE = 64 << 20
+"""Files of interactions that one process has checked before others would be ready to help."""
 
 
 @dataclass
@@ -53,8 +62,16 @@ class Checked:
         }
 
 
-def check_dataset(path: Path) -> Checked:
-    """Check structure and every value below `path`; memory is bounded by a batch and the item IDs."""
+def check_dataset(path: Path, processes: int | None = None) -> Checked:
+    """Check structure and every value below `path`; memory is bounded by the item IDs and a batch a process.
+
+    Args:
+        path: The folder.
+        processes: Among which the dates are dealt; None: one a core, and one where there is little to read.
+
+    Raises:
+        UnavailableError: One of the processes was killed.
+    """
     checked = Checked(ProblemReport())
     try:
         structure = inspect(path, checked.report)
@@ -67,38 +84,64 @@ def check_dataset(path: Path) -> Checked:
     for problem in problems_of(structure.spec):
         checked.report.add(Problem(Kind.SPEC, str(path / FEATURES_FILE), problem))
     with tempfile.TemporaryDirectory(prefix="pagoda-check-") as spill:
-        _Check(structure, checked, Path(spill)).run()
+        _Check(structure, checked, Path(spill)).run(_processes(structure) if processes is None else processes)
     return checked
+
+
+def _processes(structure: Structure) -> int:
+    size = sum(part.path.stat().st_size for part in structure.parts)
+    return len(os.sched_getaffinity(0)) if size > _BYTES_FOR_ONE else 1
 
 
 class _Check:
     def __init__(self, structure: Structure, checked: Checked, spill: Path) -> None:
         self._structure = structure
-        self._spec: FeatureSpec = structure.spec
+        self._spec = structure.spec
         self._checked = checked
-        self._sink: ProblemSink = checked.report
         self._spill = spill
-        # Two strings with one hash may also meet between a table and the log.
-        self._seen = {column: IdLedger(column, spill, distinct=True) for column in ("user_id", "item_id")}
+        # Two strings with one hash may also meet between a table and the log, and between two dates.
+        strings = self._spec.id_type == "string"
+        self._seen = {column: IdLedger(column, spill, distinct=True) for column in KEYS if strings}
 
-    def run(self) -> None:
+    def run(self, processes: int) -> None:
         self._check_table("users")
         known = self._check_table("items")
-        imported, times = _Order(self._sink), LogTimes(self._spec)
-        for part in self._structure.parts:
-            order = _Order(self._sink) if part.arrived else imported
-            for rows in self._read(part.path, "interactions"):
-                check_values(rows, self._spec, "interactions")
-                times.take(order.check(rows, part), in_order=not part.arrived)
-                self._ids(rows, "user_id")
-                items = self._ids(rows, "item_id")
-                # Events as they arrived may be of items that come later: they are read when `items` has them.
-                if self._structure.files["items"] and not part.arrived:
-                    check_known_items(rows, items, known)
+        times = LogTimes(self._spec)
+        for found in self._partitions(self._known_items(known), processes):
+            self._checked.report.absorb(found.report)
+            self._checked.rows["interactions"] += found.rows
+            times.absorb(found.times)
+            for column, ids in found.ids.items():
+                self._seen[column].take(ids)
         for ledger in self._seen.values():
-            ledger.report(self._sink)
+            ledger.report(self._checked.report)
         self._checked.tied_share = times.tied_share
         self._checked.warnings += times.warnings()
+
+    def _partitions(self, known: Path | None, processes: int) -> Iterator[PartitionFindings]:
+        """What is found in each date, in their order, whoever is first."""
+        checks = []
+        for parts in by_date(self._structure.parts):
+            spill = self._spill / parts[0].day.isoformat()
+            spill.mkdir()
+            checks.append(PartitionCheck(parts, self._spec, known, spill))
+        workers = min(processes, len(checks))
+        if workers <= 1:
+            yield from map(check_partition, checks)
+            return
+        try:
+            with worker_pool(workers) as pool:
+                yield from pool.map(check_partition, checks)
+        except BrokenProcessPool as error:
+            raise UnavailableError("a process that checked a date was killed; is there enough memory?") from error
+
+    def _known_items(self, known: np.ndarray) -> Path | None:
+        """The items' IDs as a file, which processes map and share."""
+        if not self._structure.files["items"]:
+            return None
+        path = self._spill / "items.npy"
+        np.save(path, known)
+        return path
 
     def _check_table(self, table: Table) -> np.ndarray:
         """Check `users` or `items`; return the items' IDs as sorted int64 (users may be too many, theirs are empty)."""
@@ -108,65 +151,16 @@ class _Check:
         ids = [np.empty(0, np.int64)]
         for path in self._structure.files[table]:
             ledger = ledgers[changes_of(path.name) is not None]
-            for rows in self._read(path, table):
+            for rows in read_rows(path, table, self._spec, self._checked.report):
+                self._checked.rows[table] += rows.batch.num_rows
                 check_values(rows, self._spec, table)
                 found = ledger.add(rows.batch[key], rows.file, rows.first_row)
-                self._ids(rows, key)
+                numbers_of(rows, key, self._seen.get(key))
                 if table == "items":
                     ids.append(found)
         for ledger in ledgers.values():
-            ledger.report(self._sink)
+            ledger.report(self._checked.report)
         known = np.unique(np.concatenate(ids))
         if table == "items":  # A changed item has a row of its own beside the one that it was imported with.
             self._checked.rows["items"] -= sum(map(len, ids)) - len(known)
         return known
-
-    def _ids(self, rows: RowBatch, column: str) -> np.ndarray:
-        """A column of IDs as int64 [n], 0 for null; strings are remembered, to find those that share a hash."""
-        if self._spec.id_type == "string":
-            return self._seen[column].add(rows.batch[column], rows.file, rows.first_row)
-        ids: np.ndarray = rows.batch[column].fill_null(0).to_numpy()
-        return ids
-
-    def _read(self, path: Path, table: Table) -> Iterator[RowBatch]:
-        """The file's batches; a damaged page is reported and ends the file."""
-        schema = schema_of(self._spec, table)
-        first_row = 1
-        try:
-            with reading(path), open_parquet(path) as file:
-                there = [name for name in schema.names if name in file.schema_arrow.names]
-                for batch in all_batches(file, _BATCH_ROWS, there):
-                    yield RowBatch(in_columns(batch, schema), str(path), first_row, self._sink)
-                    first_row += batch.num_rows
-        except DataError as error:
-            message = str(error).removeprefix(f"{path}: ")
-            self._sink.add(Problem(Kind.CORRUPT, str(path), message, row=first_row))
-        self._checked.rows[table] += first_row - 1
-
-
-class _Order:
-    """Timestamps never go back, and each lies within its partition's date."""
-
-    def __init__(self, sink: ProblemSink) -> None:
-        self._sink = sink
-        self._last = np.iinfo(np.int64).min
-
-    def check(self, rows: RowBatch, part: Part) -> pa.RecordBatch:
-        """Report rows that lie elsewhere; those that lie right, and lack nothing that says what they are."""
-        batch = rows.batch.filter(rows.batch["timestamp"].is_valid())
-        if batch.num_rows < rows.batch.num_rows or not batch.num_rows:
-            return batch.slice(0, 0)  # the nulls were reported, and without them rows cannot be counted
-        times = timestamps_us(batch)
-        outside = (times < part.start_us) | (times >= part.end_us)
-        message = f"lies outside the partition's date {part.day.isoformat()} (UTC); move the row to its own date"
-        rows.tell(Kind.ORDER, "timestamp", outside, message)
-        before = np.where(outside, self._last, times)[:-1]
-        back = (times < np.maximum.accumulate(np.append(self._last, before))) & ~outside
-        message = "lies before the row above it; sort the partition by timestamp"
-        rows.tell(Kind.ORDER, "timestamp", back, message)
-        inside = times[~outside]
-        self._last = max(self._last, int(inside.max())) if inside.size else self._last
-        whole = ~(outside | back)
-        for name in INTERACTION_COLUMNS:
-            whole &= batch.column(name).is_valid().to_numpy(zero_copy_only=False)
-        return batch if whole.all() else batch.filter(pa.array(whole))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +18,29 @@ from pagoda.data.ids import hash_ids
 from pagoda.data.sorting.external_sort import BUDGET_BYTES, ExternalSorter
 
 
+class IdPlace(NamedTuple):
+    """An ID as it was given, and where."""
+
+    key: int | str
+    file: str
+    row: int
+
+
+@dataclass(frozen=True)
+class FiledIds:
+    """The distinct strings of a ledger and where each was first, for another to take."""
+
+    path: Path | None
+    """None: there was no ID."""
+    files: list[str]
+
+
 class IdLedger:
     """IDs with file and row. `distinct`: an ID may come many times, so only the first place is remembered."""
 
     def __init__(self, column: str, folder: Path, *, distinct: bool, budget_bytes: int = BUDGET_BYTES) -> None:
         self._column = column
-        self._distinct = distinct
+        self._folder, self._distinct = folder, distinct
         self._key = "id"
         """Column of the IDs as they were given: of strings another than that of their hashes."""
         reduce = _first_of_each if distinct else None
@@ -53,6 +73,31 @@ class IdLedger:
         everything[valid] = ids
         return everything
 
+    def file(self) -> FiledIds:
+        """Write the strings of this ledger, which is `distinct`, into its folder; who takes them removes the file."""
+        rows = self._sorter.rows()
+        if (first := next(rows, None)) is None:
+            return FiledIds(None, self._files)
+        path = self._folder / f"{self._column}.arrow"
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, first.schema) as writer:
+            for batch in chain([first], rows):
+                writer.write_batch(batch)
+        return FiledIds(path, self._files)
+
+    def take(self, filed: FiledIds) -> None:
+        """Take what another ledger met after all that this one did, as if it had been added here."""
+        if filed.path is None:
+            return
+        self._key = "key"
+        others = len(self._files)
+        self._files += filed.files
+        with pa.OSFile(str(filed.path)) as file, pa.ipc.open_file(file) as reader:
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                files = pc.add(batch["file"], pa.scalar(others, pa.int32()))
+                self._sorter.add(batch.set_column(batch.schema.get_field_index("file"), "file", files))
+        filed.path.unlink()
+
     def report(self, sink: ProblemSink) -> None:
         """Tell `sink` of two strings with one hash, and, unless `distinct`, of IDs that came twice."""
         for batch in _with_previous(self._sorter.rows()):
@@ -71,21 +116,18 @@ class IdLedger:
 
     def _tell(self, sink: ProblemSink, kind: Kind, batch: pa.RecordBatch, found: pa.BooleanArray) -> None:
         for position in np.flatnonzero(found.to_numpy(zero_copy_only=False)):
-            first, second = batch.slice(int(position), 2).to_pylist()
-            place = f"row {first['row']:,} of {self._files[first['file']]}"
-            message = f"the ID was already in {place}; keep one of the rows"
-            if kind is Kind.COLLISION:
-                message = f"its 64-bit hash is that of {first[self._key]!r} in {place}; rename one of the two"
-            sink.add(
-                Problem(
-                    kind,
-                    self._files[second["file"]],
-                    message,
-                    self._column,
-                    second["row"],
-                    shown(batch[self._key][int(position) + 1]),
-                )
-            )
+            pair = batch.slice(int(position), 2).to_pylist()
+            first, second = (IdPlace(one[self._key], self._files[one["file"]], one["row"]) for one in pair)
+            sink.add(id_problem(kind, self._column, first, second))
+
+
+def id_problem(kind: Kind, column: str, first: IdPlace, second: IdPlace) -> Problem:
+    """A DUPLICATE, or a COLLISION, of an ID with one that came before."""
+    place = f"row {first.row:,} of {first.file}"
+    message = f"the ID was already in {place}; keep one of the rows"
+    if kind is Kind.COLLISION:
+        message = f"its 64-bit hash is that of {first.key!r} in {place}; rename one of the two"
+    return Problem(kind, second.file, message, column, second.row, shown(pa.scalar(second.key)))
 
 
 def _with_previous(batches: Iterator[pa.RecordBatch], *, start: bool = False) -> Iterator[pa.RecordBatch]:

@@ -100,9 +100,14 @@ class ProblemReport:
 
     def add(self, problem: Problem, count: int = 1) -> None:
         """Keep `problem` unless its kind has had its share."""
-        if sum(kept.kind is problem.kind for kept in self.problems) < self.limit:
-            self.problems.append(problem)
+        self._keep(problem)
         self.counts[problem.kind] += count
+
+    def absorb(self, later: ProblemReport) -> None:
+        """Take what was found after all that is here, as if it had been added here."""
+        for problem in later.problems:
+            self._keep(problem)
+        self.counts.update(later.counts)
 
     @property
     def total(self) -> int:
@@ -113,6 +118,10 @@ class ProblemReport:
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    def _keep(self, problem: Problem) -> None:
+        if sum(kept.kind is problem.kind for kept in self.problems) < self.limit:
+            self.problems.append(problem)
 
 
 NAMED_ROWS = 20

@@ -60,6 +60,14 @@ class LogTimes:
         if in_order:
             self._ties.take(times, batch.column("user_id"), batch.column("item_id"))
 
+    def absorb(self, later: LogTimes) -> None:
+        """Take what another says of rows that lie after all of these, and share a moment with none of them."""
+        self._rows += later._rows
+        self._in_1970 += later._in_1970
+        self._first, self._last = min(self._first, later._first), max(self._last, later._last)
+        self._any_positive = self._any_positive or later._any_positive
+        self._ties.absorb(later._ties)
+
     @property
     def tied_share(self) -> float:
         """Share of events that have their moment with another item of the same user."""
@@ -105,6 +113,12 @@ class _Ties:
     def share(self) -> float:
         """Share of tied rows so far."""
         return (self._tied + self._open()) / self._rows if self._rows else 0.0
+
+    def absorb(self, later: _Ties) -> None:
+        self._close()
+        later._close()
+        self._rows += later._rows
+        self._tied += later._tied
 
     def take(self, times: Int64Array, users: pa.Array, items: pa.Array) -> None:
         self._rows += len(times)

@@ -3,81 +3,36 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pagoda.data.checks.id_ledger import IdLedger
-from pagoda.data.checks.names import refuse_names
 from pagoda.data.checks.problems import Strict
 from pagoda.data.checks.values import check_known_items
-from pagoda.data.imports.casts import Conversion
 from pagoda.data.imports.choices import UnknownItems
-from pagoda.data.imports.columns import ColumnNames, guess_id_type
 from pagoda.data.imports.imported import Imported
+from pagoda.data.imports.job import Import, declaration
 from pagoda.data.imports.order import ORDER_FILE, ORDER_NOTE
-from pagoda.data.imports.readers import Reader
 from pagoda.data.imports.rows.duplicates import FirstOfEachId
 from pagoda.data.imports.rows.interactions import Interactions
 from pagoda.data.imports.rows.log_items import LogItems
 from pagoda.data.imports.rows.refusals import Reason, Refusals
-from pagoda.data.imports.rows.rules import RowRules
 from pagoda.data.imports.rows.sifted_rows import SiftedRows
-from pagoda.data.imports.sources.base import SourceReader
 from pagoda.data.imports.sources.files import Readers
 from pagoda.data.imports.table_reader import TableReader
 from pagoda.data.layout import FEATURES_FILE, Table, key_column, schema_of
 from pagoda.data.new_folder import new_dataset
 from pagoda.data.parquet import open_writer, write_table
-from pagoda.data.sorting.external_sort import BUDGET_BYTES
-from pagoda.data.spec import EVENTS, FeatureSpec, read_spec, write_spec
-from pagoda.errors import ConfigError
+from pagoda.data.spec import FeatureSpec, write_spec
+
+__all__ = ["Import", "import_files", "refused_path"]
 
 _SINK = Strict()
-_LIKE = "like"
 _REFUSED_FILE = ".refused.csv"
-
-
-@dataclass(frozen=True)
-class Import:
-    """What to import, and how its columns are to be understood."""
-
-    reader: Reader | SourceReader
-    interactions: Any
-    """What `reader` reads: for a file format a path, or a URI that fsspec knows."""
-    users: Any | None = None
-    """None: the users of the interactions."""
-    items: Any | None = None
-    """None: the items of the interactions."""
-    features: Path | None = None
-    """None: IDs only; other columns are left out."""
-    names: ColumnNames = field(default_factory=ColumnNames)
-    conversion: Conversion = field(default_factory=Conversion)
-    default_event: str = "click"
-    """Of interactions in files without an event column."""
-    id_type: Literal["int64", "string"] | None = None
-    """None: what the first rows look like. A feature file says it itself."""
-    rules: RowRules = field(default_factory=RowRules)
-    """Which rows are taken, and what becomes of them."""
-    readers: Mapping[Table, Reader | SourceReader] = field(default_factory=dict)
-    """Of tables that are of another form."""
-    keep_order: bool = False
-    """Whether rows of one user's moment happened in the order of the files: see `pagoda.data.imports.order`."""
-    budget_bytes: int = BUDGET_BYTES
-    """Rows held in memory before they are sorted and spilled into the folder that is being built."""
-
-    def reader_of(self, table: Table) -> Reader | SourceReader:
-        """What reads a table."""
-        return self.readers.get(table, self.reader)
-
-    def source(self, table: Table) -> Any | None:
-        """What a table is made of."""
-        return {"interactions": self.interactions, "users": self.users, "items": self.items}[table]
 
 
 def refused_path(path: Path) -> Path:
@@ -97,7 +52,7 @@ def import_files(path: Path, job: Import) -> Imported:
         # Within the folder that is being built: no other import touches it, and what a killed one leaves goes with it.
         with tempfile.TemporaryDirectory(prefix=".spill.", dir=folder) as spill:
             readers = Readers(job.reader_of, Path(spill))
-            spec = _declaration(job, readers)
+            spec = declaration(job, readers)
             running = _Running(job, readers, spec, folder, Refusals(job.rules.skip, folder / _REFUSED_FILE))
             running.run()
         write_spec(spec, folder / FEATURES_FILE)
@@ -107,57 +62,6 @@ def import_files(path: Path, job: Import) -> Imported:
     if (refused := path / _REFUSED_FILE).exists():
         running.imported.refused = refused.replace(refused_path(path))
     return running.imported
-
-
-def _declaration(job: Import, readers: Readers) -> FeatureSpec:
-    """The feature file, or without one: IDs, and the items' title if its column was named."""
-    if job.features is None:
-        title = "title" if "title" in {**job.names.renamed, **job.rules.items_from_log} else None
-        id_type = job.id_type or guess_id_type(job.interactions, readers.of("interactions"), job.names, job.conversion)
-        spec = FeatureSpec(id_type=id_type, title=title, positives=_positives(job, readers))
-    elif job.id_type is not None:
-        raise ConfigError(f"the ID type is declared in {job.features} as id_type; leave the option out")
-    else:
-        spec = read_spec(job.features)
-    refuse_names(spec, str(job.features or "options"))
-    job.names.check(spec)
-    _check_tables(job, spec)
-    for event in (job.default_event, *filter(None, job.rules.events.values())):
-        if event not in spec.known_events:
-            raise ConfigError(
-                f"event {event!r} is none of {sorted(spec.known_events)}; declare it as `events` in {FEATURES_FILE}"
-            )
-    return spec
-
-
-def _check_tables(job: Import, spec: FeatureSpec) -> None:
-    """Every column of users and items comes from somewhere, and from one place."""
-    from_log = job.rules.items_from_log
-    if from_log and job.items is not None:
-        raise ConfigError("--items and --items-from-log contradict each other; choose one")
-    if not from_log and job.rules.unknown_items is UnknownItems.MAKE and job.items is None:
-        raise ConfigError("--unknown-items make needs --items; without, all items are made of the interactions")
-    for table in ("users", "items"):
-        others = schema_of(spec, table).names[1:]
-        if others and job.source(table) is None and not (table == "items" and from_log):
-            hint = ", or their columns in the interactions with --items-from-log" if table == "items" else ""
-            raise ConfigError(f"columns {others} come from the {table} files: name them with --{table}{hint}")
-    columns = schema_of(spec, "items").names[1:]
-    if from_log and (wrong := sorted(set(from_log) ^ set(columns))):
-        raise ConfigError(
-            f"--items-from-log: {wrong[0]!r} must be both declared and given a column; items have {columns}"
-        )
-
-
-def _positives(job: Import, readers: Readers) -> tuple[str, ...]:
-    """Without a feature file: likes where ratings say them, the one event where files name none, else clicks."""
-    if job.rules.ratings is not None:
-        return (_LIKE,)
-    reader = readers.of("interactions")
-    first = reader.parts(job.interactions)[0]
-    named = job.names.find(reader.names(first), ["event"], str(first))
-    known = job.default_event in EVENTS
-    return (job.default_event,) if known and not named else FeatureSpec().positives
 
 
 class _Running:
@@ -262,7 +166,7 @@ class _Running:
                     firsts.add(rows)
                     continue
                 every_row.add(rows.keys(key_column(table)), rows.file, rows.first_row)
-                writer.write_batch(_taken(rows))
+                writer.write_batch(rows.taken())
             for batch in firsts.rows(schema_of(self._spec, table)) if firsts is not None else ():
                 writer.write_batch(batch)
         every_row.report(_SINK)
@@ -287,8 +191,3 @@ class _Running:
     def _ledger(self, column: str, *, distinct: bool) -> IdLedger:
         name = self._job.names.renamed.get(column, column)
         return IdLedger(name, self._spill, distinct=distinct, budget_bytes=self._job.budget_bytes)
-
-
-def _taken(rows: SiftedRows) -> pa.RecordBatch:
-    kept = rows.kept
-    return rows.batch if len(kept) == rows.batch.num_rows else rows.batch.take(pa.array(kept))

@@ -25,7 +25,6 @@ from pagoda.data.sorting.external_sort import ExternalSorter
 from pagoda.data.spec import FeatureSpec
 
 _ORDER, _USER, _NUMBER = "#order", "#user", "#number"
-_LIKE = "like"
 
 
 class Interactions:
@@ -64,12 +63,7 @@ class Interactions:
 
     def add(self, rows: SiftedRows, extras: Extras, users: np.ndarray, items: np.ndarray) -> None:
         """Take the rows that are not left out; users and items are int64 [n]."""
-        kept = rows.kept
-        if extras.likes is not None:
-            kept = np.repeat(kept, 1 + extras.likes[kept])
-        batch = rows.batch if len(kept) == rows.batch.num_rows else rows.batch.take(pa.array(kept))
-        if extras.likes is not None:
-            batch = _with_likes(batch, kept)
+        batch, kept = rows.taken_with(extras.likes)
         numbers = np.arange(self._rows, self._rows + len(kept))
         self._rows += len(kept)
         users, items = users[kept], items[kept]
@@ -147,11 +141,3 @@ class Interactions:
     def _reasons(self) -> str:
         rare = f"{self.rare:,} of users or items with too few (--min-user, --min-item)" if self.rare else ""
         return "; ".join(filter(None, (self._refusals.summary(), rare)))
-
-
-def _with_likes(batch: pa.RecordBatch, kept: np.ndarray) -> pa.RecordBatch:
-    """Of a row that comes twice, the second is a like: it follows its click at once, with the same timestamp."""
-    second = np.append(False, kept[1:] == kept[:-1])[: len(kept)]
-    place = batch.schema.get_field_index("event")
-    events = pc.if_else(pa.array(second), pa.scalar(_LIKE), batch["event"])
-    return batch.set_column(place, batch.schema.field(place), events)

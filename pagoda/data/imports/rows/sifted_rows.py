@@ -14,6 +14,7 @@ from pagoda.data.imports.rows.refusals import Reason, Refusals, reason_of
 from pagoda.data.layout import Table
 
 _STRICT = Strict()
+_LIKE = "like"
 _ADVICE = {
     Reason.UNKNOWN_ITEMS: "; --skip unknown-items leaves such rows out, --unknown-items make makes the items",
     Reason.RETURNS: "; --skip returns leaves such rows out",
@@ -75,6 +76,29 @@ class SiftedRows(RowBatch):
     def kept(self) -> np.ndarray:
         """Positions of the rows that are taken."""
         return np.flatnonzero(~self.out)
+
+    def taken(self) -> pa.RecordBatch:
+        """The rows that are taken."""
+        return self._at(self.kept)
+
+    def taken_with(self, likes: np.ndarray | None) -> tuple[pa.RecordBatch, np.ndarray]:
+        """The rows that are taken, those where `likes` (bool [n]) holds a second time as likes, and their positions.
+
+        A like follows its click at once, with the same timestamp.
+        """
+        kept = self.kept
+        if likes is None:
+            return self._at(kept), kept
+        kept = np.repeat(kept, 1 + likes[kept])
+        batch = self._at(kept)
+        second = np.append(False, kept[1:] == kept[:-1])[: len(kept)]
+        place = batch.schema.get_field_index("event")
+        events = pc.if_else(pa.array(second), pa.scalar(_LIKE), batch["event"])
+        return batch.set_column(place, batch.schema.field(place), events), kept
+
+    def _at(self, positions: np.ndarray) -> pa.RecordBatch:
+        whole = len(positions) == self.batch.num_rows and not self.out.any()
+        return self.batch if whole else self.batch.take(pa.array(positions))
 
 
 def _advised(problem: Problem, reason: Reason | None) -> Problem:

@@ -28,18 +28,20 @@ class ArrowStream(Protocol):
 class _Opened:
     """The stream of one object, which may be one that gives it only once."""
 
-    def __init__(self, source: ArrowStream, number: int) -> None:
+    def __init__(self, source: ArrowStream, name: str) -> None:
         self.stream = pa.RecordBatchReader.from_stream(source)
-        self._number = number
+        self._name = name
 
     def __str__(self) -> str:
-        return f"Arrow data {self._number}"
+        return self._name
 
 
 class ArrowReader:
     """Implements `pagoda.data.imports.sources.base.SourceReader`; a source is an `ArrowStream`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Arrow data") -> None:
+        """Messages call sources by `name` and their number."""
+        self._name = name
         self._opened: dict[int, tuple[ArrowStream, _Opened]] = {}
 
     def parts(self, source: ArrowStream) -> list[_Opened]:
@@ -55,7 +57,7 @@ class ArrowReader:
             )
         if id(source) not in self._opened:
             # The object is kept beside its stream, so that its number stays its own.
-            self._opened[id(source)] = source, _Opened(source, len(self._opened) + 1)
+            self._opened[id(source)] = source, _Opened(source, f"{self._name} {len(self._opened) + 1}")
         return [self._opened[id(source)][1]]
 
     def passed_over(self, source: ArrowStream) -> tuple[()]:

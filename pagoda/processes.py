@@ -1,4 +1,4 @@
-"""Processes that a benchmark trains in, each of which ends when the benchmark does."""
+"""Processes that work is dealt to, each of which ends when the one that deals it does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def _end_with_parent() -> None:
-    """A worker waits for its next task for ever; one whose benchmark was killed would never hear of it."""
+    """A worker waits for its next task for ever; one whose parent was killed would never hear of it."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Workers of a benchmark end with it, however it ends."""
+"""Workers end with whoever deals to them, however that ends."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BENCHMARK = """
 import os, time
-from benchmarks.workers import worker_pool
+from pagoda.processes import worker_pool
 if __name__ == "__main__":
     pool = worker_pool(1)
     print(pool.submit(os.getpid).result(), flush=True)
