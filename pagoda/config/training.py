@@ -12,6 +12,7 @@ from pagoda.config.channels import ChannelConfig, MergingConfig, refuse_mixture
 from pagoda.config.cold import ColdConfig
 from pagoda.config.device import DeviceName, Precision
 from pagoda.config.distillation import DistillationConfig
+from pagoda.config.distributed import DistributedConfig
 from pagoda.config.ensemble import MEMBER_KEYS, MODEL_KEYS, CascadeShape, EnsembleConfig, MemberConfig
 from pagoda.config.incremental import IncrementalConfig
 from pagoda.config.model import ModelConfig, Routing, Section, SelfAttentive, Share
@@ -117,6 +118,10 @@ class TrainConfig(Section):
     """Where the candidates of an answer come from; none: the two towers alone, of which files say nothing."""
     merging: MergingConfig = Field(default=MergingConfig(), exclude_if=lambda merging: merging == MergingConfig())
     """How the candidates of channels become one answer."""
+    distributed: DistributedConfig = Field(
+        default=DistributedConfig(), exclude_if=lambda distributed: distributed == DistributedConfig()
+    )
+    """How many processes train a full version; of one, files say nothing."""
     optimiser: OptimiserConfig = OptimiserConfig()
     dropout: DropoutConfig = DropoutConfig()
     drift: DriftConfig = DriftConfig()
