@@ -119,6 +119,7 @@ class Cluster:
                 header_params={"Accept": "*/*"},
                 auth_settings=["BearerToken"],
                 _preload_content=False,  # It is text, and would be taken for JSON where it looks like it.
+                _return_http_data_only=True,
                 _request_timeout=_TIMEOUT_SECONDS,
             )
             return str(answer.data.decode("utf-8", "replace"))
