@@ -61,75 +61,81 @@ class Following:
     def _follow(self) -> None:
         told, alive = None, False
         while True:
-            found = self._patiently() if alive else self._get()
-            if found is None or found["metadata"].get("deletionTimestamp"):
+            found, done = self._patiently() if alive else self._look()
+            going = found is not None and bool(found["metadata"].get("deletionTimestamp"))
+            if done:
+                self._clear(found, going=going)
+                return
+            if found is None or going:
                 if alive:
                     raise ConflictError(f"{self._name} was deleted by somebody; run the step again to train anew")
-                if self._begin(found):
-                    return
+                self._begin(going=going)
                 continue
             self._require_ours(found)
-            if not alive and self.done():
-                self._delete()
-                return
             alive, observed = True, self.kind.observe(found)
             if observed != told:
                 self.say(f"{self._name} {observed.state}{f' ({observed.why})' if observed.why else ''}")
                 told = observed
-            if self._is_over(observed):
-                return
+            self._require_alive(observed)
             self.sleep(PAUSE_SECONDS)
 
-    def _begin(self, going: dict[str, Any] | None) -> bool:
-        """Make the job, once the one before has gone with its pods; says whether nothing is left to do."""
-        if self.done():
-            return True
-        if going is not None:
+    def _look(self) -> tuple[dict[str, Any] | None, bool]:
+        """The job, and whether its output is there: in this order, since who is done deletes the job after it."""
+        found = self.cluster.get(self.kind.group_version, self.kind.plural, self.draft.name)
+        return found, self.done()
+
+    def _patiently(self) -> tuple[dict[str, Any] | None, bool]:
+        """The same, also through an absence of the API server."""
+        until = self.clock() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._look()
+            except UnavailableError:
+                if self.clock() >= until:
+                    raise
+                self.sleep(PAUSE_SECONDS)
+
+    def _begin(self, *, going: bool) -> None:
+        """Make the job, once the one before has gone with its pods."""
+        if going:
             self.say(f"{self._name} of before is being deleted")
             self.sleep(PAUSE_SECONDS)
-            return False
+            return
         try:
             self.cluster.create(self.kind.group_version, self.kind.plural, self.kind.body(self.draft))
         except ConflictError:
-            return False  # Another try of this step was first.
+            return  # Another try of this step was first.
         self.say(f"{self._name} is made: {self.draft.processes} processes in {self.draft.pods} pods")
-        return False
 
-    def _is_over(self, observed: Observed) -> bool:
+    def _clear(self, found: dict[str, Any] | None, *, going: bool) -> None:
+        """Delete the job of what is done, whatever its pods still do; another training's stays."""
+        if found is not None and not going and self._content(found) == self.draft.content:
+            self.say(f"{self._name} has left its version")
+            self._delete()
+
+    def _require_alive(self, observed: Observed) -> None:
         if observed.state is JobState.COMPLETE:
             self._delete()
-            if not self.done():
-                raise PagodaError(f"{self._name} is complete and left no version: its pods ran another command")
-            return True
+            raise PagodaError(f"{self._name} is complete and left no version: its pods ran another command")
         if observed.state is JobState.FAILED:
             words = last_words(self.cluster, self.draft.name)
             self._delete()
             raise PagodaError(f"{self._name} has failed ({observed.why}); the last lines of its pods:\n{words}")
-        return False
 
     def _require_ours(self, found: dict[str, Any]) -> None:
-        notes = found["metadata"].get("annotations") or {}
-        if notes.get(CONTENT) != self.draft.content:
-            what = f"trains {notes[KEY]} otherwise" if notes.get(CONTENT) else "is none of Pagoda's"
+        content = self._content(found)
+        if content != self.draft.content:
+            key = (found["metadata"].get("annotations") or {}).get(KEY)
+            what = f"trains {key} otherwise" if content else "is none of Pagoda's"
             raise ConflictError(
                 f"{self._name} is there, and {what}: another configuration, number of processes or teacher. Wait for "
                 f"its run to end, or delete it: kubectl --namespace {self.cluster.namespace} delete "
                 f"{self.kind.plural}.{self.kind.group_version.split('/')[0]} {self.draft.name}"
             )
 
-    def _patiently(self) -> dict[str, Any] | None:
-        """The job, also through an absence of the API server."""
-        until = self.clock() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return self._get()
-            except UnavailableError:
-                if self.clock() >= until:
-                    raise
-                self.sleep(PAUSE_SECONDS)
-
-    def _get(self) -> dict[str, Any] | None:
-        return self.cluster.get(self.kind.group_version, self.kind.plural, self.draft.name)
+    @staticmethod
+    def _content(found: dict[str, Any]) -> str:
+        return str((found["metadata"].get("annotations") or {}).get(CONTENT, ""))
 
     def _delete(self) -> None:
         # In the foreground: the name is free when its pods have gone, so that no two write the same checkpoints.

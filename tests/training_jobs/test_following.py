@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import ConflictError, PagodaError, UnavailableError
-from pagoda.training_jobs.job import QUEUE_LABEL
+from pagoda.training_jobs.job import CONTENT, KEY, QUEUE_LABEL
 from tests.training_jobs.fakes.namespace import STEP
 from tests.training_jobs.steps import Killed, MortalCluster, Stage, draft_in
 
@@ -33,7 +33,7 @@ def test_a_job_waits_in_its_queue_is_preempted_and_ends(over_http: Stage) -> Non
         "waits in its queue",
         "has no pod at work yet",
         "is at work",
-        "is complete",
+        "has left its version",
     ]
     assert stage.done
     stage.play("collect")
@@ -44,7 +44,7 @@ def test_a_job_without_a_queue_is_never_said_to_be_suspended(stage: Stage, tmp_p
     stage.draft = draft_in(tmp_path)
     stage.follow("run", "complete")
     assert QUEUE_LABEL not in stage.namespace.made[0]["metadata"]["labels"]
-    assert states(stage)[1:] == ["has no pod at work yet", "is at work", "is complete"]
+    assert states(stage)[1:] == ["has no pod at work yet", "is at work", "has left its version"]
 
 
 def test_a_step_that_is_tried_again_follows_the_job_of_before(stage: Stage) -> None:
@@ -66,9 +66,7 @@ def test_what_is_done_is_not_done_again(stage: Stage) -> None:
     assert len(stage.namespace.made) == 1
 
 
-@pytest.mark.parametrize(
-    "annotations", [{"training.pagoda.dev/content": "other", "training.pagoda.dev/update": "full:x"}, {}]
-)
+@pytest.mark.parametrize("annotations", [{CONTENT: "other", KEY: "full:x"}, {}])
 def test_a_job_of_another_training_is_let_alone(stage: Stage, annotations: dict[str, str]) -> None:
     with pytest.raises(StopIteration):
         stage.follow()
@@ -121,6 +119,26 @@ def test_pods_that_cannot_be_read_are_no_other_failure(stage: Stage) -> None:
     stage.namespace.forbidden = {"pods"}
     with pytest.raises(PagodaError, match=r"(?s)has failed .*cannot be listed: pods is forbidden"):
         stage.follow()
+
+
+@pytest.mark.parametrize("event", ["fail", "preempt"])
+def test_what_happens_to_a_job_after_it_has_left_its_version_changes_nothing(stage: Stage, event: str) -> None:
+    with pytest.raises(StopIteration):
+        stage.follow("admit", "run")
+    stage.done = True
+    stage.play(event)
+    stage.follow()
+    assert "deletionTimestamp" in stage.namespace.job["metadata"]
+    assert len(stage.namespace.made) == 1
+
+
+def test_another_trainings_job_stays_when_the_version_is_there(stage: Stage) -> None:
+    with pytest.raises(StopIteration):
+        stage.follow("admit")
+    stage.namespace.job["metadata"]["annotations"][CONTENT] = "other"
+    stage.done = True
+    stage.follow()
+    assert "deletionTimestamp" not in stage.namespace.job["metadata"]
 
 
 def test_a_job_that_completes_without_a_version_is_a_failure(stage: Stage) -> None:
