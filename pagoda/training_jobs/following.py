@@ -148,7 +148,12 @@ class Following:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end the block as `SystemExit`, so that it can clean up."""
+    """Have SIGTERM end the block as `SystemExit`, so that it can clean up.
+
+    Argo sends it to all processes of a step whose run is terminated, Kubeflow's launcher and this one, and looks once a
+    second whether the launcher has ended, when it ends the container (argo-workflows v3, workflow/executor/os-specific/
+    signal_darwin.go, which Linux shares: Kill, Wait). Where that is too short, the job goes with its Workflow.
+    """
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
