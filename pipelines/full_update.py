@@ -63,7 +63,9 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     loaded = on_cluster(load_window(dataset=dataset, window_end=window_end, export_shards=export_shards))
     window = loaded.outputs["window"]
     needs = {"cpu": train_cpu, "memory": train_memory, "accelerators": train_accelerators}
-    place = on_cluster(place_training(config=config, node_selector=train_node_selector, **needs)).outputs
+    # Not beside the first step: where that has nothing to learn, nothing else begins.
+    placed = place_training(config=config, node_selector=train_node_selector, **needs).after(loaded)
+    place = on_cluster(placed).outputs
     learning = train(
         window=window,
         config=config,

@@ -17,7 +17,7 @@ from typing import Any
 
 from pagoda.cluster import Cluster
 from pagoda.errors import ConflictError, PagodaError, UnavailableError
-from pagoda.training_jobs.job import CONTENT, KEY, JobDraft, JobKind, JobState, Observed
+from pagoda.training_jobs.job import CONTENT, KEY, JobDraft, JobKind, JobState, JobStatus
 from pagoda.training_jobs.last_words import last_words
 from pagoda.training_jobs.step_pod import own_pod
 
@@ -113,7 +113,7 @@ class Following:
             self.say(f"{self._name} has left its version")
             self._delete()
 
-    def _require_alive(self, observed: Observed) -> None:
+    def _require_alive(self, observed: JobStatus) -> None:
         if observed.state is JobState.COMPLETE:
             self._delete()
             raise PagodaError(f"{self._name} is complete and left no version: its pods ran another command")

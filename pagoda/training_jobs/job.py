@@ -128,7 +128,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class JobStatus:
     """What a job's status says."""
 
     state: JobState
@@ -145,7 +145,7 @@ class JobKind:
     plural: str
     body: Callable[[JobDraft], dict[str, Any]]
     """The object that is created."""
-    observe: Callable[[Object], Observed]
+    observe: Callable[[Object], JobStatus]
     """Reads an object as its controller left it."""
 
 

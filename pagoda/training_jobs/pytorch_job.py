@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pagoda.training_jobs.job import JobDraft, JobKind, JobState, Object, Observed, conditions_of
+from pagoda.training_jobs.job import JobDraft, JobKind, JobState, JobStatus, Object, conditions_of
 from pagoda.training_jobs.train_job import pod_spec
 
 _GROUP_VERSION = "kubeflow.org/v1"
@@ -50,7 +50,7 @@ def _template(draft: JobDraft) -> dict[str, Any]:
     return {"metadata": {"labels": draft.pod_labels}, "spec": spec | {"containers": [container | runs]}}
 
 
-def _observe(found: Object) -> Observed:
+def _observe(found: Object) -> JobStatus:
     true = conditions_of(found)
     for name, state in (
         ("Failed", JobState.FAILED),
@@ -59,8 +59,8 @@ def _observe(found: Object) -> Observed:
         ("Running", JobState.RUNNING),
     ):
         if name in true:
-            return Observed(state, true[name])
-    return Observed(JobState.STARTING, true.get("Restarting", ""))
+            return JobStatus(state, true[name])
+    return JobStatus(JobState.STARTING, true.get("Restarting", ""))
 
 
 PYTORCH_JOB = JobKind("PyTorchJob", _GROUP_VERSION, "pytorchjobs", _body, _observe)

@@ -25,7 +25,7 @@ def makes_a_job(settings: Settings, config: str) -> bool:
     Raises:
         ConfigError: `config` is no training file.
     """
-    return bool(settings.training.jobs) and parse_config(config).distributed.processes > 1
+    return parse_config(config).distributed.processes > 1 and bool(settings.training.jobs)
 
 
 def train(task: PodTask, settings: Settings, pods: int, needs: PodNeeds, say: Callable[[str], None]) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pagoda.training_jobs.job import JobDraft, JobKind, JobState, Object, Observed, conditions_of
+from pagoda.training_jobs.job import JobDraft, JobKind, JobState, JobStatus, Object, conditions_of
 
 _GROUP_VERSION = "trainer.kubeflow.org/v1alpha1"
 _NODE = "node"
@@ -72,7 +72,7 @@ def pod_spec(draft: JobDraft, container: str) -> dict[str, Any]:
     return spec | {key: value for key, value in given.items() if value}
 
 
-def _observe(found: Object) -> Observed:
+def _observe(found: Object) -> JobStatus:
     true = conditions_of(found)
     for name, state in (
         ("Failed", JobState.FAILED),
@@ -80,10 +80,10 @@ def _observe(found: Object) -> Observed:
         ("Suspended", JobState.WAITING),
     ):
         if name in true:
-            return Observed(state, true[name])
+            return JobStatus(state, true[name])
     jobs = (found.get("status") or {}).get("jobsStatus") or []
     at_work = any(each.get("active") or each.get("ready") for each in jobs)
-    return Observed(JobState.RUNNING if at_work else JobState.STARTING)
+    return JobStatus(JobState.RUNNING if at_work else JobState.STARTING)
 
 
 TRAIN_JOB = JobKind("TrainJob", _GROUP_VERSION, "trainjobs", _body, _observe)
