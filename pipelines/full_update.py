@@ -7,6 +7,7 @@ from components.evaluate import evaluate
 from components.export_vectors import export_vectors
 from components.load_window import load_window
 from components.package_tower import package_tower
+from components.place_training import place_training
 from components.publish import publish
 from components.register import register
 from components.train import train
@@ -30,6 +31,7 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
     train_accelerators: int = 0,
     train_accelerator: str = "nvidia.com/gpu",
     train_node_selector: dict[str, str] = {},  # noqa: B006 - Kubeflow makes it a parameter
+    train_pods: int = 1,
 ) -> str:
     """Learn the interactions since the champion's window and bring what was learned to the users.
 
@@ -47,20 +49,35 @@ def full_update(  # noqa: PLR0917 - Kubeflow passes them by position
             to be compared with and is released at once.
         teacher: Path or URL of a ranker's scores (Parquet), where the configuration declares `distillation`.
         teacher_scale: What these scores are: `logit` or `probability`.
-        train_cpu: Cores of the training step on a cluster.
-        train_memory: Memory of the training step on a cluster.
-        train_accelerators: GPUs of the training step on a cluster; 0: none.
+        train_cpu: Cores of a pod that trains, on a cluster.
+        train_memory: Memory of a pod that trains, on a cluster.
+        train_accelerators: GPUs of a pod that trains, on a cluster; 0: none.
         train_accelerator: Kubernetes' resource name of a GPU.
         train_node_selector: Labels of the nodes that train, as a JSON object; empty: any.
+        train_pods: Pods among which a job divides the processes of a configuration with `distributed.processes`, where
+            the installation trains by jobs; several need a volume that they share.
 
     Returns:
         The id of the generation that serves, or whose rollout began.
     """
-    gpus = Accelerators(train_accelerators, train_accelerator, train_node_selector)
     loaded = on_cluster(load_window(dataset=dataset, window_end=window_end, export_shards=export_shards))
     window = loaded.outputs["window"]
-    learning = train(window=window, config=config, teacher=teacher, teacher_scale=teacher_scale)
-    trained = on_cluster(learning, StepResources(train_cpu, train_memory), gpus)
+    needs = {"cpu": train_cpu, "memory": train_memory, "accelerators": train_accelerators}
+    # Not beside the first step: where that has nothing to learn, nothing else begins.
+    placed = place_training(config=config, node_selector=train_node_selector, **needs).after(loaded)
+    place = on_cluster(placed).outputs
+    learning = train(
+        window=window,
+        config=config,
+        teacher=teacher,
+        teacher_scale=teacher_scale,
+        pods=train_pods,
+        accelerator=train_accelerator,
+        node_selector=train_node_selector,
+        **needs,
+    )
+    gpus = Accelerators(place["accelerators"], train_accelerator, place["node_selector"])
+    trained = on_cluster(learning, StepResources(place["cpu"], place["memory"]), gpus)
     metrics = on_cluster(evaluate(window=window, model=trained.outputs["model"]), LARGE).outputs["metrics"]
     registered = on_cluster(register(window=window, model=trained.outputs["model"], metrics=metrics))
     version = registered.outputs["version"]

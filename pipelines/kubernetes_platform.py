@@ -44,6 +44,10 @@ SETTINGS_KEYS = (
     "PAGODA_TOWER__HOSTS",
     "PAGODA_TOWER__RUNTIME",
     "PAGODA_TOWER__URL",
+    "PAGODA_TRAINING__CLAIM",
+    "PAGODA_TRAINING__JOBS",
+    "PAGODA_TRAINING__QUEUE",
+    "PAGODA_TRAINING__RUNTIME",
 )
 LABELS = {"app.kubernetes.io/name": "pagoda", "app.kubernetes.io/component": "pipelines"}
 """Labels of a step's pod, by which network policies know it."""

@@ -157,6 +157,8 @@ BY_PATH: dict[str, Schema] = {
     "rollout.policies.incremental": {"type": "object"},
     "pipelines.publish": {"enum": ["resources", "job", "none"]},
     "pipelines.queue": {"type": "string", "maxLength": 63, "pattern": r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"},
+    "pipelines.trainJob.kind": {"enum": ["detected", "TrainJob", "PyTorchJob"]},
+    "pipelines.trainJob.runtime": {"type": "string", "minLength": 1, "maxLength": 253},
     "pipelines.kubeflow.host": {"type": "string", "pattern": "^https?://.+"},
     "pipelines.schedules": {"type": "object", "additionalProperties": _SCHEDULE},
     "networkPolicy.dns.extraPeers": _PEERS,

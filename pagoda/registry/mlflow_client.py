@@ -136,9 +136,25 @@ class Server:
         with _already_gone():
             self.client.delete_model_version(model, version)
 
-    def describe(self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Log params and metrics of a run. MLflow refuses to change a param: one that is there already stays."""
-        from mlflow.entities import Metric, Param
+    def create_run(self, model: str, key: str, name: str, tags: Mapping[str, str]) -> str:
+        """Begin the run of an update, and return its ID."""
+        made = self.client.create_run(self.experiment(model), tags={KEY_TAG: key, **tags}, run_name=name)
+        return str(made.info.run_id)
+
+    def measure(self, run: str, metrics: Mapping[str, float], step: int) -> None:
+        """Log metrics of a run as of a step of it, for a curve over steps."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(
+            run, metrics=[Metric(_allowed(name), value, now, step) for name, value in metrics.items()]
+        )
+
+    def describe(
+        self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float], tags: Mapping[str, str]
+    ) -> None:
+        """Log params, metrics and tags of a run. MLflow refuses to change a param: one that is there already stays."""
+        from mlflow.entities import Metric, Param, RunTag
         from mlflow.exceptions import MlflowException
 
         now = int(time.time() * 1000)
@@ -151,7 +167,8 @@ class Server:
                 known = self.client.get_run(run).data.params
                 named = {_allowed(name): str(value) for name, value in params.items()}
                 new = [Param(name, value) for name, value in named.items() if name not in known]
-                self.client.log_batch(run, params=new, metrics=measured)
+                tagged = [RunTag(name, value) for name, value in tags.items()]
+                self.client.log_batch(run, params=new, metrics=measured, tags=tagged)
 
     def _probe(self) -> None:
         if not self.uri.startswith("http"):

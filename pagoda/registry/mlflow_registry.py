@@ -13,12 +13,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from pagoda.append_log.records import Draft
+from pagoda.data.window import Window
 from pagoda.errors import ConfigError, IntegrityError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionDraft, VersionRecord
 from pagoda.registry.logged_registry import Contents, LoggedRegistry, Stored
-from pagoda.registry.mlflow_client import KEY_TAG, Server
+from pagoda.registry.mlflow_client import Server
 from pagoda.storage.atomic import sync_tree
 from pagoda.storage.copies import children, delete, local_path
 
@@ -63,7 +64,8 @@ class MlflowRegistry(LoggedRegistry):
             place = _readable(self._server.client.get_run(run).info.artifact_uri, self._uri)
             stored = self._adopt(run, draft, contents, place)
             if stored is None:
-                self._server.describe(run, draft.params, draft.metrics)
+                # A run that began with training knows no lineage yet.
+                self._server.describe(run, draft.params, draft.metrics, _lineage(draft))
                 stored = self._create_version(run, draft, contents, self._upload(run, draft, place), place)
         if stored.version in self.log.state().versions:
             raise IntegrityError(
@@ -116,7 +118,9 @@ class MlflowRegistry(LoggedRegistry):
         claimed = self.log.state().runs.get(draft.key)
         if claimed and self._server.revive(claimed):
             return claimed
-        run = next(iter(self._server.runs(self._model, draft.key)), None) or self._create_run(draft)
+        run = next(iter(self._server.runs(self._model, draft.key)), None) or self._server.create_run(
+            self._model, draft.key, run_name(draft.update, draft.window), _lineage(draft)
+        )
 
         def decide(state: ReleaseState) -> Draft | None:
             if state.runs.get(draft.key) != claimed:
@@ -125,12 +129,6 @@ class MlflowRegistry(LoggedRegistry):
 
         self.log.commit(decide)
         return self.log.state().runs[draft.key]
-
-    def _create_run(self, draft: VersionDraft) -> str:
-        experiment = self._server.experiment(self._model)
-        tags = {KEY_TAG: draft.key, **_lineage(draft)}
-        name = f"{draft.update} {draft.window.key}"
-        return str(self._server.client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
     def _upload(self, run: str, draft: VersionDraft, place: str) -> str:
         """Copy both folders to a name of this attempt's own, so that a loser never touches the winner's files."""
@@ -158,6 +156,11 @@ class MlflowRegistry(LoggedRegistry):
             if found == wanted and version.source.startswith(f"{place}/"):
                 return _stored(version, draft)
         return None
+
+
+def run_name(update: str, window: Window) -> str:
+    """What MLflow's pages call the run of an update."""
+    return f"{update} {window.key}"
 
 
 def _lineage(draft: VersionDraft) -> dict[str, str]:

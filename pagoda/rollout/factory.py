@@ -59,8 +59,8 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
     shelf, timeout = open_collections(settings), settings.tower.timeout_seconds
     chosen = backend or settings.rollout.backend or "local"
     if chosen == "pods":
+        from pagoda.cluster import Cluster
         from pagoda.generations.hosts import holdings
-        from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
         from pagoda.rollout.backends.pods.backend import PodsBackend
 
@@ -69,8 +69,8 @@ def open_backend(settings: Settings, log: ReleaseLog, backend: str = "") -> Back
         memory, hosts = LeaseMemory(Cluster(rollout.namespace), rollout.lease), partial(holdings, settings.tower.hosts)
         return PodsBackend(shelf, memory, hosts=hosts, state=log.state)
     if chosen == "kserve":
+        from pagoda.cluster import Cluster
         from pagoda.rollout.backends.kserve.backend import KServeBackend
-        from pagoda.rollout.backends.kserve.cluster import Cluster
         from pagoda.rollout.backends.kserve.replicas import Bounds
 
         rollout = settings.rollout
@@ -107,7 +107,7 @@ def leading(settings: Settings, backend: str = "") -> Iterator[Callable[[], bool
     if (backend or settings.rollout.backend) not in ON_CLUSTERS:
         yield lambda: True
         return
-    from pagoda.rollout.backends.kserve.cluster import Cluster
+    from pagoda.cluster import Cluster
     from pagoda.rollout.backends.kserve.leader_election import Leader
 
     leader = Leader(Cluster(settings.rollout.namespace), settings.rollout.lease, identity())

@@ -28,6 +28,7 @@ from pagoda.settings.stores import (
     RedisSettings,
     RegistrySettings,
 )
+from pagoda.settings.training import TrainingSettings
 from pagoda.settings.tree import (
     ENDPOINTS_FILE,
     HOME_VARIABLE,
@@ -61,6 +62,7 @@ __all__ = [
     "StandaloneSettings",
     "TowerSettings",
     "TracingSettings",
+    "TrainingSettings",
     "lacking",
     "load_settings",
     "require_parts",

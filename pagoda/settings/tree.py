@@ -34,6 +34,7 @@ from pagoda.settings.stores import (
     RedisSettings,
     RegistrySettings,
 )
+from pagoda.settings.training import TrainingSettings
 from pagoda.yaml_text import load_yaml
 
 HOME_VARIABLE = "PAGODA_HOME"
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     evaluation: EvaluationSettings = EvaluationSettings()
     rollout: RolloutSettings = RolloutSettings()
     tracing: TracingSettings = TracingSettings()
+    training: TrainingSettings = TrainingSettings()
     logs: Literal["text", "json"] = "text"
     """Form of the log lines of recall and workers; JSON ones name trace, arm and generation."""
     standalone: StandaloneSettings = StandaloneSettings()

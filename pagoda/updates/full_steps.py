@@ -75,6 +75,7 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
     """
 
     def learn(folder: Path) -> None:
+        from pagoda.registry.training_run import TrainingRun
         from pagoda.training.distillation.score_file import Teacher, scale_named
         from pagoda.training.distributed.update import update_by_processes
         from pagoda.training.full.side_inputs import SideInputs
@@ -89,6 +90,7 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
         if parent is None:
             chosen = chosen.without_others()
             judge_first(update, chosen, SideInputs(teacher=scores))
+        shown = TrainingRun(update.settings.registry, update.window, update.parent)
         checkpoints = update.scratch / "checkpoints"
         forgotten = open_pending(update.settings).forgotten(update.data.spec)
         update_by_processes(
@@ -99,6 +101,7 @@ def train(update: FullUpdate, config: str, teacher: str = "", teacher_scale: str
             folder,
             beside=SideInputs(mined, scores),
             forgotten=forgotten,
+            progress=shown,
             checkpoints=checkpoints,
         )
 

@@ -114,6 +114,7 @@ EVERYTHING = (
     "objectStorage.credentials.accessKeyId=a",
     "objectStorage.credentials.secretAccessKey=b",
     "pipelines.publish=resources",
+    "pipelines.trainJob.enabled=true",
     "monitoring.dashboard.enabled=true",
 )
 

@@ -81,8 +81,11 @@ def test_give_every_step_settings_secrets_and_labels(package: Package) -> None:
 def test_train_on_gpus_and_nodes_that_parameters_name() -> None:
     spec, platforms = _documents(Package.of("full-update"))
     accelerator = spec["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"]["accelerator"]
-    assert "train_accelerators" in accelerator["resourceCount"]
-    assert "train_node_selector" in str(platforms["exec-train"]["nodeSelector"])
+    assert "place-training-accelerators" in accelerator["resourceCount"]
+    assert "place-training" in str(platforms["exec-train"]["nodeSelector"])
+    placed = spec["root"]["dag"]["tasks"]["place-training"]["inputs"]["parameters"]
+    for name in ("cpu", "memory", "accelerators", "node_selector"):
+        assert placed[name] == {"componentInputParameter": f"train_{name}"}
 
 
 def test_take_an_installations_own_names() -> None:

@@ -257,6 +257,17 @@ forgetting:
 evaluation:
   PAGODA_EVALUATION__REPEATS: {{ .Values.evaluation.repeats | quote }}
   PAGODA_EVALUATION__FIRST_VERSION: {{ .Values.evaluation.firstVersion | quote }}
+training:
+  {{- if .Values.pipelines.trainJob.enabled }}
+  PAGODA_TRAINING__JOBS: {{ .Values.pipelines.trainJob.kind | quote }}
+  PAGODA_TRAINING__RUNTIME: {{ .Values.pipelines.trainJob.runtime | quote }}
+  {{- with .Values.pipelines.trainJob.claim }}
+  PAGODA_TRAINING__CLAIM: {{ . | quote }}
+  {{- end }}
+  {{- with .Values.pipelines.queue }}
+  PAGODA_TRAINING__QUEUE: {{ . | quote }}
+  {{- end }}
+  {{- end }}
 items:
   PAGODA_ITEMS__REMOVAL_SHARE: {{ .Values.items.removalShare | quote }}
   PAGODA_ITEMS__REMOVAL_HOURS: {{ .Values.items.removalHours | quote }}

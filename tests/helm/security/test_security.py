@@ -118,7 +118,8 @@ def test_should_let_the_driver_touch_the_tower_and_its_lease_alone() -> None:
 def test_should_ask_for_no_rights_beyond_the_namespace(chart: Chart) -> None:
     assert not chart.of("ClusterRole")
     assert not chart.of("ClusterRoleBinding")
-    assert {role["metadata"]["name"] for role in chart.of("Role")} <= {"pagoda-rollout", "pagoda-pipelines-setup"}
+    known = {"pagoda-rollout", "pagoda-pipelines-setup", "pagoda.pagoda-pipelines-training"}
+    assert {role["metadata"]["name"] for role in chart.of("Role")} <= known
     for role in chart.of("Role"):
         assert "*" not in str(role["rules"])
         assert "secrets" not in str(role["rules"])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pagoda.cluster import Cluster
 from pagoda.errors import ConflictError
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase

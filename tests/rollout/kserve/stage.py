@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from kubernetes import client
 
+from pagoda.cluster import Cluster
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.state.log_reading import rollout_of

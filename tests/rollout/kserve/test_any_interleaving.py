@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from pagoda.cluster import MANAGER
 from pagoda.errors import ConflictError, GateError
 from pagoda.rollout import commands
-from pagoda.rollout.backends.kserve.cluster import MANAGER
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase

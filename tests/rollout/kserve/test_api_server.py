@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
+from pagoda.cluster import MANAGER, Cluster
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
-from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.standard import NOT_OF_PODS
 from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client
 
+from pagoda.cluster import Cluster
 from pagoda.errors import UnavailableError
 from pagoda.rollout import commands
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.leader_election import Leader
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase

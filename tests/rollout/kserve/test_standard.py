@@ -7,10 +7,10 @@ from math import ceil
 import pytest
 from kubernetes import client, config
 
+from pagoda.cluster import Cluster
 from pagoda.errors import ConfigError
 from pagoda.rollout import commands
 from pagoda.rollout.backends.kserve.backend import KServeBackend
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase
 from pagoda.rollout.target import target_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pagoda.cluster import MANAGER
 from pagoda.rollout import commands
-from pagoda.rollout.backends.kserve.cluster import MANAGER
 from pagoda.rollout.backends.kserve.replicas import Bounds
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase

@@ -8,11 +8,11 @@ from typing import Any
 
 import tenacity
 
+from pagoda.cluster import MANAGER, Cluster
 from pagoda.errors import ConflictError, UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.rollout.backends.base import BackendStatus, Readiness, Target
 from pagoda.rollout.backends.kserve import knative, standard
-from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.lease_memory import LeaseMemory, Memory
 from pagoda.rollout.backends.kserve.objects import (
     APPS,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from pagoda.cluster import Cluster
 from pagoda.errors import ConflictError, UnavailableError
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.objects import LEASES
 
 _PLURAL = "leases"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pagoda.cluster import Cluster
 from pagoda.errors import UnavailableError
-from pagoda.rollout.backends.kserve.cluster import Cluster
 from pagoda.rollout.backends.kserve.objects import LEASES
 
 _PREFIX = "rollout.pagoda.dev/"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pagoda.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.base import Target
-from pagoda.rollout.backends.kserve.cluster import MANAGER, Cluster
 from pagoda.rollout.backends.kserve.objects import (
     APPS,
     AUTOSCALERS,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from kubernetes import client
@@ -34,6 +34,17 @@ class StatusError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Answering(Protocol):
+    """A cluster that answers requests."""
+
+    def handle(self, method: str, url: str, content: str, body: Any) -> Any:
+        """Answer one request.
+
+        Raises:
+            StatusError: With an error.
+        """
 
 
 class FakeCluster:
@@ -254,8 +265,8 @@ def _copy(owned: Owned) -> Owned:
 
 
 @contextmanager
-def served(cluster: FakeCluster) -> Iterator[client.ApiClient]:
-    """A client of the cluster, over HTTP on a port of the loopback."""
+def served(cluster: Answering) -> Iterator[client.ApiClient]:
+    """A client of the cluster, over HTTP on a port of the loopback; an answer that is a text is sent as such."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -269,9 +280,10 @@ def served(cluster: FakeCluster) -> Iterator[client.ApiClient]:
                 code, found = 200, cluster.handle(self.command, self.path, self.headers.get("Content-Type", ""), body)
             except StatusError as error:
                 code, found = error.code, {"kind": "Status", "message": str(error), "code": error.code}
-            content = json.dumps(found).encode()
+            text = isinstance(found, str)
+            content = found.encode() if text else json.dumps(found).encode()
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/plain" if text else "application/json")
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -1,9 +1,9 @@
-"""The few verbs of the Kubernetes API that a rollout needs, with its errors in our words."""
+"""The few verbs of the Kubernetes API that Pagoda needs, with its errors in our words."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import tenacity
 import urllib3
@@ -12,9 +12,10 @@ from kubernetes import client, config
 from pagoda.errors import ConfigError, ConflictError, UnavailableError
 
 MANAGER = "pagoda-rollout"
-"""Field manager: what it applies is Pagoda's, everything else stays as others left it."""
+"""Field manager of a rollout: what it applies is Pagoda's, everything else stays as others left it."""
 
 Object = Mapping[str, Any]
+Answer = TypeVar("Answer")
 
 _TIMEOUT_SECONDS = (3, 10)
 _CONFLICT, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 409, 404, 429, 500
@@ -87,9 +88,43 @@ class Cluster:
         query = [("fieldManager", MANAGER)]
         self._call("PATCH", f"{self._path(group_version, plural)}/{name}", query=query, body=body, content=_MERGE)
 
-    def delete(self, group_version: str, plural: str, name: str) -> None:
-        """Delete an object; nothing happens when it is gone."""
-        self._call("DELETE", f"{self._path(group_version, plural)}/{name}")
+    def create(self, group_version: str, plural: str, body: Object) -> None:
+        """Create an object.
+
+        Raises:
+            ConflictError: One of its name is there.
+            UnavailableError: It is refused, or the cluster does not know its kind.
+        """
+        if self._call("POST", self._path(group_version, plural), body=body) is None:
+            raise UnavailableError(f"the cluster has no {plural} of {group_version}, or no namespace {self.namespace}")
+
+    def delete(self, group_version: str, plural: str, name: str, *, foreground: bool = False) -> None:
+        """Delete an object; nothing happens when it is gone.
+
+        In the foreground it stays, marked by `deletionTimestamp`, until all that belongs to it is gone; else it goes at
+        once, and what belongs to it after it.
+        """
+        query = [("propagationPolicy", "Foreground")] if foreground else []
+        self._call("DELETE", f"{self._path(group_version, plural)}/{name}", query=query)
+
+    def log(self, pod: str, container: str, lines: int) -> str:
+        """The last lines that a container of a pod wrote; empty when the pod is gone."""
+        path = f"{self._path('v1', 'pods')}/{pod}/log"
+
+        def once() -> str:
+            answer = self._api.call_api(
+                path,
+                "GET",
+                query_params=[("container", container), ("tailLines", str(lines))],
+                header_params={"Accept": "*/*"},
+                auth_settings=["BearerToken"],
+                _preload_content=False,  # It is text, and would be taken for JSON where it looks like it.
+                _return_http_data_only=True,
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+            return str(answer.data.decode("utf-8", "replace"))
+
+        return self._translate(f"GET {path}", once) or ""
 
     def serves(self, group_version: str) -> bool:
         """Whether the cluster knows an API."""
@@ -112,7 +147,8 @@ class Cluster:
         return bool(found.get("status", {}).get("allowed"))
 
     def _path(self, group_version: str, plural: str) -> str:
-        return f"/apis/{group_version}/namespaces/{self.namespace}/{plural}"
+        root = "/apis" if "/" in group_version else "/api"
+        return f"{root}/{group_version}/namespaces/{self.namespace}/{plural}"
 
     def _call(
         self,
@@ -139,8 +175,8 @@ class Cluster:
 
         return self._translate(f"{method} {path}", once)
 
-    def _translate(self, what: str, once: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-        def attempt() -> dict[str, Any] | None:
+    def _translate(self, what: str, once: Callable[[], Answer]) -> Answer | None:
+        def attempt() -> Answer | None:
             try:
                 return once()
             except client.ApiException as error:

@@ -1,0 +1,1 @@
+"""Training by a job of Kubeflow: the pipeline's step makes one TrainJob or PyTorchJob, and follows it to its end."""
