@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,7 @@ from pagoda.training.full.loop import Progress, Silent
 from pagoda.training.full.refusals import refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update, open_version
+from pagoda.training.torchrun import is_in_a_job, told_in, torchrun
 from pagoda.version_files.full import FullVersionFiles
 
 _ERRORS = 4_000
@@ -72,8 +75,7 @@ def update_by_processes(
     if out.exists():
         raise ConflictError(f"{out} exists already; another writer was first")
     make_folder(out.parent)
-    # Not in the system's own folder for such, which processes on other machines do not see.
-    with TemporaryDirectory(dir=out.parent, prefix=f".job-{out.name}-") as folder:
+    with _job_folder(out) as folder:
         job = Job(
             data=dataset.path,
             window=window,
@@ -83,28 +85,41 @@ def update_by_processes(
             checkpoints=checkpoints,
             forgotten=forgotten.known,
         )
-        file = job.write(Path(folder), forgotten)
+        file = job.write(folder, forgotten)
         _run(file, config.distributed.processes, progress or Silent())
     return open_version(out)
 
 
+@contextmanager
+def _job_folder(out: Path) -> Iterator[Path]:
+    """Where the processes read what they learn; in a cluster's job at a place that its other pods know."""
+    if is_in_a_job():
+        folder = told_in(out).parent
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder)
+        yield folder
+        return
+    # Not in the system's own folder for such, which processes on other machines do not see.
+    with TemporaryDirectory(dir=out.parent, prefix=f".job-{out.name}-") as made:
+        yield Path(made)
+
+
 def _run(file: Path, processes: int, progress: Progress) -> None:
     """Start the processes on this machine and wait for them."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     said = file.with_name("stderr.txt")
     with (
         said.open("w") as errors,
         subprocess.Popen(
-            [*command, "-m", "pagoda.training.distributed", str(file)],
+            torchrun(processes, file),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             env=os.environ | {"PYTHONWARNINGS": "ignore"},
-        ) as torchrun,
+        ) as started,
     ):
-        for line in torchrun.stdout or ():
+        for line in started.stdout or ():
             relay(line, progress)
-    if torchrun.returncode:
+    if started.returncode:
         raise _failure(file.parent, said.read_text(), processes)
 
 
