@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from typing_extensions import override
@@ -17,7 +19,17 @@ class RankCheckpoints(Checkpoints):
         """As `Checkpoints`; of another number of processes it is another training, since their users are others'."""
         share = ranks.share
         super().__init__(folder / f"rank-{share.rank}", f"{identity} {share}", lasting=lasting)
-        self._ranks = ranks
+        self._ranks, self._of_all = ranks, folder
+
+    @override
+    def clear(self) -> None:
+        """Remove this process's, and those of processes that there are no more."""
+        super().clear()
+        for other in self._of_all.glob("rank-*"):
+            if int(other.name.removeprefix("rank-")) >= self._ranks.share.count:
+                shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # Others' are in it.
+            self._of_all.rmdir()
 
     @override
     def is_due(self, waited: float, interval: float) -> bool:

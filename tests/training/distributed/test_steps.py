@@ -38,6 +38,7 @@ model:
   dim: 8
   feature_dim: 4
 """
+NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 CONFIGS = {
     "softmax over the batch and draws": "negatives: {uniform: 16}",
     "single negatives": "{negatives: {popularity: 16}, objective: {kind: triplet_hinge}}",
@@ -113,6 +114,16 @@ def test_processes_make_one_batch_of_distinct_candidates(dataset: Dataset, count
         assert torch.equal(of_parts.sort().values, whole.targets.sort().values)
 
 
+def test_a_block_without_a_user_of_a_process_is_a_step_of_it_nevertheless(dataset: Dataset) -> None:
+    parts = [prepare(dataset, hours(0, 1), None, config(shuffle_rows=3), share=Share(rank, 4)) for rank in range(4)]
+    for blocks in zip(*(part.stream.blocks(final=True) for part in parts), strict=True):
+        steps = [
+            list(part.batcher(NOTHING_HIDDEN, 0).batches(block, 64)) for part, block in zip(parts, blocks, strict=True)
+        ]
+        assert {len(batches) for batches in steps} == {1}
+        assert sum(len(batch) for (batch,) in steps) == steps[0][0].of_all
+
+
 def _computed(batch: Batch) -> torch.Tensor:
     """Rows of the candidates that a process computes."""
     return batch.item_rows[batch.candidate_of]
@@ -120,9 +131,8 @@ def _computed(batch: Batch) -> torch.Tensor:
 
 def _first_batches(dataset: Dataset, share: Share, size: int, seed: int) -> list[Batch]:
     prepared = prepare(dataset, hours(0, 20), None, config(batch_size=size), share=share)
-    nothing = DropoutConfig(user=0, item=0, profile=0, history=0)
     (block,) = prepared.stream.blocks(final=True)
-    return list(prepared.batcher(nothing, seed).batches(block, size))[:4]
+    return list(prepared.batcher(NOTHING_HIDDEN, seed).batches(block, size))[:4]
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), unique=True), st.integers(1, 9))
