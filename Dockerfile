@@ -17,13 +17,16 @@ ENV PATH=/opt/pagoda/bin:$PATH
 WORKDIR /source
 COPY requirements requirements
 # Every file by its hash, so nothing is resolved; `make lock` wrote them. What builds comes first, and torch by its own
-# index: recall does without it.
+# index: recall does without it. The pods of a training job have the components' image, and train by TorchRec.
 RUN if [ "$IMAGE" = recall ]; then \
       pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/build.txt; \
     else \
       pip install --no-cache-dir --no-deps --require-hashes --retries 1 --extra-index-url "$TORCH_INDEX_URL" --requirement requirements/first.txt; \
     fi && \
-    pip install --no-cache-dir --no-deps --no-build-isolation --require-hashes --requirement "requirements/$IMAGE.txt"
+    pip install --no-cache-dir --no-deps --no-build-isolation --require-hashes --requirement "requirements/$IMAGE.txt" && \
+    if [ "$IMAGE" = components ]; then \
+      pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/distributed.txt; \
+    fi
 COPY . .
 RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 # What is in it, for whoever must know: /opt/pagoda/sbom.cdx.json (CycloneDX). pip has no work after this, and goes first.
