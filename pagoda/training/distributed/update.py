@@ -16,7 +16,7 @@ from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, PagodaError, UnavailableError
 from pagoda.storage.atomic import make_folder
 from pagoda.training.device import choose_device
-from pagoda.training.distributed.job import Job, failures
+from pagoda.training.distributed.job import SharedUpdate, failures
 from pagoda.training.distributed.progress import relay
 from pagoda.training.distributed.refusals import refuse_undistributed
 from pagoda.training.full.loop import Progress, Silent
@@ -74,7 +74,7 @@ def update_by_processes(
     make_folder(out.parent)
     # Not in the system's own folder for such, which processes on other machines do not see.
     with TemporaryDirectory(dir=out.parent, prefix=f".job-{out.name}-") as folder:
-        job = Job(
+        job = SharedUpdate(
             data=dataset.path,
             window=window,
             parent=(parent.folder, parent.state) if parent else None,
