@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pagoda.errors import PagodaError
-from pagoda.training.distributed.job import Job, tell_failure
+from pagoda.training.distributed.job import SharedUpdate, tell_failure
 from pagoda.training.distributed.progress import told_progress
 from pagoda.training.distributed.ranks import joined_ranks
 from pagoda.training.distributed.worker import work
@@ -15,7 +15,7 @@ from pagoda.training.distributed.worker import work
 
 def main(file: Path) -> None:
     """Do the share of this process, which finds its number in its environment."""
-    job, rank = Job.read(file), int(os.environ["RANK"])
+    job, rank = SharedUpdate.read(file), int(os.environ["RANK"])
     try:
         with joined_ranks(job.settings().device) as ranks:
             work(job, job.whom_to_forget(file), ranks, told_progress(rank))

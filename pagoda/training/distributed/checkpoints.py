@@ -8,14 +8,14 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from pagoda.training.distributed.ranks import Ranks
+from pagoda.training.distributed.ranks import TrainingRanks
 from pagoda.training.learner.checkpoints import Checkpoints
 
 
 class RankCheckpoints(Checkpoints):
     """The checkpoints of one process, in a folder of its own below the training's."""
 
-    def __init__(self, folder: Path, identity: str, ranks: Ranks, *, lasting: bool = True) -> None:
+    def __init__(self, folder: Path, identity: str, ranks: TrainingRanks, *, lasting: bool = True) -> None:
         """As `Checkpoints`; of another number of processes it is another training, since their users are others'."""
         share = ranks.share
         super().__init__(folder / f"rank-{share.rank}", f"{identity} {share}", lasting=lasting)

@@ -20,7 +20,7 @@ from pagoda.version_files.full import FullVersionFiles
 _FORGOTTEN, _JOB = "forgotten.npy", "job.json"
 
 
-class Job(BaseModel):
+class SharedUpdate(BaseModel):
     """The arguments of a full update, see `full_update`; all paths are seen by all processes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,7 +43,7 @@ class Job(BaseModel):
         return folder / _JOB
 
     @classmethod
-    def read(cls, file: Path) -> Job:
+    def read(cls, file: Path) -> SharedUpdate:
         """Read what `write` wrote."""
         return cls.model_validate_json(file.read_bytes())
 

@@ -17,7 +17,7 @@ from pagoda.model.towers.towers import Towers
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import moved
 from pagoda.training.distributed.item_rows import ShardedRows
-from pagoda.training.distributed.ranks import Ranks
+from pagoda.training.distributed.ranks import TrainingRanks
 from pagoda.training.learner.learner import Learner
 from pagoda.training.learner.member import Member, vectors_of
 from pagoda.training.learner.optimisers import adagrad_step
@@ -29,7 +29,7 @@ from pagoda.training.tables import OOV, TrainableTable
 class RankMember(Member):
     """A model whose candidates are computed by all processes, each a part of them."""
 
-    def __init__(self, config: TrainConfig, towers: Towers, candidates: CandidateMaker, ranks: Ranks) -> None:
+    def __init__(self, config: TrainConfig, towers: Towers, candidates: CandidateMaker, ranks: TrainingRanks) -> None:
         super().__init__(config, towers, candidates)
         self._ranks = ranks
 
@@ -49,7 +49,7 @@ class RankMember(Member):
 class RankLearner(Learner):
     """What training changes, of which this process has its users' rows and a range of the items'."""
 
-    def __init__(self, before: Learner, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, before: Learner, config: TrainConfig, ranks: TrainingRanks) -> None:
         """Take the place of a learner of this process's users and all items, whose rows are shared out."""
         self._ranks, self._sharded = ranks, ShardedRows(before.items, ranks.device)
         own = self._sharded.own

@@ -21,7 +21,7 @@ _PATIENCE = timedelta(minutes=30)
 """For who is slow: reading a window again after a kill is the longest that others wait for one."""
 
 
-class Ranks:
+class TrainingRanks:
     """A group of processes; what is called here, all of them have to call, in the same order."""
 
     def __init__(self, device: torch.device) -> None:
@@ -84,7 +84,7 @@ class _Gathered(torch.autograd.Function):
 
 
 @contextmanager
-def joined_ranks(device_name: Any) -> Iterator[Ranks]:
+def joined_ranks(device_name: Any) -> Iterator[TrainingRanks]:
     """Join the processes that `torchrun` started beside this one: over NCCL on accelerators, gloo elsewhere.
 
     Raises:
@@ -97,7 +97,7 @@ def joined_ranks(device_name: Any) -> Iterator[Ranks]:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Ranks(device)
+        yield TrainingRanks(device)
     finally:
         distributed.destroy_process_group()
 

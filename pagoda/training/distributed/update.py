@@ -18,7 +18,7 @@ from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, PagodaError, UnavailableError
 from pagoda.storage.atomic import make_folder
 from pagoda.training.device import choose_device
-from pagoda.training.distributed.job import Job, failures
+from pagoda.training.distributed.job import SharedUpdate, failures
 from pagoda.training.distributed.progress import relay
 from pagoda.training.distributed.refusals import refuse_undistributed
 from pagoda.training.full.loop import Progress, Silent
@@ -76,7 +76,7 @@ def update_by_processes(
         raise ConflictError(f"{out} exists already; another writer was first")
     make_folder(out.parent)
     with _job_folder(out) as folder:
-        job = Job(
+        job = SharedUpdate(
             data=dataset.path,
             window=window,
             parent=(parent.folder, parent.state) if parent else None,

@@ -10,12 +10,12 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.erasure.pending import Forgotten
 from pagoda.training.distributed.checkpoints import RankCheckpoints
-from pagoda.training.distributed.job import Job
+from pagoda.training.distributed.job import SharedUpdate
 from pagoda.training.distributed.learner import RankLearner
 from pagoda.training.distributed.parts import joined, write_part
-from pagoda.training.distributed.ranks import Ranks
+from pagoda.training.distributed.ranks import TrainingRanks
 from pagoda.training.distributed.refusals import refuse_more_than_there_is
-from pagoda.training.full.learning import LearnedTowers, some_of
+from pagoda.training.full.learning import LearnedWindow, some_of
 from pagoda.training.full.loop import Outcome, Progress, train
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.side_inputs import NOTHING_BESIDE
@@ -25,7 +25,7 @@ from pagoda.training.learner.checkpoints import Checkpoints, checkpoints_in
 from pagoda.version_files.full import FullVersionFiles, Lineage
 
 
-def work(job: Job, forgotten: Forgotten, ranks: Ranks, progress: Progress) -> None:
+def work(job: SharedUpdate, forgotten: Forgotten, ranks: TrainingRanks, progress: Progress) -> None:
     """Do this process's share of a job; errors as for `full_update`, alike in all processes or in one of them."""
     config, parent, dataset = job.settings(), job.parent_files(), Dataset.open(job.data)
     prepared = of_rank(
@@ -45,14 +45,14 @@ def work(job: Job, forgotten: Forgotten, ranks: Ranks, progress: Progress) -> No
         ranks.meet()
         if ranks.share.rank == 0:
             whole = joined(parts, prepared, config)
-            learned = LearnedTowers(outcome, {}, some_of(whole, config))
+            learned = LearnedWindow(outcome, {}, some_of(whole, config))
             write_update(job.out, whole, parent, config, learned, lineage=lineage, forgotten=forgotten.ids)
             shutil.rmtree(parts)
         # Until the version is there, a checkpoint may be needed again.
         ranks.meet()
 
 
-def of_rank(prepared: Prepared, config: TrainConfig, ranks: Ranks) -> Prepared:
+def of_rank(prepared: Prepared, config: TrainConfig, ranks: TrainingRanks) -> Prepared:
     """An update that is ready to be learned by several processes, of one that is ready for this one's share.
 
     Raises:

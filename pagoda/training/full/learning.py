@@ -22,7 +22,7 @@ from pagoda.version_files.full import FullVersionFiles
 _NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 
 
-class LearnedTowers(NamedTuple):
+class LearnedWindow(NamedTuple):
     """How the towers became what they are."""
 
     outcome: Outcome
@@ -40,7 +40,7 @@ def learn_window(
     validator: Validator | None,
     checkpoints: Checkpoints,
     progress: Progress | None = None,
-) -> LearnedTowers:
+) -> LearnedWindow:
     """Train the towers: a version's, and those of a first version's rehearsal.
 
     Args:
@@ -59,7 +59,7 @@ def learn_window(
     outcome = train(prepared, config, epochs, progress or Silent(), checkpoints=checkpoints, validate=ask)
     prepared.stream.complete()
     batch = some_of(prepared, config)
-    return LearnedTowers(outcome, _weigh(prepared, config, parent, validator, batch), batch)
+    return LearnedWindow(outcome, _weigh(prepared, config, parent, validator, batch), batch)
 
 
 def some_of(prepared: Prepared, config: TrainConfig) -> Batch:

@@ -26,7 +26,7 @@ from pagoda.storage.atomic import build_folder
 from pagoda.training.batches.batcher import Batch
 from pagoda.training.device import choose_device
 from pagoda.training.drift import check_interests, check_lengths, check_table, check_vectors
-from pagoda.training.full.learning import LearnedTowers, learn_window
+from pagoda.training.full.learning import LearnedWindow, learn_window
 from pagoda.training.full.loop import Outcome, Progress
 from pagoda.training.full.preparation import Prepared, prepare
 from pagoda.training.full.preranking import trained_preranker
@@ -107,7 +107,7 @@ def write_update(
     prepared: Prepared,
     parent: FullVersionFiles | None,
     config: TrainConfig,
-    learned: LearnedTowers,
+    learned: LearnedWindow,
     *,
     lineage: Lineage,
     forgotten: Int64Array,

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from pagoda.config.training import parse_config
 from pagoda.data.dataset import Dataset
-from pagoda.training.distributed.ranks import Ranks, joined_ranks
+from pagoda.training.distributed.ranks import TrainingRanks, joined_ranks
 from pagoda.training.full.loop import Silent, train
 from pagoda.training.full.preparation import prepare
 
@@ -27,7 +27,7 @@ class Losses(Silent):
         self.found.append(loss)
 
 
-def losses_of(ranks: Ranks | None, dataset: Dataset, config: str) -> list[float]:
+def losses_of(ranks: TrainingRanks | None, dataset: Dataset, config: str) -> list[float]:
     """Losses of the steps of a first version; `ranks` None: by the loop of one process."""
     how, losses = parse_config(config), Losses()
     if ranks is None:

@@ -18,6 +18,7 @@ from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.errors import ConfigError, GateError, UnavailableError
 from pagoda.storage.checksums import checksum_file
+from pagoda.training.distributed.refusals import refuse_more_than_there_is
 from pagoda.training.distributed.update import update_by_processes
 from pagoda.training.full.loop import Silent
 from pagoda.version_files.full import FullVersionFiles
@@ -113,9 +114,13 @@ def test_what_stops_one_process_is_what_is_raised(dataset: Dataset, tmp_path: Pa
     wild = {"table_learning_rate": 1e30, "dense_learning_rate": 1.0}
     with pytest.raises(GateError, match="the loss is"):
         update_by_processes(dataset, hours(0, 40), None, by(2, optimiser=wild), tmp_path / "out")
-    with pytest.raises(ConfigError, match="too few to share out"):
-        update_by_processes(dataset, hours(0, 40), None, by(7), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("users", "items", "named"), [(0, 100, "no user of the window"), (3, 35, "too few to share")])
+def test_no_process_is_without_users_or_items(users: int, items: int, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        refuse_more_than_there_is(users, items, processes=7)
 
 
 @torchrec
