@@ -50,7 +50,7 @@ def test_pip_refuses_a_file_that_is_not_the_one_that_was_locked(tmp_path: Path) 
 def test_an_image_takes_nothing_from_an_index_without_its_hash() -> None:
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     found = re.findall(r"pip install ([^&;\n]*)", text)
-    assert len(found) == 5
+    assert len(found) == 6
     for options in found:
         assert "--require-hashes" in options or options.split()[-1] == "."
 
