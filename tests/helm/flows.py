@@ -111,6 +111,8 @@ def _peer_matches(one: Rule, peer: Place) -> bool:
 
 
 def _labels_match(selector: Rule, labels: dict[str, str]) -> bool:
-    assert set(selector) <= {"matchLabels"}
+    assert set(selector) <= {"matchLabels", "matchExpressions"}
     wanted: dict[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+    expressions: list[Rule] = selector.get("matchExpressions", [])
+    assert all(one["operator"] == "Exists" for one in expressions)  # The chart uses no other.
+    return wanted.items() <= labels.items() and all(one["key"] in labels for one in expressions)

@@ -241,10 +241,10 @@ def test_an_incremental_is_rolled_out_without_a_mixture(
     split = split_of(log.state())
     assert split and split.canary == manifest.id
     before = ask(recall, users, {ARM_HEADER: "stable"})
-    follow(lambda: {one["arm"] for one in ask(recall, users)} == {"stable", "canary"})
-    for user, one in zip(users, ask(recall, users), strict=True):
-        choice = split.choose(user)
-        assert (one["arm"], one["generation"]) == (choice.arm, choice.generation)
+    chosen = [(choice.arm, choice.generation) for choice in map(split.choose, users)]
+    assert {arm for arm, _ in chosen} == {"stable", "canary"}
+    # The stable arm stands in for a canary that is late, as it may be on a loaded machine.
+    follow(lambda: [(one["arm"], one["generation"]) for one in ask(recall, users)] == chosen)
     follow(lambda: driven_to(Phase.PROMOTED))
     TablesWriter(world.tables).set_current(manifest.id)
     follow(lambda: {one["generation"] for one in ask(recall, users)} == {manifest.id})
