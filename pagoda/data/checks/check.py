@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ from pagoda.data.checks.times import LogTimes
 from pagoda.data.checks.values import check_values
 from pagoda.data.increments import changes_of
 from pagoda.data.layout import FEATURES_FILE, Table, key_column
-from pagoda.errors import ConfigError, DataError, UnavailableError
-from pagoda.processes import worker_pool
+from pagoda.errors import ConfigError, DataError
+from pagoda.processes import dealt
 
 _BYTES_FOR_ONE = 64 << 20
 """Files of interactions that one process has checked before others would be ready to help."""
@@ -125,15 +124,7 @@ class _Check:
             spill = self._spill / parts[0].day.isoformat()
             spill.mkdir()
             checks.append(PartitionCheck(parts, self._spec, known, spill))
-        workers = min(processes, len(checks))
-        if workers <= 1:
-            yield from map(check_partition, checks)
-            return
-        try:
-            with worker_pool(workers) as pool:
-                yield from pool.map(check_partition, checks)
-        except BrokenProcessPool as error:
-            raise UnavailableError("a process that checked a date was killed; is there enough memory?") from error
+        return dealt(check_partition, checks, processes, "checked a date")
 
     def _known_items(self, known: np.ndarray) -> Path | None:
         """The items' IDs as a file, which processes map and share."""
