@@ -29,8 +29,8 @@ from pagoda.training.full.loop import Silent
 from pagoda.training.full.own_teacher import RANKS, OwnTeacher
 from pagoda.training.full.side_inputs import SideInputs
 from pagoda.training.full.update import full_update, open_version
-from pagoda.updates import negative_mining
-from pagoda.updates.negative_mining import mine
+from pagoda.updates import mining
+from pagoda.updates.mining.mine import mine
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 
@@ -49,7 +49,7 @@ _FURTHER = ("features", "job", "teacher", "techniques")
 def code_of_rows() -> str:
     """Checksum of all the code that a row follows from."""
     own = (Path(__file__).with_name(f"{name}.py") for name in _FURTHER)
-    return code_checksum(LEARNING, (*own, Path(negative_mining.__file__)))
+    return code_checksum(LEARNING, (*own, *sorted(Path(mining.__file__).parent.glob("*.py"))))
 
 
 def one(technique: Technique, data: Path, folder: Path) -> tuple[str, KeptRun]:

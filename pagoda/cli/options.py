@@ -47,6 +47,9 @@ TeacherScaleOption = Annotated[
     TeacherScale | None, typer.Option(help="What the scores of --teacher are; default: logit.")
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="Dataset folder, see docs/data.md.")]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=1, help="Processes that share the work; they change nothing in its result.")
+]
 
 
 def config_text(path: Path | None) -> str:

@@ -128,7 +128,7 @@ def _refuse(chosen: TrainConfig, update: FullUpdate, teacher: str) -> None:
 
 
 def _mine(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
-    from pagoda.updates.negative_mining import mine
+    from pagoda.updates.mining.mine import mine
 
     mine(update.data, parent, folder / MINED_FILE)
 

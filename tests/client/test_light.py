@@ -110,6 +110,6 @@ def test_a_verb_says_which_extra_it_lacks(verb: tuple[str, ...], extra: str) -> 
 
 @pytest.mark.long
 def test_the_extra_of_training_is_all_that_notebooks_and_experiments_need() -> None:
-    used = ("notebook", "updates.version_opening", "updates.negative_mining", "replay.replay", "simulation")
+    used = ("notebook", "updates.version_opening", "updates.mining.mine", "replay.replay", "simulation")
     done = _run("train", "\n".join(f"import pagoda.{room}" for room in used))
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from pagoda.cli.main import app
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.data.spec import FeatureSpec, History
 from pagoda.errors import ConfigError, DataError
 from pagoda.evaluation.opened_towers import scorer_of
 from pagoda.evaluation.ranking import NOTHING_EXCLUDED
@@ -23,9 +24,12 @@ from pagoda.model.table_inputs import histories_at
 from pagoda.training.full.update import full_update
 from pagoda.updates import full_steps
 from pagoda.updates.full import FullUpdate
-from pagoda.updates.negative_mining import CollectionSearch, mine
+from pagoda.updates.mining.mine import mine
+from pagoda.updates.mining.searches import CollectionSearch
+from pagoda.updates.mining.slices import STRIDE
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
+from tests.evaluation.worlds import write_dataset
 from tests.training.worlds import config, hours, make
 
 from .installations import Installation
@@ -120,6 +124,20 @@ def test_what_cannot_be_mined_is_refused(dataset: Dataset, version: FullVersionF
     (tmp_path / "mined").touch()
     with pytest.raises(ConfigError, match="exists already"):
         mine(dataset, version, tmp_path / "mined", ranks=(4, 9))
+
+
+def test_several_processes_write_the_file_of_one(tmp_path: Path) -> None:
+    rng, users = np.random.default_rng(0), STRIDE + 300
+    events = [
+        (user, 100 + int(rng.integers(30)), hour, "click") for hour in range(40) for user in range(hour % 20, users, 20)
+    ]
+    dataset = write_dataset(tmp_path / "data", events, 30, FeatureSpec(history=History(length=3)))
+    how = config(bootstrap_epochs=1, batch_size=1024)
+    version = full_update(dataset, hours(0, 40), None, how, tmp_path / "out", programs=False)
+    rows = [mine(dataset, version, tmp_path / f"by-{count}", ranks=(2, 9), processes=count) for count in (1, 2)]
+    assert rows == [8 * users, 8 * users]
+    assert (tmp_path / "by-1").read_bytes() == (tmp_path / "by-2").read_bytes()
+    assert not list(tmp_path.glob(".*")), "nothing is left beside the files"
 
 
 def test_one_command_mines_and_the_next_learns(dataset: Dataset, version: FullVersionFiles, tmp_path: Path) -> None:

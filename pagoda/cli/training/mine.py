@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.options import DataOption, HomeOption
+from pagoda.cli.options import DataOption, HomeOption, ProcessesOption
 
 if TYPE_CHECKING:
-    from pagoda.updates.negative_mining import CollectionSearch
+    from pagoda.updates.mining.searches import CollectionSearch
 
 app = typer.Typer()
 
@@ -27,20 +27,22 @@ def mine(
         # Its name of when there was one backend.
         typer.Option("--collection", "--milvus", help="Ask the version's collection, as serving does, not every item."),
     ] = False,
+    processes: ProcessesOption = 1,
     home: HomeOption = None,
 ) -> None:
     """Write what a version finds for its users below what it shows: hard negatives for `pagoda train full --mined`."""
     from pagoda.cli.training.evaluate import version_files
     from pagoda.data.dataset import Dataset
     from pagoda.errors import ConfigError
-    from pagoda.updates.negative_mining import mine as mine_negatives
+    from pagoda.updates.mining.mine import mine as mine_negatives
 
     first, dash, last = ranks.partition("-")
     if not (dash and first.isdecimal() and last.isdecimal()):
         raise ConfigError(f"--ranks {ranks!r}: expected FIRST-LAST, like 101-500")
     search = _search(version, home) if collection else None
     files = version_files(version, home)
-    rows = mine_negatives(Dataset.open(data), files, out, search=search, ranks=(int(first), int(last)))
+    dataset, chosen = Dataset.open(data), (int(first), int(last))
+    rows = mine_negatives(dataset, files, out, search=search, ranks=chosen, processes=processes)
     typer.echo(f"{out}: {rows:,} negatives")
 
 
@@ -49,7 +51,7 @@ def _search(version: str, home: Path | None) -> CollectionSearch:
     from pagoda.generations.release_log import open_log
     from pagoda.index.factory import open_collections
     from pagoda.settings import load_settings
-    from pagoda.updates.negative_mining import CollectionSearch
+    from pagoda.updates.mining.searches import CollectionSearch
 
     settings = load_settings(home)
     generations = open_log(settings).state().generations.values()

@@ -148,7 +148,7 @@ def teacher(
     from pagoda.storage.atomic import make_folder
     from pagoda.training.full.own_teacher import RANKS, OwnTeacher
     from pagoda.training.progress import TerminalProgress
-    from pagoda.updates.negative_mining import mine
+    from pagoda.updates.mining.mine import mine
 
     if out.exists():
         raise ConfigError(f"{out}: exists already")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,15 @@ def write_mined(path: Path, parts: Iterable[tuple[Int64Array, Int64Array, Int64A
             rows += len(users)
             writer.write_table(pa.table([users, items, ranks.astype(np.int32)], schema=SCHEMA))
     return rows
+
+
+def join_mined(parts: Sequence[Path], path: Path) -> None:
+    """Make one file of several of `write_mined`, with the bytes of one that got all; memory follows a part of one."""
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
 
 
 def most_of_a_user(path: Path) -> int:

@@ -25,7 +25,7 @@ from pagoda.training.full.loop import Silent
 from pagoda.training.full.own_teacher import RANKS, OwnTeacher
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update
-from pagoda.updates.negative_mining import mine
+from pagoda.updates.mining.mine import mine
 from pagoda.version_files.open_version import OpenVersion
 
 WORLD = WorldConfig(users=500, items=600, days=4, events=60_000, seed=5, new_users=0.0)

@@ -1,0 +1,1 @@
+"""Hard negatives: what a version finds for each of its users at ranks that are near, yet not shown."""
