@@ -60,6 +60,7 @@ class Judging:
                 repeats=self.repeats,
                 progress=progress,
                 checkpoints=self.out.with_name(f"{self.out.name}.judging"),
+                processes=self.config.distributed.processes,
             )
 
     def after(self, files: FullVersionFiles, parent: FullVersionFiles | None) -> Judgement:
@@ -69,7 +70,8 @@ class Judging:
         from pagoda.training.full.judgement import judge_version
 
         learned = int(files.metrics()["positives"]) * (1 if parent else self.config.bootstrap_epochs)
-        ask = partial(judge_version, dataset=self.dataset, learned=learned, repeats=self.repeats)
+        processes = self.config.distributed.processes
+        ask = partial(judge_version, dataset=self.dataset, learned=learned, repeats=self.repeats, processes=processes)
         later = later_window(self.dataset, files.lineage.window)
         if parent is not None and later is None:
             return ask(parent, asked=self.window, of="parent")

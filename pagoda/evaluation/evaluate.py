@@ -38,6 +38,7 @@ def evaluate(
     repeats: bool = False,
     limits: BaselineLimits | None = MOST,
     mixture: OpenMixture | None = None,
+    processes: int = 1,
 ) -> Report:
     """Evaluate a version on the positives of `window`; the protocol is that of `pagoda.evaluation.offline`.
 
@@ -52,9 +53,11 @@ def evaluate(
         repeats: Ask also for items that the user had before, and leave none out.
         limits: What learning EASE or item-kNN may take. None: there is no such baseline.
         mixture: The version's channels, whose merged answers are asked, too. None: it has none.
+        processes: How many rank the positives, to the same report; merged answers are this one's.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
+        UnavailableError: One of several processes was killed.
     """
     answers = answer(
         towers,
@@ -66,6 +69,7 @@ def evaluate(
         shown_at=RECALL_AT,
         repeats=repeats,
         limits=limits,
+        processes=processes,
     )
     estimates = Estimates(answers, seed)
     curve_at = [k for k in CURVE_AT if k < len(answers.clicks)]

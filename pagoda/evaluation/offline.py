@@ -26,10 +26,11 @@ from pagoda.evaluation.baselines.item_baseline import (
     ItemBaselineScorer,
     learn_item_baseline,
 )
+from pagoda.evaluation.dealt_ranking import Ranking, rank_all
 from pagoda.evaluation.log_walk import Walk
 from pagoda.evaluation.opened_towers import Int64Array, OpenedTowers, scorer_of
 from pagoda.evaluation.positives import PositiveRows, Protocol, choose, read_rows
-from pagoda.evaluation.ranking import ExcludedPairs, Ranks, Scorer, StaticScorer, rank
+from pagoda.evaluation.ranking import ExcludedPairs, Ranks, Scorer, StaticScorer
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def answer(
     shown_at: Sequence[int],
     repeats: bool = False,
     limits: BaselineLimits | None = MOST,
+    processes: int = 1,
 ) -> Answers:
     """Rank the target of each chosen positive of `window` by every method.
 
@@ -142,9 +144,11 @@ def answer(
         shown_at: Values of k for which coverage is wanted.
         repeats: See `ask`.
         limits: What learning EASE or item-kNN may take. None: there is no such baseline.
+        processes: How many rank the rows; see `rank_all`.
 
     Raises:
         NothingToAskError: The window holds no positive that can be asked.
+        UnavailableError: One of several processes was killed.
     """
     questions = ask(dataset, window, protocol=protocol, limit=limit, seed=seed, repeats=repeats)
     rows, items = questions.rows, towers.item_vectors()
@@ -162,13 +166,11 @@ def answer(
         scorers[baseline.name] = ItemBaselineScorer(baseline, questions.had, len(rows), questions.clicks)
     scorers["popularity"] = StaticScorer(questions.clicks.astype(np.float32), len(rows))
     scorers["random"] = StaticScorer(np.zeros(len(items), np.float32), len(rows))
+    # What a random order shows is a matter of arithmetic, see `random_coverage`.
+    shown = {name: () if name == "random" else shown_at for name in scorers}
     return Answers(
         **vars(questions),
-        # What a random order shows is a matter of arithmetic, see `random_coverage`.
-        ranks={
-            name: rank(scorer, questions.targets, questions.seen, () if name == "random" else shown_at)
-            for name, scorer in scorers.items()
-        },
+        ranks=rank_all(Ranking(scorers, shown, questions.targets, questions.seen), processes),
         baseline=baseline,
         known=towers.knows(rows.users),
     )

@@ -132,7 +132,13 @@ class Ranks:
     """For each k asked for: bool [items], the items that are among the top k of any row."""
 
 
-def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Sequence[int] = ()) -> Ranks:
+def rank(
+    scorer: Scorer,
+    targets: Int64Array,
+    seen: ExcludedPairs,
+    shown_at: Sequence[int] = (),
+    rows: slice = slice(None),
+) -> Ranks:
     """Rank each row's target among all items but those it has seen.
 
     Args:
@@ -140,26 +146,34 @@ def rank(scorer: Scorer, targets: Int64Array, seen: ExcludedPairs, shown_at: Seq
         targets: int64 [rows], positions of the target items; one whose score is -inf comes after all items.
         seen: Items left out; never a row's own target.
         shown_at: Values of k for which to note what is shown.
+        rows: Which rows to rank, consecutive ones; default: all.
 
     Memory follows a block of rows times the items, 32 MB or one row, not the number of rows.
     """
-    above, tied = np.empty_like(targets), np.empty_like(targets)
+    first, last, _ = rows.indices(len(targets))
+    above, tied = np.empty((2, last - first), np.int64)
     shown = {k: np.zeros(scorer.items, np.bool_) for k in shown_at}
-    step = max(1, BLOCK_BYTES // (4 * scorer.items))
-    for start in range(0, len(targets), step):
-        rows = slice(start, min(start + step, len(targets)))
-        scores = scorer.block(rows)
-        scores[seen.within(rows.start, rows.stop)] = -np.inf
-        above[rows], tied[rows] = places_of(targets[rows], scores)
+    step = rows_at_once(scorer.items)
+    for start in range(first, last, step):
+        block = slice(start, min(start + step, last))
+        scores = scorer.block(block)
+        scores[seen.within(block.start, block.stop)] = -np.inf
+        place = slice(block.start - first, block.stop - first)
+        above[place], tied[place] = places_of(targets[block], scores)
         _note_shown(scores, shown)
     return Ranks(above, tied, shown)
+
+
+def rows_at_once(items: int) -> int:
+    """Rows that are scored against so many items at a time."""
+    return max(1, BLOCK_BYTES // (4 * items))
 
 
 def best(
     scorer: Scorer, rows: int, seen: ExcludedPairs, k: int
 ) -> Iterator[tuple[Int64Array, Int64Array, Float32Array]]:
     """Row, item and score of the best k items of each row, best first; memory follows a block of rows times items."""
-    step = max(1, BLOCK_BYTES // (4 * scorer.items))
+    step = rows_at_once(scorer.items)
     for start in range(0, max(rows, 1), step):
         part = slice(start, min(start + step, rows))
         scores = scorer.block(part)

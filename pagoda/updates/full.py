@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
 from pagoda.data.mirror import open_local_or_mirrored
 from pagoda.data.window import Window, parse_moment
@@ -103,6 +104,10 @@ class FullUpdate:
             "shards": str(self.shards),
             "key": self.key,
         }
+
+    def processes_here(self, config: TrainConfig) -> int:
+        """How many processes share what a step does beside training: those that train, unless a job's pods do."""
+        return 1 if self.settings.training.jobs else config.distributed.processes
 
     @property
     def key(self) -> str:

@@ -103,6 +103,7 @@ def _judge_first(update: FullUpdate, config: TrainConfig, beside: SideInputs, fo
         beside=beside,
         repeats=update.settings.evaluation.repeats,
         checkpoints=update.scratch / "judging",
+        processes=update.processes_here(config),
     )
     (folder / JUDGED).write_text(judged.model_dump_json(indent=1))
 
@@ -110,9 +111,16 @@ def _judge_first(update: FullUpdate, config: TrainConfig, beside: SideInputs, fo
 def _judge_parent(update: FullUpdate, parent: FullVersionFiles, folder: Path) -> None:
     from pagoda.training.full.judgement import judge_version
 
-    learned = int(update.files().metrics()["positives"])
-    repeats = update.settings.evaluation.repeats
-    judged = judge_version(parent, update.data, update.window, of="parent", learned=learned, repeats=repeats)
+    files = update.files()
+    judged = judge_version(
+        parent,
+        update.data,
+        update.window,
+        of="parent",
+        learned=int(files.metrics()["positives"]),
+        repeats=update.settings.evaluation.repeats,
+        processes=update.processes_here(files.config),
+    )
     (folder / JUDGED).write_text(judged.model_dump_json(indent=1))
 
 
@@ -124,7 +132,8 @@ def _measure(update: FullUpdate, later: Window, folder: Path) -> None:
 
     files, repeats = update.files(), update.settings.evaluation.repeats
     learned = int(files.metrics()["positives"]) * (1 if update.parent else files.config.bootstrap_epochs)
-    ask = partial(evaluate_towers, dataset=update.data, window=later, repeats=repeats)
+    processes = update.processes_here(files.config)
+    ask = partial(evaluate_towers, dataset=update.data, window=later, repeats=repeats, processes=processes)
     limits = limits_of(learned)
     report = ask(OpenVersion(files, update.data), version=update.key, limits=limits, mixture=files.mixture())
     if parent := update.parent_files():

@@ -13,7 +13,7 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import DataError, GateError
 from pagoda.registry.publish import carry_out, plan_rollback
-from pagoda.settings import EvaluationSettings, Settings
+from pagoda.settings import EvaluationSettings, Settings, TrainingSettings
 from pagoda.updates import full_evaluation, full_steps
 from pagoda.updates.full import FullUpdate
 from tests.training.worlds import SPEC, config, hours, make
@@ -92,3 +92,14 @@ def test_what_nobody_liked_since_measures_nothing_and_stops_nothing(tmp_path: Pa
     judged = full_evaluation.judge(update)
     assert judged.of == "held_back" and judged.report is not None
     assert full_steps.register(update).metrics == judged.figures
+
+
+def test_steps_share_their_work_by_the_processes_that_train_unless_those_are_a_jobs(tmp_path: Path) -> None:
+    by_four = config(distributed={"processes": 4})
+
+    def shared_by(**training: str) -> int:
+        settings = Settings(home=tmp_path, training=TrainingSettings(**training))
+        return FullUpdate(settings, "data", hours(0, 40), None).processes_here(by_four)
+
+    assert shared_by() == 4
+    assert shared_by(jobs="TrainJob") == 1

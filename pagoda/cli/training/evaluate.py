@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pagoda.cli.options import DataOption, HomeOption, OutputFormat, OutputOption, read_window
+from pagoda.cli.options import DataOption, HomeOption, OutputFormat, OutputOption, ProcessesOption, read_window
 
 if TYPE_CHECKING:
     from pagoda.data.dataset import Dataset
@@ -33,6 +33,7 @@ def evaluate(
     ] = False,
     rows: Annotated[int, typer.Option(min=1, help="Most positives to ask; of more, this many are drawn.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the draw and of the intervals.")] = 0,
+    processes: ProcessesOption = 1,
     plot: Annotated[Path | None, typer.Option(help="Draw recall against k and by popularity into this file.")] = None,
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
@@ -61,6 +62,7 @@ def evaluate(
         seed=seed,
         repeats=repeats,
         mixture=opened.mixture,
+        processes=processes,
     )
     if output is OutputFormat.JSON:
         typer.echo(report.model_dump_json(indent=1))

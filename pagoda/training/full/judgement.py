@@ -55,6 +55,7 @@ def judge_held_back(
     repeats: bool = False,
     progress: Progress | None = None,
     checkpoints: Path | None = None,
+    processes: int = 1,
 ) -> Judgement:
     """Train on all but the last tenth of a first version's window, and ask about that tenth.
 
@@ -69,6 +70,7 @@ def judge_held_back(
         repeats: Ask also for items that users had before.
         progress: Watches.
         checkpoints: Where a killed judging goes on.
+        processes: How many ask; one trains.
 
     Raises:
         ConfigError: The version asks for what the data has not.
@@ -103,6 +105,7 @@ def judge_held_back(
                 of="held_back",
                 learned=files.metrics()["positives"] * config.bootstrap_epochs,
                 repeats=repeats,
+                processes=processes,
             )
     except PagodaError as error:
         judged = Judgement(of="held_back", reason=str(error))
@@ -112,7 +115,14 @@ def judge_held_back(
 
 
 def judge_version(
-    files: FullVersionFiles, dataset: Dataset, asked: Window, *, of: Judged, learned: int, repeats: bool = False
+    files: FullVersionFiles,
+    dataset: Dataset,
+    asked: Window,
+    *,
+    of: Judged,
+    learned: int,
+    repeats: bool = False,
+    processes: int = 1,
 ) -> Judgement:
     """Ask a version about the positives of a window that it has not learned.
 
@@ -123,6 +133,7 @@ def judge_version(
         of: Whose figures these are.
         learned: Positives that the update learns, each counted as often as it is learned: what judging may cost.
         repeats: Ask also for items that users had before.
+        processes: How many ask.
     """
     began = time.perf_counter()
     try:
@@ -134,6 +145,7 @@ def judge_version(
             limit=ROWS,
             repeats=repeats,
             limits=limits_of(learned),
+            processes=processes,
         )
     except PagodaError as error:
         return Judgement(of=of, reason=str(error))
