@@ -13,8 +13,8 @@ from pagoda.item_vectors.exact_search import exact_top_k
 
 Int64Array = NDArray[np.int64]
 Float32Array = NDArray[np.float32]
-_ITEMS = 65_536
-"""Compared at a time."""
+_ITEMS = 16_384
+"""Compared at a time: of four times as many the search holds 0.9 GB in place of 0.2, and takes as long."""
 
 
 class NearestItems(NamedTuple):
