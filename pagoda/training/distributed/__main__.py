@@ -11,13 +11,14 @@ from pagoda.training.distributed.job import SharedUpdate, tell_failure
 from pagoda.training.distributed.progress import told_progress
 from pagoda.training.distributed.ranks import joined_ranks
 from pagoda.training.distributed.worker import work
+from pagoda.training.torchrun import meeting_of
 
 
 def main(file: Path) -> None:
     """Do the share of this process, which finds its number in its environment."""
     job, rank = SharedUpdate.read(file), int(os.environ["RANK"])
     try:
-        with joined_ranks(job.settings().device) as ranks:
+        with joined_ranks(job.settings().device, meeting_of(file)) as ranks:
             work(job, job.whom_to_forget(file), ranks, told_progress(rank))
     except PagodaError as error:
         tell_failure(file, rank, error)
