@@ -97,11 +97,13 @@ class _Gathered(torch.autograd.Function):
 
 @contextmanager
 def joined_ranks(device_name: Any, meeting: Path | None = None) -> Iterator[TrainingRanks]:
-    """Join the processes that `torchrun` started beside this one: over NCCL on accelerators, gloo elsewhere.
+    """Join the processes that were started beside this one: over NCCL on accelerators, gloo elsewhere.
+
+    Which of them this is, stands in its environment, as torchrun or `beside_each_other` put it there.
 
     Args:
         device_name: Where each computes.
-        meeting: A file where those of one machine find each other; None: at the address that `torchrun` tells.
+        meeting: A file where those of one machine find each other; None: at the address that torchrun tells.
 
     Raises:
         ConfigError: The device is not there.
@@ -121,8 +123,6 @@ def joined_ranks(device_name: Any, meeting: Path | None = None) -> Iterator[Trai
 def _met(meeting: Path | None) -> dict[str, Any]:
     if meeting is None:
         return {}
-    for library in ("GLOO", "NCCL"):  # By itself each takes the host's address, which others reach.
-        os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     return {"init_method": meeting.absolute().as_uri(), "rank": rank, "world_size": count}
 

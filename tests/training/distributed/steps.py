@@ -1,4 +1,4 @@
-"""One process of a few steps, for tests: prints the losses, by itself or under torchrun."""
+"""One process of a few steps, for tests: prints the losses, by itself or beside others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def losses_of(ranks: TrainingRanks | None, dataset: Dataset, config: str) -> lis
 
 if __name__ == "__main__":
     data, configs = Path(sys.argv[1]), json.loads(sys.argv[2])
-    with joined_ranks("cpu") as joined:
+    with joined_ranks("cpu", Path(sys.argv[3])) as joined:
         found = [losses_of(joined, Dataset.open(data), config) for config in configs]
         if joined.share.rank == 0:
             print(json.dumps(found))  # noqa: T201 - the test reads it

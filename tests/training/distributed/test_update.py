@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from pagoda.storage.checksums import checksum_file
 from pagoda.training.distributed.refusals import refuse_more_than_there_is
 from pagoda.training.distributed.update import update_by_processes
 from pagoda.training.full.loop import Silent
+from pagoda.training.torchrun import ENGINE
 from pagoda.version_files.full import FullVersionFiles
 from tests.training.worlds import config, hours, make
 
@@ -65,8 +68,10 @@ class Counts(Silent):
 def test_two_processes_write_the_version_of_one(dataset: Dataset, tmp_path: Path) -> None:
     first = update_by_processes(dataset, hours(0, 40), None, by(1), tmp_path / "first")
     alone = update_by_processes(dataset, hours(40, 50), first, by(1), tmp_path / "one")
-    counted = Counts()
+    listening: set[str] = set()
+    counted = Counts(after=1, then=lambda: listening.update(_listening()))
     shared = update_by_processes(dataset, hours(40, 50), first, by(2), tmp_path / "two", progress=counted)
+    assert listening and all(ip_address(address).is_loopback for address in listening), "others can reach no port"
     assert counted.positives == alone.metrics()["positives"]
     assert _names(shared) == _names(alone)
     for table in ("users", "items"):
@@ -77,6 +82,17 @@ def test_two_processes_write_the_version_of_one(dataset: Dataset, tmp_path: Path
         assert np.array_equal(shared.seen(table), alone.seen(table))
     assert _histories(shared) == _histories(alone)
     assert not list(tmp_path.glob(".*")), "nothing is left beside the versions"
+
+
+def _listening() -> set[str]:
+    """Addresses where the processes that train, and what they have started, listen."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(ENGINE in one.cmdline() for one in (process, *process.parents())):
+                sockets = process.connections("inet")
+                found |= {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+    return found
 
 
 def _names(files: FullVersionFiles) -> set[str]:
@@ -143,7 +159,7 @@ def test_a_killed_process_ends_all_and_all_go_on_to_the_same_bits(dataset: Datas
 
 def _kill(rank: int) -> None:
     for process in psutil.Process().children(recursive=True):
-        if "pagoda.training.distributed" in process.cmdline() and process.environ().get("RANK") == str(rank):
+        if ENGINE in process.cmdline() and process.environ().get("RANK") == str(rank):
             process.send_signal(signal.SIGKILL)
 
 
