@@ -31,7 +31,7 @@ torchrec = pytest.mark.skipif(
     find_spec("torchrec") is None, reason="TorchRec is not installed: see requirements/distributed.txt"
 )
 HOW = """
-batch_size: 64
+batch_size: 32
 bootstrap_epochs: 3
 shuffle_rows: 400
 dropout: {user: 0.5, item: 0, profile: 0, history: 0.1}
@@ -43,7 +43,7 @@ NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 CONFIGS = {
     "softmax over the batch and draws": "negatives: {uniform: 16}",
     "single negatives": "{negatives: {popularity: 16}, objective: {kind: triplet_hinge}}",
-    "fewer positives than a process needs to have some in each batch": "batch_size: 6",
+    "fewer positives than a process needs to have some in each batch": "{batch_size: 6, bootstrap_epochs: 1}",
     "a temperature of all": "objective: {learn_temperature: true}",
 }
 
@@ -54,7 +54,7 @@ def _whole(changes: str) -> str:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make(tmp_path_factory.mktemp("world") / "data")
+    return make(tmp_path_factory.mktemp("world") / "data", total_hours=30)
 
 
 @torchrec

@@ -25,6 +25,7 @@ from pagoda.training.distributed.update import update_by_processes
 from pagoda.training.full.loop import Silent
 from pagoda.training.torchrun import ENGINE
 from pagoda.version_files.full import FullVersionFiles
+from tests.serving.torchserve import free_port
 from tests.training.worlds import config, hours, make
 
 torchrec = pytest.mark.skipif(
@@ -155,6 +156,21 @@ def test_a_killed_process_ends_all_and_all_go_on_to_the_same_bits(dataset: Datas
     assert again.resumed > 0
     assert _checksums(files) == _checksums(whole)
     assert not checkpoints.exists()
+
+
+@torchrec
+@pytest.mark.long
+def test_a_pod_of_a_job_trains_by_torchrun_to_the_same_bits(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = update_by_processes(dataset, hours(0, 40), None, by(2), tmp_path / "here")
+    pod = {"NNODES": "1", "NODE_RANK": "0", "NPROC_PER_NODE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**pod, "MASTER_PORT": str(free_port())}.items():
+        monkeypatch.setenv(f"PET_{name}", value)
+    counted = Counts()
+    there = update_by_processes(dataset, hours(0, 40), None, by(2), tmp_path / "there", progress=counted)
+    assert _checksums(there) == _checksums(here)
+    assert counted.steps
 
 
 def _kill(rank: int) -> None:
