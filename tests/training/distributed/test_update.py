@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,8 +20,11 @@ from typing_extensions import override
 
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.erasure.pending import NOBODY
 from pagoda.errors import ConfigError, GateError, UnavailableError
 from pagoda.storage.checksums import checksum_file
+from pagoda.training.distributed.job import SharedUpdate
+from pagoda.training.distributed.one_machine import beside_each_other
 from pagoda.training.distributed.refusals import refuse_more_than_there_is
 from pagoda.training.distributed.update import update_by_processes
 from pagoda.training.full.loop import Silent
@@ -27,6 +32,7 @@ from pagoda.training.torchrun import ENGINE
 from pagoda.version_files.full import FullVersionFiles
 from tests.serving.torchserve import free_port
 from tests.training.worlds import config, hours, make
+from tests.waiting import wait_for
 
 torchrec = pytest.mark.skipif(
     find_spec("torchrec") is None, reason="TorchRec is not installed: see requirements/distributed.txt"
@@ -171,6 +177,21 @@ def test_a_pod_of_a_job_trains_by_torchrun_to_the_same_bits(
     there = update_by_processes(dataset, hours(0, 40), None, by(2), tmp_path / "there", progress=counted)
     assert _checksums(there) == _checksums(here)
     assert counted.steps
+
+
+@torchrec
+@pytest.mark.long
+def test_a_process_that_waits_for_the_others_ends_with_who_started_it(dataset: Dataset, tmp_path: Path) -> None:
+    told: dict[str, Any] = {"data": dataset.path, "window": hours(0, 40), "parent": None, "config": by(2).to_yaml()}
+    job = SharedUpdate(**told, out=tmp_path / "out", checkpoints=None, forgotten=0).write(tmp_path, NOBODY)
+    words, environment = beside_each_other(2, ENGINE, str(job), folder=tmp_path)[0]
+    with subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.PIPE) as alone:
+        try:
+            wait_for(Path(words[-1]).exists)
+            alone.communicate(timeout=60)
+        finally:
+            alone.kill()
+    assert alone.returncode == 1
 
 
 def _kill(rank: int) -> None:
