@@ -23,6 +23,7 @@ from pagoda.errors import IntegrityError
 _IDS, _COUNTS, _ABOUT = "ids.npy", "counts.npy", "explore.json"
 _REDRAWS, _DRAWS = 4, 256  # As many draws of an item as a byte has values.
 _CHANCE = np.frombuffer(Random(0).randbytes(1 << 16), np.uint8)  # noqa: S311 - no secret
+"""Of which an answer takes as many in a row as it has items, from where its seed says."""
 Float64Array = NDArray[np.float64]
 
 
