@@ -57,7 +57,7 @@ build/spark/installed: requirements/spark.txt .venv/installed
 	@touch $@
 
 test-spark: build/spark/installed ## The import on Spark beside the importer, in local mode; needs Java 17 (2 minutes).
-	PYTHONPATH=build/spark $(PY) -m pytest tests/data/spark --timeout 600
+	PYTHONPATH=$(CURDIR)/build/spark $(PY) -m pytest tests/data/spark --timeout 600
 
 # What a rollout and the chart meet on an API server. Without one the fakes stand in, and the output says so.
 CLUSTER_TESTS = tests/rollout/kserve tests/cluster tests/helm/parts/test_scaling.py tests/helm/network/test_neighbours.py tests/pipelines/kubeflow/test_kubeflow.py

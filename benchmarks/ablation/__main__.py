@@ -21,7 +21,7 @@ from benchmarks.ablation.document import document, table
 from benchmarks.ablation.job import WORLD, code_of_rows, one
 from benchmarks.ablation.techniques import BASELINE, TECHNIQUES, Technique, named
 from benchmarks.kept_run import KeptRun, read_run
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 from pagoda.simulation import simulate
 
 _NARROWEST = 140

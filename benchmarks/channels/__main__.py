@@ -23,7 +23,7 @@ from benchmarks.cold.running import SEEDS, VALIDATION_SEEDS, cold_runs
 from benchmarks.leaderboard.sets import BenchmarkSet, sets_of
 from pagoda.errors import PagodaError
 from pagoda.evaluation.report import MixtureFigures
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 from pagoda.storage.atomic import write_atomic
 
 _WIDTH = 100

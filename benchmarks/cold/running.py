@@ -10,7 +10,7 @@ import serving.recall.channels.exploration
 from benchmarks.code_checksum import LEARNING, code_checksum
 from benchmarks.cold.job import ROWS, ColdJob, train_and_ask
 from benchmarks.kept_run import KeptRun, read_run
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 
 SEEDS, VALIDATION_SEEDS = (1, 2, 3, 4, 5), (101, 102)
 """Of worlds and trainings: those that are reported, and those by which the rule was chosen."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.hashed.document import document, tables
 from benchmarks.hashed.job import SETS, TABLES, HashedJob, code_of_rows, one, prepare_sets
 from benchmarks.kept_run import KeptRun, read_run
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 from pagoda.storage.atomic import write_atomic
 
 _WIDTH = 120

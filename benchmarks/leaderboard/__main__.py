@@ -26,7 +26,7 @@ from benchmarks.leaderboard.splits import open_splits
 from benchmarks.leaderboard.tables import tables
 from benchmarks.quality.settings import TOWERS
 from pagoda.errors import PagodaError
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 from pagoda.storage.atomic import write_atomic
 
 _WIDTH = 100

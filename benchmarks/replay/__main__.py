@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.replay.document import draw_sweep, entry, sweep_tables
 from benchmarks.replay.job import HISTORY, Job, one
 from benchmarks.replay.settings import DRIFTS, FINAL_SEED, FURTHER_SEEDS, TUNING_SEEDS
-from pagoda.processes import worker_pool
+from pagoda.processes.dealing import worker_pool
 from pagoda.replay.rendering import plot
 from pagoda.replay.report import ReplayReport
 from pagoda.simulation import Drift

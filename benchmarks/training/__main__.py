@@ -11,20 +11,23 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from benchmarks.training.data import ITEMS, USERS, write_dataset, write_pairs
+from benchmarks.training.job import SHARED_BATCH
+from pagoda.processes.together import Command, run_together
+from pagoda.training.distributed.one_machine import beside_each_other
 
+_HERE = "benchmarks.training"
 PEERS = Path("build/bench/peers")
 COMPARED_ROWS, RECHUB_ROWS = 1_000_000, 102_400
 SCALING_ROWS = (1_000_000, 5_000_000, 20_000_000)
@@ -50,7 +53,7 @@ def main() -> None:
             write_dataset(folder / str(rows), rows)
         write_dataset(folder / "shared", SHARED_ROWS, SHARED_USERS)
         trainers = run(_trainers(folder), arguments.rounds)
-        sizes = {str(rows): [*_PAGODA, str(folder / str(rows))] for rows in arguments.rows}
+        sizes = {str(rows): _alone(folder / str(rows)) for rows in arguments.rows}
         shared = {str(count): _shared(folder / "shared", count) for count in PROCESSES}
         document = assemble(trainers, run(sizes, arguments.scaling_rounds), run(shared, arguments.rounds))
     finally:
@@ -60,7 +63,15 @@ def main() -> None:
         Console().print(table)
 
 
-_PAGODA = ["-m", "benchmarks.training.pagoda_job"]
+class Job(NamedTuple):
+    """A module that trains, with its arguments; of several processes each gets a file more, where they meet."""
+
+    module: str
+    arguments: tuple[str, ...]
+    processes: int = 0
+    """0: a process that knows of no others."""
+
+
 NAMES = {
     "pagoda": "Pagoda",
     "rechub": "torch-rechub, in-batch",
@@ -70,49 +81,55 @@ NAMES = {
 }
 
 
-def _trainers(folder: Path) -> dict[str, list[str]]:
-    """Arguments of Python for each trainer."""
-    rechub = ["-m", "benchmarks.training.rechub_job", str(folder / "pairs.npy"), "--rows", str(RECHUB_ROWS)]
-    torchrec = ["-m", "benchmarks.training.torchrec_job", str(folder / "pairs.npy"), "--rows", str(COMPARED_ROWS)]
+def _trainers(folder: Path) -> dict[str, Job]:
+    """How each trainer is run."""
+    rechub = Job(f"{_HERE}.rechub_job", (str(folder / "pairs.npy"), "--rows", str(RECHUB_ROWS)))
+    torchrec = Job(f"{_HERE}.torchrec_job", ("--rows", str(COMPARED_ROWS), str(folder / "pairs.npy")))
     return {
-        "pagoda": [*_PAGODA, str(folder / str(COMPARED_ROWS))],
+        "pagoda": _alone(folder / str(COMPARED_ROWS)),
         "rechub": rechub,
-        "rechub 20": [*rechub, "--negatives", "20"],
+        "rechub 20": rechub._replace(arguments=(*rechub.arguments, "--negatives", "20")),
         "torchrec": torchrec,
-        "torchrec sharded": [*_torchrun(2), *torchrec],
+        "torchrec sharded": torchrec._replace(processes=2),
     }
 
 
-def _shared(dataset: Path, processes: int) -> list[str]:
-    return [*_torchrun(processes), "-m", "benchmarks.training.distributed_job", str(dataset)]
+def _alone(dataset: Path) -> Job:
+    return Job(f"{_HERE}.pagoda_job", (str(dataset),))
 
 
-def _torchrun(processes: int) -> list[str]:
-    return ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+def _shared(dataset: Path, processes: int) -> Job:
+    return Job(f"{_HERE}.distributed_job", (str(dataset),), processes)
 
 
-def run(jobs: dict[str, list[str]], rounds: int) -> dict[str, list[Result]]:
+def run(jobs: dict[str, Job], rounds: int) -> dict[str, list[Result]]:
     """Run every job once a round, one after the other."""
     found: dict[str, list[Result]] = {name: [] for name in jobs}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("trainings", total=rounds * len(jobs))
         for _ in range(rounds):
-            for name, arguments in jobs.items():
-                found[name].append(result := one(arguments))
+            for name, job in jobs.items():
+                found[name].append(result := one(job))
                 bar.advance(task)
                 bar.console.print(f"{name}: {result['samples_per_second']:,.0f} samples/s")
     return found
 
 
-def one(arguments: Iterable[str]) -> Result:
+def one(job: Job) -> Result:
     """Run a job and return what its last line of output says."""
-    paths = [str(PEERS.resolve()), str(Path.cwd())]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
-    result: Result = json.loads(done.stdout.strip().splitlines()[-1])
+    environment = {"PYTHONPATH": os.pathsep.join([str(PEERS.resolve()), str(Path.cwd())]), "PYTHONWARNINGS": "ignore"}
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        if job.processes:
+            commands = beside_each_other(job.processes, job.module, *job.arguments, folder=folder)
+        else:
+            commands = [Command([sys.executable, "-m", job.module, *job.arguments], {})]
+        commands = [command._replace(environment={**command.environment, **environment}) for command in commands]
+        if any(run_together(commands, folder / "said.txt", lines.append).values()):
+            raise SystemExit(f"{' '.join(map(str, job))} failed:\n{(folder / 'said.txt').read_text()[-4000:]}")
+    result: Result = json.loads(lines[-1])
     return result
 
 
@@ -135,6 +152,7 @@ def assemble(
         "distributed": [{"processes": int(count)} | _median(results) for count, results in shared.items()],
         "trainers": each,
         "model": {"dim": 64, "batch": 2048, "precision": "float32", "users": USERS, "items": ITEMS},
+        "shared_batch": SHARED_BATCH,
         "cores": len(os.sched_getaffinity(0)),
     }
 
@@ -171,10 +189,13 @@ def tables(document: Result) -> list[Table]:
     second = _table("Pagoda by rows of the window", ("rows", "samples/s", "RSS, MB"), 0)
     for row in document["scaling"]:
         second.add_row(f"{row['rows']:,}", f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
-    title = f"Pagoda by processes of one thread each, {SHARED_USERS:,} users"
-    third = _table(title, ("processes", "samples/s", "RSS of one, MB"), 0)
+    title = f"Pagoda by processes of one thread each,\nbatch {document['shared_batch']}, {SHARED_USERS:,} users"
+    third = _table(title, ("processes", "samples/s", "times one", "RSS of one, MB"), 0)
     for row in document["distributed"]:
-        third.add_row(str(row["processes"]), f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
+        times = _speed(row) / _speed(document["distributed"][0])
+        third.add_row(
+            str(row["processes"]), f"{_speed(row):,.0f}", f"{times:.2f} ×", f"{row['peak_rss_bytes'] / 1e6:,.0f}"
+        )
     return [first, second, third]
 
 

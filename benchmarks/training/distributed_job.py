@@ -1,4 +1,4 @@
-"""One epoch of the engine of several processes over a dataset folder, run by `torchrun`; each has one thread."""
+"""One epoch of the engine of several processes over a dataset folder, each with one thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from benchmarks.training.job import peak_rss_bytes, report
+from benchmarks.training.job import SHARED_BATCH, peak_rss_bytes, report
 from benchmarks.training.pagoda_job import CONFIG
 from pagoda.config.training import parse_config
 from pagoda.data.dataset import Dataset
@@ -20,12 +20,14 @@ def main() -> None:
     """Learn every row once and print what it took, and the memory of the process that took most."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path)
-    dataset = Dataset.open(parser.parse_args().dataset)
-    config = parse_config(CONFIG)
+    parser.add_argument("meeting", type=Path, help="file where the processes meet")
+    arguments = parser.parse_args()
+    dataset = Dataset.open(arguments.dataset)
+    config = parse_config(CONFIG).model_copy(update={"batch_size": SHARED_BATCH})
     # A core for each, as several have anyway.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(os.environ["LOCAL_RANK"]) % len(cores)]})
-    with joined_ranks(config.device) as ranks:
+    with joined_ranks(config.device, arguments.meeting) as ranks:
         prepared = of_rank(prepare(dataset, dataset.span(), None, config, share=ranks.share), config, ranks)
         outcome = train(prepared, config, 1, Silent())
         peak = max(ranks.of_each(peak_rss_bytes()))

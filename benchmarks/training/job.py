@@ -6,6 +6,9 @@ import json
 import resource
 
 DIM, BATCH, TEMPERATURE, LEARNING_RATE = 64, 2048, 0.1, 0.1
+SHARED_BATCH = 8192
+"""Of the part with several processes, all together: what a step costs beside its products is the same however large
+its batch, and who needs several processes has users enough for a large one."""
 
 
 def report(samples_per_second: float, *, rows: int, optimiser: str, loss: float, peak: int | None = None) -> None:

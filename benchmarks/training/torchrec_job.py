@@ -1,6 +1,6 @@
 """One epoch of TorchRec over the same pairs: row-wise Adagrad inside its fused tables, in one process or sharded.
 
-Run by itself it trains unsharded; under `torchrun` it shards the tables over the processes, each with whole batches.
+Run by itself it trains unsharded; as one of several it shards the tables over them, each with whole batches.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def main() -> None:
     """Learn the first rows once and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", type=Path)
+    parser.add_argument("meeting", type=Path, nargs="?", help="file where several processes meet")
     parser.add_argument("--rows", type=int, required=True)
     arguments = parser.parse_args()
     pairs = np.load(arguments.pairs)[:, : arguments.rows]
@@ -55,8 +56,12 @@ def main() -> None:
         for key, size in sizes.items()
     ]
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    model = _sharded(configs) if ranks > 1 else _unsharded(configs)
     rank = int(os.environ.get("RANK", "0"))
+    if ranks > 1:
+        distributed.init_process_group(
+            "gloo", init_method=arguments.meeting.absolute().as_uri(), rank=rank, world_size=ranks
+        )
+    model = _sharded(configs) if ranks > 1 else _unsharded(configs)
     mine = pairs[:, rank::ranks]
     start, done, loss = time.perf_counter(), 0, torch.zeros(())
     for features in _batches(mine):
@@ -96,7 +101,6 @@ def _unsharded(configs: list[EmbeddingBagConfig]) -> nn.Module:
 
 
 def _sharded(configs: list[EmbeddingBagConfig]) -> nn.Module:
-    distributed.init_process_group("gloo")
     # One core for each process.
     torch.set_num_threads(1)
     tables = EmbeddingBagCollection(tables=configs, device=torch.device("meta"))

@@ -24,7 +24,6 @@ from pagoda.embeddings.sorted_ids import check_increasing
 from pagoda.errors import ConfigError, IntegrityError
 
 _PAIRS, _ITEMS, _CATEGORIES = "pairs.json", "pair_items.npy", "pair_categories.npy"
-_TURNS = np.arange(1, 2001, dtype=np.int16)  # As many as a list has items; numpy sorts these in no time.
 
 
 class _Pairs(NamedTuple):
@@ -69,6 +68,8 @@ class CategoryTable:
         """Answer from `lists`, whose places are those of the pairs' categories."""
         self._lists, self._pairs, self._declared = lists.in_order(), pairs, declared
         self.items = lists.items
+        longest = max((len(one.ids) for one in self._lists), default=0)
+        self._turns = np.arange(1, longest + 1, dtype=np.int16)  # As so short numbers, NumPy sorts them by their bits.
         self._disjoint = len(pairs.items) > 0 and check_increasing(pairs.items) is None
 
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
@@ -79,7 +80,7 @@ class CategoryTable:
         ]
         if not lists:
             return NOTHING
-        ids, turns = np.concatenate(lists), np.concatenate([_TURNS[: len(one)] for one in lists])
+        ids, turns = np.concatenate(lists), np.concatenate([self._turns[: len(one)] for one in lists])
         order = np.argsort(turns, kind="stable")
         if not self._disjoint:  # An item of several categories comes in its best turn.
             order = order[np.sort(np.unique(ids[order], return_index=True)[1])]

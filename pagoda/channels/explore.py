@@ -23,6 +23,7 @@ from pagoda.errors import IntegrityError
 _IDS, _COUNTS, _ABOUT = "ids.npy", "counts.npy", "explore.json"
 _REDRAWS, _DRAWS = 4, 256  # As many draws of an item as a byte has values.
 _CHANCE = np.frombuffer(Random(0).randbytes(1 << 16), np.uint8)  # noqa: S311 - no secret
+"""Of which an answer takes as many in a row as it has items, from where its seed says."""
 Float64Array = NDArray[np.float64]
 
 
@@ -160,7 +161,7 @@ def _chances(drawn: Float32Array, chosen: Int64Array, rings: Float32Array, numbe
     ascending = np.partition(drawn, (items - number - 1, items - number), axis=1)
     last, beyond = ascending[:, items - number, None], ascending[:, items - number - 1, None]
     others = np.where(drawn[:, chosen] >= last, beyond, last)
-    below = (rings[:, :, None] < others.T[:, None]).reshape(len(chosen), -1)
+    below = (rings[:, None] < others.T[:, :, None]).reshape(len(chosen), -1)
     # Two bytes hold as many as there are draws; the mean of NumPy's takes three times as long.
     chances: Float64Array = 1 - np.add.reduce(below, axis=1, dtype=np.uint16) / below.shape[1]
     return chances

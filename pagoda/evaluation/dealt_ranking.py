@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pagoda.evaluation.ranking import ExcludedPairs, Int64Array, Ranks, Scorer, rank, rows_at_once
-from pagoda.processes import Shared, dealt, evenly
+from pagoda.processes.dealing import dealt, evenly
+from pagoda.processes.shared import Shared
 
 _BLOCKS = 64
 """Of scores, that a process ranks at least: seconds a method, which others need to be ready to help."""

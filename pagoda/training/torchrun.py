@@ -1,7 +1,4 @@
-"""How processes that learn together are started: by torchrun, on this machine or as a pod's part of a cluster's job.
-
-All that is known of the engine's command line is here.
-"""
+"""How a pod of a cluster's job starts its processes that learn together: by torchrun."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-_ENGINE = "pagoda.training.distributed"
-"""The module that each process runs; its one argument is the file that says what is learned."""
+ENGINE = "pagoda.training.distributed"
+"""The module that each process runs, here as on one machine; its first argument is the file of what is learned."""
 _IN_A_JOB, _POD = "PET_NNODES", "PET_NODE_RANK"
 """A job's controller sets both, and PET_NPROC_PER_NODE and PET_MASTER_ADDR, which torchrun reads by itself (kubeflow/
 trainer v2.3.0, pkg/constants/constants.go and pkg/runtime/framework/plugins/torch/torch.go:147-164; kubeflow/
@@ -39,13 +36,11 @@ def told_in(out: Path) -> Path:
     return out.with_name(f".job-{out.name}") / "job.json"
 
 
-def torchrun(processes: int, file: Path) -> list[str]:
-    """The command that starts this machine's processes, or this pod's.
+def torchrun(file: Path) -> list[str]:
+    """The command that starts this pod's processes; how many, and where all meet, it reads from the environment.
 
     Args:
-        processes: How many there are on one machine; in a job, its controller says how many a pod has.
         file: What is learned.
     """
-    here = ["--standalone", f"--nproc_per_node={processes}"]
-    where = [f"--rdzv_conf=timeout={_WAIT_SECONDS}"] if is_in_a_job() else here
-    return [sys.executable, "-m", "torch.distributed.run", *where, "-m", _ENGINE, str(file)]
+    where = f"--rdzv_conf=timeout={_WAIT_SECONDS}"
+    return [sys.executable, "-m", "torch.distributed.run", where, "-m", ENGINE, str(file)]

@@ -12,7 +12,6 @@ import sys
 
 from pydantic import BaseModel, ConfigDict
 
-from pagoda.config.training import parse_config
 from pagoda.errors import PagodaError
 from pagoda.settings import Settings, load_settings
 from pagoda.training.torchrun import is_first_pod, told_in, torchrun
@@ -51,7 +50,7 @@ def run(settings: Settings, task: PodTask) -> None:
     if is_first_pod():
         full_steps.train(update, task.config, task.teacher, task.teacher_scale)
         return
-    command = torchrun(parse_config(task.config).distributed.processes, told_in(update.scratch / MODEL))
+    command = torchrun(told_in(update.scratch / MODEL))
     os.execv(command[0], command)  # noqa: S606 - torchrun takes its place, and the signals that are meant for it
 
 

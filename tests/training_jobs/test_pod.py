@@ -10,7 +10,6 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from pagoda.settings import Settings
-from pagoda.training.torchrun import torchrun
 from pagoda.training_jobs import pod
 from pagoda.training_jobs.pod import PodTask
 from pagoda.updates import full_steps
@@ -76,11 +75,6 @@ def test_nothing_is_trained_that_is_done(tmp_path: Path, ran: list[Any]) -> None
         finally:
             del os.environ["PET_NODE_RANK"]
     assert ran == []
-
-
-def test_on_one_machine_the_training_file_says_how_many_processes_there_are(tmp_path: Path) -> None:
-    read = get_args_parser().parse_args(torchrun(5, tmp_path / "job.json")[3:])
-    assert (read.standalone, read.nproc_per_node) == (True, "5")
 
 
 def test_a_task_comes_to_the_pod_as_it_was_sent(tmp_path: Path) -> None:

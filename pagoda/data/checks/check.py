@@ -29,7 +29,7 @@ from pagoda.data.checks.values import check_values
 from pagoda.data.increments import changes_of
 from pagoda.data.layout import FEATURES_FILE, Table, key_column
 from pagoda.errors import ConfigError, DataError
-from pagoda.processes import dealt
+from pagoda.processes.dealing import dealt
 
 _BYTES_FOR_ONE = 64 << 20
 """Files of interactions that one process has checked before others would be ready to help."""

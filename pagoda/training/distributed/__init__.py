@@ -1,1 +1,1 @@
-"""One full update by several processes, that `torchrun` starts: each has its users' rows, and a part of the items'."""
+"""One full update by several processes beside each other: each has its users' rows, and a part of the items'."""

@@ -1,4 +1,4 @@
-"""`torchrun … -m pagoda.training.distributed JOB`: what each process runs, on one machine or on a cluster's."""
+"""`python -m pagoda.training.distributed JOB MEETING`, or under torchrun without MEETING: what each process runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import sys
 from pathlib import Path
 
 from pagoda.errors import PagodaError
+from pagoda.processes.together import end_with_input
 from pagoda.training.distributed.job import SharedUpdate, tell_failure
 from pagoda.training.distributed.progress import told_progress
 from pagoda.training.distributed.ranks import joined_ranks
 from pagoda.training.distributed.worker import work
 
 
-def main(file: Path) -> None:
-    """Do the share of this process, which finds its number in its environment."""
+def main(file: Path, meeting: Path | None = None) -> None:
+    """Do the share of this process, which finds its number in its environment.
+
+    Args:
+        file: What is learned.
+        meeting: As for `joined_ranks`; the processes of one machine end with who started them.
+    """
+    if meeting:
+        end_with_input()
     job, rank = SharedUpdate.read(file), int(os.environ["RANK"])
     try:
-        with joined_ranks(job.settings().device) as ranks:
+        with joined_ranks(job.settings().device, meeting) as ranks:
             work(job, job.whom_to_forget(file), ranks, told_progress(rank))
     except PagodaError as error:
         tell_failure(file, rank, error)
@@ -25,4 +33,4 @@ def main(file: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

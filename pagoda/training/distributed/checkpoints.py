@@ -44,5 +44,5 @@ class RankCheckpoints(Checkpoints):
     @override
     def _usable(self) -> list[Path]:
         own = {path.name: path for path in self._kept() if self._belongs(path)}
-        common = set.intersection(*self._ranks.of_each(set(own)))
+        common = set.intersection(*map(set, self._ranks.of_each(list(own))))
         return [own[name] for name in sorted(common)]

@@ -84,11 +84,15 @@ def _sharded(rows: int, dim: int, device: torch.device) -> ShardedEmbeddingColle
         device_type=device.type,
     )
     environment = ShardingEnv.from_process_group(distributed.group.WORLD)
+    # As ShardedTensor it would unpickle what the others say of theirs (torch 2.13.0, sharded_tensor/api.py:777).
+    environment.output_dtensor = True
     return sharder.shard(collection, plan, environment, device)
 
 
+@torch.no_grad()
 def _local(module: ShardedEmbeddingCollection) -> OwnRange:
     (name, weight), *_ = module.state_dict().items()
-    state = module.fused_optimizer.state_dict()["state"][name]
-    (rows,), (squares,) = weight.local_shards(), state[f"{_TABLE}.momentum1"].local_shards()
-    return OwnRange(rows.metadata.shard_offsets[0], rows.tensor, squares.tensor)
+    sums = module.fused_optimizer.state_dict()["state"][name][f"{_TABLE}.momentum1"]
+    own = weight.to_local()
+    ((first, _),), (rows,), (squares,) = own.local_offsets(), own.local_shards(), sums.to_local().local_shards()
+    return OwnRange(first, rows, squares)

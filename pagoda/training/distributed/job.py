@@ -69,4 +69,11 @@ def tell_failure(file: Path, rank: int, error: PagodaError) -> None:
 def failures(folder: Path) -> Sequence[PagodaError]:
     """What processes left of theirs, by number."""
     told = [orjson.loads(path.read_bytes()) for path in sorted(folder.glob("failure-*.json"))]
-    return [getattr(errors, about["kind"])(about["message"]) for about in told]
+    return [_error(**about) for about in told]
+
+
+def _error(kind: str, message: str) -> PagodaError:
+    found = getattr(errors, kind, None)
+    if isinstance(found, type) and issubclass(found, PagodaError):
+        return found(message)
+    return PagodaError(message)

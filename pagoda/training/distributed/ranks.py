@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 from torch import Tensor, distributed
 from torch.autograd.function import once_differentiable
@@ -41,10 +43,20 @@ class TrainingRanks:
         return bool(flag)
 
     def of_each(self, value: Any) -> list[Any]:
-        """What each process gives, in their order; for little, and seldom."""
-        found: list[Any] = [None] * self.share.count
-        distributed.all_gather_object(found, value)
-        return found
+        """What each process gives, in their order, as JSON; for little, and seldom.
+
+        PyTorch's own would unpickle whatever comes from a port.
+        """
+        said = torch.frombuffer(bytearray(orjson.dumps(value)), dtype=torch.uint8).to(self.device)
+        sizes = self._side_by_side(torch.tensor([len(said)], device=self.device)).flatten().tolist()
+        every = self._side_by_side(functional.pad(said, (0, max(sizes) - len(said)))).cpu().numpy()
+        return [orjson.loads(row[:size].tobytes()) for row, size in zip(every, sizes, strict=True)]
+
+    def _side_by_side(self, part: Tensor) -> Tensor:
+        """What each process has, all alike in shape and type, [processes, …]."""
+        every = part.new_empty(self.share.count, *part.shape)
+        distributed.all_gather_into_tensor(every.view(-1, *part.shape[1:]), part)
+        return every
 
     def meet(self) -> None:
         """Wait for all."""
@@ -84,8 +96,14 @@ class _Gathered(torch.autograd.Function):
 
 
 @contextmanager
-def joined_ranks(device_name: Any) -> Iterator[TrainingRanks]:
-    """Join the processes that `torchrun` started beside this one: over NCCL on accelerators, gloo elsewhere.
+def joined_ranks(device_name: Any, meeting: Path | None = None) -> Iterator[TrainingRanks]:
+    """Join the processes that were started beside this one: over NCCL on accelerators, gloo elsewhere.
+
+    Which of them this is, stands in its environment, as torchrun or `beside_each_other` put it there.
+
+    Args:
+        device_name: Where each computes.
+        meeting: A file where those of one machine find each other; None: at the address that torchrun tells.
 
     Raises:
         ConfigError: The device is not there.
@@ -95,11 +113,18 @@ def joined_ranks(device_name: Any) -> Iterator[TrainingRanks]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE, **_met(meeting))
     try:
         yield TrainingRanks(device)
     finally:
         distributed.destroy_process_group()
+
+
+def _met(meeting: Path | None) -> dict[str, Any]:
+    if meeting is None:
+        return {}
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return {"init_method": meeting.absolute().as_uri(), "rank": rank, "world_size": count}
 
 
 def _keep_to_own_cores() -> None:

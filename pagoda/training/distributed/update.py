@@ -1,13 +1,11 @@
-"""A full update by as many processes as the configuration says: this one, or those that `torchrun` starts."""
+"""A full update by as many processes as the configuration says: this one, or others that it starts."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,22 +14,22 @@ from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.erasure.pending import NOBODY, Forgotten
 from pagoda.errors import ConfigError, ConflictError, PagodaError, UnavailableError
+from pagoda.processes.together import Command, run_together
 from pagoda.storage.atomic import make_folder
 from pagoda.training.device import choose_device
 from pagoda.training.distributed.job import SharedUpdate, failures
+from pagoda.training.distributed.one_machine import beside_each_other
 from pagoda.training.distributed.progress import relay
 from pagoda.training.distributed.refusals import refuse_undistributed
 from pagoda.training.full.loop import Progress, Silent
 from pagoda.training.full.refusals import refuse_what_is_not_there
 from pagoda.training.full.side_inputs import NOTHING_BESIDE, SideInputs
 from pagoda.training.full.update import full_update, open_version
-from pagoda.training.torchrun import is_in_a_job, told_in, torchrun
+from pagoda.training.torchrun import ENGINE, is_in_a_job, told_in, torchrun
 from pagoda.version_files.full import FullVersionFiles
 
 _ERRORS = 4_000
 """Last characters of what processes said that failed in an unknown way."""
-_KILLED = re.compile(r"rank\s+: (\d+).*?\n\s+exitcode\s+: -(\d+)")
-_TERMINATED = "15"
 
 
 def update_by_processes(
@@ -105,31 +103,24 @@ def _job_folder(out: Path) -> Iterator[Path]:
 
 
 def _run(file: Path, processes: int, progress: Progress) -> None:
-    """Start the processes on this machine and wait for them."""
-    said = file.with_name("stderr.txt")
-    with (
-        said.open("w") as errors,
-        subprocess.Popen(
-            torchrun(processes, file),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=os.environ | {"PYTHONWARNINGS": "ignore"},
-        ) as started,
-    ):
-        for line in started.stdout or ():
-            relay(line, progress)
-    if started.returncode:
-        raise _failure(file.parent, said.read_text(), processes)
+    """Start the processes of this machine, and wait for all."""
+    if is_in_a_job():
+        commands = [Command(torchrun(file), {"PYTHONWARNINGS": "ignore"})]
+    else:
+        commands = beside_each_other(processes, ENGINE, str(file), folder=file.parent)
+    said = file.with_name("said.txt")
+    ended = run_together(commands, said, partial(relay, progress=progress))
+    if any(ended.values()):
+        raise _failure(file.parent, ended, said.read_text(), processes)
 
 
-def _failure(folder: Path, said: str, processes: int) -> PagodaError:
+def _failure(folder: Path, ended: dict[int, int], said: str, processes: int) -> PagodaError:
     if told := failures(folder):
         return told[0]
-    for rank, signal in _KILLED.findall(said):
-        if signal != _TERMINATED:
+    for rank, status in ended.items():
+        if status < 0:
             return UnavailableError(
-                f"process {rank} of the {processes} that trained was ended by signal {signal}, and the others with it "
+                f"process {rank} of the {processes} that trained was ended by signal {-status}, and the others with it "
                 "(signal 9: by hand, or for want of memory); run the same again, and all go on from their last "
                 "checkpoint"
             )

@@ -31,9 +31,10 @@ def work(job: SharedUpdate, forgotten: Forgotten, ranks: TrainingRanks, progress
     prepared = of_rank(
         prepare(dataset, job.window, parent, config, forgotten=forgotten.ids, share=ranks.share), config, ranks
     )
-    lineage: Lineage = ranks.of_each(
-        lineage_of(dataset, job.window, parent, config, forgotten.known) if ranks.share.rank == 0 else None
-    )[0]
+    # Of a large dataset its checksum takes a while, so one computes it.
+    first = ranks.share.rank == 0
+    told = lineage_of(dataset, job.window, parent, config, forgotten.known).model_dump_json() if first else None
+    lineage = Lineage.model_validate_json(ranks.of_each(told)[0])
     identity = identity_of(prepared, config, lineage, parent, NOTHING_BESIDE)
     parts = job.out.with_name(f".parts-{job.out.name}")
     with checkpoints_in(job.checkpoints, identity, partial(RankCheckpoints, ranks=ranks)) as kept:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pagoda.data.dataset import Dataset
 from pagoda.data.window import Window
 from pagoda.errors import ConfigError, DataError
-from pagoda.processes import Shared, dealt, evenly
+from pagoda.processes.dealing import dealt, evenly
+from pagoda.processes.shared import Shared
 from pagoda.training.negatives.mined_file import join_mined
 from pagoda.updates.mining.searches import Search
 from pagoda.updates.mining.slices import STRIDE, Items, Mining, UserSlice, mine_slice

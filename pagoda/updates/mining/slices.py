@@ -18,7 +18,7 @@ from pagoda.data.history.history_state import HistoryState
 from pagoda.data.history.seen_items import SeenState
 from pagoda.data.window import Window, to_us
 from pagoda.model.table_inputs import histories_at, no_histories
-from pagoda.processes import Shared
+from pagoda.processes.shared import Shared
 from pagoda.training.negatives.mined_file import write_mined
 from pagoda.updates.mining.searches import NearestItems, Search, search_of
 from pagoda.version_files.full import FullVersionFiles

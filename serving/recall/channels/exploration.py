@@ -76,7 +76,8 @@ class NewItems:
         products = self._vectors @ vectors.T
         similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
         similarity += self.beliefs.handicap
-        similarity[[self._places[name] for name in self._places.keys() & shown]] = -np.inf
+        if also := [self._places[name] for name in self._places.keys() & shown]:
+            similarity[also] = -np.inf
         if allowed is not anything:
             among = best_allowed(self._all, similarity, lambda at: allowed(self.table.items[at]), self._nearest)
         else:  # Nobody asks for their order.

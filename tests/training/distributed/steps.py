@@ -1,4 +1,4 @@
-"""One process of a few steps, for tests: prints the losses, by itself or under torchrun."""
+"""One process of a few steps, for tests: prints the losses, by itself or beside others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from torch.distributed import distributed_c10d
 from typing_extensions import override
 
 from pagoda.config.training import parse_config
@@ -41,9 +43,16 @@ def losses_of(ranks: TrainingRanks | None, dataset: Dataset, config: str) -> lis
     return losses.found
 
 
+def unpickled(*_: Any) -> None:
+    """In place of what reads a pickle that another process sent."""
+    raise AssertionError("what comes from a port is unpickled")
+
+
 if __name__ == "__main__":
+    assert distributed_c10d._tensor_to_object
+    distributed_c10d._tensor_to_object = unpickled
     data, configs = Path(sys.argv[1]), json.loads(sys.argv[2])
-    with joined_ranks("cpu") as joined:
+    with joined_ranks("cpu", Path(sys.argv[3])) as joined:
         found = [losses_of(joined, Dataset.open(data), config) for config in configs]
         if joined.share.rank == 0:
             print(json.dumps(found))  # noqa: T201 - the test reads it

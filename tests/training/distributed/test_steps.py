@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,9 @@ from torch import distributed
 
 from pagoda.config.training import DropoutConfig
 from pagoda.data.dataset import Dataset
+from pagoda.processes.together import run_together
 from pagoda.training.batches.batcher import Batch
+from pagoda.training.distributed.one_machine import beside_each_other
 from pagoda.training.full.preparation import prepare
 from pagoda.training.learner.optimisers import adagrad_step
 from pagoda.training.share import WHOLE, Share
@@ -30,7 +31,7 @@ torchrec = pytest.mark.skipif(
     find_spec("torchrec") is None, reason="TorchRec is not installed: see requirements/distributed.txt"
 )
 HOW = """
-batch_size: 64
+batch_size: 32
 bootstrap_epochs: 3
 shuffle_rows: 400
 dropout: {user: 0.5, item: 0, profile: 0, history: 0.1}
@@ -42,7 +43,7 @@ NOTHING_HIDDEN = DropoutConfig(user=0, item=0, profile=0, history=0)
 CONFIGS = {
     "softmax over the batch and draws": "negatives: {uniform: 16}",
     "single negatives": "{negatives: {popularity: 16}, objective: {kind: triplet_hinge}}",
-    "fewer positives than a process needs to have some in each batch": "batch_size: 6",
+    "fewer positives than a process needs to have some in each batch": "{batch_size: 6, bootstrap_epochs: 1}",
     "a temperature of all": "objective: {learn_temperature: true}",
 }
 
@@ -53,17 +54,16 @@ def _whole(changes: str) -> str:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make(tmp_path_factory.mktemp("world") / "data")
+    return make(tmp_path_factory.mktemp("world") / "data", total_hours=30)
 
 
 @torchrec
-def test_two_processes_have_the_losses_of_one_with_as_large_batches(dataset: Dataset) -> None:
-    configs = [_whole(changes) for changes in CONFIGS.values()]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    module = ["-m", "tests.training.distributed.steps", str(dataset.path), json.dumps(configs)]
-    done = subprocess.run([*torchrun, *module], capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr[-4000:]
-    of_two = json.loads(done.stdout.splitlines()[-1])
+def test_two_processes_have_the_losses_of_one_with_as_large_batches(dataset: Dataset, tmp_path: Path) -> None:
+    configs, said = [_whole(changes) for changes in CONFIGS.values()], tmp_path / "said"
+    arguments, told = (str(dataset.path), json.dumps(configs)), list[str]()
+    steps = beside_each_other(2, "tests.training.distributed.steps", *arguments, folder=tmp_path)
+    assert run_together(steps, said, told.append) == {0: 0, 1: 0}, said.read_text()[-4000:]
+    of_two = json.loads(told[-1])
     for name, how, losses in zip(CONFIGS, configs, of_two, strict=True):
         alone = losses_of(None, dataset, how)
         assert len(losses) == len(alone) >= 50, name

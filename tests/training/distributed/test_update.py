@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +20,19 @@ from typing_extensions import override
 
 from pagoda.config.training import TrainConfig
 from pagoda.data.dataset import Dataset
+from pagoda.erasure.pending import NOBODY
 from pagoda.errors import ConfigError, GateError, UnavailableError
 from pagoda.storage.checksums import checksum_file
+from pagoda.training.distributed.job import SharedUpdate
+from pagoda.training.distributed.one_machine import beside_each_other
 from pagoda.training.distributed.refusals import refuse_more_than_there_is
 from pagoda.training.distributed.update import update_by_processes
 from pagoda.training.full.loop import Silent
+from pagoda.training.torchrun import ENGINE
 from pagoda.version_files.full import FullVersionFiles
+from tests.serving.torchserve import free_port
 from tests.training.worlds import config, hours, make
+from tests.waiting import wait_for
 
 torchrec = pytest.mark.skipif(
     find_spec("torchrec") is None, reason="TorchRec is not installed: see requirements/distributed.txt"
@@ -65,8 +75,10 @@ class Counts(Silent):
 def test_two_processes_write_the_version_of_one(dataset: Dataset, tmp_path: Path) -> None:
     first = update_by_processes(dataset, hours(0, 40), None, by(1), tmp_path / "first")
     alone = update_by_processes(dataset, hours(40, 50), first, by(1), tmp_path / "one")
-    counted = Counts()
+    listening: set[str] = set()
+    counted = Counts(after=1, then=lambda: listening.update(_listening()))
     shared = update_by_processes(dataset, hours(40, 50), first, by(2), tmp_path / "two", progress=counted)
+    assert listening and all(ip_address(address).is_loopback for address in listening), "others can reach no port"
     assert counted.positives == alone.metrics()["positives"]
     assert _names(shared) == _names(alone)
     for table in ("users", "items"):
@@ -77,6 +89,17 @@ def test_two_processes_write_the_version_of_one(dataset: Dataset, tmp_path: Path
         assert np.array_equal(shared.seen(table), alone.seen(table))
     assert _histories(shared) == _histories(alone)
     assert not list(tmp_path.glob(".*")), "nothing is left beside the versions"
+
+
+def _listening() -> set[str]:
+    """Addresses where the processes that train, and what they have started, listen."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if any(ENGINE in one.cmdline() for one in (process, *process.parents())):
+                sockets = process.connections("inet")
+                found |= {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+    return found
 
 
 def _names(files: FullVersionFiles) -> set[str]:
@@ -141,9 +164,39 @@ def test_a_killed_process_ends_all_and_all_go_on_to_the_same_bits(dataset: Datas
     assert not checkpoints.exists()
 
 
+@torchrec
+@pytest.mark.long
+def test_a_pod_of_a_job_trains_by_torchrun_to_the_same_bits(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = update_by_processes(dataset, hours(0, 40), None, by(2), tmp_path / "here")
+    pod = {"NNODES": "1", "NODE_RANK": "0", "NPROC_PER_NODE": "2", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in {**pod, "MASTER_PORT": str(free_port())}.items():
+        monkeypatch.setenv(f"PET_{name}", value)
+    counted = Counts()
+    there = update_by_processes(dataset, hours(0, 40), None, by(2), tmp_path / "there", progress=counted)
+    assert _checksums(there) == _checksums(here)
+    assert counted.steps
+
+
+@torchrec
+@pytest.mark.long
+def test_a_process_that_waits_for_the_others_ends_with_who_started_it(dataset: Dataset, tmp_path: Path) -> None:
+    told: dict[str, Any] = {"data": dataset.path, "window": hours(0, 40), "parent": None, "config": by(2).to_yaml()}
+    job = SharedUpdate(**told, out=tmp_path / "out", checkpoints=None, forgotten=0).write(tmp_path, NOBODY)
+    words, environment = beside_each_other(2, ENGINE, str(job), folder=tmp_path)[0]
+    with subprocess.Popen(words, env={**os.environ, **environment}, stdin=subprocess.PIPE) as alone:
+        try:
+            wait_for(Path(words[-1]).exists)
+            alone.communicate(timeout=60)
+        finally:
+            alone.kill()
+    assert alone.returncode == 1
+
+
 def _kill(rank: int) -> None:
     for process in psutil.Process().children(recursive=True):
-        if "pagoda.training.distributed" in process.cmdline() and process.environ().get("RANK") == str(rank):
+        if ENGINE in process.cmdline() and process.environ().get("RANK") == str(rank):
             process.send_signal(signal.SIGKILL)
 
 

@@ -1,26 +1,20 @@
-"""Processes that work is dealt to, each of which ends when the one that deals it does; and what they share."""
+"""Work dealt to a pool of processes, part by part."""
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 import os
-import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from pagoda.errors import UnavailableError
 
 Part = TypeVar("Part")
 Found = TypeVar("Found")
-Value = TypeVar("Value")
-_VALUE = "value"
 
 
 def dealt(work: Callable[[Part], Found], parts: Sequence[Part], processes: int, what: str) -> Iterator[Found]:
@@ -56,36 +50,6 @@ def evenly(size: int, stride: int, processes: int) -> list[slice]:
     slices = max(1, min(processes, strides))
     bounds = [min(stride * (number * strides // slices), size) for number in range(slices + 1)]
     return [slice(start, end) for start, end in pairwise(bounds)]
-
-
-@dataclass(frozen=True)
-class Shared(Generic[Value]):
-    """A value in a folder, which processes open: its arrays are mapped, so that none has a copy of its own."""
-
-    folder: Path
-
-    @classmethod
-    def write(cls, folder: Path, value: Value) -> Shared[Value]:
-        """Leave it in a folder that exists and is this process's own; arrays that are not contiguous are copied."""
-        arrays: list[pickle.PickleBuffer] = []
-        (folder / _VALUE).write_bytes(pickle.dumps(value, protocol=5, buffer_callback=arrays.append))
-        for number, array in enumerate(arrays):
-            with array.raw() as content:
-                (folder / str(number)).write_bytes(content)
-        return cls(folder)
-
-    def open(self) -> Value:
-        """The value; its arrays cannot be written."""
-        files = sorted((path for path in self.folder.iterdir() if path.name != _VALUE), key=lambda path: int(path.name))
-        # What is unpickled is what this machine's own process wrote a moment ago, where nobody else can write.
-        value: Value = pickle.loads((self.folder / _VALUE).read_bytes(), buffers=map(_mapped, files))  # noqa: S301
-        return value
-
-
-def _mapped(path: Path) -> mmap.mmap | bytes:
-    with path.open("rb") as file:
-        # An empty file cannot be mapped.
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
 
 
 def worker_pool(workers: int) -> ProcessPoolExecutor:
