@@ -99,14 +99,14 @@ class _Look:
         patience = self.rollout.policy.prepare_seconds
         if self.view.offline is None:
             known = held_gates(self.state, self.rollout)
-            return self._wait(patience, [hold.detail for hold in held(known)] or [_UNJUDGED], known)
+            return self._wait(patience, [hold.told for hold in held(known)] or [_UNJUDGED], known)
         results = tuple(self.view.offline)
         # An operator may overrule what measures quality, never what says that a part is damaged.
         binding = [result for result in results if not self.rollout.forced or result.gate in INTEGRITY]
         if failures := failed(binding):
             return self._roll_back(failures, results)
         if holds := held(binding):
-            decision = self._wait(patience, [hold.detail for hold in holds], results)
+            decision = self._wait(patience, [hold.told for hold in holds], results)
             return replace(decision, holds=self._news(results)) if decision.event is None else decision
         return Decision(ev.Verified(gates=results), gates=results)
 
@@ -147,7 +147,7 @@ class _Look:
         if failures := failed(results):
             return self._roll_back(failures, results)
         due = rollout.since + timedelta(seconds=stay.minimum_seconds)
-        waits = [hold.detail for hold in held(results)]
+        waits = [hold.told for hold in held(results)]
         if self.view.measures is None:
             waits.insert(0, "the arms cannot be measured now")
         if self.now < due:
@@ -201,7 +201,7 @@ class _Look:
             return None, []
         known = (self.view.measures or {}).get("stable", ArmMeasure()).requests
         limit = latency_limit(gate, known, stay.minimum_requests)
-        needed = f"the stable arm's p99 takes {stay.minimum_requests} requests, there were {known.count}"
+        needed = f"latency: the stable arm's p99 takes {stay.minimum_requests} requests, there were {known.count}"
         return limit, [] if limit is not None else [needed]
 
     def _when_ready(
@@ -236,7 +236,7 @@ class _Look:
         return Decision(waits=tuple(waits), gates=results, due=due, capacity=capacity)
 
     def _roll_back(self, failures: Sequence[GateResult], results: tuple[GateResult, ...]) -> Decision:
-        reason = "; ".join(f"{failure.gate}: {failure.detail}" for failure in failures)
+        reason = "; ".join(failure.told for failure in failures)
         return Decision(ev.RolledBack(reason=reason, gates=results), gates=results)
 
     def _retire(self, generations: Sequence[str]) -> Decision:

@@ -32,6 +32,11 @@ class GateResult(BaseModel):
     limit: float | None = None
     """What `value` or an end is compared with."""
 
+    @property
+    def told(self) -> str:
+        """The evidence, and whose it is: `clicks: no click yet; …`."""
+        return f"{self.gate}: {self.detail}"
+
 
 def failed(results: Iterable[GateResult]) -> list[GateResult]:
     """Those that say fail."""

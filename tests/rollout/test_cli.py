@@ -98,8 +98,8 @@ def test_status_names_what_held_gates_wait_for_as_the_driver_found_it(home: Home
     draft = Held(rollout=rollout.id, candidate="g2", held=gates).draft()
     home.log.append(draft.kind, draft.body)
     seen = home.read("status")
-    assert seen["waits"] == [wait] and [gate["verdict"] for gate in seen["gates"]] == ["hold", "pass"]
-    assert f"waits: {wait}" in home.run("status").output
+    assert seen["waits"] == [f"recall: {wait}"] and [gate["verdict"] for gate in seen["gates"]] == ["hold", "pass"]
+    assert f"waits: recall: {wait}" in home.run("status").output
 
 
 def test_status_and_history_warn_of_a_version_that_is_worth_little(tmp_path: Path) -> None:
@@ -139,6 +139,16 @@ def test_gates_of_the_last_record_are_shown_where_nothing_is_measured(home: Home
     home.happen(ev.Verified(gates=(gate,)))
     assert home.read("status")["gates"][0]["high"] == 0.05
     assert "[-0.01, 0.05]" in home.run("status").output
+
+
+def test_gates_of_an_earlier_rollout_are_not_shown_as_those_of_the_next(home: Home) -> None:
+    home.run("start", "g2")
+    home.happen(ev.Verified(gates=(GateResult(gate="recall", verdict=Verdict.PASSED, detail="fine"),)))
+    home.run("abort")
+    home.happen(ev.Finished())
+    assert [gate["gate"] for gate in home.read("status")["gates"]] == ["recall"]
+    home.run("start", "g2")
+    assert home.read("status")["gates"] == []
 
 
 def test_a_policy_file_is_read_and_refused(home: Home, tmp_path: Path) -> None:

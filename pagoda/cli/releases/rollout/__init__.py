@@ -55,7 +55,8 @@ def start(
 @app.command()
 def status(output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -> None:
     """Show arms, traffic, gates with values and intervals, and what comes next and when."""
-    from pagoda.cli.releases.rollout.showing import as_json, as_tables, see
+    from pagoda.cli.releases.rollout.showing import as_json, see
+    from pagoda.cli.releases.rollout.tables import as_tables
     from pagoda.settings import load_settings
 
     seen = see(load_settings(home))
@@ -70,7 +71,7 @@ def watch(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 2.0, home: HomeOption = None
 ) -> None:
     """Show the status until the candidate is promoted (exit status 0) or rolled back (1)."""
-    from pagoda.cli.releases.rollout.showing import follow
+    from pagoda.cli.releases.rollout.tables import follow
     from pagoda.settings import load_settings
 
     raise typer.Exit(0 if follow(load_settings(home), every, Console()) else 1)
@@ -115,7 +116,7 @@ def history(
     home: HomeOption = None,
 ) -> None:
     """List the rollouts, oldest first: how each went, when, and why."""
-    from pagoda.cli.releases.rollout.showing import past_as_json, past_as_table
+    from pagoda.cli.releases.rollout.past import past_as_json, past_as_table
     from pagoda.generations.release_log import open_log
     from pagoda.rollout.state.history import rollouts
     from pagoda.settings import load_settings
