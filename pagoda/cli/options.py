@@ -42,6 +42,7 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", envvar=HOME_VARIABLE, help="Folder with this installation's state [.pagoda].")
 ]
 FilterOption = Annotated[str, typer.Option("--filter", help='What items must satisfy, `{"genres": ["Comedy"]}` say.')]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="A table for people or JSON for scripts.")]
 TeacherScaleOption = Annotated[
     TeacherScale | None, typer.Option(help="What the scores of --teacher are; default: logit.")

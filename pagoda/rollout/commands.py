@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pagoda.append_log.records import Draft
 from pagoda.data.layout import features_of
@@ -11,6 +11,8 @@ from pagoda.generations.manifest import require_backend
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.registry.publish import Check, publish
+from pagoda.rollout.gate_results import GateResult, Verdict
+from pagoda.rollout.gates.offline import INTEGRITY
 from pagoda.rollout.policy import FULL, INCREMENTAL, RolloutPolicy
 from pagoda.rollout.state import events as ev
 from pagoda.rollout.state.events import Event
@@ -80,6 +82,11 @@ def force(log: ReleaseLog, *, by: str, reason: str = "") -> Rollout:
         ConflictError: There is no rollout before its promotion.
     """
     return _commit(log, lambda _: ev.Forced(by=by, reason=reason))
+
+
+def overruled(gates: Iterable[GateResult]) -> list[GateResult]:
+    """Those of `gates` that would keep a candidate from going on, and that `force` does not wait for."""
+    return [one for one in gates if one.verdict is not Verdict.PASSED and one.gate not in INTEGRITY]
 
 
 def deliver(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from pagoda.cli.main import app
-from pagoda.errors import ConfigError, ConflictError, GateError
+from pagoda.cli.releases.rollout import promotion
+from pagoda.errors import ConfigError, ConflictError, GateError, RequestError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.rollout.gate_results import GateResult, Verdict
 from pagoda.rollout.state import events as ev
@@ -31,8 +33,9 @@ class Home:
             add_full(self.log, version)
         self.log.append("released", {"arms": {"stable": "g1"}, "reason": "the first"})
 
-    def run(self, *words: str) -> Result:
-        return CliRunner().invoke(app, ["rollout", *words, "--home", str(self.folder)], env={"COLUMNS": "160"})
+    def run(self, *words: str, answer: str | None = None) -> Result:
+        command = ["rollout", *words, "--home", str(self.folder)]
+        return CliRunner().invoke(app, command, input=answer, env={"COLUMNS": "160"})
 
     def read(self, *words: str) -> Any:
         result = self.run(*words, "--output", "json")
@@ -63,7 +66,7 @@ def test_a_rollout_is_started_operated_and_told_of(home: Home) -> None:
     assert "is paused" in home.run("pause", "--reason", "lunch").output
     assert home.read("status")["rollout"]["paused"]
     assert "goes on" in home.run("resume").output
-    assert "promoted as soon as" in home.run("promote").output
+    assert "promoted as soon as" in home.run("promote", "--yes").output
     home.run("abort", "--reason", "second thoughts")
     told = home.run("watch")
     assert told.exit_code == 1 and "second thoughts" in told.output
@@ -149,6 +152,43 @@ def test_gates_of_an_earlier_rollout_are_not_shown_as_those_of_the_next(home: Ho
     assert [gate["gate"] for gate in home.read("status")["gates"]] == ["recall"]
     home.run("start", "g2")
     assert home.read("status")["gates"] == []
+
+
+def in_canary(home: Home) -> None:
+    home.run("start", "g2")
+    home.happen(ev.Verified())
+    home.happen(ev.Stepped(step=0, limit_ms=30.0))
+
+
+def is_forced(home: Home) -> bool:
+    rollout = rollout_of(home.log.state())
+    return rollout is not None and rollout.forced
+
+
+def test_promote_says_what_it_overrules_and_asks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_canary(home)
+    monkeypatch.setattr(promotion, "_at_terminal", lambda: True)
+    asked = home.run("promote", answer="n\n")
+    assert asked.exit_code == 1 and not is_forced(home)
+    assert "overrules: requests, which says hold: stable 0, canary 0 requests; each needs 1000" in asked.output
+    assert "skips: step 2 (10 % of the users), step 3 (50 % of the users)" in asked.output
+    assert "overrules: errors" not in asked.output and "Promote g2 to all users?" in asked.output
+    assert "promoted as soon as" in home.run("promote", answer="y\n").output and is_forced(home)
+
+
+def test_promote_without_a_terminal_says_the_command_that_does_it(home: Home) -> None:
+    in_canary(home)
+    refused = home.run("promote", "--reason", "ticket 42", answer="y\n")
+    command = f"pagoda rollout promote --reason 'ticket 42' --home {home.folder} --yes"
+    assert isinstance(refused.exception, RequestError) and not is_forced(home)
+    assert "overrules requests, short_answers, fallbacks, clicks for g2" in str(
+        refused.exception
+    ) and f"`{command}`" in str(refused.exception)
+    assert home.read(*shlex.split(command)[2:])["forced"]
+
+
+def test_promote_with_nothing_to_promote_says_so_before_it_asks(home: Home) -> None:
+    assert isinstance(home.run("promote").exception, ConflictError)
 
 
 def test_a_policy_file_is_read_and_refused(home: Home, tmp_path: Path) -> None:

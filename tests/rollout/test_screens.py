@@ -11,9 +11,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from pagoda.cli.releases.rollout.past import past_as_table
+from pagoda.cli.releases.rollout.promotion import what_it_overrules
 from pagoda.cli.releases.rollout.showing import Seen
 from pagoda.cli.releases.rollout.tables import as_tables
 from pagoda.rollout import commands
+from pagoda.rollout.gate_results import held
 from pagoda.rollout.measures.base import ArmMeasure, ChannelSums, UserSums
 from pagoda.rollout.state.history import PastRollout, PastStep
 from pagoda.rollout.state.log_reading import split_of
@@ -101,6 +103,28 @@ def test_what_the_latency_limit_waits_for_names_its_gate() -> None:
     stage.turn()
     (first, *_) = seen(stage).look.decision.waits
     assert first == "latency: the stable arm's p99 takes 1000 requests, there were 180"
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_what_a_promotion_overrules_is_told_whole(canary: Stage, width: int) -> None:
+    now = seen(canary)
+    assert now.rollout is not None
+    whole = " ".join(" ".join(screen(what_it_overrules(now, now.rollout), width)).split())
+    for gate in held(now.gates):
+        assert f"overrules: {gate.gate}, which says hold: {gate.detail}" in whole
+    assert whole.endswith("skips: step 2 (50 % of the users)")
+
+
+def test_what_is_damaged_is_not_overruled() -> None:
+    stage = Stage()
+    stage.servers.missing = ["no gateway is there"]
+    commands.start(stage.log, "g2", policy=quick(), by="ann")
+    stage.turn()
+    now = seen(stage)
+    assert now.rollout is not None
+    lines = screen(what_it_overrules(now, now.rollout), 80)
+    assert "does not overrule: preflight: no gateway is there" in lines
+    assert not any(line.startswith("overrules: preflight") for line in lines)
 
 
 @pytest.mark.parametrize("width", [80, 100])

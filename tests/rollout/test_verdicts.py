@@ -139,7 +139,7 @@ def test_gates_that_hold_are_recorded_once_and_again_when_something_changed(stag
     stage.turn(100)
     assert kinds(stage) == ["rollout.started", "gates.held"]
     (wait,) = stage.drive().preview().decision.waits
-    assert wait.startswith("3 rows were evaluated")
+    assert wait.startswith("recall: 3 rows were evaluated")
     more = RecallRows(np.arange(4), np.ones(4), np.ones(4))
     stage.evidence = replace(stage.evidence, recall=more)
     stage.turn(100)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, YesOption
 
 if TYPE_CHECKING:
     from pagoda.generations.release_log import ReleaseLog
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pagoda.settings import Settings
 
 app = typer.Typer()
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 WaitOption = Annotated[float, typer.Option(min=0, help="Seconds that the tower's host may take to bring it.")]
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
-from pagoda.cli.releases.publish import WaitOption, YesOption, show_and_carry_out
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, YesOption
+from pagoda.cli.releases.publish import WaitOption, show_and_carry_out
 
 app = typer.Typer()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, YesOption
 
 if TYPE_CHECKING:
     from pagoda.generations.release_log import ReleaseLog
@@ -78,10 +78,27 @@ def watch(
 
 
 @app.command()
-def promote(reason: ReasonOption = "", output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -> None:
+def promote(
+    reason: ReasonOption = "",
+    *,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+    home: HomeOption = None,
+) -> None:
     """Promote without waiting for gates that measure quality, as soon as every part is whole and ready."""
+    from pagoda.cli.releases.rollout.promotion import make_sure, what_it_overrules
+    from pagoda.cli.releases.rollout.showing import DECIDED, see
     from pagoda.rollout import commands
+    from pagoda.settings import load_settings
 
+    seen, console = see(load_settings(home)), Console(stderr=output is OutputFormat.JSON)
+    rollout = seen.rollout
+    if rollout and rollout.phase not in DECIDED:  # Else `force` says what is wrong.
+        console.print(what_it_overrules(seen, rollout))
+        if not yes:
+            words = ["--reason", reason] if reason else []
+            words += ["--home", str(home)] if home else []
+            make_sure(seen, rollout, ["pagoda", "rollout", "promote", *words, "--yes"], console=console)
     _act(home, output, "is promoted as soon as it is ready", lambda log: commands.force(log, by=_who(), reason=reason))
 
 

@@ -39,7 +39,7 @@ def as_tables(seen: Seen) -> Group:
     if rollout is None:
         none = Text("There was no rollout yet; `pagoda rollout start` makes one.", style="dim")
         return Group(_arms(seen), *_warned(seen), none)
-    parts: list[RenderableType] = [Text(_headline(seen, rollout), style="bold")]
+    parts: list[RenderableType] = [Text(headline(seen, rollout), style="bold")]
     parts += [told("waits:", wait) for wait in seen.look.decision.waits]
     if rollout.phase not in DECIDED:  # Then its reason says which.
         parts += [told("fails:", gate.told, "bold red") for gate in failed(seen.gates)]
@@ -62,7 +62,8 @@ def _warned(seen: Seen) -> list[Text]:
     return [Text(f"{warning}.", style="yellow")] if warning else []
 
 
-def _headline(seen: Seen, rollout: Rollout) -> str:
+def headline(seen: Seen, rollout: Rollout) -> str:
+    """Which rollout, by whom, where it is and since when."""
     against = f" against {rollout.previous}" if rollout.previous else ""
     where = str(rollout.phase).replace("_", " ")
     if rollout.phase is Phase.CANARY:
