@@ -35,8 +35,9 @@ class Installation:
         follower.step()
         follower.close()
 
-    def run(self, *words: str, answer: str | None = None) -> Result:
-        return CliRunner().invoke(app, [*words, "--home", str(self.home)], input=answer, env={"COLUMNS": "160"})
+    def run(self, *words: str, answer: str | None = None, width: int = 160) -> Result:
+        command = [*words, "--home", str(self.home)]
+        return CliRunner().invoke(app, command, input=answer, env={"COLUMNS": str(width)})
 
     def json(self, *words: str) -> Any:
         result = self.run(*words, "--output", "json")
@@ -109,6 +110,16 @@ def test_rollback_and_history(home: Installation) -> None:
     assert len(lines) == 3
     stable, canary, _, reason = lines[2].split()[3:]
     assert (stable, canary, reason) == ("g1", "-", "rollback")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_history_is_whole_on_a_narrow_terminal(home: Installation, width: int) -> None:
+    reason = "rollout r995: the first generation. Worse than popularity: Recall@50 is 0.80 (0.75 to 0.86) of it"
+    home.log.append("released", {"arms": {"stable": "g1.2", "canary": "g1.3"}, "reason": reason})
+    head, *lines = home.run("history", width=width).output.splitlines()
+    assert max(map(len, lines)) <= width and ("for" in head.split() or width == 80)
+    assert lines[0].split()[3:5] == ["g1.2", "g1.3"]
+    assert " ".join(line[head.index("reason") :].strip() for line in lines) == reason
 
 
 def test_a_generation_that_no_host_holds_is_not_published(home: Installation) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from pagoda.cli.fitted_table import Column, FittedTable
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
 
 if TYPE_CHECKING:
@@ -42,16 +41,20 @@ def history(
         Console().print("Nothing was published yet.")
 
 
-def _table(shown: list[tuple[ArmsChange, datetime]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("record", "at (UTC)", "stable", "canary", "for", "reason"):
-        table.add_column(name, justify="right" if name in ("record", "for") else "left", no_wrap=name != "reason")
+def _table(shown: list[tuple[ArmsChange, datetime]]) -> FittedTable:
+    table = FittedTable(
+        Column("record", right=True),
+        Column("at (UTC)"),
+        Column("stable"),
+        Column("canary"),
+        Column("for", right=True, gives_way=1),
+        Column("reason", prose=24),
+    )
     for release, end in shown:
         duration = timedelta(seconds=int((end - release.at).total_seconds()))
         arms = release.arms
         at = f"{release.at:%Y-%m-%d %H:%M:%S}"
-        reason = Text(release.reason)  # As an operator wrote it: brackets are no markup.
-        table.add_row(str(release.number), at, arms.stable or "-", arms.canary or "-", str(duration), reason)
+        table.add_row(str(release.number), at, arms.stable or "-", arms.canary or "-", str(duration), release.reason)
     return table
 
 
