@@ -1,102 +1,98 @@
-"""What changed, as tables."""
+"""A recall service as tables: arms side by side, so that a terminal of 80 columns holds all of them."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+from rich.columns import Columns
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from pagoda.telemetry.scrape import MetricChange
+from pagoda.telemetry.service_state import STAGES, ArmFigures, ServiceState, StageFigures
 
-_STAGES = ("store", "tower", "index", "total")
-_STAGE_SECONDS = "pagoda_recall_stage_seconds"
-_BREAKERS = {0.0: "[green]closed[/]", 1.0: "[yellow]half open[/]", 2.0: "[red]open[/]"}
-_OUTCOMES = {"ok": "green", "refused": "yellow", "shed": "yellow", "unavailable": "red", "failed": "red"}
+_COLOURS = {
+    "ok": "green",
+    "refused": "yellow",
+    "shed": "yellow",
+    "unavailable": "red",
+    "failed": "red",
+    "closed": "green",
+    "half open": "yellow",
+    "open": "red",
+}
+_SHOWN_AS_AGE = timedelta(hours=10)
 
 
-def as_tables(change: MetricChange, url: str) -> Group:
-    """Requests, arms, stages, and where there are any, degraded answers and breakers."""
-    parts: list[RenderableType] = [_requests(change, url), "", _arms(change), "", _stages(change)]
-    if (degraded := _degraded(change)) is not None:
-        parts += ["", degraded]
-    if breakers := change.now.of("pagoda_recall_breaker_state"):
-        named = sorted((dict(key)["server"], state) for key, state in breakers.items())
-        parts += ["", "breakers  " + "   ".join(f"{server} {_BREAKERS[state]}" for server, state in named)]
+def as_tables(state: ServiceState) -> Group:
+    """Requests, arms with their stages, and where there are any, degraded answers and breakers."""
+    parts: list[RenderableType] = [Text(state.url, style="bold"), _requests(state), "", _arms(state.arms)]
+    if state.stood_in:
+        parts += ["", _stood_in(state)]
+    if state.breakers:
+        cells = [Text(f"{server} ").append(one, _COLOURS[one]) for server, one in state.breakers.items()]
+        parts += ["", Text("breakers", style="bold"), Columns(cells, padding=(0, 3))]
     return Group(*parts)
 
 
-def _requests(change: MetricChange, url: str) -> str:
-    outcomes = {dict(key)["outcome"] for key in change.now.of("pagoda_recall_requests_total")}
-    counted = [
-        f"[{colour}]{outcome} {change.rate('pagoda_recall_requests_total', outcome=outcome):,.1f}/s[/]"
-        for outcome, colour in _OUTCOMES.items()
-        if outcome in outcomes
-    ]
-    in_flight = change.now.total("pagoda_recall_requests_in_flight")
-    events = change.rate("pagoda_events_total")
-    return f"[bold]{escape(url)}[/]  {'  '.join(counted)}  in flight {in_flight:.0f}  events {events:,.1f}/s"
-
-
-def _arms(change: MetricChange) -> Table:
-    columns = ("arm", "generation", "share", "users/s", "p50 ms", "p99 ms", "unknown", "short", "degraded", "failed")
-    table = _table(*columns, "data until")
-    for key, answers in sorted(change.now.of("pagoda_recall_answers_total").items()):
-        labels = dict(key)
-        arm, generation = labels["arm"], labels["generation"]
-        if arm == "warm-up" or not answers:
-            continue
-        shares = change.now.of("pagoda_recall_arm_share", arm=arm, generation=generation)
-        if not shares:
-            continue
-        answered = change.growth("pagoda_recall_answers_total", **labels)
-        quantiles = [change.quantile(share, _STAGE_SECONDS, arm=arm, stage="total") for share in (0.5, 0.99)]
-        parts = ("unknown_users", "short_answers", "degraded_answers", "arm_errors")
-        rates = [_share(change.growth(f"pagoda_recall_{part}_total", **labels), answered) for part in parts]
-        numbers = (f"{sum(shares.values()):.0%}", f"{answered / change.seconds:,.1f}", *map(_ms, quantiles), *rates)
-        table.add_row(arm, generation, *numbers, _until(change, arm))
+def _requests(state: ServiceState) -> Table:
+    table = _table(*state.requests_per_second, "in flight", "events/s", left="")
+    cells = [Text(f"{rate:,.1f}", _COLOURS[outcome]) for outcome, rate in state.requests_per_second.items()]
+    table.add_row("requests/s", *cells, f"{state.in_flight:,}", f"{state.events_per_second:,.1f}")
     return table
 
 
-def _stages(change: MetricChange) -> Table:
-    arms = sorted({dict(key)["arm"] for key in change.now.of("pagoda_recall_arm_share")}) or ["stable"]
-    table = _table("stage", *(f"{arm} {name}" for arm in arms for name in ("p50 ms", "p99 ms")))
-    for stage in _STAGES:
-        found = [change.quantile(share, _STAGE_SECONDS, arm=arm, stage=stage) for arm in arms for share in (0.5, 0.99)]
-        table.add_row(stage, *map(_ms, found))
+def _arms(arms: tuple[ArmFigures, ...]) -> RenderableType:
+    if not arms:
+        return "No arm has answered yet."
+    table = _table(*(arm.arm for arm in arms), left="arm")
+    for name, cell in _ROWS.items():
+        table.add_row(name, *(cell(arm) for arm in arms))
+    for stage in STAGES:
+        table.add_row(f"{stage} p50 / p99, ms", *(_stage(arm.stages[stage]) for arm in arms))
     return table
 
 
-def _degraded(change: MetricChange) -> Table | None:
-    steps = sorted({dict(key)["step"] for key in change.now.of("pagoda_recall_degraded_answers_total")})
-    if not steps:
-        return None
-    table = _table("stood in", "users/s", "since the start")
-    for step in steps:
-        name = "pagoda_recall_degraded_answers_total"
-        table.add_row(step, f"{change.rate(name, step=step):,.1f}", f"{change.now.total(name, step=step):,.0f}")
+_ROWS: dict[str, Callable[[ArmFigures], str]] = {
+    "generation": lambda arm: arm.generation,
+    "share of users": lambda arm: f"{arm.share:.0%}",
+    "users/s": lambda arm: f"{arm.users_per_second:,.1f}",
+    "unknown": lambda arm: _share(arm.unknown),
+    "short": lambda arm: _share(arm.short),
+    "degraded": lambda arm: _share(arm.degraded),
+    "failed": lambda arm: _share(arm.failed),
+    "data until": lambda arm: _until(arm.learned_until),
+}
+
+
+def _stood_in(state: ServiceState) -> Table:
+    table = _table("users/s", "since the start", left="stood in")
+    for step, figures in state.stood_in.items():
+        table.add_row(step, f"{figures.per_second:,.1f}", f"{figures.total:,}")
     return table
 
 
-def _until(change: MetricChange, arm: str) -> str:
-    moment = change.now.total("pagoda_recall_generation_window_end_timestamp_seconds", arm=arm)
-    if not moment:
+def _until(moment: datetime | None) -> str:
+    if moment is None:
         return ""
-    minutes = (time.time() - moment) / 60
-    return f"{minutes:,.0f} min ago" if minutes < 600 else time.strftime("%Y-%m-%d", time.gmtime(moment))  # noqa: PLR2004
+    age = datetime.now(UTC) - moment
+    return f"{age / timedelta(minutes=1):,.0f} min ago" if age < _SHOWN_AS_AGE else f"{moment:%Y-%m-%d}"
 
 
-def _share(count: float, of: float) -> str:
-    return f"{count / of:.1%}" if of else ""
+def _share(part: float | None) -> str:
+    return "" if part is None else f"{part:.1%}"
 
 
-def _ms(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1e3:.1f}"
+def _stage(stage: StageFigures) -> str:
+    if stage.p50_ms is None or stage.p99_ms is None:
+        return ""
+    return f"{stage.p50_ms:,.1f} / {stage.p99_ms:,.1f}"
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, left: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for place, name in enumerate(columns):
-        table.add_column(name, justify="left" if not place or name == "generation" else "right", no_wrap=True)
+    table.add_column(left, no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
     return table

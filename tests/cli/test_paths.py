@@ -18,6 +18,7 @@ from pagoda.load_test.report import report_of
 from pagoda.settings import Settings
 from pagoda.standalone.status import Health, ServiceStatus
 from pagoda.telemetry.scrape import MetricChange, Scrape
+from pagoda.telemetry.service_state import state_of
 from pagoda.telemetry.tables import as_tables
 
 NAMES = ["a[/b]", "shop[old]", "[red]x"]
@@ -64,6 +65,6 @@ def test_addresses_titles_and_the_demos_last_words(tmp_path: Path) -> None:
     status = ServiceStatus("redis", Health.HEALTHY, 1, url, 0.0, 0, "")
     showing.starting(console)([status])
     console.print(as_table(report_of(LoadPlan([1], rate=0, seconds=1), Outcomes(), url, 1)))
-    console.print(as_tables(MetricChange(Scrape(0.0, {}), Scrape(1.0, {})), url))
+    console.print(as_tables(state_of(MetricChange(Scrape(0.0, {}), Scrape(1.0, {})), url)))
     assert shown.getvalue().count(url) == 3
     assert str(tmp_path / "a[/b]") in showing.ending(tmp_path / "a[/b]", Settings(home=tmp_path), kept=True)

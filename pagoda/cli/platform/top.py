@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda.cli.options import HomeOption
+from pagoda.cli.options import HomeOption, OutputFormat, OutputOption
 
 app = typer.Typer()
 
@@ -17,7 +17,8 @@ def top(
     url: Annotated[str, typer.Argument(help="Base URL of the recall service. Default: this installation's.")] = "",
     *,
     every: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Look twice, print, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Look twice, print, and end; so does JSON.")] = False,
+    output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
 ) -> None:
     """Watch requests, arms, stages, what stands in and breakers; Ctrl-C ends it."""
@@ -29,6 +30,7 @@ def top(
     from pagoda.errors import ConfigError, UnavailableError
     from pagoda.settings import load_settings
     from pagoda.telemetry.scrape import MetricChange, look
+    from pagoda.telemetry.service_state import state_of
     from pagoda.telemetry.tables import as_tables
 
     settings = load_settings(home)
@@ -37,9 +39,13 @@ def top(
         raise ConfigError(f"top: give the URL of a recall service; none is known in {settings.home}")
     token = token_for(settings, "watch", url)
     console, before = Console(), look(url, token)
-    if once:
+    if once or output is OutputFormat.JSON:
         time.sleep(every)
-        console.print(as_tables(MetricChange(before, look(url, token)), url))
+        state = state_of(MetricChange(before, look(url, token)), url)
+        if output is OutputFormat.JSON:
+            typer.echo(state.model_dump_json(indent=2))
+        else:
+            console.print(as_tables(state))
         return
     try:
         with Live(console=console, auto_refresh=False, screen=True) as live:
@@ -50,7 +56,7 @@ def top(
                 except UnavailableError as error:
                     live.update(Text(str(error), style="red"), refresh=True)
                     continue
-                live.update(as_tables(MetricChange(before, now), url), refresh=True)
+                live.update(as_tables(state_of(MetricChange(before, now), url)), refresh=True)
                 before = now
     except KeyboardInterrupt:
         return
