@@ -39,6 +39,6 @@ def _row(name: str, one: MixtureFigures) -> dict[str, Any]:
 
 
 def tables(found: Mapping[str, MixtureFigures]) -> Group:
-    """All sets, then the channels of each."""
-    channels = [part for name, one in found.items() for part in (f"[bold]{name}[/]", *channel_tables(one))]
-    return Group(beside_towers(f"recall@{K}", found), "", *channels, f"[dim]{CAPTION}[/]")
+    """Of each set, its answers and its channels."""
+    sets = [part for name, one in found.items() for part in (beside_towers(name, [one]), "", *channel_tables(one))]
+    return Group(*sets, f"[dim]{CAPTION}[/]")

@@ -127,14 +127,33 @@ def test_without_channels_nothing_of_them_is_written(report: Report, tmp_path: P
     assert "two_tower" not in shown(plain)
 
 
-def test_tables_say_what_each_channel_is_worth(report: Report) -> None:
-    text = shown(report)
-    assert "…" not in text, "nothing is cut off"
-    assert f"{report.mixture[-1].gain.value:+.4f}" in text
-    assert sum(line.startswith("item_to_item") for line in text.splitlines()) == 2
+EVERY_CHANNEL = (
+    "two_tower",
+    "item_to_item",
+    "popular",
+    "category",
+    "fresh",
+    "explore",
+    "editorial",
+    "second_generation",
+)
 
 
-def shown(report: Report) -> str:
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_say_what_each_channel_is_worth(report: Report, width: int) -> None:
+    longest = report.mixture[-1]
+    overlap = dict.fromkeys(EVERY_CHANNEL, 0.125)
+    many = dict.fromkeys(EVERY_CHANNEL, longest.channels["item_to_item"].model_copy(update={"overlap": overlap}))
+    mixture = (*report.mixture[:-1], longest.model_copy(update={"channels": many}))
+    lines = shown(report.model_copy(update={"mixture": mixture}), width).splitlines()
+    assert max(map(len, lines)) <= width and not any("…" in line for line in lines), "nothing is cut off"
+    gains = next(line for line in lines if line.startswith("gain "))
+    assert all(f"{one.gain.value:+.4f}±" in gains for one in report.mixture)
+    for number, name in enumerate(many, 1):
+        assert [f"{number}", name, *["0.125"] * (len(many) - 1)] in [line.split() for line in lines]
+
+
+def shown(report: Report, width: int = 100) -> str:
     out = StringIO()
-    Console(file=out, width=100).print(as_tables(report))
+    Console(file=out, width=width).print(as_tables(report))
     return out.getvalue()

@@ -14,7 +14,7 @@ from pagoda.evaluation.judgement import Judgement
 from pagoda.evaluation.page import as_page
 from pagoda.evaluation.rendering.picture import plot
 from pagoda.evaluation.rendering.tables import as_tables
-from pagoda.evaluation.report import Report
+from pagoda.evaluation.report import Estimate, Report
 
 from .worlds import NotingTowers, hours, write_dataset
 
@@ -74,14 +74,22 @@ def test_json_reads_back(report: Report) -> None:
     assert Report.model_validate_json(report.model_dump_json()) == report
 
 
-def test_tables_and_plot(report: Report, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_stand_whole(report: Report, width: int) -> None:
+    much = report.model_copy(update={"lift": {name: Estimate(value=12.3, low=1, high=24) for name in report.lift}})
     out = StringIO()
-    Console(file=out, width=200).print(as_tables(report))
+    Console(file=out, width=width).print(as_tables(much))
     text = out.getvalue()
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    assert "12.300±11.500" in text
+    text = " ".join(text.split())  # Prose wraps.
     assert f"{report.methods['live'].groups['all'].metrics['recall@50'].value:.3f}" in text
     assert "popularity" in text and "tail third" in text and "new users" in text
     assert "vs EASE" in text and "of users without a row of their own" in text
     assert f"{report.repeats:,} on items that their user had before" in text
+
+
+def test_a_plot_is_a_picture(report: Report, tmp_path: Path) -> None:
     plot(report, tmp_path / "plots" / "recall.png")
     assert (tmp_path / "plots" / "recall.png").read_bytes().startswith(b"\x89PNG")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table
 
@@ -21,23 +21,19 @@ def mixture_tables(mixture: Sequence[MixtureFigures]) -> list[Table | str]:
     if not mixture:
         return []
     title = "answers merged from all channels, beside as many items of the two towers alone"
-    lengths = beside_towers(title, {f"recall@{one.k}": one for one in mixture})
-    return [lengths, "", *channel_tables(mixture[-1]), f"[dim]{CAPTION}[/]", ""]
+    return [beside_towers(title, mixture), "", *channel_tables(mixture[-1]), f"[dim]{CAPTION}[/]", ""]
 
 
-def beside_towers(title: str, named: Mapping[str, MixtureFigures]) -> Table:
-    """Merged answers beside the towers' own, a line for each name."""
-    table = _table(title, ("merged", "two_tower", "gain", "gain in tail", "coverage", "two_tower's"))
-    for name, one in named.items():
-        table.add_row(
-            name,
-            mean_cell(one.recall),
-            mean_cell(one.recall_two_tower),
-            difference_cell(one.gain),
-            "" if one.tail_gain is None else difference_cell(one.tail_gain),
-            f"{one.coverage:.3f}",
-            f"{one.coverage_two_tower:.3f}",
-        )
+def beside_towers(title: str, lengths: Sequence[MixtureFigures]) -> Table:
+    """Merged answers beside the towers' own, a column for each length."""
+    table = _table(title, [f"recall@{one.k}" for one in lengths])
+    table.add_row("merged", *(mean_cell(one.recall) for one in lengths))
+    table.add_row("two_tower", *(mean_cell(one.recall_two_tower) for one in lengths))
+    table.add_row("gain", *(difference_cell(one.gain) for one in lengths))
+    tails = (one.tail_gain for one in lengths)
+    table.add_row("gain in tail", *("" if tail is None else difference_cell(tail) for tail in tails))
+    table.add_row("coverage, merged", *(f"{one.coverage:.3f}" for one in lengths))
+    table.add_row("coverage, two_tower", *(f"{one.coverage_two_tower:.3f}" for one in lengths))
     return table
 
 
@@ -58,9 +54,11 @@ def _channels(one: MixtureFigures) -> Table:
 
 
 def _overlap(one: MixtureFigures) -> Table:
-    table = _table("overlap", tuple(one.channels))
-    for kind, found in one.channels.items():
-        table.add_row(kind, *(f"{found.overlap[other]:.3f}" if other != kind else "" for other in one.channels))
+    # By number, since the names of all channels side by side are wider than a terminal.
+    table = _table("overlap", [str(number) for number in range(1, len(one.channels) + 1)])
+    for number, (kind, found) in enumerate(one.channels.items(), 1):
+        shares = (f"{found.overlap[other]:.3f}" if other != kind else "" for other in one.channels)
+        table.add_row(f"{number} {kind}", *shares)
     return table
 
 
