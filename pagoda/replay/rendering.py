@@ -28,31 +28,45 @@ _HOURS_DRAWN = 10 * 24
 
 
 def as_tables(report: ReplayReport) -> Stack:
-    """All policies with their costs, then the paired differences."""
+    """All policies with their costs, then the paired differences: a line for each figure."""
+    first = f"{report.first.start:%Y-%m-%d} to {report.first.end:%Y-%m-%d} ({report.first_seconds:,.0f} s)"
+    caption = f"±: half of the 95 % interval over users; bold: outside it. All start from a first version of {first}."
+    return Stack(_policies(report), "", _paired(report), "", f"[dim]{caption}[/]")
+
+
+def _policies(report: ReplayReport) -> Table:
     window, overall = report.window, report.overall
     asked = f"{overall.rows:,} positives of {overall.users:,} users, {report.items:,} items"
-    table = _table(f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}: {asked}", report)
-    for title in ("full updates", "incremental", "seconds"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for policy, metrics in overall.policies.items():
-        cost = report.costs[policy]
-        counts = (f"{cost.full_updates:,}", f"{cost.incremental_updates:,}", f"{cost.seconds:,.1f}")
-        table.add_row(policy.value, *(mean_cell(estimate) for estimate in metrics.values()), *counts)
-    differences = _table("Paired differences, on the same positives", report)
-    for difference in overall.paired:
-        differences.add_row(difference.name, *(difference_cell(estimate) for estimate in difference.metrics.values()))
-    caption = (
-        f"±: half of the 95 % interval over users; bold: outside it. All start from a first version of "
-        f"{report.first.start:%Y-%m-%d} to {report.first.end:%Y-%m-%d} ({report.first_seconds:,.0f} s)."
-    )
-    return Stack(table, "", differences, "", f"[dim]{caption}[/]")
+    title = f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M}: {asked}"
+    table = _table(title, [policy.value for policy in overall.policies])
+    for metric in _metrics(report):
+        table.add_row(metric, *(mean_cell(found[metric]) for found in overall.policies.values()))
+    costs = [report.costs[policy] for policy in overall.policies]
+    table.add_row("full updates", *(f"{cost.full_updates:,}" for cost in costs))
+    table.add_row("incremental updates", *(f"{cost.incremental_updates:,}" for cost in costs))
+    table.add_row("seconds", *(f"{cost.seconds:,.1f}" for cost in costs))
+    return table
 
 
-def _table(title: str, report: ReplayReport) -> Table:
+def _paired(report: ReplayReport) -> Table:
+    paired = report.overall.paired
+    # In lines, since a name is wider than its figures.
+    names = ["\n".join([one.policy.value.replace("+", "+\n"), "minus", one.minus.value]) for one in paired]
+    table = _table("Paired differences, on the same positives", names)
+    for metric in _metrics(report):
+        table.add_row(metric, *(difference_cell(one.metrics[metric]) for one in paired))
+    return table
+
+
+def _metrics(report: ReplayReport) -> list[str]:
+    return list(next(iter(report.overall.policies.values())))
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("", no_wrap=True)
-    for metric in next(iter(report.overall.policies.values())):
-        table.add_column(metric, justify="right", no_wrap=True)
+    table.add_column("", min_width=len("recall@100"))
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True, vertical="bottom")
     return table
 
 
