@@ -8,7 +8,7 @@ import os
 import pkgutil
 import sys
 import traceback
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.markup import escape
 
 import pagoda.cli
 from pagoda.access.permissions import OTHERS
-from pagoda.distribution import EVERYTHING, missing
+from pagoda.distribution import EVERYTHING, NAME, missing, release
 from pagoda.errors import PagodaError
 
 app = typer.Typer(
@@ -24,8 +24,23 @@ app = typer.Typer(
     help="Two-tower recall in production.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{NAME} {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the release and end.")
+    ] = False,
+) -> None:
+    """Take what is said before a verb."""
 
 
 # A verb's module holds `app`, a Typer: without a name its commands are top-level, with one they are a group. A module
