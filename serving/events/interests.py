@@ -6,7 +6,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from pagoda.data.layout import INTERESTS, features_of, says_interests
@@ -14,7 +14,7 @@ from pagoda.data.spec import FeatureSpec, MultiValued
 from pagoda.errors import RequestError
 from serving.events.intake import SpecSource
 from serving.http.body_reading import read_body
-from serving.http.fields import load_json, refuse
+from serving.http.fields import Sent, described, load_json, refuse
 from serving.http.openapi import REFUSALS, needs, takes
 from serving.users.forgetting import parse_user
 from serving.users.interests import InterestStore
@@ -23,18 +23,19 @@ PATH = "/v1/users/{user_id}/interests"
 _EXAMPLE = {"interests": ["Drama", "Comedy"]}
 
 
-class InterestsBody(BaseModel):
-    """The categories that a user likes, the dearest first, in place of what they said before; empty: none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class InterestsBody(Sent):
+    """The categories that a user likes, in place of what they said before."""
 
     interests: list[Annotated[str, Field(strict=True, min_length=1, max_length=200)]]
+    """The dearest first, at most `max_values` of the feature `interests`; empty: none."""
 
 
+@described
 class InterestsReceipt(TypedDict):
     """Given when the online store has them."""
 
     interests: list[str]
+    """What was said, each once."""
     stored: bool
     """False where the user is being forgotten: then nothing is."""
 
