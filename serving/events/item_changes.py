@@ -20,11 +20,12 @@ from pagoda.item_changes.removals import TooManyRemovalsError
 from serving.events.intake import SpecSource
 from serving.http.body_reading import read_body
 from serving.http.fields import DescribedAs, Id, Sent, described, load_json, refuse
-from serving.http.openapi import REFUSALS, needs, takes
+from serving.http.openapi import REFUSALS, gives, needs, takes
 
 PATH = "/v1/items"
 logger = logging.getLogger(__name__)
-_EXAMPLE = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
+_REQUEST = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
+_ANSWER = {"record": 4, "changes": 2}
 
 
 @with_config(ConfigDict(extra="allow", use_attribute_docstrings=True))
@@ -125,7 +126,7 @@ def items_router(intake: ItemIntake) -> APIRouter:
         items,
         methods=["POST"],
         response_class=Response,
-        responses={200: {"model": ItemsAnswer, "description": "All are in the item log."}, **REFUSALS},
-        openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
+        responses={**gives(ItemsAnswer, "All are in the item log.", _ANSWER), **REFUSALS},
+        openapi_extra={**takes(ItemsBody, _REQUEST), **needs("items")},
     )
     return router
