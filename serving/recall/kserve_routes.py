@@ -172,4 +172,5 @@ def _of(call: Callable[[str], Awaitable[object]]) -> Callable[[Request], Awaitab
     async def answered(request: Request) -> object:
         return await call(request.path_params[_NAME])
 
+    answered.__name__ = call.__name__  # Of which FastAPI makes the page's summary and operation ID.
     return answered
