@@ -6,7 +6,7 @@ from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from typing_extensions import TypedDict
 
 from pagoda.data.layout import INTERESTS, features_of, says_interests
@@ -14,27 +14,29 @@ from pagoda.data.spec import FeatureSpec, MultiValued
 from pagoda.errors import RequestError
 from serving.events.intake import SpecSource
 from serving.http.body_reading import read_body
-from serving.http.fields import load_json, refuse
-from serving.http.openapi import REFUSALS, needs, takes
+from serving.http.fields import Sent, described, load_json, refuse
+from serving.http.openapi import REFUSALS, gives, in_path, needs, takes
 from serving.users.forgetting import parse_user
 from serving.users.interests import InterestStore
 
 PATH = "/v1/users/{user_id}/interests"
-_EXAMPLE = {"interests": ["Drama", "Comedy"]}
+_REQUEST = {"interests": ["Drama", "Comedy"]}
+_ANSWER = {**_REQUEST, "stored": True}
 
 
-class InterestsBody(BaseModel):
-    """The categories that a user likes, the dearest first, in place of what they said before; empty: none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class InterestsBody(Sent):
+    """The categories that a user likes, in place of what they said before."""
 
     interests: list[Annotated[str, Field(strict=True, min_length=1, max_length=200)]]
+    """The dearest first, at most `max_values` of the feature `interests`; empty: none."""
 
 
+@described
 class InterestsReceipt(TypedDict):
     """Given when the online store has them."""
 
     interests: list[str]
+    """What was said, each once."""
     stored: bool
     """False where the user is being forgotten: then nothing is."""
 
@@ -77,20 +79,25 @@ def interests_router(intake: InterestIntake) -> APIRouter:
     """`PUT /v1/users/{user_id}/interests`."""
     router = APIRouter(tags=["users"])
 
-    async def interests(user_id: str, request: Request) -> Response:
+    async def interests(request: Request) -> Response:
         """Say what a user likes: their next answer knows it."""
         try:
             body = InterestsBody.model_validate(load_json(await read_body(request)))
         except ValidationError as error:
             raise refuse(error) from None
-        return Response(orjson.dumps(await intake.take(user_id, body)), media_type="application/json")
+        taken = await intake.take(request.path_params["user_id"], body)
+        return Response(orjson.dumps(taken), media_type="application/json")
 
     router.add_api_route(
         PATH,
         interests,
         methods=["PUT"],
         response_class=Response,
-        responses={200: {"model": InterestsReceipt, "description": "The online store has them."}, **REFUSALS},
-        openapi_extra={**takes(InterestsBody, _EXAMPLE), **needs("users")},
+        responses={**gives(InterestsReceipt, "The online store has them.", _ANSWER), **REFUSALS},
+        openapi_extra={
+            **in_path("user_id", "Who says it, by the dataset's ID; one with a slash cannot be named here."),
+            **takes(InterestsBody, _REQUEST),
+            **needs("users"),
+        },
     )
     return router

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from pagoda.data.spec import FeatureSpec
@@ -19,29 +19,45 @@ from pagoda.item_changes.records import MAX_CHANGES, ItemChange
 from pagoda.item_changes.removals import TooManyRemovalsError
 from serving.events.intake import SpecSource
 from serving.http.body_reading import read_body
-from serving.http.fields import Id, load_json, refuse
-from serving.http.openapi import REFUSALS, needs, takes
+from serving.http.fields import DescribedAs, Id, Sent, described, load_json, refuse
+from serving.http.openapi import REFUSALS, gives, needs, takes
 
 PATH = "/v1/items"
 logger = logging.getLogger(__name__)
-_EXAMPLE = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
+_REQUEST = {"upsert": [{"item_id": 17, "year": 1994, "genres": ["Drama"]}], "remove": [3]}
+_ANSWER = {"record": 4, "changes": 2}
 
 
-class ItemsBody(BaseModel):
-    """Items to add or change, and items to remove; all are taken or none."""
+@with_config(ConfigDict(extra="allow", use_attribute_docstrings=True))
+class UpsertedItem(TypedDict):
+    """An item with raw values of all of its features, by the names that the dataset declares, and its title and weight
+    where it declares these. What is absent is missing from now on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    item_id: Id
+    """The item, as the dataset names it."""
 
-    upsert: Annotated[list[dict[str, Any]], Field(max_length=MAX_CHANGES)] = []
+
+class ItemsBody(Sent):
+    """Items to add or change, and items to remove, at least one; all are taken or none."""
+
+    upsert: Annotated[
+        list[Annotated[dict[str, Any], DescribedAs(UpsertedItem)]],
+        Field(max_length=MAX_CHANGES),
+    ] = Field(default_factory=list)
     """Each with `item_id` and all of its features; a feature that is absent is missing from now on."""
-    remove: Annotated[list[Id], Field(max_length=MAX_CHANGES)] = []
+    remove: Annotated[list[Id], Field(max_length=MAX_CHANGES)] = Field(default_factory=list)
+    """IDs of items to take out of every collection until they are upserted again. At most a tenth of the catalogue may
+    go within 24 hours, unless the settings `items.removal_share` and `items.removal_hours` say otherwise."""
 
 
+@described
 class ItemsAnswer(TypedDict):
     """Given when the changes are in the item log; collections have them within seconds."""
 
     record: int
+    """Number of the item log's record that holds them."""
     changes: int
+    """How many."""
 
 
 def parse_items(raw: bytes) -> ItemsBody:
@@ -110,7 +126,7 @@ def items_router(intake: ItemIntake) -> APIRouter:
         items,
         methods=["POST"],
         response_class=Response,
-        responses={200: {"model": ItemsAnswer, "description": "All are in the item log."}, **REFUSALS},
-        openapi_extra={**takes(ItemsBody, _EXAMPLE), **needs("items")},
+        responses={**gives(ItemsAnswer, "All are in the item log.", _ANSWER), **REFUSALS},
+        openapi_extra={**takes(ItemsBody, _REQUEST), **needs("items")},
     )
     return router

@@ -16,10 +16,13 @@ from pydantic import (
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
     ValidationError,
     WithJsonSchema,
     with_config,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import custom_error_schema, no_info_wrap_validator_function
 from typing_extensions import TypedDict
@@ -56,6 +59,27 @@ class _Expected:
         )
 
 
+@dataclass(frozen=True)
+class DescribedAs:
+    """What the OpenAPI page says a value is, where a generation's declaration decides what it may be."""
+
+    form: Any
+    """A type whose schema that is."""
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(TypeAdapter(self.form).core_schema)
+
+
+class Sent(BaseModel):
+    """What callers send: the fields that are declared and no others. Their docstrings describe them on the page."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+described = with_config(ConfigDict(use_attribute_docstrings=True))
+"""The fields of an answer are described on the page by their docstrings, too."""
+
+
 def _moment(value: str) -> int:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is None:
@@ -70,7 +94,19 @@ Id = Annotated[
         | Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_ID)],
         f"an integer of 64 bits or a string of 1 to {_LONGEST_ID} characters",
     ),
-    WithJsonSchema({"anyOf": [{"type": "integer", "format": "int64"}, {"type": "string"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "format": "int64", "description": "Where the dataset's IDs are numbers."},
+                {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": _LONGEST_ID,
+                    "description": "Where the dataset's IDs are strings.",
+                },
+            ]
+        }
+    ),
 ]
 """An ID as the caller knows it."""
 Moment = Annotated[
@@ -80,17 +116,32 @@ Moment = Annotated[
         | Annotated[str, Field(strict=True), AfterValidator(_moment), Field(ge=0, le=_LAST_US)],
         "ISO 8601 with a zone, such as 2026-11-22T08:30:00Z, or microseconds since 1970, up to the year 9999",
     ),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "format": "date-time"}]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                    "maximum": _LAST_US,
+                    "description": "Microseconds since 1970, UTC.",
+                },
+                {"type": "string", "format": "date-time", "description": "ISO 8601 with a zone."},
+            ]
+        }
+    ),
 ]
 """A moment, in microseconds since the epoch inside, ISO 8601 with a zone or microseconds outside."""
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class PastItem(TypedDict):
     """One item that a user interacted with."""
 
     item_id: Id
+    """The item, as the dataset names it."""
     timestamp: Moment
+    """When that was."""
     event: NotRequired[Annotated[str, Field(strict=True)]]
     """What was done with it, where the generation's histories say that."""
     text: NotRequired[Annotated[str, Field(strict=True)]]
@@ -138,26 +189,31 @@ class PastItems(NamedTuple):
         return no_info_wrap_validator_function(read, handler.generate_schema(tuple[PastItem, ...]))
 
 
-class Tensor(BaseModel):
+class Tensor(Sent):
     """One input of a KServe v2 body; `data` is flat and has one entry an instance."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
+    """The field of an instance that the values are of, each input once: `user_id`, for example."""
     datatype: Literal["BOOL", "INT32", "INT64", "FP32", "FP64", "BYTES"]
+    """The type of the values, as the protocol has it. Strings are BYTES, and so is what is structured (`history`, say):
+    one JSON text an instance."""
     shape: list[Annotated[int, Field(strict=True, ge=0)]]
+    """The number of instances; further sides may follow and are 1."""
     parameters: dict[str, Any] = {}
+    """Accepted, as the protocol has it, and not read."""
     data: list[Any]
+    """The values, one an instance, in the same order in all inputs."""
 
 
-class V2Body(BaseModel):
+class V2Body(Sent):
     """A KServe v2 body: a column of values an input, all of them equally long."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     id: str | None = None
+    """Comes back with the answer."""
     parameters: dict[str, Any] = {}
+    """Accepted, as the protocol has it; recall reads none."""
     inputs: list[Tensor] = Field(min_length=1)
+    """The columns, one a field of the instances."""
     outputs: list[Any] = []
     """Accepted, as the protocol has it, and not read: all outputs are sent."""
 

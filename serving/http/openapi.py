@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 from typing_extensions import TypedDict
 
 from pagoda.access.roles import ROLES, Role
+from serving.http.body_reading import MAX_BODY_BYTES
+from serving.http.fields import described
 
+_JSON = "application/json"
 _SCHEME = "token"
 _SCHEMA = "#/components/schemas/{model}"
 
@@ -49,10 +52,12 @@ def describe_tokens(app: FastAPI) -> None:
     components["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer", "description": text}}
 
 
+@described
 class ErrorBody(TypedDict):
     """Why a request was not answered."""
 
-    error: str
+    error: Annotated[str, Field(examples=["instances.0.k: input should be less than or equal to 1000 (got 5000)"])]
+    """Of a wrong request the field, the value and what was expected; else the part that is not available, or failed."""
 
 
 class _Reference(str):
@@ -68,7 +73,7 @@ class _Reference(str):
 
 def takes(body: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
     """`openapi_extra` of a route that reads `body` itself."""
-    content = {"application/json": {"schema": {"$ref": _Reference(body)}, "example": example}}
+    content = {_JSON: {"schema": {"$ref": _Reference(body)}, "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -82,16 +87,42 @@ def describe_bodies(app: FastAPI, included: Sequence[APIRouter] = ()) -> None:
     routes = chain(app.routes, *(router.routes for router in included))
     extras = [route.openapi_extra for route in routes if isinstance(route, APIRoute) and route.openapi_extra]
     contents = [extra["requestBody"]["content"] for extra in extras if "requestBody" in extra]
-    bodies = [content["application/json"]["schema"]["$ref"].body for content in contents]
+    bodies = [content[_JSON]["schema"]["$ref"].body for content in contents]
     _, described = models_json_schema([(body, "validation") for body in bodies], ref_template=_SCHEMA)
     app.openapi()["components"]["schemas"].update(described["$defs"])
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "A field is wrong; the error names it."},
-    401: {"model": ErrorBody, "description": "No token, or an unknown one."},
-    403: {"model": ErrorBody, "description": "The token is of another role, or another site has sent the request."},
-    413: {"model": ErrorBody, "description": "The body is too large."},
-    415: {"model": ErrorBody, "description": "The body is not said to be JSON, or is packed."},
-    503: {"model": ErrorBody, "description": "Not ready, or a server that is needed does not answer. Try again."},
+def gives(answer: Any, description: str, example: object) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that answers with `answer`, a type, by JSON."""
+    return {200: {"model": answer, "description": description, "content": {_JSON: {"example": example}}}}
+
+
+def in_path(name: str, description: str) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads a part of its path itself, as text, of which FastAPI refuses none."""
+    said = {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+    return {"parameters": [said]}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that may answer with these statuses instead."""
+    return {status: {"model": ErrorBody, **_REFUSALS[status]} for status in statuses}
+
+
+_REFUSALS: dict[int, dict[str, Any]] = {
+    400: {"description": "A field, a header or a parameter is wrong; the error names it. Nothing was done."},
+    401: {
+        "description": "No token, or an unknown one.",
+        "headers": {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
+    },
+    403: {"description": "The token is of another role, or another site has sent the request."},
+    404: {"description": "There is no model of this name."},
+    413: {"description": f"The body is longer than {MAX_BODY_BYTES:,} bytes, or events are larger than Kafka takes."},
+    415: {"description": "The body is not said to be JSON, or is packed."},
+    500: {"description": "A fault of the service, whose log says more."},
+    503: {
+        "description": "Not ready, too much to do, or a server that is needed does not answer. Send the same again.",
+        "headers": {"Retry-After": {"description": "Seconds to wait before.", "schema": {"type": "integer"}}},
+    },
 }
+REFUSALS = refusals(400, 401, 403, 413, 415, 500, 503)
+"""Of a route that needs a role and reads a body."""

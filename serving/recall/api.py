@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NotRequired, Protocol, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pagoda.errors import RequestError
-from serving.http.fields import Id, Moment, PastItem, V2Body, load_json, refuse, rows_of
+from serving.http.fields import Id, Moment, PastItem, Sent, V2Body, described, load_json, refuse, rows_of
+from serving.recall.filter_form import RequestFilter
 
 MODEL = "recall"
 MAX_K = 1000
@@ -35,24 +36,23 @@ def distinct(names: tuple[T, ...]) -> tuple[T, ...]:
     return names
 
 
-class RecallInstance(BaseModel):
+class RecallInstance(Sent):
     """One user who wants items."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     user_id: Id
+    """Who wants them. Of whom nothing is known, they are answered as newcomers."""
     k: Annotated[int, Field(strict=True, ge=1, le=MAX_K)] = 100
     """How many items at most."""
     timestamp: Moment | None = None
     """The moment that the answer is for. Absent: now."""
     context: dict[str, Any] = Field(default_factory=dict)
-    """Raw values of the features that come with a request."""
+    """Raw values of the user tower's features that come with a request (`source: context`), by name."""
     profile: dict[str, Any] = Field(default_factory=dict)
-    """Raw values to use instead of the stored ones."""
+    """Raw values of the user tower's other features, by name, to use instead of the stored ones."""
     history: Annotated[tuple[PastItem, ...], Field(max_length=MAX_HISTORY)] | None = None
-    """Recent behaviour, to use instead of the stored one."""
-    filter: dict[str, Any] = Field(default_factory=dict)
-    """By filterable item feature: a value, a list of values, or a mapping of operators."""
+    """Recent behaviour, the newest last, to use instead of the stored one."""
+    filter: RequestFilter = Field(default_factory=dict)
+    """What the items must satisfy, by filterable item feature: a value, a list of values, or a mapping of operators."""
     exclude_seen: Annotated[bool, Field(strict=True)] = False
     """Leave out what the user has had."""
     fields: Annotated[tuple[str, ...], Field(max_length=MAX_FIELDS), AfterValidator(distinct)] = ()
@@ -66,20 +66,22 @@ class RecallInstance(BaseModel):
     """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
 
 
-class RecallBody(BaseModel):
+class RecallBody(Sent):
     """A KServe v1 request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     instances: Annotated[list[RecallInstance], Field(min_length=1, max_length=MAX_INSTANCES)]
+    """The users."""
 
 
+@described
 class RecalledItem(TypedDict):
-    """One item of an answer; the score is the cosine (the inner product, of a version that is trained so), or what the
-    dataset's rules make of it, or, of a request with `text`, what `merge` does."""
+    """One item of an answer."""
 
     item_id: int | str
+    """The item, as the dataset names it."""
     score: float
+    """The cosine (the inner product, of a version that is trained so), or what the dataset's rules make of it, or, of a
+    request with `text`, what `merge` does."""
     recall_score: NotRequired[float]
     """The score that it was found with. There where the generation's pre-ranker ordered the answer, whose score is the
     chance of a click."""
@@ -94,47 +96,62 @@ class RecalledItem(TypedDict):
     `degraded` says `fields_missing`."""
 
 
+@described
 class Prediction(TypedDict):
-    """One user's answer, items by falling score; of several channels, the best of each in turn."""
+    """One user's answer."""
 
     items: list[RecalledItem]
+    """By falling score; of several channels, the best of each in turn. Fewer than `k` where there are no more."""
     generation: str
     """What answered: tower, ID tables and collection of this one generation."""
     arm: str
+    """`stable`, or while a rollout is on, `canary` for its share of the users."""
     known_user: bool
     """Whether the user has an ID row of their own; otherwise the out-of-vocabulary row stood in."""
     degraded: list[str]
     """What stood in for a server that did not answer; see docs/serving.md. Empty: nothing did."""
     timing_ms: dict[str, float]
+    """Milliseconds that each stage took (`store`, `tower`, `index`, `prerank`, `fields`), and `total`."""
     receipt: NotRequired[str]
     """To be handed back with this user's events on these items, as it is. There where the dataset declares receipts."""
 
 
+@described
 class RecallAnswer(TypedDict):
     """A KServe v1 answer."""
 
     predictions: list[Prediction]
+    """One for each instance, in their order."""
 
 
+@described
 class FirstItems(TypedDict):
     """What to show first to whom nothing is known of."""
 
     items: list[int | str]
+    """In the order in which to show them; fewer than `n` where there are no more."""
     generation: str
     """Whose version says it."""
 
 
+@described
 class Output(TypedDict):
     """One output of a KServe v2 answer, flat."""
 
     name: str
+    """What the values are, see the answer."""
     datatype: str
+    """INT32, INT64, FP32, BOOL, or BYTES for strings."""
     shape: list[int]
+    """How many values there are."""
     data: list[Any]
+    """The values."""
 
 
+@described
 class V2Answer(TypedDict):
     """A KServe v2 answer: `item_id` and `score` hold all users' items end to end, `count` how many each user got.
+    `generation`, `arm`, `known_user` and `degraded` (steps with commas between them) hold a value for each user.
 
     Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
     channels, `channels` holds the names of each item's, separated by commas; where one explores, `propensity` holds the
@@ -143,8 +160,11 @@ class V2Answer(TypedDict):
     """
 
     model_name: str
+    """`recall`."""
     id: str
+    """The request's; empty where it had none."""
     outputs: list[Output]
+    """The columns, one a field of the answer."""
 
 
 _ROWS: TypeAdapter[list[RecallInstance]] = TypeAdapter(RecallBody.model_fields["instances"].rebuild_annotation())

@@ -9,17 +9,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.rest.v1_endpoints import V1Endpoints
-from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
 from pagoda.data.ids import whole_number
 from pagoda.distribution import release
@@ -32,7 +29,15 @@ from serving.http.client_shares import Allowance
 from serving.http.deadlines import DEADLINE_HEADER, deadline
 from serving.http.door import Door, Needs
 from serving.http.fields import V2Body, cut
-from serving.http.openapi import REFUSALS, describe_bodies, describe_tokens, needs, takes
+from serving.http.openapi import (
+    REFUSALS,
+    describe_bodies,
+    describe_tokens,
+    gives,
+    needs,
+    refusals,
+    takes,
+)
 from serving.http.overload import GreedyError, ShedError
 from serving.recall.api import (
     MODEL,
@@ -45,8 +50,9 @@ from serving.recall.api import (
     render_v2,
     write_v1,
 )
+from serving.recall.kserve_routes import add_kserve
 from serving.recall.metrics import requests_of
-from serving.recall.openapi import HEADERS
+from serving.recall.openapi import HEADERS, V1_ANSWER, V1_REQUEST, V2_ANSWER, V2_REQUEST
 from serving.recall.request.service import Recall
 from serving.tracing import span
 
@@ -56,13 +62,7 @@ _GREEDY_SECONDS = 1.0
 """How long who asks for more than their share waits to hear it."""
 _FIRST, _MOST_FIRST = 20, 100
 """Items to show first: how many where a request does not say, and at most."""
-_V1_EXAMPLE = {"instances": [{"user_id": 5, "k": 10, "exclude_seen": True}]}
-_V2_EXAMPLE = {
-    "inputs": [
-        {"name": "user_id", "datatype": "INT64", "shape": [1], "data": [5]},
-        {"name": "k", "datatype": "INT32", "shape": [1], "data": [10]},
-    ]
-}
+_ORDER = "Items by falling score."
 logger = logging.getLogger(__name__)
 _complaints = Complaints(logger)
 
@@ -114,7 +114,8 @@ def build_app(
     )
     straight = _add_recall(app, recall)
     _add_onboarding(app, recall)
-    _add_kserve(app, dataplane)
+    add_kserve(app, dataplane)
+    _add_metrics(app)
     for router in further:
         app.include_router(router)
         posted = (one for one in router.routes if isinstance(one, APIRoute) and "POST" in (one.methods or ()))
@@ -145,7 +146,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
     """Add the recall endpoints; their functions by path."""
 
     async def predict(request: Request) -> Response:
-        """Items for users (KServe v1)."""
+        """Items for users, in the form of KServe v1."""
         asked = await read_v1(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
@@ -153,7 +154,12 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         return Response(await write_v1(predictions), media_type=_JSON)
 
     async def infer(request: Request) -> Response:
-        """Items for users (KServe v2)."""
+        """Items for users, in the form of KServe v2: an input for each field of a v1 instance that is given.
+
+        `user_id` is INT64, BYTES where the dataset's IDs are strings; `k` INT32, `timestamp` INT64, `exclude_seen`
+        BOOL, `popularity_penalty` FP32; `text` and `merge` are BYTES, and so are `context`, `profile`, `history`,
+        `filter` and `fields`, one JSON text a user.
+        """
         asked, request_id = await read_v2(await read_body(request))
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
@@ -161,9 +167,9 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         return Response(render_v2(predictions, request_id), media_type=_JSON)
 
     straight: dict[str, _Route] = {}
-    for path, route, body, answer, example in (
-        (f"/v1/models/{MODEL}:predict", predict, RecallBody, RecallAnswer, _V1_EXAMPLE),
-        (f"/v2/models/{MODEL}/infer", infer, V2Body, V2Answer, _V2_EXAMPLE),
+    for path, route, body, example, answer in (
+        (f"/v1/models/{MODEL}:predict", predict, RecallBody, V1_REQUEST, gives(RecallAnswer, _ORDER, V1_ANSWER)),
+        (f"/v2/models/{MODEL}/infer", infer, V2Body, V2_REQUEST, gives(V2Answer, _ORDER, V2_ANSWER)),
     ):
         app.add_api_route(
             path,
@@ -171,7 +177,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
             methods=["POST"],
             tags=["recall"],
             response_class=Response,
-            responses={200: {"model": answer, "description": "Items by falling score."}, **REFUSALS},
+            responses={**answer, **REFUSALS},
             openapi_extra={**takes(body, example), **HEADERS, **needs("ask")},
         )
         straight[path] = route
@@ -188,40 +194,38 @@ def _add_onboarding(app: FastAPI, recall: Recall) -> None:
             raise RequestError(f"n: must be a whole number from 1 to {_MOST_FIRST} (got {cut(repr(given), 50)})")
         return JSONResponse(recall.onboarding(count))
 
-    count = {"type": "integer", "minimum": 1, "maximum": _MOST_FIRST, "default": _FIRST}
+    count = {
+        "name": "n",
+        "in": "query",
+        "description": "How many items at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": _MOST_FIRST, "default": _FIRST},
+    }
+    answer = gives(FirstItems, "In the order in which to show them.", {"items": [17, 3, 250], "generation": "g3"})
     app.add_api_route(
         "/v1/onboarding",
         onboarding,
         methods=["GET"],
         tags=["recall"],
         response_class=Response,
-        responses={200: {"model": FirstItems, "description": "In the order in which to show them."}, **REFUSALS},
-        openapi_extra={"parameters": [{"name": "n", "in": "query", "schema": count}], **needs("ask")},
+        responses={**answer, **refusals(400, 401, 403, 500, 503)},
+        openapi_extra={"parameters": [count], **needs("ask")},
     )
 
 
-def _add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
-    """KServe's read-only endpoints. Those that load and unload models are left out: anybody could switch recall off."""
-    v1, v2 = V1Endpoints(dataplane), V2Endpoints(dataplane)
-    routes: Sequence[tuple[str, Callable[..., object], Role | None]] = (
-        ("/", dataplane.live, None),
-        ("/v1/models", v1.models, "ask"),
-        ("/v1/models/{model_name}", v1.model_ready, None),
-        ("/v2", v2.metadata, "ask"),
-        ("/v2/health/live", v2.live, None),
-        ("/v2/health/ready", v2.ready, None),
-        ("/v2/models", v2.models, "ask"),
-        ("/v2/models/{model_name}", v2.model_metadata, "ask"),
-        ("/v2/models/{model_name}/ready", v2.model_ready, None),
-        ("/metrics", _metrics, "watch"),
+def _add_metrics(app: FastAPI) -> None:
+    async def metrics() -> Response:
+        """Prometheus' metrics of the process."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_api_route(
+        "/metrics",
+        metrics,
+        methods=["GET"],
+        tags=["metrics"],
+        response_class=PlainTextResponse,
+        responses={200: {"description": "In Prometheus' text format."}, **refusals(401, 403, 500)},
+        openapi_extra=needs("watch"),
     )
-    for path, route, role in routes:
-        app.add_api_route(path, route, methods=["GET"], tags=["KServe"], openapi_extra=needs(role))
-
-
-async def _metrics() -> Response:
-    """Prometheus metrics."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _add_errors(app: FastAPI) -> None:

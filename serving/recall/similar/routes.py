@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pagoda.rollout.state.split import ARM_HEADER
 from serving.http.body_reading import read_body
 from serving.http.deadlines import DEADLINE_HEADER, deadline
-from serving.http.openapi import REFUSALS, needs, takes
+from serving.http.openapi import REFUSALS, gives, needs, takes
 from serving.recall.api import MODEL
 from serving.recall.metrics import requests_of
 from serving.recall.openapi import HEADERS
@@ -15,7 +15,18 @@ from serving.recall.similar.bodies import SimilarAnswer, SimilarBody, parse_simi
 from serving.recall.similar.service import SimilarService
 
 PATH = f"/v1/models/{MODEL}:similar"
-_EXAMPLE = {"instances": [{"item_ids": [50], "k": 10}]}
+_REQUEST = {"instances": [{"item_ids": [50], "k": 2}]}
+_ANSWER = {
+    "predictions": [
+        {
+            "items": [{"item_id": 181, "score": 0.9312}, {"item_id": 172, "score": 0.9127}],
+            "unknown": [],
+            "generation": "g3",
+            "arm": "stable",
+            "degraded": [],
+        }
+    ]
+}
 
 
 def similar_router(service: SimilarService) -> APIRouter:
@@ -35,7 +46,7 @@ def similar_router(service: SimilarService) -> APIRouter:
         similar,
         methods=["POST"],
         response_class=Response,
-        responses={200: {"model": SimilarAnswer, "description": "Items by falling score."}, **REFUSALS},
-        openapi_extra={**takes(SimilarBody, _EXAMPLE), **HEADERS, **needs("ask")},
+        responses={**gives(SimilarAnswer, "Items by falling score.", _ANSWER), **REFUSALS},
+        openapi_extra={**takes(SimilarBody, _REQUEST), **HEADERS, **needs("ask")},
     )
     return router

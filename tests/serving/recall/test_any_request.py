@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import response_schema_conformance
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from pagoda.data.spec import FeatureSpec
 from serving.events.intake import EventIntake
@@ -78,7 +78,8 @@ def test_what_the_page_describes_is_answered_as_it_says() -> None:
         @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.ok().as_strategy())
         def answered(case: schemathesis.Case) -> None:
-            case.call_and_validate(headers=HEADERS, checks=[not_a_server_error, response_schema_conformance])
+            checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+            case.call_and_validate(headers=HEADERS, checks=checks)
 
         answered()
 
