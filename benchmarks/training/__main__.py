@@ -63,7 +63,7 @@ def main() -> None:
         Console().print(table)
 
 
-class Job(NamedTuple):
+class TrainerJob(NamedTuple):
     """A module that trains, with its arguments; of several processes each gets a file more, where they meet."""
 
     module: str
@@ -81,10 +81,10 @@ NAMES = {
 }
 
 
-def _trainers(folder: Path) -> dict[str, Job]:
+def _trainers(folder: Path) -> dict[str, TrainerJob]:
     """How each trainer is run."""
-    rechub = Job(f"{_HERE}.rechub_job", (str(folder / "pairs.npy"), "--rows", str(RECHUB_ROWS)))
-    torchrec = Job(f"{_HERE}.torchrec_job", ("--rows", str(COMPARED_ROWS), str(folder / "pairs.npy")))
+    rechub = TrainerJob(f"{_HERE}.rechub_job", (str(folder / "pairs.npy"), "--rows", str(RECHUB_ROWS)))
+    torchrec = TrainerJob(f"{_HERE}.torchrec_job", ("--rows", str(COMPARED_ROWS), str(folder / "pairs.npy")))
     return {
         "pagoda": _alone(folder / str(COMPARED_ROWS)),
         "rechub": rechub,
@@ -94,15 +94,15 @@ def _trainers(folder: Path) -> dict[str, Job]:
     }
 
 
-def _alone(dataset: Path) -> Job:
-    return Job(f"{_HERE}.pagoda_job", (str(dataset),))
+def _alone(dataset: Path) -> TrainerJob:
+    return TrainerJob(f"{_HERE}.pagoda_job", (str(dataset),))
 
 
-def _shared(dataset: Path, processes: int) -> Job:
-    return Job(f"{_HERE}.distributed_job", (str(dataset),), processes)
+def _shared(dataset: Path, processes: int) -> TrainerJob:
+    return TrainerJob(f"{_HERE}.distributed_job", (str(dataset),), processes)
 
 
-def run(jobs: dict[str, Job], rounds: int) -> dict[str, list[Result]]:
+def run(jobs: dict[str, TrainerJob], rounds: int) -> dict[str, list[Result]]:
     """Run every job once a round, one after the other."""
     found: dict[str, list[Result]] = {name: [] for name in jobs}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -116,7 +116,7 @@ def run(jobs: dict[str, Job], rounds: int) -> dict[str, list[Result]]:
     return found
 
 
-def one(job: Job) -> Result:
+def one(job: TrainerJob) -> Result:
     """Run a job and return what its last line of output says."""
     environment = {"PYTHONPATH": os.pathsep.join([str(PEERS.resolve()), str(Path.cwd())]), "PYTHONWARNINGS": "ignore"}
     lines: list[str] = []
