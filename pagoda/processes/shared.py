@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import mmap
+import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
+
+from pagoda.errors import IntegrityError
 
 Value = TypeVar("Value")
 _VALUE = "value"
@@ -29,11 +32,22 @@ class Shared(Generic[Value]):
         return cls(folder)
 
     def open(self) -> Value:
-        """The value; its arrays cannot be written."""
+        """The value; its arrays cannot be written.
+
+        Raises:
+            IntegrityError: Another user wrote it.
+        """
         files = sorted((path for path in self.folder.iterdir() if path.name != _VALUE), key=lambda path: int(path.name))
-        # What is unpickled is what this machine's own process wrote a moment ago, where nobody else can write.
-        value: Value = pickle.loads((self.folder / _VALUE).read_bytes(), buffers=map(_mapped, files))  # noqa: S301
+        value: Value = pickle.loads(_own(self.folder / _VALUE), buffers=map(_mapped, files))  # noqa: S301
         return value
+
+
+def _own(path: Path) -> bytes:
+    """What this user wrote, and nobody else: who may write beside the folder could put another in its place."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise IntegrityError(f"{path}: is another user's, and is not read; write where nobody else can write")
+        return file.read()
 
 
 def _mapped(path: Path) -> mmap.mmap | bytes:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from pagoda.errors import IntegrityError
 from pagoda.processes.shared import Shared
 
 
@@ -19,3 +22,11 @@ def test_what_is_shared_is_the_same_and_nobody_has_a_copy(tmp_path: Path) -> Non
         assert found[name].dtype == value[name].dtype
     assert found["again"] is found["vectors"]
     assert not found["vectors"].flags.owndata and not found["vectors"].flags.writeable
+
+
+def test_what_another_user_left_in_its_place_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Shared.write(tmp_path, {"a": 1})
+    other = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: other)
+    with pytest.raises(IntegrityError, match="another user's"):
+        shared.open()
