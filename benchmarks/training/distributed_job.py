@@ -10,6 +10,7 @@ from benchmarks.training.job import SHARED_BATCH, peak_rss_bytes, report
 from benchmarks.training.pagoda_job import CONFIG
 from pagoda.config.training import parse_config
 from pagoda.data.dataset import Dataset
+from pagoda.processes.together import end_with_input
 from pagoda.training.distributed.ranks import joined_ranks
 from pagoda.training.distributed.worker import of_rank
 from pagoda.training.full.loop import Silent, train
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("meeting", type=Path, help="file where the processes meet")
     arguments = parser.parse_args()
+    end_with_input()
     dataset = Dataset.open(arguments.dataset)
     config = parse_config(CONFIG).model_copy(update={"batch_size": SHARED_BATCH})
     # A core for each, as several have anyway.

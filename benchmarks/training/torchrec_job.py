@@ -23,6 +23,7 @@ from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backwa
 
 from benchmarks.training.data import ITEMS, USERS
 from benchmarks.training.job import BATCH, DIM, LEARNING_RATE, TEMPERATURE, peak_rss_bytes, report
+from pagoda.processes.together import end_with_input
 
 KEYS = ["user_id", "item_id"]
 CPU = torch.device("cpu")
@@ -58,6 +59,7 @@ def main() -> None:
     ranks = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     if ranks > 1:
+        end_with_input()
         distributed.init_process_group(
             "gloo", init_method=arguments.meeting.absolute().as_uri(), rank=rank, world_size=ranks
         )
