@@ -88,8 +88,8 @@ def describe_bodies(app: FastAPI, included: Sequence[APIRouter] = ()) -> None:
     extras = [route.openapi_extra for route in routes if isinstance(route, APIRoute) and route.openapi_extra]
     contents = [extra["requestBody"]["content"] for extra in extras if "requestBody" in extra]
     bodies = [content[_JSON]["schema"]["$ref"].body for content in contents]
-    _, described = models_json_schema([(body, "validation") for body in bodies], ref_template=_SCHEMA)
-    app.openapi()["components"]["schemas"].update(described["$defs"])
+    _, schemas = models_json_schema([(body, "validation") for body in bodies], ref_template=_SCHEMA)
+    app.openapi()["components"]["schemas"].update(schemas["$defs"])
 
 
 def gives(answer: Any, description: str, example: object) -> dict[int | str, dict[str, Any]]:

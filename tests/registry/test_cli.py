@@ -108,8 +108,9 @@ def test_rollback_and_history(home: Installation) -> None:
     assert [entry["stable"] for entry in home.json("history")] == ["g1", "g1.2", "g1.3", "g1.2", "g1"]
     lines = home.run("history", "-n", "2").output.splitlines()
     assert len(lines) == 3
-    stable, canary, _, reason = lines[2].split()[3:]
+    stable, canary, served, reason = lines[2].split()[3:]
     assert (stable, canary, reason) == ("g1", "-", "rollback")
+    assert served.startswith("0:0"), "it has served for minutes at most"
 
 
 @pytest.mark.parametrize("width", [80, 100])
