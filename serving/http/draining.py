@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _CLOSE = (b"connection", b"close")
+_ARRIVAL_SECONDS = 1.0
+"""For the first request of a connection that was accepted just before the end; whoever only connected waits no longer."""
+_LOOK_SECONDS = 0.02
 
 
 class DrainingServer(uvicorn.Server):
@@ -35,3 +40,18 @@ class DrainingServer(uvicorn.Server):
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         self._loop.call_later(self._seconds, super().handle_exit, sig, None)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called when the time is over; uvicorn's own closes, unread, what has just come in."""
+        for server in self.servers:
+            server.close()
+        end = self._loop.time() + _ARRIVAL_SECONDS
+        # Asleep once in any case: uvloop runs timers before it reads what lies in the sockets.
+        await asyncio.sleep(_LOOK_SECONDS)
+        while self._expects_first() and self._loop.time() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
+
+    def _expects_first(self) -> bool:
+        """Whether there is a connection that has not brought a request yet."""
+        return any(isinstance(one, HttpToolsProtocol) and one.cycle is None for one in self.server_state.connections)

@@ -31,7 +31,7 @@ def test_no_request_is_lost_while_services_are_replaced() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         first = start(listener)
         outcomes, ending = Outcomes(), threading.Event()
-        plan = LoadPlan(users=range(50), rate=100, seconds=200)
+        plan = LoadPlan(users=range(50), rate=100, seconds=500)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         load = threading.Thread(
             target=lambda: send(
