@@ -45,7 +45,7 @@ demo-rollout: .venv/installed ## Candidates good and bad, rolled out under simul
 # Five workers, since tests wait for servers half of their time; whole files to each: a file shares its servers. The longest files come first (tests/conftest.py).
 # What waits for what never comes is a failure with its stack, not a run without end.
 test: .venv/tools ## The tests, real servers included (15 minutes on 2 quiet cores).
-	$(PY) -m pytest -m "not long" -n 5 --dist loadfile --no-loadscope-reorder --timeout 600
+	$(PY) -m pytest -m "not long" -n 5 --dist loadfile --no-loadscope-reorder --timeout 1200
 
 test-long: .venv/installed ## What is exhaustive: kill matrices, fuzz, soak (EIGHTH=0..7: that part of it; none begins after MINUTES, 10 unless told).
 	$(PY) -m pytest -m long $(if $(EIGHTH),--eighth $(EIGHTH) --minutes $(or $(MINUTES),10))

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _CLOSE = (b"connection", b"close")
 _ARRIVAL_SECONDS = 1.0
-"""For the first request of a connection that was accepted just before the end; whoever only connected waits no longer."""
+"""For the first request of a connection that was accepted just before the end."""
 _LOOK_SECONDS = 0.02
 
 

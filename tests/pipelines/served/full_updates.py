@@ -23,7 +23,7 @@ arguments = {"dataset": dataset, "window_end": end, "config": config, "release":
 print(run_locally(full_update, load_settings(Path(home)), arguments))
 """
 CONFIG = "{bootstrap_epochs: 1, model: {dim: 16}, batch_size: 512}"
-_PATIENCE_SECONDS = 300
+_PATIENCE_SECONDS = 900  # Ten processes that each import torch or MLflow, beside four other test workers.
 
 
 @dataclass(frozen=True)
