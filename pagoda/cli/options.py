@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pagoda.errors import ConfigError, RequestError
+from pagoda.errors import ConfigError
 from pagoda.settings import HOME_VARIABLE
 
 if TYPE_CHECKING:
@@ -73,21 +72,6 @@ def scale_of(teacher: object, scale: TeacherScale | None) -> Literal["logit", "p
     if scale and not teacher:
         raise ConfigError(f"--teacher-scale {scale.value} says what the scores of --teacher are, and there is none")
     return (scale or TeacherScale.LOGIT).value
-
-
-def read_filter(text: str) -> dict[str, Any]:
-    """A filter as a person typed it; nothing is none.
-
-    Raises:
-        RequestError: It is no JSON object.
-    """
-    try:
-        content = json.loads(text or "{}")
-    except ValueError as error:
-        raise RequestError(f"--filter {text}: is not JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"--filter {text}: must be a JSON object, such as " + '{"genres": ["Comedy"]}')
-    return content
 
 
 def read_window(text: str) -> Window:

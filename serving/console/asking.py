@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pagoda.client import Client, Event, Recommendation, RecommendedItem
@@ -116,6 +117,54 @@ def moves(before: Sequence[RecommendedItem], after: Sequence[RecommendedItem]) -
     """For each item of the later answer how many places it rose; None: it was not in the earlier one."""
     places = {item.item_id: place for place, item in enumerate(before)}
     return [places[item.item_id] - place if item.item_id in places else None for place, item in enumerate(after)]
+
+
+def as_json(seen: UserSeen) -> dict[str, Any]:
+    """All of it for scripts, with the title beside each item."""
+
+    def titled(answer: Recommendation) -> dict[str, Any]:
+        items = [
+            {
+                "item_id": one.item_id,
+                "title": seen.titles.get(one.item_id),
+                "score": one.score,
+                **({"channels": one.channels} if one.channels else {}),
+            }
+            for one in answer.items
+        ]
+        return {"items": items, **answer.model_dump(mode="json", exclude={"items", "user_id"})}
+
+    known = asdict(seen.known) if seen.known else None
+    if known:
+        known["events"] = [{**event, "title": seen.titles.get(event["item_id"])} for event in known["events"]]
+    return {
+        "user_id": seen.user,
+        "known": known,
+        "answers": [titled(answer) for answer in seen.answers],
+        "clicked": None if seen.then is None else {"item_id": seen.clicked, "event": seen.event},
+        "then": titled(seen.then) if seen.then else None,
+    }
+
+
+def name_of(titles: Mapping[Key, str], item: Key | None) -> str:
+    """What a person knows an item by, on one line and without what would steer a terminal."""
+    name = "" if item is None else titles.get(item, str(item))
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+
+
+def read_filter(text: str) -> dict[str, Any]:
+    """A filter as a person typed it; nothing is none.
+
+    Raises:
+        RequestError: It is no JSON object.
+    """
+    try:
+        content = json.loads(text or "{}")
+    except ValueError as error:
+        raise RequestError(f"filter {text}: is not JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"filter {text}: must be a JSON object, such as " + '{"genres": ["Comedy"]}')
+    return content
 
 
 def _question(

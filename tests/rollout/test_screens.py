@@ -12,11 +12,11 @@ from rich.console import Console, RenderableType
 
 from pagoda.cli.releases.rollout.past import past_as_table
 from pagoda.cli.releases.rollout.promotion import what_it_overrules
-from pagoda.cli.releases.rollout.showing import Seen
 from pagoda.cli.releases.rollout.tables import as_tables
 from pagoda.rollout import commands
 from pagoda.rollout.gate_results import held
 from pagoda.rollout.measures.base import ArmMeasure, ChannelSums, UserSums
+from pagoda.rollout.showing import Seen
 from pagoda.rollout.state.history import PastRollout, PastStep
 from pagoda.rollout.state.log_reading import split_of
 

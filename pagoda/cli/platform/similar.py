@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pagoda.cli.options import FilterOption, HomeOption, OutputFormat, OutputOption, read_filter
+from pagoda.cli.options import FilterOption, HomeOption, OutputFormat, OutputOption
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -41,6 +41,7 @@ def similar(
     from rich.console import Console
 
     from pagoda.settings import load_settings
+    from serving.console.asking import read_filter
     from serving.console.similar import look_similar
 
     seen = look_similar(load_settings(home), items, k=k, by=by.value, wanted=read_filter(wanted))
@@ -59,7 +60,8 @@ def _as_tables(seen: SimilarSeen) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    from pagoda.cli.platform.ask.tables import name_of, new_table
+    from pagoda.cli.platform.ask.tables import new_table
+    from serving.console.asking import name_of
 
     answer, table = seen.answer, new_table()
     table.add_column("", justify="right", no_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -30,11 +30,13 @@ def versions(
     home: HomeOption = None,
 ) -> None:
     """List the full and incremental versions of the model, oldest first."""
+    from pagoda.generations.standing import as_json
+
     state = _state(home)
     records = [record for record in state.versions.values() if not full or record.update == "full"]
     records = sorted(records, key=lambda record: record.version)[-last:]
     if output == OutputFormat.JSON:
-        typer.echo(json.dumps([_as_json(state, record) for record in records], indent=2))
+        typer.echo(json.dumps([as_json(state, record) for record in records], indent=2))
     elif records:
         Console().print(_table(state, records))
         _say_worth(records)
@@ -50,13 +52,15 @@ def _state(home: Path | None) -> ReleaseState:
 
 
 def _table(state: ReleaseState, records: list[VersionRecord]) -> Table:
+    from pagoda.generations.standing import standing_of
+
     # As wide as a terminal of 80 columns; a generation's name tells the base, `--output json` the rest.
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     right = {"version", "parent", "rows", _SHOWN_METRIC}
     for name in ("version", "update", "parent", "learned up to", "rows", _SHOWN_METRIC, "generation", ""):
         table.add_column(name, justify="right" if name in right else "left", no_wrap=True)
     for record in records:
-        id_, standing = _standing(state, record)
+        id_, standing = standing_of(state, record)
         table.add_row(
             str(record.version),
             record.update,
@@ -80,25 +84,3 @@ def _say_worth(records: list[VersionRecord]) -> None:
     for record in judged:
         if WARNING in record.tags:
             console.print(Text(f"Version {record.version}: {record.tags[WARNING]}.", style="yellow"), soft_wrap=True)
-
-
-def _standing(state: ReleaseState, record: VersionRecord) -> tuple[str | None, str]:
-    """The generation that a version made, and what became of it."""
-    from pagoda.generations.arms import ARMS
-
-    increment = record.version if record.update == "incremental" else None
-    ids = [build.id for build in state.builds(record.full_version, increment)]
-    if not ids:
-        return None, "pruned" if record.pruned else ""
-    id_ = next((id_ for id_ in ids if id_ in state.arms.serving), ids[-1])
-    if arms := [arm for arm in ARMS if state.arms.of(arm) == id_]:
-        return id_, ", ".join(arms)
-    if state.champion == record.version:
-        return id_, "champion"  # An incremental on it is stable.
-    return id_, "pruned" if record.pruned else "retired" if id_ in state.retired else ""
-
-
-def _as_json(state: ReleaseState, record: VersionRecord) -> dict[str, Any]:
-    id_, standing = _standing(state, record)
-    shown = record.model_dump(mode="json", exclude={"files", "state_files"})
-    return {**shown, "generation": id_, "standing": standing}

@@ -234,7 +234,7 @@ def test_scripts_get_all_of_it(installation: Installation) -> None:
     ("words", "kind", "named"),
     [
         (("five",), RequestError, "user: must be an integer"),
-        (("5", "--filter", "genres=Comedy"), RequestError, "--filter genres=Comedy: is not JSON"),
+        (("5", "--filter", "genres=Comedy"), RequestError, "filter genres=Comedy: is not JSON"),
         (("5", "--filter", "[1]"), RequestError, 'must be a JSON object, such as {"genres"'),
         (("5", "--filter", '{"colour": "red"}'), RequestError, "instances.0.filter.colour: unknown"),
     ],

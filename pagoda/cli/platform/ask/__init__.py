@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pagoda.cli.options import FilterOption, HomeOption, OutputFormat, OutputOption, read_filter
+from pagoda.cli.options import FilterOption, HomeOption, OutputFormat, OutputOption
 
 app = typer.Typer()
 
@@ -30,12 +30,12 @@ def ask(
 
     from pagoda.cli.platform.ask import tables
     from pagoda.settings import load_settings
-    from serving.console.asking import look
+    from serving.console.asking import as_json, look, read_filter
 
     settings = load_settings(home)
     given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
     seen = look(settings, given, k=k, wanted=read_filter(wanted), text=text, click=click)
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps(tables.as_json(seen), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(as_json(seen), indent=2, ensure_ascii=False))
     else:
         Console().print(tables.as_tables(seen, k), highlight=False)

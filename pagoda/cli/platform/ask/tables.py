@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 
@@ -13,37 +12,9 @@ from rich.text import Text
 
 from pagoda.client import Recommendation, RecommendedItem
 from pagoda.data.window import from_us
-from serving.console.asking import UserSeen, moves
-from serving.users.keys import Key
+from serving.console.asking import UserSeen, moves, name_of
 
 _LEFT_SHOWN = 5
-
-
-def as_json(seen: UserSeen) -> dict[str, Any]:
-    """All of it for scripts, with the title beside each item."""
-
-    def titled(answer: Recommendation) -> dict[str, Any]:
-        items = [
-            {
-                "item_id": one.item_id,
-                "title": seen.titles.get(one.item_id),
-                "score": one.score,
-                **({"channels": one.channels} if one.channels else {}),
-            }
-            for one in answer.items
-        ]
-        return {"items": items, **answer.model_dump(mode="json", exclude={"items", "user_id"})}
-
-    known = asdict(seen.known) if seen.known else None
-    if known:
-        known["events"] = [{**event, "title": seen.titles.get(event["item_id"])} for event in known["events"]]
-    return {
-        "user_id": seen.user,
-        "known": known,
-        "answers": [titled(answer) for answer in seen.answers],
-        "clicked": None if seen.then is None else {"item_id": seen.clicked, "event": seen.event},
-        "then": titled(seen.then) if seen.then else None,
-    }
 
 
 def as_tables(seen: UserSeen, rows: int) -> Group:
@@ -155,12 +126,6 @@ def _short_of(answer: Recommendation) -> list[Text]:
 
 def _by(answer: Recommendation) -> str:
     return f"{answer.generation} ({answer.arm})"
-
-
-def name_of(titles: Mapping[Key, str], item: Key | None) -> str:
-    """What a person knows an item by, on one line and without what would steer a terminal."""
-    name = "" if item is None else titles.get(item, str(item))
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
 
 
 def new_table() -> Table:

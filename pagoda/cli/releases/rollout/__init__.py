@@ -55,8 +55,8 @@ def start(
 @app.command()
 def status(output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -> None:
     """Show arms, traffic, gates with values and intervals, and what comes next and when."""
-    from pagoda.cli.releases.rollout.showing import as_json, see
     from pagoda.cli.releases.rollout.tables import as_tables
+    from pagoda.rollout.showing import as_json, see
     from pagoda.settings import load_settings
 
     seen = see(load_settings(home))
@@ -87,8 +87,8 @@ def promote(
 ) -> None:
     """Promote without waiting for gates that measure quality, as soon as every part is whole and ready."""
     from pagoda.cli.releases.rollout.promotion import make_sure, what_it_overrules
-    from pagoda.cli.releases.rollout.showing import DECIDED, see
     from pagoda.rollout import commands
+    from pagoda.rollout.showing import DECIDED, see
     from pagoda.settings import load_settings
 
     seen, console = see(load_settings(home)), Console(stderr=output is OutputFormat.JSON)
@@ -133,8 +133,9 @@ def history(
     home: HomeOption = None,
 ) -> None:
     """List the rollouts, oldest first: how each went, when, and why."""
-    from pagoda.cli.releases.rollout.past import past_as_json, past_as_table
+    from pagoda.cli.releases.rollout.past import past_as_table
     from pagoda.generations.release_log import open_log
+    from pagoda.rollout.showing import past_as_json
     from pagoda.rollout.state.history import rollouts
     from pagoda.settings import load_settings
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.text import Text
 
 from pagoda.cli.fitted_table import Column, FittedTable
-from pagoda.cli.releases.rollout.showing import duration
+from pagoda.rollout.showing import duration
 from pagoda.rollout.state.history import PastRollout
 
 _COLOURS = {"promoted": "green", "rolled back": "red"}
@@ -40,17 +38,3 @@ def past_as_table(rollouts: Sequence[PastRollout]) -> FittedTable:
             one.reason,
         )
     return table
-
-
-def past_as_json(one: PastRollout) -> dict[str, Any]:
-    """A past rollout as plain values."""
-    steps = [{**asdict(step), "at": step.at.isoformat()} for step in one.steps]
-    return {
-        "rollout": one.id,
-        "candidate": one.candidate,
-        "previous": one.previous,
-        "outcome": one.outcome,
-        "reason": one.reason,
-        "seconds_to_decision": one.seconds_to_decision,
-        "records": steps,
-    }

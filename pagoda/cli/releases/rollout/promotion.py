@@ -10,12 +10,12 @@ import typer
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from pagoda.cli.releases.rollout.showing import Seen
 from pagoda.cli.releases.rollout.tables import headline, told
 from pagoda.errors import RequestError
 from pagoda.rollout.commands import overruled
 from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.gates.offline import INTEGRITY
+from pagoda.rollout.showing import Seen
 from pagoda.rollout.state.machine import BEFORE_ARM, Phase, Rollout
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pagoda.cli.fitted_table import Column, FittedTable
-from pagoda.cli.releases.rollout.showing import DECIDED, Seen, duration, next_of, see, warning_of
 from pagoda.rollout.gate_results import GateResult, Verdict, failed
+from pagoda.rollout.showing import DECIDED, Seen, duration, next_of, see, warning_of
 from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.settings import Settings
 

@@ -15,6 +15,7 @@ from pagoda.rollout.driver import Look
 from pagoda.rollout.factory import open_driver
 from pagoda.rollout.gate_results import GateResult
 from pagoda.rollout.state.events import PREFIX, event_of
+from pagoda.rollout.state.history import PastRollout
 from pagoda.rollout.state.log_reading import rollout_of, split_of
 from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.rollout.state.split import Split
@@ -83,6 +84,20 @@ def as_json(seen: Seen) -> dict[str, Any]:
         "due": decision.due.isoformat() if decision.due else None,
         "waits": list(decision.waits),
         "trouble": list(seen.look.trouble),
+    }
+
+
+def past_as_json(one: PastRollout) -> dict[str, Any]:
+    """A past rollout as plain values."""
+    steps = [{**asdict(step), "at": step.at.isoformat()} for step in one.steps]
+    return {
+        "rollout": one.id,
+        "candidate": one.candidate,
+        "previous": one.previous,
+        "outcome": one.outcome,
+        "reason": one.reason,
+        "seconds_to_decision": one.seconds_to_decision,
+        "records": steps,
     }
 
 

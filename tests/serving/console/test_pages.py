@@ -1,0 +1,182 @@
+"""The console's pages: what they show is what the log says, and what their buttons do is in it with a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from markupsafe import escape
+
+from pagoda.rollout import commands, showing
+from pagoda.rollout.state.history import rollouts
+from pagoda.settings import Settings
+from serving.console.app import build_console
+from serving.console.people import Invitations, Person
+from tests.rollout.worlds import Said, Stage, add_full, add_incremental, quick
+
+PLACE = "http://127.0.0.1:7000"
+EVERYTHING = frozenset({"watch", "operate", "ask", "events", "users", "items"})
+
+
+class Browser:
+    """Somebody's browser: it keeps cookies and says where forms are from."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self.stage, self.invitations = stage, Invitations(folder / "invited")
+        app = build_console(Settings(home=folder), stage.log, self.invitations, ("127.0.0.1",))
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PLACE)
+
+    async def come_in(self, roles: frozenset[str] = EVERYTHING) -> Browser:
+        token = self.invitations.invite(Person("ann", roles))  # type: ignore[arg-type]
+        answer = await self.client.get("/login", params={"token": token})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        return self
+
+    async def get(self, path: str, status: int = 200) -> str:
+        answer = await self.client.get(path)
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+    async def post(self, path: str, status: int = 303, origin: str = PLACE, **form: str) -> str:
+        answer = await self.client.post(path, data=form, headers={"Origin": origin} if origin else {})
+        assert answer.status_code == status, answer.text
+        return answer.text
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A canary whose clicks hold it."""
+    stage = Stage()
+    stage.metrics = Said(requests=20_000, users=40, click_rate=0.1)
+    stage.driver = stage.drive()
+    commands.start(stage.log, "g2", policy=quick(), by="full update")
+    stage.turn(5)
+    monkeypatch.setattr(showing, "open_log", lambda _: stage.log)
+    monkeypatch.setattr(showing, "open_driver", lambda _: stage.drive())
+    return stage
+
+
+@pytest.fixture
+async def browser(stage: Stage, tmp_path: Path) -> AsyncIterator[Browser]:
+    one = Browser(stage, tmp_path)
+    async with one.client:
+        yield one
+
+
+async def test_an_invitation_is_good_once(browser: Browser) -> None:
+    assert "pagoda ui" in await browser.get("/", 401)
+    token = browser.invitations.invite(Person("ann", EVERYTHING))  # type: ignore[arg-type]
+    answers = [await browser.client.get("/login", params={"token": token}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 401]
+    cookie = answers[0].headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie
+    assert token not in "".join(path.name for path in browser.invitations._folder.iterdir())
+    await browser.get("/rollouts")
+    await browser.post("/logout", 200)
+    await browser.get("/rollouts", 401)
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [({"Host": "evil.example"}, "Host"), ({"Origin": "http://evil.example"}, "Origin"), ({}, "Origin")],
+)
+async def test_another_site_can_do_nothing(browser: Browser, headers: dict[str, str], said: str) -> None:
+    await browser.come_in()
+    before = browser.stage.log.state().head
+    answer = await browser.client.post("/rollouts/r4/abort", headers=headers)
+    assert answer.status_code == 403 and answer.text.startswith(said)
+    assert browser.stage.log.state().head == before
+
+
+async def test_every_page_lets_a_browser_load_nothing_from_elsewhere(browser: Browser) -> None:
+    await browser.come_in()
+    (rollout,) = rollouts(browser.stage.log)
+    for path in ("/", "/rollouts", f"/rollouts/{rollout.id}", "/versions", "/versions/1", "/versions/1..2", "/try"):
+        answer = await browser.client.get(path)
+        assert answer.status_code == 200, answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert "://" not in answer.text and " style=" not in answer.text and " onclick=" not in answer.text
+
+
+async def test_a_page_and_its_json_say_the_same(browser: Browser) -> None:
+    await browser.come_in()
+    (rollout,) = rollouts(browser.stage.log)
+    page, shown = await browser.get(f"/rollouts/{rollout.id}"), await browser.get(f"/api/rollouts/{rollout.id}")
+    now = json.loads(shown)["now"]
+    assert now == json.loads(json.dumps(showing.as_json(showing.see(Settings()))))
+    assert now["waits"] and all(escape(wait) in page for wait in now["waits"])
+    held = [gate for gate in json.loads(shown)["gates"] if gate["verdict"] == "hold"]
+    assert held and all(escape(gate["detail"]) in page for gate in held)
+    assert json.loads(await browser.get("/api/rollouts"))["rollouts"][0]["outcome"] == "in progress"
+
+
+async def test_what_is_done_is_a_record_with_the_name_of_who_did_it(browser: Browser) -> None:
+    await browser.come_in()
+    (rollout,) = rollouts(browser.stage.log)
+    await browser.post(f"/rollouts/{rollout.id}/pause", reason="lunch")
+    await browser.post(f"/rollouts/{rollout.id}/resume")
+    await browser.post(f"/rollouts/{rollout.id}/abort", reason="the titles look wrong")
+    steps = rollouts(browser.stage.log)[0].steps[-3:]
+    assert [(step.kind, step.by) for step in steps] == [(kind, "ann") for kind in ("paused", "resumed", "rolled_back")]
+    page = await browser.get(f"/rollouts/{rollout.id}")
+    assert "the titles look wrong" in page and "rolled back" in page
+    assert "is rolled_back" in await browser.post(f"/rollouts/{rollout.id}/abort", 409)
+
+
+async def test_a_promotion_says_what_it_overrules_and_wants_the_name_typed(browser: Browser) -> None:
+    await browser.come_in()
+    (rollout,) = rollouts(browser.stage.log)
+    overruled = json.loads(await browser.get(f"/api/rollouts/{rollout.id}"))["overrules"]
+    assert "clicks" in {gate["gate"] for gate in overruled}
+    page = await browser.get(f"/rollouts/{rollout.id}")
+    assert all(f"<strong>{gate['gate']}</strong> says" in page for gate in overruled)
+    assert "type the candidate" in await browser.post(f"/rollouts/{rollout.id}/promote", 409, typed="g1")
+    await browser.post(f"/rollouts/{rollout.id}/promote", typed="g2")
+    assert rollouts(browser.stage.log)[0].steps[-1].kind == "forced"
+
+
+async def test_who_only_watches_is_shown_no_buttons_and_can_press_none(browser: Browser) -> None:
+    await browser.come_in(frozenset({"watch"}))
+    (rollout,) = rollouts(browser.stage.log)
+    assert "<h2>Do</h2>" not in await browser.get(f"/rollouts/{rollout.id}")
+    assert "operate" in await browser.post(f"/rollouts/{rollout.id}/abort", 403)
+    assert "role `ask`" in await browser.get("/try?user=5", 403)
+
+
+async def test_a_rollout_that_was_replaced_meanwhile_is_not_acted_on(browser: Browser) -> None:
+    await browser.come_in()
+    (first,) = rollouts(browser.stage.log)
+    commands.abort(browser.stage.log, by="driver")
+    browser.stage.turn(10, seconds=4000)
+    commands.start(browser.stage.log, add_full(browser.stage.log, 9), policy=quick(), by="again")
+    assert "not the latest" in await browser.post(f"/rollouts/{first.id}/abort", 409)
+
+
+async def test_an_empty_installation_says_what_to_do_first(tmp_path: Path) -> None:
+    browser = Browser(Stage(stable=False), tmp_path)
+    async with browser.client:
+        await browser.come_in()
+        assert "pagoda update full" in await browser.get("/")
+        assert "pagoda rollout start" in await browser.get("/rollouts")
+        assert "is unknown" in await browser.get("/rollouts/r9", 409)
+        assert "nothing was released yet" in await browser.get("/try?user=5")
+
+
+async def test_versions_show_incrementals_as_beads_on_their_base_and_a_page_has_an_end(browser: Browser) -> None:
+    await browser.come_in()
+    add_incremental(browser.stage.log, 3, 1, "g1")
+    page = json.loads(await browser.get("/api/versions"))
+    assert [[one["version"] for one in tree["incrementals"]] for tree in page["trees"]] == [[], [3]]
+    assert "Incremental versions on v1" in await browser.get("/versions")
+    assert json.loads(await browser.get("/api/versions?before=2"))["trees"][0]["version"] == 1
+
+
+async def test_what_a_title_or_a_reason_holds_is_text(browser: Browser) -> None:
+    await browser.come_in()
+    (rollout,) = rollouts(browser.stage.log)
+    await browser.post(f"/rollouts/{rollout.id}/abort", reason="<script>alert(1)</script>")
+    assert "<script>alert" not in await browser.get(f"/rollouts/{rollout.id}")
