@@ -20,7 +20,7 @@ from pagoda.settings import Settings
 from serving.console import rollouts, versions
 from serving.console.door import STATIC, ConsoleDoor
 from serving.console.overview import RecallPulse, overview
-from serving.console.pages import Pages, Shown, needs, person_of, status_of
+from serving.console.pages import Pages, Shown, needs, path_of, person_of, status_of
 from serving.console.people import BrowserVisits, Invitations
 from serving.console.trying import Trial, trial
 
@@ -79,7 +79,8 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
         typed: Annotated[str, Form(max_length=100)] = "",
     ) -> Response:
         rollouts.act(log, name, what, by=person_of(request).name, reason=reason, typed=typed)
-        return RedirectResponse(f"/rollouts/{name}", 303)  # A page that can be loaded again without sending it again.
+        # A page that can be loaded again without sending it again.
+        return RedirectResponse(f"{request.scope['root_path']}/rollouts/{name}", 303)
 
     pages.router.add_api_route("/rollouts/{name}/{what}", act, methods=["POST"], dependencies=[needs("operate")])
 
@@ -96,7 +97,7 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
 
 def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
     def say(request: Request, status: int, message: str) -> Response:
-        if request.url.path.startswith("/api"):
+        if path_of(request).startswith("/api"):
             return JSONResponse({"error": message}, status)
         return pages.show(request, "error.html", {"error": message, "status": status}, status)
 

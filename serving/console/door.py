@@ -58,19 +58,19 @@ class ConsoleDoor:
         headers = headers_of(scope["headers"])
         if header := why_foreign(headers, self._hosts) or self._unsaid(scope["method"], headers):
             return PlainTextResponse(f"{header}: a request from another site is not answered\n", 403)
-        cookie = _cookie(headers.get(b"cookie", b""))
-        match scope["path"]:
-            case "/login":
-                return self._come_in(scope)
-            case "/logout" if scope["method"] == "POST":
-                self._visits.end(cookie)
-                return PlainTextResponse("You are out. `pagoda ui` prints an address that opens the console again.\n")
-            case path if path.startswith(STATIC):
-                return None
-        person = self._visits.person(cookie) if cookie else None
+        path: str = scope["path"]
+        if path.startswith(STATIC):
+            return None
+        if path == LOGIN:
+            return self._come_in(scope)
+        name = path.split("/", 2)[1]
+        person = self._visits.person(name, _cookie(headers.get(b"cookie", b"")))
         if person is None:
             return PlainTextResponse(_UNINVITED, 401)
-        scope[PERSON] = person
+        if scope["method"] == "POST" and path == f"/{name}{LOGOUT}":
+            self._visits.end(name)
+            return PlainTextResponse("You are out. `pagoda ui` prints an address that opens the console again.\n")
+        scope[PERSON], scope["root_path"] = person, f"/{name}"
         return None
 
     @staticmethod
@@ -85,9 +85,10 @@ class ConsoleDoor:
             return PlainTextResponse(
                 "This address is good once, for five minutes; `pagoda ui` prints another one.\n", 401
             )
-        answer = RedirectResponse("/", 303)
+        name, cookie = self._visits.begin(person)
+        answer = RedirectResponse(f"/{name}/", 303)
         answer.set_cookie(
-            COOKIE, self._visits.begin(person), httponly=True, samesite="strict", secure=scope["scheme"] == "https"
+            COOKIE, cookie, path=f"/{name}/", httponly=True, samesite="strict", secure=scope["scheme"] == "https"
         )
         return answer
 

@@ -31,6 +31,11 @@ def person_of(request: Request) -> Person:
     return person
 
 
+def path_of(request: Request) -> str:
+    """The path of a page within the console."""
+    return request.url.path.removeprefix(request.scope["root_path"])
+
+
 def needs(role: Role) -> Any:
     """Of a route: only who has this role gets further."""
 
@@ -85,7 +90,7 @@ class Pages:
 
     def _render(self, request: Request, template: str, shown: Shown) -> str:
         return self._templates.get_template(template).render(
-            shown=shown, person=person_of(request), path=request.url.path
+            shown=shown, person=person_of(request), root=request.scope["root_path"], path=path_of(request)
         )
 
     async def _follow(self, request: Request, template: str, read: Callable[[], Shown]) -> AsyncIterator[str]:

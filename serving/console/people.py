@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import time
 from collections import OrderedDict
@@ -65,34 +66,48 @@ class Invitations:
                 path.unlink(missing_ok=True)
 
 
+@dataclass(slots=True)
+class _Visit:
+    person: Person
+    cookie: bytes
+    """Its hash."""
+    seen: float
+
+
 class BrowserVisits:
-    """Who is in, by the hash of their cookie. In memory: after a restart everybody comes in anew."""
+    """Who is in. In memory: after a restart everybody comes in anew.
+
+    A visit has a name, which is the first part of all its paths, and a cookie for these paths. The cookie alone would
+    be no door: browsers send the cookies of 127.0.0.1 to every port of it, to another user's server too; but this one
+    only below a path that nobody else knows. And the path alone is none: it stands in the address bar.
+    """
 
     def __init__(self) -> None:
-        self._visits: OrderedDict[bytes, tuple[Person, float]] = OrderedDict()
+        self._visits: OrderedDict[str, _Visit] = OrderedDict()
 
-    def begin(self, person: Person) -> str:
-        """The cookie of a new visit; where there are too many, the one that was idle longest ends."""
-        cookie = new_secret()
-        self._visits[_digest(cookie)] = (person, time.monotonic())
+    def begin(self, person: Person) -> tuple[str, str]:
+        """Name and cookie of a new visit; where there are too many, the one that was idle longest ends."""
+        name, cookie = new_secret(), new_secret()
+        self._visits[name] = _Visit(person, _digest(cookie), time.monotonic())
         if len(self._visits) > _MOST_VISITS:
             self._visits.popitem(last=False)
-        return cookie
+        return name, cookie
 
-    def end(self, cookie: str) -> None:
-        """Let nobody in by this cookie any more."""
-        self._visits.pop(_digest(cookie), None)
+    def end(self, name: str) -> None:
+        """Let nobody in by it any more."""
+        self._visits.pop(name, None)
 
-    def person(self, cookie: str) -> Person | None:
-        """Whose cookie it is; None for none of ours, and for one that was not shown for long."""
-        key = _digest(cookie)
-        person, seen = self._visits.get(key, (None, 0.0))
-        if person is None or time.monotonic() - seen > _IDLE_SECONDS:
-            self._visits.pop(key, None)
+    def person(self, name: str, cookie: str) -> Person | None:
+        """Whose visit it is; None for none of ours, another cookie, or one that was not shown for long."""
+        visit = self._visits.get(name)
+        if visit is None or not hmac.compare_digest(visit.cookie, _digest(cookie)):
             return None
-        self._visits[key] = (person, time.monotonic())
-        self._visits.move_to_end(key)
-        return person
+        if time.monotonic() - visit.seen > _IDLE_SECONDS:
+            self.end(name)
+            return None
+        visit.seen = time.monotonic()
+        self._visits.move_to_end(name)
+        return visit.person
 
 
 def _digest(cookie: str) -> bytes:

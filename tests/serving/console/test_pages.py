@@ -28,20 +28,22 @@ class Browser:
         self.stage, self.invitations = stage, Invitations(folder / "invited")
         app = build_console(Settings(home=folder), stage.log, self.invitations, ("127.0.0.1",))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PLACE)
+        self.root = ""
 
     async def come_in(self, roles: frozenset[str] = EVERYTHING) -> Browser:
         token = self.invitations.invite(Person("ann", roles))  # type: ignore[arg-type]
         answer = await self.client.get("/login", params={"token": token})
-        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+        assert answer.status_code == 303
+        self.root = answer.headers["location"].rstrip("/")
         return self
 
     async def get(self, path: str, status: int = 200) -> str:
-        answer = await self.client.get(path)
+        answer = await self.client.get(self.root + path)
         assert answer.status_code == status, answer.text
         return answer.text
 
     async def post(self, path: str, status: int = 303, origin: str = PLACE, **form: str) -> str:
-        answer = await self.client.post(path, data=form, headers={"Origin": origin} if origin else {})
+        answer = await self.client.post(self.root + path, data=form, headers={"Origin": origin} if origin else {})
         assert answer.status_code == status, answer.text
         return answer.text
 
@@ -71,8 +73,10 @@ async def test_an_invitation_is_good_once(browser: Browser) -> None:
     token = browser.invitations.invite(Person("ann", EVERYTHING))  # type: ignore[arg-type]
     answers = [await browser.client.get("/login", params={"token": token}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [303, 401]
-    cookie = answers[0].headers["set-cookie"].lower()
-    assert "httponly" in cookie and "samesite=strict" in cookie
+    cookie, browser.root = answers[0].headers["set-cookie"], answers[0].headers["location"].rstrip("/")
+    # Browsers send the cookies of 127.0.0.1 to all its ports; those of a path only where they ask below it.
+    assert f"path={browser.root}/" in cookie.lower().replace(browser.root.lower(), browser.root)
+    assert "httponly" in cookie.lower() and "samesite=strict" in cookie.lower()
     assert token not in "".join(path.name for path in browser.invitations._folder.iterdir())
     await browser.get("/rollouts")
     await browser.post("/logout", 200)
@@ -86,16 +90,26 @@ async def test_an_invitation_is_good_once(browser: Browser) -> None:
 async def test_another_site_can_do_nothing(browser: Browser, headers: dict[str, str], said: str) -> None:
     await browser.come_in()
     before = browser.stage.log.state().head
-    answer = await browser.client.post("/rollouts/r4/abort", headers=headers)
+    answer = await browser.client.post(f"{browser.root}/rollouts/r4/abort", headers=headers)
     assert answer.status_code == 403 and answer.text.startswith(said)
     assert browser.stage.log.state().head == before
+
+
+async def test_neither_the_path_nor_the_cookie_is_enough_alone(browser: Browser) -> None:
+    ann = await browser.come_in()
+    (cookie,) = ann.client.cookies.jar
+    stranger = httpx.AsyncClient(transport=ann.client._transport, base_url=PLACE)
+    assert (await stranger.get(f"{ann.root}/")).status_code == 401
+    for path in ("/", "/rollouts", f"/{cookie.value}/"):
+        shown = {"Cookie": f"{cookie.name}={cookie.value}"}
+        assert (await stranger.get(path, headers=shown)).status_code == 401
 
 
 async def test_every_page_lets_a_browser_load_nothing_from_elsewhere(browser: Browser) -> None:
     await browser.come_in()
     (rollout,) = rollouts(browser.stage.log)
     for path in ("/", "/rollouts", f"/rollouts/{rollout.id}", "/versions", "/versions/1", "/versions/1..2", "/try"):
-        answer = await browser.client.get(path)
+        answer = await browser.client.get(browser.root + path)
         assert answer.status_code == 200, answer.text
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy and "unsafe" not in policy
