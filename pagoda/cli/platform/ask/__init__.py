@@ -22,20 +22,24 @@ def ask(
     ] = 0,
     wanted: FilterOption = "",
     text: Annotated[str, typer.Option(help="What is looked for in titles and texts, beside what fits the user.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Say how each answer comes about.")] = False,
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
 ) -> None:
     """Show what a user did and is recommended, of both arms while a rollout is on, and what a click moves."""
     from rich.console import Console
 
-    from pagoda.cli.platform.ask import tables
+    from pagoda.cli.platform.ask import explained, tables
     from pagoda.settings import load_settings
     from serving.console.asking import look
 
     settings = load_settings(home)
     given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
-    seen = look(settings, given, k=k, wanted=read_filter(wanted), text=text, click=click)
+    asked = read_filter(wanted)
+    seen = look(settings, given, k=k, wanted=asked, text=text, click=click)
+    why = explained.explained(settings, seen, k=k, wanted=asked, text=text) if explain else []
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps(tables.as_json(seen), indent=2, ensure_ascii=False))
+        told = tables.as_json(seen) | ({"explained": explained.as_json(why)} if explain else {})
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        Console().print(tables.as_tables(seen, k), highlight=False)
+        Console().print(tables.as_tables(seen, k), explained.as_tables(why), highlight=False)

@@ -75,11 +75,12 @@ def _about(seen: UserSeen) -> list[Text]:
         return [head, Text("Profile and events are not seen from here: set redis.url.", style="yellow")]
     if known.empty:
         return [head, Text("Nothing is known of them: no profile, no events.", style="yellow")]
-    profile = ", ".join(f"{name} {_value(value)}" for name, value in known.profile.items())
+    profile = ", ".join(f"{name} {value_of(value)}" for name, value in known.profile.items())
     return [head, Text(f"Profile: {profile or 'none'}")]
 
 
-def _value(value: Any) -> str:
+def value_of(value: Any) -> str:
+    """A raw value of a feature."""
     if isinstance(value, list):
         return "/".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -159,8 +160,12 @@ def _by(answer: Recommendation) -> str:
 
 def name_of(titles: Mapping[Key, str], item: Key | None) -> str:
     """What a person knows an item by, on one line and without what would steer a terminal."""
-    name = "" if item is None else titles.get(item, str(item))
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    return one_line("" if item is None else titles.get(item, str(item)))
+
+
+def one_line(text: str) -> str:
+    """A text on one line and without what would steer a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def new_table() -> Table:
