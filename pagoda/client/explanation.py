@@ -10,7 +10,10 @@ from typing_extensions import TypedDict
 # A newer service may say more: that is kept, as of all answers.
 _described = with_config(ConfigDict(extra="allow", use_attribute_docstrings=True))
 WhyArm = Literal["no_rollout", "share", "shadow", "header", "canary_not_warm", "canary_failed"]
-Outcome = Literal["answered", "late", "failed", "not_open"]
+ChannelOutcome = Literal["answered", "late", "failed", "not_open"]
+StoreOutcome = Literal["read", "store_remembered", "store_missing"]
+VectorSource = Literal["computed", "kept", "tower_cached", "tower_oov"]
+BreakerState = Literal["closed", "half_open", "open"]
 
 
 @_described
@@ -60,11 +63,11 @@ class HistoryExplained(TypedDict):
 class UserExplained(TypedDict):
     """What was known of the user."""
 
-    store: Literal["read", "store_remembered", "store_missing"]
+    store: StoreOutcome
     """Whether the online store was read, or what stood in for it."""
     id_row: IdRowExplained
     """Their row of their own."""
-    vector: Literal["computed", "kept", "tower_cached", "tower_oov"]
+    vector: VectorSource
     """Whether the tower computed it, an earlier one was still right, or what stood in for the tower."""
     profile: dict[str, Any]
     """Raw values of the features that the tower read, by name."""
@@ -94,7 +97,7 @@ class ChannelExplained(TypedDict):
 
     channel: str
     """Its name."""
-    outcome: Outcome
+    outcome: ChannelOutcome
     """`late`: it did not answer in the time that it had. `not_open`: its table or model is not."""
     error: str | None
     """What went wrong, where something did."""
@@ -145,5 +148,5 @@ class Explanation(TypedDict):
     """All that were asked, in that order."""
     prerank: PrerankExplained | None
     """Null where the generation has none."""
-    breakers: dict[str, Literal["closed", "half_open", "open"]]
+    breakers: dict[str, BreakerState]
     """State of the breakers before the servers that answer this generation, by server."""

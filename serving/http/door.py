@@ -58,7 +58,7 @@ def require_role(scope: Scope, role: Role, what: str) -> None:
         ForbiddenError: The caller's token is not of that role.
     """
     if role not in scope.get(ROLES, ()):
-        raise ForbiddenError(f"{what}: needs a token of the role `{role}`, and this one is of another; ask without it")
+        raise ForbiddenError(f"{what}: needs a token of the role `{role}`, which this one is not; ask without it")
 
 
 class Needs:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from pagoda.channels.merging import EXPLORE, FILLER, apart, quotas_of, shares_of
-from pagoda.client.explanation import ChannelExplained, PrerankExplained
+from pagoda.client.explanation import ChannelExplained, ChannelOutcome, PrerankExplained
 from pagoda.generations.manifest import Mixture
+from serving.http.fields import cut
 from serving.recall.channels.popular import PopularChannel
 from serving.recall.channels.text import TextChannel
 from serving.recall.fallback.steps import POPULAR, PRERANK, TEXT, without
@@ -42,7 +42,7 @@ def explained_channels(live: LiveGeneration, lookup: Lookup) -> list[ChannelExpl
 
 
 def _error(failure: Failure | None) -> str | None:
-    return None if failure is None else failure.error
+    return None if failure is None else cut(failure.error)
 
 
 def _deadline_ms(mixture: Mixture | None, name: str) -> float | None:
@@ -50,7 +50,7 @@ def _deadline_ms(mixture: Mixture | None, name: str) -> float | None:
     return None if seconds is None else seconds * 1e3
 
 
-def _outcome(name: str, lookup: Lookup) -> Literal["answered", "late", "failed", "not_open"]:
+def _outcome(name: str, lookup: Lookup) -> ChannelOutcome:
     if (failure := lookup.failure(name)) is not None:
         return "late" if failure.late else "failed"
     missing = TEXT if name == TextChannel.name else without(name)
@@ -101,6 +101,6 @@ def explained_prerank(live: LiveGeneration, lookup: Lookup) -> PrerankExplained 
         failure = lookup.failure(PRERANK)
         if failure is None:
             return {"outcome": "not_open", "scored": 0, "error": None}
-        return {"outcome": "late" if failure.late else "failed", "scored": 0, "error": failure.error}
+        return {"outcome": "late" if failure.late else "failed", "scored": 0, "error": _error(failure)}
     scored = len(lookup.merged) or sum(map(len, lookup.candidates.values()))
     return {"outcome": "answered", "scored": scored, "error": None}

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Set
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
 
-from pagoda.client.explanation import ArmExplained, Explanation, FilterExplained
+from pagoda.client.explanation import ArmExplained, BreakerState, Explanation, FilterExplained
 from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Manifest
 from pagoda.index.base import FilterCount
@@ -21,7 +20,7 @@ from serving.recall.lookup import Lookup
 from serving.recall.metrics import BREAKERS
 from serving.users.keys import Key
 
-_STATES: tuple[Literal["closed", "half_open", "open"], ...] = ("closed", "half_open", "open")
+_STATES: tuple[BreakerState, ...] = ("closed", "half_open", "open")
 """As `BREAKERS` numbers them."""
 
 
@@ -79,7 +78,7 @@ class Explainer:
         return None if found is None else {"kept": found[0], "total": found[1], "exact": False}
 
 
-def _breakers(manifest: Manifest) -> dict[str, Literal["closed", "half_open", "open"]]:
+def _breakers(manifest: Manifest) -> dict[str, BreakerState]:
     """Those of `serving.recall.servers.breaker_guards`, as Prometheus is told of them."""
     collection = manifest.collection
     own = {"store", f"tower {manifest.full_version}", f"index {collection}", f"text {collection}"}

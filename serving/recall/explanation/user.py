@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-from pagoda.client.explanation import HistoryExplained, UserExplained
+from pagoda.client.explanation import HistoryExplained, StoreOutcome, UserExplained, VectorSource
 from pagoda.data.layout import INTERESTS, says_interests
 from serving.http.features import read_ids
 from serving.http.fields import PastItems
@@ -32,13 +30,13 @@ def explained_user(live: LiveGeneration, lookup: Lookup, rows: IdRows) -> UserEx
     }
 
 
-def _store(lookup: Lookup) -> Literal["read", "store_remembered", "store_missing"]:
+def _store(lookup: Lookup) -> StoreOutcome:
     if REMEMBERED in lookup.degraded:
         return "store_remembered"
     return "store_missing" if MISSING in lookup.degraded else "read"
 
 
-def _vector(lookup: Lookup) -> Literal["computed", "kept", "tower_cached", "tower_oov"]:
+def _vector(lookup: Lookup) -> VectorSource:
     if CACHED in lookup.degraded:
         return "tower_cached"
     if OOV in lookup.degraded:

@@ -100,7 +100,7 @@ class ArmAnswers:
     async def _explain(
         self, serving: Serving, group: ArmGroup, timing: ArmTiming, predictions: list[Prediction]
     ) -> None:
-        if timing.live is None:
+        if timing.live is None:  # Nothing answered, and there is nobody to explain it to.
             return
         for lookup, one in zip(timing.lookups, predictions, strict=True):
             user = lookup.instance.user_id
