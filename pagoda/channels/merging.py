@@ -105,7 +105,7 @@ def _by_place(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[It
 
 
 def _by_quota(candidates: Lists, shares: Mapping[str, float], k: int) -> dict[Item, float]:
-    quotas = _quotas(tuple(shares.items()), k)
+    quotas = quotas_of(tuple(shares.items()), k)
     taken: dict[Item, None] = {}
     numbers: list[tuple[int, int]] = []
     for channel, items in candidates.items():
@@ -131,7 +131,7 @@ def _turns(numbers: tuple[tuple[int, int], ...]) -> list[int]:
 
 
 @lru_cache(1024)
-def _quotas(shares: tuple[tuple[str, float], ...], k: int) -> Mapping[str, int]:
+def quotas_of(shares: tuple[tuple[str, float], ...], k: int) -> Mapping[str, int]:
     """Whole numbers that add up to k, each less than 1 from its share of it: largest remainders."""
     exact = {channel: share * k for channel, share in shares}
     quotas = {channel: int(number) for channel, number in exact.items()}

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from pagoda.client.explanation import Explanation
+
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -43,6 +45,8 @@ class Recommendation(_Answer):
     timing_ms: dict[str, float] = {}
     receipt: str | None = None
     """To be handed back with the user's events on these items; None: the service gives none."""
+    explanation: Explanation | None = None
+    """How it came about; None where `explain` was not asked for."""
 
     @property
     def item_ids(self) -> list[int | str]:

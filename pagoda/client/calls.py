@@ -64,6 +64,8 @@ class Options(TypedDict, total=False):
     merge: Literal["rrf", "sum"]
     """How both become one list: by places, or by scores."""
     popularity_penalty: float
+    explain: bool
+    """Say how each answer came about; that needs the role `operate`."""
     arm: str
     """For testers: `stable` or `canary`."""
     deadline: float
@@ -89,11 +91,11 @@ class SimilarOptions(TypedDict, total=False):
 def recommend(users: Iterable[int | str], options: Options) -> Iterator[Call[list[Recommendation]]]:
     """Requests for users, as many at a time as the service takes."""
     fields: dict[str, Any] = {name: value for name, value in options.items() if name not in ("arm", "deadline")}
-    headers = _headers(options)
+    headers, role = _headers(options), _role(options)
     values = options.get("k", DEFAULT_K) * len(options.get("fields", ()))
     for some in _parts(users, max(1, min(MAX_USERS, MAX_VALUES // max(1, values)))):
         body = _json({"instances": [{"user_id": user, **fields} for user in some]})
-        yield Call("ask", PREDICT, body, partial(_read_predictions, some), repeatable=True, headers=headers)
+        yield Call(role, PREDICT, body, partial(_read_predictions, some), repeatable=True, headers=headers)
 
 
 def similar(items: Iterable[int | str], options: SimilarOptions) -> Call[SimilarItems]:
@@ -101,6 +103,10 @@ def similar(items: Iterable[int | str], options: SimilarOptions) -> Call[Similar
     fields: dict[str, Any] = {name: value for name, value in options.items() if name not in ("arm", "deadline")}
     body = _json({"instances": [{"item_ids": list(items), **fields}]})
     return Call("ask", SIMILAR, body, _read_similar, repeatable=True, headers=_headers(options))
+
+
+def _role(options: Options) -> Role:
+    return "operate" if options.get("explain") else "ask"
 
 
 def _read_similar(answer: Any) -> SimilarItems:

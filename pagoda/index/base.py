@@ -224,11 +224,28 @@ class TextSearch(Protocol):
         """
 
 
+class FilterCount(Protocol):
+    """How a backend counts what a filter leaves, where that costs it next to nothing."""
+
+    async def __call__(self, collection: str, wanted: Filter) -> tuple[int, int]:
+        """How many items a search would find that pass a filter, and how many without it.
+
+        Args:
+            collection: Physical name of a loaded collection.
+            wanted: What the items must satisfy; not empty.
+
+        Raises:
+            UnavailableError: The backend does not answer in time, or cannot search the collection now.
+        """
+
+
 class ItemSearch(Protocol):
     """Search in the collections of one backend, for the recall service. Safe to share between requests."""
 
     match: TextSearch | None
     """Finds items by words; None: the backend has no such search."""
+    count: FilterCount | None
+    """Counts what a filter leaves; None: the backend cannot cheaply."""
 
     async def search(
         self,

@@ -148,8 +148,19 @@ def as_json(seen: UserSeen) -> dict[str, Any]:
 
 def name_of(titles: Mapping[Key, str], item: Key | None) -> str:
     """What a person knows an item by, on one line and without what would steer a terminal."""
-    name = "" if item is None else titles.get(item, str(item))
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    return one_line("" if item is None else titles.get(item, str(item)))
+
+
+def one_line(text: str) -> str:
+    """A text on one line and without what would steer a terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def value_of(value: Any) -> str:
+    """A raw value of a feature."""
+    if isinstance(value, list):
+        return "/".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def read_filter(text: str) -> dict[str, Any]:

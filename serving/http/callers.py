@@ -14,6 +14,8 @@ HANGUP = "pagoda.hangup"
 """In a request's scope: its connection's `Hangup`."""
 HOLDER = "pagoda.holder"
 """In a request's scope, where the door let in a token of the caller's own: its name."""
+ROLES = "pagoda.roles"
+"""In a request's scope, where the door asked for any: the caller's roles."""
 _NOBODY = "nobody"
 """Requests without an address: of tests, and of sockets that have none."""
 _SUBSCRIBER_BITS = 64

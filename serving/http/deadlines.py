@@ -7,7 +7,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar, copy_context
 
-from pagoda.errors import RequestError
+from pagoda.errors import RequestError, UnavailableError
 from serving.blocks import Within
 
 DEADLINE_HEADER = "x-pagoda-deadline-ms"
@@ -16,6 +16,10 @@ LONGEST_MS = 600_000
 _NO_LIMIT: AbstractContextManager[None] = nullcontext()
 _limit: ContextVar[float] = ContextVar("_limit", default=math.inf)
 """When the request ends, by `time.monotonic`."""
+
+
+class LateError(UnavailableError):
+    """A server or a file did not answer in the time that there was."""
 
 
 def deadline(header: str | None) -> AbstractContextManager[None]:

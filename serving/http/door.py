@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pagoda.access.cross_site import headers_of, why_foreign
 from pagoda.access.roles import Role
 from pagoda.access.tokens import Tokens
-from serving.http.callers import HOLDER
+from pagoda.errors import RequestError
+from serving.http.callers import HOLDER, ROLES
 from serving.http.openapi import roles_of
 
 TURNED_AWAY = Counter("pagoda_recall_turned_away", "Requests that did not get past the door.", ("reason",))
@@ -41,8 +42,27 @@ class Denial:
     text: str
 
 
+class ForbiddenError(RequestError):
+    """Who may come in asks for what another role may."""
+
+
+def require_role(scope: Scope, role: Role, what: str) -> None:
+    """Refuse what only some of those may whom the door let in.
+
+    Args:
+        scope: Of the request, past the door.
+        role: That may.
+        what: Is asked, for the message: the field.
+
+    Raises:
+        ForbiddenError: The caller's token is not of that role.
+    """
+    if role not in scope.get(ROLES, ()):
+        raise ForbiddenError(f"{what}: needs a token of the role `{role}`, which this one is not; ask without it")
+
+
 class Needs:
-    """The role that each path of an application needs, as its OpenAPI page says; the page itself needs none."""
+    """The roles of which each path of an application needs one, as its OpenAPI page says; that itself needs none."""
 
     def __init__(self, app: FastAPI) -> None:
         """Read the page of an application that is complete.
@@ -51,22 +71,22 @@ class Needs:
             ValueError: A route does not say what it needs.
         """
         roles = roles_of(app)
-        page = {route.path: None for route in app.routes if isinstance(route, Route) and not route.include_in_schema}
+        page = {route.path: () for route in app.routes if isinstance(route, Route) and not route.include_in_schema}
         files = [route.path for route in app.routes if isinstance(route, Mount)]
-        self._exact: dict[str, Role | None] = {**page, **{path: roles[path] for path in roles if "{" not in path}}
-        self._patterns: list[tuple[re.Pattern[str], Role | None]] = [
-            *((compile_path(path)[0], role) for path, role in roles.items() if "{" in path),
-            *((re.compile(re.escape(path) + "/"), None) for path in files),
+        self._exact: dict[str, tuple[Role, ...]] = {**page, **{path: roles[path] for path in roles if "{" not in path}}
+        self._patterns: list[tuple[re.Pattern[str], tuple[Role, ...]]] = [
+            *((compile_path(path)[0], some) for path, some in roles.items() if "{" in path),
+            *((re.compile(re.escape(path) + "/"), ()) for path in files),
         ]
 
-    def of(self, path: str) -> tuple[bool, Role | None]:
-        """Whether there is such a path, and the role it needs."""
+    def of(self, path: str) -> tuple[bool, tuple[Role, ...]]:
+        """Whether there is such a path, and the roles of which it needs one; none: everybody may come."""
         if path in self._exact:
             return True, self._exact[path]
-        for pattern, role in self._patterns:
+        for pattern, roles in self._patterns:
             if pattern.match(path):
-                return True, role
-        return False, None
+                return True, roles
+        return False, ()
 
 
 class Door:
@@ -82,8 +102,12 @@ class Door:
         """Called by the server."""
         refusal = self._refusal(scope) if scope["type"] == "http" else None
         if refusal is None:
-            await self._app(scope, receive, send)
-            return
+            try:
+                await self._app(scope, receive, send)
+            except ForbiddenError as error:
+                refusal = Denial(HTTPStatus.FORBIDDEN, "role", str(error))
+            else:
+                return
         TURNED_AWAY.labels(refusal.reason).inc()
         self._log.tell(scope, refusal)
         challenge = _CHALLENGE if refusal.status == HTTPStatus.UNAUTHORIZED else None
@@ -94,22 +118,23 @@ class Door:
         if header := why_foreign(headers, self._hosts):
             reason = "host" if header == "Host" else "origin"
             return Denial(HTTPStatus.FORBIDDEN, reason, f"{header}: a request from another site is not answered")
-        there, role = self._needs.of(scope["path"])
+        there, roles = self._needs.of(scope["path"])
         if not there:
             return Denial(HTTPStatus.NOT_FOUND, "path", "there is nothing of this name; see /docs")
-        return self._stranger(scope, headers, role) or self._not_plain_json(scope["method"], headers)
+        return self._stranger(scope, headers, roles) or self._not_plain_json(scope["method"], headers)
 
-    def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], role: Role | None) -> Denial | None:
-        if role is None:
+    def _stranger(self, scope: Scope, headers: Mapping[bytes, bytes], roles: tuple[Role, ...]) -> Denial | None:
+        if not roles:
             return None
         holder = self._tokens.holder(headers.get(b"authorization", b""))
-        if role in holder.roles:
-            scope[HOLDER] = holder.name
+        if not holder.roles.isdisjoint(roles):
+            scope[HOLDER], scope[ROLES] = holder.name, holder.roles
             return None
+        named = " or ".join(f"`{role}`" for role in roles)
         if holder.roles:
-            text = f"Authorization: this token is not of the role `{role}`"
+            text = f"Authorization: this token is not of the role {named}"
             return Denial(HTTPStatus.FORBIDDEN, "role", text)
-        text = f"Authorization: must be `Bearer TOKEN`, with a token of the role `{role}`"
+        text = f"Authorization: must be `Bearer TOKEN`, with a token of the role {named}"
         return Denial(HTTPStatus.UNAUTHORIZED, "token", text)
 
     def _not_plain_json(self, method: str, headers: Mapping[bytes, bytes]) -> Denial | None:

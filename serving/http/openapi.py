@@ -25,23 +25,23 @@ _SCHEME = "token"
 _SCHEMA = "#/components/schemas/{model}"
 
 
-def needs(role: Role | None) -> dict[str, Any]:
-    """`openapi_extra` of a route that needs a role, or none: everybody may come."""
-    return {"security": [{_SCHEME: [role]}] if role else []}
+def needs(*roles: Role) -> dict[str, Any]:
+    """`openapi_extra` of a route that needs one of some roles; without any, everybody may come."""
+    return {"security": [{_SCHEME: [role]} for role in roles]}
 
 
-def roles_of(app: FastAPI) -> dict[str, Role | None]:
+def roles_of(app: FastAPI) -> dict[str, tuple[Role, ...]]:
     """What `needs` said, by path. It is read from the page: all routes are on it, however they came to the app.
 
     Raises:
         ValueError: A route says nothing, or the methods of a path do not agree.
     """
-    found: dict[str, Role | None] = {}
+    found: dict[str, tuple[Role, ...]] = {}
     for path, methods in app.openapi()["paths"].items():
         said = [operation.get("security") for operation in methods.values()]
         if None in said or any(one != said[0] for one in said):
             raise ValueError(f"{path}: must say which role it needs, or that it needs none; see `needs`")
-        found[path] = said[0][0][_SCHEME][0] if said[0] else None
+        found[path] = tuple(one[_SCHEME][0] for one in said[0])
     return found
 
 
@@ -114,7 +114,7 @@ _REFUSALS: dict[int, dict[str, Any]] = {
         "description": "No token, or an unknown one.",
         "headers": {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}},
     },
-    403: {"description": "The token is of another role, or another site has sent the request."},
+    403: {"description": "The token is not of the role that this needs, or another site has sent the request."},
     404: {"description": "There is no model of this name."},
     413: {"description": f"The body is longer than {MAX_BODY_BYTES:,} bytes, or events are larger than Kafka takes."},
     415: {"description": "The body is not said to be JSON, or is packed."},

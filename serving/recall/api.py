@@ -10,6 +10,7 @@ import orjson
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from pagoda.client.explanation import Explanation
 from pagoda.errors import RequestError
 from serving.http.fields import Id, Moment, PastItem, Sent, V2Body, described, load_json, refuse, rows_of
 from serving.recall.filter_form import RequestFilter
@@ -64,6 +65,9 @@ class RecallInstance(Sent):
     Σ 1/(60 + place). sum: by their scores in the two, each from 0 for the last one to 1 for the first."""
     popularity_penalty: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] | None = None
     """β in the score w · cosine - β · log p, where the dataset declares that popularity counts. Absent: its default."""
+    explain: Annotated[bool, Field(strict=True)] = False
+    """Say how the answer came about, what is known of the user among it. That needs a token of the role `operate`, and
+    such an answer does not count in a rollout."""
 
 
 class RecallBody(Sent):
@@ -114,6 +118,8 @@ class Prediction(TypedDict):
     """Milliseconds that each stage took (`store`, `tower`, `index`, `prerank`, `fields`), and `total`."""
     receipt: NotRequired[str]
     """To be handed back with this user's events on these items, as it is. There where the dataset declares receipts."""
+    explanation: NotRequired[Explanation]
+    """How it came about. There where the request has `explain`."""
 
 
 @described
@@ -156,7 +162,8 @@ class V2Answer(TypedDict):
     Where `fields` were asked for, `fields` holds those of each item as a JSON text; where the generation declares
     channels, `channels` holds the names of each item's, separated by commas; where one explores, `propensity` holds the
     probability of each item that chance chose, and 1 of the others; where its pre-ranker ordered them, `recall_score`
-    the scores that they were found with. Where the dataset declares receipts, `receipt` holds each user's.
+    the scores that they were found with. Where the dataset declares receipts, `receipt` holds each user's; where the
+    request has `explain`, `explanation` holds each user's as a JSON text, which is `null` of those that have none.
     """
 
     model_name: str
@@ -313,6 +320,9 @@ def render_v2(predictions: Sequence[Prediction], request_id: str) -> bytes:
         outputs.append(_output("fields", "BYTES", [orjson.dumps(item.get("fields", {})).decode() for item in items]))
     if all("receipt" in prediction for prediction in predictions):
         outputs.append(_output("receipt", "BYTES", [prediction["receipt"] for prediction in predictions]))
+    if any("explanation" in prediction for prediction in predictions):
+        told = [orjson.dumps(prediction.get("explanation")).decode() for prediction in predictions]
+        outputs.append(_output("explanation", "BYTES", told))
     return orjson.dumps({"model_name": MODEL, "id": request_id, "outputs": outputs})
 
 

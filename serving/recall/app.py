@@ -27,7 +27,7 @@ from serving.http.body_reading import ALLOWANCE, BYTES_A_SECOND, TooLargeError, 
 from serving.http.client_complaints import Complaints
 from serving.http.client_shares import Allowance
 from serving.http.deadlines import DEADLINE_HEADER, deadline
-from serving.http.door import Door, Needs
+from serving.http.door import Door, ForbiddenError, Needs, require_role
 from serving.http.fields import V2Body, cut
 from serving.http.openapi import (
     REFUSALS,
@@ -44,6 +44,7 @@ from serving.recall.api import (
     FirstItems,
     RecallAnswer,
     RecallBody,
+    RecallInstance,
     V2Answer,
     read_v1,
     read_v2,
@@ -91,6 +92,8 @@ class Straight:
         with span("recall", request.headers):  # What is logged of a failure belongs to the trace, too.
             try:
                 response = await route(request)
+            except ForbiddenError:
+                raise  # The door refuses, as whoever does not come in at all.
             except PagodaError as error:
                 response = await _refuse(request, error)
             except Exception as error:
@@ -148,6 +151,7 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
     async def predict(request: Request) -> Response:
         """Items for users, in the form of KServe v1."""
         asked = await read_v1(await read_body(request))
+        _check_explaining(request, asked)
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         requests_of("v1", "ok").inc()
@@ -157,10 +161,11 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
         """Items for users, in the form of KServe v2: an input for each field of a v1 instance that is given.
 
         `user_id` is INT64, BYTES where the dataset's IDs are strings; `k` INT32, `timestamp` INT64, `exclude_seen`
-        BOOL, `popularity_penalty` FP32; `text` and `merge` are BYTES, and so are `context`, `profile`, `history`,
-        `filter` and `fields`, one JSON text a user.
+        and `explain` BOOL, `popularity_penalty` FP32; `text` and `merge` are BYTES, and so are `context`, `profile`,
+        `history`, `filter` and `fields`, one JSON text a user.
         """
         asked, request_id = await read_v2(await read_body(request))
+        _check_explaining(request, asked)
         with deadline(request.headers.get(DEADLINE_HEADER)):
             predictions = await recall.answer(asked, request.headers.get(ARM_HEADER))
         requests_of("v2", "ok").inc()
@@ -178,10 +183,17 @@ def _add_recall(app: FastAPI, recall: Recall) -> dict[str, _Route]:
             tags=["recall"],
             response_class=Response,
             responses={**answer, **REFUSALS},
-            openapi_extra={**takes(body, example), **HEADERS, **needs("ask")},
+            openapi_extra={**takes(body, example), **HEADERS, **needs("ask", "operate")},
         )
         straight[path] = route
     return straight
+
+
+def _check_explaining(request: Request, asked: Sequence[RecallInstance]) -> None:
+    """An explanation says what is known of a user, which who only asks is not told."""
+    for one in asked:
+        if one.explain:
+            require_role(request.scope, "operate", "explain")
 
 
 def _add_onboarding(app: FastAPI, recall: Recall) -> None:

@@ -22,6 +22,8 @@ from serving.recall.channels.factory import channels_of
 from serving.recall.channels.second_generation import SecondGenerationChannel
 from serving.recall.channels.tables import TableChannels
 from serving.recall.channels.text import TextChannel
+from serving.recall.explanation.explainer import Explainer
+from serving.recall.explanation.id_rows import IdRows
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.generations.follower import Generations
@@ -111,6 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[tuple[Recall, SimilarServ
             preranking=preranking,
             text=text,
             second=SecondGenerationChannel(servers.tower, channels[0], tables, open_second),
+            explainer=Explainer(IdRows(settings.tables_folder), tables, items.removed, index.count),
         )
         receipts = open_receipts(settings)
 

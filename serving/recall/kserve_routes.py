@@ -116,7 +116,7 @@ class _Reading(NamedTuple):
     example: dict[str, Any]
     refused: tuple[int, ...]
     """Statuses."""
-    role: Role | None = None
+    roles: tuple[Role, ...] = ()
 
 
 def add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
@@ -132,7 +132,7 @@ def add_kserve(app: FastAPI, dataplane: DataPlane) -> None:
             responses={**gives(one.answer, one.answer.__doc__, one.example), **refusals(*one.refused)},
             openapi_extra={
                 **(in_path(_NAME, f"The model: `{MODEL}`.") if _NAME in one.path else {}),
-                **needs(one.role),
+                **needs(*one.roles),
             },
         )
 
@@ -147,12 +147,12 @@ def _routes(dataplane: DataPlane) -> list[_Reading]:
     is_ready = "Whether the model answers requests: a generation serves, and the service is not about to stop."
     return [
         _Reading("/", dataplane.live, "Whether the process answers.", Alive, {"status": "alive"}, open_),
-        _Reading("/v1/models", v1.models, "Which models there are.", ModelNames, names, asked, "ask"),
+        _Reading("/v1/models", v1.models, "Which models there are.", ModelNames, names, asked, ("ask",)),
         _Reading("/v1/models/{model_name}", _of(v1.model_ready), is_ready, ModelReady, ready, model_ready),
-        _Reading("/v2", v2.metadata, "Which software answers.", ServerMetadata, server, asked, "ask"),
+        _Reading("/v2", v2.metadata, "Which software answers.", ServerMetadata, server, asked, ("ask",)),
         _Reading("/v2/health/live", v2.live, "Whether the process answers.", ServerLive, {"live": True}, open_),
         _Reading("/v2/health/ready", v2.ready, is_ready, ServerReady, {"ready": True}, (403, 500, 503)),
-        _Reading("/v2/models", v2.models, "Which models there are.", ModelNames, names, asked, "ask"),
+        _Reading("/v2/models", v2.models, "Which models there are.", ModelNames, names, asked, ("ask",)),
         _Reading(
             "/v2/models/{model_name}",
             _of(v2.model_metadata),
@@ -160,7 +160,7 @@ def _routes(dataplane: DataPlane) -> list[_Reading]:
             ModelMetadata,
             metadata,
             model,
-            "ask",
+            ("ask",),
         ),
         _Reading("/v2/models/{model_name}/ready", _of(v2.model_ready), is_ready, ModelReady, ready, model_ready),
     ]

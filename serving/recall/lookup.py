@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 from pagoda.item_vectors.filter import Filter
 from serving.http.fields import PastItems
@@ -16,6 +17,16 @@ _MERGED = 100
 _CHANNELS, _FIRST = itemgetter("channels"), itemgetter(0)
 Vector = list[float]
 """`dim` numbers; of unit length, where cosines are compared."""
+
+
+class Failure(NamedTuple):
+    """Why a part of the answer is missing."""
+
+    part: str
+    """A channel or a step."""
+    error: str
+    late: bool
+    """It did not answer in time."""
 
 
 @dataclass(slots=True)
@@ -48,6 +59,17 @@ class Lookup:
     """What declared channels were merged into, before a pre-ranker chose among it; the best first."""
     items: list[RecalledItem] = field(default_factory=list)
     """What they are merged into: the answer, by falling score."""
+    failures: tuple[Failure, ...] = ()
+    """Of a lookup that is explained, why parts gave nothing."""
+
+    def fail(self, part: str, error: str, *, late: bool = False) -> None:
+        """Note why a part gives nothing, where somebody asks."""
+        if self.instance.explain:
+            self.failures += (Failure(part, error, late),)
+
+    def failure(self, part: str) -> Failure | None:
+        """Why a part gave nothing, as far as that was noted."""
+        return next((one for one in self.failures if one.part == part), None)
 
     @property
     def depth(self) -> int:

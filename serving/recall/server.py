@@ -43,6 +43,7 @@ _INPUTS = {
     "user_id": "INT64",
     "k": "INT32",
     "exclude_seen": "BOOL",
+    "explain": "BOOL",
     "timestamp": "INT64",
     "popularity_penalty": "FP32",
     **dict.fromkeys(("context", "profile", "history", "filter", "fields", "text", "merge"), "BYTES"),
@@ -55,7 +56,7 @@ _OUTPUTS = {
     "count": "INT32",
     "known_user": "BOOL",
     "propensity": "FP32",
-    **dict.fromkeys(("generation", "arm", "degraded", "channels", "fields", "receipt"), "BYTES"),
+    **dict.fromkeys(("generation", "arm", "degraded", "channels", "fields", "receipt", "explanation"), "BYTES"),
 }
 
 

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from pagoda.client.explanation import ChannelExplained, Explanation
+
 HANG_UP = 0
 """In place of a status: the connection ends without an answer."""
 Answer = tuple[int, Any]
@@ -48,6 +50,45 @@ def prediction(count: int) -> dict[str, Any]:
     """An answer with items 0, 1, …"""
     items = [{"item_id": number, "score": 1 - number / 10, "title": f"Item {number}"} for number in range(count)]
     return {"items": items, "generation": "g3", "arm": "stable", "known_user": True, "degraded": [], "timing_ms": {}}
+
+
+def _channel(name: str, **said: Any) -> ChannelExplained:
+    made: dict[str, Any] = {
+        "channel": name,
+        "outcome": "answered",
+        "error": None,
+        "deadline_ms": None,
+        "share": 0.25,
+        "quota": 250.0,
+        "found": 1000,
+        "given": 1000,
+        "credited": 1000,
+    }
+    return ChannelExplained(**(made | said))  # type: ignore[typeddict-item]
+
+
+EXPLANATION: Explanation = {
+    "arm": {"arm": "stable", "generation": "g3", "why": "share", "canary": "g4", "canary_percent": 10.0},
+    "user": {
+        "store": "read",
+        "id_row": {"source": "incremental", "versions": [9, 8]},
+        "vector": "kept",
+        "profile": {"age": 60.0, "city": "a\x1b[31m name [red] that goes on " * 6},
+        "profile_of_request": ["age"],
+        "interests": ["Drama", "Comedy"],
+        "history": {"source": "store", "events": 14, "newest_age_seconds": 3 * 86_400},
+    },
+    "excluded": 12,
+    "filter": {"kept": 505, "total": 1682, "exact": False},
+    "removed": 3,
+    "candidates": 1000,
+    "channels": [
+        _channel("two_tower", outcome="late", error="index recall_v1_0b28: no answer within 0.05 s", deadline_ms=50.0),
+        _channel("second_generation", outcome="not_open", share=None, quota=None),
+    ],
+    "prerank": {"outcome": "late", "scored": 0, "error": "no answer in time"},
+    "breakers": {"store": "closed", "index recall_v1_0b28": "open"},
+}
 
 
 @contextmanager

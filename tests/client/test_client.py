@@ -22,7 +22,7 @@ from serving.recall.similar.bodies import parse_similar
 from tests.certificates import write_certificate
 
 from .conftest import Ask
-from .services import HANG_UP, Service, prediction, serving
+from .services import EXPLANATION, HANG_UP, Service, prediction, serving
 
 
 def test_a_recommendation_is_typed_and_keeps_what_a_newer_service_adds(ask: Ask, service: Service) -> None:
@@ -100,6 +100,22 @@ def test_what_a_user_likes_is_put_and_may_be_sent_again(ask: Ask, service: Servi
     assert [(path, body) for path, body, _ in service.asked] == [
         ("/v1/users/5/interests", {"interests": ["Drama", "Comedy"]})
     ] * 2
+
+
+def test_an_explanation_is_asked_for_by_who_operates(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    make_tokens(home / "tokens")
+    monkeypatch.setenv("PAGODA_RECALL__URL", service.url)
+    with Client(home=home) as client:
+        assert client.recommend(5).explanation is None
+        assert _shown(service) == f"Bearer {token_of(home / 'tokens', 'ask')}"
+        newer = {**EXPLANATION, "weather": "fine"}
+        service.answers = [(200, {"predictions": [{**prediction(1), "explanation": newer}]})]
+        assert client.recommend(5, explain=True).explanation == newer, "what a newer service adds is kept"
+    assert service.asked[-1][1]["instances"] == [{"user_id": 5, "explain": True}]
+    assert _shown(service) == f"Bearer {token_of(home / 'tokens', 'operate')}"
 
 
 def test_an_item_change_that_may_have_been_taken_is_not_sent_again(ask: Ask, service: Service) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import orjson
 
 from pagoda.errors import PagodaError, RequestError, UnavailableError
-from pagoda.index.base import FoundItem, TextSearch
+from pagoda.index.base import FilterCount, FoundItem, TextSearch
 from pagoda.index.elasticsearch.connection import LINES, authorization
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import mark_of
@@ -46,6 +46,7 @@ class ElasticsearchSearch:
         self._dialect = DIALECTS[settings.dialect]
         self._kinds: dict[str, str] = {}
         self.match: TextSearch | None = None  # See `IndexSettings.text`.
+        self.count: FilterCount | None = None
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds),

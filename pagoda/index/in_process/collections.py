@@ -180,6 +180,11 @@ class FolderCollections:
         """See `Collections.count`."""
         return len(self._snapshot("count", name))
 
+    def kept(self, name: str, wanted: Filter) -> tuple[int, int]:
+        """How many items pass a filter, and how many there are; see `pagoda.index.base.FilterCount`."""
+        snapshot = self._snapshot("count", name)
+        return snapshot.count(wanted), len(snapshot)
+
     def search(
         self,
         name: str,

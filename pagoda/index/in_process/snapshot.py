@@ -86,6 +86,11 @@ class Snapshot:
         """Length of a vector."""
         return int(self.items.index.vectors.shape[1])
 
+    def count(self, wanted: Filter) -> int:
+        """How many items pass a filter. Of one that was searched by, that is known already."""
+        chosen = self._chosen(wanted)
+        return chosen.indexed.count + len(chosen.changed)
+
     def search(
         self,
         queries: Vectors,

@@ -18,7 +18,7 @@ from pymilvus.client.utils import check_status
 from pymilvus.grpc_gen.schema_pb2 import SearchResultData
 
 from pagoda.errors import RequestError, UnavailableError
-from pagoda.index.base import METRIC, MOST_FOUND, FoundItem, TextSearch
+from pagoda.index.base import METRIC, MOST_FOUND, FilterCount, FoundItem, TextSearch
 from pagoda.index.milvus import full_text
 from pagoda.index.milvus.expression import expression, is_unreadable
 from pagoda.index.milvus.parameters import search_params
@@ -62,6 +62,7 @@ class MilvusSearch:
             originals: Those of a collection; None: what its codes say comes back.
         """
         self.match: TextSearch | None = self._match
+        self.count: FilterCount | None = None  # What `count(*)` under a filter costs it was not measured.
         self._refine, self._originals = refine, originals
         self._uri, self._timeout, self._effort, self._request_id = uri, timeout_seconds, effort, request_id
         self._client = AsyncMilvusClient(uri, token=token, timeout=timeout_seconds, grpc_options=_RECONNECTING)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pagoda.channels.merging import EXPLORE, RRF, apart, shares_of, spread, weighed
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
-from serving.http.deadlines import within
+from serving.http.deadlines import LateError, within
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.channels.exploration import Exploration
@@ -124,6 +124,7 @@ async def _ask(
     ends = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks, return_exceptions=True)
     for channel, end in zip(channels, ends, strict=True):
         if isinstance(end, UnavailableError):
+            _note(lookup, channel, end)
             continue
         if isinstance(end, BaseException):
             raise end
@@ -168,6 +169,7 @@ async def _first(channels: Sequence[Channel], live: LiveGeneration, lookup: Look
     try:
         found = await channel.candidates(live, lookup)
     except UnavailableError as error:
+        _note(lookup, channel, error)
         await _in_place(error, channels[1:], live, lookup)
         return
     lookup.candidates[channel.name] = lookup.items = found
@@ -187,8 +189,16 @@ async def _in_place(error: UnavailableError, channels: Sequence[Channel], live: 
 async def _beside(text: Channel | None, live: LiveGeneration, lookup: Lookup) -> None:
     """Fill in what the text finds, where that can be known."""
     if text is not None:  # Else this index searches no words.
-        with suppress(UnavailableError):
+        try:
             lookup.candidates[text.name] = await text.candidates(live, lookup)
+        except UnavailableError as error:
+            _note(lookup, text, error)
+
+
+def _note(lookup: Lookup, channel: Channel, error: UnavailableError) -> None:
+    # A channel that asks another generation says so of what that one's servers said.
+    late = isinstance(error, LateError) or isinstance(error.__cause__, LateError)
+    lookup.fail(channel.name, str(error), late=late)
 
 
 def _from_text(items: Sequence[RecalledItem], words: Sequence[RecalledItem], name: str) -> list[RecalledItem]:

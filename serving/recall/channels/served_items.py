@@ -20,6 +20,7 @@ from pagoda.item_vectors.fields import ITEM_ID, ITEM_KEY, filter_fields
 from pagoda.item_vectors.filter import Filter
 from pagoda.item_vectors.matching import matching
 from pagoda.item_vectors.parts import part_uris
+from serving.http.features import read_ids
 from serving.recall.channels.item_columns import read_columns, reading_items
 from serving.users.keys import Key
 
@@ -40,7 +41,7 @@ class ServedItems:
         self._types = {name: schema_of(spec, "items").field(name).type for name in self._filters}
         self._items = items.take(pc.sort_indices(items[ITEM_ID])).combine_chunks()
         self._ids = SortedIds(self._items[ITEM_ID].to_numpy())
-        self._are_strings = spec.id_type == "string"
+        self._spec, self._are_strings = spec, spec.id_type == "string"
         self._keys = self._items[ITEM_KEY] if self._are_strings else self._items[ITEM_ID]
         self._removed, self._changed = removed, changed
 
@@ -54,6 +55,16 @@ class ServedItems:
     def holds(self, ids: Int64Array) -> BoolArray:
         """Which of some items, int64 [n], are there, bool [n]."""
         return self._ids.find(ids)[1]
+
+    def count(self, wanted: Filter) -> tuple[int, int]:
+        """How many items satisfy a filter as they are now, and how many there are; those that are gone are neither."""
+        matches = matching(self._items, wanted)
+        told = list({*self._removed, *self._changed})
+        there = self.holds(ids := read_ids(self._spec, told, "items"))
+        own = ids[there]
+        matches[self._ids.find(own)[0]] = self._stand(own, wanted)
+        gone = np.count_nonzero(~_none_of(self._removed, self.names(own)))
+        return int(np.count_nonzero(matches)), len(matches) - int(gone)
 
     def allowed(self, wanted: Filter, excluded: Set[int], *, there: bool = False) -> Allowed:
         """Says which items satisfy a filter as they are now, are not `excluded` by ID, and are not gone.

@@ -49,6 +49,10 @@ class TableChannels:
             return None
         return served.allowed(lookup.wanted, _seen(live, lookup), there=there)
 
+    def count(self, live: LiveGeneration, wanted: Filter) -> tuple[int, int] | None:
+        """See `ServedItems.count`; None: the generation's items are not in memory."""
+        return None if (served := self._items.get(live)) is None else served.count(wanted)
+
     async def warm(self, live: LiveGeneration) -> None:
         """Open a generation's tables, unless that was done; see `PerVersion.warm`. One without is not asked."""
         if live.manifest.mixture is None:

@@ -13,7 +13,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.errors import UnavailableError
 from pagoda.generations.manifest import Cascade
 from pagoda.item_vectors.vectors_by_id import VectorsById, no_vectors
-from serving.http.deadlines import left
+from serving.http.deadlines import LateError, left
 from serving.http.features import read_ids
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
@@ -63,7 +63,7 @@ class TwoTowerChannel(Channel):
             async with asyncio.timeout(None if math.isinf(seconds := left(self._seconds)) else seconds):
                 return await asyncio.to_thread(_rescored, live.spec, vectors, query, found, lookup.depth)
         except TimeoutError:
-            raise UnavailableError(
+            raise LateError(
                 f"generation {live.id}: its second member's vectors were not read in time", part="index"
             ) from None
 

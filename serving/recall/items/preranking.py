@@ -89,9 +89,12 @@ class PreRanking:
             async with asyncio.timeout(left(_PATIENCE * users * model.seconds)):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, score)
         except TimeoutError:
+            lookup.fail(PRERANK, "no answer in time", late=True)
             return None
         except Exception as error:  # Of whatever kind, there is an answer without it.
-            self._complain(f"{live.id}: its pre-ranker failed: {type(error).__name__}: {error}")
+            complaint = f"{live.id}: its pre-ranker failed: {type(error).__name__}: {error}"
+            lookup.fail(PRERANK, complaint)
+            self._complain(complaint)
             return None
 
     def _complain(self, complaint: str) -> None:

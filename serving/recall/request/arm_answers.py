@@ -16,6 +16,7 @@ from serving.error_reasons import reason
 from serving.http.deadlines import remaining
 from serving.logs import about
 from serving.recall.api import Prediction
+from serving.recall.explanation.arm import explained_arm
 from serving.recall.fallback.steps import OF_NO_SERVER
 from serving.recall.generations.follower import Generations, Serving
 from serving.recall.generations.generation import LiveGeneration
@@ -72,6 +73,8 @@ class ArmAnswers:
             FALLBACKS.labels("canary", str(serving.split.canary)).inc(len(group.asked))
         self._ledger.take(timing, predictions)
         self._shadow.copy(serving, group)
+        if group.explained:
+            await self._explain(serving, group, timing, predictions)
         # Of both arms by the stable one's declaration, which events are checked against.
         if self._receipts and serving.stable.spec.receipts:
             _give(self._receipts, group, predictions)
@@ -94,6 +97,16 @@ class ArmAnswers:
                 logger.warning("canary %s: %s; the stable arm stands in", serving.split.canary, why)
             return None
 
+    async def _explain(
+        self, serving: Serving, group: ArmGroup, timing: ArmTiming, predictions: list[Prediction]
+    ) -> None:
+        if timing.live is None:  # Nothing answered, and there is nobody to explain it to.
+            return
+        for lookup, one in zip(timing.lookups, predictions, strict=True):
+            user = lookup.instance.user_id
+            arm = explained_arm(serving, user, group.arm, one, group.header)
+            one["explanation"] = await self._parts.explainer.explain(timing.live, lookup, arm)
+
     async def _by_stable(self, live: LiveGeneration, group: ArmGroup, timing: ArmTiming) -> list[Prediction]:
         try:
             return await _ask(live, "stable", self._parts, group, timing)
@@ -114,6 +127,6 @@ def _give(receipts: Receipts, group: ArmGroup, predictions: Sequence[Prediction]
 async def _ask(
     live: LiveGeneration, arm: Arm, parts: Parts, group: ArmGroup, timing: ArmTiming, *, held: bool = True
 ) -> list[Prediction]:
-    timing.lookups = group.begin(live)
+    timing.live, timing.lookups = live, group.begin(live)
     with about(arm=arm, generation=live.id):
         return await answer_by(live, arm, parts, timing.lookups, held=held)

@@ -24,12 +24,16 @@ class ArmGroup:
 
     arm: Arm
     counted: bool
-    """Whether gates look at them: not when a tester chose the arm."""
+    """Whether gates look at them: not when a tester chose the arm, or wants an explanation."""
     places: tuple[int, ...]
     """In the request."""
     asked: tuple[RecallInstance, ...]
     candidates: int = 0
     """Items that are looked for at least, for each."""
+    explained: bool = False
+    """Whether they want to know how their answers came about: all of them or none."""
+    header: str | None = None
+    """By which a tester chose the arm."""
 
     @property
     def cost(self) -> float:
@@ -92,15 +96,24 @@ def _words(text: str) -> float:
 
 
 def groups_of(serving: Serving, asked: Sequence[RecallInstance], header: str | None) -> list[ArmGroup]:
-    """The users of a request by arm.
+    """The users of a request by arm; those who want an explanation by themselves, so that it costs the others nothing.
 
     Raises:
         RequestError: The header names no arm.
     """
-    places: dict[tuple[Arm, bool], list[int]] = {}
+    places: dict[tuple[Arm, bool, bool], list[int]] = {}
     for place, instance in enumerate(asked):
-        places.setdefault(serving.choose(instance.user_id, header), []).append(place)
+        arm, counted = serving.choose(instance.user_id, header)
+        places.setdefault((arm, counted, instance.explain), []).append(place)
     return [
-        ArmGroup(arm, counted, tuple(among), tuple(asked[place] for place in among), serving.candidates(arm))
-        for (arm, counted), among in places.items()
+        ArmGroup(
+            arm,
+            counted and not explained,
+            tuple(among),
+            tuple(asked[place] for place in among),
+            serving.candidates(arm),
+            explained,
+            header,
+        )
+        for (arm, counted, explained), among in places.items()
     ]

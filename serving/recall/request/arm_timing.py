@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from serving.http import callers
 from serving.http.deadlines import left
 from serving.recall.generations.follower import Serving
+from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.recall.metrics import ERRORS, afterwards, seconds_of
 from serving.recall.request.arm_group import ArmGroup
@@ -31,6 +32,8 @@ class ArmTiming:
         self.compared_channels, self.measured_channels = serving.compared_channels, serving.measured_channels
         self.lookups: Sequence[Lookup] = ()
         """The users, as the generation that answered has them, once it did."""
+        self.live: LiveGeneration | None = None
+        """That generation."""
         self.failed = False
         self.ms = -1.0
         self._late = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from serving.recall.channels.base import Channel
 from serving.recall.channels.exploration import Exploration
 from serving.recall.channels.tables import TableChannels
+from serving.recall.explanation.explainer import Explainer
 from serving.recall.fallback.fallback import Fallback
 from serving.recall.fallback.vector_cache import VectorCache
 from serving.recall.items.item_values import ItemValues
@@ -41,6 +42,8 @@ class Parts:
     """Asked beside the channels, where a request has text; None: the index searches no words."""
     second: Channel | None = None
     """Asks another generation, of one that declares that; None: an answer says that it is missing."""
+    explainer: Explainer = field(default_factory=Explainer)
+    """Says how an answer came about, where a request asks that."""
     deadlines: bool = True
     """Whether those hold that a generation declares for channels."""
 

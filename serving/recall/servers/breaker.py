@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from pagoda.errors import UnavailableError
-from serving.http.deadlines import left
+from serving.http.deadlines import LateError, left
 from serving.recall.metrics import BREAKERS
 
 Answer = TypeVar("Answer")
@@ -45,11 +45,12 @@ class Breaker:
             slow_is_down: Whether one that takes longer speaks against the server; else it does against the question.
 
         Raises:
-            UnavailableError: It was not asked, did not answer in time, or says so.
+            LateError: It did not answer in time.
+            UnavailableError: It was not asked, or says so.
         """
         allowed = left(seconds)
         if allowed <= 0:
-            raise UnavailableError(f"{self._name}: the request's deadline has passed", part=self._part)
+            raise LateError(f"{self._name}: the request's deadline has passed", part=self._part)
         probe = self._admit()
         try:
             async with asyncio.timeout(allowed):
@@ -59,7 +60,7 @@ class Breaker:
             if isinstance(error, UnavailableError) or (slow_is_down and allowed >= seconds):
                 self._failed()
             if isinstance(error, TimeoutError):
-                raise UnavailableError(f"{self._name}: no answer within {allowed:.3g} s", part=self._part) from error
+                raise LateError(f"{self._name}: no answer within {allowed:.3g} s", part=self._part) from error
             raise
         except Exception:
             self._succeeded()  # It answers; what it says is another matter.

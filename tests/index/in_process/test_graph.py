@@ -117,6 +117,8 @@ def test_any_filter_over_any_changes_is_answered_as_by_exact_search(
             collections.delete(NAME, np.array([item]))
     ids = np.array(sorted(there.keys() - set(excluded)), np.int64)
     parsed = FilterParser(SPEC).parse(wanted)
+    kept = matching(ITEMS.take(sorted(there)), parsed)
+    assert collections.kept(NAME, parsed) == (kept.sum(), len(there))
     ids = ids[matching(ITEMS.take(ids), parsed)]
     scores = QUERIES @ np.array([there[item] for item in ids.tolist()], np.float32).reshape(-1, 16).T
     hits = collections.search(NAME, QUERIES, k, effort=FEW, wanted=parsed, excluded=excluded)

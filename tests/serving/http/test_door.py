@@ -6,6 +6,7 @@ import gzip
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from serving.events.intake import EventIntake
 from serving.events.item_changes import ItemIntake, items_router
 from serving.events.redis_stream import RedisStream
 from serving.events.routes import events_router
-from serving.http.door import Needs
+from serving.http.door import TURNED_AWAY, Needs
 from serving.recall.server import RecallServer
 from tests.serving.recall.setting import Setting
 from tests.serving.recall.test_any_request import Specs
@@ -54,24 +55,56 @@ async def client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.mark.parametrize(
     ("method", "path", "needed"),
     [
-        ("POST", PREDICT, "ask"),
-        ("POST", "/v2/models/recall/infer", "ask"),
-        ("GET", "/v2/models/recall", "ask"),
-        ("POST", "/v1/events", "events"),
-        ("POST", "/v1/items", "items"),
-        ("GET", "/metrics", "watch"),
+        ("POST", PREDICT, {"ask", "operate"}),
+        ("POST", "/v2/models/recall/infer", {"ask", "operate"}),
+        ("GET", "/v2/models/recall", {"ask"}),
+        ("POST", "/v1/events", {"events"}),
+        ("POST", "/v1/items", {"items"}),
+        ("GET", "/metrics", {"watch"}),
     ],
 )
-async def test_a_route_opens_to_its_role_alone(
-    client: httpx.AsyncClient, folder: Path, method: str, path: str, needed: str
+async def test_a_route_opens_to_its_roles_alone(
+    client: httpx.AsyncClient, folder: Path, method: str, path: str, needed: set[str]
 ) -> None:
     assert (await client.request(method, path, headers=JSON)).status_code == 401
     unknown = await client.request(method, path, headers=JSON | bearer("x" * 43))
     assert (unknown.status_code, unknown.headers["www-authenticate"]) == (401, "Bearer")
     for role in ROLES:
         answer = await client.request(method, path, headers=JSON | bearer(token_of(folder, role)), content=b"{")
-        assert (answer.status_code == 403) == (role != needed), role
+        assert (answer.status_code == 403) == (role not in needed), role
         assert answer.status_code in (200, 400, 403)
+
+
+V2_EXPLAINED = [
+    {"name": "user_id", "datatype": "INT64", "shape": [2], "data": [4711, 5]},
+    {"name": "explain", "datatype": "BOOL", "shape": [2], "data": [False, True]},
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PREDICT, {"instances": [{"user_id": 4711}, {"user_id": 5, "explain": True}]}),
+        ("/v2/models/recall/infer", {"inputs": V2_EXPLAINED}),
+    ],
+)
+async def test_who_only_asks_gets_no_explanation_and_the_log_no_user(
+    client: httpx.AsyncClient, folder: Path, caplog: pytest.LogCaptureFixture, path: str, body: dict[str, Any]
+) -> None:
+    before = _turned_away()
+    with caplog.at_level(logging.DEBUG):
+        refused = await client.post(path, json=body, headers=bearer(token_of(folder, "ask")))
+        told = await client.post(path, json=body, headers=bearer(token_of(folder, "operate")))
+    assert refused.status_code == 403
+    assert refused.json()["error"].startswith("explain: needs a token of the role `operate`")
+    assert (told.status_code, _turned_away() - before) == (200, 1)
+    assert "explanation" in told.text
+    lines = [line for line in caplog.messages if "httpx" not in line]
+    assert any("explain" in line for line in lines) and not any("4711" in line for line in lines)
+
+
+def _turned_away() -> float:
+    return TURNED_AWAY.labels("role")._value.get()
 
 
 @pytest.mark.parametrize("path", ["/", "/v2/health/live", "/v2/health/ready", "/v1/models/recall", "/docs"])
@@ -126,6 +159,7 @@ async def test_a_refusal_is_logged_once_and_shows_no_token(
 async def test_the_page_says_what_each_route_needs(client: httpx.AsyncClient) -> None:
     page = (await client.get("/openapi.json")).json()
     assert page["paths"]["/v1/items"]["post"]["security"] == [{"token": ["items"]}]
+    assert page["paths"][PREDICT]["post"]["security"] == [{"token": ["ask"]}, {"token": ["operate"]}]
     assert page["paths"]["/v2/health/live"]["get"]["security"] == []
     assert page["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
 

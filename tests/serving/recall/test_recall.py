@@ -199,6 +199,24 @@ def _tensor(name: str, datatype: str, value: Any) -> dict[str, Any]:
     return {"name": name, "datatype": datatype, "shape": [1], "data": [value]}
 
 
+def test_an_explained_answer_is_the_same_and_says_what_was_known(
+    installation: Installation, recall: httpx.Client
+) -> None:
+    asked, other = questions(installation)
+    body = {"instances": [{**asked, "explain": True}, other]}
+    explained, plain = recall.post(PREDICT, json=body).raise_for_status().json()["predictions"]
+    assert_same([(item["item_id"], item["score"]) for item in explained["items"]], expected(installation, asked))
+    assert_same([(item["item_id"], item["score"]) for item in plain["items"]], expected(installation, other))
+    said, had = explained["explanation"], clicked(installation, asked["user_id"])
+    assert "explanation" not in plain
+    assert said["excluded"] == len(set(had.tolist()))
+    assert said["user"]["history"]["events"] == min(len(had), LENGTH)
+    assert {"age"} <= set(said["user"]["profile"]) <= {"age", "gender"}
+    assert said["user"]["id_row"] == {"source": "full", "versions": [installation.world.version]}
+    assert said["breakers"][f"index {installation.manifest.collection}"] == "closed"
+    assert [one["found"] for one in said["channels"]] == [asked["k"]]
+
+
 def test_unknown_users_get_an_answer(installation: Installation, recall: httpx.Client) -> None:
     asked = {"user_id": installation.world.user(4000), "k": 5}
     (prediction,) = recall.post(PREDICT, json={"instances": [asked]}).json()["predictions"]
@@ -250,6 +268,11 @@ def test_an_incremental_is_rolled_out_without_a_mixture(
     follow(lambda: {one["generation"] for one in ask(recall, users)} == {manifest.id})
     changed = [one["items"] != other["items"] for one, other in zip(before, ask(recall, users), strict=True)]
     assert changed == [True] * 20 + [False] * 20
+    told = ask(recall, users, explain=True)
+    sources = [one["explanation"]["user"]["id_row"] for one in told]
+    assert sources[:20] == [{"source": "incremental", "versions": [manifest.incremental_version]}] * 20
+    assert [one["source"] for one in sources[20:]] == ["full" if one["known_user"] else "none" for one in told[20:]]
+    assert {one["known_user"] for one in told[20:]} == {True, False}
 
 
 def driver_of(installation: Installation, tower_url: str) -> Driver:
@@ -267,9 +290,11 @@ def driver_of(installation: Installation, tower_url: str) -> Driver:
     return Driver(installation.log, backend, StreamMetrics(installation.redis_url), lambda *_: evidence())
 
 
-def ask(recall: httpx.Client, users: list[int | str], headers: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def ask(
+    recall: httpx.Client, users: list[int | str], headers: dict[str, str] | None = None, **fields: Any
+) -> list[dict[str, Any]]:
     """One answer for several users."""
-    instances = [{"user_id": user, "timestamp": NOW_US} for user in users]
+    instances = [{"user_id": user, "timestamp": NOW_US, **fields} for user in users]
     answer = recall.post(PREDICT, json={"instances": instances}, headers=headers)
     predictions: list[dict[str, Any]] = answer.raise_for_status().json()["predictions"]
     return predictions

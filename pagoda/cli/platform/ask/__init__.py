@@ -22,6 +22,7 @@ def ask(
     ] = 0,
     wanted: FilterOption = "",
     text: Annotated[str, typer.Option(help="What is looked for in titles and texts, beside what fits the user.")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="Say how each answer comes about.")] = False,
     output: OutputOption = OutputFormat.TABLE,
     home: HomeOption = None,
 ) -> None:
@@ -29,13 +30,18 @@ def ask(
     from rich.console import Console
 
     from pagoda.cli.platform.ask import tables
+    from pagoda.cli.platform.ask.explained import explained_as_tables
     from pagoda.settings import load_settings
     from serving.console.asking import as_json, look, read_filter
+    from serving.console.explaining import explained, explained_as_json
 
     settings = load_settings(home)
     given = typer.get_text_stream("stdin").readline().strip() if user == "-" else user
-    seen = look(settings, given, k=k, wanted=read_filter(wanted), text=text, click=click)
+    asked = read_filter(wanted)
+    seen = look(settings, given, k=k, wanted=asked, text=text, click=click)
+    why = explained(settings, seen, k=k, wanted=asked, text=text) if explain else []
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps(as_json(seen), indent=2, ensure_ascii=False))
+        told = as_json(seen) | ({"explained": explained_as_json(why)} if explain else {})
+        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
-        Console().print(tables.as_tables(seen, k), highlight=False)
+        Console().print(tables.as_tables(seen, k), explained_as_tables(why), highlight=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from pagoda.client import Recommendation, RecommendedItem
 from pagoda.data.window import from_us
-from serving.console.asking import UserSeen, moves, name_of
+from serving.console.asking import UserSeen, moves, name_of, value_of
 
 _LEFT_SHOWN = 5
 
@@ -46,14 +45,8 @@ def _about(seen: UserSeen) -> list[Text]:
         return [head, Text("Profile and events are not seen from here: set redis.url.", style="yellow")]
     if known.empty:
         return [head, Text("Nothing is known of them: no profile, no events.", style="yellow")]
-    profile = ", ".join(f"{name} {_value(value)}" for name, value in known.profile.items())
+    profile = ", ".join(f"{name} {value_of(value)}" for name, value in known.profile.items())
     return [head, Text(f"Profile: {profile or 'none'}")]
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "/".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _history(seen: UserSeen, rows: int) -> list[RenderableType]:

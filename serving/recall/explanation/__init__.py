@@ -1,0 +1,1 @@
+"""How an answer came about: put together when it is done, and only where the request asks for it."""
