@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pagoda.append_log.records import Record
 from pagoda.errors import RequestError
 from pagoda.generations.release_log import ReleaseLog
-from pagoda.rollout.curves.samples import GateFigures, GateSamples, Sample, stage_name
+from pagoda.rollout.curves.samples import GateFigures, GateSample, GateSamples, stage_name
 from pagoda.rollout.gate_results import Verdict
 from pagoda.rollout.state.events import PREFIX
 from pagoda.rollout.state.held_gates import KIND, held_of
@@ -25,7 +25,7 @@ _STARTED = f"{PREFIX}started"
 
 
 @dataclass(frozen=True)
-class Stage:
+class RolloutStage:
     """A phase of a rollout, or one step of its canary: gates are measured anew in each."""
 
     name: str
@@ -58,7 +58,7 @@ class RolloutCurves:
     """One rollout and all that its gates measured."""
 
     rollout: PastRollout
-    stages: tuple[Stage, ...]
+    stages: tuple[RolloutStage, ...]
     gates: tuple[GateCurve, ...]
     """In the order in which they were first measured."""
 
@@ -101,21 +101,21 @@ def _records(log: ReleaseLog, rollout: str) -> list[Record]:
     return [records[0], *takewhile(lambda record: record.kind != _STARTED, records[1:])]
 
 
-def _course(records: Sequence[Record]) -> tuple[list[Stage], list[tuple[str, Sample]]]:
+def _course(records: Sequence[Record]) -> tuple[list[RolloutStage], list[tuple[str, GateSample]]]:
     """The stages, and what records say that gates measured, each with the stage that it ends or holds."""
-    stages: list[Stage] = []
+    stages: list[RolloutStage] = []
     offline = stage_name(Phase.REGISTERED, -1)
-    found = [(offline, Sample.of(one.at, held_of(one).held)) for one in records if one.kind == KIND]
+    found = [(offline, GateSample.of(one.at, held_of(one).held)) for one in records if one.kind == KIND]
     for record, event, rollout in course_of(one for one in records if one.kind.startswith(PREFIX)):
         if gates := getattr(event, "gates", ()):
-            found.append((stages[-1].name, Sample.of(record.at, gates)))
+            found.append((stages[-1].name, GateSample.of(record.at, gates)))
         name = stage_name(rollout.phase, rollout.step)
         if not stages or stages[-1].name != name:
-            stages.append(Stage(name, rollout.since, rollout.percent))
+            stages.append(RolloutStage(name, rollout.since, rollout.percent))
     return stages, found
 
 
-def _curves(moments: Sequence[tuple[str, Sample]]) -> Iterator[GateCurve]:
+def _curves(moments: Sequence[tuple[str, GateSample]]) -> Iterator[GateCurve]:
     by_gate: dict[str, list[tuple[str, datetime, GateFigures]]] = {}
     for stage, sample in moments:
         for figures in sample.gates:

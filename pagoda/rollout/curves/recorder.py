@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from pagoda.errors import IntegrityError, UnavailableError
-from pagoda.rollout.curves.samples import FIRST_SECONDS, GateSamples, Sample, StageSamples, stage_name
+from pagoda.rollout.curves.samples import FIRST_SECONDS, GateSample, GateSamples, StageSamples, stage_name
 from pagoda.rollout.driver import Look
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class GateRecorder:
             return
         self._stage, self._due = stage, now + timedelta(seconds=FIRST_SECONDS)
         try:
-            self._keep(*stage, Sample.of(now, gates))
+            self._keep(*stage, GateSample.of(now, gates))
         except UnavailableError as error:
             if not self._warned:
                 _log.warning("what the gates measure is not kept for now: %s", error)
@@ -41,7 +41,7 @@ class GateRecorder:
         else:
             self._warned = False
 
-    def _keep(self, rollout: str, stage: str, sample: Sample) -> None:
+    def _keep(self, rollout: str, stage: str, sample: GateSample) -> None:
         """Read, add, write: of two drivers at once one may lose its sample, and neither harms what is there."""
         try:
             known = self._samples.read(rollout, stage)

@@ -43,7 +43,7 @@ class GateFigures(BaseModel):
         return cls.model_validate(result.model_dump(exclude={"detail"}))
 
 
-class Sample(BaseModel):
+class GateSample(BaseModel):
     """What all gates measured at one moment."""
 
     model_config = ConfigDict(frozen=True)
@@ -64,14 +64,14 @@ class StageSamples(BaseModel):
 
     seconds: float = Field(default=FIRST_SECONDS, gt=0)
     """Between two samples, at least."""
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[GateSample, ...] = ()
 
     @property
     def due(self) -> datetime | None:
         """When the next sample may be taken; None: at once."""
         return self.samples[-1].at + timedelta(seconds=self.seconds) if self.samples else None
 
-    def and_then(self, sample: Sample) -> StageSamples:
+    def and_then(self, sample: GateSample) -> StageSamples:
         """With one sample more, which must be due. Of too many fewer stay, the first and the last among them."""
         kept, seconds = [*self.samples, sample], self.seconds
         while len(kept) > MOST:
@@ -80,7 +80,7 @@ class StageSamples(BaseModel):
         return StageSamples(seconds=seconds, samples=tuple(kept))
 
 
-def _apart(samples: Sequence[Sample], gap: timedelta) -> list[Sample]:
+def _apart(samples: Sequence[GateSample], gap: timedelta) -> list[GateSample]:
     """The first, the last, and of those in between as many as leave the gap; half of all or more, if it was doubled."""
     kept = [samples[0]]
     for sample in samples[1:]:

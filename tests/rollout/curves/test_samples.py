@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.rollout.curves.recorder import GateRecorder
-from pagoda.rollout.curves.samples import FIRST_SECONDS, MOST, GateSamples, Sample, StageSamples
+from pagoda.rollout.curves.samples import FIRST_SECONDS, MOST, GateSample, GateSamples, StageSamples
 from pagoda.rollout.decide import Decision
 from pagoda.rollout.driver import Look
 from pagoda.rollout.gate_results import GateResult, Verdict
@@ -54,7 +54,7 @@ def test_samples_are_bounded_and_span_the_stage(waits: list[float]) -> None:
         now += timedelta(seconds=wait)
         if kept.due is None or kept.due <= now:
             taken.append(now)
-            kept = kept.and_then(Sample.of(now, look(number).decision.gates))
+            kept = kept.and_then(GateSample.of(now, look(number).decision.gates))
         assert len(kept.samples) <= MOST
         assert (kept.samples[0].at, kept.samples[-1].at) == (taken[0], taken[-1])
     assert all(gap >= kept.seconds for gap in seconds_between(kept))
