@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Event as Signal
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from pagoda.rollout.curves.reading import RolloutCurves, gate_curves
 from pagoda.rollout.curves.recorder import GateRecorder
 from pagoda.rollout.curves.retention import old_samples
 from pagoda.rollout.curves.samples import GateSamples
+from pagoda.rollout.loop import drive
 from pagoda.rollout.state.machine import Phase
-from tests.rollout.worlds import Stage, add_full, evidence, quick
+from pagoda.settings import Settings
+from tests.rollout.worlds import Clock, Stage, add_full, evidence, quick
 
 
 class RecordedStage(Stage):
@@ -86,6 +89,27 @@ def test_a_rollouts_gates_are_told_from_its_beginning_to_its_end(stage: Recorded
     assert all(6 <= clicks.stage.count(step) <= 8 for step in ("step-1", "step-2"))
     assert ((clicks.low <= clicks.value) & (clicks.value <= clicks.high)).all()
     assert {curve.gate: set(curve.stage) for curve in found.gates}["recall"] == {"registered"}
+
+
+class TenLooks(Signal):
+    """Ends a loop after so many looks, a second apart."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock, self._looks = clock, 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._looks += 1
+        self._clock.forward(timeout or 0)
+        if self._looks == 10:
+            self.set()
+        return self.is_set()
+
+
+def test_the_loop_of_a_driver_keeps_them(stage: RecordedStage) -> None:
+    id_ = commands.start(stage.log, "g2", policy=quick(steps=long_steps()), by="test").id
+    drive(stage.drive(), Settings(home=stage.folder), "local", 1.0, TenLooks(stage.clock))
+    assert stage.samples.rollouts() == [id_] and len(stage.samples.read(id_, "step-1").samples) == 1
 
 
 def test_what_decided_is_the_last_of_its_stage(stage: RecordedStage) -> None:

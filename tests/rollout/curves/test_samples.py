@@ -149,8 +149,8 @@ def test_what_led_to_a_record_or_was_lost_is_no_sample(tmp_path: Path) -> None:
     assert samples.rollouts() == []
 
 
-def test_samples_lie_in_a_bucket_likewise() -> None:
-    samples, clock = in_memory(), Clock()
+def test_samples_lie_in_a_bucket_likewise(bucket: str) -> None:
+    samples, clock = GateSamples(f"{bucket}/log/"), Clock()
     recorder = GateRecorder(samples, clock)
     for number in range(3):
         recorder.take(look(number))
