@@ -24,6 +24,7 @@ from pagoda.rollout.curves.samples import GateSamples
 from pagoda.rollout.loop import drive
 from pagoda.rollout.state.machine import Phase
 from pagoda.settings import Settings
+from tests.rollout.test_screens import SaidOfChannels
 from tests.rollout.worlds import Clock, Stage, add_full, evidence, quick
 
 
@@ -173,6 +174,16 @@ def test_people_see_each_gate_on_eighty_columns(stage: RecordedStage, tmp_path: 
     (clicks,) = (line for line in lines if line.startswith("clicks"))
     assert "pass" in clicks and any(block in clicks for block in "▁▂▃▄▅▆▇█")
     assert (tmp_path / "pictures" / "gates.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_channels_gates_fit_beside_their_curves(stage: RecordedStage) -> None:
+    stage.metrics = SaidOfChannels(requests=20_000, users=1_000, click_rate=0.11)
+    stage.restart()
+    commands.start(stage.log, "g2", policy=quick(), by="test")
+    stage.turn(5)
+    lines = stage.run().output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("fallbacks.item_to_item ") and "hold" in line for line in lines)
 
 
 def test_scripts_get_all_samples(stage: RecordedStage) -> None:
