@@ -6,10 +6,8 @@ then they are deleted, so that a kill leaves no dataset that is half there; the 
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from pagoda.append_log.store import open_store
 from pagoda.data.horizon import HORIZON_FILE, Horizon, parse_horizon
@@ -17,8 +15,7 @@ from pagoda.data.increments import TFRECORD_FOLDER, arrivals_of
 from pagoda.data.layout import partition_date
 from pagoda.errors import RequestError
 from pagoda.generations.state import ReleaseState
-from pagoda.storage.atomic import write_atomic
-from pagoda.storage.copies import children, delete, local_path, sizes, upload
+from pagoda.storage.copies import children, delete, replace, sizes
 
 
 @dataclass(frozen=True)
@@ -83,15 +80,7 @@ def _say(url: str, before: date) -> None:
     found = open_store(url).read([HORIZON_FILE])
     if found and parse_horizon(found[0], f"{url}/{HORIZON_FILE}") >= before:
         return
-    content = Horizon(interactions_from=before).model_dump_json().encode()
-    path = local_path(url)
-    if path is not None:
-        write_atomic(path / HORIZON_FILE, content)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / HORIZON_FILE
-        made.write_bytes(content)
-        upload(made, f"{url}/{HORIZON_FILE}")
+    replace(f"{url}/{HORIZON_FILE}", Horizon(interactions_from=before).model_dump_json().encode())
 
 
 def _arrived_before(name: str, before: date) -> bool:

@@ -54,6 +54,21 @@ class FoundItem(TypedDict):
     score: float
 
 
+@dataclass(frozen=True)
+class CollectionFacts:
+    """What a backend says of a collection without searching it; None: it does not."""
+
+    loaded: bool
+    """Whether all of it can be searched."""
+    rows: int | None
+    """Items in it, changes and deletions counted."""
+    dim: int | None
+    """Length of a vector."""
+    metric: str | None
+    kind: str | None
+    """Of its index, as in `CollectionConfig`."""
+
+
 class FileImport(Protocol):
     """How a backend reads `item_vectors.parquet` files by itself, so that no row passes through this process."""
 
@@ -100,6 +115,9 @@ class Collections(Protocol):
 
     def description(self, name: str) -> str:
         """The text that was given when the collection was created."""
+
+    def facts(self, name: str) -> CollectionFacts:
+        """What is known of a collection, complete or not, without bringing any of it into memory."""
 
     def create(
         self,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import UTC, datetime
 from functools import partial
 from threading import Event
 
 from pagoda.errors import PagodaError
+from pagoda.rollout.curves.recorder import GateRecorder
+from pagoda.rollout.curves.samples import GateSamples
 from pagoda.rollout.driver import Driver, Look
 from pagoda.rollout.factory import leading, tell_humans
 from pagoda.rollout.telemetry import silent_unless, tell
@@ -26,9 +29,11 @@ def drive(driver: Driver, settings: Settings, backend: str, every_seconds: float
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)  # It would tell of every question to the tower.
     said: list[str] = []
+    recorder = GateRecorder(GateSamples(settings.log_url), partial(datetime.now, UTC))
 
     def watch(look: Look) -> None:
         tell(look)
+        recorder.take(look)
         _say(look, said)
         try:
             tell_humans(settings, look)

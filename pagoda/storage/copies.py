@@ -11,7 +11,7 @@ from typing import Any
 import fsspec
 
 from pagoda.errors import ConfigError, IntegrityError, UnavailableError
-from pagoda.storage.atomic import build_folder
+from pagoda.storage.atomic import build_folder, write_atomic
 from pagoda.storage.checksums import checksum_file
 from pagoda.storage.inventory import Inventory, verify
 from pagoda.storage.stores import is_of_a_store
@@ -87,6 +87,31 @@ def upload(path: Path, uri: str) -> None:
     """
     with _store_of(uri) as (files, place):
         files.put_file(str(path), place)
+
+
+def replace(uri: str, content: bytes) -> None:
+    """Put a small file in place of what is at `uri`, or of nothing: readers see the old one or the new one, whole.
+
+    Raises:
+        UnavailableError: The store does not answer, or the disk is full.
+    """
+    path = local_path(uri)
+    with _store_of(uri) as (files, place):
+        if path is None:
+            files.pipe_file(place, content)
+        else:
+            write_atomic(path, content)
+
+
+def read(uri: str) -> bytes | None:
+    """A small file, None where there is none.
+
+    Raises:
+        UnavailableError: The store does not answer.
+    """
+    with _store_of(uri) as (files, place), suppress(FileNotFoundError):
+        return bytes(files.cat_file(place))
+    return None
 
 
 def copy(source: str, uri: str) -> None:

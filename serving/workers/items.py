@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -26,6 +27,7 @@ from pagoda.generations.release_log import ReleaseLog, open_log
 from pagoda.item_changes.changes import ItemChanges, fitting
 from pagoda.item_changes.compaction import ItemCompaction
 from pagoda.item_changes.log import ItemLog, item_log_url, open_item_log
+from pagoda.item_changes.positions import Positions, write_positions
 from pagoda.settings import Settings, load_settings, require_parts
 from pagoda.storage.copies import children, delete
 from pagoda.updates.item_replay import ItemReplay
@@ -37,6 +39,8 @@ from serving.workers.metrics import ITEMS_BEHIND, ITEMS_HEAD
 POLL_SECONDS = 0.25
 DATASET_SECONDS = 30.0
 """How often at most the dataset's file of changed items is written anew."""
+SAY_SECONDS = 10.0
+"""How often at most it is said how far collections are."""
 COMPACTION_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
@@ -56,11 +60,13 @@ class ItemWorker:
         grace: timedelta = GRACE,
         dataset_seconds: float = DATASET_SECONDS,
         compaction: ItemCompaction | None = None,
+        say: Callable[[Positions], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._item_log, self._items, self._dataset = log, item_log, items, dataset
         self._backend, self._find = backend, find  # Says, while there is no dataset, which one it is by now.
         self._compaction, self._compact_at = compaction, 0.0
+        self._say_positions, self._said, self._say_at = say, dict[str, int](), 0.0
         self._grace, self._dataset_seconds, self._monotonic = grace, dataset_seconds, monotonic
         self._changes = ItemChanges()
         self._applied: dict[str, int] = {}
@@ -86,6 +92,10 @@ class ItemWorker:
                     self._refuse(manifest, error)
         behind = [one for one in manifests if self._applied.get(one.collection, 0) < self._changes.head]
         ITEMS_BEHIND.set(len(behind))
+        try:
+            self._say()
+        except UnavailableError as error:
+            failures.append(error)
         if self._written < self._changes.head and self._monotonic() >= self._write_at:
             self._write()
         if self._compaction and self._monotonic() >= self._compact_at:
@@ -119,6 +129,12 @@ class ItemWorker:
         if self._refused.get(manifest.collection) != str(error):
             _log.error("generation %s goes without item changes: %s", manifest.id, error)
         self._refused[manifest.collection] = str(error)
+
+    def _say(self) -> None:
+        if self._say_positions and self._applied != self._said and self._monotonic() >= self._say_at:
+            said, self._say_at = dict(self._applied), self._monotonic() + SAY_SECONDS
+            self._say_positions(Positions(at=datetime.now(UTC), head=self._changes.head, applied=said))
+            self._said = said
 
     def _write(self) -> None:
         """Put the changed items into the dataset, for the next full update."""
@@ -173,10 +189,15 @@ def open_item_worker(settings: Settings) -> Iterator[ItemWorker]:
     items = ItemReplay(settings, log)
     try:
         compaction = ItemCompaction(item_log_url(settings), settings.items.kept, key=settings.signing_key)
-        item_log, dataset = open_item_log(settings), settings.events_dataset
-        find = lambda: load_settings(settings.home).events_dataset  # noqa: E731
         yield ItemWorker(
-            log, item_log, items, dataset, backend=settings.index.backend, find=find, compaction=compaction
+            log,
+            open_item_log(settings),
+            items,
+            settings.events_dataset,
+            backend=settings.index.backend,
+            find=lambda: load_settings(settings.home).events_dataset,
+            compaction=compaction,
+            say=partial(write_positions, item_log_url(settings)),
         )
     finally:
         items.close()

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pytest
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
-from pagoda.index.base import Collections, FoundItem, Hits
+from pagoda.index.base import CollectionFacts, Collections, FoundItem, Hits
 from pagoda.index.build import build_collection
 from pagoda.index.factory import open_collections, open_search
+from pagoda.index.listing import list_collections
 from pagoda.item_vectors.fields import filter_fields
 from pagoda.item_vectors.filter_parser import FilterParser
 from pagoda.item_vectors.matching import matching
@@ -218,6 +219,15 @@ def test_errors_name_the_collection_and_the_place(opened: Opened) -> None:
         assert error.value.part == "index"
 
 
+def test_facts_are_told_without_a_search(opened: Opened) -> None:
+    facts = opened.collections.facts(NAME)
+    assert facts == CollectionFacts(loaded=True, rows=ROWS, dim=16, metric="IP", kind="HNSW")
+    (listed,) = (one for one in list_collections(opened.settings) if one.name == NAME)
+    assert (listed.facts, listed.orphan, listed.trouble) == (facts, True, "")
+    with pytest.raises(IntegrityError, match="absent"):
+        opened.collections.facts("absent")
+
+
 def test_what_is_not_searchable_yet_says_so(opened: Opened) -> None:
     collections = opened.collections
     collections.drop(CHANGING)
@@ -225,6 +235,8 @@ def test_what_is_not_searchable_yet_says_so(opened: Opened) -> None:
     assert (collections.description(CHANGING), collections.indexed_rows(CHANGING)) == ("three rows", None)
     assert {NAME, CHANGING} <= set(collections.names())
     assert not collections.loaded(CHANGING)
+    facts = collections.facts(CHANGING)
+    assert not facts.loaded and facts.dim == 16 and not facts.rows
     with pytest.raises(UnavailableError, match=CHANGING):
         collections.search(CHANGING, QUERY, 5, effort=8)
     with pytest.raises((DataError, UnavailableError), match=CHANGING):  # Milvus 2.3 does not say whose fault it is.
@@ -260,7 +272,7 @@ def test_a_collection_grows_changes_and_goes(opened: Opened) -> None:
     collections.delete(CHANGING, np.array([4, 12345]))
     _soon(lambda: set(_search(collections, {"kind": "changed"}).ids.tolist()) == {2, 70})
     _soon(lambda: 4 not in _search(collections, None).ids)
-    assert collections.count(CHANGING) == len(NASTY)
+    assert collections.count(CHANGING) == collections.facts(CHANGING).rows == len(NASTY)
     assert _search(collections, {"kind": "changed"}, (2,)).keys == ["new"]
     read = opened.vectors(CHANGING, 1, 2, 4, 70)
     assert sorted(read) == [1, 2, 70]

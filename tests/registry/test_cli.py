@@ -15,6 +15,9 @@ from pagoda.errors import GateError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.registry.folder_registry import FolderRegistry
 from pagoda.registry.publish import publish
+from pagoda.rollout import commands
+from pagoda.rollout.curves.samples import GateSamples, StageSamples
+from pagoda.rollout.policy import RolloutPolicy
 from serving.workers.follower import Follower
 from serving.workers.tower_host import NoTowers
 
@@ -135,6 +138,9 @@ def test_retention_shows_before_it_deletes(tmp_path: Path, log: ReleaseLog) -> N
     home.world.serve_chain(home.registry, home.log, 2)
     for number in range(1, 4):
         home.world.serve_chain(home.registry, home.log, 0, day_number=number)
+        if number == 1:
+            rollout = commands.start(home.log, "g4", policy=RolloutPolicy(), by="test").id
+            GateSamples(str(tmp_path / "log")).write(rollout, "step-1", StageSamples())
         publish(home.log, f"g{number + 3}", "stable")
     places = [registered.key.replace(":", "/") for registered in map(home.registry.get, (1, 5))]
     copies = [tmp_path / "work" / place for place in ("versions/1", places[0], "versions/5", places[1])]
@@ -142,7 +148,7 @@ def test_retention_shows_before_it_deletes(tmp_path: Path, log: ReleaseLog) -> N
         copy.mkdir(parents=True)
     shown = home.json("retention", "--full-versions", "2")
     assert (shown["generations"], shown["versions"]) == (["g1", "g1.2", "g1.3", "g4"], [1, 2, 3, 4])
-    assert shown["deleted"] is False and shown["bytes"] > 0
+    assert shown["deleted"] is False and shown["bytes"] > 0 and shown["gate_samples"] == [rollout]
     assert "Would delete (--delete does it)" in home.run("retention", "--full-versions", "2").output
     assert Path(home.registry.get(1).uri).exists()
     done = home.json("retention", "--full-versions", "2", "--delete")

@@ -12,7 +12,7 @@ from pagoda.data.spec import FeatureSpec
 from pagoda.data.window import Window
 from pagoda.errors import ConflictError, UnavailableError
 from pagoda.generations.arms import ARMS
-from pagoda.generations.manifest import Artifact, Manifest, Mixture, SegmentRef, generation_id
+from pagoda.generations.manifest import MILVUS, Artifact, Manifest, Mixture, SegmentRef, generation_id
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.generations.state import ReleaseState
 from pagoda.generations.versions import VersionRecord
@@ -60,7 +60,14 @@ class MemoryStore:
         return found
 
 
-def add_full(log: ReleaseLog, version: int, tags: dict[str, str] | None = None, mixture: Mixture | None = None) -> str:
+def add_full(
+    log: ReleaseLog,
+    version: int,
+    tags: dict[str, str] | None = None,
+    mixture: Mixture | None = None,
+    *,
+    backend: str = MILVUS,
+) -> str:
     """Register a full version and record its generation."""
     _register(log, version, None, None, tags or {})
     artifact = Artifact(uri=f"/versions/{version}", checksum="xxh3:0")
@@ -72,6 +79,7 @@ def add_full(log: ReleaseLog, version: int, tags: dict[str, str] | None = None, 
         item_vectors=artifact,
         mixture=mixture,
         collection=f"recall_v{version}",
+        backend=backend,
         dim=8,
         item_count=100,
         spec=SPEC,

@@ -1,4 +1,4 @@
-"""`pagoda index`: the collection of what serves, and what one of another kind or size would take."""
+"""`pagoda index`: which collections there are, moving what serves, and what one of another kind or size would take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pagoda.index.plan import PlannedIndex
     from pagoda.standalone.platform import Platform
 
-app = typer.Typer(name="index", help="The collection of what serves, and what others would take.", no_args_is_help=True)
+app = typer.Typer(name="index", help="Collections: which there are, and what others would take.", no_args_is_help=True)
 
 
 @app.command()
@@ -56,6 +56,22 @@ def rebuild(
             f"{report.recall_at_100:.4f}. Recall takes it in when it is started again."
         )
     Console(soft_wrap=True).print(told, highlight=False)
+
+
+@app.command("list")
+def list_(output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -> None:
+    """List every collection in the search backend: who uses it, its items, and how far item changes are in it."""
+    from pagoda.cli.releases.collections import collection_as_json, collections_as_table
+    from pagoda.index.listing import list_collections
+    from pagoda.settings import load_settings
+
+    found = list_collections(load_settings(home))
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps([collection_as_json(one) for one in found], indent=2))
+    elif found:
+        Console().print(collections_as_table(found))
+    else:
+        Console().print("There is no collection yet; a full update builds one.")
 
 
 @app.command()

@@ -45,6 +45,8 @@ def retention(
     from pagoda.index.factory import open_collections
     from pagoda.registry.factory import open_registry
     from pagoda.registry.retention import RetentionPolicy, carry_out_retention, plan_retention, sizes
+    from pagoda.rollout.curves.retention import old_samples
+    from pagoda.rollout.curves.samples import GateSamples
     from pagoda.settings import lacking, load_settings
     from pagoda.updates.incremental import forget_pruned
 
@@ -66,15 +68,20 @@ def retention(
         )
         forget_pruned(settings, log.state())
         open_pending(settings).settle()
+    samples = GateSamples(settings.log_url)
+    rollouts = old_samples(log, samples, removals.versions)
+    for rollout in rollouts if delete else ():
+        samples.forget(rollout)
     # After the versions: one that is gone needs none of them any more.
     old = plan_partitions(dataset, log.state(), log.now(), interactions) if interactions else None
     if old and delete:
         delete_partitions(dataset, old)
     if output == OutputFormat.JSON:
         further = {"interactions": {**asdict(old), "before": old.before.isoformat()}} if old else {}
-        typer.echo(json.dumps({**asdict(removals), "bytes": size, "deleted": delete, **further}, indent=2))
+        removed = {**asdict(removals), "gate_samples": rollouts, "bytes": size, "deleted": delete}
+        typer.echo(json.dumps({**removed, **further}, indent=2))
     else:
-        _show(removals, size, deleted=delete)
+        _show(removals, rollouts, size, deleted=delete)
         if old:
             _show_interactions(old, deleted=delete)
 
@@ -96,13 +103,13 @@ def _nothing_to_drop(name: str) -> None:
     """Without an index there is no collection, so this is never called."""
 
 
-def _show(removals: Removals, size: int, *, deleted: bool) -> None:
+def _show(removals: Removals, rollouts: list[str], size: int, *, deleted: bool) -> None:
     console = Console()
-    if not removals:
+    if not removals and not rollouts:
         console.print("Nothing to delete.")
         return
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name, what in asdict(removals).items():
+    for name, what in {**asdict(removals), "gate samples": rollouts}.items():
         table.add_row(name, str(len(what)), Text(", ".join(str(one) for one in what) or "-"))
     console.print(table)
     verb = "Deleted" if deleted else "Would delete (--delete does it)"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
-from pagoda.index.base import DEFAULT_INDEX, FileImport, Hits
+from pagoda.index.base import DEFAULT_INDEX, METRIC, CollectionFacts, FileImport, Hits
 from pagoda.index.elasticsearch.connection import BusyError, HttpConnection, SlowError
 from pagoda.index.elasticsearch.dialects import DIALECTS
 from pagoda.index.elasticsearch.documents import (
@@ -25,7 +25,7 @@ from pagoda.index.elasticsearch.documents import (
     require_possible,
 )
 from pagoda.index.elasticsearch.multi_search import hits_of, reason, refusal, searches
-from pagoda.item_vectors.fields import FilterField
+from pagoda.item_vectors.fields import VECTOR, FilterField
 from pagoda.item_vectors.filter import EVERYTHING, Filter
 from pagoda.settings import CollectionConfig, ElasticsearchSettings
 
@@ -68,6 +68,19 @@ class ElasticsearchCollections:
     def description(self, name: str) -> str:
         """See `Collections.description`."""
         return str(self._mark("description", name)["description"])
+
+    def facts(self, name: str) -> CollectionFacts:
+        """See `Collections.facts`; rows as searches see them now, null where a shard does not answer."""
+        (mapping,) = self._http.ask("description", name, "GET", f"/{name}/_mapping").values()
+        mark, counted = self._required(mark_of(mapping), "description", name), self._counted(name)
+        whole = not counted["_shards"]["failed"]
+        return CollectionFacts(
+            loaded=mark["state"] == _LOADED and whole,
+            rows=int(counted["count"]) if whole else None,
+            dim=self._dialect.dim(mapping["mappings"]["properties"][VECTOR]),
+            metric=METRIC,
+            kind=mark["kind"],
+        )
 
     def create(
         self,
@@ -244,7 +257,10 @@ class ElasticsearchCollections:
 
     def _mark(self, doing: str, name: str) -> dict[str, Any]:
         (mapping,) = self._http.ask(doing, name, "GET", f"/{name}/_mapping").values()
-        if (mark := mark_of(mapping)) is None:
+        return self._required(mark_of(mapping), doing, name)
+
+    def _required(self, mark: dict[str, Any] | None, doing: str, name: str) -> dict[str, Any]:
+        if mark is None:
             raise IntegrityError(f"{doing} of collection {name!r} at {self.uri}: that index is none of Pagoda's")
         return mark
 

@@ -29,6 +29,9 @@ class VectorDialect(Protocol):
     def field(self, dim: int, config: CollectionConfig) -> dict[str, Any]:
         """Mapping of the vectors' field, for HNSW or FLAT."""
 
+    def dim(self, field: Mapping[str, Any]) -> int:
+        """The length of a vector, as such a mapping says it."""
+
     def nearest(self, vector: Vector, k: int, candidates: int, passing: Query | None) -> dict[str, Any]:
         """The part of a search that walks the graph; `candidates` (at least k, at most 10,000) are held on the way."""
 
@@ -56,6 +59,10 @@ class ElasticsearchDialect:
         options = {"type": "hnsw", "m": config.m, "ef_construction": config.ef_construction}
         similarity = {"similarity": "max_inner_product", "index_options": options}
         return {"type": "dense_vector", "dims": dim, "index": True, **similarity}
+
+    def dim(self, field: Mapping[str, Any]) -> int:
+        """See `VectorDialect.dim`."""
+        return int(field["dims"])
 
     def nearest(self, vector: Vector, k: int, candidates: int, passing: Query | None) -> dict[str, Any]:
         """See `VectorDialect.nearest`."""
@@ -95,6 +102,10 @@ class OpenSearchDialect:
         parameters = {"m": config.m, "ef_construction": config.ef_construction}
         method = {"name": "hnsw", "engine": "faiss", "space_type": "innerproduct", "parameters": parameters}
         return field | {"method": method}
+
+    def dim(self, field: Mapping[str, Any]) -> int:
+        """See `VectorDialect.dim`."""
+        return int(field["dimension"])
 
     def nearest(self, vector: Vector, k: int, candidates: int, passing: Query | None) -> dict[str, Any]:
         """See `VectorDialect.nearest`."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from pagoda.append_log.store import open_store
 from pagoda.errors import ConflictError, IntegrityError, UnavailableError
+from pagoda.index.base import METRIC, CollectionFacts
 from pagoda.index.in_process.collection_files import (
     SCHEMA,
     CollectionFiles,
@@ -28,7 +29,8 @@ from pagoda.index.in_process.collection_files import (
     description_in,
     last_of_each,
 )
-from pagoda.index.in_process.index_folder import RECORD, read_record
+from pagoda.index.in_process.facts import dim_in, facts_of
+from pagoda.index.in_process.index_folder import RECORD, parse_record, read_record
 from pagoda.storage.atomic import build_folder, sync_tree
 from pagoda.storage.copies import children, copy, delete, download
 from pagoda.storage.inventory import verify
@@ -152,6 +154,25 @@ class CollectionStore:
                 found, after = one, int(overlays[-1])
             many = _AT_ONCE
         return [pa.ipc.open_file(pa.py_buffer(content)).read_all() for content in found], after
+
+    def facts(self, name: str, schema: pa.Schema, copy: CollectionFiles | None) -> CollectionFacts:
+        """What is known of the build that `schema` names, here and by a copy of it; see `Collections.facts`.
+
+        Raises:
+            IntegrityError: It is damaged.
+        """
+        place = _place(name, schema)
+        url = f"{place}/index/{RECORD}"
+        record = parse_record(b"".join(self._records.read([url])), f"{self.url}/{url}")
+        changes = self._end(place)
+        counted = facts_of(copy).rows if copy and copy.taken == changes else None
+        return CollectionFacts(
+            loaded=bool(self._records.read([f"{place}/{_OFFERED}"])),
+            rows=counted if changes else record.rows,
+            dim=dim_in(schema),
+            metric=METRIC,
+            kind=record.kind,
+        )
 
     def append(self, name: str, schema: pa.Schema, changed: pa.Table) -> None:
         """Add a change, rows of an overlay, to the build that `schema` names."""

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.errors import DataError, IntegrityError, UnavailableError
-from pagoda.index.base import DEFAULT_INDEX, FileImport, Hits
+from pagoda.index.base import DEFAULT_INDEX, CollectionFacts, FileImport, Hits
 from pagoda.index.in_process import changed_share
 from pagoda.index.in_process.changed_items import ChangedItems
 from pagoda.index.in_process.collection_files import CollectionFiles, Place, changed_rows, deleted_rows
+from pagoda.index.in_process.facts import facts_of
 from pagoda.index.in_process.index_folder import read_record
 from pagoda.index.in_process.indexed_items import IndexedItems
 from pagoda.index.in_process.snapshot import Snapshot
@@ -75,6 +76,11 @@ class FolderCollections:
         """See `Collections.description`."""
         with self._there("description", name) as files:
             return files.description
+
+    def facts(self, name: str) -> CollectionFacts:
+        """See `Collections.facts`."""
+        with self._there("description", name) as files:
+            return facts_of(files)
 
     def create(
         self,

@@ -117,10 +117,24 @@ def read_record(folder: Path) -> IndexRecord:
     Raises:
         IntegrityError: It is damaged.
     """
+    return parse_record((folder / RECORD).read_bytes(), str(folder / RECORD))
+
+
+def parse_record(content: bytes, where: str) -> IndexRecord:
+    """What a folder says of itself, read `where`.
+
+    Raises:
+        IntegrityError: It is damaged.
+    """
     try:
-        return IndexRecord.model_validate_json((folder / RECORD).read_bytes())
+        return IndexRecord.model_validate_json(content)
     except ValidationError as error:
-        raise IntegrityError(f"{explain(error, str(folder / RECORD))}; build the collection anew") from error
+        raise IntegrityError(f"{explain(error, where)}; build the collection anew") from error
+
+
+def open_items(folder: Path) -> pa.Table:
+    """The items' columns, by ascending ID, mapped and not compared with any checksum."""
+    return pa.ipc.open_file(pa.memory_map(str(folder / _ITEMS))).read_all()
 
 
 def open_folder(folder: Path) -> tuple[pa.Table, VectorIndex]:
@@ -135,7 +149,7 @@ def open_folder(folder: Path) -> tuple[pa.Table, VectorIndex]:
         index = open_index(record.kind, folder)
     except RuntimeError as error:  # All that faiss raises.
         raise IntegrityError(f"{folder} is none that this release's faiss reads: {error}") from error
-    return pa.ipc.open_file(pa.memory_map(str(folder / _ITEMS))).read_all(), index
+    return open_items(folder), index
 
 
 def open_text(folder: Path) -> TextIndex | None:

@@ -28,6 +28,16 @@ REMEMBERED_BYTES = 32 << 20
 """Of what passes which filter: an eighth of a byte an item and filter, where few pass more."""
 
 
+def rows_in(known: NDArray[np.int64], ids: NDArray[np.int64] | Sequence[int]) -> Rows:
+    """The places in `known`, int64 [n] ascending, of those of some IDs that are there."""
+    wanted = np.asarray(ids, np.int64)
+    if not (len(wanted) and len(known)):
+        return wanted[:0]
+    places = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    rows: Rows = places[known[places] == wanted]
+    return rows
+
+
 class IndexedItems:
     """Items by ascending ID, in files that are mapped; each has a row, the first one 0."""
 
@@ -69,12 +79,7 @@ class IndexedItems:
 
     def rows_of(self, ids: NDArray[np.int64] | Sequence[int]) -> Rows:
         """The rows of those of some items that there are."""
-        wanted = np.asarray(ids, np.int64)
-        if not (len(wanted) and len(self)):
-            return wanted[:0]
-        places = np.minimum(np.searchsorted(self.ids, wanted), len(self) - 1)
-        rows: Rows = places[self.ids[places] == wanted]
-        return rows
+        return rows_in(self.ids, ids)
 
     @cachedmethod(operator.attrgetter("_remembered"), lock=operator.attrgetter("_lock"))
     def passing(self, wanted: Filter) -> Bits:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pagoda.errors import IntegrityError
-from pagoda.index.base import DEFAULT_INDEX, made_of
+from pagoda.index.base import DEFAULT_INDEX, CollectionFacts, made_of
 from pagoda.index.in_process.collection_files import (
     CollectionFiles,
     build_in,
@@ -50,6 +50,18 @@ class StoredCollections(FolderCollections):
     def exists(self, name: str) -> bool:
         """Whether there is a collection `name`."""
         return self._store.find(name) is not None or (super().exists(name) and not self._copied(name))
+
+    def facts(self, name: str) -> CollectionFacts:
+        """See `Collections.facts`: of what the store has, and no copy is brought for it.
+
+        Changed items are counted where this host has a copy with all changes, as one has that searches.
+        """
+        with self._said("description", name):
+            if (stored := self._store.find(name)) is not None:
+                files = self._files(name)
+                copy = files if self._is_copy_of(stored, files) else None
+                return self._store.facts(name, stored, copy)
+        return super().facts(name)
 
     def create(
         self,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pymilvus.client.types import LoadState
 
 from pagoda.errors import UnavailableError
-from pagoda.index.base import DEFAULT_INDEX, METRIC, Hits
+from pagoda.index.base import DEFAULT_INDEX, METRIC, CollectionFacts, Hits
 from pagoda.index.milvus.arrow_rows import collection_schema, to_hits, to_rows
 from pagoda.index.milvus.bulk_import import import_files, staged
 from pagoda.index.milvus.connection import MilvusConnection
@@ -67,6 +67,21 @@ class MilvusCollections:
         """The text that was given when the collection was created."""
         with self._connection.client("description", name) as client:
             return str(client.describe_collection(name, timeout=self._timeout)["description"])
+
+    def facts(self, name: str) -> CollectionFacts:
+        """See `Collections.facts`. Only a loaded collection is counted, as a search of it would see it."""
+        with self._connection.client("description", name) as client:
+            fields = client.describe_collection(name, timeout=self._timeout)["fields"]
+            indexed = VECTOR in client.list_indexes(name, timeout=self._timeout)
+            index = client.describe_index(name, VECTOR, timeout=self._timeout) if indexed else {}
+        dims = (int(field["params"]["dim"]) for field in fields if field["name"] == VECTOR)
+        return CollectionFacts(
+            loaded=(loaded := self.loaded(name)),
+            rows=self.count(name) if loaded else None,
+            dim=next(dims, None),
+            metric=index.get("metric_type"),
+            kind=index.get("index_type"),
+        )
 
     def create(
         self,

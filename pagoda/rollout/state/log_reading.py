@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from pagoda.append_log.records import Draft
+from pagoda.append_log.records import Draft, Record
 from pagoda.errors import ConflictError, IntegrityError
 from pagoda.generations.arms import Arms
 from pagoda.generations.state import ReleaseState
@@ -27,10 +28,21 @@ def rollout_of(state: ReleaseState) -> Rollout | None:
             trail.append(record)
             if record.kind == PREFIX + "started":
                 break
+    course = list(course_of(reversed(trail)))
+    return _with_arms(course[-1][2], state) if course else None
+
+
+def course_of(records: Iterable[Record]) -> Iterator[tuple[Record, Event, Rollout]]:
+    """The records of one rollout from its first on, what each tells of, and the rollout after it.
+
+    Raises:
+        IntegrityError: The course is impossible.
+    """
     rollout: Rollout | None = None
-    for record in reversed(trail):
-        rollout = _fold(rollout, record.number, event_of(record), record.at)
-    return _with_arms(rollout, state) if rollout else None
+    for record in records:
+        event = event_of(record)
+        rollout = _fold(rollout, record.number, event, record.at)
+        yield record, event, rollout
 
 
 def split_of(state: ReleaseState) -> Split | None:

@@ -305,6 +305,17 @@ def test_who_begins_reads_changes_that_others_have_put_together(
     assert open_copies(host("later")).count(NAME) == ROWS + 33
 
 
+def test_facts_of_a_stored_collection_bring_no_copy_and_count_what_is_known(host: Host) -> None:
+    pod, searching = open_copies(host("pod")), open_copies(host("searching"))
+    assert (pod.facts(NAME).rows, pod.facts(NAME).loaded) == (ROWS, True)
+    change(pod, 0, ROWS)
+    pod.delete(NAME, np.array([1, 2]))
+    assert pod.facts(NAME).rows is None and not (host("pod").home / "collections" / NAME).exists()
+    assert searching.count(NAME) == searching.facts(NAME).rows == ROWS - 1
+    pod.delete(NAME, np.array([3]))
+    assert searching.facts(NAME).rows is None, "the copy lacks a change"
+
+
 def test_a_follower_keeps_the_copies_that_are_wanted(host: Host, vectors: str) -> None:
     pod = open_copies(host("pod"))
     pod.bring(NAME, vectors)

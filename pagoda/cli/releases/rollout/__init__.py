@@ -149,6 +149,31 @@ def history(
 
 
 @app.command()
+def gates(
+    rollout: Annotated[str, typer.Argument(help="r12 for example. Default: the one that runs, or else the last.")] = "",
+    *,
+    plot: Annotated[Path | None, typer.Option(help="Draw values, intervals and limits into this file.")] = None,
+    output: OutputOption = OutputFormat.TABLE,
+    home: HomeOption = None,
+) -> None:
+    """Show what each gate of a rollout measured over its life, while it runs and after it ended."""
+    from pagoda.cli.releases.rollout import curves
+    from pagoda.generations.release_log import open_log
+    from pagoda.rollout.curves.reading import gate_curves
+    from pagoda.rollout.curves.samples import GateSamples
+    from pagoda.settings import load_settings
+
+    settings = load_settings(home)
+    found = gate_curves(open_log(settings), GateSamples(settings.log_url), rollout)
+    if plot:
+        curves.plot(found, plot)
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(curves.curves_as_json(found), indent=2))
+    else:
+        Console().print(curves.curves_as_tables(found))
+
+
+@app.command()
 def drive(
     *,
     backend: Annotated[

@@ -16,7 +16,7 @@ from pagoda.rollout.showing import DECIDED, Seen, duration, next_of, see, warnin
 from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.settings import Settings
 
-_COLOURS = {Verdict.PASSED: "green", Verdict.HELD: "yellow", Verdict.FAILED: "bold red"}
+COLOURS = {Verdict.PASSED: "green", Verdict.HELD: "yellow", Verdict.FAILED: "bold red"}
 _WHOLE = 1_000
 """From where on a figure, a count then, is shown without decimals."""
 
@@ -99,13 +99,25 @@ def _gates(gates: Sequence[GateResult]) -> FittedTable:
         Column("evidence", prose=40, gives_way=1),
     )
     for gate in gates:
-        interval = "" if gate.low is None or gate.high is None else f"[{_number(gate.low)}, {_number(gate.high)}]"
-        verdict = Text(gate.verdict.value, style=_COLOURS[gate.verdict])
-        table.add_row(gate.gate, verdict, _number(gate.value), interval, _number(gate.limit), gate.detail)
+        verdict = Text(gate.verdict.value, style=COLOURS[gate.verdict])
+        table.add_row(
+            gate.gate,
+            verdict,
+            number_cell(gate.value),
+            interval_cell(gate.low, gate.high),
+            number_cell(gate.limit),
+            gate.detail,
+        )
     return table
 
 
-def _number(value: float | None) -> str:
+def interval_cell(low: float | None, high: float | None) -> str:
+    """The ends of an interval; nothing where there is none."""
+    return "" if low is None or high is None else f"[{number_cell(low)}, {number_cell(high)}]"
+
+
+def number_cell(value: float | None) -> str:
+    """A figure of a gate; nothing where it has none."""
     if value is None:
         return ""
     # 0.0 is added so that a limit of -0.0 is shown as 0.
