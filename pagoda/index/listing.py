@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from pagoda.errors import IntegrityError, UnavailableError
 from pagoda.generations.arms import ARMS, Arm
@@ -81,6 +81,13 @@ def list_collections(settings: Settings) -> list[ListedCollection]:
         )
         for name, (facts, trouble) in found.items()
     ]
+
+
+def collection_as_json(one: ListedCollection) -> dict[str, Any]:
+    """A collection as plain values, what the backend says of it among them; null where it does not."""
+    about = asdict(one) | {"orphan": one.orphan}
+    facts = about.pop("facts") or dict.fromkeys(("loaded", "rows", "dim", "metric", "kind"))
+    return {"name": about.pop("name"), **facts, **about}
 
 
 def _asked(collections: Collections, name: str) -> tuple[CollectionFacts | None, str]:

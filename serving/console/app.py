@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,11 +16,12 @@ from starlette.types import ASGIApp
 
 from pagoda.errors import PagodaError
 from pagoda.generations.release_log import ReleaseLog
+from pagoda.index.listing import collection_as_json, list_collections
 from pagoda.settings import Settings
 from serving.console import rollouts, versions
 from serving.console.door import STATIC, ConsoleDoor
 from serving.console.overview import RecallPulse, overview
-from serving.console.pages import Pages, Shown, needs, path_of, person_of, status_of
+from serving.console.pages import Pages, Shown, needs, path_of, person_of, require, status_of
 from serving.console.people import BrowserVisits, Invitations
 from serving.console.trying import Trial, trial
 
@@ -54,6 +55,8 @@ def _show(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
 
     pages.add_live("/rollouts/{name}", "rollout.html", rollout)
 
+    pages.add("/index", "index.html", lambda: {"collections": _collections(settings)})
+
     def lineage(before: Annotated[int, Query(ge=0)] = 0) -> Shown:
         return versions.lineage(log, before)
 
@@ -68,6 +71,10 @@ def _show(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
         return versions.version(log, number)
 
     pages.add("/versions/{number}", "version.html", version)
+
+
+def _collections(settings: Settings) -> list[dict[str, Any]]:
+    return [collection_as_json(one) for one in list_collections(settings)]
 
 
 def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
@@ -85,10 +92,14 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
     pages.router.add_api_route("/rollouts/{name}/{what}", act, methods=["POST"], dependencies=[needs("operate")])
 
     def tried(request: Request, asked: Annotated[Trial, Query()]) -> Response:
+        if asked.explain:
+            require(request, "operate")
         # A click is no question: it comes as a form alone.
         return pages.show(request, "try.html", trial(settings, asked.model_copy(update={"click": 0})))
 
     def clicked(request: Request, asked: Annotated[Trial, Form()]) -> Response:
+        if asked.explain:
+            require(request, "operate")
         return pages.show(request, "try.html", trial(settings, asked))
 
     pages.router.add_api_route("/try", tried, methods=["GET"], dependencies=[needs("ask"), needs("users")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,21 @@ def path_of(request: Request) -> str:
     return request.url.path.removeprefix(request.scope["root_path"])
 
 
+def require(request: Request, role: Role) -> None:
+    """Let only who has a role get further.
+
+    Raises:
+        HTTPException: They have not.
+    """
+    if role not in (person := person_of(request)).roles:
+        raise HTTPException(403, f"{person.name} has not the role `{role}`; `pagoda ui` invites with roles")
+
+
 def needs(role: Role) -> Any:
-    """Of a route: only who has this role gets further."""
+    """Of a route: what `require` does."""
 
     def check(request: Request) -> None:
-        if role not in (person := person_of(request)).roles:
-            raise HTTPException(403, f"{person.name} has not the role `{role}`; `pagoda ui` invites with roles")
+        require(request, role)
 
     return Depends(check)
 
@@ -114,13 +123,13 @@ def status_of(error: PagodaError) -> int:
 
 
 def ago(when: str | datetime | None) -> str:
-    """How long ago a moment was, in the unit that suits it; empty for none."""
+    """How long ago a moment was, in the unit that suits it, or its day where that is longer; empty for none."""
     if when is None:
         return ""
     seconds = (datetime.now(UTC) - _read(when)).total_seconds()
     if seconds < _MINUTES_UNTIL:
-        return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"  # noqa: PLR2004
-    return f"{seconds / 3600:.0f} h" if seconds < _HOURS_UNTIL else f"{timedelta(seconds=seconds).days:,} days"
+        return f"{seconds:.0f} s ago" if seconds < 90 else f"{seconds / 60:.0f} min ago"  # noqa: PLR2004
+    return f"{seconds / 3600:.0f} h ago" if seconds < _HOURS_UNTIL else f"{_read(when):%Y-%m-%d}"
 
 
 def moment(when: str | datetime | None) -> str:

@@ -9,12 +9,15 @@ from pagoda.errors import ConflictError, RequestError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.rollout import commands
 from pagoda.rollout.commands import overruled
+from pagoda.rollout.curves.reading import gate_curves
+from pagoda.rollout.curves.samples import GateSamples
 from pagoda.rollout.gate_results import GateResult
 from pagoda.rollout.showing import DECIDED, as_json, past_as_json, see
-from pagoda.rollout.state.history import PastRollout, rollouts
+from pagoda.rollout.state.history import rollouts
 from pagoda.rollout.state.log_reading import rollout_of
 from pagoda.rollout.state.machine import Phase, Rollout
 from pagoda.settings import Settings
+from serving.console.curves import drawn_curves
 
 _LISTED = 100
 _MARGIN = 0.08
@@ -45,9 +48,9 @@ def one(settings: Settings, log: ReleaseLog, name: str) -> Mapping[str, Any]:
         RequestError: There is none of this name.
         UnavailableError: The release log does not answer.
     """
-    record = _named(rollouts(log), name)
+    curves = gate_curves(log, GateSamples(settings.log_url), name)
     latest = rollout_of(log.state())
-    shown: dict[str, Any] = {"record": past_as_json(record), "now": None}
+    shown: dict[str, Any] = {"record": past_as_json(curves.rollout), "now": None, "curves": drawn_curves(curves)}
     if latest is None or latest.id != name:
         return shown
     seen = see(settings)
@@ -101,13 +104,6 @@ def drawn(gate: GateResult) -> dict[str, float] | None:
 
     ends = {"low": place(low), "high": place(high), "value": place(gate.value)}
     return ends if gate.limit is None else ends | {"limit": place(gate.limit)}
-
-
-def _named(found: list[PastRollout], name: str) -> PastRollout:
-    for one_ in reversed(found):
-        if one_.id == name:
-            return one_
-    raise RequestError(f"rollout {name} is unknown; `/rollouts` lists them")
 
 
 def _possible(rollout: Rollout | None) -> list[str]:

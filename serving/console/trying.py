@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pagoda.errors import PagodaError
 from pagoda.settings import Settings
 from serving.console.asking import as_json, look, moves, read_filter
+from serving.console.explaining import explained, explained_as_json, lines_of
 
 
 class Trial(BaseModel):
@@ -27,24 +28,37 @@ class Trial(BaseModel):
     """The filter, as JSON."""
     text: str = ""
     """What is looked for in titles and texts."""
+    explain: bool = False
+    """Whether to say how the answers come about."""
     click: int = Field(default=0, ge=0)
     """Number of the item, from 1, for which an event is sent before asking again; 0: none."""
 
 
 def trial(settings: Settings, asked: Trial) -> Mapping[str, Any]:
     """What a person sees who tries a user; empty where none is named, and with the error where nothing is answered."""
-    shown: dict[str, Any] = {"asked": asked, "seen": None, "error": "", "moves": [], "untitled": "", "code": {}}
+    shown: dict[str, Any] = {
+        "asked": asked,
+        "seen": None,
+        "error": "",
+        "moves": [],
+        "why": [],
+        "untitled": "",
+        "code": {},
+    }
     if not asked.user.strip():
         return shown
     try:
         wanted = read_filter(asked.wanted)
-        seen = look(settings, asked.user.strip(), k=asked.k, wanted=wanted, text=asked.text.strip(), click=asked.click)
+        text = asked.text.strip()
+        seen = look(settings, asked.user.strip(), k=asked.k, wanted=wanted, text=text, click=asked.click)
+        why = explained(settings, seen, k=asked.k, wanted=wanted, text=text) if asked.explain else []
     except PagodaError as error:
         return shown | {"error": str(error)}
     beside = [*seen.answers[1:], *([seen.then] if seen.then else [])]
     return shown | {
         "seen": as_json(seen),
         "moves": [moves(seen.answers[0].items, answer.items) for answer in beside],
+        "why": [{**told, "lines": lines_of(answer)} for told, answer in zip(explained_as_json(why), why, strict=True)],
         "untitled": seen.untitled,
         "code": _code(settings, {"user_id": seen.user}, asked.k, wanted),
     }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.console import Group
 from rich.text import Text
@@ -50,10 +48,3 @@ def _generations(one: ListedCollection) -> Text:
     ids = one.generations or one.retired
     told = ", ".join(ids) if len(ids) <= _FEW else f"{ids[0]} … {ids[-1]} ({len(ids)})"
     return Text(told) if one.generations else Text(f"retired: {told}", style="dim")
-
-
-def collection_as_json(one: ListedCollection) -> dict[str, Any]:
-    """A collection as plain values, what the backend says of it among them; null where it does not."""
-    about = asdict(one) | {"orphan": one.orphan}
-    facts = about.pop("facts") or dict.fromkeys(("loaded", "rows", "dim", "metric", "kind"))
-    return {"name": about.pop("name"), **facts, **about}

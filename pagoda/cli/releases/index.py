@@ -61,8 +61,8 @@ def rebuild(
 @app.command("list")
 def list_(output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -> None:
     """List every collection in the search backend: who uses it, its items, and how far item changes are in it."""
-    from pagoda.cli.releases.collections import collection_as_json, collections_as_table
-    from pagoda.index.listing import list_collections
+    from pagoda.cli.releases.collections import collections_as_table
+    from pagoda.index.listing import collection_as_json, list_collections
     from pagoda.settings import load_settings
 
     found = list_collections(load_settings(home))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from pagoda.rollout.state.log_reading import course_of, rollout_of
 from pagoda.rollout.state.machine import Phase
 
 _STARTED = f"{PREFIX}started"
+FIGURES = ("value", "low", "high", "limit")
+"""Of a gate, each a line of its curve."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +124,7 @@ def _curves(moments: Sequence[tuple[str, GateSample]]) -> Iterator[GateCurve]:
         for figures in sample.gates:
             by_gate.setdefault(figures.gate, []).append((stage, sample.at, figures))
     for gate, points in by_gate.items():
-        numbers = {
-            name: np.array([getattr(figures, name) for _, _, figures in points], np.float64)
-            for name in ("value", "low", "high", "limit")
-        }
+        numbers = {name: np.array([getattr(figures, name) for _, _, figures in points], np.float64) for name in FIGURES}
         yield GateCurve(
             gate=gate,
             at=numpy_moments(at for _, at, _ in points),
@@ -137,3 +137,34 @@ def _curves(moments: Sequence[tuple[str, GateSample]]) -> Iterator[GateCurve]:
 def numpy_moments(times: Iterable[datetime]) -> NDArray[np.datetime64]:
     """Moments with a zone as datetime64[us] [n] of UTC, since numpy knows no zones."""
     return np.array([at.astimezone(UTC).replace(tzinfo=None) for at in times], "datetime64[us]")
+
+
+def curves_as_json(curves: RolloutCurves) -> dict[str, Any]:
+    """All samples as plain values."""
+    past = curves.rollout
+    return {
+        "rollout": past.id,
+        "candidate": past.candidate,
+        "previous": past.previous,
+        "outcome": past.outcome,
+        "reason": past.reason,
+        "stages": [asdict(stage) | {"since": stage.since.isoformat()} for stage in curves.stages],
+        "gates": [{"gate": curve.gate, "samples": _samples(curve)} for curve in curves.gates],
+    }
+
+
+def _samples(curve: GateCurve) -> list[dict[str, Any]]:
+    return [
+        {
+            "at": f"{curve.at[row]}+00:00",
+            "stage": curve.stage[row],
+            "verdict": curve.verdict[row].value,
+            **{name: known(getattr(curve, name)[row]) for name in FIGURES},
+        }
+        for row in range(len(curve.at))
+    ]
+
+
+def known(value: float) -> float | None:
+    """None for NaN, which no JSON has."""
+    return None if np.isnan(value) else float(value)

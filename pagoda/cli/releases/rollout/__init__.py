@@ -159,7 +159,7 @@ def gates(
     """Show what each gate of a rollout measured over its life, while it runs and after it ended."""
     from pagoda.cli.releases.rollout import curves
     from pagoda.generations.release_log import open_log
-    from pagoda.rollout.curves.reading import gate_curves
+    from pagoda.rollout.curves.reading import curves_as_json, gate_curves
     from pagoda.rollout.curves.samples import GateSamples
     from pagoda.settings import load_settings
 
@@ -168,7 +168,7 @@ def gates(
     if plot:
         curves.plot(found, plot)
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps(curves.curves_as_json(found), indent=2))
+        typer.echo(json.dumps(curves_as_json(found), indent=2))
     else:
         Console().print(curves.curves_as_tables(found))
 

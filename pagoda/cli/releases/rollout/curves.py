@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pagoda.cli.fitted_table import Column, FittedTable
-from pagoda.cli.releases.rollout.showing import duration
 from pagoda.cli.releases.rollout.tables import COLOURS, interval_cell, number_cell, told
-from pagoda.rollout.curves.reading import GateCurve, RolloutCurves, numpy_moments
+from pagoda.rollout.curves.reading import FIGURES, GateCurve, RolloutCurves, known, numpy_moments
 from pagoda.rollout.gate_results import Verdict
+from pagoda.rollout.showing import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 16
 """Columns of a curve on the terminal."""
-_FIGURES = ("value", "low", "high", "limit")
 _DOTS = {Verdict.PASSED: "C2", Verdict.HELD: "C1", Verdict.FAILED: "C3"}
 
 
@@ -56,11 +54,11 @@ def _gates(curves: RolloutCurves) -> FittedTable:
     )
     ends = min(curve.at[0] for curve in curves.gates), max(curve.at[-1] for curve in curves.gates)
     for curve in curves.gates:
-        last = {name: _known(getattr(curve, name)[-1]) for name in _FIGURES}
+        last = {name: known(getattr(curve, name)[-1]) for name in FIGURES}
         table.add_row(
             curve.gate,
             Text(curve.verdict[-1].value, style=COLOURS[curve.verdict[-1]]),
-            number_cell(_known(curve.value[0])),
+            number_cell(known(curve.value[0])),
             number_cell(last["value"]),
             interval_cell(last["low"], last["high"]),
             number_cell(last["limit"]),
@@ -78,47 +76,17 @@ def sparkline(at: NDArray[np.datetime64], value: NDArray[np.float64], begin: np.
         begin: Of the line.
         end: Of the line; of several values in one of its columns the last is shown.
     """
-    known = ~np.isnan(value)
-    if not known.any():
+    there = ~np.isnan(value)
+    if not there.any():
         return ""
     span = max((end - begin).astype(float), 1.0)
-    columns = np.minimum((at[known] - begin).astype(float) / span * _WIDTH, _WIDTH - 1).astype(int)
-    lowest, highest = value[known].min(), value[known].max()
-    part = (value[known] - lowest) / (highest - lowest) if highest > lowest else np.zeros(known.sum())
+    columns = np.minimum((at[there] - begin).astype(float) / span * _WIDTH, _WIDTH - 1).astype(int)
+    lowest, highest = value[there].min(), value[there].max()
+    part = (value[there] - lowest) / (highest - lowest) if highest > lowest else np.zeros(there.sum())
     line = [" "] * _WIDTH
     for column, height in zip(columns, np.rint(part * (len(_BLOCKS) - 1)).astype(int), strict=True):
         line[column] = _BLOCKS[height]
     return "".join(line)
-
-
-def curves_as_json(curves: RolloutCurves) -> dict[str, Any]:
-    """All samples as plain values."""
-    past = curves.rollout
-    return {
-        "rollout": past.id,
-        "candidate": past.candidate,
-        "previous": past.previous,
-        "outcome": past.outcome,
-        "reason": past.reason,
-        "stages": [asdict(stage) | {"since": stage.since.isoformat()} for stage in curves.stages],
-        "gates": [{"gate": curve.gate, "samples": _samples(curve)} for curve in curves.gates],
-    }
-
-
-def _samples(curve: GateCurve) -> list[dict[str, Any]]:
-    return [
-        {
-            "at": f"{curve.at[row]}+00:00",
-            "stage": curve.stage[row],
-            "verdict": curve.verdict[row].value,
-            **{name: _known(getattr(curve, name)[row]) for name in _FIGURES},
-        }
-        for row in range(len(curve.at))
-    ]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def plot(curves: RolloutCurves, path: Path) -> None:
