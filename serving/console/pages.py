@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pagoda.access.roles import Role
 from pagoda.errors import PagodaError, UnavailableError
+from serving.console.asking import value_of
 from serving.console.door import PERSON
 from serving.console.people import Person
 
@@ -68,7 +69,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"ago": ago, "moment": moment, "share": share}
+        self._templates.filters |= {"ago": ago, "moment": moment, "share": share, "told": value_of}
 
     def add(self, path: str, template: str, read: Callable[..., Shown], role: Role = "watch") -> None:
         """Show what `read` returns; its parameters are the path's and the query's."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from pagoda.cli.fitted_table import Column, FittedTable
 from pagoda.cli.options import HomeOption, OutputFormat, OutputOption, ProfileChoice
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def up(
                 services or None,
                 profile=profile.value if profile else None,
                 attached=not detach,
-                report=lambda now: live.update(_table(now), refresh=True),
+                report=lambda now: live.update(status_table(now), refresh=True),
             )
         _tell_doors(platform, console)
         _tell_caution(platform, console)
@@ -76,7 +76,7 @@ def status(output: OutputOption = OutputFormat.TABLE, home: HomeOption = None) -
     if output == OutputFormat.JSON:
         typer.echo(_json(current))
     else:
-        Console().print(_table(current))
+        Console().print(status_table(current))
     if any(service.health not in ("healthy", "not ready") for service in current):
         raise typer.Exit(1)
 
@@ -165,23 +165,28 @@ def _stop(platform: Platform, console: Console) -> None:
     raise typer.Exit(0)
 
 
-def _table(current: list[ServiceStatus]) -> Group:
-    table = Table(box=None, pad_edge=False)
-    for name in ("service", "health", "pid", "up", "RSS MiB", "address"):
-        table.add_column(name, justify="right" if name in ("pid", "up", "RSS MiB") else "left", no_wrap=True)
+def status_table(current: list[ServiceStatus]) -> Group:
+    """The services, one a line, and why one is not as it should be."""
+    table = FittedTable(
+        Column("service"),
+        Column("health"),
+        Column("pid", right=True, gives_way=2),
+        Column("up", right=True),
+        Column("RSS MiB", right=True, gives_way=1),
+        Column("address", prose=24),
+    )
     for service in current:
-        colour = _COLOURS.get(service.health, "red")
         alive = service.pid is not None
         table.add_row(
             service.name,
-            f"[{colour}]{service.health}[/]",
+            Text(service.health, style=_COLOURS.get(service.health, "red")),
             str(service.pid or ""),
             _duration(service.uptime_seconds) if alive else "",
             f"{service.rss_bytes / _MEBIBYTE:.0f}" if alive else "",
-            Text(service.url if alive else ""),
+            service.url if alive else "",
         )
         for name, url in service.further.items() if alive else ():
-            table.add_row("", "", "", "", "", Text(f"{url} ({name})"))
+            table.add_row("", "", "", "", "", f"{url} ({name})")
     problems = [Text(f"{service.name}: {service.problem}", style="dim") for service in current if service.problem]
     return Group(table, *problems)
 

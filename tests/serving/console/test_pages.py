@@ -12,11 +12,15 @@ from markupsafe import escape
 
 from pagoda.rollout import commands, showing
 from pagoda.rollout.state.history import rollouts
-from pagoda.settings import Settings
+from pagoda.settings import Settings, load_settings
 from serving.console.app import build_console
 from serving.console.people import Invitations, Person
+from tests.cli.test_ask_explained import Explaining
 from tests.rollout.worlds import Said, Stage, add_full, add_incremental, quick
+from tests.serving.callers import HEADERS
+from tests.serving.console.test_ask import Installation, installation
 
+__all__ = ["installation"]
 PLACE = "http://127.0.0.1:7000"
 EVERYTHING = frozenset({"watch", "operate", "ask", "events", "users", "items"})
 
@@ -24,9 +28,9 @@ EVERYTHING = frozenset({"watch", "operate", "ask", "events", "users", "items"})
 class Browser:
     """Somebody's browser: it keeps cookies and says where forms are from."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
+    def __init__(self, stage: Stage, folder: Path, settings: Settings | None = None) -> None:
         self.stage, self.invitations = stage, Invitations(folder / "invited")
-        app = build_console(Settings(home=folder), stage.log, self.invitations, ("127.0.0.1",))
+        app = build_console(settings or Settings(home=folder), stage.log, self.invitations, ("127.0.0.1",))
         self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PLACE)
         self.root = ""
 
@@ -187,6 +191,44 @@ async def test_versions_show_incrementals_as_beads_on_their_base_and_a_page_has_
     assert [[one["version"] for one in tree["incrementals"]] for tree in page["trees"]] == [[], [3]]
     assert "Incremental versions on v1" in await browser.get("/versions")
     assert json.loads(await browser.get("/api/versions?before=2"))["trees"][0]["version"] == 1
+
+
+@pytest.fixture
+async def trying(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
+    """With a service that answers."""
+    monkeypatch.setenv("PAGODA_RECALL__URL", installation.url)
+    monkeypatch.setenv("PAGODA_REDIS__URL", "redis://nobody")
+    one = Browser(Stage(), installation.home, load_settings(installation.home))
+    async with one.client:
+        yield await one.come_in()
+
+
+async def test_a_person_sees_what_a_user_is_recommended_and_what_a_click_moves(
+    trying: Browser, installation: Installation
+) -> None:
+    page = await trying.get("/try?user=5&k=3")
+    assert "Film 2, whose title" in page and "After the click" not in page and not installation.recall.events
+    await trying.get("/try?user=5&k=3&click=2")
+    assert not installation.recall.events  # What is only looked at sends nothing.
+    page = await trying.post("/try", 200, user="5", k="3", click="2")
+    (event,) = installation.recall.events
+    assert (event["user_id"], event["item_id"]) == (5, 2)
+    assert "After the click" in page and "Sent: click on Film 2" in page
+    assert "is not JSON" in await trying.get("/try?user=5&wanted=genres")
+
+
+async def test_both_arms_stand_side_by_side_with_why(trying: Browser, installation: Installation) -> None:
+    installation.recall = Explaining()
+    installation.log.try_out(50)
+    page = await trying.get("/try?user=5&k=4&explain=true")
+    assert "stable g3" in page and "canary g4" in page and "own arm" in page
+    assert page.count("Why these, by") == 2
+
+
+async def test_a_title_is_text_and_no_token_is_on_a_page(trying: Browser, installation: Installation) -> None:
+    installation.recall.items["stable"] = [7, 2, 3]
+    page = await trying.get("/try?user=5&k=3")
+    assert "Alien [red]" in page and HEADERS["Authorization"].split()[1] not in page
 
 
 async def test_what_a_title_or_a_reason_holds_is_text(browser: Browser) -> None:
