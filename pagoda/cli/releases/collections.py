@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.text import Text
 
 from pagoda.cli.fitted_table import Column, FittedTable
-from pagoda.index.listing import ListedCollection
+
+if TYPE_CHECKING:
+    from pagoda.index.listing import ListedCollection
 
 _FEW = 2
 
