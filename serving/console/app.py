@@ -19,7 +19,7 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.index.listing import collection_as_json, list_collections
 from pagoda.settings import Settings
 from serving.console import rollouts, versions
-from serving.console.door import STATIC, ConsoleDoor
+from serving.console.door import PERSON, STATIC, ConsoleDoor
 from serving.console.overview import RecallPulse, overview
 from serving.console.pages import Pages, Shown, needs, path_of, person_of, require, status_of
 from serving.console.people import BrowserVisits, Invitations
@@ -108,7 +108,7 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
 
 def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:
     def say(request: Request, status: int, message: str) -> Response:
-        if path_of(request).startswith("/api"):
+        if PERSON not in request.scope or path_of(request).startswith("/api"):  # Files are for everybody.
             return JSONResponse({"error": message}, status)
         return pages.show(request, "error.html", {"error": message, "status": status}, status)
 

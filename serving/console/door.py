@@ -63,7 +63,7 @@ class ConsoleDoor:
             return None
         if path == LOGIN:
             return self._come_in(scope)
-        name = path.split("/", 2)[1]
+        name = path.lstrip("/").partition("/")[0]
         person = self._visits.person(name, _cookie(headers.get(b"cookie", b"")))
         if person is None:
             return PlainTextResponse(_UNINVITED, 401)

@@ -109,6 +109,13 @@ async def test_neither_the_path_nor_the_cookie_is_enough_alone(browser: Browser)
         assert (await stranger.get(path, headers=shown)).status_code == 401
 
 
+@pytest.mark.parametrize(("path", "status"), [("/static/none.js", 404), ("/static/../door.py", 401), ("//", 401)])
+async def test_who_is_not_in_gets_no_page_and_no_other_file(browser: Browser, path: str, status: int) -> None:
+    url = httpx.URL(PLACE).copy_with(raw_path=path.encode())
+    answer = await browser.client.get(url)
+    assert answer.status_code in (status, 404) and "ConsoleDoor" not in answer.text
+
+
 async def test_every_page_lets_a_browser_load_nothing_from_elsewhere(browser: Browser) -> None:
     await browser.come_in()
     (rollout,) = rollouts(browser.stage.log)
