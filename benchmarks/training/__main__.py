@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ SCALING_ROWS = (1_000_000, 5_000_000, 20_000_000)
 SHARED_ROWS, SHARED_USERS, PROCESSES = 2_000_000, 2_000_000, (1, 2)
 """Of the part with several processes: so many users that their rows are most of what is in memory."""
 Result = dict[str, Any]
+_ALONE = " alone"
 
 
 def main() -> None:
@@ -54,7 +56,7 @@ def main() -> None:
         write_dataset(folder / "shared", SHARED_ROWS, SHARED_USERS)
         trainers = run(_trainers(folder), arguments.rounds)
         sizes = {str(rows): _alone(folder / str(rows)) for rows in arguments.rows}
-        shared = {str(count): _shared(folder / "shared", count) for count in PROCESSES}
+        shared = _shared(folder / "shared")
         document = assemble(trainers, run(sizes, arguments.scaling_rounds), run(shared, arguments.rounds))
     finally:
         shutil.rmtree(folder)
@@ -70,6 +72,8 @@ class TrainerJob(NamedTuple):
     arguments: tuple[str, ...]
     processes: int = 0
     """0: a process that knows of no others."""
+    at_once: int = 1
+    """So many of the same at once, each with a core of its own; their speeds are added up."""
 
 
 NAMES = {
@@ -98,8 +102,11 @@ def _alone(dataset: Path) -> TrainerJob:
     return TrainerJob(f"{_HERE}.pagoda_job", (str(dataset),))
 
 
-def _shared(dataset: Path, processes: int) -> TrainerJob:
-    return TrainerJob(f"{_HERE}.distributed_job", (str(dataset),), processes)
+def _shared(dataset: Path) -> dict[str, TrainerJob]:
+    """Several processes that train together; and, for what these cores have to give, as many that each train alone."""
+    alone = TrainerJob(f"{_HERE}.distributed_job", (str(dataset),), 1)
+    together = {str(count): alone._replace(processes=count) for count in PROCESSES}
+    return together | {f"{count}{_ALONE}": alone._replace(at_once=count) for count in PROCESSES if count > 1}
 
 
 def run(jobs: dict[str, TrainerJob], rounds: int) -> dict[str, list[Result]]:
@@ -118,6 +125,20 @@ def run(jobs: dict[str, TrainerJob], rounds: int) -> dict[str, list[Result]]:
 
 def one(job: TrainerJob) -> Result:
     """Run a job and return what its last line of output says."""
+    if job.at_once == 1:
+        return _run(job)
+    cores = sorted(os.sched_getaffinity(0))
+
+    def on_its_core(place: int) -> Result:
+        os.sched_setaffinity(0, {cores[place % len(cores)]})  # Of this thread, and so of what it starts.
+        return _run(job)
+
+    with ThreadPoolExecutor(job.at_once) as pool:
+        results = list(pool.map(on_its_core, range(job.at_once)))
+    return results[0] | {"samples_per_second": sum(map(_speed, results))}
+
+
+def _run(job: TrainerJob) -> Result:
     environment = {"PYTHONPATH": os.pathsep.join([str(PEERS.resolve()), str(Path.cwd())]), "PYTHONWARNINGS": "ignore"}
     lines: list[str] = []
     with tempfile.TemporaryDirectory() as made:
@@ -149,7 +170,12 @@ def assemble(
         "ratio": _speed(each["pagoda"]) / _speed(each[faster["rechub"]]),
         "ratio_torchrec": _speed(each["pagoda"]) / _speed(each[faster["torchrec"]]),
         "scaling": [_median(results) for results in sizes.values()],
-        "distributed": [{"processes": int(count)} | _median(results) for count, results in shared.items()],
+        "distributed": [
+            {"processes": int(count), "alone_at_once": _speed(_median(shared.get(f"{count}{_ALONE}", results)))}
+            | _median(results)
+            for count, results in shared.items()
+            if _ALONE not in count
+        ],
         "trainers": each,
         "model": {"dim": 64, "batch": 2048, "precision": "float32", "users": USERS, "items": ITEMS},
         "shared_batch": SHARED_BATCH,
@@ -190,11 +216,15 @@ def tables(document: Result) -> list[Table]:
     for row in document["scaling"]:
         second.add_row(f"{row['rows']:,}", f"{_speed(row):,.0f}", f"{row['peak_rss_bytes'] / 1e6:,.0f}")
     title = f"Pagoda by processes of one thread each,\nbatch {document['shared_batch']}, {SHARED_USERS:,} users"
-    third = _table(title, ("processes", "samples/s", "times one", "RSS of one, MB"), 0)
+    third = _table(title, ("processes", "samples/s", "times one", "so many alone", "RSS of one, MB"), 0)
     for row in document["distributed"]:
         times = _speed(row) / _speed(document["distributed"][0])
         third.add_row(
-            str(row["processes"]), f"{_speed(row):,.0f}", f"{times:.2f} ×", f"{row['peak_rss_bytes'] / 1e6:,.0f}"
+            str(row["processes"]),
+            f"{_speed(row):,.0f}",
+            f"{times:.2f} ×",
+            f"{row['alone_at_once'] / _speed(document['distributed'][0]):.2f} ×",
+            f"{row['peak_rss_bytes'] / 1e6:,.0f}",
         )
     return [first, second, third]
 

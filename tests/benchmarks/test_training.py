@@ -20,7 +20,9 @@ def test_the_faster_of_each_library_is_the_peer() -> None:
         ]
         for name, speed in speeds.items()
     }
-    document = assemble(runs, {"900": runs["pagoda"]}, {"1": runs["rechub"], "2": runs["rechub 20"]})
+    document = assemble(
+        runs, {"900": runs["pagoda"]}, {"1": runs["rechub"], "2": runs["rechub 20"], "2 alone": runs["torchrec"]}
+    )
     assert document["pagoda"]["samples_per_second"] == 90
     assert (document["peer"]["samples_per_second"], document["ratio"]) == (10, 9)
     assert (document["torchrec"]["name"], document["ratio_torchrec"]) == ("TorchRec, 2 processes", 2)
@@ -28,7 +30,8 @@ def test_the_faster_of_each_library_is_the_peer() -> None:
     assert (row["rows"], row["samples_per_second"], row["peak_rss_bytes"]) == (900, 90, 1e9)
     assert (document["peer"]["rows"], document["peer"]["optimiser"]) == (100, "of rechub 20")
     assert [table.row_count for table in tables(document)] == [5, 1, 2]
-    assert [(row["processes"], row["samples_per_second"]) for row in document["distributed"]] == [(1, 7), (2, 10)]
+    rows = [(row["processes"], row["samples_per_second"], row["alone_at_once"]) for row in document["distributed"]]
+    assert rows == [(1, 7, 7), (2, 10, 30)]
 
 
 def test_all_trainers_learn_the_same_pairs(tmp_path: Path) -> None:
