@@ -31,8 +31,9 @@ IN_REQUESTS = frozenset(
         "popularity_penalty",
     }
 )
-"""Fields of who asks. Not `text` and `merge`, which came later: many a dataset has a feature that is called so, and it
-is never beside them, for a request says features in `profile`, `context` and `filter`, and none in `history`."""
+"""Fields of who asks. Not `text`, `merge` and `explain`, which came later: many a dataset has a feature that is called
+so, and it is never beside them, for a request says features in `profile`, `context` and `filter`, and none in
+`history`."""
 IN_ANSWERS = frozenset({"item_id", "score", "fields"})
 """Fields of an item in an answer. Not those that came later (`channels`, `propensity`, `recall_score`): features are in
 `fields`."""

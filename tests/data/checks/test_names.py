@@ -25,7 +25,7 @@ from tests.data.folders import interaction, moment, write_dataset
 def test_the_names_are_those_of_models_and_schemas() -> None:
     collection = vectors_schema(FeatureSpec(id_type="string", rules=Rules(popularity=True)), 2)
     assert set(SentEvent.model_fields) == names.IN_EVENTS | {"receipt"}
-    assert set(RecallInstance.model_fields) == names.IN_REQUESTS | {"text", "merge"}
+    assert set(RecallInstance.model_fields) == names.IN_REQUESTS | {"text", "merge", "explain"}
     assert set(RecalledItem.__annotations__) == names.IN_ANSWERS | {"channels", "propensity", "recall_score"}
     assert {*collection.names, TEXT.name, WORDS} == names.IN_COLLECTIONS
     assert set(PastItem.__annotations__) <= names.RESERVED_NAMES | {"text"}
