@@ -102,8 +102,9 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
             require(request, "operate")
         return pages.show(request, "try.html", trial(settings, asked))
 
-    pages.router.add_api_route("/try", tried, methods=["GET"], dependencies=[needs("ask"), needs("users")])
-    pages.router.add_api_route("/try", clicked, methods=["POST"], dependencies=[needs("ask"), needs("events")])
+    seen = [needs("ask"), needs("users")]  # Profile and history are on the page, whatever was asked.
+    pages.router.add_api_route("/try", tried, methods=["GET"], dependencies=seen)
+    pages.router.add_api_route("/try", clicked, methods=["POST"], dependencies=[*seen, needs("events")])
 
 
 def _say_what_is_wrong(app: FastAPI, pages: Pages) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -37,11 +38,8 @@ class RecallPulse:
         """
         url = self._settings.recall.url
         with self._lock:
-            now = look(url, token_for(self._settings, "watch", url))
-            if self._last is None:
-                self._last = now
-            elif now.at - self._last.at >= _APART_SECONDS:
-                self._before, self._last = self._last, now
+            if self._last is None or time.monotonic() - self._last.at >= _APART_SECONDS:
+                self._before, self._last = self._last, look(url, token_for(self._settings, "watch", url))
             return state_of(MetricChange(self._before, self._last), url) if self._before else None
 
 

@@ -23,7 +23,7 @@ Shown = Mapping[str, Any]
 _FOLDER = Path(__file__).parent / "templates"
 _EVERY_SECONDS = 2.0
 _MOST_STREAMS = 50
-_MINUTES_UNTIL, _HOURS_UNTIL = 90 * 60, 36 * 3600
+_SECONDS_UNTIL, _MINUTES_UNTIL, _HOURS_UNTIL = 90, 90 * 60, 36 * 3600
 
 
 def person_of(request: Request) -> Person:
@@ -128,8 +128,10 @@ def ago(when: str | datetime | None) -> str:
     if when is None:
         return ""
     seconds = (datetime.now(UTC) - _read(when)).total_seconds()
+    if seconds < _SECONDS_UNTIL:
+        return f"{seconds:.0f} s ago"
     if seconds < _MINUTES_UNTIL:
-        return f"{seconds:.0f} s ago" if seconds < 90 else f"{seconds / 60:.0f} min ago"  # noqa: PLR2004
+        return f"{seconds / 60:.0f} min ago"
     return f"{seconds / 3600:.0f} h ago" if seconds < _HOURS_UNTIL else f"{_read(when):%Y-%m-%d}"
 
 

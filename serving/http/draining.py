@@ -42,7 +42,7 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_later(self._seconds, super().handle_exit, sig, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Called when the time is over; uvicorn's own closes, unread, what has just come in."""
+        """Called when the time is over; uvicorn's own (0.54, `server.py`) closes, unread, what has just come in."""
         for server in self.servers:
             server.close()
         end = self._loop.time() + _ARRIVAL_SECONDS
