@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pagoda.channels.base import Allowed, BoolArray, Float32Array, Int64Array, Known
 from pagoda.channels.explore import ExploreTable
 from pagoda.channels.factory import TABLES
-from pagoda.channels.merging import EXPLORE, FILLER, apart, merged, shares_of, spread
+from pagoda.channels.merging import EXPLORE, FILLER, apart, looked_at, merged, shares_of, spread
 from pagoda.channels.mixture import open_mixture
 from pagoda.data.dataset import Dataset
 from pagoda.data.history.history_state import HistoryState
@@ -22,7 +22,7 @@ from pagoda.simulation.visits import VisitRequests
 from pagoda.version_files.full import FullVersionFiles
 from pagoda.version_files.open_version import OpenVersion
 from serving.recall.api import RecalledItem
-from serving.recall.channels.exploration import NewItems
+from serving.recall.channels.exploration import ChoiceAsk, NearAsk, NewItems
 
 K = 20
 """Items of an answer; users look at all of them."""
@@ -101,13 +101,17 @@ class ActedDay:
         allowed: Allowed = lambda ids: there[ids - 1]  # noqa: E731
         known = Known(_NONE, np.empty(0, np.float32), moment_us)
         lists = {FILLER: nearest.tolist(), **self._mixture.candidates(known, allowed, K)}
+        kind = self._mixture.merging.kind
         shares, explored = apart(shares_of(self._mixture.channels, self._mixture.merging, 0), EXPLORE)
         items: list[RecalledItem] = [
-            {"item_id": one.item, "score": one.weight} for one in merged(lists, shares, self._mixture.merging.kind, K)
+            {"item_id": one.item, "score": one.weight}
+            for one in merged(looked_at(lists, shares, kind, K), shares, kind, K)
         ]
         if self._new is not None:
             shown = {one["item_id"] for one in items}
-            items = spread(items, self._new.chosen(vector[None], allowed, shown, explored * K, seed), K)
+            (near,) = self._new.near([NearAsk(vector[None], allowed, K)])
+            (new,) = self._new.chosen([ChoiceAsk(near, shown, explored * K, seed)])
+            items = spread(items, new, K)
         return [int(one["item_id"]) for one in items]
 
     def _learn(self, users: Int64Array, times_us: Int64Array, shown: Int64Array, clicked: BoolArray) -> None:

@@ -335,7 +335,9 @@ class OnlineBench:
     ) -> Iterator[tuple[str, psutil.Process]]:
         port = choose_ports(["it"], [])["it"]
         log = self.folder / f"{name}.log"
-        with process(module, *arguments, str(port), home=home, log=log) as child:
+        # As the platform starts its own.
+        one_thread = {"OMP_NUM_THREADS": "1"}
+        with process(module, *arguments, str(port), home=home, log=log, environment=one_thread) as child:
             url = f"http://127.0.0.1:{port}"
             wait_ready(url)
             yield url, child

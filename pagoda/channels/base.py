@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -53,19 +54,32 @@ class Ranked(NamedTuple):
 NOTHING = Ranked(np.empty(0, np.int64), np.empty(0, np.float32))
 
 
-class ChannelTable(Protocol):
+class Ask(NamedTuple):
+    """What a channel is asked for one user."""
+
+    known: Known
+    allowed: Allowed
+    k: int
+    """Candidates at most."""
+
+
+class ChannelTable(ABC):
     """A channel's table of one full version, opened."""
 
-    @property
-    def items(self) -> Int64Array:
-        """All that it may give, int64 [m], in any order, an item maybe more than once; mapped where there are many."""
+    items: Int64Array
+    """All that it may give, int64 [m], in any order, an item maybe more than once; mapped where there are many."""
 
+    @abstractmethod
     def candidates(self, known: Known, allowed: Allowed, k: int) -> Ranked:
         """Up to k candidates that are `allowed`; fewer, or `NOTHING`, where it knows no more.
 
-        It is called for each request on the thread that answers: it takes well below a millisecond, and holds nothing
-        of one user for another.
+        It is called on the thread that answers: it takes well below a millisecond, and holds nothing of one user for
+        another.
         """
+
+    def candidates_of_all(self, asks: Sequence[Ask]) -> list[Ranked]:
+        """The same for several users; where it takes less to compute them together, a table does."""
+        return [self.candidates(*ask) for ask in asks]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pagoda.channels.base import NOTHING, Allowed, Int64Array, Known, Ranked, TableSource
+from pagoda.channels.base import NOTHING, Allowed, ChannelTable, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item
 from pagoda.config.channels import Category
@@ -61,7 +61,7 @@ class CategoryKind:
         return CategoryTable(ItemLists.open(folder), _Pairs(items, categories), declared)
 
 
-class CategoryTable:
+class CategoryTable(ChannelTable):
     """The categories of one version's items, and the best items of each."""
 
     def __init__(self, lists: ItemLists, pairs: _Pairs, declared: Category) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import orjson
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from pagoda.channels.base import Allowed, Float32Array, Int64Array, Known, Ranked, TableSource
+from pagoda.channels.base import Allowed, ChannelTable, Float32Array, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.fresh import newest_items
 from pagoda.channels.item_lists import best, first_allowed
 from pagoda.channels.positives import count_by_item
@@ -22,6 +23,7 @@ from pagoda.errors import IntegrityError
 
 _IDS, _COUNTS, _ABOUT = "ids.npy", "counts.npy", "explore.json"
 _REDRAWS, _DRAWS = 4, 256  # As many draws of an item as a byte has values.
+_REDRAWN = np.arange(_REDRAWS + 1)[:, None]
 _CHANCE = np.frombuffer(Random(0).randbytes(1 << 16), np.uint8)  # noqa: S311 - no secret
 """Of which an answer takes as many in a row as it has items, from where its seed says."""
 Float64Array = NDArray[np.float64]
@@ -43,6 +45,22 @@ class Explored(NamedTuple):
     """Which of those that it was chosen from, int64 [n], the best draw first."""
     propensities: Float64Array
     """Of each, the probability that it was to be among the chosen, (0, 1], float64 [n]."""
+
+
+class Choice(NamedTuple):
+    """What one answer chooses from."""
+
+    places: Int64Array
+    """Of items among all that have draws, int64 [m]."""
+    budget: float
+    """Places in the mean."""
+    seed: int
+    """64 bits, all of them random; the same chooses the same."""
+
+    @property
+    def number(self) -> int:
+        """Of places that it has."""
+        return int(self.budget) + int((self.seed & 0xFFFF_FFFF) / (1 << 32) < self.budget % 1)
 
 
 class _About(NamedTuple):
@@ -78,7 +96,7 @@ class ExploreKind:
         return ExploreTable(ids, open_array(folder / _COUNTS, np.int64, (2, about.items)), about, declared)
 
 
-class ExploreTable:
+class ExploreTable(ChannelTable):
     """The new items of one version, and what was known of them when its window ended."""
 
     def __init__(self, ids: Int64Array, counts: Int64Array, about: _About, declared: Explore) -> None:
@@ -106,19 +124,19 @@ def click_rate(impressions: int, clicks: int) -> float:
 
 
 def draws_of(believed: Believed, seed: int) -> Float32Array:
-    """Draws of each item's click rate, which answers choose among until more is known of them: float32 [f, 256, 5].
+    """Draws of each item's click rate, which answers choose among until more is known of them: float32 [f, 260].
 
     To draw afresh for each answer takes longer for 200 items than all else that a choice does. So an item has a ring of
-    256 draws, and an answer takes 5 that follow one another from where chance has it begin: [i, b] are those of item i
-    that begin at b. Each item begins elsewhere, so its j-th draw meets any of another's.
+    256 draws, the first four once more at its end, and an answer takes 5 that follow one another from where chance has
+    it begin. Each item begins elsewhere, so its j-th draw meets any of another's.
     """
     rng = np.random.default_rng(seed)
     ring = rng.beta(believed.alpha, believed.beta, (_DRAWS, len(believed.alpha))).astype(np.float32)
-    return sliding_window_view(np.concatenate([ring, ring[:_REDRAWS]]).T.copy(), _REDRAWS + 1, axis=1)
+    return np.concatenate([ring, ring[:_REDRAWS]]).T.copy()
 
 
-def explored(draws: Float32Array, places: Int64Array, budget: float, declared: Explore, seed: int) -> Explored:
-    """Choose items for a part of the places of one answer.
+def explored(draws: Float32Array, choices: Sequence[Choice], declared: Explore) -> list[Explored]:
+    """Choose items for a part of the places of each of some answers.
 
     Of the budget b there are ⌊b⌋ places, and one more with the probability of the rest; with m items, m at most.
     `epsilon` chooses uniformly, so that a propensity is exactly the mean number of places over m. `thompson` takes the
@@ -128,42 +146,58 @@ def explored(draws: Float32Array, places: Int64Array, budget: float, declared: E
 
     Args:
         draws: Of all items, as `draws_of` gives them.
-        places: Of those to choose from, int64 [m].
-        budget: Places in the mean, b.
+        choices: What to choose from; alike ones are computed together.
         declared: The section.
-        seed: 64 bits, all of them random; the same chooses the same.
     """
-    items, whole, rest = len(places), int(budget), budget % 1
-    number = whole + int((seed & 0xFFFF_FFFF) / (1 << 32) < rest)
     if declared.method == "epsilon":
-        chosen = np.array(Random(seed).sample(range(items), min(number, items)), np.int64)  # noqa: S311 - no secret
-        mean = (1 - rest) * min(whole, items) + rest * min(whole + 1, items)
-        return Explored(chosen, np.full(len(chosen), min(mean / max(items, 1), 1)))
-    begin = (seed >> 32) % (len(_CHANCE) - items)
-    begins = _CHANCE[begin : begin + items]  # A generator of its own takes as long as all that is done with them.
-    drawn = np.ascontiguousarray(draws[places, begins].T)
-    chosen = np.argsort(-drawn[0], kind="stable")[:number]
-    rings = draws[places[chosen], :, 0]
+        return [_by_lot(one) for one in choices]
+    found, alike = dict[int, Explored](), defaultdict[tuple[int, int, float], list[int]](list)
+    for place, one in enumerate(choices):
+        alike[len(one.places), one.number, one.budget].append(place)
+    for (_, number, budget), those in alike.items():
+        found |= zip(those, _by_draws(draws, [choices[place] for place in those], number, budget), strict=True)
+    return [found[place] for place in range(len(choices))]
+
+
+def _by_lot(choice: Choice) -> Explored:
+    items, whole, rest = len(choice.places), int(choice.budget), choice.budget % 1
+    numbers = Random(choice.seed).sample(range(items), min(choice.number, items))  # noqa: S311 - no secret
+    mean = (1 - rest) * min(whole, items) + rest * min(whole + 1, items)
+    return Explored(np.array(numbers, np.int64), np.full(len(numbers), min(mean / max(items, 1), 1)))
+
+
+def _by_draws(draws: Float32Array, choices: Sequence[Choice], number: int, budget: float) -> list[Explored]:
+    """Of choices among equally many items, with one budget, of which it gave each the same number of places."""
+    places = np.array([one.places for one in choices])
+    items = places.shape[1]
+    # A generator of its own takes as long as all that is done with them.
+    froms = [(one.seed >> 32) % (len(_CHANCE) - items) for one in choices]
+    first = places * draws.shape[1] + np.array([_CHANCE[begin : begin + items] for begin in froms])
+    drawn = draws.take(first[:, None] + _REDRAWN)
+    chosen = drawn[:, 0].argsort(axis=1)[:, : -number - 1 : -1]
+    rings = draws[np.take_along_axis(places, chosen, 1), :_DRAWS]
+    whole, rest = int(budget), budget % 1
     propensities = (1 - rest) * _chances(drawn, chosen, rings, whole)
     if rest:
         propensities += rest * _chances(drawn, chosen, rings, whole + 1)
-    return Explored(chosen, np.minimum(propensities, 1))
+    return list(map(Explored, chosen, np.minimum(propensities, 1)))
 
 
 def _chances(drawn: Float32Array, chosen: Int64Array, rings: Float32Array, number: int) -> Float64Array:
-    """Of the `chosen` [c] of m items, with all their draws [c, 256], the chance to be among the `number` best, [c].
+    """Of the `chosen` [n, c] of m items, with all their draws [n, c, 256], the chance to be among the `number` best.
 
-    It is the share of draws that are no less than the `number`-th best of the others': a mean over rows [r, m].
+    It is the share of draws that are no less than the `number`-th best of the others': a mean over rows of `drawn`
+    [n, r, m], float64 [n, c].
     """
-    items = drawn.shape[1]
-    if not (0 < number < items and len(chosen)):
-        return np.full(len(chosen), float(number > 0))
-    ascending = np.partition(drawn, (items - number - 1, items - number), axis=1)
-    last, beyond = ascending[:, items - number, None], ascending[:, items - number - 1, None]
-    others = np.where(drawn[:, chosen] >= last, beyond, last)
-    below = (rings[:, None] < others.T[:, :, None]).reshape(len(chosen), -1)
+    items = drawn.shape[2]
+    if not (0 < number < items and chosen.size):
+        return np.full(chosen.shape, float(number > 0))
+    halves = np.partition(drawn, items - number, axis=2)
+    last, beyond = halves[:, :, items - number, None], halves[:, :, : items - number].max(axis=2, keepdims=True)
+    others = np.where(np.take_along_axis(drawn, chosen[:, None], 2) >= last, beyond, last)
+    below = (rings[:, :, None] < others.transpose(0, 2, 1)[..., None]).reshape(*chosen.shape, -1)
     # Two bytes hold as many as there are draws; the mean of NumPy's takes three times as long.
-    chances: Float64Array = 1 - np.add.reduce(below, axis=1, dtype=np.uint16) / below.shape[1]
+    chances: Float64Array = 1 - np.add.reduce(below, axis=2, dtype=np.uint16) / below.shape[2]
     return chances
 
 

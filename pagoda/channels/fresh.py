@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pagoda.channels.base import Allowed, Int64Array, Known, Ranked, TableSource
+from pagoda.channels.base import Allowed, ChannelTable, Int64Array, Known, Ranked, TableSource
 from pagoda.channels.item_lists import ItemLists, best, first_allowed
 from pagoda.channels.positives import count_by_item, interactions
 from pagoda.config.channels import Fresh
@@ -35,7 +35,7 @@ class FreshKind:
         return FreshTable(ItemLists.open(folder))
 
 
-class FreshTable:
+class FreshTable(ChannelTable):
     """The newest items of one version."""
 
     def __init__(self, lists: ItemLists) -> None:

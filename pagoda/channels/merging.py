@@ -23,6 +23,8 @@ EDITORIAL = "editorial"
 """The channel whose items people chose."""
 SECOND = "second_generation"
 """The channel that asks another generation."""
+_SPARE = 10
+"""Candidates of a channel that are looked at beyond twice its places."""
 Item = int | str
 T = TypeVar("T")
 Lists = Mapping[str, Collection[Item]]
@@ -81,6 +83,26 @@ def _channels_of(items: Mapping[Item, float], lists: Lists) -> list[tuple[str, .
     return list(map(first.__getitem__, items))
 
 
+def depths_of(shares: Mapping[str, float], kind: str, k: int) -> Mapping[str, int]:
+    """How many candidates of each channel are looked at for an answer of k items.
+
+    Those of the towers, which fill what others leave, as many as may be wanted. Under `quota`, of each other channel
+    twice its places and ten: some of its items have been taken by others.
+    """
+    return dict.fromkeys(shares, k) if kind == "rrf" else _depths(tuple(shares.items()), k)
+
+
+def looked_at(candidates: Lists, shares: Mapping[str, float], kind: str, k: int) -> Lists:
+    """The candidates that an answer of k items looks at; all, where the towers, which would fill it, do not answer.
+
+    Who asks for no more than `depths_of` merges what this leaves.
+    """
+    if FILLER not in candidates:
+        return candidates
+    depths = depths_of(shares, kind, k)
+    return {channel: list(islice(items, depths.get(channel))) for channel, items in candidates.items()}
+
+
 def apart(shares: Mapping[str, float], channel: str) -> tuple[dict[str, float], float]:
     """The shares of all others, as of a whole, and that of `channel`; 0 where it has none. It must not be the whole."""
     own = shares.get(channel, 0.0)
@@ -128,6 +150,12 @@ def _turns(numbers: tuple[tuple[int, int], ...]) -> list[int]:
     """
     stand = [(number + 0.5) / quota for own, quota in numbers for number in range(own)]
     return sorted(range(len(stand)), key=stand.__getitem__)
+
+
+@lru_cache(1024)
+def _depths(shares: tuple[tuple[str, float], ...], k: int) -> Mapping[str, int]:
+    quotas = quotas_of(shares, k)
+    return {channel: k if channel == FILLER else min(2 * quota + _SPARE, k) for channel, quota in quotas.items()}
 
 
 @lru_cache(1024)

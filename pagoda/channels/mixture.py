@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pagoda.channels.base import Allowed, ChannelTable, Known
 from pagoda.channels.factory import open_table, with_table
-from pagoda.channels.merging import EXPLORE, FILLER, Lists, Merged, apart, merged, shares_of, spread
+from pagoda.channels.merging import EXPLORE, FILLER, Lists, Merged, apart, looked_at, merged, shares_of, spread
 from pagoda.config.channels import ChannelConfig, MergingConfig
 
 
@@ -36,7 +36,8 @@ class OpenMixture:
         Where chance would choose what is explored, the first candidates that no other channel brings are.
         """
         shares, explored = apart(shares_of(self.channels, self.merging, past), EXPLORE)
-        found = merged(candidates, shares, self.merging.kind, k)
+        kind = self.merging.kind
+        found = merged(looked_at(candidates, shares, kind, k), shares, kind, k)
         shown = {one.item for one in found}
         new = [Merged(item, (EXPLORE,), 0.0) for item in candidates.get(EXPLORE, ()) if item not in shown]
         return spread(found, new[: int(explored * k)], k)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from pagoda.channels.base import Allowed, Known, Ranked
+from pagoda.channels.base import Allowed, ChannelTable, Known, Ranked
 from pagoda.channels.item_lists import ItemLists, first_allowed
 from pagoda.channels.situation import Situation
 from pagoda.errors import IntegrityError
@@ -15,7 +15,7 @@ from pagoda.errors import IntegrityError
 _SITUATION = "situation.json"
 
 
-class SituationLists:
+class SituationLists(ChannelTable):
     """The lists of one version."""
 
     def __init__(self, lists: ItemLists, situation: Situation | None) -> None:

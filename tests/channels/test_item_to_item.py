@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.channels.base import ChannelTable, Known, TableSource
+from pagoda.channels import item_to_item
+from pagoda.channels.base import Ask, ChannelTable, Known, TableSource, anything
 from pagoda.channels.factory import open_table, write_tables
 from pagoda.channels.neighbours import co_occurrence, item_similarity
 from pagoda.config.channels import ItemToItem
@@ -145,10 +146,28 @@ def _saved(folder: Path, weights: dict[tuple[int, int], float]) -> None:
     save_array(folder / "weights.npy", np.array([weights[pair] for pair in pairs], np.float32), np.float32)
 
 
+_PASTS = st.lists(st.tuples(st.sampled_from([*ITEMS, 7]), st.floats(0, 60, width=32)), max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_tables(), st.lists(st.tuples(_PASTS, st.integers(1, 12)), max_size=9), st.sampled_from([2, 64]))
+def test_users_who_ask_together_get_what_each_gets_alone(
+    weights: dict[tuple[int, int], float], users: list[tuple[list[tuple[int, float]], int]], at_once: int
+) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        _saved(Path(folder, "item_to_item"), weights)
+        table = open_table(Path(folder), ItemToItem(share=0.5, seeds=3))
+        patch.setattr(item_to_item, "_AT_ONCE", at_once)
+        asks = [Ask(_known(*past), anything if k % 2 else _all, k) for past, k in users]
+        together, alone = table.candidates_of_all(asks), [table.candidates(*ask) for ask in asks]
+    assert [one.ids.tolist() for one in together] == [one.ids.tolist() for one in alone]
+    assert [one.scores.tolist() for one in together] == [one.scores.tolist() for one in alone]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     weights=_tables(),
-    past=st.lists(st.tuples(st.sampled_from([*ITEMS, 7]), st.floats(0, 60, width=32)), max_size=12),
+    past=_PASTS,
     barred=st.sets(st.sampled_from(ITEMS)),
     limits=st.tuples(st.integers(1, 12), st.integers(1, 5)),
 )

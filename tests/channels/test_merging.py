@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.channels.merging import merged, shares_of
+from pagoda.channels.merging import looked_at, merged, shares_of
 from pagoda.config.channels import MergingConfig
 from pagoda.config.training import parse_config
 from pagoda.errors import ConfigError
@@ -42,6 +42,35 @@ def test_channels_that_have_enough_of_their_own_get_their_shares(numbers: list[i
     for half in (answer[: k // 2], answer[k // 2 :]):
         for channel in CHANNELS:
             assert abs(sum(channel in one.channels for one in half) - shares[channel] * len(half)) <= len(CHANNELS)
+
+
+APART = st.fixed_dictionaries(
+    {
+        "item_to_item": st.lists(st.integers(40, 80), unique=True, max_size=40),
+        "popular": st.lists(st.integers(70, 120), unique=True, max_size=40),
+    }
+)
+
+
+@given(APART, PARTS, st.integers(1, 50), st.sampled_from(["quota", "rrf"]))
+def test_what_is_not_looked_at_shortens_no_answer_whose_towers_give_enough(
+    lists: dict[str, list[int]], numbers: list[int], k: int, kind: str
+) -> None:
+    lists, shares = {**lists, "two_tower": list(range(k))}, parts(numbers)
+    looked = looked_at(lists, shares, kind, k)
+    assert all(list(items) == lists[channel][: len(items)] for channel, items in looked.items())
+    answer = merged(looked, shares, kind, k)
+    assert len(answer) == k
+    # Where no other has taken any of its items, a channel's places want no more.
+    distinct = {item for items in lists.values() for item in items}
+    if kind == "quota" and len(distinct) == sum(map(len, lists.values())):
+        assert answer == merged(lists, shares, kind, k)
+
+
+def test_without_the_towers_all_candidates_are_looked_at() -> None:
+    lists = {"item_to_item": list(range(40)), "popular": list(range(40, 80))}
+    shares = {"two_tower": 0.8, "item_to_item": 0.1, "popular": 0.1}
+    assert len(merged(looked_at(lists, shares, "quota", 50), shares, "quota", 50)) == 50
 
 
 def test_a_dead_channel_costs_its_items_and_nothing_else() -> None:

@@ -169,6 +169,7 @@ def recall_service(layout: Layout, ports: Ports) -> Service:
         folder=layout.data("recall"),
         ports={name: ports[name] for name in ("recall", "items")},
         endpoints={"recall.url": url, "items.url": items},
+        environment={"OMP_NUM_THREADS": "1"},
         settings={"recall.cohorts_at_once": 1, "recall.hosts": [LOOPBACK, "localhost"]},
         url=url,
         further={"items": items},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import NamedTuple
 from weakref import WeakSet
 
 import numpy as np
@@ -13,9 +14,8 @@ import pyarrow.compute as pc
 import xxhash
 from redis.exceptions import RedisError
 
-from pagoda.channels.base import NOTHING, Allowed, BoolArray, Float32Array, Int64Array, Ranked, anything
-from pagoda.channels.explore import ExploreTable, draws_of, explored
-from pagoda.channels.item_lists import best_allowed
+from pagoda.channels.base import Allowed, BoolArray, Float32Array, Int64Array, Ranked, anything
+from pagoda.channels.explore import Choice, Explored, ExploreTable, draws_of, explored
 from pagoda.channels.merging import EXPLORE
 from pagoda.errors import IntegrityError
 from pagoda.generations.manifest import Manifest
@@ -29,10 +29,15 @@ from serving.recall.channels.tables import TableChannels, open_channel
 from serving.recall.generations.generation import LiveGeneration, moment_us
 from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
+from serving.recall.servers.company import accompanied
+from serving.turns import Turns
 from serving.users.keys import Key
 
 _LOOK_SECONDS = 5.0
-NO_DRAWS: Float32Array = np.empty((0, 0, 0), np.float32)
+_AT_ONCE = 16
+"""Users whose arrays stay in the processor's cache."""
+NO_DRAWS: Float32Array = np.empty((0, 0), np.float32)
+NO_SIMILARITY: Float32Array = np.empty(0, np.float32)
 _SAME_US = 300_000_000
 """A request that is sent again within the same five minutes is answered alike."""
 
@@ -47,6 +52,37 @@ class Beliefs:
     """What is added to how near they are: 0, and -∞ to those that may not, float32 [f]."""
     draws: Float32Array
     """See `draws_of`; none for the method that needs none."""
+
+
+class NearAsk(NamedTuple):
+    """Whose new items are wanted, before it is known what others show."""
+
+    vectors: Float32Array
+    """The user's, [interests, dim]."""
+    allowed: Allowed
+    others: int
+    """Items that others may show, at most."""
+
+
+class Near(NamedTuple):
+    """New items near to a user."""
+
+    places: Int64Array
+    """Of those that may be explored, in any order: more than are chosen among, for some of them are shown anyway."""
+    similarity: Float32Array
+    """Of all new items, [f]; who chooses may write into it."""
+
+
+class ChoiceAsk(NamedTuple):
+    """What is to be chosen for one user."""
+
+    near: Near
+    shown: Set[Key]
+    """Items that others show, which are not explored."""
+    budget: float
+    """Places in the mean."""
+    seed: int
+    """See `Choice`."""
 
 
 class NewItems:
@@ -66,32 +102,47 @@ class NewItems:
         self._seed += 1
         self.beliefs = self._believe(counts)
 
-    def nearest(self, vectors: Float32Array, allowed: Allowed, shown: Set[Key]) -> Ranked:
-        """Places of those that may be explored and are nearest to any of a user's `vectors` [interests, dim].
+    def near(self, asks: Sequence[NearAsk]) -> list[Near]:
+        """For each ask, those that may be explored and are nearest to any of the user's vectors.
 
-        None is among those of `shown`. It gives as many as the section says; fewer where there are no more.
+        They are as many as the section says, and as many more as others may show; fewer where there are no more.
         """
         if not self.names:
-            return NOTHING
-        products = self._vectors @ vectors.T
-        similarity = products.max(axis=1) if len(vectors) > 1 else products[:, 0]  # Of one, it takes as long as these.
+            return [Near(self._all, NO_SIMILARITY)] * len(asks)
+        interests = [len(one.vectors) for one in asks]
+        similarity = np.concatenate([one.vectors for one in asks]) @ self._vectors.T
+        if len(similarity) > len(asks):
+            similarity = np.maximum.reduceat(similarity, np.cumsum([0, *interests[:-1]]), axis=0)
         similarity += self.beliefs.handicap
-        if also := [self._places[name] for name in self._places.keys() & shown]:
-            similarity[also] = -np.inf
-        if allowed is not anything:
-            among = best_allowed(self._all, similarity, lambda at: allowed(self.table.items[at]), self._nearest)
-        else:  # Nobody asks for their order.
-            places = similarity.argpartition(-self._nearest)[-self._nearest :]
-            among = Ranked(places, similarity[places])
-        there = among.scores > -np.inf
-        return among if there.all() else Ranked(among.ids[there], among.scores[there])
+        return [Near(self._near(own, one), own) for own, one in zip(similarity, asks, strict=True)]
 
-    def chosen(
-        self, vectors: Float32Array, allowed: Allowed, shown: Set[Key], budget: float, seed: int
-    ) -> list[RecalledItem]:
-        """What chance chooses of the `nearest` for so many places in the mean, with probabilities; see `explored`."""
-        found = self.nearest(vectors, allowed, shown)
-        numbers, propensities = explored(self.beliefs.draws, found.ids, budget, self.table.declared, seed)
+    def _near(self, similarity: Float32Array, ask: NearAsk) -> Int64Array:
+        count = self._nearest + ask.others
+        if ask.allowed is anything:
+            return _greatest(similarity, count)
+        for among in (_greatest(similarity, 2 * count), self._all):  # Most may, so few are asked about.
+            places = among[ask.allowed(self.table.items[among])]
+            if len(places) >= count:
+                break
+        return places
+
+    def chosen(self, asks: Sequence[ChoiceAsk]) -> list[list[RecalledItem]]:
+        """What chance chooses for each ask of the nearest that others do not show, with probabilities: `explored`."""
+        found = [self._free(one.near, one.shown) for one in asks]
+        choices = [Choice(free.ids, one.budget, one.seed) for free, one in zip(found, asks, strict=True)]
+        return list(map(self._named, found, explored(self.beliefs.draws, choices, self.table.declared)))
+
+    def _free(self, near: Near, shown: Set[Key]) -> Ranked:
+        if also := [self._places[name] for name in self._places.keys() & shown]:
+            near.similarity[also] = -np.inf
+        scores = near.similarity[near.places]
+        nearest = _greatest(scores, self._nearest)
+        places, scores = near.places[nearest], scores[nearest]
+        there = scores > -np.inf
+        return Ranked(places, scores) if there.all() else Ranked(places[there], scores[there])
+
+    def _named(self, found: Ranked, explored: Explored) -> list[RecalledItem]:
+        numbers, propensities = explored
         places, scores = found.ids[numbers].tolist(), found.scores[numbers].tolist()
         return [
             {"item_id": self.names[place], "score": score, "channels": [EXPLORE], "propensity": propensity}
@@ -115,6 +166,9 @@ class Exploration:
         self._tables, self._counts = tables, counts
         self._items: PerVersion[NewItems] = PerVersion(self._read, f"answers without its channel {EXPLORE}")
         self._all: WeakSet[NewItems] = WeakSet()
+        # Computed in the event loop, as the tower in this process is.
+        self._near: Turns[NewItems, NearAsk, Near] = Turns(NewItems.near, most=_AT_ONCE)
+        self._choices: Turns[NewItems, ChoiceAsk, list[RecalledItem]] = Turns(NewItems.chosen, most=_AT_ONCE)
 
     async def warm(self, live: LiveGeneration) -> None:
         """Read a generation's new items, unless that was done; see `PerVersion.warm`."""
@@ -143,19 +197,31 @@ class Exploration:
             # Draws of 2,000 items take 60 ms.
             await asyncio.to_thread(items.take_in, counts_of(items.names, found))
 
-    def candidates(
-        self, live: LiveGeneration, lookup: Lookup, share: float, shown: Set[Key]
-    ) -> list[RecalledItem] | None:
-        """The new items that a user is to see among those `shown`, with the probability of each; None: it cannot say.
+    async def near(self, live: LiveGeneration, lookup: Lookup) -> Near | None:
+        """The new items that are near to a user; None: it cannot say.
 
-        It is called when the others' items are merged, for it chooses among what they would not show.
+        Users who ask in one turn of the event loop are answered together.
         """
         items, allowed = self._items.get(live), self._tables.allowed(live, lookup, there=True)
         if items is None or allowed is None or not lookup.vectors:
             return None
+        ask = NearAsk(_vectors(live, lookup), allowed, lookup.depth)
+        return await self._near.ask(items, ask) if accompanied() else items.near([ask])[0]
+
+    async def chosen(
+        self, live: LiveGeneration, lookup: Lookup, near: Near, share: float, shown: Set[Key]
+    ) -> list[RecalledItem] | None:
+        """What a user is to see of them among those `shown`, with the probability of each; None: it cannot say.
+
+        It is called when the others' items are merged, for it chooses among what they would not show. Users who ask in
+        one turn of the event loop are answered together.
+        """
+        if (items := self._items.get(live)) is None:
+            return None
         asked = f"{lookup.instance.user_id}/{moment_us(lookup.instance) // _SAME_US}"
         seed = xxhash.xxh3_64_intdigest(asked.encode())
-        return items.chosen(_vectors(live, lookup), allowed, shown, share * lookup.depth, seed)
+        ask = ChoiceAsk(near, shown, share * lookup.depth, seed)
+        return await self._choices.ask(items, ask) if accompanied() else items.chosen([ask])[0]
 
     def _read(self, manifest: Manifest) -> NewItems:
         table = open_channel(manifest, EXPLORE)
@@ -164,6 +230,11 @@ class Exploration:
         names, vectors = _vectors_of(manifest, table.items)
         self._all.add(items := NewItems(table, names, vectors))
         return items
+
+
+def _greatest(numbers: Float32Array, count: int) -> Int64Array:
+    """Where the greatest so many stand, in any order."""
+    return numbers.argpartition(-count)[-count:] if count < len(numbers) else np.arange(len(numbers))
 
 
 def _vectors(live: LiveGeneration, lookup: Lookup) -> Float32Array:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
-from pagoda.channels.merging import EXPLORE, RRF, apart, shares_of, spread, weighed
+from pagoda.channels.merging import EXPLORE, RRF, apart, depths_of, shares_of, spread, weighed
 from pagoda.config.channels import MergingConfig
 from pagoda.errors import UnavailableError
 from serving.http.deadlines import LateError, within
 from serving.recall.api import RecalledItem
 from serving.recall.channels.base import Channel
 from serving.recall.channels.exploration import Exploration
-from serving.recall.channels.tables import TableChannels
+from serving.recall.channels.tables import Found, TableChannels
 from serving.recall.fallback.steps import TEXT, without
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.lookup import Lookup
 from serving.users.keys import Key
 
+T = TypeVar("T")
 NO_TABLES = TableChannels()
+_TURNS = 3
+"""Of the event loop, until a call is under way: one asks, one joins what is asked, one calls."""
 
 
 async def merge(
@@ -86,39 +90,62 @@ async def _found(
     if mixture is None:
         await _first(channels, live, lookup)
         return
-    lists, asked = tables.candidates(live, lookup), channels[:1]
+    past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
+    shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
+    budget = 0.0 if lookup.instance.text else budget
+    depths = depths_of(shares, mixture.merging.kind, lookup.depth)
+    asked = channels[:1]
     if second and any(channel.kind == second.name for channel in mixture.channels):
         asked = (*asked, second)
     limits = [mixture.seconds(channel.name) if deadlines else None for channel in asked]
-    if error := await _ask(asked, limits, live, lookup, lists):
-        if not any(lists.values()):
+    # What is computed here is computed while servers are waited for.
+    async with _begun(_ask(asked, limits, live, lookup)) as asking:
+        lists = await tables.candidates(live, lookup, depths)
+        near = await exploration.near(live, lookup) if exploration and budget else None
+        error, theirs = await asking
+    if error:
+        if not any((*theirs.values(), *lists.values())):
             await _in_place(error, channels[1:], live, lookup)
             return
         if len(channels) == 1:  # Nothing may stand in.
             raise error
+        # What the towers would have filled, the others do, as far down as their lists go.
+        lists = await tables.candidates(live, lookup, dict.fromkeys(shares, lookup.depth))
+    lists |= theirs
     lookup.given = {channel: len(found) for channel, found in lists.items()}
-    past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
-    shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
     mixed = _mixed(lists, shares, mixture.merging, lookup.depth)
     lookup.items = list(mixed.values())
-    if budget and lookup.instance.text is None:
-        _explore(exploration, live, lookup, budget, mixed.keys())
+    if budget:
+        new = await exploration.chosen(live, lookup, near, budget, mixed.keys()) if exploration and near else None
+        if new is None:
+            lookup.degraded.append(without(EXPLORE))
+        elif new:
+            lookup.items = spread(lookup.items, new, lookup.depth)
     lookup.merged = lookup.items
     lookup.degraded += [without(channel) for channel in shares if channel not in lists]
 
 
+@asynccontextmanager
+async def _begun(asking: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Ask what waits for servers; the block begins when their calls are under way, and leaves nothing behind."""
+    task = asyncio.create_task(asking)
+    try:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        yield task
+    finally:
+        task.cancel()
+
+
 async def _ask(
-    channels: Sequence[Channel],
-    limits: Sequence[float | None],
-    live: LiveGeneration,
-    lookup: Lookup,
-    lists: dict[str, dict[Key, float]],
-) -> UnavailableError | None:
-    """Ask channels that wait for servers, all at once, and add to `lists` what each gives within its limit.
+    channels: Sequence[Channel], limits: Sequence[float | None], live: LiveGeneration, lookup: Lookup
+) -> tuple[UnavailableError | None, Found]:
+    """Ask channels that wait for servers, all at once.
 
     Returns:
-        Why the first one gave nothing; None: it did.
+        Why the first one gave nothing (None: it did), and what each gives within its limit.
     """
+    lists: Found = {}
     asks = [_in_time(*one, live, lookup) for one in zip(channels, limits, strict=True)]
     # What fails leaves nothing under way that nobody waits for; one alone needs no task.
     ends = [await asks[0]] if len(asks) == 1 else await asyncio.gather(*asks, return_exceptions=True)
@@ -130,7 +157,7 @@ async def _ask(
             raise end
         lookup.candidates[channel.name] = end
         lists[channel.name] = {item["item_id"]: item["score"] for item in end}
-    return ends[0] if isinstance(ends[0], UnavailableError) else None
+    return ends[0] if isinstance(ends[0], UnavailableError) else None, lists
 
 
 async def _in_time(
@@ -141,16 +168,6 @@ async def _in_time(
             return await channel.candidates(live, lookup)
     except UnavailableError as error:
         return error
-
-
-def _explore(
-    exploration: Exploration | None, live: LiveGeneration, lookup: Lookup, share: float, shown: Set[Key]
-) -> None:
-    found = exploration.candidates(live, lookup, share, shown) if exploration else None
-    if found is None:
-        lookup.degraded.append(without(EXPLORE))
-    elif found:
-        lookup.items = spread(lookup.items, found, lookup.depth)
 
 
 def _mixed(

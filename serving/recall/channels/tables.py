@@ -8,11 +8,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pagoda.channels.base import NOTHING, Allowed, ChannelTable, Known, Ranked
+from pagoda.channels.base import NOTHING, Allowed, Ask, ChannelTable, Known, Ranked
 from pagoda.channels.factory import open_table
 from pagoda.config.channels import ItemToItem
 from pagoda.errors import IntegrityError, RequestError, UnavailableError
@@ -24,9 +25,24 @@ from serving.recall.channels.served_items import ServedItems, read_served_items
 from serving.recall.generations.generation import LiveGeneration
 from serving.recall.generations.per_version import PerVersion
 from serving.recall.lookup import Lookup
+from serving.recall.servers.company import accompanied
+from serving.turns import Turns
 from serving.users.keys import Key
 
 _SIMILAR = "item_to_item"
+_AT_ONCE = 32
+"""Users whose arrays stay in the processor's cache."""
+Found = dict[str, dict[Key, float]]
+"""Of one user: by channel, scores by item."""
+_Asked = tuple[Lookup, Mapping[str, int]]
+"""A user, and how many candidates of each channel are wanted."""
+
+
+class _User(NamedTuple):
+    known: Known
+    among: Allowed
+    there: Allowed
+    """The same for items that the generation has."""
 
 
 class TableChannels:
@@ -37,6 +53,8 @@ class TableChannels:
         read = partial(read_served_items, removed=removed, changed={} if changed is None else changed)
         self._items: PerVersion[ServedItems] = PerVersion(read, "answers by its towers alone")
         self._tables: dict[str, PerVersion[ChannelTable]] = {}
+        # Computed in the event loop, as the tower in this process is.
+        self._turns: Turns[LiveGeneration, _Asked, Found] = Turns(self._candidates, most=_AT_ONCE)
         self._whole: WeakKeyDictionary[LiveGeneration, dict[str, bool]] = WeakKeyDictionary()
         """By channel, whether a generation has all items of its table: of these nobody looks for any again."""
 
@@ -62,25 +80,41 @@ class TableChannels:
             await self._of(channel.kind).warm(live)
             await self._compare(live, channel.kind)
 
-    def candidates(self, live: LiveGeneration, lookup: Lookup) -> dict[str, dict[Key, float]]:
-        """What each channel gives for a user, by its name: scores by item, the best first.
+    async def candidates(self, live: LiveGeneration, lookup: Lookup, depths: Mapping[str, int]) -> Found:
+        """What each channel gives for a user, by its name: scores by item, the best first, as many as `depths` says.
 
-        One that could not be opened is absent.
+        One that could not be opened is absent. Users who ask in one turn of the event loop are answered together.
         """
-        if not (declared := live.table_channels) or (served := self._items.get(live)) is None:
+        if not live.table_channels:
             return {}
-        known, seen = live.known(lookup.instance, lookup.stored), _seen(live, lookup)
-        among, there = (served.allowed(lookup.wanted, seen, there=there) for there in (False, True))
-        whole, found, depth = self._whole.get(live, {}), dict[str, Ranked](), lookup.depth
-        for channel in declared:
-            if (table := self._of(channel.kind).get(live)) is not None:
-                found[channel.kind] = table.candidates(known, there if whole.get(channel.kind) else among, depth)
+        if accompanied():
+            return await self._turns.ask(live, (lookup, depths))
+        return self._candidates(live, [(lookup, depths)])[0]
+
+    def _candidates(self, live: LiveGeneration, asked: Sequence[_Asked]) -> list[Found]:
+        if (served := self._items.get(live)) is None:
+            return [{} for _ in asked]
+        users = [self._user(live, served, lookup) for lookup, _ in asked]
+        whole, ranked = self._whole.get(live, {}), dict[str, list[Ranked]]()
+        for kind in (channel.kind for channel in live.table_channels):
+            if (table := self._of(kind).get(live)) is not None:
+                own = [one.there if whole.get(kind) else one.among for one in users]
+                asks = zip(users, own, (depths[kind] for _, depths in asked), strict=True)
+                ranked[kind] = table.candidates_of_all([Ask(user.known, may, depth) for user, may, depth in asks])
         # Of most of these nothing is said in the answer, so no item is made of them yet.
-        names = iter(served.names(np.concatenate([NOTHING.ids, *(one.ids for one in found.values())])))
-        return {
-            kind: dict(zip(islice(names, len(one.ids)), one.scores.tolist(), strict=True))
-            for kind, one in found.items()
-        }
+        names = iter(
+            served.names(np.concatenate([NOTHING.ids, *(one.ids for all_ in ranked.values() for one in all_)]))
+        )
+        found: list[Found] = [{} for _ in asked]
+        for name, all_ in ranked.items():
+            for lists, one in zip(found, all_, strict=True):
+                lists[name] = dict(zip(islice(names, len(one.ids)), one.scores.tolist(), strict=True))
+        return found
+
+    def _user(self, live: LiveGeneration, served: ServedItems, lookup: Lookup) -> _User:
+        seen = _seen(live, lookup)
+        among, there = (served.allowed(lookup.wanted, seen, there=there) for there in (False, True))
+        return _User(live.known(lookup.instance, lookup.stored), among, there)
 
     def similar(
         self, live: LiveGeneration, ids: Sequence[int], wanted: Filter, k: int

@@ -105,12 +105,12 @@ class LiveGeneration:
     def known(self, instance: RecallInstance, stored: StoredUser) -> Known:
         """What channels are told of the user: raw values and past items, a request's own before the stored ones."""
         past = stored.recent if instance.history is None else PastItems.of(instance.history)
-        moment = moment_us(instance)
-        ages = (moment - np.array(past.timestamps, np.int64)) / DAY_US
-        newest = np.argsort(ages, kind="stable")
+        moment, times = moment_us(instance), past.timestamps
+        # Of so few, Python says the order in less time than NumPy's calls take.
+        newest = sorted(range(len(times)), key=times.__getitem__, reverse=True)
         return Known(
-            items=read_ids(self.spec, past.ids, "history.item_id")[newest],
-            ages_days=np.maximum(ages[newest], 0).astype(np.float32),
+            items=read_ids(self.spec, [past.ids[place] for place in newest], "history.item_id"),
+            ages_days=np.array([max(moment - times[place], 0) / DAY_US for place in newest], np.float32),
             moment_us=moment,
             values={**_only(stored.profile, self._profile), **instance.profile, **instance.context},
         )

@@ -23,7 +23,7 @@ from pagoda.generations.manifest import Manifest
 from pagoda.index.in_process.search import FolderSearch
 from serving.events.redis_stream import RedisStream
 from serving.events.rules import Accepted
-from serving.recall.channels.exploration import Exploration, NewItems
+from serving.recall.channels.exploration import ChoiceAsk, Exploration, NearAsk, NewItems
 from serving.recall.channels.exploration_counts import ExplorationCounts, counts_of
 from serving.recall.channels.merge import merge
 from serving.recall.channels.tables import TableChannels, open_channel
@@ -228,7 +228,8 @@ def test_where_nothing_is_new_nothing_is_near() -> None:
     acts = [Act(8000, 1, row["item_id"], "click", None) for row in LOG_ITEMS]
     with opened(Explore(share=SHARE, clicks=1), acts) as table:
         items = NewItems(table, [], np.empty((0, 0), np.float32))
-        assert not len(items.nearest(VECTORS[:1], all_of, []).ids)
+        (near,) = items.near([NearAsk(VECTORS[:1], all_of, 5)])
+        assert items.chosen([ChoiceAsk(near, set(), 2.0, 1)]) == [[]]
 
 
 def test_what_is_believed_follows_the_counts(made: Manifest) -> None:

@@ -85,6 +85,25 @@ async def test_items_come_from_all_channels_and_say_which(made: Manifest) -> Non
     assert len(newcomer["popular"]) >= K // 2
 
 
+async def test_users_who_ask_at_the_same_time_get_what_each_gets_alone(made: Manifest) -> None:
+    live, tables = LiveGeneration(made), TableChannels(frozenset({3}))
+    await tables.warm(live)
+    towers = TwoTowerChannel(JoinedIndex(FolderSearch(Path(made.item_vectors.uri).parent / "index")))
+
+    async def answer(number: int) -> list[RecalledItem]:
+        past = [{"item_id": 21 + place, "timestamp": to_us(END) - 1 - place} for place in range(number % 4)]
+        fields: dict[str, Any] = {"filter": {"kind": "kind 0"}} if number % 3 == 1 else {}
+        (lookup,) = begun(
+            live, k=3 + number, timestamp=to_us(END), history=past, exclude_seen=bool(number % 2), **fields
+        )
+        lookup.vectors = (VECTORS[number].tolist(),)
+        await merge((towers,), live, lookup, tables)
+        return lookup.items
+
+    alone = [await answer(number) for number in range(12)]
+    assert await asyncio.gather(*map(answer, range(12))) == alone
+
+
 async def test_what_each_channel_gave_and_what_counts_for_it_is_known(made: Manifest) -> None:
     lookup = await answered(made, history=PAST)
     credit = {one["item_id"]: one["channels"][0] for one in lookup.items}
@@ -147,6 +166,10 @@ async def test_without_the_towers_the_other_channels_answer_where_anything_may_s
     await merge((gone, Stub("stand-in", stands_in="index_popular")), live, lookup, tables)
     assert lookup.degraded == [TOWERS]
     assert 40 in by_channel(lookup)["popular"]
+    # Two places each are theirs, and now they fill all.
+    (many,) = begun(live, k=11, history=PAST)
+    await merge((gone, Stub("stand-in", stands_in="index_popular")), live, many, tables)
+    assert len(many.items) == 11
 
 
 def waiting(made: Manifest, seconds: float, towers: Any) -> tuple[Parts, LiveGeneration]:
