@@ -90,6 +90,7 @@ class ItemLog:
         forced: bool = False,
         undoes: int | None = None,
         source: OffsetRange | None = None,
+        by: str = "",
     ) -> ItemRecord:
         """Add a record after the last one.
 
@@ -98,6 +99,7 @@ class ItemLog:
             forced: Whether any number of items may be removed.
             undoes: The record that it takes back.
             source: What of Kafka the changes were read from; None: they came otherwise.
+            by: The person who makes them, if somebody says.
 
         Raises:
             ConflictError: The log does not end at `source.after` of that partition: somebody else has appended what
@@ -114,6 +116,7 @@ class ItemLog:
             forced=forced,
             undoes=undoes,
             offsets={source.partition: source.last} if source else {},
+            by=by,
         )
         with self._lock:
             while True:

@@ -52,6 +52,8 @@ class ItemRecord(BaseModel):
     """The record whose changes this one takes back."""
     offsets: dict[str, int] = {}
     """By partition of Kafka that its changes were read from, the last offset that the log holds with it."""
+    by: str = ""
+    """The person who made the changes in the console; empty where nobody says."""
 
     def to_json(self) -> bytes:
         """The record as one line; what it makes no use of is left out, so that older readers understand it."""

@@ -31,7 +31,7 @@ class Undone:
     """What was not restored, and why."""
 
 
-def undo(log: ItemLog, number: int, spec: FeatureSpec, imported: Imported) -> Undone:
+def undo(log: ItemLog, number: int, spec: FeatureSpec, imported: Imported, by: str = "") -> Undone:
     """Restore what a record changed; doing it again does nothing.
 
     An item that a later record has changed to something else stays as that record says.
@@ -41,6 +41,7 @@ def undo(log: ItemLog, number: int, spec: FeatureSpec, imported: Imported) -> Un
         number: Of the record.
         spec: The feature declaration in force.
         imported: What the dataset knew, of items that the log says nothing of before the record.
+        by: The person who does it, if somebody says.
 
     Raises:
         RequestError: There is no such record, or it is too old: it is a part of a snapshot.
@@ -67,7 +68,7 @@ def undo(log: ItemLog, number: int, spec: FeatureSpec, imported: Imported) -> Un
             left[change.item_id] = str(error)
     if not changes:
         return Undone(record=0, restored=0, already=False, left=left)
-    record = log.append(list(changes.values()), forced=True, undoes=number)
+    record = log.append(list(changes.values()), forced=True, undoes=number, by=by)
     return Undone(record=record.number, restored=len(changes), already=False, left=left)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,11 +19,12 @@ from pagoda.errors import PagodaError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.index.listing import collection_as_json, list_collections
 from pagoda.settings import Settings
-from serving.console import rollouts, versions
+from serving.console import items, rollouts, users, versions
 from serving.console.door import PERSON, STATIC, ConsoleDoor
 from serving.console.overview import RecallPulse, overview
 from serving.console.pages import Pages, Shown, needs, path_of, person_of, require, status_of
 from serving.console.people import BrowserVisits, Invitations
+from serving.console.similar import By
 from serving.console.trying import Trial, trial
 
 _STATIC = Path(__file__).parent / "static"
@@ -54,6 +56,16 @@ def _show(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
         return rollouts.one(settings, log, name)
 
     pages.add_live("/rollouts/{name}", "rollout.html", rollout)
+
+    def item_page(item: str = "", by: By = "vector") -> Shown:
+        return items.item(settings, log, item, by)
+
+    pages.add("/items", "items.html", item_page)
+
+    def user_page(user: str = "") -> Shown:
+        return users.user_page(settings, log, user)
+
+    pages.add("/users", "users.html", user_page, "users")
 
     pages.add("/index", "index.html", lambda: {"collections": _collections(settings)})
 
@@ -90,6 +102,18 @@ def _act(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
         return RedirectResponse(f"{request.scope['root_path']}/rollouts/{name}", 303)
 
     pages.router.add_api_route("/rollouts/{name}/{what}", act, methods=["POST"], dependencies=[needs("operate")])
+
+    def change(
+        request: Request,
+        what: str,
+        item: Annotated[str, Form(max_length=1_000)],
+        said: Annotated[str, Form(max_length=100_000)] = "{}",
+        record: Annotated[int, Form()] = 0,
+    ) -> Response:
+        items.change(settings, log, what, item, said=said, record=record, by=person_of(request).name)
+        return RedirectResponse(f"{request.scope['root_path']}/items?item={quote(item, safe='')}", 303)
+
+    pages.router.add_api_route("/items/{what}", change, methods=["POST"], dependencies=[needs("items")])
 
     def tried(request: Request, asked: Annotated[Trial, Query()]) -> Response:
         if asked.explain:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pagoda.data.spec import FeatureSpec
+from pagoda.data.window import from_us
+from pagoda.errors import PagodaError
+from pagoda.generations.release_log import ReleaseLog
+from pagoda.settings import Settings
+from serving.console.titles import titles_of
 from serving.http.fields import PastItem
+from serving.users.forgetting import parse_user
 from serving.users.keys import Key
 from serving.users.online_store import OnlineStore
 
@@ -48,3 +54,36 @@ def known_user(url: str, user: Key, spec: FeatureSpec) -> KnownUser:
         return KnownUser(stored.profile, stored.recent.rows()[::-1], len(stored.seen))
 
     return asyncio.run(read())
+
+
+def user_page(settings: Settings, log: ReleaseLog, typed: str) -> Mapping[str, Any]:
+    """What a person sees of a user; nothing where none is named, and the error where nothing can be read.
+
+    Raises:
+        UnavailableError: The release log does not answer.
+    """
+    shown: dict[str, Any] = {"asked": typed.strip(), "known": None, "empty": False, "untitled": "", "error": ""}
+    if not shown["asked"]:
+        return shown
+    state = log.state()
+    if state.stable is None:
+        return shown | {"error": "nothing was released yet, so nothing is known of users"}
+    if not settings.redis.url:
+        return shown | {"error": "this installation names no online store (redis.url), so users are not seen from here"}
+    manifest = state.generations[state.stable]
+    try:
+        known = known_user(settings.redis.url, parse_user(manifest.spec, shown["asked"]), manifest.spec)
+    except PagodaError as error:
+        return shown | {"error": str(error)}
+    titles, why = titles_of(settings, manifest, [event["item_id"] for event in known.events])
+    events = [
+        {
+            "item_id": event["item_id"],
+            "title": titles.get(event["item_id"]),
+            "event": event.get("event"),
+            "at": from_us(event["timestamp"]).isoformat(),
+        }
+        for event in known.events
+    ]
+    told = {"profile": known.profile, "events": events, "had": known.had}
+    return shown | {"known": told, "empty": known.empty, "untitled": why if events else ""}

@@ -114,6 +114,7 @@ def show_log(
             "removed": sum(change.features is None for change in one.changes),
             "undoes": one.undoes,
             "forced": one.forced,
+            "by": one.by,
         }
         for one in records
     ]
@@ -121,10 +122,10 @@ def show_log(
         typer.echo(json.dumps(rows))
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("record", "at", "upserted", "removed", "undoes", "forced"):
+    for name in ("record", "at", "upserted", "removed", "undoes", "forced", "by"):
         table.add_column(name, no_wrap=True)
     for row in rows:
-        table.add_row(*("" if value in (None, False) else str(value) for value in row.values()))
+        table.add_row(*("" if value in (None, False, "") else str(value) for value in row.values()))
     Console().print(table)
 
 
