@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -105,6 +106,11 @@ class Dataset:
         first = min(edge_us(part, 0) for part in parts if part.day == parts[0].day)
         last = max(edge_us(part, -1) for part in parts if part.day == parts[-1].day)
         return Window(start=from_us(first), end=from_us(last + 1))
+
+    def rows_by_day(self, last: int) -> dict[date, int]:
+        """Interactions of the last days that have any, the first day first, by the footers of their files."""
+        days = [(day, list(parts)) for day, parts in groupby(self._structure.parts, lambda part: part.day)]
+        return {day: sum(row_count(part.path) for part in parts) for day, parts in days[-last:]}
 
     def items(self, share: tuple[int, int] = (0, 1)) -> pa.Table:
         """All items sorted by `item_id` (int64; for string IDs their hash, and the string as `item_key`).

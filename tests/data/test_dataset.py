@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,15 @@ def test_span_reaches_from_the_first_row_to_just_after_the_last(hours: list[int]
         span = dataset_of(folder, log(hours)).span()
     assert span.start == START + timedelta(hours=hours[0])
     assert span.end == START + timedelta(hours=hours[-1], microseconds=1)
+
+
+@settings(max_examples=20)
+@given(hours, st.integers(1, 3))
+def test_rows_are_counted_by_day(hours: list[int], last: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        found = dataset_of(folder, log(hours), cut=3).rows_by_day(last)
+    days = Counter((START + timedelta(hours=hour)).date() for hour in hours)
+    assert list(found.items()) == sorted(days.items())[-last:]
 
 
 def test_a_file_of_many_row_groups_is_sliced_to_the_microsecond(tmp_path: Path) -> None:

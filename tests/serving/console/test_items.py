@@ -1,9 +1,10 @@
-"""The console's pages of items and users: what is known, and changes that bear the name of who made them."""
+"""The console's pages of items, users and data: what is known, and changes that bear the name of who made them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from pagoda.item_changes.records import ItemRecord
 from pagoda.settings import load_settings
 from serving.console import items, users
 from serving.console.users import KnownUser
+from tests.data.folders import write_dataset
 from tests.rollout.worlds import Stage
 from tests.serving.console.test_ask import PAST, Installation, installation
 from tests.serving.console.test_pages import EVERYTHING, Browser
@@ -97,3 +99,19 @@ async def test_a_user_is_shown_with_what_they_did(person: Browser, monkeypatch: 
     assert "answered as a newcomer" in await person.get("/users?user=6")
     await person.come_in(EVERYTHING - {"users"})
     assert "role `users`" in await person.get("/users?user=5", 403)
+
+
+async def test_data_is_shown_by_day_and_what_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGODA_REDIS__URL", "redis://127.0.0.1:1/0")
+    person = Browser(Stage(), tmp_path, load_settings(tmp_path))
+    async with person.client:
+        await person.come_in()
+        shown = json.loads(await person.get("/api/data"))
+        assert not shown["days"] and shown["trouble"] and "does not answer" in shown["unseen"]
+        assert "none is named" in await person.get("/data")
+        write_dataset(tmp_path / "dataset")
+        shown = json.loads(await person.get("/api/data"))
+        assert shown["days"] == [{"day": "2024-05-01", "rows": 2, "part": 1.0}] and not shown["trouble"]
+        assert shown["newest"].startswith("2024-05-01T11:00:00") and "pagoda data check" in await person.get("/data")
