@@ -62,7 +62,7 @@ def _waiting(settings: Settings) -> dict[str, Any]:
         return shown | {"unseen": "this installation names no online store (redis.url), so no events come in here"}
     try:
         with Redis.from_url(settings.redis.url, socket_timeout=_PATIENCE_SECONDS) as redis:
-            waiting, last = int(redis.xlen(STREAM)), list[Any](redis.xrevrange(STREAM, count=1))  # type: ignore[arg-type]
+            waiting, last = int(redis.xlen(STREAM)), list[Any](redis.xrevrange(STREAM, count=1))
     except RedisError as error:
         return shown | {"unseen": f"the online store does not answer ({type(error).__name__})"}
     came = datetime.fromtimestamp(int(last[0][0].partition(b"-")[0]) / 1000, UTC).isoformat() if last else None

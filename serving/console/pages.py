@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
+from cachetools import TTLCache
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -62,6 +65,8 @@ class Pages:
     def __init__(self) -> None:
         self.router = APIRouter()
         self._streams = 0
+        self._latest: TTLCache[Hashable, Shown] = TTLCache(_MOST_STREAMS, _EVERY_SECONDS / 2)
+        self._reading: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
         self._templates = Environment(
             loader=FileSystemLoader(_FOLDER),
             autoescape=True,
@@ -89,7 +94,7 @@ class Pages:
         async def live(request: Request) -> Response:
             if self._streams >= _MOST_STREAMS:
                 raise HTTPException(503, f"{_MOST_STREAMS} pages are followed already; close some")
-            parts = self._follow(request, f"live-{template}", lambda: read(**request.path_params))
+            parts = self._follow(request, f"live-{template}", partial(read, **request.path_params))
             return StreamingResponse(parts, media_type="text/event-stream")
 
         self.router.add_api_route(f"/live{path}", live, methods=["GET"], dependencies=[needs(role)])
@@ -103,19 +108,28 @@ class Pages:
             shown=shown, person=person_of(request), root=request.scope["root_path"], path=path_of(request)
         )
 
-    async def _follow(self, request: Request, template: str, read: Callable[[], Shown]) -> AsyncIterator[str]:
+    async def _follow(self, request: Request, template: str, read: partial[Shown]) -> AsyncIterator[str]:
         self._streams += 1
         try:
             while True:
                 try:
-                    shown = await asyncio.to_thread(read)
-                    text = self._render(request, template, shown)
+                    text = self._render(request, template, await self._read(template, read))
                 except PagodaError as error:
                     text = self._render(request, "trouble.html", {"error": str(error)})
                 yield "".join(f"data: {line}\n" for line in text.splitlines()) + "\n"
                 await asyncio.sleep(_EVERY_SECONDS)
         finally:
             self._streams -= 1
+
+    async def _read(self, template: str, read: partial[Shown]) -> Shown:
+        """What a page shows now: read once for all who follow it, since it may be a log in a bucket."""
+        key = template, *sorted(read.keywords.items())
+        # In a variable, for it lives as long as somebody waits.
+        lock = self._reading.setdefault(key, asyncio.Lock())
+        async with lock:
+            if (shown := self._latest.get(key)) is None:
+                shown = self._latest[key] = await asyncio.to_thread(read)
+        return shown
 
 
 def status_of(error: PagodaError) -> int:

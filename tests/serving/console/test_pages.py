@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from pagoda.access.roles import ROLES, Role
 from pagoda.rollout import commands, showing
 from pagoda.rollout.state.history import rollouts
 from pagoda.settings import Settings, load_settings
+from serving.console import pages
 from serving.console.app import build_console
 from serving.console.people import Invitations, Person
 from tests.cli.test_ask_explained import Explaining
@@ -249,3 +252,20 @@ async def test_what_a_title_or_a_reason_holds_is_text(browser: Browser) -> None:
     (rollout,) = rollouts(browser.stage.log)
     await browser.post(f"/rollouts/{rollout.id}/abort", reason="<script>alert(1)</script>")
     assert "<script>alert" not in await browser.get(f"/rollouts/{rollout.id}")
+
+
+async def test_what_many_follow_is_read_once_for_all_of_them_and_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_EVERY_SECONDS", 0.2)
+    reads: list[str] = []
+
+    def read(name: str) -> dict[str, str]:
+        reads.append(name)
+        return {"name": name}
+
+    shown = pages.Pages()
+    found = await asyncio.gather(*(shown._read("page", partial(read, name=name)) for name in ("r1", "r1", "r2", "r1")))
+    assert [one["name"] for one in found] == ["r1", "r1", "r2", "r1"] and sorted(reads) == ["r1", "r2"]
+    async with asyncio.timeout(10):
+        while len(reads) < 3:
+            await shown._read("page", partial(read, name="r1"))
+            await asyncio.sleep(0.01)
