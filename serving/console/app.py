@@ -19,7 +19,7 @@ from pagoda.errors import PagodaError
 from pagoda.generations.release_log import ReleaseLog
 from pagoda.index.listing import collection_as_json, list_collections
 from pagoda.settings import Settings
-from serving.console import data, items, rollouts, users, versions
+from serving.console import data, events, items, rollouts, users, versions
 from serving.console.door import PERSON, STATIC, ConsoleDoor
 from serving.console.overview import RecallPulse, overview
 from serving.console.pages import Pages, Shown, needs, path_of, person_of, require, status_of
@@ -67,6 +67,7 @@ def _show(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
 
     pages.add("/users", "users.html", user_page, "users")
 
+    pages.add_live("/events", "events.html", lambda: events.waiting(settings), "users")
     pages.add("/data", "data.html", lambda: data.standing(settings, log))
     pages.add("/index", "index.html", lambda: {"collections": _collections(settings)})
 

@@ -14,7 +14,10 @@ from pagoda.item_changes.records import ItemRecord
 from pagoda.settings import load_settings
 from serving.console import items, users
 from serving.console.users import KnownUser
+from serving.events.redis_stream import RedisStream
+from serving.events.rules import Accepted
 from tests.data.folders import write_dataset
+from tests.redis_databases import database
 from tests.rollout.worlds import Stage
 from tests.serving.console.test_ask import PAST, Installation, installation
 from tests.serving.console.test_pages import EVERYTHING, Browser
@@ -115,3 +118,23 @@ async def test_data_is_shown_by_day_and_what_cannot_be_read_is_said(
         shown = json.loads(await person.get("/api/data"))
         assert shown["days"] == [{"day": "2024-05-01", "rows": 2, "part": 1.0}] and not shown["trouble"]
         assert shown["newest"].startswith("2024-05-01T11:00:00") and "pagoda data check" in await person.get("/data")
+
+
+@pytest.mark.integration
+async def test_events_are_shown_as_they_came(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAGODA_REDIS__URL", url := database(redis_url, 13))
+    stream, person = RedisStream(url, length=100), Browser(Stage(), tmp_path, load_settings(tmp_path))
+    async with person.client:
+        await person.come_in()
+        assert "All that came is in the data" in await person.get("/events")
+        for number, user in enumerate((5, "<i>6</i>")):
+            row = {"event_id": f"e{number}", "user_id": user, "item_id": 7, "event": "click", "timestamp": PAST}
+            await stream.append([Accepted(row, enters=True, positive=True)])
+        shown = json.loads(await person.get("/api/events"))
+        assert shown["waiting"] == 2 and [one["user_id"] for one in shown["events"]] == ["<i>6</i>", 5]
+        page = await person.get("/events")
+        assert "<i>6" not in page and "/items?item=7" in page and "1998-04-22 23:10" in page
+        assert json.loads(await person.get("/api/data"))["waiting"] == 2
+        await person.come_in(EVERYTHING - {"users"})
+        assert "role `users`" in await person.get("/events", 403)
+    await stream.close()
