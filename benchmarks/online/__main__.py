@@ -263,7 +263,7 @@ class OnlineBench:
             ):
                 found[profile] = highest_rates(
                     {
-                        name: replace(self._target(installed, url, {"recall": child}), seconds=self.seconds / 2)
+                        name: self._target(installed, url, {"recall": child})
                         for name, (url, child) in (("two_tower", alone), ("all", together))
                     }
                 )
