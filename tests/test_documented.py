@@ -35,6 +35,23 @@ def test_what_a_page_links_to_is_there(page: Path) -> None:
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_section_that_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text())
+    pages = [(path, section) for path, section in links if not path or path.endswith(".md")]
+    missing = [
+        (path, section) for path, section in pages if section not in _sections(page.parent / path if path else page)
+    ]
+    assert not missing
+
+
+def _sections(page: Path) -> set[str]:
+    """As GitHub names them: in lower case, without punctuation, blanks as hyphens."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    plain = [re.sub(r"\]\([^)]*\)", "", title) for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in plain}
+
+
 @pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/extending.md"])
 def test_a_file_that_a_page_sends_one_to_is_there(name: str) -> None:
     named = re.findall(r"`((?:pagoda|serving|tests|pipelines|components)/[\w/.]*)`", (ROOT / name).read_text())
