@@ -47,8 +47,8 @@ class Explored(NamedTuple):
     """Of each, the probability that it was to be among the chosen, (0, 1], float64 [n]."""
 
 
-class Choice(NamedTuple):
-    """What one answer chooses from."""
+class Lot(NamedTuple):
+    """What one answer chooses from, by chance."""
 
     places: Int64Array
     """Of items among all that have draws, int64 [m]."""
@@ -135,7 +135,7 @@ def draws_of(believed: Believed, seed: int) -> Float32Array:
     return np.concatenate([ring, ring[:_REDRAWS]]).T.copy()
 
 
-def explored(draws: Float32Array, choices: Sequence[Choice], declared: Explore) -> list[Explored]:
+def explored(draws: Float32Array, choices: Sequence[Lot], declared: Explore) -> list[Explored]:
     """Choose items for a part of the places of each of some answers.
 
     Of the budget b there are ⌊b⌋ places, and one more with the probability of the rest; with m items, m at most.
@@ -159,14 +159,14 @@ def explored(draws: Float32Array, choices: Sequence[Choice], declared: Explore) 
     return [found[place] for place in range(len(choices))]
 
 
-def _by_lot(choice: Choice) -> Explored:
+def _by_lot(choice: Lot) -> Explored:
     items, whole, rest = len(choice.places), int(choice.budget), choice.budget % 1
     numbers = Random(choice.seed).sample(range(items), min(choice.number, items))  # noqa: S311 - no secret
     mean = (1 - rest) * min(whole, items) + rest * min(whole + 1, items)
     return Explored(np.array(numbers, np.int64), np.full(len(numbers), min(mean / max(items, 1), 1)))
 
 
-def _by_draws(draws: Float32Array, choices: Sequence[Choice], number: int, budget: float) -> list[Explored]:
+def _by_draws(draws: Float32Array, choices: Sequence[Lot], number: int, budget: float) -> list[Explored]:
     """Of choices among equally many items, with one budget, of which it gave each the same number of places."""
     places = np.array([one.places for one in choices])
     items = places.shape[1]

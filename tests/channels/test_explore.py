@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pagoda.channels.explore import Believed, Choice, Explored, draws_of, explored
+from pagoda.channels.explore import Believed, Explored, Lot, draws_of, explored
 from pagoda.channels.merging import apart, spread
 from pagoda.config.channels import Explore
 from tests.channels.logs import DAYS, ITEMS, LOGS, Act, all_of, ids_of, known, opened
@@ -20,7 +20,7 @@ def chosen(declared: Explore, items: int, budget: float, times: int) -> list[Exp
     believed = Believed(np.linspace(1, 3, items), np.full(items, 20.0))
     places, draws = np.arange(items), draws_of(believed, 0)
     seeds = np.random.default_rng(3).integers(1 << 64, size=times, dtype=np.uint64).tolist()
-    return explored(draws, [Choice(places, budget, seed) for seed in seeds], declared)
+    return explored(draws, [Lot(places, budget, seed) for seed in seeds], declared)
 
 
 @given(st.integers(0, 12), st.floats(0, 6), st.sampled_from([EPSILON, THOMPSON]))
@@ -57,7 +57,7 @@ def test_the_same_seed_chooses_the_same() -> None:
 
 
 CHOICES = st.builds(
-    lambda items, budget, seed: Choice(np.array(items, np.int64), budget, seed),
+    lambda items, budget, seed: Lot(np.array(items, np.int64), budget, seed),
     st.lists(st.integers(0, 19), unique=True, max_size=12),
     st.sampled_from([0.0, 0.4, 2.0, 2.5, 7.0]),
     st.integers(0, (1 << 64) - 1),
@@ -65,9 +65,7 @@ CHOICES = st.builds(
 
 
 @given(st.lists(CHOICES, max_size=8), st.sampled_from([EPSILON, THOMPSON]))
-def test_answers_that_are_chosen_for_together_get_what_each_gets_alone(
-    choices: list[Choice], declared: Explore
-) -> None:
+def test_answers_that_are_chosen_for_together_get_what_each_gets_alone(choices: list[Lot], declared: Explore) -> None:
     draws = draws_of(Believed(np.linspace(1, 3, 20), np.full(20, 20.0)), 0)
     together, alone = explored(draws, choices, declared), [explored(draws, [one], declared)[0] for one in choices]
     assert [one.numbers.tolist() for one in together] == [one.numbers.tolist() for one in alone]
@@ -82,7 +80,7 @@ def test_regret_of_thompson_grows_ever_more_slowly_and_less_than_that_of_chance(
         for step in range(1200):
             impressions, clicks = counts
             draws = draws_of(Believed(4 + clicks, 16 + impressions - clicks), step)
-            (found,) = explored(draws, [Choice(np.arange(20), 1.0, step << 32)], declared)
+            (found,) = explored(draws, [Lot(np.arange(20), 1.0, step << 32)], declared)
             place = int(found.numbers[0])
             counts[:, place] += 1, rng.random() < rates[place]
             regret.append(rates[-1] - rates[place])

@@ -15,7 +15,7 @@ import xxhash
 from redis.exceptions import RedisError
 
 from pagoda.channels.base import Allowed, BoolArray, Float32Array, Int64Array, Ranked, anything
-from pagoda.channels.explore import Choice, Explored, ExploreTable, draws_of, explored
+from pagoda.channels.explore import Explored, ExploreTable, Lot, draws_of, explored
 from pagoda.channels.merging import EXPLORE
 from pagoda.errors import IntegrityError
 from pagoda.generations.manifest import Manifest
@@ -82,7 +82,7 @@ class ChoiceAsk(NamedTuple):
     budget: float
     """Places in the mean."""
     seed: int
-    """See `Choice`."""
+    """See `Lot`."""
 
 
 class NewItems:
@@ -129,7 +129,7 @@ class NewItems:
     def chosen(self, asks: Sequence[ChoiceAsk]) -> list[list[RecalledItem]]:
         """What chance chooses for each ask of the nearest that others do not show, with probabilities: `explored`."""
         found = [self._free(one.near, one.shown) for one in asks]
-        choices = [Choice(free.ids, one.budget, one.seed) for free, one in zip(found, asks, strict=True)]
+        choices = [Lot(free.ids, one.budget, one.seed) for free, one in zip(found, asks, strict=True)]
         return list(map(self._named, found, explored(self.beliefs.draws, choices, self.table.declared)))
 
     def _free(self, near: Near, shown: Set[Key]) -> Ranked:
