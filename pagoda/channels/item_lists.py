@@ -75,17 +75,6 @@ def best(items: Int64Array, scores: NDArray[np.floating], kept: int) -> Ranked:
     return Ranked(items[order], scores[order].astype(np.float32))
 
 
-def best_allowed(items: Int64Array, scores: NDArray[np.floating], allowed: Allowed, k: int) -> Ranked:
-    """The best k that may stand in the answer, as `best` has them. Few are sorted, as long as most of them may."""
-    if allowed is anything:
-        return best(items, scores, k)
-    for looked in (2 * k, len(items)):
-        found = first_allowed(best(items, scores, looked), allowed, k)
-        if len(found.ids) == k or looked >= len(items):
-            break
-    return found
-
-
 def first_allowed(ranked: Ranked, allowed: Allowed, k: int) -> Ranked:
     """The first k that may stand in the answer. Few are asked about, as long as most of them may."""
     if allowed is anything:

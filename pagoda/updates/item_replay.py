@@ -152,12 +152,19 @@ def imported_items(settings: Settings, dataset: str, ids: Collection[ItemId]) ->
         dataset: Folder or URL; empty: the one that the stable version was trained on.
         ids: As callers know them; unknown ones are left out of the answer.
     """
-    data = open_local_or_mirrored(dataset or _dataset_of_the_stable(settings), settings.home / "datasets")
+    data = open_local_or_mirrored(
+        dataset or dataset_of_the_stable(settings, open_log(settings)), settings.home / "datasets"
+    )
     return by_id(data.imported_items(int64_ids(data.spec, list(ids))).to_pylist())
 
 
-def _dataset_of_the_stable(settings: Settings) -> str:
-    state = open_log(settings).state()
+def dataset_of_the_stable(settings: Settings, log: ReleaseLog) -> str:
+    """The dataset that the stable version was trained on; where none is, the one that the settings name.
+
+    Raises:
+        ConfigError: They name none either.
+    """
+    state = log.state()
     version = state.version(state.generations[state.stable].full_version) if state.stable else None
     return settings.dataset(version.tags.get(DATASET, "") if version else "")
 

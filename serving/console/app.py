@@ -60,7 +60,7 @@ def _show(pages: Pages, settings: Settings, log: ReleaseLog) -> None:
     def item_page(item: str = "", by: By = "vector") -> Shown:
         return items.item(settings, log, item, by)
 
-    pages.add("/items", "items.html", item_page)
+    pages.add("/items", "items.html", item_page, "ask")  # It asks recall what is like an item.
 
     def user_page(user: str = "") -> Shown:
         return users.user_page(settings, log, user)

@@ -8,9 +8,9 @@ from typing import Any
 from pagoda.data.dataset import Dataset
 from pagoda.errors import PagodaError
 from pagoda.generations.release_log import ReleaseLog
-from pagoda.generations.versions import DATASET
 from pagoda.settings import Settings
 from pagoda.storage.copies import local_path
+from pagoda.updates.item_replay import dataset_of_the_stable
 from serving.console.events import waiting
 
 _DAYS = 60
@@ -23,15 +23,14 @@ def standing(settings: Settings, log: ReleaseLog) -> Mapping[str, Any]:
     Raises:
         UnavailableError: The release log does not answer.
     """
-    state, seen = log.state(), waiting(settings, last=1)
+    seen = waiting(settings, last=1)
     waits = {
         "waiting": seen["waiting"],
         "unseen": seen["unseen"],
         "last": next((one["came"] for one in seen["events"]), None),
     }
-    version = state.version(state.generations[state.stable].full_version) if state.stable else None
     try:
-        url = settings.dataset(version.tags.get(DATASET, "") if version else "")
+        url = dataset_of_the_stable(settings, log)
     except PagodaError as error:
         return {"dataset": "", **NOTHING_HELD, "trouble": str(error), **waits}
     return {"dataset": url, **_held(url), **waits}

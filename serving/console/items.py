@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,12 @@ from pagoda.generations.release_log import ReleaseLog
 from pagoda.index.listing import list_collections
 from pagoda.item_changes.changes import item_id_of, removed, upserted
 from pagoda.item_changes.log import open_item_log
-from pagoda.item_changes.snapshots import Fold
+from pagoda.item_changes.records import ItemChange
 from pagoda.item_changes.undo import undo
 from pagoda.settings import Settings
 from pagoda.updates.item_replay import imported_items
 from serving.console.similar import By, look_similar
+from serving.recall.items.item_log import is_vector
 from serving.users.keys import Key
 
 _LAST, _ALIKE = 10, 10
@@ -36,7 +38,7 @@ def item(settings: Settings, log: ReleaseLog, typed: str, by: By) -> Mapping[str
     spec = _spec_of(log)
     id_ = item_id_of(spec, typed.strip())
     known = _known(settings, id_)
-    features = {name: value for name, value in known.features.items() if not _is_vector(value)}
+    features = {name: value for name, value in known.features.items() if not is_vector(value)}
     return shown | {
         "item_id": id_,
         "title": known.features.get(spec.title) if spec.title else None,
@@ -70,7 +72,7 @@ def change(settings: Settings, log: ReleaseLog, what: str, typed: str, *, said: 
     spec, items = _spec_of(log), open_item_log(settings)
     id_ = item_id_of(spec, typed)
     if what == "edit":
-        kept = {name: value for name, value in _known(settings, id_).features.items() if _is_vector(value)}
+        kept = {name: value for name, value in _known(settings, id_).features.items() if is_vector(value)}
         items.append([upserted(spec, {**kept, **_read(said), "item_id": id_}, "item")], by=by)
     elif what == "remove":
         items.append([removed(spec, id_, "item")], by=by)
@@ -92,25 +94,22 @@ class _Item:
 
 
 def _known(settings: Settings, id_: Key) -> _Item:
-    fold, records = Fold(), list[dict[str, Any]]()
+    records: deque[dict[str, Any]] = deque(maxlen=_LAST)
+    last: ItemChange | None = None
     features: dict[str, Any] | None = None
     for one in open_item_log(settings).records():
-        fold.take(one)
-        for said in one.changes:
-            if said.item_id == id_:
-                features = features if said.features is None else said.features
-                if not one.token:  # It stands for many that were compacted.
-                    continue
-                what = "removed" if said.features is None else "changed"
+        for last in (change for change in one.changes if change.item_id == id_):
+            features = features if last.features is None else last.features
+            if one.token:  # Else it stands for many that were compacted.
+                what = "removed" if last.features is None else "changed"
                 told = {"record": one.number, "at": one.at.isoformat(), "by": one.by, "undoes": one.undoes}
-                records.append({**told, "what": what})
+                records.appendleft({**told, "what": what, "others": len(one.changes) - 1})
     if features is None:
         features = imported_items(settings, "", [id_]).get(id_)
-    now = fold.state_of(id_)
-    if features is None and now is None:
+    if features is None and last is None:
         raise RequestError(f"item {id_!r}: neither the stable version's dataset nor the item log knows it")
     there = {name: value for name, value in (features or {}).items() if name != "item_id" and value is not None}
-    return _Item(there, now is not None and now.features is None, records[: -_LAST - 1 : -1])
+    return _Item(there, last is not None and last.features is None, list(records))
 
 
 def _alike(settings: Settings, typed: str, by: By) -> dict[str, Any]:
@@ -145,7 +144,3 @@ def _read(said: str) -> dict[str, Any]:
     if not isinstance(features, dict):
         raise RequestError("features: must be an object, features by name")
     return features
-
-
-def _is_vector(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and not isinstance(value[0], str)

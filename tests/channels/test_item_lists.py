@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagoda.channels.item_lists import best_allowed
+from pagoda.channels.item_lists import best, first_allowed
 from pagoda.config.channels import Category, ChannelConfig, Editorial, Fresh, Popular
 from tests.channels.logs import Act, opened
 
@@ -27,7 +27,7 @@ def test_the_best_that_may_come_and_of_equal_ones_the_lower_id_first(
         asked.append(len(ids))
         return ~np.isin(ids // 3, list(barred))
 
-    found = best_allowed(items, np.array(scores, np.float32), allowed, k)
+    found = first_allowed(best(items, np.array(scores, np.float32), len(items)), allowed, k)
     fine = sorted((place for place in range(len(scores)) if place not in barred), key=lambda place: -scores[place])[:k]
     assert found.ids.tolist() == [3 * place for place in fine]
     assert found.scores.tolist() == [scores[place] for place in fine]

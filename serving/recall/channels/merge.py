@@ -92,7 +92,7 @@ async def _found(
         return
     past = lookup.stored.recent.ids if lookup.instance.history is None else lookup.instance.history
     shares, budget = apart(shares_of(mixture.channels, mixture.merging, len(past)), EXPLORE)
-    budget = 0.0 if lookup.instance.text else budget
+    budget = budget if lookup.instance.text is None else 0.0
     depths = depths_of(shares, mixture.merging.kind, lookup.depth)
     asked = channels[:1]
     if second and any(channel.kind == second.name for channel in mixture.channels):

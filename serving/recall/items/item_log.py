@@ -64,7 +64,7 @@ class ItemLogFollower:
 
     def _keep(self, item: Key, features: Mapping[str, Any]) -> None:
         self._drop(item)  # It goes to the end of the line.
-        said = {name: _short(value) for name, value in features.items() if not _is_vector(value)}
+        said = {name: _short(value) for name, value in features.items() if not is_vector(value)}
         self.changed[item] = orjson.dumps(said)
         self._bytes += _size(item, self.changed[item])
         while self._bytes > self._most_bytes:
@@ -84,5 +84,6 @@ def _short(value: Any) -> Any:
     return value[:LONGEST] if isinstance(value, str) else value
 
 
-def _is_vector(value: Any) -> bool:
+def is_vector(value: Any) -> bool:
+    """Whether a feature's value is a list of numbers."""
     return isinstance(value, list) and bool(value) and not isinstance(value[0], str)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pagoda.item_changes.log import open_item_log
-from pagoda.item_changes.records import ItemRecord
+from pagoda.item_changes.records import ItemChange, ItemRecord
 from pagoda.settings import load_settings
 from serving.console import items, users
 from serving.console.users import KnownUser
@@ -63,6 +63,13 @@ async def test_an_item_is_edited_removed_and_given_back_by_somebody(
     assert "takes back record 2" in page and "removed</span>" not in page and page.count("<td>ann</td>") == 3
 
 
+async def test_an_undo_that_is_of_other_items_too_says_so(person: Browser, installation: Installation) -> None:
+    changes = [ItemChange(item_id=one, features=None) for one in (6, 7, 8)]
+    open_item_log(load_settings(installation.home)).append(changes)
+    page = await person.get("/items?item=7")
+    assert "removed, with 2 others" in page and "undo all" in page and "not said" in page
+
+
 async def test_what_is_wrong_is_said_and_changes_nothing(person: Browser, installation: Installation) -> None:
     assert "knows it" in await person.get("/items?item=8", 409)
     assert "are integers" in await person.get("/items?item=Alien", 409)
@@ -87,6 +94,8 @@ async def test_vectors_are_not_typed_and_stay(person: Browser, installation: Ins
 
 
 async def test_who_may_not_change_items_sees_them_without_buttons(person: Browser) -> None:
+    await person.come_in(EVERYTHING - {"ask"})
+    assert "role `ask`" in await person.get("/items?item=7", 403)
     await person.come_in(EVERYTHING - {"items"})
     assert "/items/edit" not in await person.get("/items?item=7")
     assert "role `items`" in await person.post("/items/remove", 403, item="7")
